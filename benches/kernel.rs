@@ -8,6 +8,7 @@ use std::time::Instant;
 use lifeguard::clock::{Clock, SystemClock};
 use lifeguard::machine::{self, Cause, Definition, EventName, EventSource, Instance, StateName, Stimulus};
 use serde_json::{Map, Value, json};
+use statistics::MeasurementSummary;
 
 /// How many decisions are timed together, and how often; the cases take turns.
 const DECISIONS: u32 = 100_000;
@@ -40,10 +41,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let mut out = std::io::stdout().lock();
-    for ((what, state, _), mut found) in cases.iter().zip(found) {
-        found.sort_by(f64::total_cmp);
-        let [min, .., max] = found[..] else { continue };
-        let median = found[found.len() / 2];
+    for ((what, state, _), found) in cases.iter().zip(found) {
+        let Some(MeasurementSummary { median, min, max }) = MeasurementSummary::of(&found) else { continue };
         writeln!(out, "decide: {what} in {state}: {median:.0} ns ({min:.0}–{max:.0})")?;
     }
     Ok(())

@@ -17,6 +17,7 @@
 //! * [`schedule`]: who is granted what is limited, and when whoever waits may expect a turn.
 //! * [`simulate`]: fleets of instances under virtual time.
 //! * [`clock`]: the farm's time, as an argument.
+//! * [`formatting`]: spans of time, times, counts and lists as text.
 //! * [`device_io`]: how devices are named and reached, and trouble of our own told apart from theirs.
 //! * [`power`]: power outlets, one file a driver.
 //! * [`random`]: chance that repeats, for simulated hardware and simulated farms.
@@ -69,6 +70,6 @@ pub mod worker;
 
 // What stands by itself is a crate, and goes by the name that it has here.
 pub use {
-    activation, boot_tree, clock, diagram, directories, explain, farm, import, machine, random, simulate,
-    tftp,
+    activation, boot_tree, clock, diagram, directories, explain, farm, formatting, import, machine, random,
+    simulate, tftp,
 };

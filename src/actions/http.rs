@@ -16,6 +16,7 @@ use url::Url;
 
 use super::trouble::Trouble;
 use crate::clock::{Clock, time_after};
+use crate::formatting;
 
 /// How such a URL is written.
 const HTTP_URL_FORM: &str = "`http://HOST[:PORT]/PATH`";
@@ -64,7 +65,7 @@ pub enum NoAnswer {
     #[error("{0}")]
     Refused(String),
     /// Nothing came in time.
-    #[error("no answer within {}", humantime::format_duration(*.0))]
+    #[error("no answer within {}", formatting::duration(*.0))]
     Silent(Duration),
 }
 

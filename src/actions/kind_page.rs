@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use humantime::format_duration;
-
 use super::kind::{ActionDescription, ActionKind, RunLocation};
 use super::settings::SettingInfo;
+use crate::formatting;
 
 /// How wide a line of running text may be.
 const MAX_LINE_WIDTH: usize = 100;
@@ -29,7 +28,7 @@ pub fn describe_kind(kind: &dyn ActionKind) -> String {
     let _ = write!(
         page,
         "\nLimit\n\n    {}, unless `limit:` says otherwise\n",
-        format_duration(description.limit)
+        formatting::duration(description.limit)
     );
     if let Some(compensation) = description.compensation {
         let _ = write!(page, "\nIf it is interrupted\n\n    {compensation} is run\n");

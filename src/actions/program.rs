@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 use crate::clock::Clock;
+use crate::formatting;
 
 /// How much is kept of what a program writes, to its output and its error output each; the rest is read and dropped.
 const MAX_OUTPUT_BYTES: usize = 1024;
@@ -36,7 +37,7 @@ pub enum ProgramError {
     #[error("cannot run `{0}`: {1}")]
     Io(String, #[source] io::Error),
     /// It took too long, and was killed with all that it had started.
-    #[error("`{program}` did not end within {}", humantime::format_duration(*.limit))]
+    #[error("`{program}` did not end within {}", formatting::duration(*.limit))]
     TimedOut {
         /// Its name.
         program: String,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serializer};
 
+use crate::formatting;
 use crate::machine::parse_span;
 
 /// Writes a span.
@@ -12,7 +13,7 @@ use crate::machine::parse_span;
 ///
 /// The serializer's own.
 pub fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&humantime::format_duration(*span))
+    serializer.serialize_str(&formatting::duration(*span))
 }
 
 /// Reads a span.

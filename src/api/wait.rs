@@ -7,6 +7,7 @@ use super::context::ApiContext;
 use super::problem::{Problem, internal_error};
 use crate::clock::sleep_real_time;
 use crate::engine::FeedUpdate;
+use crate::formatting;
 use crate::machine::{MachineName, parse_span};
 use crate::store::batches::VersionedInstance;
 
@@ -15,7 +16,7 @@ const MAX_LONG_POLL: Duration = Duration::from_mins(10);
 
 /// Takes the text of a `wait` parameter, such as `30s`.
 pub(super) fn parse(text: &str) -> Result<Duration, Problem> {
-    let most = humantime::format_duration(MAX_LONG_POLL);
+    let most = formatting::duration(MAX_LONG_POLL);
     let wrong = |what: String| Problem::invalid(format!("wait={text:?}: {what}; say `30s`, {most} at most"));
     let longest = parse_span(text).map_err(|error| wrong(error.to_string()))?;
     if longest > MAX_LONG_POLL { Err(wrong("that is too long".to_owned())) } else { Ok(longest) }

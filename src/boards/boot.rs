@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::formatting::elapsed;
+
 /// What is known of the board's present boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BootProgress {
@@ -27,7 +29,7 @@ pub struct BootCoverage {
 #[must_use]
 pub fn describe_boot(boot: &BootProgress, coverage: BootCoverage) -> Option<String> {
     let powered_at = boot.powered_at?;
-    let after = |at: DateTime<Utc>| format!("{} after power-on", seconds(at - powered_at));
+    let after = |at: DateTime<Utc>| format!("{} after power-on", elapsed(at - powered_at));
     Some(match (boot.asked_at, boot.last_seen_at) {
         (None, None) => {
             format!(
@@ -54,7 +56,7 @@ pub fn describe_boot(boot: &BootProgress, coverage: BootCoverage) -> Option<Stri
 
 /// Why requests since `powered_at` could have gone unseen.
 fn coverage_caveat(powered_at: DateTime<Utc>, coverage: BootCoverage) -> String {
-    let after = |at: DateTime<Utc>| format!("{} after power-on", seconds(at - powered_at));
+    let after = |at: DateTime<Utc>| format!("{} after power-on", elapsed(at - powered_at));
     match coverage {
         BootCoverage { served_since: None, .. } => " (this server serves no boot tree by TFTP)".to_owned(),
         BootCoverage { unknown_sender_at: Some(at), .. } if at >= powered_at => {
@@ -65,9 +67,4 @@ fn coverage_caveat(powered_at: DateTime<Utc>, coverage: BootCoverage) -> String 
         }
         BootCoverage { .. } => String::new(),
     }
-}
-
-/// A span in whole seconds.
-pub(super) fn seconds(span: chrono::TimeDelta) -> String {
-    format!("{} s", span.num_seconds().max(0))
 }

@@ -3,10 +3,11 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
-use super::boot::{BootProgress, seconds};
+use super::boot::BootProgress;
 use super::service::BoardService;
 use super::store::{boots, devices};
 use crate::engine::{EngineError, InstanceNote};
+use crate::formatting::{count, elapsed};
 use crate::store::history::{self, NoteId};
 use crate::store::instances::InstanceId;
 
@@ -164,15 +165,18 @@ fn summarize(log: &BootLog, since: DateTime<Utc>) -> (Map<String, Value>, String
         let what = if one.is_boot_config { "its boot config" } else { one.file.as_str() };
         format!("{what}: {}", one.end.as_deref().unwrap_or("is being fetched"))
     };
-    let count = requests.len() + log.omitted;
-    let remark = if count <= MAX_REQUESTS_IN_REASON {
+    let total = requests.len() + log.omitted;
+    let remark = if total <= MAX_REQUESTS_IN_REASON {
         requests.iter().map(words).collect::<Vec<_>>().join("; ")
     } else {
         let last = requests.last().map(words).unwrap_or_default();
         let missing = requests.iter().filter(|one| one.end.as_deref() == Some(NO_SUCH_FILE)).count();
         let config = requests.iter().find(|one| one.is_boot_config).map(words);
         let config = config.map(|config| format!("; {config}")).unwrap_or_default();
-        format!("{count} requests, {missing} for files that there are not{config}; the last, {last}")
+        format!(
+            "{}, {missing} for files that there are not{config}; the last, {last}",
+            count(total, "request")
+        )
     };
     let list = requests.iter().map(|one| json!({ "at": text(one.at), "file": one.file, "end": one.end }));
     let mut evidence = object([("at", json!(text(log.last_at))), ("requests", list.collect())]);
@@ -195,5 +199,5 @@ fn text(at: DateTime<Utc>) -> String {
 
 fn after_power(boot: &BootProgress, at: DateTime<Utc>) -> String {
     let powered_at = boot.powered_at.filter(|powered_at| at >= *powered_at);
-    powered_at.map(|powered_at| format!(" {} after power-on", seconds(at - powered_at))).unwrap_or_default()
+    powered_at.map(|powered_at| format!(" {} after power-on", elapsed(at - powered_at))).unwrap_or_default()
 }

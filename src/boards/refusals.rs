@@ -4,6 +4,7 @@ use serde_json::{Map, json};
 
 use super::store::devices::DeviceConflict;
 use crate::engine::{EngineError, FaceRefusal};
+use crate::formatting::count;
 use crate::machine::Instance;
 use crate::store::StoreError;
 
@@ -77,7 +78,6 @@ fn first_of(names: &[String]) -> String {
     let first = names.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(MAX_NAMES) {
         0 => first,
-        1 => format!("{first} and 1 other"),
-        more => format!("{first} and {more} others"),
+        more => format!("{first} and {}", count(more, "other")),
     }
 }

@@ -20,6 +20,7 @@ use super::serve::{LifeguardServer, ServeOptions, asked_to_stop};
 use crate::clock::{Clock, ScaledClock, sleep_real_time, time_after};
 use crate::directories;
 use crate::farm::{self, BoardRegistration, FarmOptions, FaultRates, SimulatedBoard, SimulatedFarm};
+use crate::formatting::count;
 use crate::machine::is_failed_state_name;
 
 /// What `demo` can be told, besides what `serve` can.
@@ -100,8 +101,10 @@ async fn run_demo(
         ..FarmOptions::new(Arc::clone(&clock), format!("http://{}", server.http), tftp)
     })?;
     output::print(&format!(
-        "{} boards on relay boards by Modbus TCP; time runs {} times as fast.\nLook at http://{}/ — Ctrl-C ends it.\n",
-        options.boards, options.speed, server.http
+        "{} on relay boards by Modbus TCP; time runs {} times as fast.\nLook at http://{}/ — Ctrl-C ends it.\n",
+        count(options.boards, "board"),
+        options.speed,
+        server.http
     ))?;
     let client = ApiClient::of(format!("http://{}", server.http).parse()?)?;
     let mut story = DemoScript { client, began_at: clock.now(), clock, last_line: String::new() };
@@ -173,7 +176,7 @@ impl DemoScript {
                 change?;
             }
         }
-        self.say(&format!("{} boards are registered", boards.len()))
+        self.say(&format!("{} registered", count(boards.len(), "board")))
     }
 
     /// Asks for something, and says so; a board whose state does not take it is left alone.
@@ -193,8 +196,8 @@ impl DemoScript {
             }
         }
         let busy = names.len() - asked;
-        let busy = if busy == 0 { String::new() } else { format!("; {busy} are still busy") };
-        self.say(&format!("{what}: {asked} boards{busy}"))
+        let busy = if busy == 0 { String::new() } else { format!("; {busy} still busy") };
+        self.say(&format!("{what}: {}{busy}", count(asked, "board")))
     }
 
     /// Shows the states as they change, until every board rests or `timeout` has passed.

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::output::{self, row, text};
 use crate::boards::DEVICE_FIELDS;
+use crate::formatting::count;
 
 /// A time as the people at this terminal tell it.
 pub(super) fn local_time(answer: &Value, key: &str) -> String {
@@ -56,18 +57,20 @@ pub(super) fn describe_instance(device: &Value) -> String {
     say("until", local_time(device, "deadline"));
     let then = &device["then"];
     if then.is_object() {
-        let count = match (then["count"].as_i64(), then["most"].as_i64()) {
-            (Some(count), Some(most)) => {
-                format!(" (passed {count} times; more than {most} leads to {})", text(then, "exceeded"))
+        let tries = match (then["count"].as_i64(), then["most"].as_i64()) {
+            (Some(passed), Some(most)) => {
+                let passed = count(passed, "time");
+                format!(" (passed {passed}; more than {most} leads to {})", text(then, "exceeded"))
             }
             _ => String::new(),
         };
-        say("then", format!("{} {}{count}", text(then, "to"), text(then, "limit")));
+        say("then", format!("{} {}{tries}", text(then, "to"), text(then, "limit")));
     }
     for action in device["actions"].as_array().into_iter().flatten() {
         let ahead = match action["ahead"].as_i64() {
-            Some(1) => format!(", 1 board before it at {}", text(action, "resource")),
-            Some(ahead @ 2..) => format!(", {ahead} boards before it at {}", text(action, "resource")),
+            Some(ahead @ 1..) => {
+                format!(", {} before it at {}", count(ahead, "board"), text(action, "resource"))
+            }
             _ => String::new(),
         };
         let status = match action["suspended_at"].as_str() {

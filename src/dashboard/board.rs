@@ -14,7 +14,7 @@ use super::overview::page_rank;
 use crate::diagram::escape_xml;
 use crate::engine::{EngineError, InstanceExplanation, describe_cause, describe_values};
 use crate::explain::PossibleRequest;
-use crate::explain::formatting::{span, time};
+use crate::formatting::{elapsed, time};
 use crate::machine::StateName;
 use crate::store::StoreError;
 use crate::store::history::{self, HistoryEntry};
@@ -97,7 +97,7 @@ fn open_actions(why: &InstanceExplanation, now: DateTime<Utc>) -> String {
     for doing in &why.doing {
         let how = match (doing.began_at, doing.ahead, &doing.holder) {
             _ if doing.suspended_at.is_some() => "is suspended".to_owned(),
-            (Some(began_at), ..) => format!("runs for {}", span(now - began_at)),
+            (Some(began_at), ..) => format!("runs for {}", elapsed(now - began_at)),
             (None, 0, _) => "is next".to_owned(),
             (None, ahead, None) => format!("waits, {ahead} before it"),
             (None, ahead, Some(holder)) => format!("waits, {ahead} before it, {holder} now"),

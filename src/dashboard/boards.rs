@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use axum::extract::State;
 use axum::response::Response;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 
 use super::context::DashboardContext;
@@ -14,6 +14,7 @@ use super::layout::{full_page, uncached};
 use super::overview::FarmOverview;
 use crate::boards::store::lists::BoardSummary;
 use crate::diagram::escape_xml;
+use crate::formatting::{count, elapsed};
 use crate::machine::Definition;
 use crate::store::{Snapshot, StoreError};
 
@@ -67,16 +68,14 @@ fn page(
     if farm.counts.is_empty() {
         main.push_str("<p>No boards yet: register one with <code>lifeguard device add</code>.</p>");
     }
-    let title = match farm.counts.values().sum() {
-        1_i64 => "1 board".to_owned(),
-        many => format!("{many} boards"),
-    };
+    let title = count(farm.counts.values().sum::<i64>(), "board");
     Ok(full_page(&title, FARM_REFRESH_S, &main, now))
 }
 
 fn item(board: &BoardSummary<'_>, tries: Option<i64>, now: DateTime<Utc>) -> String {
     let name = escape_xml(board.name);
-    let mut item = format!("<a href=\"/devices/{name}\">{name}</a> <span>{}</span>", ago(now - board.since));
+    let mut item =
+        format!("<a href=\"/devices/{name}\">{name}</a> <span>{}</span>", elapsed(now - board.since));
     let text =
         |json: &RawValue| serde_json::from_str::<String>(json.get()).ok().map(|text| escape_xml(&text));
     if let Some(next) = board.next_image.and_then(text) {
@@ -99,13 +98,4 @@ fn item(board: &BoardSummary<'_>, tries: Option<i64>, now: DateTime<Utc>) -> Str
 /// How often the time limit of the board's state has passed without success.
 fn failed_tries(definition: Option<&Definition>, board: &BoardSummary<'_>) -> Option<i64> {
     definition?.failed_tries(board.state, &serde_json::from_str(board.counters.get()).ok()?)
-}
-
-/// A span as people say it.
-fn ago(span: TimeDelta) -> String {
-    match span.num_seconds().max(0) {
-        s @ 0..120 => format!("{s} s"),
-        s @ 120..7200 => format!("{} min", s / 60),
-        s => format!("{} h", s / 3600),
-    }
 }

@@ -13,6 +13,7 @@ use super::handle::Engine;
 use super::timekeeping::{CLOCK_WARNING_THRESHOLD, seconds, set_clock};
 use super::work_item::InstanceNote;
 use crate::clock::sleep_real_time;
+use crate::formatting;
 use crate::store::instances::InstanceId;
 
 /// How often the clock is led, in real time.
@@ -57,7 +58,7 @@ async fn note_step(engine: &Engine, step: TimeDelta) {
     let note = |id| {
         let direction = if step > TimeDelta::zero() { "forward" } else { "back" };
         let span = Duration::from_secs(step.num_seconds().unsigned_abs());
-        let span = humantime::format_duration(span);
+        let span = formatting::duration(span);
         let evidence = Map::from_iter([("step_s".to_owned(), Value::from(seconds(step)))]);
         let remark = Some(format!(
             "the server's wall clock was put {direction} by {span}; the deadline runs on elapsed time"

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use crate::explain::formatting::time;
+use crate::formatting::time;
 use crate::machine::{Cause, EventSource, Stimulus};
 use crate::store::history::{HistoryContent, HistoryEntry};
 

@@ -11,10 +11,10 @@ use super::handle::Engine;
 use super::history_text::{describe_arrival, describe_evidence, observed_at};
 use super::resources::WaitForecast;
 use crate::actions::ActionRegistry;
-use crate::explain::formatting::{span, time};
 use crate::explain::{
     self, AwaitedEvent, InstanceCircumstances, PendingAction, PossibleRequest, TimeoutConsequence,
 };
+use crate::formatting::{count, elapsed, time};
 use crate::machine::{Definition, Instance, Links, MachineName, StateKind, StateName, Visit};
 use crate::store::actions::{self, ActionSummary};
 use crate::store::definitions::{self, ActivatedDefinition};
@@ -281,7 +281,7 @@ fn build_explanation(
         format!(
             "Last evidence, at {} ({} ago): {}.",
             time(observed_at(evidence), now),
-            span(now - observed_at(evidence)),
+            elapsed(now - observed_at(evidence)),
             describe_evidence(evidence)
         )
     }));
@@ -350,9 +350,9 @@ fn describe_dwell_time(
     };
     let of = |seconds: f64| {
         let millis = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
-        span(chrono::TimeDelta::from_std(millis).unwrap_or_default())
+        elapsed(chrono::TimeDelta::from_std(millis).unwrap_or_default())
     };
-    let stays = if usual.stays == 1 { "1 stay".to_owned() } else { format!("{} stays", usual.stays) };
+    let stays = count(usual.stays, "stay");
     let among = match usual.one_in {
         1 => String::new(),
         many => format!(", of one in {many}"),

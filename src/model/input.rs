@@ -7,7 +7,8 @@ use ort::value::{PrimitiveTensorElementType, TensorElementType, TensorRef, Value
 
 use super::error::PredictionFailure;
 use super::runtime::describe_error;
-use super::values::{ValueLayout, Values, with_count};
+use super::values::{ValueLayout, Values};
+use crate::formatting::count;
 
 /// How many rows are run at once: a model that compares each row with many of its own would take memory for all of them.
 const MAX_ROWS_PER_RUN: usize = 1024;
@@ -41,8 +42,8 @@ impl ModelInput {
     /// What it takes, if it is something else than we have.
     pub(super) fn of(runner: &Runner) -> Result<Self, String> {
         let [input] = runner.inputs() else {
-            let count = with_count(runner.inputs().len(), "input");
-            return Err(format!("it takes {count}; one is needed, a tensor of [N, WIDTH] numbers"));
+            let inputs = count(runner.inputs().len(), "input");
+            return Err(format!("it takes {inputs}; one is needed, a tensor of [N, WIDTH] numbers"));
         };
         let ValueType::Tensor { ty, shape, .. } = input.dtype() else {
             return Err(format!("it takes {}, not a tensor of numbers", input.dtype()));
@@ -67,8 +68,10 @@ impl ModelInput {
                 let width = dimension(width).ok_or("its input does not say how many numbers a row has")?;
                 Ok(Self { numbers, layout: ValueLayout::Rows(width), length: None })
             }
-            [count, _] => Err(format!("it takes {count} rows at a time; any number is needed")),
-            _ => Err(format!("it takes a tensor of {} dimensions; [N, WIDTH] is needed", shape.len())),
+            [rows, _] => Err(format!("it takes {} at a time; any number is needed", count(rows, "row"))),
+            _ => {
+                Err(format!("it takes a tensor of {}; [N, WIDTH] is needed", count(shape.len(), "dimension")))
+            }
         }
     }
 
@@ -80,19 +83,18 @@ impl ModelInput {
     pub(super) fn check(self, values: &Values) -> Result<(), String> {
         match (self.layout, values.layout()) {
             (ValueLayout::Rows(width), ValueLayout::Rows(given)) if width != given => {
-                Err(format!("each row has {}, and this model takes {width}", with_count(given, "number")))
+                Err(format!("each row has {}, and this model takes {width}", count(given, "number")))
             }
             (ValueLayout::Rows(width), ValueLayout::List) => {
-                Err(format!("a list of rows is needed, each a list of {}", with_count(width, "number")))
+                Err(format!("a list of rows is needed, each a list of {}", count(width, "number")))
             }
             (ValueLayout::List, ValueLayout::Rows(_)) => {
                 Err("this model takes one plain list of numbers, not rows".to_owned())
             }
             (ValueLayout::List, ValueLayout::List) => match self.length {
-                Some(length) if length != values.len() => Err(format!(
-                    "there are {}, and this model takes {length}",
-                    with_count(values.len(), "number")
-                )),
+                Some(length) if length != values.len() => {
+                    Err(format!("there are {}, and this model takes {length}", count(values.len(), "number")))
+                }
                 _ => Ok(()),
             },
             (ValueLayout::Rows(_), ValueLayout::Rows(_)) => Ok(()),

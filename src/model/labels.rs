@@ -4,7 +4,7 @@ use ort::session::SessionOutputs;
 use ort::value::{DynMapValueType, DynValueRef, TensorElementType, ValueType};
 
 use super::input::RowRange;
-use super::values::with_count;
+use crate::formatting::count;
 
 /// The states that the labels in `outputs` stand for, which are those of the rows of `run`.
 ///
@@ -21,8 +21,8 @@ pub(super) fn predicted_states(
     match run.rows {
         Some(rows) if rows != judged.len() => Err(format!(
             "it gave {} for {}; one for each row is needed",
-            with_count(judged.len(), "label"),
-            with_count(rows, "row")
+            count(judged.len(), "label"),
+            count(rows, "row")
         )),
         _ => Ok(judged),
     }
@@ -64,7 +64,7 @@ fn state_at(index: usize, label: i64, states: &[String]) -> Result<String, Strin
     let from_end = |label: i64| states.len().checked_sub(usize::try_from(label.unsigned_abs()).ok()?);
     let place = if label < 0 { from_end(label) } else { usize::try_from(label).ok() };
     place.and_then(|place| states.get(place)).cloned().ok_or_else(|| {
-        let states = with_count(states.len(), "state");
+        let states = count(states.len(), "state");
         format!("row {}: the model says class {label}, and its config has {states}, from 0", index + 1)
     })
 }
@@ -111,11 +111,11 @@ pub(super) fn check_labels(output: &ValueType) -> Result<(), String> {
 /// How many it has.
 pub(super) fn check_classes(outputs: &SessionOutputs<'_>, states: &[String]) -> Result<(), String> {
     match classes(outputs) {
-        Some(count) if count != states.len() => {
-            let plural = if count == 1 { "" } else { "es" };
-            let states = with_count(states.len(), "state");
-            Err(format!("it has {count} class{plural}, and its config has {states}"))
-        }
+        Some(found) if found != states.len() => Err(format!(
+            "it has {}, and its config has {}",
+            count(found, "class"),
+            count(states.len(), "state")
+        )),
         _ => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::ModelError;
+use crate::formatting::count;
 
 /// The largest whole number up to which every one has a 64-bit floating point number of its own.
 const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
@@ -67,7 +68,7 @@ impl Values {
             if row.len() != width {
                 return Err(format!(
                     "row {at} has {}, and row 1 has {width}; all must have the same number",
-                    with_count(row.len(), "number")
+                    count(row.len(), "number")
                 ));
             }
             for (index, value) in row.iter().enumerate() {
@@ -180,11 +181,6 @@ fn kind(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     }
-}
-
-/// `1 number`, `2 numbers`.
-pub(super) fn with_count(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::actions::{ActionEnding, ActionRegistry, Evidence, Job, ProcessLease, Trouble, UnfinishedAction};
 use crate::clock::Clock;
+use crate::formatting;
 use crate::machine::ActionName;
 
 /// How long an action that ran out of time may take to leave its board in a sane condition: for a power cycle, to end
@@ -93,7 +94,7 @@ impl Worker {
             return result(ended);
         }
         stop.cancel();
-        let reason = format!("not done within {}", humantime::format_duration(limit));
+        let reason = format!("not done within {}", formatting::duration(limit));
         // What it says of the board's condition belongs to the answer, late or not.
         let unfinished = match self.clock.timeout(CLEANUP_TIMEOUT, task.join_next()).await.map(result) {
             Some(Ok(evidence)) => UnfinishedAction::failed(reason, evidence),

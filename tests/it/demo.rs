@@ -28,7 +28,7 @@ fn the_demo_brings_every_board_to_ready_and_leaves_nothing_behind() {
     let story = String::from_utf8(told.stdout).unwrap();
     assert!(told.status.success(), "{story}");
     for said in
-        ["6 boards are registered", "Rolling reboot, group 6", "base-2 is installed", "Every board is Ready"]
+        ["6 boards registered", "Rolling reboot, group 6", "base-2 is installed", "Every board is Ready"]
     {
         assert!(story.contains(said), "{said}:\n{story}");
     }

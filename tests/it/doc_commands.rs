@@ -454,7 +454,7 @@ impl PageDirectory {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             let [told, logged] = [&out, &log].map(|file| fs::read_to_string(file).unwrap_or_default());
-            let is_ready = !is_demo || told.contains("boards are registered");
+            let is_ready = !is_demo || told.contains("boards registered");
             if let Some(address) = served_address(&told, &logged).filter(|_| is_ready) {
                 server.address = address;
                 break;

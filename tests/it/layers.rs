@@ -5,38 +5,51 @@ use std::path::{Path, PathBuf};
 
 /// Each crate that stands by itself, and those of them that it may use.
 const CRATES: &[(&str, &[&str])] = &[
-    ("activation", &["machine"]),
+    ("activation", &["formatting", "machine"]),
     // The one that measures the product, and so has it.
-    ("bench", &["clock", "directories", "lifeguard", "machine", "private-postgres"]),
+    ("bench", &["clock", "directories", "lifeguard", "machine", "private-postgres", "statistics"]),
     ("boot-tree", &[]),
     ("clock", &[]),
-    ("device-io", &["clock"]),
-    ("diagram", &["machine"]),
+    ("device-io", &["clock", "formatting"]),
+    ("diagram", &["formatting", "machine"]),
     ("directories", &[]),
-    ("explain", &["machine"]),
+    ("explain", &["formatting", "machine"]),
     ("farm", &["clock", "random", "tftp"]),
+    ("formatting", &[]),
     ("import", &["machine"]),
-    ("machine", &["random"]),
-    ("power", &["clock", "device-io", "machine"]),
+    ("machine", &["formatting", "random"]),
+    ("power", &["clock", "device-io", "formatting", "machine"]),
     ("private-postgres", &["directories"]),
     ("random", &[]),
     ("schedule", &[]),
-    ("simulate", &["machine", "random", "schedule"]),
+    ("simulate", &["machine", "random", "schedule", "statistics"]),
+    ("statistics", &[]),
     ("tftp", &["boot-tree"]),
 ];
 
 /// Each room of the product, and the rooms and crates that it may use.
 const ARROWS: &[(&str, &[&str])] = &[
     ("csp", &[]),
-    ("model", &["clock"]),
-    ("actions", &["boot_tree", "clock", "device_io", "machine", "power"]),
-    ("worker", &["actions", "clock", "machine"]),
+    ("model", &["clock", "formatting"]),
+    ("actions", &["boot_tree", "clock", "device_io", "formatting", "machine", "power"]),
+    ("worker", &["actions", "clock", "formatting", "machine"]),
     ("store", &["activation", "machine"]),
     (
         "engine",
-        &["actions", "activation", "clock", "diagram", "explain", "machine", "model", "store", "worker"],
+        &[
+            "actions",
+            "activation",
+            "clock",
+            "diagram",
+            "explain",
+            "formatting",
+            "machine",
+            "model",
+            "store",
+            "worker",
+        ],
     ),
-    ("boards", &["actions", "boot_tree", "engine", "machine", "store"]),
+    ("boards", &["actions", "boot_tree", "engine", "formatting", "machine", "store"]),
     (
         "api",
         &[
@@ -48,12 +61,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "diagram",
             "engine",
             "explain",
+            "formatting",
             "machine",
             "model",
             "store",
         ],
     ),
-    ("dashboard", &["boards", "csp", "diagram", "engine", "explain", "machine", "store"]),
+    ("dashboard", &["boards", "csp", "diagram", "engine", "explain", "formatting", "machine", "store"]),
     (
         "cli",
         &[
@@ -67,6 +81,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "directories",
             "engine",
             "farm",
+            "formatting",
             "import",
             "machine",
             "model",
@@ -93,6 +108,7 @@ const ALLOWED_EXTERNAL: &[(&str, &[&str])] = &[
 const OF_THE_KERNEL: &[&str] = &[
     "cel",
     "chrono",
+    "formatting",
     "humantime",
     "proptest",
     "random",

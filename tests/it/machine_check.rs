@@ -203,7 +203,7 @@ fn actions_are_explained_with_their_settings() {
 
     Limit
 
-        1day, unless `limit:` says otherwise
+        1d, unless `limit:` says otherwise
 
     It runs
 

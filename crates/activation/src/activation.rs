@@ -1,4 +1,4 @@
-//! What becomes of instances in flight when another definition of their machine comes into force.
+//! Adjustment of existing instances when another definition of their machine is activated.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,66 +7,66 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use machine::{CounterName, Definition, Instance, State, StateName, TimeoutDue};
 
-/// How instances go on under another definition: in the same visit, by the names of their states.
+/// How instances are carried over to another definition: by the names of their states, in the same visit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Activation {
-    /// What becomes of those in each state; those in a state that is not here are stranded.
+    /// The adjustment of instances in each old state. Instances in a state that is missing here are stranded.
     pub states: BTreeMap<StateName, StateActivation>,
-    /// The counters that have another name: those of limits of states that have another name.
+    /// The new names of renamed counters: those of the limits of renamed states.
     pub counters: BTreeMap<CounterName, CounterName>,
 }
 
-/// What becomes of instances in a state.
+/// The adjustment of instances in one state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateActivation {
-    /// What the state is called now.
+    /// The new name of the state.
     pub to: StateName,
-    /// What becomes of their deadlines.
+    /// The adjustment of their deadlines.
     pub deadline: DeadlineAdjustment,
 }
 
-/// What becomes of a deadline.
+/// The adjustment of a deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeadlineAdjustment {
-    /// It stays as it is.
+    /// The deadline stays.
     Keep,
-    /// There is none any more.
+    /// The deadline is removed.
     Disarm,
-    /// It is then.
+    /// The deadline is set to this time.
     At(DateTime<Utc>),
-    /// It is so much later, or earlier; one that waits for an action to begin goes on waiting.
+    /// The deadline is moved by this span, which may be negative. A deadline that waits for an action to begin keeps waiting.
     Shift(TimeDelta),
-    /// Where there is none it runs from now, unless it waits for an action to begin.
+    /// A missing deadline is set to this span from now, unless it waits for an action to begin.
     Arm(TimeDelta),
 }
 
 impl Activation {
-    /// Says how instances go on that followed `old` (nothing, where it cannot be read any more).
+    /// Determines how instances of `old` are carried over to `new`; `old` is `None` where it can no longer be read.
     #[must_use]
     pub fn new(old: Option<&Definition>, new: &Definition) -> Self {
-        let was = |state: &StateName| old.and_then(|old| old.states.get(state));
+        let old_state = |state: &StateName| old.and_then(|old| old.states.get(state));
         let same = new.states.keys().map(|name| (name, name));
         let states = same.chain(&new.renamed).filter_map(|(from, to)| {
-            let deadline = deadline_adjustment(was(from), new.states.get(to)?);
+            let deadline = deadline_adjustment(old_state(from), new.states.get(to)?);
             Some((from.clone(), StateActivation { to: to.clone(), deadline }))
         });
         let counters = new.renamed.iter().filter_map(|(from, to)| {
-            let counted = own_counter(from, was(from)?)?;
-            let counts = own_counter(to, new.states.get(to)?)?;
-            (!new.counters.contains(counted)).then(|| (counted.clone(), counts.clone()))
+            let old_counter = own_counter(from, old_state(from)?)?;
+            let new_counter = own_counter(to, new.states.get(to)?)?;
+            (!new.counters.contains(old_counter)).then(|| (old_counter.clone(), new_counter.clone()))
         });
         Self { states: states.collect(), counters: counters.collect() }
     }
 
-    /// The states whose instances do not simply go on.
+    /// The states whose instances are renamed or get another deadline.
     pub fn changed(&self) -> impl Iterator<Item = (&StateName, &StateActivation)> {
         self.states
             .iter()
             .filter(|(from, carried)| **from != carried.to || carried.deadline != DeadlineAdjustment::Keep)
     }
 
-    /// Gives what the counters of `instance` are called now their new names, and moves it on to `to` with `deadline_at`,
-    /// which is what [`DeadlineAdjustment`] came to; what is left of a time limit that stands still moves as the limit did.
+    /// Moves `instance` to the state `to` with `deadline_at`, which the caller derived from the [`DeadlineAdjustment`], and
+    /// renames its counters. The remaining time of a suspended instance is adjusted like its time limit.
     pub fn apply(&self, instance: &mut Instance, to: StateName, deadline_at: Option<DateTime<Utc>>) {
         instance.remaining = match self.states.get(&instance.state).map(|carried| carried.deadline) {
             Some(DeadlineAdjustment::Disarm | DeadlineAdjustment::At(_)) => None,
@@ -78,34 +78,34 @@ impl Activation {
         let counters = std::mem::take(&mut instance.counters);
         for (counter, count) in counters {
             let counter = self.counters.get(&counter).cloned().unwrap_or(counter);
-            // Where two come to have one name, the greater one counts: a limit is not to be had twice.
+            // Of two counters that get the same name, the greater count is kept, so that a limit is not granted twice.
             let sum = instance.counters.entry(counter).or_insert(count);
             *sum = count.max(*sum);
         }
     }
 }
 
-/// The counter of a state's limit, where it has the state's name.
+/// The counter of a state's limit, if it is named after the state.
 fn own_counter<'a>(name: &StateName, state: &'a State) -> Option<&'a CounterName> {
     let limit = state.timeout.as_ref()?.limit.as_ref()?;
     (limit.counter.as_str() == name.as_str()).then_some(&limit.counter)
 }
 
-/// What becomes of the deadlines of instances in a state that was `was`, where that is known, and is `is` now.
-fn deadline_adjustment(was: Option<&State>, is: &State) -> DeadlineAdjustment {
+/// The adjustment of deadlines of instances whose state was `old`, if that is known, and is `new`.
+fn deadline_adjustment(old: Option<&State>, new: &State) -> DeadlineAdjustment {
     let due = |state: &State| state.timeout.as_ref().map(|timeout| timeout.due);
-    let Some(was) = was else {
-        return match due(is) {
+    let Some(old) = old else {
+        return match due(new) {
             Some(TimeoutDue::After(after)) => DeadlineAdjustment::Arm(delta(after)),
             Some(TimeoutDue::At(at)) => DeadlineAdjustment::At(at),
             None => DeadlineAdjustment::Keep,
         };
     };
     let keeps = |state: &State| state.timeout.as_ref().is_some_and(|timeout| timeout.keeps_actions);
-    match (due(was), due(is)) {
+    match (due(old), due(new)) {
         (before, after) if before == after => DeadlineAdjustment::Keep,
-        // It is entered anew before long by itself, and mostly there are many.
-        _ if keeps(was) && keeps(is) => DeadlineAdjustment::Keep,
+        // The state is soon re-entered by its own deadline, and usually has many instances.
+        _ if keeps(old) && keeps(new) => DeadlineAdjustment::Keep,
         (_, None) => DeadlineAdjustment::Disarm,
         (_, Some(TimeoutDue::At(at))) => DeadlineAdjustment::At(at),
         (Some(TimeoutDue::After(before)), Some(TimeoutDue::After(after))) => {
@@ -115,12 +115,12 @@ fn deadline_adjustment(was: Option<&State>, is: &State) -> DeadlineAdjustment {
     }
 }
 
-/// So much more or less than `left`, and not less than nothing.
+/// `left` moved by `by`, at least zero.
 fn shifted(left: Duration, by: TimeDelta) -> Duration {
     (delta(left) + by).to_std().unwrap_or_default()
 }
 
-/// Definitions have no longer durations than ten years.
+/// Converts a span; definitions limit durations to ten years.
 fn delta(span: Duration) -> TimeDelta {
     TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX)
 }
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn deadlines_in_flight_move_as_the_time_limit_did() {
+    fn deadlines_move_with_the_time_limit() {
         let after = |time: &str| definition(&format!("timeout: {{ after: {time}, target: Rest }}"));
         let at = definition("timeout: { at: 2030-01-01T00:00:00Z, target: Rest }");
         let none = definition("resting: true");
@@ -153,7 +153,7 @@ mod tests {
             ))
         };
         let time = "2030-01-01T00:00:00Z".parse().unwrap();
-        for (was, is, expected) in [
+        for (old, new, expected) in [
             (&after("60s"), &after("60s"), DeadlineAdjustment::Keep),
             (&after("60s"), &after("90s"), DeadlineAdjustment::Shift(TimeDelta::seconds(30))),
             (&after("60s"), &after("20s"), DeadlineAdjustment::Shift(TimeDelta::seconds(-40))),
@@ -164,8 +164,8 @@ mod tests {
             (&none, &none, DeadlineAdjustment::Keep),
             (&kept("5m"), &kept("7m"), DeadlineAdjustment::Keep),
         ] {
-            let activation = Activation::new(Some(was), is);
-            assert_eq!(activation.states["Work"].deadline, expected, "{was:?} {is:?}");
+            let activation = Activation::new(Some(old), new);
+            assert_eq!(activation.states["Work"].deadline, expected, "{old:?} {new:?}");
         }
         assert_eq!(
             Activation::new(None, &after("60s")).states["Work"].deadline,

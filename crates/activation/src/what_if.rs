@@ -1,8 +1,8 @@
-//! What would have happened under another definition to an instance whose history is known.
+//! Replay of an instance's recorded history under another definition.
 //!
-//! What others said is taken from the record, at the time at which they said it. Time limits pass by the
-//! other definition. An action that the record does not have, because the instance would have been elsewhere, is taken to
-//! begin at once; its end is that of the record where one comes while the instance waits for it, and otherwise none.
+//! Events are taken from the record at their recorded times. Time limits pass as the other definition says. An action that
+//! is not in the record, because the replayed instance is in another state, is assumed to begin at once. It ends as recorded
+//! if an end is recorded while the instance waits for it, and otherwise not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,20 +15,20 @@ use serde::Serialize;
 
 use crate::activation::{Activation, DeadlineAdjustment};
 
-/// How much later than due a recorded event may have come before its time limit: no clockwork is exact.
+/// How long after its due time a time limit still gives way to a recorded event: recorded times are not exact.
 const DEADLINE_TOLERANCE: TimeDelta = TimeDelta::seconds(1);
 
-/// How many time limits may pass between two entries of a record.
+/// How many time limits may pass between two recorded entries.
 const MAX_PASSED_DEADLINES: usize = 1_000_000;
 
-/// What went one way and would have gone another.
+/// The differences between recorded and replayed history.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct WhatIfReport {
-    /// How many instances were followed.
+    /// Number of replayed instances.
     pub instances: u64,
-    /// Those that would be in another state.
+    /// Instances that would be in another state.
     pub elsewhere: Vec<DivergedInstance>,
-    /// How often each action was asked for.
+    /// How often each action was invoked.
     pub actions: BTreeMap<ActionName, ComparedCount>,
     /// How often each Failed state was entered.
     pub failures: BTreeMap<StateName, ComparedCount>,
@@ -37,55 +37,55 @@ pub struct WhatIfReport {
 /// An instance that would be in another state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DivergedInstance {
-    /// Its name.
+    /// The name of the instance.
     pub name: String,
-    /// Where it is.
+    /// Its recorded state.
     pub is: StateName,
-    /// Where it would be.
+    /// Its state after the replay.
     pub would_be: StateName,
 }
 
-/// A number as it was, and as it would have been.
+/// A recorded and a replayed count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ComparedCount {
-    /// As it was.
+    /// The recorded count.
     pub was: u64,
-    /// As it would have been.
+    /// The replayed count.
     pub would_be: u64,
 }
 
 impl ComparedCount {
-    /// Adds others to these.
+    /// Adds the counts of `other`.
     pub fn add(&mut self, other: Self) {
         self.was += other.was;
         self.would_be += other.would_be;
     }
 }
 
-/// An entry of a record.
+/// A recorded stimulus with its decision.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordedDecision<'a> {
-    /// When it happened.
+    /// Time of the decision.
     pub at: DateTime<Utc>,
-    /// What happened.
+    /// The stimulus.
     pub stimulus: &'a Stimulus,
-    /// What the definition in force made of it.
+    /// The decision by the definition that was active.
     pub decision: &'a Decision,
 }
 
-/// An instance on its way under another definition.
+/// The replay of one instance under another definition.
 #[derive(Debug)]
 pub struct WhatIfReplay<'a> {
     definition: &'a Definition,
     instance: Instance,
-    /// The events of actions that have come in the present visit.
+    /// Ends of actions that were applied in the current visit.
     ended: BTreeSet<EventName>,
     actions: BTreeMap<ActionName, ComparedCount>,
     failures: BTreeMap<StateName, ComparedCount>,
 }
 
 impl<'a> WhatIfReplay<'a> {
-    /// Lets an instance go on under `definition` that followed `before` until `at`; nothing where it would be stranded.
+    /// Continues `instance`, which followed `before` until `at`, under `definition`; `None` where it would be stranded.
     #[must_use]
     pub fn branch_off(
         definition: &'a Definition,
@@ -101,7 +101,7 @@ impl<'a> WhatIfReplay<'a> {
             DeadlineAdjustment::Disarm => None,
             DeadlineAdjustment::At(at) => Some(at),
             DeadlineAdjustment::Shift(by) => instance.deadline_at.and_then(|at| at.checked_add_signed(by)),
-            // While it stands still it waits for an action to begin.
+            // A suspended instance waits for an action to begin.
             DeadlineAdjustment::Arm(_) if instance.remaining.is_some() => instance.deadline_at,
             DeadlineAdjustment::Arm(after) => instance.deadline_at.or_else(|| at.checked_add_signed(after)),
         };
@@ -114,7 +114,7 @@ impl<'a> WhatIfReplay<'a> {
         Self { definition, instance, ended, actions, failures }
     }
 
-    /// Begins with an instance that comes to be.
+    /// Starts with the creation of an instance.
     #[must_use]
     pub fn begin(definition: &'a Definition, name: &str, created: RecordedDecision<'_>) -> Self {
         let links = match &created.stimulus.cause {
@@ -126,13 +126,13 @@ impl<'a> WhatIfReplay<'a> {
             | Cause::Force { .. } => Links::new(),
         };
         let decision = create_linked(definition, name, links, created.stimulus.facts.clone(), created.at);
-        let mut course = Self::of(definition, decision.instance.clone());
-        course.tally(&decision);
-        course.record(created.decision);
-        course
+        let mut replay = Self::of(definition, decision.instance.clone());
+        replay.tally(&decision);
+        replay.record(created.decision);
+        replay
     }
 
-    /// Follows the record by one entry.
+    /// Applies the next recorded entry.
     pub fn follow(&mut self, recorded: RecordedDecision<'_>) {
         self.record(recorded.decision);
         self.pass_time(recorded.at - DEADLINE_TOLERANCE);
@@ -145,30 +145,31 @@ impl<'a> WhatIfReplay<'a> {
         }
     }
 
-    /// Ends the course at the time up to which there is a record, where the instance was as `stored` is.
+    /// Ends the replay at `until`, the end of the record, and adds its differences to `what_if`; `stored` is the recorded
+    /// instance at that time.
     pub fn end(mut self, stored: &Instance, until: DateTime<Utc>, what_if: &mut WhatIfReport) {
         self.pass_time(until - DEADLINE_TOLERANCE);
         what_if.instances += 1;
-        for (action, both) in std::mem::take(&mut self.actions) {
-            what_if.actions.entry(action).or_default().add(both);
+        for (action, counts) in std::mem::take(&mut self.actions) {
+            what_if.actions.entry(action).or_default().add(counts);
         }
         if *self.renamed(&stored.state) != self.instance.state {
             let (is, would_be) = (stored.state.clone(), self.instance.state.clone());
             what_if.elsewhere.push(DivergedInstance { name: stored.name.clone(), is, would_be });
         }
-        for (state, both) in self.failures {
+        for (state, counts) in self.failures {
             let sum = what_if.failures.entry(state).or_default();
-            sum.was += both.was;
-            sum.would_be += both.would_be;
+            sum.was += counts.was;
+            sum.would_be += counts.would_be;
         }
     }
 
-    /// What a state of the record is called here.
+    /// The name of a recorded state in the other definition.
     fn renamed<'s>(&'s self, state: &'s StateName) -> &'s StateName {
         self.definition.renamed.get(state).unwrap_or(state)
     }
 
-    /// What an entry of the record is here, if it is anything.
+    /// The cause to apply for a recorded entry, if any.
     fn cause(&self, recorded: RecordedDecision<'_>) -> Option<Cause> {
         let visit = self.instance.visit;
         let state = self.definition.states.get(&self.instance.state)?;
@@ -208,7 +209,7 @@ impl<'a> WhatIfReplay<'a> {
         }
     }
 
-    /// Lets all time limits pass that are due at `until`.
+    /// Applies all time limits that are due at `until`.
     fn pass_time(&mut self, until: DateTime<Utc>) {
         for _ in 0..MAX_PASSED_DEADLINES {
             let Some(due) = self.instance.deadline_at.filter(|due| *due <= until) else { return };
@@ -221,7 +222,7 @@ impl<'a> WhatIfReplay<'a> {
         }
     }
 
-    /// Lets the actions of the present visit begin, if they have not.
+    /// Begins the actions of the current visit.
     fn begin_actions(&mut self, at: DateTime<Utc>) {
         self.apply_stimulus(&Stimulus::new(Cause::Began { visit: self.instance.visit }), at);
     }
@@ -238,7 +239,7 @@ impl<'a> WhatIfReplay<'a> {
         self.instance = decision.instance;
     }
 
-    /// Counts what would have followed.
+    /// Counts the effects of a replayed decision.
     fn tally(&mut self, decision: &Decision) {
         for action in invoked_actions(decision) {
             self.actions.entry(action.clone()).or_default().would_be += 1;
@@ -248,7 +249,7 @@ impl<'a> WhatIfReplay<'a> {
         }
     }
 
-    /// Counts what followed.
+    /// Counts the effects of a recorded decision.
     fn record(&mut self, decision: &Decision) {
         for action in invoked_actions(decision) {
             self.actions.entry(action.clone()).or_default().was += 1;
@@ -262,13 +263,13 @@ impl<'a> WhatIfReplay<'a> {
     }
 }
 
-/// The actions that a decision asks for.
+/// The actions that a decision invokes.
 fn invoked_actions(decision: &Decision) -> impl Iterator<Item = &ActionName> {
-    let asked = decision.effects.iter().flat_map(|effect| match effect {
+    let invoked = decision.effects.iter().flat_map(|effect| match effect {
         Effect::Invoke { actions, .. } => actions.as_slice(),
         Effect::Cancel { .. } | Effect::Keep { .. } | Effect::Hold { .. } | Effect::Raise(_) => &[],
     });
-    asked.map(|invoke| &invoke.action)
+    invoked.map(|invoke| &invoke.action)
 }
 
 fn entered_failed_state(definition: &Definition, decision: &Decision) -> Option<StateName> {

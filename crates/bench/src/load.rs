@@ -13,11 +13,12 @@ use lifeguard::store::instances::InstanceKey;
 use machine::{Cause, EventName, EventSource, MachineName, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
+use statistics::percentile;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
 use crate::client::BenchConnection;
-use crate::stats::{float, millis, percentile};
+use crate::numbers::{float, millis};
 
 /// A step from board to board that goes through all of them, and seldom meets a neighbour: a prime that no number of
 /// boards has as a factor.
@@ -148,8 +149,8 @@ pub(crate) async fn drive(callers: Vec<LoadCaller>, plan: LoadPlan) -> io::Resul
     Ok(LoadMeasurement {
         events: all.len(),
         per_second: float(all.len()) / plan.span.as_secs_f64(),
-        p50_ms: percentile(&all, 0.5).unwrap_or(f64::INFINITY),
-        p99_ms: percentile(&all, 0.99).unwrap_or(f64::INFINITY),
+        p50_ms: percentile(&all, 50).unwrap_or(f64::INFINITY),
+        p99_ms: percentile(&all, 99).unwrap_or(f64::INFINITY),
     })
 }
 

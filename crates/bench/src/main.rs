@@ -13,6 +13,7 @@ mod figure;
 mod figures;
 mod listener;
 mod load;
+mod numbers;
 mod options;
 mod postgres;
 mod process;
@@ -21,7 +22,6 @@ mod run;
 mod scratch;
 mod server;
 mod sizes;
-mod stats;
 mod timeouts;
 
 use std::error::Error;

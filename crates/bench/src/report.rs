@@ -3,8 +3,7 @@
 use lifeguard::cli::output;
 use serde::Serialize;
 use serde_json::{Value, json};
-
-use crate::stats::MeasurementSummary;
+use statistics::MeasurementSummary;
 
 /// One line of the report: what was measured, beside what it is compared with.
 #[derive(Debug, Clone)]

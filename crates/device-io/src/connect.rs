@@ -28,7 +28,7 @@ pub enum ConnectError {
     #[error("{0}")]
     Refused(io::Error),
     /// The device gave no answer in time.
-    #[error("no answer within {}", humantime::format_duration(*.0))]
+    #[error("no answer within {}", formatting::duration(*.0))]
     TimedOut(Duration),
 }
 

@@ -1,48 +1,48 @@
-//! What stands in a box, and how much room it takes.
+//! Contents and sizes of boxes.
 
 use super::graph::{EdgeLabel, TransitionTrigger};
 use super::scene::{Rect, SceneBox, ScenePart, SceneText, TextAnchor};
 use super::text::{TextFont, shortened, text_width};
 
-/// The height of the line with the name.
+/// Height of the line with the name.
 pub(super) const TITLE_HEIGHT: i32 = 28;
-/// The height of each other line.
+/// Height of the other lines.
 pub(super) const LINE_HEIGHT: i32 = 18;
-/// The room at the left and the right.
+/// Padding at the left and the right.
 pub(super) const CARD_PADDING: i32 = 10;
-/// The room of a sender's sign.
+/// Width of a sender's sign.
 pub(super) const SIGN_WIDTH: i32 = 16;
-/// The room for the number of instances, so that the picture does not change with it.
+/// Width reserved for the number of instances, so that the layout does not depend on it.
 const COUNT_WIDTH: i32 = 46;
-/// The room for the letter of shared requests.
+/// Width of the letter of shared requests.
 const TAG_WIDTH: i32 = 20;
-/// The room between two things in one line.
+/// Distance of two items in a line.
 const ITEM_GAP: i32 = 14;
-/// The longest text of a line, in characters; the rest is in its tip.
+/// Maximum length of an item's text, in characters; the tooltip has the whole.
 const MAX_LINE_CHARS: usize = 44;
-/// A box without anything but a short name.
+/// Minimum width of a box.
 const MIN_CARD_WIDTH: i32 = 150;
 
-/// One thing in a line: a reason, and where it leads if no line shows that.
+/// An item of a line: a label, and its target if no line is drawn to it.
 #[derive(Debug, Clone)]
 pub(super) struct CardItem {
     pub(super) label: EdgeLabel,
-    /// A state's name, and the class of its kind.
+    /// Name of the target, and the class of its kind.
     pub(super) target: Option<(String, &'static str)>,
-    /// The ways whose lines begin here.
-    pub(super) ways: Vec<usize>,
+    /// Edges whose lines begin here.
+    pub(super) edges: Vec<usize>,
 }
 
 impl CardItem {
     pub(super) fn new(label: &EdgeLabel) -> Self {
-        Self { label: label.clone(), target: None, ways: Vec::new() }
+        Self { label: label.clone(), target: None, edges: Vec::new() }
     }
 
     fn signs(&self) -> i32 {
         SIGN_WIDTH * i32::try_from(self.label.senders.len()).unwrap_or(0)
     }
 
-    /// The text as it is shown: what stands without a sender is ours, and was broken into lines already.
+    /// The shown text. Texts without a sender have been broken into lines already.
     fn text(&self) -> String {
         if self.label.senders.is_empty() {
             self.label.text.clone()
@@ -61,7 +61,7 @@ impl CardItem {
         self.signs() + text_width(&self.text(), TextFont::Line) + target
     }
 
-    /// Draws it from `x` on, in the line around `y`.
+    /// Draws the item from `x` on, vertically centred at `y`.
     pub(super) fn draw(&self, x: i32, y: i32, parts: &mut Vec<ScenePart>) {
         let mut at = x;
         for sender in &self.label.senders {
@@ -86,21 +86,21 @@ impl CardItem {
     }
 }
 
-/// Something that is said without a sender.
+/// An item without a sender.
 pub(super) fn note(text: String) -> CardItem {
     let label = EdgeLabel { senders: Vec::new(), text, tip: String::new() };
-    CardItem { label, target: None, ways: Vec::new() }
+    CardItem { label, target: None, edges: Vec::new() }
 }
 
-/// Adds an item, or its ways to the one that says the same.
+/// Adds an item, or its edges to an equal item.
 pub(super) fn add(items: &mut Vec<CardItem>, item: CardItem) {
     let is_same = |known: &&mut CardItem| {
-        let has_lines = !item.ways.is_empty() && !known.ways.is_empty();
+        let has_lines = !item.edges.is_empty() && !known.edges.is_empty();
         has_lines && known.label.text == item.label.text && known.label.senders == item.label.senders
     };
     match items.iter_mut().find(is_same) {
         Some(known) => {
-            known.ways.extend(item.ways);
+            known.edges.extend(item.edges);
             if known.label.tip != item.label.tip {
                 known.label.tip = format!("{}; or {}", known.label.tip, item.label.tip);
             }
@@ -109,7 +109,7 @@ pub(super) fn add(items: &mut Vec<CardItem>, item: CardItem) {
     }
 }
 
-/// What stands in a box.
+/// The contents of a box.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Card {
     pub(super) class: String,
@@ -118,13 +118,13 @@ pub(super) struct Card {
     pub(super) name: String,
     /// The letters of the shared requests that it takes.
     pub(super) tags: Vec<String>,
-    /// The lines, from the left.
+    /// Items at the left.
     pub(super) left: Vec<CardItem>,
-    /// What begins at the right side.
+    /// Items at the right, whose lines begin there.
     pub(super) right: Vec<CardItem>,
 }
 
-/// A box's lines, each with something at the left, at the right, or both.
+/// The lines of a box, each with an item at the left, at the right, or both.
 pub(super) type CardRows<'c> = Vec<(Option<&'c CardItem>, Option<&'c CardItem>)>;
 
 impl Card {
@@ -132,15 +132,15 @@ impl Card {
         self.tags.iter().map(|tag| tag_width(tag)).sum()
     }
 
-    /// The least width that it fits in.
-    pub(super) fn least_width(&self) -> i32 {
+    /// Minimum width.
+    pub(super) fn min_width(&self) -> i32 {
         let count = if self.state.is_some() { COUNT_WIDTH } else { 0 };
         let head = text_width(&self.name, TextFont::Name) + 8 + self.tags_width() + count;
         let items = self.left.iter().chain(&self.right).map(CardItem::width);
         items.chain([head]).max().unwrap_or(head).max(MIN_CARD_WIDTH) + 2 * CARD_PADDING
     }
 
-    /// Its lines in a box of this width: what begins at the left and what begins at the right share one where they fit.
+    /// The lines in a box of this width; left and right items share a line where they fit.
     pub(super) fn rows(&self, within: i32) -> CardRows<'_> {
         let mut rows: CardRows<'_> = Vec::new();
         let mut right = self.right.iter().peekable();
@@ -157,18 +157,18 @@ impl Card {
         if lines == 0 { TITLE_HEIGHT } else { TITLE_HEIGHT + lines.saturating_mul(LINE_HEIGHT) + 5 }
     }
 
-    /// How far below its top the line of each way begins.
+    /// Distance from the top at which the line of each edge begins.
     pub(super) fn ports(&self, within: i32) -> Vec<(usize, i32)> {
         let rows = self.rows(within);
         let mut ports = Vec::new();
         for (at, (left, right)) in offsets().zip(rows) {
-            let ways = [left, right].into_iter().flatten().flat_map(|item| &item.ways);
-            ports.extend(ways.map(|way| (*way, at)));
+            let edges = [left, right].into_iter().flatten().flat_map(|item| &item.edges);
+            ports.extend(edges.map(|edge| (*edge, at)));
         }
         ports
     }
 
-    /// Draws it.
+    /// Draws the box.
     pub(super) fn draw(&self, rect: Rect) -> SceneBox {
         let middle = rect.y + TITLE_HEIGHT / 2;
         let mut parts = vec![ScenePart::Text(SceneText::new(
@@ -198,7 +198,7 @@ impl Card {
     }
 }
 
-/// How far below the top of a box the middle of each line is.
+/// Distance of the middle of each line from the top of a box.
 fn offsets() -> impl Iterator<Item = i32> {
     (0..).map(|index| TITLE_HEIGHT + index * LINE_HEIGHT + LINE_HEIGHT / 2)
 }
@@ -213,14 +213,14 @@ fn centred(rect: Rect, content: &str) -> SceneText {
     SceneText { anchor, ..SceneText::new(x, y, TextFont::Line, "badge", content) }
 }
 
-/// The number of instances in the box of a state, which has room for that whether there are any or not.
+/// The number of instances, drawn into the space that the box of a state reserves for it.
 pub(super) fn count_badge(state: Rect, count: u64) -> ScenePart {
     let (x, y) = (state.right() - CARD_PADDING - COUNT_WIDTH + 6, state.y + TITLE_HEIGHT / 2 - 9);
     let badge = Rect { x, y, width: COUNT_WIDTH, height: 18 };
     ScenePart::Badge(badge, "count", centred(badge, &short_count(count)))
 }
 
-/// A number of instances in five characters at most.
+/// A number of instances in at most five characters.
 pub(super) fn short_count(count: u64) -> String {
     match count {
         0..=99_999 => count.to_string(),
@@ -229,7 +229,7 @@ pub(super) fn short_count(count: u64) -> String {
     }
 }
 
-/// The sign and the words of each trigger, for the legend; `reporters` send reports.
+/// The sign and the text of each trigger, for the legend; `reporters` send reports.
 pub(super) fn triggers(reporters: &str) -> [(TransitionTrigger, String); 5] {
     let reporter = if reporters.is_empty() { "a face" } else { reporters };
     [

@@ -1,4 +1,4 @@
-//! A definition for Graphviz.
+//! A definition as a Graphviz graph.
 
 use std::fmt::{self, Write};
 
@@ -14,11 +14,11 @@ const DOT_PREAMBLE: &str = "  rankdir=TB; newrank=true; labelloc=t; fontname=\"H
 /// The width at which the list of the states that share requests is broken into lines.
 const STATE_LIST_WIDTH: i32 = 240;
 
-/// Draws `definition` as a graph in the language of Graphviz.
+/// Draws `definition` as a graph in Graphviz's DOT language.
 #[must_use]
 pub fn dot(definition: &Definition) -> String {
     let mut out = String::new();
-    // Writing to a text does not fail.
+    // Writing to a string does not fail.
     let _ = write_graph(&mut out, &DiagramGraph::new(definition));
     out
 }
@@ -41,24 +41,24 @@ fn write_graph(out: &mut String, graph: &DiagramGraph<'_>) -> fmt::Result {
         writeln!(out, "  }}")?;
     }
     write_shared(out, graph)?;
-    // No state has a name with brackets.
+    // No state's name contains brackets.
     writeln!(out, "  \"(begin)\" [shape=point, label=\"\"];")?;
     writeln!(out, "  \"(begin)\" -> \"{}\";", graph.name(graph.initial))?;
-    for (way, is_back) in graph.edges.iter().zip(&lanes.is_back) {
-        let (from, to) = (graph.name(way.from), graph.name(way.to));
-        // What leads back, to rest, or out of failure does not say what stands above what.
-        let rank = if *is_back || !lanes.is_drawn(way) { ", constraint=false" } else { "" };
-        writeln!(out, "  \"{from}\" -> \"{to}\" [{}{rank}];", edge_style(&way.labels))?;
+    for (edge, is_back) in graph.edges.iter().zip(&lanes.is_back) {
+        let (from, to) = (graph.name(edge.from), graph.name(edge.to));
+        // Edges back, to resting states and out of failed ones do not constrain the order.
+        let rank = if *is_back || !lanes.is_drawn(edge) { ", constraint=false" } else { "" };
+        writeln!(out, "  \"{from}\" -> \"{to}\" [{}{rank}];", edge_style(&edge.labels))?;
     }
     writeln!(out, "}}")
 }
 
 fn write_shared(out: &mut String, graph: &DiagramGraph<'_>) -> fmt::Result {
     for shared in &graph.shared {
-        let who = wrapped(&shared.states, TextFont::Line, STATE_LIST_WIDTH).join("\\n");
-        let look = "style=dashed, color=\"#7a2ea8\"";
-        writeln!(out, "  \"({0})\" [label=\"{0}: {who}\", {look}];", shared.tag)?;
-        for (label, targets) in &shared.ways {
+        let states = wrapped(&shared.states, TextFont::Line, STATE_LIST_WIDTH).join("\\n");
+        let style = "style=dashed, color=\"#7a2ea8\"";
+        writeln!(out, "  \"({0})\" [label=\"{0}: {states}\", {style}];", shared.tag)?;
+        for (label, targets) in &shared.edges {
             for target in targets {
                 let name = graph.name(*target);
                 writeln!(out, "  \"({})\" -> \"{name}\" [{}];", shared.tag, edge_style([label]))?;
@@ -69,7 +69,7 @@ fn write_shared(out: &mut String, graph: &DiagramGraph<'_>) -> fmt::Result {
 }
 
 fn write_state(out: &mut String, graph: &DiagramGraph<'_>, node: usize, indent: &str) -> fmt::Result {
-    let look = match graph.kind(node) {
+    let style = match graph.kind(node) {
         StateKind::Resting => "style=\"filled,rounded\", fillcolor=\"#e9f6ee\", color=\"#1c7d46\"",
         StateKind::Working => "fillcolor=\"#ffffff\", color=\"#5a6473\"",
         StateKind::Failed => "shape=octagon, fillcolor=\"#fcedeb\", color=\"#b3261e\"",
@@ -83,10 +83,10 @@ fn write_state(out: &mut String, graph: &DiagramGraph<'_>, node: usize, indent: 
     if !tags.is_empty() {
         lines.push(format!("takes {}", tags.join(", ")));
     }
-    writeln!(out, "{indent}\"{}\" [label=\"{}\", {look}];", graph.name(node), lines.join("\\n"))
+    writeln!(out, "{indent}\"{}\" [label=\"{}\", {style}];", graph.name(node), lines.join("\\n"))
 }
 
-/// How an edge looks: its labels below one another, in the colour of the first one's sender.
+/// The attributes of an edge: its labels, in the colour of the first label's sender.
 fn edge_style<'l>(labels: impl IntoIterator<Item = &'l EdgeLabel> + Clone) -> String {
     let colour = match labels.clone().into_iter().next().and_then(|label| label.senders.first()) {
         Some(TransitionTrigger::Report) => "#1559b8",

@@ -1,6 +1,6 @@
-//! Text that cannot become markup.
+//! Escaping of text for XML and HTML.
 
-/// A text as XML and HTML have it: markup becomes letters, and what XML cannot have is replaced.
+/// Escapes text for XML and HTML; characters that XML does not allow are replaced.
 #[must_use]
 pub fn escape_xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -23,7 +23,7 @@ pub fn escape_xml(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn text_from_outside_cannot_become_markup() {
+    fn markup_in_text_is_escaped() {
         assert_eq!(super::escape_xml("<script>\"'&\u{1}"), "&lt;script&gt;&quot;&#39;&amp;\u{fffd}");
     }
 }

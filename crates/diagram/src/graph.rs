@@ -1,18 +1,19 @@
-//! A definition as a graph: what leads from which state to which, and what many states share, said once.
+//! A definition as a graph: its edges, and the requests that many states share.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::wording::{counted, kind_word};
+use super::wording::kind_word;
+use formatting::count;
 use machine::Sender;
 use machine::{Definition, Event, State, StateKind, Timeout, TimeoutDue, Transition, TransitionEffect};
 use machine::{EventName, StateName};
 
-/// As many states as must take a request alike for it to be drawn once for all of them.
+/// How many states must handle a request alike for it to be drawn as shared.
 const MIN_SHARING_STATES: usize = 3;
-/// As many names as a list of states gives before it counts the others.
+/// How many states a list names before it counts the rest.
 const MAX_LISTED_STATES: usize = 8;
 
-/// Who or what makes an instance go a way.
+/// The trigger of a transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum TransitionTrigger {
     /// A sender that a face registers, or a linked instance.
@@ -20,12 +21,12 @@ pub(super) enum TransitionTrigger {
     Operator,
     Action,
     Time,
-    /// `always`: nobody.
+    /// `always`: on entry, without a sender.
     Entry,
 }
 
 impl TransitionTrigger {
-    /// The sender in one word, for classes and for people.
+    /// The trigger in one word, for class names and texts.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Report => "report",
@@ -37,16 +38,16 @@ impl TransitionTrigger {
     }
 }
 
-/// One reason to go a way.
+/// A label of an edge.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct EdgeLabel {
     pub(super) senders: Vec<TransitionTrigger>,
     pub(super) text: String,
-    /// More about it, for whoever asks: conditions, and what the event means.
+    /// Tooltip: conditions and the meaning of the event.
     pub(super) tip: String,
 }
 
-/// All reasons to go from one state to another.
+/// An edge from one state to another, with all its labels.
 #[derive(Debug, Clone)]
 pub(super) struct DiagramEdge {
     pub(super) from: usize,
@@ -55,14 +56,14 @@ pub(super) struct DiagramEdge {
     pub(super) kind: EdgeKind,
 }
 
-/// How a way belongs to the course of things; the most regular of its reasons counts.
+/// The kind of an edge; of several labels the most regular kind counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum EdgeKind {
-    /// Something happened, or nothing was to be waited for.
+    /// An event, or a transition on entry.
     Progress,
-    /// Time passed.
+    /// A timeout.
     TimedOut,
-    /// Time passed once too often.
+    /// A timeout beyond its limit.
     LimitExceeded,
 }
 
@@ -71,43 +72,43 @@ pub(super) enum EdgeKind {
 pub(super) struct DiagramNode<'d> {
     pub(super) name: &'d StateName,
     pub(super) state: &'d State,
-    /// What happens in it without leaving it for another.
+    /// Labels of transitions that do not leave it.
     pub(super) inner: Vec<EdgeLabel>,
-    /// The requests that it shares with others, by their index.
+    /// Indices of the shared requests that it takes.
     pub(super) shared: Vec<usize>,
 }
 
-/// Requests that several states take alike.
+/// Requests that several states handle alike.
 #[derive(Debug)]
 pub(super) struct SharedRequests {
-    /// A letter to call them by.
+    /// The letter that identifies them.
     pub(super) tag: String,
-    /// Which states, in words.
+    /// The text that lists the states.
     pub(super) states: String,
-    /// What each of them does.
-    pub(super) ways: Vec<(EdgeLabel, Vec<usize>)>,
+    /// Labels and targets of the requests.
+    pub(super) edges: Vec<(EdgeLabel, Vec<usize>)>,
 }
 
-/// A definition as a graph; states are called by their number in alphabetical order.
+/// A definition as a graph; states are numbered in alphabetical order.
 #[derive(Debug)]
 pub(super) struct DiagramGraph<'d> {
     pub(super) definition: &'d Definition,
     pub(super) nodes: Vec<DiagramNode<'d>>,
-    /// The ways that no request is shared on, ordered by states.
+    /// The edges without shared requests, ordered by states.
     pub(super) edges: Vec<DiagramEdge>,
     pub(super) shared: Vec<SharedRequests>,
     pub(super) initial: usize,
 }
 
-/// A request as several states may take it: the event, and where it leads.
+/// A request with its targets.
 type RequestTargets<'d> = (&'d EventName, Vec<usize>);
 
 impl<'d> DiagramGraph<'d> {
     pub(super) fn new(definition: &'d Definition) -> Self {
         let ids: BTreeMap<&StateName, usize> =
             definition.states.keys().enumerate().map(|(id, name)| (name, id)).collect();
-        let mut reader = GraphBuilder { definition, ids, ways: BTreeMap::new() };
-        let by_members = reader.shared();
+        let mut builder = GraphBuilder { definition, ids, edges: BTreeMap::new() };
+        let by_members = builder.shared();
         let mut nodes: Vec<DiagramNode<'d>> = Vec::new();
         for (id, (name, state)) in definition.states.iter().enumerate() {
             let is_shared = |event: &EventName| {
@@ -115,23 +116,22 @@ impl<'d> DiagramGraph<'d> {
                     members.contains(&id) && requests.iter().any(|(shared, _)| *shared == event)
                 })
             };
-            let inner = reader.read(id, state, is_shared);
+            let inner = builder.read(id, state, is_shared);
             let shared = by_members.iter().enumerate().filter(|(_, (members, _))| members.contains(&id));
             nodes.push(DiagramNode { name, state, inner, shared: shared.map(|(index, _)| index).collect() });
         }
         let shared = by_members.iter().enumerate();
         let shared =
-            shared.map(|(index, (members, requests))| reader.shared_requests(index, members, requests));
+            shared.map(|(index, (members, requests))| builder.shared_requests(index, members, requests));
         let shared = shared.collect();
-        let initial = reader.ids.get(&definition.initial).copied().unwrap_or(0);
-        let ways = reader.ways.into_iter();
-        let ways = ways
-            .map(|((from, to), (course, labels))| DiagramEdge { from, to, labels, kind: course })
-            .collect();
-        Self { definition, nodes, edges: ways, shared, initial }
+        let initial = builder.ids.get(&definition.initial).copied().unwrap_or(0);
+        let edges = builder.edges.into_iter();
+        let edges =
+            edges.map(|((from, to), (kind, labels))| DiagramEdge { from, to, labels, kind }).collect();
+        Self { definition, nodes, edges, shared, initial }
     }
 
-    /// The senders of reports in words: `sensor`, `sensor or lease`.
+    /// The senders of reports as text: `sensor`, `sensor or lease`.
     pub(super) fn reporters(&self) -> String {
         let senders = self.definition.events.values().flat_map(|event| &event.from);
         let reporters: BTreeSet<&str> = senders.filter_map(reporter).collect();
@@ -150,13 +150,13 @@ impl<'d> DiagramGraph<'d> {
 struct GraphBuilder<'d> {
     definition: &'d Definition,
     ids: BTreeMap<&'d StateName, usize>,
-    ways: BTreeMap<(usize, usize), (EdgeKind, Vec<EdgeLabel>)>,
+    edges: BTreeMap<(usize, usize), (EdgeKind, Vec<EdgeLabel>)>,
 }
 
 impl<'d> GraphBuilder<'d> {
-    /// The requests that several states take alike, by those states.
+    /// The requests that several states handle alike, by those states.
     fn shared(&self) -> Vec<(Vec<usize>, Vec<RequestTargets<'d>>)> {
-        let mut takers: BTreeMap<RequestTargets<'d>, Vec<usize>> = BTreeMap::new();
+        let mut members_by_request: BTreeMap<RequestTargets<'d>, Vec<usize>> = BTreeMap::new();
         for (id, state) in self.definition.states.values().enumerate() {
             for (event, transitions) in &state.on {
                 let is_request = self
@@ -166,12 +166,12 @@ impl<'d> GraphBuilder<'d> {
                     .is_some_and(|event| event.from.iter().eq([&Sender::Operator]));
                 let targets = self.targets(transitions);
                 if is_request && !targets.is_empty() {
-                    takers.entry((event, targets)).or_default().push(id);
+                    members_by_request.entry((event, targets)).or_default().push(id);
                 }
             }
         }
         let mut by_members: BTreeMap<Vec<usize>, Vec<RequestTargets<'d>>> = BTreeMap::new();
-        for (request, members) in takers {
+        for (request, members) in members_by_request {
             if members.len() >= MIN_SHARING_STATES {
                 by_members.entry(members).or_default().push(request);
             }
@@ -202,18 +202,18 @@ impl<'d> GraphBuilder<'d> {
     ) -> SharedRequests {
         let tag = u8::try_from(index).ok().filter(|index| *index < 26);
         let tag = tag.map_or_else(|| format!("{}", index + 1), |index| char::from(b'A' + index).to_string());
-        let ways = requests.iter().map(|(event, targets)| {
+        let edges = requests.iter().map(|(event, targets)| {
             let declared = self.definition.events.get(*event);
             let tip = declared.map_or("", |event| &event.about).to_owned();
             let label =
                 EdgeLabel { senders: vec![TransitionTrigger::Operator], text: event.to_string(), tip };
             (label, targets.clone())
         });
-        let ways = ways.collect();
-        SharedRequests { tag, states: self.describe_members(members), ways }
+        let edges = edges.collect();
+        SharedRequests { tag, states: self.describe_members(members), edges }
     }
 
-    /// Which states `members` are: `New, Ready and every failed state`.
+    /// The text that lists `members`: `New, Ready and every failed state`.
     fn describe_members(&self, members: &[usize]) -> String {
         let states: Vec<(&StateName, &State)> = self.definition.states.iter().collect();
         let mut parts = Vec::new();
@@ -228,7 +228,7 @@ impl<'d> GraphBuilder<'d> {
         let mut names: Vec<String> =
             left.iter().take(MAX_LISTED_STATES).map(|id| states[*id].0.to_string()).collect();
         if left.len() > MAX_LISTED_STATES {
-            names.push(counted(left.len() - MAX_LISTED_STATES, "other"));
+            names.push(count(left.len() - MAX_LISTED_STATES, "other"));
         }
         names.append(&mut parts);
         match names.split_last() {
@@ -237,7 +237,7 @@ impl<'d> GraphBuilder<'d> {
         }
     }
 
-    /// Notes where `state` leads, and gives what happens in it without leaving it.
+    /// Adds the edges of `state`; returns the labels of transitions that do not leave it.
     fn read(&mut self, id: usize, state: &State, is_shared: impl Fn(&EventName) -> bool) -> Vec<EdgeLabel> {
         let mut inner = Vec::new();
         self.transitions(id, &state.always, &[TransitionTrigger::Entry], ("at once", ""), &mut inner);
@@ -294,20 +294,21 @@ impl<'d> GraphBuilder<'d> {
     fn timeout(&mut self, from: usize, timeout: &Timeout, inner: &mut Vec<EdgeLabel>) {
         let senders = vec![TransitionTrigger::Time];
         let due = match timeout.due {
-            TimeoutDue::After(span) => format!("after {}", humantime::format_duration(span)),
+            TimeoutDue::After(span) => format!("after {}", formatting::duration(span)),
             TimeoutDue::At(at) => format!("at {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
         };
-        let most = timeout.limit.as_ref().map_or_else(String::new, |limit| format!(", {}×", limit.most));
+        let limit_text =
+            timeout.limit.as_ref().map_or_else(String::new, |limit| format!(", {}×", limit.most));
         let tip = timeout.limit.as_ref().map_or_else(String::new, |limit| {
             format!("at most {} of the counter {}", limit.most, limit.counter)
         });
         if self.ids.get(&timeout.target) == Some(&from) {
-            let goes_on = if timeout.keeps_actions { ", actions go on" } else { "" };
-            let text = format!("again {due}{most}{goes_on}");
+            let kept_actions = if timeout.keeps_actions { ", actions continue" } else { "" };
+            let text = format!("again {due}{limit_text}{kept_actions}");
             add(inner, EdgeLabel { senders: senders.clone(), text, tip: tip.clone() });
         } else if let Some(to) = self.ids.get(&timeout.target).copied() {
             let label =
-                EdgeLabel { senders: senders.clone(), text: format!("{due}{most}"), tip: tip.clone() };
+                EdgeLabel { senders: senders.clone(), text: format!("{due}{limit_text}"), tip: tip.clone() };
             self.add(from, to, label, EdgeKind::TimedOut);
         }
         let Some(limit) = &timeout.limit else { return };
@@ -319,14 +320,14 @@ impl<'d> GraphBuilder<'d> {
         }
     }
 
-    fn add(&mut self, from: usize, to: usize, label: EdgeLabel, course: EdgeKind) {
-        let (known, labels) = self.ways.entry((from, to)).or_insert((course, Vec::new()));
-        *known = course.min(*known);
+    fn add(&mut self, from: usize, to: usize, label: EdgeLabel, kind: EdgeKind) {
+        let (known, labels) = self.edges.entry((from, to)).or_insert((kind, Vec::new()));
+        *known = kind.min(*known);
         add(labels, label);
     }
 }
 
-/// Adds a label, or what it tells to the one that is there.
+/// Adds a label, or its tooltip to an equal label.
 fn add(labels: &mut Vec<EdgeLabel>, label: EdgeLabel) {
     match labels.iter_mut().find(|known| known.text == label.text && known.senders == label.senders) {
         Some(known) if known.tip != label.tip => known.tip = format!("{}; or {}", known.tip, label.tip),
@@ -335,7 +336,7 @@ fn add(labels: &mut Vec<EdgeLabel>, label: EdgeLabel) {
     }
 }
 
-/// The name of a sender that reports.
+/// The name of a sender of reports.
 fn reporter(sender: &Sender) -> Option<&str> {
     match sender {
         Sender::Face(name) => Some(name.as_str()),

@@ -1,4 +1,4 @@
-//! What stands above the lanes: the machine's name, the legend, the requests that states share, the states of rest.
+//! The part above the lanes: the machine's name, the legend, shared requests, resting states.
 
 use super::cards::{CARD_PADDING, Card, CardItem, SIGN_WIDTH, note, triggers};
 use super::contents::DiagramTexts;
@@ -10,14 +10,14 @@ use super::text::{TextFont, text_width, wrapped};
 use super::wording::{kind_word, summary};
 use machine::StateKind;
 
-/// The room between two boxes.
+/// Distance of boxes.
 const BOX_GAP: i32 = 14;
-/// The width at which the list of the states that share requests is broken into lines.
+/// Width at which the list of states that share requests is broken into lines.
 const STATE_LIST_WIDTH: i32 = 290;
-/// The height of a line of the legend.
+/// Height of a line of the legend.
 const LEGEND_LINE_HEIGHT: i32 = 26;
 
-/// Draws it into `scene`, whose width is the page's.
+/// Draws the header into `scene`, which has the width of the page.
 pub(super) fn draw(
     graph: &DiagramGraph<'_>,
     lanes: &Lanes,
@@ -54,10 +54,10 @@ pub(super) fn draw(
     let states = top.into_iter().map(|node| contents.cards[node].clone());
     let mut left: Vec<Card> = shared.chain(states).collect();
     while !left.is_empty() {
-        // The next that has room in the line, so that lines are full.
-        let next = left.iter().position(|card| flow.has_room(card.least_width())).unwrap_or(0);
+        // Takes the next box that fits, so that lines are full.
+        let next = left.iter().position(|card| flow.fits(card.min_width())).unwrap_or(0);
         let card = left.remove(next);
-        let width = card.least_width();
+        let width = card.min_width();
         let rect = flow.place(width, card.height(width));
         scene.frames.push(card.draw(rect));
         scene.place(rect);
@@ -66,12 +66,12 @@ pub(super) fn draw(
     scene.height = flow.y - PAGE_MARGIN;
 }
 
-/// The requests that several states take, in a box of their own.
+/// The box of requests that several states share.
 fn shared(graph: &DiagramGraph<'_>, index: usize) -> Card {
     let shared = &graph.shared[index];
-    let who = wrapped(&format!("taken in {}", shared.states), TextFont::Line, STATE_LIST_WIDTH);
-    let mut left: Vec<CardItem> = who.into_iter().map(note).collect();
-    for (label, targets) in &shared.ways {
+    let states = wrapped(&format!("taken in {}", shared.states), TextFont::Line, STATE_LIST_WIDTH);
+    let mut left: Vec<CardItem> = states.into_iter().map(note).collect();
+    for (label, targets) in &shared.edges {
         left.extend(targets.iter().map(|target| {
             let target = (graph.name(*target).to_owned(), kind_word(graph.kind(*target)));
             CardItem { target: Some(target), ..CardItem::new(label) }
@@ -83,16 +83,16 @@ fn shared(graph: &DiagramGraph<'_>, index: usize) -> Card {
 
 fn draw_legend(graph: &DiagramGraph<'_>, flow: &mut BoxFlow, scene: &mut DiagramScene) {
     for (kind, text) in [
-        (StateKind::Resting, "at rest"),
-        (StateKind::Working, "at work"),
-        (StateKind::Failed, "failed: a person looks"),
-        (StateKind::Final, "the end"),
+        (StateKind::Resting, "resting"),
+        (StateKind::Working, "working"),
+        (StateKind::Failed, "failed: needs an operator"),
+        (StateKind::Final, "final"),
     ] {
         if !graph.nodes.iter().any(|node| node.state.kind == kind) {
             continue;
         }
-        let place = flow.place(text_width(text, TextFont::Line) + 2 * CARD_PADDING, LEGEND_LINE_HEIGHT);
-        let rect = Rect { y: place.y + 2, height: LEGEND_LINE_HEIGHT - 4, ..place };
+        let slot = flow.place(text_width(text, TextFont::Line) + 2 * CARD_PADDING, LEGEND_LINE_HEIGHT);
+        let rect = Rect { y: slot.y + 2, height: LEGEND_LINE_HEIGHT - 4, ..slot };
         let text =
             SceneText::new(rect.x + CARD_PADDING, rect.y + rect.height / 2, TextFont::Line, "note", text);
         let class = format!("key {}", kind_word(kind));
@@ -118,7 +118,7 @@ fn draw_legend(graph: &DiagramGraph<'_>, flow: &mut BoxFlow, scene: &mut Diagram
             text,
         )));
     }
-    let text = "?  on a condition";
+    let text = "?  conditional";
     let rect = flow.place(text_width(text, TextFont::Line), LEGEND_LINE_HEIGHT);
     scene.parts.push(ScenePart::Text(SceneText::new(
         rect.x,
@@ -129,7 +129,7 @@ fn draw_legend(graph: &DiagramGraph<'_>, flow: &mut BoxFlow, scene: &mut Diagram
     )));
 }
 
-/// Places for one box after the other, line by line.
+/// Positions of boxes, line by line.
 struct BoxFlow {
     x: i32,
     y: i32,
@@ -138,12 +138,12 @@ struct BoxFlow {
 }
 
 impl BoxFlow {
-    fn has_room(&self, width: i32) -> bool {
+    fn fits(&self, width: i32) -> bool {
         self.x + width <= self.page
     }
 
     fn place(&mut self, width: i32, height: i32) -> Rect {
-        if self.x > PAGE_MARGIN && !self.has_room(width) {
+        if self.x > PAGE_MARGIN && !self.fits(width) {
             self.begin_line(BOX_GAP);
         }
         let rect = Rect { x: self.x, y: self.y, width, height };

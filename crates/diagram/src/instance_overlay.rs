@@ -1,14 +1,14 @@
-//! What a picture shows of instances.
+//! The instances shown in a diagram.
 
 use std::collections::BTreeMap;
 
 use machine::StateName;
 
-/// What a picture shows of instances.
+/// The instances shown in a diagram.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstanceOverlay {
-    /// The state to light up: that of the one instance that is looked at.
+    /// The state to highlight: that of the instance the diagram is shown for.
     pub present: Option<StateName>,
-    /// How many instances are in each state; a state that is not here, or has none, shows no number.
+    /// Number of instances in each state; missing states and those without instances show no number.
     pub counts: BTreeMap<StateName, u64>,
 }

@@ -1,4 +1,4 @@
-//! A definition for Mermaid: text that many places show as a drawing.
+//! A definition as a Mermaid state diagram.
 
 use std::fmt::{self, Write};
 
@@ -17,7 +17,7 @@ const MERMAID_CLASSES: &str = "  classDef resting fill:#e9f6ee,stroke:#1c7d46,co
 #[must_use]
 pub fn mermaid(definition: &Definition) -> String {
     let mut out = String::new();
-    // Writing to a text does not fail.
+    // Writing to a string does not fail.
     let _ = write_graph(&mut out, &DiagramGraph::new(definition));
     out
 }
@@ -36,7 +36,7 @@ fn write_graph(out: &mut String, graph: &DiagramGraph<'_>) -> fmt::Result {
     }
     for (node, state) in graph.nodes.iter().enumerate() {
         let name = graph.name(node);
-        // A name may be a word of Mermaid's own, so that states are called by number.
+        // A name may be a keyword of Mermaid, so states are identified by number.
         writeln!(out, "  state \"{name}\" as s{node}\n  class s{node} {}", kind_word(state.state.kind))?;
         for shared in &state.shared {
             writeln!(out, "  s{node}: takes {}", graph.shared[*shared].tag)?;
@@ -50,15 +50,15 @@ fn write_graph(out: &mut String, graph: &DiagramGraph<'_>) -> fmt::Result {
     }
     writeln!(out, "  [*] --> s{}", graph.initial)?;
     for (index, shared) in graph.shared.iter().enumerate() {
-        for (label, targets) in &shared.ways {
+        for (label, targets) in &shared.edges {
             for target in targets {
                 writeln!(out, "  shared{index} --> s{target}: {}", plain(label))?;
             }
         }
     }
-    for way in &graph.edges {
-        let labels: Vec<String> = way.labels.iter().map(&plain).collect();
-        writeln!(out, "  s{} --> s{}: {}", way.from, way.to, labels.join(", "))?;
+    for edge in &graph.edges {
+        let labels: Vec<String> = edge.labels.iter().map(&plain).collect();
+        writeln!(out, "  s{} --> s{}: {}", edge.from, edge.to, labels.join(", "))?;
     }
     for node in (0..graph.nodes.len()).filter(|node| graph.kind(*node) == StateKind::Final) {
         writeln!(out, "  s{node} --> [*]")?;
@@ -66,16 +66,16 @@ fn write_graph(out: &mut String, graph: &DiagramGraph<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// A label with its senders, among them `reporters`, without what Mermaid would read as its own.
+/// A label with its senders, without characters that Mermaid would interpret.
 fn plain_label(label: &EdgeLabel, reporters: &str) -> String {
-    let word = |trigger: &TransitionTrigger| match trigger {
+    let name = |trigger: &TransitionTrigger| match trigger {
         TransitionTrigger::Report => reporters,
         TransitionTrigger::Operator
         | TransitionTrigger::Action
         | TransitionTrigger::Time
         | TransitionTrigger::Entry => trigger.word(),
     };
-    let senders: Vec<&str> = label.senders.iter().map(word).collect();
+    let senders: Vec<&str> = label.senders.iter().map(name).collect();
     // A colon ends a label, a semicolon a statement.
     let text = label.text.replace(": ", " ").replace(':', ".").replace(';', ",");
     format!("{text} ({})", senders.join(", "))

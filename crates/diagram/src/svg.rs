@@ -1,4 +1,4 @@
-//! A picture as SVG, which needs nothing but a browser: colours follow its light or dark, words are texts.
+//! A scene as SVG; colours follow the browser's light or dark scheme.
 
 use std::fmt::{self, Write};
 
@@ -11,13 +11,15 @@ use super::text::TextFont;
 use super::wording::summary;
 use machine::Definition;
 
-/// What stands between `<style>` and `</style>` of each picture.
+/// The style sheet of each diagram.
 pub const SVG_STYLE: &str = concat!("\n", include_str!("style.css"));
 
-/// How round the corners of lines are.
+/// Radius of the corners of lines.
 const CORNER_RADIUS: i32 = 5;
 
-/// A definition with everything in its place: that takes long where there are many states, and marks change nothing of it.
+/// The laid-out diagram of a definition.
+///
+/// Layout takes long for many states and does not depend on the overlay, so callers that draw repeatedly keep it.
 #[derive(Debug)]
 pub struct DiagramPicture {
     scene: DiagramScene,
@@ -25,30 +27,30 @@ pub struct DiagramPicture {
 }
 
 impl DiagramPicture {
-    /// Lays `definition` out.
+    /// Lays out `definition`.
     #[must_use]
     pub fn new(definition: &Definition) -> Self {
         let title = format!("{} ({})", definition.machine, summary(definition));
         Self { scene: draw::draw(definition), title }
     }
 
-    /// Writes it as an SVG document, which may stand in a page as it is.
+    /// Writes an SVG document, which can also be embedded in HTML.
     ///
-    /// Each state is a group of the classes `state` and its kind, with its name in `data-state`; the present one is of class
-    /// `present` too. The same definition has the same places, whatever the marks.
+    /// Each state is a group of the classes `state` and its kind, with its name in `data-state`; the present state has the
+    /// class `present` as well. Positions do not depend on the overlay.
     #[must_use]
-    pub fn svg(&self, marks: &InstanceOverlay) -> String {
+    pub fn svg(&self, overlay: &InstanceOverlay) -> String {
         let mut out = String::new();
-        // Writing to a text does not fail.
-        let _ = write_scene(&mut out, &self.scene.with_overlay(marks), &self.title);
+        // Writing to a string does not fail.
+        let _ = write_scene(&mut out, &self.scene.with_overlay(overlay), &self.title);
         out
     }
 }
 
-/// Draws `definition` as an SVG document: see [`DiagramPicture`], which is kept by whoever draws it again.
+/// Draws `definition` as an SVG document; see [`DiagramPicture`] for drawing repeatedly.
 #[must_use]
-pub fn svg(definition: &Definition, marks: &InstanceOverlay) -> String {
-    DiagramPicture::new(definition).svg(marks)
+pub fn svg(definition: &Definition, overlay: &InstanceOverlay) -> String {
+    DiagramPicture::new(definition).svg(overlay)
 }
 
 fn write_scene(out: &mut String, scene: &DiagramScene, title: &str) -> fmt::Result {
@@ -107,7 +109,7 @@ fn write_rect(out: &mut String, class: &str, rect: Rect, round: i32) -> fmt::Res
     )
 }
 
-/// A box without corners, for what has failed: its shape says so where colours do not.
+/// A box with cut corners for failed states, recognizable without colours.
 fn write_chamfered(out: &mut String, rect: Rect) -> fmt::Result {
     const CHAMFER_SIZE: i32 = 8;
     let Rect { x, y, width, height } = rect;
@@ -145,7 +147,7 @@ fn write_text(out: &mut String, text: &SceneText) -> fmt::Result {
     write!(out, "{}</text>", escape_xml(&text.content))
 }
 
-/// A sign for each sender, of a shape and a colour of its own.
+/// Draws the sign of a sender: each has its own shape and colour.
 fn write_sign(out: &mut String, sender: TransitionTrigger, x: i32, y: i32) -> fmt::Result {
     let word = sender.word();
     let shape = match sender {
@@ -189,12 +191,12 @@ fn write_line(out: &mut String, line: &SceneLine) -> fmt::Result {
     write_tip(out, &line.tip)?;
     write!(out, "</path>")?;
     let (x, y) = *last;
-    let comes_down = line.points.iter().rev().nth(1).is_some_and(|before| before.0 == x);
-    let head = if comes_down { format!("M{x} {y}l-4 -8h8z") } else { format!("M{x} {y}l-8 -4v8z") };
+    let is_downward = line.points.iter().rev().nth(1).is_some_and(|before| before.0 == x);
+    let head = if is_downward { format!("M{x} {y}l-4 -8h8z") } else { format!("M{x} {y}l-8 -4v8z") };
     writeln!(out, "<path class=\"head\" d=\"{head}\"/></g>")
 }
 
-/// The point from which a line is bent around the corner `at`: at most half of the way to `other`.
+/// The point at which a line begins to bend around the corner `at`: at most half of the distance to `other`.
 fn towards(at: (i32, i32), other: (i32, i32)) -> (i32, i32) {
     let step = |from: i32, to: i32| from + ((to - from) / 2).clamp(-CORNER_RADIUS, CORNER_RADIUS);
     (step(at.0, other.0), step(at.1, other.1))

@@ -1,7 +1,5 @@
 //! What an instance waits for, in words and in parts: the answer to "why does it stand still?".
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use machine::{
     Definition, Event, EventName, Instance, Sender, StateKind, StateName, Timeout, TimeoutDue, Transition,
@@ -126,15 +124,11 @@ fn timeout_consequence(
             TimeoutDue::After(span) => {
                 format!(
                     "{} after {}",
-                    duration_text(span),
+                    formatting::duration(span),
                     if invokes { "its actions begin" } else { "entry" }
                 )
             }
             TimeoutDue::At(at) => format!("at {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
         },
     }
-}
-
-fn duration_text(span: Duration) -> String {
-    humantime::format_duration(span).to_string()
 }

@@ -4,7 +4,6 @@
 
 mod awaited_events;
 mod explanation;
-pub mod formatting;
 mod link_sentences;
 mod pending_action;
 mod requests;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use machine::{DeclaredRaise, Instance, Operation, Sender, State, TransitionEffect};
 
 use crate::explanation::AwaitedEvent;
-use crate::formatting::list;
+use formatting::list;
 
 /// To whom it is linked, and what its state raises there.
 pub(crate) fn link_sentences(instance: &Instance, state: &State) -> Vec<String> {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::formatting::since;
+use formatting::since;
 
 /// An action that is still to be done or being done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

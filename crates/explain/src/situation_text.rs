@@ -4,11 +4,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use machine::{Instance, Sender, State, StateKind, StateName, Timeout, TimeoutDue};
 
 use crate::explanation::{AwaitedEvent, TimeoutConsequence};
-use crate::formatting::{self, list, since, span, time};
 use crate::link_sentences;
 use crate::pending_action::PendingAction;
 use crate::requests::PossibleRequest;
 use crate::targets::targets;
+use formatting::{count, elapsed, list, since, time};
 
 /// What there is to tell.
 pub(crate) struct SituationText<'a> {
@@ -59,7 +59,7 @@ impl SituationText<'_> {
         if !anew {
             return since(self.since, self.now);
         }
-        let (at, ago) = (time(self.since, self.now), span(self.now - self.since));
+        let (at, ago) = (time(self.since, self.now), elapsed(self.now - self.since));
         format!("since {at} ({ago}; this try since {})", time(self.instance.entered_at, self.now))
     }
 
@@ -91,7 +91,7 @@ impl SituationText<'_> {
         let named = list(&named, "and");
         match (&first.resource, first.ahead) {
             (Some(resource), ahead @ 1..) => {
-                let others = if ahead == 1 { "1 other".to_owned() } else { format!("{ahead} others") };
+                let others = count(ahead, "other");
                 let holder = first.holder.as_ref().map(|holder| format!(" ({holder} holds it now)"));
                 let holder = holder.unwrap_or_default();
                 let turn = first.expected_at.filter(|at| *at > self.now);
@@ -183,16 +183,16 @@ impl SituationText<'_> {
         let goes = timeout_target_clause(then, timeout, &self.instance.state);
         Some(match (self.instance.deadline_at, timeout.due) {
             (Some(at), _) if at > self.now => {
-                format!("at {} (in {}) {goes}", time(at, self.now), span(at - self.now))
+                format!("at {} (in {}) {goes}", time(at, self.now), elapsed(at - self.now))
             }
             (Some(at), _) => format!("its time passed at {}, and at any moment {goes}", time(at, self.now)),
             (None, TimeoutDue::After(_)) if self.instance.remaining.is_some() => {
                 let left = self.instance.remaining.unwrap_or_default();
                 let left = TimeDelta::from_std(left).unwrap_or_default();
-                format!("its time stands still with {} left; once it has passed {goes}", span(left))
+                format!("its time stands still with {} left; once it has passed {goes}", elapsed(left))
             }
             (None, TimeoutDue::After(after)) => {
-                let after = humantime::format_duration(after);
+                let after = formatting::duration(after);
                 let begun = if self.actions.iter().all(|doing| doing.began_at.is_none())
                     && !self.actions.is_empty()
                 {

@@ -11,7 +11,6 @@ use machine::{
 };
 use serde_json::{Map, json};
 
-use crate::formatting::{list, span, time};
 use crate::*;
 
 const BOARD: &str = include_str!("../../../states/board.yaml");
@@ -330,18 +329,6 @@ fn no_state_of_any_shipped_machine_answers_unknown() {
         }
     }
     assert!(files > 0 && asked >= 20 * 33, "only {asked} situations of {files} machines");
-}
-
-#[test]
-fn spans_times_and_lists_are_said_as_people_say_them() {
-    let seconds = [-5, 0, 59, 60, 61, 3599, 3600, 7260, 86_399, 86_400, 90_000, 63_200_000];
-    let spans: Vec<String> = seconds.map(|seconds| span(TimeDelta::seconds(seconds))).into();
-    let wanted = "0 s|0 s|59 s|1 min|1 min 1 s|59 min 59 s|1 h|2 h 1 min|23 h 59 min|1 d|1 d 1 h|2 years";
-    assert_eq!(spans.join("|"), wanted);
-    assert_eq!(time(noon(), noon() + TimeDelta::hours(11)), "12:00:00 UTC");
-    assert_eq!(time(noon(), noon() + TimeDelta::hours(12)), "2026-01-01 12:00:00 UTC");
-    assert_eq!(list::<&str>(&[], "or"), "");
-    assert_eq!((list(&["a"], "or"), list(&["a", "b", "c"], "or")), ("a".to_owned(), "a, b or c".to_owned()));
 }
 
 #[test]

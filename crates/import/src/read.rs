@@ -1,4 +1,4 @@
-//! Reads a StateService file: what each state waits for, and where that leads.
+//! Reads a StateService file: what each state waits for, and its target.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,22 +6,23 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta,
 use machine::Rule;
 use machine::source_text::{FaultCollector, SourceContent, SourceNode, SourcePosition};
 
-use super::count::{MAX_ADDITIONS, number, puts_needed};
+use super::count::{MAX_ADDITIONS, additions_needed, number};
 use super::note::{ImportNote, note};
 
-/// The most states: as many as a definition of ours has.
+/// Maximum number of states, that of machine definitions.
 const MAX_STATES: usize = 5000;
-/// The longest name, in characters.
+/// Maximum length of a name, in characters.
 const MAX_LABEL_CHARS: usize = 200;
-/// What a file says.
+
+/// The contents of a file.
 pub(super) struct StateServiceFile {
-    /// The state to begin in.
+    /// The initial state.
     pub(super) current: String,
     /// The states, in the order of the file.
     pub(super) states: Vec<DeclaredState>,
 }
 
-/// A state, as it is declared.
+/// A declared state.
 pub(super) struct DeclaredState {
     pub(super) name: String,
     pub(super) at: SourcePosition,
@@ -31,17 +32,17 @@ pub(super) struct DeclaredState {
 /// What a state waits for.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum WaitCondition {
-    /// Nothing: it is the end.
+    /// Nothing: the state is final.
     End,
-    /// So many PUTs: a counter that begins somewhere, and is so much before the last of them; nothing where no number of them
-    /// is enough.
+    /// PUT requests: a counter with its initial value and its value before the last request; `before` is `None` where no
+    /// number of requests suffices.
     Count { begins: u32, before: Option<u64>, target: String },
-    /// A moment.
+    /// A time.
     Time { at: DateTime<Utc>, target: String },
 }
 
 impl WaitCondition {
-    /// Where it leads, if it ever does.
+    /// The target, if it can be reached.
     pub(super) fn target(&self) -> Option<&str> {
         match self {
             Self::Count { before: Some(_), target, .. } | Self::Time { target, .. } => Some(target),
@@ -52,7 +53,7 @@ impl WaitCondition {
 
 type LocalTimeResolver<'a> = &'a dyn Fn(NaiveDateTime) -> DateTime<Utc>;
 
-/// Reads the file; nothing where it cannot be made sense of.
+/// Reads the file; `None` where faults were found that prevent it.
 pub(super) fn read(
     root: &SourceNode,
     local: LocalTimeResolver<'_>,
@@ -67,7 +68,8 @@ pub(super) fn read(
     note_unknown(root, &["current_state", "states"], notes);
     let mut states = read_all(root, local, faults, notes)?;
     drop_repeated(&mut states, notes);
-    let names: BTreeMap<&str, &DeclaredState> = states.iter().map(|one| (one.name.as_str(), one)).collect();
+    let names: BTreeMap<&str, &DeclaredState> =
+        states.iter().map(|state| (state.name.as_str(), state)).collect();
     let current = child(root, "current_state", faults).and_then(|node| {
         let current = name(node, faults)?;
         if !names.contains_key(current) {
@@ -75,7 +77,7 @@ pub(super) fn read(
         }
         Some(current.to_owned())
     });
-    refuse_circles(&names, faults);
+    refuse_cycles(&names, faults);
     Some(StateServiceFile { current: current?, states })
 }
 
@@ -97,7 +99,7 @@ fn read_all(
     }
     let names: Vec<&str> = elements.iter().filter_map(name_of).collect();
     let read = elements.iter().map(|element| read_one(element, &names, local, faults, notes));
-    // All are read, so that all faults are found.
+    // Reads all states, so that all faults are found.
     let read: Vec<Option<DeclaredState>> = read.collect();
     read.into_iter().collect()
 }
@@ -132,7 +134,7 @@ fn read_one(
             for key in ["current", "target"] {
                 if let Some((key, _)) = element.child(key) {
                     let message =
-                        format!("a state without `func` is an end: its `{}` does nothing", key.text);
+                        format!("a state without `func` is an end: its `{}` has no effect", key.text);
                     note(notes, key.at, message);
                 }
             }
@@ -169,19 +171,19 @@ fn count(
     let (target, when) = target(element, names, faults, notes)?;
     let until = number(when, faults)?;
     let from = from?;
-    let Ok(enough) = puts_needed(&from, &until) else {
+    let Ok(additions) = additions_needed(&from, &until) else {
         let message = format!("from {from} to {until} is too far: it takes more than {MAX_ADDITIONS} steps");
         faults.add(when.at, Rule::Form, message);
         return None;
     };
-    if enough.is_none() {
+    if additions.is_none() {
         let message =
             format!("counting from {from} by ones never comes to {until}: this state is never left");
         note(notes, when.at, message);
     }
-    // A counter of ours holds no fraction, and nothing below zero: then it counts the PUTs.
+    // Counters hold neither fractions nor negative numbers; for those, the counter counts the requests from zero.
     let begins = from.as_u64().and_then(|from| u32::try_from(from).ok()).unwrap_or(0);
-    let before = enough.map(|enough| u64::from(begins) + (enough - 1));
+    let before = additions.map(|additions| u64::from(begins) + (additions - 1));
     Some(WaitCondition::Count { begins, before, target: target.to_owned() })
 }
 
@@ -194,9 +196,9 @@ fn time(
 ) -> Option<WaitCondition> {
     let (target, when) = target(element, names, faults, notes)?;
     let text = when.text("a time such as '3000-01-01T12:00:00'", faults)?;
-    let wall = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S").map(local);
-    let at = wall.or_else(|_| DateTime::parse_from_rfc3339(text).map(|at| at.with_timezone(&Utc)));
-    // Years of four digits, as the original takes; the very last hours of them may be in the next year elsewhere.
+    let local_time = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S").map(local);
+    let at = local_time.or_else(|_| DateTime::parse_from_rfc3339(text).map(|at| at.with_timezone(&Utc)));
+    // Years have four digits, as in StateService; with an offset, the last hours can fall into year 10000.
     if let Some(at) = at.ok().filter(|at| (0..=10_000).contains(&at.year())) {
         return Some(WaitCondition::Time { at: at.clamp(first(), last()), target: target.to_owned() });
     }
@@ -208,7 +210,7 @@ fn time(
     None
 }
 
-/// The first moment that a definition can name.
+/// The first time that a definition can name.
 fn first() -> DateTime<Utc> {
     NaiveDate::from_ymd_opt(1, 1, 1).unwrap_or_default().and_time(NaiveTime::MIN).and_utc()
 }
@@ -219,7 +221,7 @@ fn last() -> DateTime<Utc> {
         - TimeDelta::seconds(1)
 }
 
-/// Where the state leads, and the value that says when.
+/// The target of a state, and the value that it waits for.
 fn target<'a>(
     element: &'a SourceNode,
     names: &[&str],
@@ -244,7 +246,7 @@ fn target<'a>(
     Some((to?, when?))
 }
 
-/// The `value` beside a `key`, of which StateService takes no notice.
+/// The `value` of a mapping; StateService ignores the `key` beside it.
 fn value<'a>(
     node: &'a SourceNode,
     what: &str,
@@ -260,7 +262,7 @@ fn value<'a>(
     child(node, "value", faults)
 }
 
-/// The value of `key`, which must be there.
+/// The value of the required `key`.
 fn child<'a>(parent: &'a SourceNode, key: &str, faults: &mut FaultCollector) -> Option<&'a SourceNode> {
     let child = parent.child(key).map(|(_, node)| node);
     if child.is_none() {
@@ -284,49 +286,53 @@ fn note_unknown(node: &SourceNode, known: &[&str], notes: &mut Vec<ImportNote>) 
     let SourceContent::Map(entries) = &node.content else { return };
     for (key, _) in entries {
         if !known.contains(&key.text.as_str()) {
-            note(notes, key.at, format!("`{}` does nothing; what does is {}", key.text, known.join(", ")));
+            note(notes, key.at, format!("`{}` has no effect; known: {}", key.text, known.join(", ")));
         }
     }
 }
 
-/// Leaves out the states that are declared again further down: the last one counts.
+/// Drops states that are declared again later: the last declaration counts.
 fn drop_repeated(states: &mut Vec<DeclaredState>, notes: &mut Vec<ImportNote>) {
     let last: BTreeMap<String, usize> =
-        states.iter().enumerate().map(|(index, one)| (one.name.clone(), index)).collect();
+        states.iter().enumerate().map(|(index, state)| (state.name.clone(), index)).collect();
     let mut index = 0;
-    states.retain(|one| {
-        let is_last = last.get(&one.name) == Some(&index);
+    states.retain(|state| {
+        let is_last = last.get(&state.name) == Some(&index);
         index += 1;
         if !is_last {
-            note(notes, one.at, format!("`{}` is declared again further down, and that counts", one.name));
+            note(
+                notes,
+                state.at,
+                format!("`{}` is declared again below; the last declaration counts", state.name),
+            );
         }
         is_last
     });
 }
 
-/// Refuses states that only time moves and that lead in a circle: once all their times are past they would chase one
-/// another for ever.
-fn refuse_circles(states: &BTreeMap<&str, &DeclaredState>, faults: &mut FaultCollector) {
-    let next = |name: &str| match states.get(name).map(|one| &one.waits_for) {
+/// Refuses cycles of states that only wait for times: once all times have passed, they would follow one another without
+/// end.
+fn refuse_cycles(states: &BTreeMap<&str, &DeclaredState>, faults: &mut FaultCollector) {
+    let next = |name: &str| match states.get(name).map(|state| &state.waits_for) {
         Some(WaitCondition::Time { target, .. }) => Some(target.as_str()),
         Some(WaitCondition::Count { .. } | WaitCondition::End) | None => None,
     };
-    // Each state has one way out, so a walk that is longer than there are states is in a circle.
-    let mut known = BTreeSet::new();
+    // Each state has one target, so following the targets ends, or comes back to a state of the path.
+    let mut checked = BTreeSet::new();
     for start in states.keys() {
         let (mut path, mut at) = (vec![*start], *start);
-        while let Some(to) = next(at).filter(|to| !known.contains(to)) {
+        while let Some(to) = next(at).filter(|to| !checked.contains(to)) {
             if let Some(first) = path.iter().position(|on_path| *on_path == to) {
-                let circle = path[first..].join(" → ");
-                let place = states.get(to).map(|one| one.at).unwrap_or_default();
+                let cycle = path[first..].join(" → ");
+                let position = states.get(to).map(|state| state.at).unwrap_or_default();
                 let message =
-                    format!("these states follow one another for ever, by time alone: {circle} → {to}");
-                faults.add(place, Rule::EndlessLoop, message);
+                    format!("these states follow one another without end, by time alone: {cycle} → {to}");
+                faults.add(position, Rule::EndlessLoop, message);
                 break;
             }
             path.push(to);
             at = to;
         }
-        known.extend(path);
+        checked.extend(path);
     }
 }

@@ -154,7 +154,7 @@ impl fmt::Display for TimeoutDue {
     /// As a definition says it: `after: 60s`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::After(span) => write!(f, "after: {}", humantime::format_duration(*span)),
+            Self::After(span) => write!(f, "after: {}", formatting::duration(*span)),
             Self::At(at) => write!(f, "at: {}", at.format("%Y-%m-%dT%H:%M:%SZ")),
         }
     }

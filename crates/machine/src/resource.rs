@@ -3,8 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use humantime::format_duration;
-
 use super::names::SelectorName;
 
 /// A declared resource.
@@ -33,7 +31,7 @@ impl fmt::Display for ResourceDeclaration {
     /// As it is written in a definition.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let span = |name: &str, span: Duration| {
-            (!span.is_zero()).then(|| format!("{name}: {}", format_duration(span)))
+            (!span.is_zero()).then(|| format!("{name}: {}", formatting::duration(span)))
         };
         let parts = [
             self.any.as_ref().map(|any| format!("any: {any}")),

@@ -40,8 +40,10 @@ impl SwitchingRun {
         self.is_resumed = interrupted > 0;
         if interrupted > MAX_RESUMES {
             self.restore_power().await?;
-            let reason =
-                format!("interrupted {interrupted} times: the power was given back and not taken away again");
+            let reason = format!(
+                "interrupted {}: the power was given back and not taken away again",
+                formatting::count(interrupted, "time")
+            );
             return Err(OutletError::new(OutletErrorKind::Interrupted, reason));
         }
         let cut = match self.read_state(cancel).await {

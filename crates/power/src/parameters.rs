@@ -63,7 +63,7 @@ impl PowerUrlParameters {
             format!("`{name}={value}` is no time: {error}; write it as `{name}=2s` or `{name}=500ms`")
         })?;
         if span > longest {
-            let longest = humantime::format_duration(longest);
+            let longest = formatting::duration(longest);
             return Err(format!("`{name}={value}` is too long; the longest is {longest}"));
         }
         Ok(Some(span))

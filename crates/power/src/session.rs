@@ -46,8 +46,8 @@ impl DeviceSession {
     }
 
     /// The longest that one call may take.
-    pub(crate) fn limit_text(&self) -> humantime::FormattedDuration {
-        humantime::format_duration(self.call_limit)
+    pub(crate) fn limit_text(&self) -> String {
+        formatting::duration(self.call_limit)
     }
 
     /// Connects, after the device's rest. Nothing is sent.
@@ -125,7 +125,7 @@ impl DeviceSession {
             }
             ConnectError::Refused(_) => OutletError::new(OutletErrorKind::NotConnected, reason),
             ConnectError::TimedOut(limit) => {
-                let limit = humantime::format_duration(limit);
+                let limit = formatting::duration(limit);
                 OutletError::new(
                     OutletErrorKind::NotConnected,
                     format!("no connection to {} within {limit}", self.authority()),

@@ -117,7 +117,7 @@ impl SwitchingRun {
             let late = || {
                 OutletError::new(
                     OutletErrorKind::ConnectionLost,
-                    format!("not done within {}", humantime::format_duration(PHASE_TIMEOUT)),
+                    format!("not done within {}", formatting::duration(PHASE_TIMEOUT)),
                 )
             };
             Err(last.unwrap_or_else(late))

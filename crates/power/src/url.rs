@@ -48,8 +48,7 @@ impl PowerUrl {
         let url: Self = text.parse()?;
         let together = url.off_for + RESTS_PER_CYCLE * url.capabilities().settle_for;
         if together > MAX_CYCLE_TIME {
-            let (together, longest) =
-                (humantime::format_duration(together), humantime::format_duration(MAX_CYCLE_TIME));
+            let (together, longest) = (formatting::duration(together), formatting::duration(MAX_CYCLE_TIME));
             let asked_for = if has_rest(url.scheme) {
                 format!("`off` and {RESTS_PER_CYCLE} times `rest` are {together} together")
             } else {

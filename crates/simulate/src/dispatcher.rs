@@ -1,31 +1,31 @@
-//! Resources that are granted together, and who waits for them: who begins is decided by the scheduler that servers use.
+//! Resources granted together, with the queue for them; grants are planned by the scheduler that servers use.
 
 use std::collections::BTreeMap;
 
 use schedule::{LimitedResource, PlannedGrant, ResourceNeed, ResourceRequest, ResourceUnits, schedule};
 
-/// Resources that one request may claim together, by their numbers in the shard.
+/// Resources that one request may claim together, by their index in the shard.
 #[derive(Debug, Default)]
 pub(super) struct Dispatcher {
     resources: BTreeMap<usize, LimitedResource>,
     held: Vec<ResourceUnits<usize>>,
     waiting: Vec<ResourceRequest<WaitingInstance, usize>>,
-    /// When grants are planned next, where only a gap or a settle time is in the way.
+    /// The next planned grant that only a gap or a settle time delays.
     planned_ms: Option<u64>,
 }
 
-/// An instance whose actions wait, and since when.
+/// A waiting instance with the start of its wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WaitingInstance {
     pub(super) instance: usize,
     pub(super) since_ms: u64,
 }
 
-/// What is granted now.
+/// Grants at one time.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct DispatchedGrants {
     pub(super) grants: Vec<PlannedGrant<WaitingInstance, usize>>,
-    /// When to look again, where that has not been planned yet.
+    /// When to grant again, unless that is planned already.
     pub(super) next_grant_ms: Option<u64>,
 }
 
@@ -35,7 +35,7 @@ impl Dispatcher {
         self.resources.insert(number, resource);
     }
 
-    /// Lets an instance wait for all that it needs; it may hold something already.
+    /// Adds a request of an instance; `holds` says whether it holds units already.
     pub(super) fn wait(
         &mut self,
         instance: usize,
@@ -50,13 +50,13 @@ impl Dispatcher {
         });
     }
 
-    /// An instance waits no more. Says what for.
+    /// Removes the request of an instance; returns its needs.
     pub(super) fn stop_waiting(&mut self, instance: usize) -> Vec<ResourceNeed<usize>> {
         let position = self.waiting.iter().position(|request| request.key.instance == instance);
         position.map(|position| self.waiting.remove(position).needs).unwrap_or_default()
     }
 
-    /// Units are given back.
+    /// Releases units.
     pub(super) fn release(&mut self, units: &ResourceUnits<usize>, now_ms: u64) {
         if let Some(resource) = self.resources.get_mut(&units.resource) {
             resource.released_at = Some(ticks(now_ms));
@@ -67,7 +67,7 @@ impl Dispatcher {
         self.held.retain(|held| held.units > 0);
     }
 
-    /// Grants what can be granted at `now_ms`, in the order of the queue.
+    /// Grants requests at `now_ms`, in the order of the queue.
     pub(super) fn grant(&mut self, now_ms: u64) -> DispatchedGrants {
         if self.planned_ms.is_some_and(|planned_ms| planned_ms <= now_ms) {
             self.planned_ms = None;
@@ -83,10 +83,10 @@ impl Dispatcher {
             }
         }
         let next_ms = plan.next_at.and_then(|at| u64::try_from(at).ok());
-        let again_ms =
+        let new_plan_ms =
             next_ms.filter(|next_ms| self.planned_ms.is_none_or(|planned_ms| *next_ms < planned_ms));
-        self.planned_ms = again_ms.or(self.planned_ms);
-        DispatchedGrants { grants: plan.grants, next_grant_ms: again_ms }
+        self.planned_ms = new_plan_ms.or(self.planned_ms);
+        DispatchedGrants { grants: plan.grants, next_grant_ms: new_plan_ms }
     }
 
     fn hold(&mut self, units: &ResourceUnits<usize>, now_ms: u64) {
@@ -100,7 +100,7 @@ impl Dispatcher {
     }
 }
 
-/// A number of milliseconds as the scheduler has it.
+/// Converts milliseconds for the scheduler.
 pub(super) fn ticks(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
 }
@@ -114,10 +114,10 @@ mod tests {
     }
 
     #[test]
-    fn turns_go_round_in_the_order_of_the_queue_with_a_settle_time_between() {
+    fn grants_follow_the_order_of_the_queue_with_a_settle_time_between() {
         let mut device = Dispatcher::default();
         device.add(0, LimitedResource { settle: 50, ..LimitedResource::of(1) });
-        let one = ResourceUnits { resource: 0, units: 1 };
+        let unit = ResourceUnits { resource: 0, units: 1 };
         assert_eq!(device.grant(0), DispatchedGrants::default());
         for (instance, at_ms) in [(7, 100), (8, 110), (9, 120)] {
             device.wait(instance, vec![ResourceNeed::of(0, 1)], false, at_ms);
@@ -125,20 +125,20 @@ mod tests {
         assert_eq!(granted(&device.grant(120)), [(7, 100)]);
         assert_eq!(device.grant(150), DispatchedGrants::default());
         assert_eq!(device.stop_waiting(8), [ResourceNeed::of(0, 1)]);
-        device.release(&one, 160);
+        device.release(&unit, 160);
         assert_eq!(
             device.grant(160),
             DispatchedGrants { next_grant_ms: Some(210), ..DispatchedGrants::default() }
         );
-        assert_eq!(device.grant(170), DispatchedGrants::default(), "that is planned already");
+        assert_eq!(device.grant(170), DispatchedGrants::default(), "planned already");
         assert_eq!(granted(&device.grant(210)), [(9, 120)]);
-        device.release(&one, 220);
+        device.release(&unit, 220);
         device.wait(7, vec![ResourceNeed::of(0, 1)], false, 230);
-        assert_eq!(device.grant(230).next_grant_ms, Some(270), "what was planned before is over");
+        assert_eq!(device.grant(230).next_grant_ms, Some(270), "the earlier plan has passed");
     }
 
     #[test]
-    fn an_earlier_request_keeps_what_it_waits_for() {
+    fn units_are_reserved_for_an_earlier_request() {
         let mut both = Dispatcher::default();
         both.add(0, LimitedResource::of(1));
         both.add(1, LimitedResource::of(2));

@@ -1,23 +1,23 @@
-//! When the outages of a fleet are.
+//! Times of power outages.
 
 use super::profile::{OutageSchedule, Profile};
 use random::Random;
 
-/// No more outages than this.
+/// Maximum number of outages of a schedule.
 const MAX_OUTAGES: usize = 100_000;
-/// Streams of chance from here on are not those of instances.
+/// The first stream of random numbers for outages; earlier ones are those of instances.
 const FIRST_OUTAGE_STREAM: u64 = 1 << 40;
 
-/// One outage.
+/// A power outage.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PlannedOutage {
     pub(super) begins_ms: u64,
     pub(super) ends_ms: u64,
-    /// Which share of circuits it hits.
+    /// Share of the circuits that it affects.
     pub(super) share: f64,
 }
 
-/// The outages of a fleet, in no order.
+/// Draws all outages, in no particular order.
 pub(super) fn plan_outages(profile: &Profile, seed: u64, end_ms: u64) -> Vec<PlannedOutage> {
     let mut outages = Vec::new();
     for (index, outage) in profile.outages.iter().enumerate() {

@@ -1,34 +1,34 @@
-//! The resources of a shard: the devices that actions claim, the circuits that these are on, and what states hold.
+//! The resources of a shard: devices that actions claim, circuits of the devices, and resources that states hold.
 
 use super::dispatcher::{DispatchedGrants, Dispatcher, ticks};
 use super::profile::FleetLayout;
 use super::tally::{LongestQueue, SimulationTally};
 use schedule::{LimitedResource, ResourceNeed, ResourceUnits};
 
-/// All resources, by number: devices first, then circuits, then what states hold.
+/// All resources, by index: devices first, then circuits, then resources that states hold.
 #[derive(Debug)]
 pub(super) struct SimulatedResources {
     devices: usize,
     circuits: usize,
     has_gap: bool,
     dispatchers: Vec<Dispatcher>,
-    /// The dispatcher that grants each, where it has a limit.
+    /// Index of the dispatcher of each limited resource.
     granted_by: Vec<Option<usize>>,
     usage: Vec<ResourceUsage>,
-    /// The dispatchers that were given something back and have not granted it on yet.
+    /// Dispatchers with released units that are not granted again yet.
     released: Vec<usize>,
 }
 
-/// How a resource is used.
+/// Use of a resource.
 #[derive(Debug, Clone, Default)]
 struct ResourceUsage {
     in_use: u32,
     changed_ms: u64,
     unit_ms: u64,
-    most: u32,
-    /// How many wait for it.
+    max_in_use: u32,
+    /// Number of waiting instances.
     waiting: usize,
-    /// How many actions were done at it.
+    /// Number of actions at it.
     operations: u64,
 }
 
@@ -37,13 +37,14 @@ impl ResourceUsage {
         self.unit_ms += u64::from(self.in_use) * (now_ms - self.changed_ms);
         self.changed_ms = now_ms;
         self.in_use = in_use;
-        self.most = self.most.max(in_use);
+        self.max_in_use = self.max_in_use.max(in_use);
     }
 }
 
 impl SimulatedResources {
-    /// So many devices, with what states hold and its limits. What one request may claim together one dispatcher grants: the
-    /// fewer resources that is, the faster it goes.
+    /// Creates `devices` devices, their circuits, and the resources that states hold with their limits.
+    ///
+    /// Resources that one request may claim together share a dispatcher; fewer resources per dispatcher are faster.
     pub(super) fn new<'a>(
         layout: FleetLayout,
         devices: usize,
@@ -91,12 +92,12 @@ impl SimulatedResources {
         }
     }
 
-    /// The number of what states hold.
+    /// Index of a resource that states hold.
     pub(super) fn held(&self, number: usize) -> usize {
         self.devices + self.circuits + number
     }
 
-    /// What is claimed for an action at a device.
+    /// Units that an action at a device claims.
     pub(super) fn at_device(
         &self,
         device: usize,
@@ -106,17 +107,17 @@ impl SimulatedResources {
         std::iter::once(device).chain(circuit).map(|resource| ResourceUnits { resource, units: 1 })
     }
 
-    /// Whether it is one that states hold.
+    /// Whether states hold the resource.
     pub(super) fn is_held(&self, resource: usize) -> bool {
         resource >= self.devices + self.circuits
     }
 
-    /// Whether there is only so much of it.
+    /// Whether the resource is limited.
     pub(super) fn is_limited(&self, resource: usize) -> bool {
         self.granted_by[resource].is_some()
     }
 
-    /// Lets an instance wait for units of resources that are limited. Says which dispatcher it waits for.
+    /// Adds a request for units of limited resources; returns the dispatcher.
     pub(super) fn wait(
         &mut self,
         instance: usize,
@@ -133,7 +134,7 @@ impl SimulatedResources {
         Some(dispatcher)
     }
 
-    /// An instance at `device` waits no more.
+    /// Removes the request of an instance at `device`.
     pub(super) fn stop_waiting(&mut self, instance: usize, device: usize) {
         let Some(dispatcher) = self.granted_by[device] else { return };
         for resource in
@@ -143,7 +144,7 @@ impl SimulatedResources {
         }
     }
 
-    /// What a dispatcher grants now.
+    /// Grants the requests of a dispatcher.
     pub(super) fn grant(&mut self, dispatcher: usize, now_ms: u64) -> DispatchedGrants {
         let granted = self.dispatchers[dispatcher].grant(now_ms);
         for units in granted.grants.iter().flat_map(|grant| &grant.units) {
@@ -153,13 +154,13 @@ impl SimulatedResources {
         granted
     }
 
-    /// Units come into use.
+    /// Takes units into use.
     pub(super) fn take(&mut self, units: &ResourceUnits<usize>, now_ms: u64) {
         let usage = &mut self.usage[units.resource];
         usage.change(usage.in_use.saturating_add(units.units), now_ms);
     }
 
-    /// Units are given back; whoever may have them next is not looked for yet.
+    /// Releases units, without granting them again.
     pub(super) fn release(&mut self, units: &ResourceUnits<usize>, now_ms: u64) {
         let usage = &mut self.usage[units.resource];
         usage.change(usage.in_use.saturating_sub(units.units), now_ms);
@@ -171,17 +172,17 @@ impl SimulatedResources {
         }
     }
 
-    /// A dispatcher that was given something back.
+    /// The next dispatcher with released units.
     pub(super) fn next_released(&mut self) -> Option<usize> {
         (!self.released.is_empty()).then(|| self.released.remove(0))
     }
 
-    /// An action is done at a device.
+    /// Counts an action at a device.
     pub(super) fn operate(&mut self, device: usize) {
         self.usage[device].operations += 1;
     }
 
-    /// Counts how long the queues are for `units`, where devices are numbered from `first_device`.
+    /// Counts the lengths of the queues for `units`; `first_device` is the index of the shard's first device.
     pub(super) fn tally_queues(
         &self,
         units: &[ResourceUnits<usize>],
@@ -200,7 +201,7 @@ impl SimulatedResources {
         }
     }
 
-    /// Counts how long instances waited that are granted `units`.
+    /// Counts the wait before a grant of `units`.
     pub(super) fn tally_wait(
         &self,
         units: &[ResourceUnits<usize>],
@@ -216,16 +217,16 @@ impl SimulatedResources {
         }
     }
 
-    /// Counts how all were used in the end.
+    /// Counts the use of all resources at the end.
     pub(super) fn tally_usage(&mut self, end_ms: u64, tally: &mut SimulationTally) {
         let first_held = self.held(0);
         for (number, usage) in self.usage.iter_mut().enumerate() {
             usage.change(usage.in_use, end_ms);
             if number < self.devices {
-                tally.devices.used(usage.unit_ms, usage.most);
+                tally.devices.used(usage.unit_ms, usage.max_in_use);
                 tally.most_operations = tally.most_operations.max(usage.operations);
             } else if number >= first_held {
-                tally.resources[number - first_held].used(usage.unit_ms, usage.most);
+                tally.resources[number - first_held].used(usage.unit_ms, usage.max_in_use);
             }
         }
     }

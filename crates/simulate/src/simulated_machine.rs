@@ -1,4 +1,4 @@
-//! A machine that is prepared to be simulated.
+//! A machine prepared for simulation.
 
 use std::collections::BTreeMap;
 
@@ -11,46 +11,46 @@ use machine::reads_facts;
 use machine::{ActionInvocation, Definition, ResourceName, StateKind};
 use machine::{ActionName, EventName, StateName};
 
-/// A machine, and what is to be known of it at every step.
+/// A machine with its precomputed properties.
 #[derive(Debug)]
 pub(super) struct SimulatedMachine<'a> {
     pub(super) definition: &'a Definition,
     pub(super) behaviour: &'a MachineBehaviour,
     pub(super) population: Population,
-    /// How many instances there are.
+    /// Number of instances.
     pub(super) instances: usize,
     pub(super) states: Vec<SimulatedState<'a>>,
     pub(super) actions: Vec<ActionEndEvents>,
-    /// The number of each event, by which it is counted.
+    /// Index of each event, used for counting.
     pub(super) events: BTreeMap<&'a EventName, usize>,
-    /// Whether any state that is entered may look at facts.
+    /// Whether entering any state may read facts.
     pub(super) reads_facts: bool,
 }
 
-/// A state.
+/// A state prepared for simulation.
 #[derive(Debug)]
 pub(super) struct SimulatedState<'a> {
     pub(super) name: &'a StateName,
     pub(super) kind: StateKind,
     pub(super) is_available: bool,
     pub(super) steps: Vec<SimulatedStateAction>,
-    /// What it holds: the numbers of resources, and how many units of each.
+    /// Held resources: index and number of units.
     pub(super) holds: Vec<(usize, u32)>,
-    /// What operators may ask for in it, by number.
+    /// Indices of the operators' requests in it.
     pub(super) requests: Vec<usize>,
 }
 
-/// An action of a state.
+/// An action invoked by a state.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SimulatedStateAction {
-    /// Its number.
+    /// Index of the action.
     pub(super) action: usize,
     pub(super) limit_ms: Option<u64>,
-    /// Whether it holds the device: it needs it, or a later action of the state does.
+    /// Whether it holds the device, because it or a later action of the state needs it.
     pub(super) holds_device: bool,
 }
 
-/// What an action ends in.
+/// The events of an action's ends.
 #[derive(Debug)]
 pub(super) struct ActionEndEvents {
     pub(super) ok: Option<EventName>,
@@ -58,7 +58,7 @@ pub(super) struct ActionEndEvents {
 }
 
 impl<'a> SimulatedMachine<'a> {
-    /// The machine of `definition`, where there are so many instances of the first machine, and `resources` are all that
+    /// Prepares a machine; `first_instances` is the number of instances of the first machine, `resources` are all that
     /// states hold.
     pub(super) fn new(
         (definition, behaviour): (&'a Definition, &'a MachineBehaviour),
@@ -74,7 +74,9 @@ impl<'a> SimulatedMachine<'a> {
         };
         let created = Cause::Created { links: Links::new() };
         Self {
-            states: (0..names.states.len()).map(|index| stage(&names, behaviour, resources, index)).collect(),
+            states: (0..names.states.len())
+                .map(|index| simulated_state(&names, behaviour, resources, index))
+                .collect(),
             actions: behaviour.actions.iter().map(outcomes).collect(),
             events: definition.events.keys().enumerate().map(|(index, name)| (name, index)).collect(),
             reads_facts: reads_facts(definition, &definition.initial, &created),
@@ -85,19 +87,19 @@ impl<'a> SimulatedMachine<'a> {
         }
     }
 
-    /// The number of a state.
+    /// Index of a state.
     pub(super) fn state(&self, name: &StateName) -> usize {
-        self.states.binary_search_by(|stage| stage.name.cmp(name)).unwrap_or(0)
+        self.states.binary_search_by(|state| state.name.cmp(name)).unwrap_or(0)
     }
 
-    /// Whether any of its actions is done at a device.
+    /// Whether any of its actions runs at a device.
     pub(super) fn uses_devices(&self) -> bool {
         let actions = self.behaviour.classes.iter().flat_map(|class| &class.actions);
         actions.into_iter().any(|action| action.at == ActionSite::Resource)
     }
 }
 
-fn stage<'a>(
+fn simulated_state<'a>(
     names: &NumberedNames<'a>,
     behaviour: &MachineBehaviour,
     resources: &[&ResourceName],
@@ -119,13 +121,13 @@ fn stage<'a>(
     steps.reverse();
     let held = state.into_iter().flat_map(|state| &state.hold);
     let holds = held.filter_map(|(name, units)| Some((resources.binary_search(&name).ok()?, *units)));
-    let is_here = |request: &(usize, &OperatorRequest)| request.1.states.contains(&index);
+    let applies = |request: &(usize, &OperatorRequest)| request.1.states.contains(&index);
     SimulatedState {
         name,
         kind: state.map(|state| state.kind).unwrap_or_default(),
         is_available: behaviour.available.get(index).copied().unwrap_or(false),
         steps,
         holds: holds.collect(),
-        requests: behaviour.requests.iter().enumerate().filter(is_here).map(|(request, _)| request).collect(),
+        requests: behaviour.requests.iter().enumerate().filter(applies).map(|(request, _)| request).collect(),
     }
 }

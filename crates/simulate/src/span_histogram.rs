@@ -1,11 +1,13 @@
-//! How long things took: counted, not kept one by one, so that a year of a large farm fits into memory.
+//! A histogram of spans: counts per rounded span, so that a year of a large farm fits into memory.
 
 use std::collections::BTreeMap;
 
-/// Spans are kept to this many digits.
+use statistics::percentile_rank;
+
+/// Number of significant digits of a span.
 const SPAN_DIGITS: u32 = 4;
 
-/// How long things took, to four digits.
+/// Counts of spans, rounded to four significant digits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SpanHistogram {
     counts: BTreeMap<u64, u64>,
@@ -13,13 +15,13 @@ pub(crate) struct SpanHistogram {
 }
 
 impl SpanHistogram {
-    /// Adds one.
+    /// Adds a span.
     pub(crate) fn add(&mut self, span_ms: u64) {
         *self.counts.entry(rounded(span_ms)).or_insert(0) += 1;
         self.count += 1;
     }
 
-    /// Adds those of `other`.
+    /// Adds the spans of `other`.
     pub(crate) fn merge(&mut self, other: &Self) {
         for (span_ms, count) in &other.counts {
             *self.counts.entry(*span_ms).or_insert(0) += count;
@@ -27,23 +29,23 @@ impl SpanHistogram {
         self.count += other.count;
     }
 
-    /// How many there are.
+    /// Number of spans.
     pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
-    /// The longest, in milliseconds.
+    /// The longest span, in milliseconds.
     pub(crate) fn longest(&self) -> Option<u64> {
         self.counts.last_key_value().map(|(span_ms, _)| *span_ms)
     }
 
-    /// The shortest span that `percent` of 100 do not exceed, in milliseconds.
+    /// The percentile `percent` (0 to 100) by nearest rank, in milliseconds.
     pub(crate) fn percentile(&self, percent: u64) -> Option<u64> {
-        let wanted = (self.count * percent).div_ceil(100).max(1);
+        let rank = percentile_rank(self.count, percent);
         let mut passed = 0;
         self.counts.iter().find_map(|(span_ms, count)| {
             passed += count;
-            (passed >= wanted).then_some(*span_ms)
+            (passed >= rank).then_some(*span_ms)
         })
     }
 }
@@ -71,9 +73,9 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_kept_to_four_digits() {
-        let kept = [0, 7, 9_999, 10_004, 10_005, 123_456, 99_999].map(rounded);
-        assert_eq!(kept, [0, 7, 9_999, 10_000, 10_010, 123_500, 100_000]);
+    fn spans_are_rounded_to_four_digits() {
+        let spans = [0, 7, 9_999, 10_004, 10_005, 123_456, 99_999].map(rounded);
+        assert_eq!(spans, [0, 7, 9_999, 10_000, 10_010, 123_500, 100_000]);
         assert!(rounded(u64::MAX) > u64::MAX / 10 * 9);
     }
 }

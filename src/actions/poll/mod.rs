@@ -23,6 +23,7 @@ use super::settings::{ActionSettings, SettingField, setting_fault};
 use super::span;
 use super::trouble::Trouble;
 use crate::clock::time_after;
+use crate::formatting::count;
 use crate::machine::SettingFault;
 use crate::machine::SimulatedAction;
 
@@ -132,7 +133,7 @@ async fn probe_until_silent(
                 tally.note_silence(reason);
                 let is_judged = tally.silent_in_a_row >= settings.failures || next_at > ends_at;
                 if is_judged && tally.has_answered {
-                    let times = times(tally.silent_in_a_row);
+                    let times = count(tally.silent_in_a_row, "time");
                     let reason = format!("no answer {times} in a row; last: {}", tally.last_failure);
                     return Err(UnfinishedAction::failed(reason, Evidence::new()));
                 }
@@ -177,10 +178,6 @@ impl ProbeTally {
             )));
         }
     }
-}
-
-fn times(count: u32) -> String {
-    if count == 1 { "1 time".to_owned() } else { format!("{count} times") }
 }
 
 /// Does nothing until the run is cancelled: nobody has said how to ask the board.

@@ -19,6 +19,7 @@ use crate::api::query_parameters::QueryParameters;
 use crate::engine::{
     ActivationReport, CarriedOverInstances, DefinitionOrigin, EngineError, LoadedDefinition, StrandedInstance,
 };
+use crate::formatting;
 
 /// How many stranded instances an answer names.
 const MAX_NAMED_STRANDED: usize = 1000;
@@ -109,11 +110,11 @@ fn carried_over(one: &CarriedOverInstances) -> Value {
         DeadlineAdjustment::Disarm => "ends".to_owned(),
         DeadlineAdjustment::At(at) => format!("is at {}", at.format("%Y-%m-%dT%H:%M:%SZ")),
         DeadlineAdjustment::Shift(by) => {
-            let span = humantime::format_duration(by.abs().to_std().unwrap_or_default());
+            let span = formatting::duration(by.abs().to_std().unwrap_or_default());
             format!("is {span} {}", if by < chrono::TimeDelta::zero() { "earlier" } else { "later" })
         }
         DeadlineAdjustment::Arm(after) => {
-            format!("runs from now: {}", humantime::format_duration(after.to_std().unwrap_or_default()))
+            format!("runs from now: {}", formatting::duration(after.to_std().unwrap_or_default()))
         }
     };
     json!({ "state": one.state, "to": one.carried.to, "instances": one.instances, "deadline": deadline })

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::cli::api_client::ApiClientError;
 use crate::cli::output;
+use crate::formatting::count;
 
 /// Does the same to each board; one that is refused does not keep the others waiting.
 pub(super) async fn for_each_board(
@@ -53,5 +54,9 @@ pub(super) fn report_refusal(
 ///
 /// When some were refused.
 pub(super) fn check_all_done(refused: usize, many: usize) -> Result<(), Box<dyn Error>> {
-    if refused == 0 { Ok(()) } else { Err(format!("refused for {refused} of {many} boards").into()) }
+    if refused == 0 {
+        Ok(())
+    } else {
+        Err(format!("refused for {refused} of {}", count(many, "board")).into())
+    }
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::super::{faces, output};
 use super::{file, rules};
 use crate::actions::{CommandPolicy, describe_kind};
+use crate::formatting::count;
 use crate::machine::{self, ActionCatalogue as _, CheckReport, Definition, LinkFault, Rule};
 
 /// Options of `lifeguard machine check`.
@@ -108,10 +109,8 @@ impl CheckedFile {
         if let Some(definition) = definition
             && !links.iter().any(is_error)
         {
-            let number =
-                |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-            let (states, events) =
-                (number(definition.states.len(), "state"), number(definition.events.len(), "event"));
+            let states = count(definition.states.len(), "state");
+            let events = count(definition.events.len(), "event");
             let machine = &definition.machine;
             lines.push(format!("{file}: nothing is wrong with machine {machine}: {states}, {events}"));
         }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::super::api_client::{ApiClient, ServerOptions};
 use super::super::output;
 use super::file;
+use crate::formatting::count;
 
 /// How many boards that would be elsewhere are named.
 const MAX_NAMED_BOARDS: usize = 20;
@@ -66,11 +67,13 @@ pub(super) async fn run(options: ReplayOptions) -> Result<ExitCode, Box<dyn Erro
 }
 
 fn summary(answer: &Value) -> String {
-    let mut lines = vec![format!("{} boards, {} entries of history", answer["instances"], answer["entries"])];
+    let counted = |key: &str, noun| count(answer[key].as_u64().unwrap_or_default(), noun);
+    let mut lines =
+        vec![format!("{}, {} of history", counted("instances", "board"), counted("entries", "entry"))];
     if answer["forgotten"].as_u64().unwrap_or_default() > 0 {
         lines.push(format!(
-            "{} boards more, whose first entries are not kept any more: nothing can be said of them",
-            answer["forgotten"]
+            "{} more, whose first entries are not kept any more: nothing can be said of them",
+            counted("forgotten", "board")
         ));
     }
     for unreadable in answer["unreadable"].as_array().into_iter().flatten() {
@@ -124,7 +127,7 @@ fn table(what_if: &Value) -> String {
 
 fn elsewhere(what_if: &Value) -> Vec<String> {
     let boards = what_if["elsewhere"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut lines = vec![format!("{} boards would be in another state", boards.len())];
+    let mut lines = vec![format!("{} would be in another state", count(boards.len(), "board"))];
     for board in boards.iter().take(MAX_NAMED_BOARDS) {
         let part = |key: &str| word(&board[key]);
         lines.push(format!("  {}: {} instead of {}", part("name"), part("would_be"), part("is")));

@@ -18,10 +18,10 @@ use super::failure::FigureError;
 use crate::bench::{Bench, BoardDefinition};
 use crate::database::{BenchDatabase, ScratchDatabase, SeededBoards, TableSizes};
 use crate::load::submit;
+use crate::numbers;
 use crate::process;
 use crate::report::BenchReport;
 use crate::report::ReportRow;
-use crate::stats;
 
 /// Farm seconds in a real one: a day in ten minutes.
 const CLOCK_SPEED: f64 = 144.0;
@@ -48,7 +48,7 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
     let mut database = bench.postgres.make(ScratchDatabase::One).await?;
     let clock = Arc::new(ScaledClock::new(CLOCK_SPEED));
     let (count, at) = (bench.sizes.boards, clock.now());
-    let due = Some((at, stats::counted(count) / READY_REENTRY_S));
+    let due = Some((at, numbers::counted(count) / READY_REENTRY_S));
     database.fill(&SeededBoards { count, state: "Ready", due, at, ..SeededBoards::default() }).await?;
     database.settle().await?;
     let server =
@@ -97,7 +97,7 @@ async fn timed(
     let sent_at = Instant::now();
     submit(engine, board, event, source).await?;
     // Nobody listens any more once the day is over.
-    let _ = latencies.send(stats::millis(sent_at.elapsed()));
+    let _ = latencies.send(numbers::millis(sent_at.elapsed()));
     Ok(())
 }
 
@@ -118,8 +118,8 @@ async fn watch(
             wal: database.wal_position().await?,
             sizes: database.sizes().await?,
             resident: process::resident(std::process::id())?,
-            p50_ms: stats::percentile(&latencies, 0.5).unwrap_or(f64::INFINITY),
-            p99_ms: stats::percentile(&latencies, 0.99).unwrap_or(f64::INFINITY),
+            p50_ms: statistics::percentile(&latencies, 50).unwrap_or(f64::INFINITY),
+            p99_ms: statistics::percentile(&latencies, 99).unwrap_or(f64::INFINITY),
         });
         tracing::info!(
             "day: {} of {} s, at {}",
@@ -135,7 +135,7 @@ async fn watch(
 fn add_rows(samples: &[DaySample], report: &mut BenchReport) {
     let rate = |value: fn(&DaySample) -> i64| {
         let pairs = samples.windows(2);
-        let rates = pairs.map(|pair| stats::counted(value(&pair[1]) - value(&pair[0])) / span(pair));
+        let rates = pairs.map(|pair| numbers::counted(value(&pair[1]) - value(&pair[0])) / span(pair));
         rates.collect::<Vec<f64>>()
     };
     let level = |value: fn(&DaySample) -> f64| samples.iter().map(value).collect::<Vec<f64>>();
@@ -143,12 +143,12 @@ fn add_rows(samples: &[DaySample], report: &mut BenchReport) {
         ("transitions a second", "1/s", rate(|one| one.sizes.history_rows)),
         ("WAL a second", "bytes/s", rate(|one| one.wal)),
         ("history on the disk a second", "bytes/s", rate(|one| one.sizes.history_bytes)),
-        ("instances on the disk", "bytes", level(|one| stats::counted(one.sizes.instances_bytes))),
-        ("dead rows", "", level(|one| stats::counted(one.sizes.dead_rows))),
+        ("instances on the disk", "bytes", level(|one| numbers::counted(one.sizes.instances_bytes))),
+        ("dead rows", "", level(|one| numbers::counted(one.sizes.dead_rows))),
         (
             "resident memory",
             "bytes",
-            level(|one| stats::counted(one.resident.try_into().unwrap_or(i64::MAX))),
+            level(|one| numbers::counted(one.resident.try_into().unwrap_or(i64::MAX))),
         ),
         ("an event, p50", "ms", level(|one| one.p50_ms)),
         ("an event, p99", "ms", level(|one| one.p99_ms)),

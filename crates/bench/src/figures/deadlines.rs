@@ -11,11 +11,11 @@ use crate::bench::{Bench, BoardDefinition};
 use crate::client::BenchConnection;
 use crate::database::{BenchDatabase, FiredDeadline, ScratchDatabase, SeededBoards};
 use crate::load::report as report_event;
+use crate::numbers;
 use crate::postgres::PGBENCH_SCRIPT_NAMES;
 use crate::report::BenchReport;
 use crate::report::{FigureTarget, ReportRow};
 use crate::server::ServerProcess;
-use crate::stats;
 use crate::timeouts::until;
 
 /// How long after the last one fell due all may take to be handled, before the rest is given up.
@@ -130,8 +130,8 @@ pub(super) async fn lateness(bench: &Bench, report: &mut BenchReport) -> Result<
         for (armed, (p50, p99, lost)) in armed.iter().zip(&mut found) {
             let fired = database.list_fired(armed).await?;
             let late = lateness_ms(&fired);
-            p50.extend(stats::percentile(&late, 0.5));
-            p99.extend(stats::percentile(&late, 0.99));
+            p50.extend(statistics::percentile(&late, 50));
+            p99.extend(statistics::percentile(&late, 99));
             *lost += fired.iter().filter(|one| one.committed_at.is_none()).count();
         }
     }
@@ -183,8 +183,8 @@ pub(super) async fn storm(bench: &Bench, report: &mut BenchReport) -> Result<(),
             let last = fired.iter().map(|one| one.committed_at.unwrap_or_else(|| SystemClock.now())).max();
             let last = last.ok_or("no deadline fell due")?;
             drained.push(seconds(last - moments));
-            p99.extend(stats::percentile(&client.latencies(moments, last), 0.99));
-            before.extend(stats::percentile(&client.latencies(DateTime::<Utc>::MIN_UTC, moments), 0.99));
+            p99.extend(statistics::percentile(&client.latencies(moments, last), 99));
+            before.extend(statistics::percentile(&client.latencies(DateTime::<Utc>::MIN_UTC, moments), 99));
         }
         let row = ReportRow::new(
             "storm",
@@ -241,7 +241,7 @@ impl EventClient {
         for board in (0..self.boards).cycle() {
             let (sent_at, sent) = (SystemClock.now(), Instant::now());
             report_event(&mut self.connection, board, "flip").await?;
-            self.answered.push((sent_at, stats::millis(sent.elapsed())));
+            self.answered.push((sent_at, numbers::millis(sent.elapsed())));
         }
         Ok(())
     }

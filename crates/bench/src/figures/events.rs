@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use clock::{Clock, SystemClock};
 use lifeguard::cli::serve::LifeguardServer;
+use statistics::MeasurementSummary;
 
 use super::failure::FigureError;
 use crate::bench::{Bench, BoardDefinition};
@@ -15,7 +16,6 @@ use crate::postgres::{PGBENCH_BOARDS, PGBENCH_SCRIPT_NAMES, PgbenchResult};
 use crate::report::BenchReport;
 use crate::report::{FigureTarget, ReportRow};
 use crate::sizes::BenchSizes;
-use crate::stats::MeasurementSummary;
 
 /// How many events are in flight, and what is to be reached in process and over HTTP: times pgbench's best.
 const EVENTS_IN_FLIGHT: [(usize, Option<f64>, Option<f64>); 3] =

@@ -11,10 +11,10 @@ use crate::client::BenchConnection;
 use crate::database::{ScratchDatabase, SeededBoards};
 use crate::listener::PollListener;
 use crate::load::report as report_event;
+use crate::numbers;
 use crate::postgres::PGBENCH_SCRIPT_NAMES;
 use crate::report::BenchReport;
 use crate::report::{FigureTarget, ReportRow};
-use crate::stats;
 use crate::timeouts::within;
 
 /// How long an action may take to begin, for the figure to be one at all.
@@ -45,10 +45,10 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
             let begun = within(ACTION_START_TIMEOUT, listener.next_of(board)).await;
             let begun_at = begun.ok_or("an action was not begun within 20 s")??;
             // It may be begun before its caller has read the answer.
-            waits.push(stats::millis(begun_at.saturating_duration_since(answered_at)));
+            waits.push(numbers::millis(begun_at.saturating_duration_since(answered_at)));
         }
-        p50.extend(stats::percentile(&waits, 0.5));
-        p99.extend(stats::percentile(&waits, 0.99));
+        p50.extend(statistics::percentile(&waits, 50));
+        p99.extend(statistics::percentile(&waits, 99));
     }
     server.stop().await?;
     let (least, latencies) = limit.latency();

@@ -8,10 +8,10 @@ use super::failure::FigureError;
 use crate::bench::{Bench, BoardDefinition};
 use crate::database::{BenchDatabase, ScratchDatabase, SeededBoards, WalUse};
 use crate::listener::PollListener;
+use crate::numbers;
 use crate::postgres::{PGBENCH_BOARDS, PGBENCH_SCRIPT_NAMES};
 use crate::report::BenchReport;
 use crate::report::{FigureTarget, ReportRow};
-use crate::stats;
 
 /// The tables that are about boards.
 const BOARD_TABLES: [&str; 5] = ["instance", "device", "history", "action", "change"];
@@ -47,15 +47,15 @@ async fn at_rest(bench: &Bench, report: &mut BenchReport) -> Result<(), FigureEr
     let server = bench.serve(ScratchDatabase::One, BoardDefinition::Board).await?;
     let written = measure_wal(&mut database, idle_s).await?;
     server.stop().await?;
-    let length = |seconds: u64| stats::float(usize::try_from(seconds).unwrap_or(usize::MAX));
+    let length = |seconds: u64| numbers::float(usize::try_from(seconds).unwrap_or(usize::MAX));
     let scale = length(idle_s) / length(empty_s);
-    let boards = |wal: &WalUse| stats::counted(wal.of(&BOARD_TABLES));
+    let boards = |wal: &WalUse| numbers::counted(wal.of(&BOARD_TABLES));
     let what = format!("WAL for {count} boards in New in {idle_s} s");
     let row = ReportRow::new("idle", what, "bytes", vec![boards(&written)]).target(FigureTarget::AtMost(0.0));
     report.add(row.beside("without boards", vec![boards(&empty) * scale]).note(describe_wal(&written)));
     let what = format!("all WAL with {count} boards in New in {idle_s} s");
-    let row = ReportRow::new("idle", what, "bytes", vec![stats::counted(written.bytes)]);
-    report.add(row.beside("without boards", vec![stats::counted(empty.bytes) * scale]));
+    let row = ReportRow::new("idle", what, "bytes", vec![numbers::counted(written.bytes)]);
+    report.add(row.beside("without boards", vec![numbers::counted(empty.bytes) * scale]));
     Ok(())
 }
 
@@ -66,7 +66,7 @@ async fn in_ready(bench: &Bench) -> Result<ReportRow, FigureError> {
     let listener = PollListener::bind().await?;
     let mut database = bench.postgres.make(ScratchDatabase::One).await?;
     let at = SystemClock.now();
-    let due = Some((at, stats::counted(count) / READY_REENTRY_S));
+    let due = Some((at, numbers::counted(count) / READY_REENTRY_S));
     let (poll_port, action) = (Some(listener.port), Some("poll"));
     let ready = SeededBoards {
         count,
@@ -94,7 +94,7 @@ async fn in_ready(bench: &Bench) -> Result<ReportRow, FigureError> {
     }
     // Their commits count. What Postgres does for its own catalogs meanwhile is told in the note.
     let of_boards = written.of(&BOARD_TABLES) + written.of(&["commits"]);
-    let each = stats::counted(of_boards) / stats::counted(entered);
+    let each = numbers::counted(of_boards) / numbers::counted(entered);
     let row = ReportRow::new("idle", "WAL for each re-entry of Ready, whose poll runs", "bytes", vec![each]);
     Ok(row.note(format!(
         "{entered} of {count} boards entered it again in {ready_s} s; {}",
@@ -119,7 +119,7 @@ async fn pgbench_bytes(bench: &Bench) -> Result<f64, FigureError> {
     let before = (database.wal_position().await?, database.sizes().await?.history_rows);
     bench.postgres.pgbench(PGBENCH_SCRIPT_NAMES[2], 1, bench.sizes.rate_s).await?;
     let after = (database.wal_position().await?, database.sizes().await?.history_rows);
-    Ok(stats::counted(after.0 - before.0) / stats::counted(after.1 - before.1))
+    Ok(numbers::counted(after.0 - before.0) / numbers::counted(after.1 - before.1))
 }
 
 /// What was written for what, in words.

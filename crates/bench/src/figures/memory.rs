@@ -9,11 +9,11 @@ use super::failure::FigureError;
 use crate::bench::{Bench, BoardDefinition};
 use crate::database::{ScratchDatabase, SeededBoards};
 use crate::load::{self, LoadPlan};
+use crate::numbers;
 use crate::report::BenchReport;
 use crate::report::{FigureTarget, ReportRow};
 use crate::server::ServerProcess;
 use crate::sizes::BenchSizes;
-use crate::stats;
 
 /// How long the memory of a server must stay the same to be taken for what it needs, and how often it is looked at.
 const STEADY_READS: (u32, Duration) = (3, Duration::from_millis(300));
@@ -31,11 +31,11 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
         tracing::info!("memory: round {round} of {}", bench.sizes.repeats);
         let none = steady(bench.serve(ScratchDatabase::Two, BoardDefinition::Bench).await?).await?;
         let all = steady(bench.serve(ScratchDatabase::One, BoardDefinition::Bench).await?).await?;
-        resident.push((all - none) / stats::counted(count));
+        resident.push((all - none) / numbers::counted(count));
         without.push(none / 1e6);
     }
-    let board = stats::counted(filled.boards_bytes - empty.boards_bytes) / stats::counted(count);
-    let base = stats::MeasurementSummary::of(&without).map_or(0.0, |without| without.median);
+    let board = numbers::counted(filled.boards_bytes - empty.boards_bytes) / numbers::counted(count);
+    let base = statistics::MeasurementSummary::of(&without).map_or(0.0, |without| without.median);
     let row = ReportRow::new(
         "memory",
         format!("resident memory of the server for each of {count} boards"),
@@ -44,7 +44,7 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
     );
     let row = row.target(FigureTarget::AtMost(200.0)).beside("its rows in Postgres", vec![board]);
     report.add(row.note(format!("without boards the server has {base:.1} MB resident")));
-    let instance = stats::counted(filled.instances_bytes - empty.instances_bytes) / stats::counted(count);
+    let instance = numbers::counted(filled.instances_bytes - empty.instances_bytes) / numbers::counted(count);
     let row = ReportRow::new("memory", "Postgres: a board, tables and indexes", "bytes", vec![board]);
     report.add(row.beside("of it the instance", vec![instance]));
 
@@ -63,7 +63,8 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
     server.stop().await?;
     let after = few.sizes().await?;
     let rows = after.history_rows - before.history_rows;
-    let transition = stats::counted(after.history_bytes - before.history_bytes) / stats::counted(rows.max(1));
+    let transition =
+        numbers::counted(after.history_bytes - before.history_bytes) / numbers::counted(rows.max(1));
     let row = ReportRow::new(
         "memory",
         "Postgres: a transition in history, with its indexes",
@@ -85,5 +86,5 @@ async fn steady(server: ServerProcess) -> Result<f64, FigureError> {
         last = last.max(resident);
     }
     server.stop().await?;
-    Ok(stats::float(usize::try_from(last)?))
+    Ok(numbers::float(usize::try_from(last)?))
 }

@@ -13,10 +13,10 @@ use super::failure::FigureError;
 use crate::bench::{Bench, BoardDefinition};
 use crate::client::BenchConnection;
 use crate::database::ScratchDatabase;
+use crate::numbers;
 use crate::report::BenchReport;
 use crate::report::ReportRow;
 use crate::sizes::BenchSizes;
-use crate::stats;
 
 /// The model of the original's README, as `fixtures/models/make_vectors.py` makes it.
 const COLORS_MODEL: &[u8] = include_bytes!(concat!(
@@ -123,14 +123,14 @@ impl ModelFigures {
     async fn measure(&mut self, server: SocketAddr, question: ModelCall, seconds: u64) -> io::Result<()> {
         let span = Duration::from_secs(seconds);
         let alone = ask(server, question, 1, span).await?;
-        self.p50.extend(stats::percentile(&alone, 0.5));
-        self.p99.extend(stats::percentile(&alone, 0.99));
-        let a_second = |answers: Vec<f64>| stats::float(answers.len()) / span.as_secs_f64();
+        self.p50.extend(statistics::percentile(&alone, 50));
+        self.p99.extend(statistics::percentile(&alone, 99));
+        let a_second = |answers: Vec<f64>| numbers::float(answers.len()) / span.as_secs_f64();
         self.answers.push(a_second(ask(server, question, CONCURRENT_CLIENTS, span).await?));
         if let ModelCall::Rows(_) = question {
             let calls =
                 a_second(ask(server, ModelCall::Rows(ROWS_PER_LARGE_CALL), CONCURRENT_CLIENTS, span).await?);
-            self.rows.push(calls * stats::float(ROWS_PER_LARGE_CALL));
+            self.rows.push(calls * numbers::float(ROWS_PER_LARGE_CALL));
         }
         Ok(())
     }
@@ -162,7 +162,7 @@ async fn ask(
                     None => connection.get("/healthz", "").await?,
                 };
                 if (from..to).contains(&Instant::now()) {
-                    times.push(stats::millis(sent_at.elapsed()));
+                    times.push(numbers::millis(sent_at.elapsed()));
                 }
                 if answer.status != 200 || (body.is_some() && !answer.body.starts_with(br#"{"state": [""#)) {
                     let told = String::from_utf8_lossy(&answer.body);

@@ -11,11 +11,11 @@ use crate::bench::{Bench, BoardDefinition};
 use crate::client::{BenchConnection, BenchResponse};
 use crate::database::{ScratchDatabase, SeededBoards};
 use crate::load::report as report_event;
+use crate::numbers;
 use crate::process;
 use crate::report::BenchReport;
 use crate::report::{FigureTarget, ReportRow};
 use crate::server::ServerProcess;
-use crate::stats;
 
 /// Where the list is.
 const LIST_PATH: &str = "/api/v1/devices";
@@ -72,7 +72,7 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
             times[0].push(timed(&mut connection, LIST_PATH, "", 200).await?);
             let began = Instant::now();
             database.read_list().await?;
-            bare.push(stats::millis(began.elapsed()));
+            bare.push(numbers::millis(began.elapsed()));
             times[1].push(timed(&mut connection, LIST_PATH, &unchanged, 304).await?);
             times[2].push(timed(&mut connection, "/healthz", "", 200).await?);
         }
@@ -94,7 +94,7 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
             (&mut found.healthz, &times[2]),
             (&mut found.changes, &times[3]),
         ] {
-            all.extend(stats::percentile(times, 0.5));
+            all.extend(statistics::percentile(times, 50));
         }
     }
     server.stop().await?;
@@ -150,8 +150,8 @@ impl CpuUse {
         let (began, of_server, of_postgres) = (Instant::now(), server.cpu()?, postgres()?);
         work.await?;
         let seconds = began.elapsed().as_secs_f64();
-        self.server.push(stats::millis(server.cpu()?.saturating_sub(of_server)) / seconds);
-        self.postgres.push(stats::millis(postgres()?.saturating_sub(of_postgres)) / seconds);
+        self.server.push(numbers::millis(server.cpu()?.saturating_sub(of_server)) / seconds);
+        self.postgres.push(numbers::millis(postgres()?.saturating_sub(of_postgres)) / seconds);
         Ok(())
     }
 }
@@ -176,7 +176,7 @@ async fn timed(
 ) -> Result<f64, FigureError> {
     let began = Instant::now();
     let answer = connection.get(path, headers).await?;
-    let took = stats::millis(began.elapsed());
+    let took = numbers::millis(began.elapsed());
     expect(&answer, path, status)?;
     Ok(took)
 }

@@ -8,11 +8,11 @@ use super::failure::FigureError;
 use crate::bench::{Bench, BoardDefinition};
 use crate::database::{ScratchDatabase, SeededBoards};
 use crate::load::{self, LoadPlan};
+use crate::numbers;
 use crate::process;
 use crate::report::BenchReport;
 use crate::report::{FigureTarget, ReportRow};
 use crate::sizes::BenchSizes;
-use crate::stats;
 
 /// How many events are in flight.
 const EVENTS_IN_FLIGHT: usize = 64;
@@ -84,6 +84,6 @@ async fn cost(bench: &Bench, scratch: ScratchDatabase, count: i64) -> Result<Eve
     let of_server = server.cpu()?.saturating_sub(before.0);
     let of_postgres = postgres()?.saturating_sub(before.1);
     server.stop().await?;
-    let each = |span: Duration| stats::millis(span) * 1e3 / stats::float(load.events.max(1));
+    let each = |span: Duration| numbers::millis(span) * 1e3 / numbers::float(load.events.max(1));
     Ok(EventCost { server: each(of_server), postgres: each(of_postgres), events: load.events })
 }

@@ -15,7 +15,6 @@ use crate::listener::PollListener;
 use crate::load::{self, LoadPlan, report as report_event};
 use crate::report::BenchReport;
 use crate::report::{FigureTarget, ReportRow};
-use crate::stats;
 use crate::timeouts::within;
 
 /// How many events are in flight meanwhile.
@@ -125,7 +124,7 @@ async fn kill_one(bench: &Bench) -> Result<TakeoverFigures, FigureError> {
     let late = lateness_ms(&fired);
     let before = fired.iter().zip(&late).filter(|(one, _)| one.committed_at.is_some_and(|at| at < killed_at));
     let before: Vec<f64> = before.map(|(_, late)| late / 1e3).collect();
-    let worst_before_s = stats::percentile(&before, 1.0).unwrap_or_default();
+    let worst_before_s = statistics::percentile(&before, 100).unwrap_or_default();
     // Until the last one that was late was handled; nothing where none was.
     let after = fired.iter().zip(&late).filter(|(one, late)| one.due_at >= killed_at && **late >= LATE_MS);
     let last = after.map(|(one, _)| one.committed_at.unwrap_or_else(|| SystemClock.now())).max();

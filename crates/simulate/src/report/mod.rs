@@ -1,4 +1,4 @@
-//! What came of a simulation, summed up. Times are in seconds, shares from 0 to 1.
+//! The results of a simulation. Times are in seconds, shares from 0 to 1.
 
 mod devices;
 mod lifecycle;

@@ -1,4 +1,4 @@
-//! What instances raised, and what they would have raised.
+//! Raised events, and those that are not simulated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,29 +9,29 @@ use crate::simulation::Simulation;
 use crate::tally::SimulationTally;
 use machine::{EventName, LinkName, MachineName, Operation};
 
-/// An event that instances of one machine raised at those of another.
+/// An event that instances of one machine raised at instances of another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RaisedEventReport {
-    /// The machine that raised it.
+    /// Machine that raised it.
     pub machine: MachineName,
     /// The event.
     pub event: EventName,
-    /// The machine whose event it is.
+    /// Machine that received it.
     pub to: MachineName,
-    /// How often.
+    /// Number of times.
     pub times: u64,
-    /// How often the other refused or ignored it.
+    /// Number of times it was refused or ignored.
     pub refused: u64,
 }
 
-/// Events that are raised at a machine whose definition was not given.
+/// Events that are not simulated because the definition of their machine was not given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnsimulatedRaises {
-    /// The machine that raises them.
+    /// Machine that raises them.
     pub machine: MachineName,
-    /// The link by which it does.
+    /// Link that they are raised at.
     pub link: LinkName,
-    /// The machine whose events they are.
+    /// Machine that the link leads to.
     pub to: MachineName,
     /// The events.
     pub events: BTreeSet<EventName>,

@@ -1,4 +1,4 @@
-//! All that came of a simulation.
+//! The report of a simulation.
 
 use serde::Serialize;
 
@@ -11,50 +11,50 @@ use crate::simulated_machine::SimulatedMachine;
 use crate::simulation::Simulation;
 use crate::tally::SimulationTally;
 
-/// What came of a simulation.
+/// The results of a simulation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SimulationReport {
-    /// The machine that was simulated.
+    /// Results of the first machine.
     #[serde(flatten)]
     pub first: MachineReport,
-    /// How many days passed.
+    /// Simulated days.
     pub days: u32,
-    /// Where chance began.
+    /// Seed of the random numbers.
     pub seed: u64,
-    /// How often the kernel decided.
+    /// Number of decisions of the kernel.
     pub decisions: u64,
-    /// How many relay boards there were, where actions are done at them.
+    /// Number of relay boards, where actions claim them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relay_boards: Option<u64>,
-    /// How many circuits those hang on.
+    /// Number of circuits that supply them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub circuits: Option<u64>,
-    /// What relay boards did.
+    /// Use of relay boards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub power: Option<RelayBoardReport>,
-    /// How instances waited for relay boards.
+    /// Waits for relay boards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queues: Option<RelayBoardQueueReport>,
-    /// How what states hold was used.
+    /// Use of resources that states hold.
     pub resources: Vec<ResourceReport>,
-    /// What broke and what went dark.
-    pub troubles: BreakdownReport,
-    /// What instances raised at others.
+    /// Failures of instances and power outages.
+    pub breakdowns: BreakdownReport,
+    /// Events raised at linked instances.
     pub raised: Vec<RaisedEventReport>,
-    /// The machines that it is linked to, in the order of their definitions.
+    /// Results of the linked machines, in the order of their definitions.
     pub linked: Vec<MachineReport>,
-    /// What would be raised at machines whose definitions were not given.
+    /// Raised events that are not simulated: the definitions of their machines were not given.
     pub unsimulated: Vec<UnsimulatedRaises>,
 }
 
-/// What broke and what went dark.
+/// Failures of instances and power outages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BreakdownReport {
-    /// How many sound instances got broken.
+    /// Number of instances that broke.
     pub broken: u64,
-    /// How many broken instances were repaired.
-    pub mended: u64,
-    /// How many outages there were anywhere.
+    /// Number of broken instances that were repaired.
+    pub repaired: u64,
+    /// Number of power outages.
     pub outages: u64,
 }
 
@@ -77,7 +77,7 @@ impl SimulationReport {
             power: relay_boards.map(|relay_boards| RelayBoardReport::new(tally, relay_boards, end_ms)),
             queues: relay_boards.map(|_| RelayBoardQueueReport::new(&tally.devices)),
             resources: resource_reports(simulation, tally),
-            troubles: BreakdownReport { broken: tally.broken, mended: tally.repaired, outages },
+            breakdowns: BreakdownReport { broken: tally.broken, repaired: tally.repaired, outages },
             raised: raised(simulation, tally),
             linked: machines.collect(),
             unsimulated: unsimulated(simulation),

@@ -1,7 +1,7 @@
-//! A visit's actions, one after the other, each with the resources that it needs.
+//! Runs the actions of a visit one after the other, each with the resources that it needs.
 //!
-//! As at servers: the first waits for all that a later one needs at the device, and takes what the state holds; that is kept
-//! until a state is entered that does not hold it.
+//! As on servers, the first action waits for everything that a later one needs at the device, and claims the units that the
+//! state holds. Held units are released when a state is entered that does not hold them.
 
 use std::collections::BTreeMap;
 
@@ -20,23 +20,23 @@ use machine::{ActionSite, SimulatedAction};
 use schedule::ResourceUnits;
 
 impl<'a> Shard<'a> {
-    /// Starts what the instance's state invokes.
+    /// Begins the actions of the instance's state.
     pub(super) fn begin_actions(&mut self, id: usize) -> Result<(), SimulationError> {
-        if self.stage(id).steps.is_empty() {
+        if self.state_of(id).steps.is_empty() {
             return Ok(());
         }
-        let it = &mut self.instances[id];
-        if it.abandoned.is_some() {
-            it.progress = ActionProgress::Blocked;
+        let simulated = &mut self.instances[id];
+        if simulated.abandoned.is_some() {
+            simulated.progress = ActionProgress::Blocked;
             return Ok(());
         }
         self.begin_at(id, 0)
     }
 
-    /// Begins the state's actions from `step` on, once what they need is free.
+    /// Begins the actions from `step` on, once their resources are granted.
     fn begin_at(&mut self, id: usize, step: usize) -> Result<(), SimulationError> {
         let mut units = self.needs(id, step);
-        // What has no limit is there at once; it is taken together with what has.
+        // Unlimited resources are taken together with the limited ones.
         units.retain(|units| self.resources.is_limited(units.resource));
         let holds = !self.instances[id].holds.is_empty();
         let Some(dispatcher) = self.resources.wait(id, &units, holds, self.now_ms) else {
@@ -49,23 +49,23 @@ impl<'a> Shard<'a> {
         Ok(())
     }
 
-    /// What the instance needs for an action and does not hold yet.
+    /// Units that the instance needs for an action and does not hold yet.
     fn needs(&self, id: usize, step: usize) -> Vec<ResourceUnits<usize>> {
-        let it = &self.instances[id];
-        let stage = self.stage(id);
+        let simulated = &self.instances[id];
+        let state = self.state_of(id);
         let mut needs = Vec::new();
         if step == 0 {
-            let holds = stage.holds.iter();
+            let holds = state.holds.iter();
             let holds = holds
                 .map(|(number, units)| ResourceUnits {
                     resource: self.resources.held(*number),
                     units: *units,
                 })
-                .filter(|units| it.holds.iter().all(|held| held.resource != units.resource));
+                .filter(|units| simulated.holds.iter().all(|held| held.resource != units.resource));
             needs.extend(holds);
         }
-        if stage.steps[step].holds_device {
-            needs.extend(self.resources.at_device(it.device, it.circuit));
+        if state.steps[step].holds_device {
+            needs.extend(self.resources.at_device(simulated.device, simulated.circuit));
         }
         needs
     }
@@ -79,46 +79,46 @@ impl<'a> Shard<'a> {
         }
     }
 
-    /// An action begins, and with it the state's time.
+    /// Begins an action, and with it the state's time limit.
     fn begin_action(&mut self, id: usize, step: usize) -> Result<(), SimulationError> {
-        // Before the kernel is asked: what begins is no longer to be begun.
+        // Started before the decision, so that the decision does not begin it again.
         self.start(id, step);
         let visit = self.instances[id].instance.visit;
         let decisions = self.decide(id, Cause::Began { visit })?;
         self.settle(id, decisions, DecisionTrigger::DEADLINE)
     }
 
-    /// Lets an action run, which will end in one way or the other.
+    /// Starts a run of an action and draws its outcome.
     fn start(&mut self, id: usize, step: usize) {
         let SimulatedStateAction { limit_ms, .. } = self.step(id, step);
-        let SimulatedAction { at, takes, failure_rate: fails, fails_after, fails_after_outage: dark_after } =
+        let SimulatedAction { at, takes, failure_rate, fails_after, fails_after_outage } =
             self.simulated(id, step);
-        let it = &mut self.instances[id];
-        let is_cut_off = self.outages[it.circuit] > 0;
+        let simulated = &mut self.instances[id];
+        let is_cut_off = self.outages[simulated.circuit] > 0;
         let (takes_ms, succeeds) = if is_cut_off && *at != ActionSite::Server {
-            (dark_after.draw(&mut it.random), false)
-        } else if it.random.next_fraction() < *fails {
-            (fails_after.draw(&mut it.random), false)
+            (fails_after_outage.draw(&mut simulated.random), false)
+        } else if simulated.random.next_fraction() < *failure_rate {
+            (fails_after.draw(&mut simulated.random), false)
         } else {
-            (takes.draw(&mut it.random), true)
+            (takes.draw(&mut simulated.random), true)
         };
-        // What takes longer than it may is stopped, and has failed.
+        // An action that exceeds its limit is stopped and fails.
         let (takes_ms, succeeds) = match limit_ms {
             Some(limit_ms) if limit_ms < takes_ms => (limit_ms, false),
             Some(_) | None => (takes_ms, succeeds),
         };
-        it.run = it.run.wrapping_add(1);
-        it.progress = ActionProgress::Runs { step, succeeds };
-        let run = it.run;
+        simulated.run = simulated.run.wrapping_add(1);
+        simulated.progress = ActionProgress::Runs { step, succeeds };
+        let run = simulated.run;
         if *at == ActionSite::Resource {
             self.tally.operations += 1;
-            self.resources.operate(it.device);
+            self.resources.operate(simulated.device);
         }
         self.queue.enter(self.now_ms.saturating_add(takes_ms), id, SimulationEvent::ActionEnds { run });
     }
 
-    /// Starts a running action over, if it is done at what the instance stands for, which is no longer what it was.
-    pub(super) fn start_over_at_instance(&mut self, id: usize) {
+    /// Restarts a running action at the instance itself, whose behaviour has changed.
+    pub(super) fn restart_at_instance(&mut self, id: usize) {
         if let ActionProgress::Runs { step, .. } = self.instances[id].progress
             && self.simulated(id, step).at == ActionSite::Instance
         {
@@ -126,21 +126,21 @@ impl<'a> Shard<'a> {
         }
     }
 
-    /// Fails a running action that needs the power which has gone.
+    /// Lets a running action fail that needs the power.
     pub(super) fn fail_for_outage(&mut self, id: usize) {
         let ActionProgress::Runs { step, .. } = self.instances[id].progress else { return };
-        let SimulatedAction { at, fails_after_outage: dark_after, .. } = self.simulated(id, step);
+        let SimulatedAction { at, fails_after_outage, .. } = self.simulated(id, step);
         if *at == ActionSite::Server {
             return;
         }
-        let it = &mut self.instances[id];
-        let at_ms = self.now_ms.saturating_add(dark_after.draw(&mut it.random));
-        it.run = it.run.wrapping_add(1);
-        it.progress = ActionProgress::Runs { step, succeeds: false };
-        self.queue.enter(at_ms, id, SimulationEvent::ActionEnds { run: it.run });
+        let simulated = &mut self.instances[id];
+        let at_ms = self.now_ms.saturating_add(fails_after_outage.draw(&mut simulated.random));
+        simulated.run = simulated.run.wrapping_add(1);
+        simulated.progress = ActionProgress::Runs { step, succeeds: false };
+        self.queue.enter(at_ms, id, SimulationEvent::ActionEnds { run: simulated.run });
     }
 
-    /// An action has ended.
+    /// Handles the end of an action.
     pub(super) fn action_ends(&mut self, id: usize, run: u32) -> Result<(), SimulationError> {
         if self.instances[id].abandoned == Some(run) {
             return self.abandoned_ends(id);
@@ -155,24 +155,24 @@ impl<'a> Shard<'a> {
         self.instances[id].progress = ActionProgress::Done;
         let visit = self.instances[id].instance.visit;
         let Some((decisions, trigger)) = self.decide_end(id, step, succeeds)? else { return Ok(()) };
-        // What was to follow makes no sense without this one.
-        let goes_on = succeeds && self.instances[id].instance.visit == visit && {
-            step + 1 < self.stage(id).steps.len()
+        // After a failure the following actions are dropped.
+        let continues = succeeds && self.instances[id].instance.visit == visit && {
+            step + 1 < self.state_of(id).steps.len()
         };
-        let keeps_device = goes_on && self.step(id, step + 1).holds_device;
+        let keeps_device = continues && self.step(id, step + 1).holds_device;
         if self.instances[id].holds_device && !keeps_device {
             self.release_device(id);
         }
         self.settle(id, decisions, trigger)?;
         if keeps_device && self.instances[id].holds_device {
             self.start(id, step + 1);
-        } else if goes_on {
+        } else if continues {
             self.begin_at(id, step + 1)?;
         }
         Ok(())
     }
 
-    /// Asks the kernel what follows from an action's end.
+    /// Decides on the end of an action.
     fn decide_end(
         &mut self,
         id: usize,
@@ -194,7 +194,7 @@ impl<'a> Shard<'a> {
         Ok(Some((self.decide(id, cause)?, trigger)))
     }
 
-    /// An action that nobody wanted any more has come to its end.
+    /// Handles the end of an abandoned action.
     fn abandoned_ends(&mut self, id: usize) -> Result<(), SimulationError> {
         self.instances[id].abandoned = None;
         self.release_device(id);
@@ -205,28 +205,28 @@ impl<'a> Shard<'a> {
         Ok(())
     }
 
-    /// Cancels what the state that is left still had to do.
+    /// Cancels the actions of the state that is left.
     pub(super) fn cancel_actions(&mut self, id: usize) {
         match std::mem::replace(&mut self.instances[id].progress, ActionProgress::Done) {
             ActionProgress::Done | ActionProgress::Blocked => {}
             ActionProgress::Waits { .. } => self.resources.stop_waiting(id, self.instances[id].device),
             ActionProgress::Runs { step, .. } => {
                 let action = self.simulated(id, step);
-                let it = &mut self.instances[id];
+                let simulated = &mut self.instances[id];
                 if action.at == ActionSite::Resource {
-                    // What began at a device is brought to its end, and holds the device meanwhile.
-                    it.abandoned = Some(it.run);
+                    // An action that has begun at a device is completed, and holds the device until then.
+                    simulated.abandoned = Some(simulated.run);
                     return;
                 }
-                it.run = it.run.wrapping_add(1);
-                if it.holds_device {
+                simulated.run = simulated.run.wrapping_add(1);
+                if simulated.holds_device {
                     self.release_device(id);
                 }
             }
         }
     }
 
-    /// Gives back what states held and the one that is entered does not.
+    /// Releases held units that the entered state does not hold.
     pub(super) fn release_holds(&mut self, id: usize, entered: &BTreeMap<ResourceName, u32>) {
         let held: Vec<usize> = entered.keys().filter_map(|name| self.number(name)).collect();
         let holds = std::mem::take(&mut self.instances[id].holds);
@@ -245,15 +245,15 @@ impl<'a> Shard<'a> {
     }
 
     fn release_device(&mut self, id: usize) {
-        let it = &mut self.instances[id];
-        it.holds_device = false;
-        let (device, circuit) = (it.device, it.circuit);
+        let simulated = &mut self.instances[id];
+        simulated.holds_device = false;
+        let (device, circuit) = (simulated.device, simulated.circuit);
         for units in self.resources.at_device(device, circuit) {
             self.resources.release(&units, self.now_ms);
         }
     }
 
-    /// Grants on what was given back.
+    /// Grants released units.
     pub(super) fn grant_released(&mut self) -> Result<(), SimulationError> {
         while let Some(dispatcher) = self.resources.next_released() {
             self.grant(dispatcher)?;
@@ -261,13 +261,13 @@ impl<'a> Shard<'a> {
         Ok(())
     }
 
-    /// A gap or a settle time of a resource is over.
+    /// Handles the end of a gap or a settle time.
     pub(super) fn dispatch(&mut self, dispatcher: usize) -> Result<(), SimulationError> {
         self.grant(dispatcher)?;
         self.grant_released()
     }
 
-    /// Lets those begin to whom a dispatcher grants what they wait for.
+    /// Grants requests of a dispatcher and begins their actions.
     fn grant(&mut self, dispatcher: usize) -> Result<(), SimulationError> {
         let granted = self.resources.grant(dispatcher, self.now_ms);
         if let Some(at_ms) = granted.next_grant_ms {
@@ -276,14 +276,14 @@ impl<'a> Shard<'a> {
         for grant in granted.grants {
             let id = grant.key.instance;
             self.resources.tally_wait(&grant.units, self.now_ms - grant.key.since_ms, &mut self.tally);
-            let it = &mut self.instances[id];
-            // Whoever does not want it any more has given it up.
-            let ActionProgress::Waits { step } = it.progress else { continue };
+            let simulated = &mut self.instances[id];
+            // Cancelled requests have been removed from the queue.
+            let ActionProgress::Waits { step } = simulated.progress else { continue };
             for units in grant.units {
                 if self.resources.is_held(units.resource) {
-                    it.holds.push(units);
+                    simulated.holds.push(units);
                 } else {
-                    it.holds_device = true;
+                    simulated.holds_device = true;
                 }
             }
             self.take_unlimited(id, step);
@@ -293,12 +293,12 @@ impl<'a> Shard<'a> {
     }
 
     fn step(&self, id: usize, step: usize) -> SimulatedStateAction {
-        self.stage(id).steps[step]
+        self.state_of(id).steps[step]
     }
 
     fn simulated(&self, id: usize, step: usize) -> &'a SimulatedAction {
-        let it = &self.instances[id];
+        let simulated = &self.instances[id];
         let action = self.step(id, step).action;
-        &self.simulation.machines[it.machine].behaviour.classes[it.class].actions[action]
+        &self.simulation.machines[simulated.machine].behaviour.classes[simulated.class].actions[action]
     }
 }

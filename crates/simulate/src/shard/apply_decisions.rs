@@ -1,4 +1,4 @@
-//! What follows from what was decided.
+//! Application of decisions.
 
 use super::super::error::SimulationError;
 use super::super::instance::ActionProgress;
@@ -9,7 +9,7 @@ use super::state::Shard;
 use machine::{Outcome, StateKind};
 
 impl Shard<'_> {
-    /// Does what follows from decisions. They are one transaction: what was going on ends everywhere before anything begins.
+    /// Applies the decisions of one transaction: old actions end everywhere before new ones begin.
     pub(super) fn settle(
         &mut self,
         id: usize,
@@ -20,7 +20,7 @@ impl Shard<'_> {
         let own_begins = self.record(id, &own, trigger);
         let mut others: Vec<usize> = Vec::new();
         for step in &raised {
-            if self.record(step.id, &step.decided, step.trigger) && !others.contains(&step.id) {
+            if self.record(step.id, &step.decision, step.trigger) && !others.contains(&step.id) {
                 others.push(step.id);
             }
         }
@@ -34,15 +34,15 @@ impl Shard<'_> {
         Ok(())
     }
 
-    /// Counts what was decided and ends what it ends. Says whether actions are to be begun.
-    fn record(&mut self, id: usize, decided: &InstanceDecision, trigger: DecisionTrigger) -> bool {
-        let InstanceDecision { outcome, is_kept, is_armed_anew, holds } = decided;
-        if *is_armed_anew {
+    /// Counts a decision and ends what it ends; returns whether actions are to begin.
+    fn record(&mut self, id: usize, decision: &InstanceDecision, trigger: DecisionTrigger) -> bool {
+        let InstanceDecision { outcome, is_kept, is_rearmed, holds } = decision;
+        if *is_rearmed {
             self.arm(id);
         }
         match outcome {
             Outcome::Ignored(_) => {
-                // An action whose end a state does not list is no surprise: the deadline decides.
+                // Ends of actions that a state does not handle are expected, so they are not counted.
                 if let (
                     UnavailabilityCause::Event(event),
                     DecisionInitiator::Report | DecisionInitiator::Operator,
@@ -53,44 +53,48 @@ impl Shard<'_> {
                 false
             }
             Outcome::Stayed => false,
-            // Nothing changes at all for what is at rest and stays there.
+            // Re-entry of a resting state: its actions continue, or begin again if they have ended.
             Outcome::Moved { .. } if *is_kept => self.instances[id].progress == ActionProgress::Done,
             Outcome::Moved { from, to } => {
                 self.cancel_actions(id);
                 if let Some(holds) = holds {
                     self.release_holds(id, holds);
                 }
-                let it = &self.instances[id];
-                let to = if from == to { it.state } else { self.simulation.machines[it.machine].state(to) };
+                let simulated = &self.instances[id];
+                let to = if from == to {
+                    simulated.state
+                } else {
+                    self.simulation.machines[simulated.machine].state(to)
+                };
                 self.enter(id, to, trigger);
                 true
             }
         }
     }
 
-    /// Lets the present visit's deadline pass in its time.
+    /// Queues the deadline of the current visit.
     pub(super) fn arm(&mut self, id: usize) {
         let instance = &self.instances[id].instance;
         if let Some(deadline_at) = instance.deadline_at {
-            let at_ms = self.simulation.since_beginning(deadline_at).max(self.now_ms);
+            let at_ms = self.simulation.since_start(deadline_at).max(self.now_ms);
             self.queue.enter(at_ms, id, SimulationEvent::Deadline { visit: instance.visit });
         }
     }
 
-    /// A state is entered, the one that the instance was in perhaps.
+    /// Enters a state, possibly again.
     fn enter(&mut self, id: usize, to: usize, trigger: DecisionTrigger) {
-        let it = &mut self.instances[id];
-        let tally = &mut self.tally.machines[it.machine];
+        let simulated = &mut self.instances[id];
+        let tally = &mut self.tally.machines[simulated.machine];
         tally.entered(to);
-        let is_same = it.state == to && trigger.reason == UnavailabilityCause::Deadline;
-        if it.state != to {
-            tally.count_move(it.state, to, self.now_ms - it.since_ms);
-            it.since_ms = self.now_ms;
+        let is_same = simulated.state == to && trigger.reason == UnavailabilityCause::Deadline;
+        if simulated.state != to {
+            tally.count_move(simulated.state, to, self.now_ms - simulated.since_ms);
+            simulated.since_ms = self.now_ms;
         }
         self.record_time_to_available(id, to, trigger);
         self.instances[id].state = to;
-        // Nobody but us notices that our patience with the same state has ended, unless we do something about it.
-        if !is_same || !self.stage(id).steps.is_empty() {
+        // A re-entry by deadline is not visible to the instance, unless the state invokes actions.
+        if !is_same || !self.state_of(id).steps.is_empty() {
             self.plan_report(id);
         }
         if !is_same {
@@ -98,32 +102,32 @@ impl Shard<'_> {
         }
     }
 
-    /// Keeps record of the way to an available state, before the instance is in state `to`.
+    /// Counts the time to an available or failed state; called before the instance is in state `to`.
     fn record_time_to_available(&mut self, id: usize, to: usize, trigger: DecisionTrigger) {
-        let it = &mut self.instances[id];
-        let states = &self.simulation.machines[it.machine].states;
-        let tally = &mut self.tally.machines[it.machine];
-        let (from, to_stage) = (&states[it.state], &states[to]);
-        let is_asked = match trigger.by {
+        let simulated = &mut self.instances[id];
+        let states = &self.simulation.machines[simulated.machine].states;
+        let tally = &mut self.tally.machines[simulated.machine];
+        let (from, to_state) = (&states[simulated.state], &states[to]);
+        let is_requested = match trigger.by {
             DecisionInitiator::Operator => true,
             DecisionInitiator::Instance => {
-                it.unavailable_since.is_none() && to_stage.kind == StateKind::Working
+                simulated.unavailable_since.is_none() && to_state.kind == StateKind::Working
             }
             DecisionInitiator::Report | DecisionInitiator::ActionOrDeadline => false,
         };
-        if is_asked || (from.is_available && !to_stage.is_available) {
-            it.unavailable_since = Some((trigger.reason, self.now_ms));
+        if is_requested || (from.is_available && !to_state.is_available) {
+            simulated.unavailable_since = Some((trigger.reason, self.now_ms));
         }
-        if to_stage.is_available {
-            if let Some((reason, since_ms)) = it.unavailable_since.take() {
-                tally.ready.entry(reason).or_default().add(self.now_ms - since_ms);
+        if to_state.is_available {
+            if let Some((reason, since_ms)) = simulated.unavailable_since.take() {
+                tally.times_to_available.entry(reason).or_default().add(self.now_ms - since_ms);
             }
-        } else if to_stage.kind == StateKind::Failed {
-            if let Some((_, since_ms)) = it.unavailable_since.take() {
+        } else if to_state.kind == StateKind::Failed {
+            if let Some((_, since_ms)) = simulated.unavailable_since.take() {
                 tally.failed[to].add(self.now_ms - since_ms);
             }
-        } else if to_stage.kind != StateKind::Working {
-            it.unavailable_since = None;
+        } else if to_state.kind != StateKind::Working {
+            simulated.unavailable_since = None;
         }
     }
 }

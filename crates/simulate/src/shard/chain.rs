@@ -1,4 +1,4 @@
-//! What instances raise at others: decided by the kernel's own rules, at the same moment.
+//! Events raised at other instances, decided at the same time by the kernel's rules.
 
 use super::super::error::SimulationError;
 use super::decision::{DecisionInitiator, DecisionTrigger, RaisedDecision};
@@ -6,7 +6,7 @@ use super::state::Shard;
 use machine::{Cause, Effect, EventName, InstanceAddress, Outcome, RaiseChain};
 
 impl Shard<'_> {
-    /// Decides on all that is raised because of a decision of `id`, in order.
+    /// Decides all events raised by a decision of `id`, in order.
     pub(super) fn follow(
         &mut self,
         id: usize,
@@ -28,13 +28,13 @@ impl Shard<'_> {
             let trigger =
                 DecisionTrigger { reason: self.reason(id, name), by: DecisionInitiator::of(source) };
             let key = sender.map(|sender| (sender, name.clone(), self.instances[id].machine));
-            let (decided, _, effects) = self.decide_one(id, cause)?;
-            if let Some(key) = key.filter(|_| !matches!(decided.outcome, Outcome::Ignored(_))) {
+            let (decision, _, effects) = self.decide_one(id, cause)?;
+            if let Some(key) = key.filter(|_| !matches!(decision.outcome, Outcome::Ignored(_))) {
                 self.tally.raised.entry(key).or_default().taken += 1;
             }
             self.count_raised(id, &effects);
-            chain.decided(&decided.outcome, &effects);
-            steps.push(RaisedDecision { id, decided, trigger });
+            chain.decided(&decision.outcome, &effects);
+            steps.push(RaisedDecision { id, decision, trigger });
         }
         Ok(steps)
     }
@@ -49,7 +49,7 @@ impl Shard<'_> {
         }
     }
 
-    /// The instance at an address, if there is one.
+    /// The instance with an address, if there is one.
     fn find(&self, address: &InstanceAddress) -> Option<usize> {
         let machine = self.machine(&address.machine)?;
         let number: usize = address.name.rsplit_once('-')?.1.parse().ok()?;

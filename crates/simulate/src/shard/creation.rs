@@ -1,4 +1,4 @@
-//! Instances are created, and what they do by themselves begins.
+//! Creation of instances, and the start of their behaviour.
 
 use std::cmp::Reverse;
 
@@ -12,18 +12,18 @@ use machine::{InstanceAddress, Link, Links, MachineName, StateKind};
 use random::Random;
 
 impl Shard<'_> {
-    /// Creates an instance, by its number among those of its machine.
+    /// Creates the instance `number` of the machine `index`.
     pub(super) fn create(&mut self, index: usize, number: usize) {
         let simulation = self.simulation;
         let machine = &simulation.machines[index];
         let layout = simulation.profile.layout;
         let name = instance_name(&machine.definition.machine, number);
-        // The first one that shares it.
+        // The first instance that shares it.
         let first = number * machine.population.shared_by;
         let links = machine.population.links.iter().map(|(link, to)| {
             let other = &simulation.machines[*to];
-            let there = first / other.population.shared_by;
-            let name = instance_name(&other.definition.machine, there);
+            let other_number = first / other.population.shared_by;
+            let name = instance_name(&other.definition.machine, other_number);
             let to = InstanceAddress { machine: other.definition.machine.clone(), name };
             (link.clone(), Link { to, visit: None })
         });
@@ -55,13 +55,13 @@ impl Shard<'_> {
         });
     }
 
-    /// What an instance does by itself begins.
-    fn start_life(&mut self, id: usize) {
+    /// Starts the behaviour of an instance.
+    fn start_behaviour(&mut self, id: usize) {
         let state = self.instances[id].state;
         self.tally.decisions += 1;
         self.machine_tally(id).begin(state);
         self.draw_class(id);
-        if self.stage(id).kind == StateKind::Working {
+        if self.state_of(id).kind == StateKind::Working {
             self.instances[id].unavailable_since = Some((UnavailabilityCause::Created, 0));
         }
         self.arm(id);
@@ -72,22 +72,18 @@ impl Shard<'_> {
     pub(super) fn begin(&mut self) -> Result<(), SimulationError> {
         self.plan_outages();
         for id in 0..self.instances.len() {
-            self.start_life(id);
+            self.start_behaviour(id);
         }
-        // Whoever is linked to is there before those that are linked to it.
+        // Link targets are created before the instances that link to them.
         let mut created = std::mem::take(&mut self.created);
         created.sort_by_key(|(id, _)| (Reverse(self.instances[*id].machine), *id));
         for (id, created) in created {
             let Decision { outcome, effects, instance } = created;
             let cause = Cause::Created { links: instance.links };
             let raised = self.follow(id, cause, &outcome, &effects)?;
-            // What it entered is counted already.
-            let own = InstanceDecision {
-                outcome: Outcome::Stayed,
-                is_kept: false,
-                is_armed_anew: false,
-                holds: None,
-            };
+            // The entry of its initial state is counted already.
+            let own =
+                InstanceDecision { outcome: Outcome::Stayed, is_kept: false, is_rearmed: false, holds: None };
             self.settle(id, TransactionDecisions { own, raised }, DecisionTrigger::CREATED)?;
         }
         for id in 0..self.instances.len() {
@@ -99,7 +95,7 @@ impl Shard<'_> {
     }
 }
 
-/// The name of an instance by its number among those of its machine.
+/// The name of the instance `number` of a machine.
 fn instance_name(machine: &MachineName, number: usize) -> String {
     format!("{machine}-{}", number + 1)
 }

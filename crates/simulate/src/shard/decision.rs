@@ -1,4 +1,4 @@
-//! What the kernel decided, and because of what.
+//! Decisions of the kernel with their triggers.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,22 @@ use machine::EventSource;
 use machine::Outcome;
 use machine::ResourceName;
 
-/// What is decided on, for the record.
+/// The trigger of a decision, for counting.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DecisionTrigger {
     pub(super) reason: UnavailabilityCause,
     pub(super) by: DecisionInitiator,
 }
 
-/// Who or what makes something happen.
+/// The initiator of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DecisionInitiator {
-    /// Somebody who reports.
+    /// A report.
     Report,
     Operator,
-    /// Another instance, which raised it.
+    /// Another instance that raised the event.
     Instance,
-    /// An action that ended, or time that passed.
+    /// The end of an action, or a deadline.
     ActionOrDeadline,
 }
 
@@ -37,27 +37,27 @@ impl DecisionInitiator {
     }
 }
 
-/// What one instance decided.
+/// The decision of one instance.
 #[derive(Debug)]
 pub(super) struct InstanceDecision {
     pub(super) outcome: Outcome,
-    /// Whether a state was entered anew and its actions go on.
+    /// Whether the state was re-entered and its actions continue.
     pub(super) is_kept: bool,
-    /// Whether there is another deadline than before.
-    pub(super) is_armed_anew: bool,
-    /// What is held from here on, where that is not what it was.
+    /// Whether the deadline changed.
+    pub(super) is_rearmed: bool,
+    /// The units held from now on, if they changed.
     pub(super) holds: Option<BTreeMap<ResourceName, u32>>,
 }
 
-/// What was decided because of what an instance raised, there or by itself.
+/// The decision on a raised event.
 #[derive(Debug)]
 pub(super) struct RaisedDecision {
     pub(super) id: usize,
-    pub(super) decided: InstanceDecision,
+    pub(super) decision: InstanceDecision,
     pub(super) trigger: DecisionTrigger,
 }
 
-/// What an instance decided, and all that was decided because of it, in order: one transaction.
+/// The decision of an instance and those that follow from it, in order, as one transaction.
 #[derive(Debug)]
 pub(super) struct TransactionDecisions {
     pub(super) own: InstanceDecision,

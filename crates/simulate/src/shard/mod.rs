@@ -1,7 +1,7 @@
-//! Instances that have to do with one another, from the beginning to the end of virtual time.
+//! A shard: instances that depend on one another, from the start to the end of virtual time.
 //!
-//! The rules of actions are `actions.rs`'s, those of what is raised `chain.rs`'s; what instances, people and power do is
-//! `life.rs`'s.
+//! `actions.rs` runs actions, `chain.rs` decides raised events, and `instance_behaviour.rs` simulates instances, operators
+//! and power.
 
 mod actions;
 mod apply_decisions;

@@ -1,9 +1,9 @@
-//! A shard as it stands, and what follows from each thing that happens in it.
+//! The state of a shard, and its handling of events.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::super::error::{MAX_DECISIONS_AN_HOUR, SimulationError};
+use super::super::error::{MAX_DECISIONS_PER_HOUR, SimulationError};
 use super::super::instance::SimulatedInstance;
 use super::super::queue::{QueuedSimulationEvent, SimulationEvent, SimulationQueue};
 use super::super::resources::SimulatedResources;
@@ -15,10 +15,10 @@ use machine::{Cause, Decision, Effect, Stimulus};
 use machine::{EventName, EventSource, InstanceAddress, MachineName};
 use machine::{advance, reads_facts};
 
-/// Instances of one machine in the shard.
+/// The instances of one machine in the shard.
 #[derive(Debug, Clone, Copy)]
 struct InstanceRange {
-    /// The number of the first among all of its machine, and in the shard.
+    /// Number of the first instance in its machine, and its index in the shard.
     number: usize,
     id: usize,
     length: usize,
@@ -27,19 +27,19 @@ struct InstanceRange {
 /// A shard.
 pub(crate) struct Shard<'a> {
     pub(super) simulation: &'a Simulation<'a>,
-    /// The number of its first device, and of its first circuit, among all.
+    /// Index of its first device and of its first circuit among all.
     pub(super) first_device: usize,
     pub(super) first_circuit: usize,
     pub(super) now_ms: u64,
     pub(super) now: DateTime<Utc>,
     pub(super) queue: SimulationQueue,
-    /// Those of the first machine, then those of the others in the order of the definitions.
+    /// Instances of the first machine, then those of the others in the order of the definitions.
     pub(super) instances: Vec<SimulatedInstance>,
     ranges: Vec<InstanceRange>,
-    /// What is raised by those that are created.
+    /// Creations that raise events, with the index of the instance.
     pub(super) created: Vec<(usize, Decision)>,
     pub(super) resources: SimulatedResources,
-    /// How many outages each circuit has at the moment.
+    /// Number of current outages of each circuit.
     pub(super) outages: Vec<u32>,
     pub(super) tally: SimulationTally,
 }
@@ -79,7 +79,7 @@ impl<'a> Shard<'a> {
         shard
     }
 
-    /// Lives through all of it.
+    /// Runs the simulation to its end.
     pub(crate) fn run(mut self) -> Result<SimulationTally, SimulationError> {
         self.begin()?;
         while let Some(entry) = self.queue.next() {
@@ -89,7 +89,7 @@ impl<'a> Shard<'a> {
         Ok(self.end())
     }
 
-    /// Time passes.
+    /// Advances virtual time.
     pub(super) fn advance_to(&mut self, at_ms: u64) {
         self.tally.pass(at_ms);
         if at_ms != self.now_ms {
@@ -101,8 +101,9 @@ impl<'a> Shard<'a> {
     pub(super) fn end(mut self) -> SimulationTally {
         self.tally.pass(u64::MAX);
         let end_ms = self.simulation.end_ms();
-        for it in &self.instances {
-            self.tally.machines[it.machine].count_dwell_time(it.state, end_ms - it.since_ms);
+        for simulated in &self.instances {
+            self.tally.machines[simulated.machine]
+                .count_dwell_time(simulated.state, end_ms - simulated.since_ms);
         }
         self.resources.tally_usage(end_ms, &mut self.tally);
         self.tally
@@ -110,46 +111,47 @@ impl<'a> Shard<'a> {
 
     pub(super) fn handle_event(
         &mut self,
-        QueuedSimulationEvent { target: whose, event: what, .. }: QueuedSimulationEvent,
+        QueuedSimulationEvent { target, event, .. }: QueuedSimulationEvent,
     ) -> Result<(), SimulationError> {
-        match what {
-            SimulationEvent::Deadline { visit } if visit == self.instances[whose].instance.visit => {
-                let decisions = self.decide(whose, Cause::Deadline { visit })?;
-                self.settle(whose, decisions, DecisionTrigger::DEADLINE)
+        match event {
+            SimulationEvent::Deadline { visit } if visit == self.instances[target].instance.visit => {
+                let decisions = self.decide(target, Cause::Deadline { visit })?;
+                self.settle(target, decisions, DecisionTrigger::DEADLINE)
             }
-            SimulationEvent::ActionEnds { run } => self.action_ends(whose, run),
-            SimulationEvent::Report { turn, report }
-                if turn == self.instances[whose].plan_versions.reports =>
+            SimulationEvent::ActionEnds { run } => self.action_ends(target, run),
+            SimulationEvent::Report { version, report }
+                if version == self.instances[target].plan_versions.reports =>
             {
-                self.report(whose, report)
+                self.report(target, report)
             }
-            SimulationEvent::Request { turn, request }
-                if turn == self.instances[whose].plan_versions.requests =>
+            SimulationEvent::Request { version, request }
+                if version == self.instances[target].plan_versions.requests =>
             {
-                self.request(whose, turn, request)
+                self.request(target, version, request)
             }
-            SimulationEvent::Breaks { turn, class } if turn == self.instances[whose].plan_versions.breaks => {
-                self.break_down(whose, class);
+            SimulationEvent::Breaks { version, class }
+                if version == self.instances[target].plan_versions.breaks =>
+            {
+                self.break_down(target, class);
                 Ok(())
             }
             SimulationEvent::Deadline { .. }
             | SimulationEvent::Report { .. }
             | SimulationEvent::Request { .. }
             | SimulationEvent::Breaks { .. } => Ok(()),
-            SimulationEvent::Dispatch => self.dispatch(whose),
+            SimulationEvent::Dispatch => self.dispatch(target),
             SimulationEvent::OutageBegins => {
-                self.outage_begins(whose);
+                self.outage_begins(target);
                 Ok(())
             }
             SimulationEvent::OutageEnds => {
-                self.outage_ends(whose);
+                self.outage_ends(target);
                 Ok(())
             }
         }
     }
 
-    /// Asks the kernel what follows, there and at all instances at which something is raised because of it; they are then as
-    /// was decided.
+    /// Decides on a cause, and on all events raised because of it; the instances are updated.
     pub(super) fn decide(
         &mut self,
         id: usize,
@@ -167,13 +169,14 @@ impl<'a> Shard<'a> {
         cause: Cause,
     ) -> Result<(InstanceDecision, Cause, Vec<Effect>), SimulationError> {
         self.tally.decisions += 1;
-        let it = &mut self.instances[id];
-        if !it.rate.count(self.now_ms, MAX_DECISIONS_AN_HOUR) {
+        let simulated = &mut self.instances[id];
+        if !simulated.rate.count(self.now_ms, MAX_DECISIONS_PER_HOUR) {
             return Err(self.event_storm(id));
         }
-        let SimulatedMachine { definition, reads_facts: reads, .. } = &self.simulation.machines[it.machine];
+        let SimulatedMachine { definition, reads_facts: reads, .. } =
+            &self.simulation.machines[simulated.machine];
         let SimulatedInstance { instance, machine, .. } = &self.instances[id];
-        // Only a few events' guards look at facts.
+        // Only the guards of few events read facts.
         let is_read = *reads
             || (matches!(cause, Cause::Event { .. }) && reads_facts(definition, &instance.state, &cause));
         let facts = self.facts(*machine, &instance.name, is_read);
@@ -181,13 +184,13 @@ impl<'a> Shard<'a> {
         let instance = &mut self.instances[id].instance;
         let before = (instance.visit, instance.deadline_at);
         let (outcome, mut effects) = advance(definition, instance, &stimulus, self.now);
-        let is_armed_anew = before != (instance.visit, instance.deadline_at);
+        let is_rearmed = before != (instance.visit, instance.deadline_at);
         let is_kept = effects.iter().any(|effect| matches!(effect, Effect::Keep { .. }));
         let holds = effects.iter_mut().find_map(|effect| match effect {
             Effect::Hold { units } => Some(std::mem::take(units)),
             Effect::Cancel { .. } | Effect::Invoke { .. } | Effect::Keep { .. } | Effect::Raise(_) => None,
         });
-        Ok((InstanceDecision { outcome, is_kept, is_armed_anew, holds }, stimulus.cause, effects))
+        Ok((InstanceDecision { outcome, is_kept, is_rearmed, holds }, stimulus.cause, effects))
     }
 
     pub(super) fn event_storm(&self, id: usize) -> SimulationError {
@@ -198,7 +201,7 @@ impl<'a> Shard<'a> {
         }
     }
 
-    /// What guards may know of an instance.
+    /// The facts of an instance; empty unless they are read.
     pub(super) fn facts(&self, machine: usize, name: &str, is_read: bool) -> Map<String, Value> {
         if !is_read {
             return Map::new();
@@ -208,7 +211,7 @@ impl<'a> Shard<'a> {
         facts
     }
 
-    /// Sends an event, and does what follows.
+    /// Sends an event and applies the decisions.
     pub(super) fn send(
         &mut self,
         id: usize,
@@ -227,10 +230,10 @@ impl<'a> Shard<'a> {
         UnavailabilityCause::Event(events.get(event).copied().unwrap_or(usize::MAX))
     }
 
-    /// The state that an instance is in.
-    pub(super) fn stage(&self, id: usize) -> &'a SimulatedState<'a> {
-        let it = &self.instances[id];
-        &self.simulation.machines[it.machine].states[it.state]
+    /// The state of an instance.
+    pub(super) fn state_of(&self, id: usize) -> &'a SimulatedState<'a> {
+        let simulated = &self.instances[id];
+        &self.simulation.machines[simulated.machine].states[simulated.state]
     }
 
     pub(super) fn machine_tally(&mut self, id: usize) -> &mut MachineTally {
@@ -242,12 +245,12 @@ impl<'a> Shard<'a> {
         InstanceAddress { machine: instance.machine.clone(), name: instance.name.clone() }
     }
 
-    /// The number of a machine.
+    /// Index of a machine.
     pub(super) fn machine(&self, name: &MachineName) -> Option<usize> {
         self.simulation.machines.iter().position(|machine| machine.definition.machine == *name)
     }
 
-    /// The instance with this number among those of its machine.
+    /// Index of the instance `number` of a machine.
     pub(super) fn id(&self, machine: usize, number: usize) -> Option<usize> {
         let range = self.ranges.get(machine)?;
         let index = number.checked_sub(range.number)?;

@@ -69,7 +69,7 @@ fn each_instance_has_its_own_where_no_profile_says_otherwise() {
     assert_eq!((present(&report.first, "Ended", 3660), present(thing, "Free", 3660)), (10, 10));
     // Held is the state that a thing is meant for: it was an hour long.
     assert!((thing.availability.share - 3600.0 / 86_400.0).abs() < 1e-9);
-    let way = &thing.ready[1];
+    let way = &thing.times_to_available[1];
     assert_eq!(
         (way.after.as_deref(), way.times, way.p99_s.to_string()),
         (Some("claim"), 10, "60".to_owned())

@@ -93,9 +93,9 @@ fn assert_near(found: f64, expected: f64) {
 fn one_board_takes_as_long_as_its_parts() {
     let report = board(EXACT, size(1, 1));
     // Asked for after 5 s; a power cycle of 10 s and a boot of 40 s.
-    let all = &report.first.ready[0];
+    let all = &report.first.times_to_available[0];
     assert_eq!((all.times, all.p50_s, all.p99_s), (1, 50.0, 50.0));
-    assert_eq!(report.first.ready[1].after.as_deref(), Some("rq-reboot"));
+    assert_eq!(report.first.times_to_available[1].after.as_deref(), Some("rq-reboot"));
     assert_near(report.first.availability.share, 1.0 - 55.0 / 86_400.0);
     assert_eq!(
         (
@@ -105,7 +105,7 @@ fn one_board_takes_as_long_as_its_parts() {
         ),
         (1, 0, 0)
     );
-    assert_near(report.power.as_ref().unwrap().held, 10.0 / 86_400.0);
+    assert_near(report.power.as_ref().unwrap().held_share, 10.0 / 86_400.0);
     assert_eq!(report.first.failed, []);
     // Born, asked, clear-pxe and power-cycle begun and ended, reported, poll begun; then Ready every 300 s.
     let reentries = (86_400 - 55) / 300;
@@ -117,18 +117,21 @@ fn who_waits_for_a_relay_board_loses_no_time_and_burns_no_counter() {
     let report = board(EXACT, size(20, 1));
     let queues = report.queues.as_ref().unwrap();
     assert_eq!((queues.longest, queues.relay_board, queues.at_s), (19, 1, 5.0));
-    assert_eq!((queues.turns, queues.most_s), (20, 190.0));
+    assert_eq!((queues.waits, queues.max_s), (20, 190.0));
     // Nobody tried twice, though the last waited three times the time limit.
     assert_eq!((entries(&report, "RebootRebooting"), report.power.as_ref().unwrap().operations), (20, 20));
-    assert_eq!((report.first.ready[0].times, report.first.ready[0].p99_s), (20, 190.0 + 10.0 + 40.0));
+    assert_eq!(
+        (report.first.times_to_available[0].times, report.first.times_to_available[0].p99_s),
+        (20, 190.0 + 10.0 + 40.0)
+    );
 
     let rests =
         EXACT.replace("relay_boards_per_circuit: 2", "relay_boards_per_circuit: 2, relay_board_rests: 1s");
-    assert_near(board(&rests, size(20, 1)).queues.unwrap().most_s, 19.0 * 11.0);
+    assert_near(board(&rests, size(20, 1)).queues.unwrap().max_s, 19.0 * 11.0);
     // Two relay boards of one circuit take turns when their boards may only be switched on every 7 s.
     let gap = EXACT.replace("relay_boards_per_circuit: 2", "relay_boards_per_circuit: 2, power_on_gap: 7s");
-    assert_near(board(&gap, size(40, 1)).queues.unwrap().most_s, 39.0 * 7.0);
-    assert_near(board(EXACT, size(40, 1)).queues.unwrap().most_s, 190.0);
+    assert_near(board(&gap, size(40, 1)).queues.unwrap().max_s, 39.0 * 7.0);
+    assert_near(board(EXACT, size(40, 1)).queues.unwrap().max_s, 190.0);
 }
 
 #[test]
@@ -139,7 +142,7 @@ fn a_dead_board_fails_after_one_try_more_than_its_limit() {
     assert_eq!((failed.state.as_str(), failed.entries, failed.at_end), ("FailedRebootComplete", 1, 1));
     assert_near(failed.p50_s, 11.0 * (10.0 + 600.0));
     assert_eq!((entries(&report, "RebootComplete"), report.power.as_ref().unwrap().operations), (11, 11));
-    assert_eq!((report.first.ready[0].times, report.first.availability.share), (0, 0.0));
+    assert_eq!((report.first.times_to_available[0].times, report.first.availability.share), (0, 0.0));
 }
 
 #[test]
@@ -160,7 +163,7 @@ fn an_action_that_is_cancelled_gives_its_place_back() {
     // The first board's link takes longer to clear than the state lasts: its turn ends with the state.
     let slow = EXACT.replace("clear-pxe: { takes: 0s", "clear-pxe: { takes: 100s");
     let report = board(&slow, size(2, 1));
-    assert_near(report.queues.as_ref().unwrap().most_s, 60.0);
+    assert_near(report.queues.as_ref().unwrap().max_s, 60.0);
     assert_eq!(report.power.as_ref().unwrap().operations, 0);
 }
 
@@ -168,7 +171,12 @@ fn an_action_that_is_cancelled_gives_its_place_back() {
 fn a_poll_goes_on_when_its_state_is_entered_anew() {
     let crash = EXACT.replace("takes: 24h, fails: 0%", "fails: 100%, fails_after: 1000s");
     let report = board(&crash, size(1, 1));
-    let crashed = report.first.ready.iter().find(|way| way.after.as_deref() == Some("poll-failed")).unwrap();
+    let crashed = report
+        .first
+        .times_to_available
+        .iter()
+        .find(|way| way.after.as_deref() == Some("poll-failed"))
+        .unwrap();
     // Ready at 55 s, silent 1000 s later, Ready again after 50 s.
     assert_eq!((crashed.times, crashed.p50_s), ((86_400 - 55) / 1050, 50.0));
 
@@ -184,12 +192,17 @@ fn a_poll_goes_on_when_its_state_is_entered_anew() {
 fn an_outage_takes_its_boards_down_and_they_come_back() {
     let dark = format!("{EXACT}outages: [{{ at: 1h, lasts: 10m }}]");
     let report = board(&dark, size(45, 1));
-    assert_eq!(report.troubles.outages, 1);
+    assert_eq!(report.breakdowns.outages, 1);
     assert_eq!(present(&report, "Ready", 3600), 45);
     assert_eq!(present(&report, "Ready", 3600 + 120), 0);
     assert_eq!(present(&report, "Ready", 86_400), 45);
     // All polls notice after 90 s; power cycles fail until power is back at 10 min.
-    let again = report.first.ready.iter().find(|way| way.after.as_deref() == Some("poll-failed")).unwrap();
+    let again = report
+        .first
+        .times_to_available
+        .iter()
+        .find(|way| way.after.as_deref() == Some("poll-failed"))
+        .unwrap();
     assert_eq!(again.times, 45);
     assert!(again.p50_s >= 600.0 - 90.0 && report.power.as_ref().unwrap().failed >= 45, "{again:?}");
 
@@ -230,7 +243,7 @@ fn boards_and_times_add_up() {
     assert_eq!(report.first.series.instances.len(), 3 * 24 * 60 + 1);
     assert_near(report.first.states.iter().map(|state| state.share).sum(), 1.0);
     assert_eq!(report.first.states.iter().map(|state| state.at_end).sum::<u32>(), 300);
-    let (all, each) = report.first.ready.split_first().unwrap();
+    let (all, each) = report.first.times_to_available.split_first().unwrap();
     assert_eq!(all.times, each.iter().map(|way| way.times).sum::<u64>());
     assert_eq!((report.relay_boards, report.circuits), (Some(22), Some(6)));
 }
@@ -246,10 +259,10 @@ fn a_size_that_makes_no_sense_is_refused() {
     );
     assert!(
         refused(SimulationSize { sample_interval_s: Some(86_401), ..size(1, 1) })
-            .contains("makes no time series")
+            .contains("is not possible for")
     );
     assert!(
-        refused(SimulationSize { sample_interval_s: Some(1), ..size(1, 2) }).contains("makes no time series")
+        refused(SimulationSize { sample_interval_s: Some(1), ..size(1, 2) }).contains("is not possible for")
     );
 }
 

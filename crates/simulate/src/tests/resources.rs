@@ -32,8 +32,8 @@ fn no_more_than_there_are_are_held_and_the_others_wait() {
     // Two minutes each, in three rounds of 8, 8 and 4.
     assert_eq!(last_done_s(&report), 3 * 120);
     let [used] = &report.resources[..] else { panic!("{:?}", report.resources) };
-    assert_eq!((used.capacity, used.most, used.turns, used.longest_queue), (Some(8), 8, 20, 12));
-    assert!((used.most_s - 240.0).abs() < 1e-9 && (used.mean - 20.0 * 120.0 / 86_400.0).abs() < 1e-9);
+    assert_eq!((used.capacity, used.max_in_use, used.waits, used.longest_queue), (Some(8), 8, 20, 12));
+    assert!((used.max_s - 240.0).abs() < 1e-9 && (used.mean_in_use - 20.0 * 120.0 / 86_400.0).abs() < 1e-9);
     // While they wait their time limit does not run.
     assert_eq!(report.first.failed, []);
 }
@@ -45,7 +45,7 @@ fn the_limits_are_the_definitions_where_the_profile_does_not_say() {
         simulate(&declared, &format!("{MINUTE}resources: {resources}"), size(20, 1)).unwrap()
     };
     let used =
-        |report: SimulationReport| (report.resources[0].capacity, report.resources[0].most_s.to_string());
+        |report: SimulationReport| (report.resources[0].capacity, report.resources[0].max_s.to_string());
     // In rounds of two minutes, with a second between two of a round.
     assert_eq!(used(report("{}")), (Some(4), "483".to_owned()));
     assert_eq!(used(report("{ imaging: { capacity: 10 } }")), (Some(10), "129".to_owned()));
@@ -57,15 +57,15 @@ fn what_has_no_limit_is_counted() {
     let report = install("{}");
     assert_eq!(last_done_s(&report), 120);
     let used = &report.resources[0];
-    assert_eq!((used.capacity, used.most, used.turns), (None, 20, 0));
+    assert_eq!((used.capacity, used.max_in_use, used.waits), (None, 20, 0));
 }
 
 #[test]
 fn a_resource_keeps_its_gap_and_settles() {
     let gap = install("{ imaging: { gap: 10s } }");
-    assert!((gap.resources[0].most_s - 190.0).abs() < 1e-9 && gap.resources[0].capacity.is_none());
+    assert!((gap.resources[0].max_s - 190.0).abs() < 1e-9 && gap.resources[0].capacity.is_none());
     let settle = install("{ imaging: { capacity: 1, settle: 30s } }");
-    assert!((settle.resources[0].most_s - 19.0 * 150.0).abs() < 1e-9);
+    assert!((settle.resources[0].max_s - 19.0 * 150.0).abs() < 1e-9);
 }
 
 #[test]
@@ -82,6 +82,6 @@ fn whoever_waits_for_both_takes_both_at_once() {
     let report = simulate(&both, &profile, size(20, 1)).unwrap();
     // One at the relay board at a time, two minutes each; the last minute of each is without it.
     assert_eq!(last_done_s(&report), 20 * 120 + 60);
-    assert_eq!(report.resources[0].most, 2);
+    assert_eq!(report.resources[0].max_in_use, 2);
     assert_eq!(report.queues.unwrap().longest, 19);
 }

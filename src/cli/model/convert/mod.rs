@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::super::output;
 use super::super::serve::asked_to_stop;
+use crate::formatting::count;
 use crate::model::TESTED_VERSION;
 use conversion_folder::ConversionFolder;
 use python::ConvertedModel;
@@ -132,17 +133,17 @@ fn summary(converted: &ConvertedModel, output: &Path, states: &[String], expecte
     let ConvertedModel { model, width, columns, rows, classes, by, .. } = converted;
     let times = states.iter().map(|state| {
         let times = expected.iter().filter(|expected| *expected == state).count();
-        format!("{state} {times} times")
+        format!("{state} {}", count(times, "time"))
     });
     let name = output.file_name().unwrap_or_default().to_string_lossy();
     let is_named = classes.iter().all(Value::is_string);
     let what = if is_named { "these states" } else { "a state for each class, in this order" };
     format!(
-        "{}: {model}, {width} {} a row{}{}\n\
+        "{}: {model}, {} a row{}{}\n\
          {} rows are predicted as by {by}: {}\n\
          its config says \"model\": \"{name}\" and has {what}: {}",
         output.display(),
-        if *width == 1 { "number" } else { "numbers" },
+        count(*width, "number"),
         if columns.is_empty() { "" } else { ": " },
         columns.join(", "),
         rows.len(),

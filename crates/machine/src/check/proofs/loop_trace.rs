@@ -129,7 +129,7 @@ fn cause(edge: &StateEdge<'_>) -> String {
 
 fn time(due: TimeoutDue) -> String {
     match due {
-        TimeoutDue::After(span) => format!("{} pass", humantime::format_duration(span)),
+        TimeoutDue::After(span) => format!("{} pass", formatting::duration(span)),
         TimeoutDue::At(at) => format!("it is {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
     }
 }
