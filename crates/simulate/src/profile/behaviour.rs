@@ -1,4 +1,4 @@
-//! What a profile says of the instances of one machine.
+//! Reads the behaviour of one machine's instances.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,10 +16,10 @@ use machine::source_text::{SourceContent, SourceFields, SourceKey, SourceNode};
 use machine::{ActionName, LinkName};
 use machine::{ActionSite, SimulatedAction};
 
-/// What may be said of them.
+/// Keys of a behaviour.
 pub(super) const BEHAVIOUR_KEYS: [&str; 8] =
     ["available", "facts", "device", "actions", "states", "operators", "classes", "links"];
-/// No more instances than this share one.
+/// Maximum number of instances that share one.
 const MAX_SHARING_INSTANCES: usize = 1_000_000;
 
 pub(super) struct BehaviourReader<'a> {
@@ -54,7 +54,7 @@ impl BehaviourReader<'_> {
         (0..self.names.states.len()).map(|state| states.contains(&state)).collect()
     }
 
-    /// The states that `patterns` stand for.
+    /// The states that match `patterns`.
     fn states(&mut self, patterns: &[SourceNode]) -> BTreeSet<usize> {
         let mut states = BTreeSet::new();
         for node in patterns {
@@ -74,20 +74,20 @@ impl BehaviourReader<'_> {
         found
     }
 
-    /// What guards may know; `device` is what boards' profiles call it.
+    /// Reads the facts of instances; profiles of boards call them `device`.
     fn facts(&mut self, fields: SourceFields<'_>) -> Map<String, Value> {
         let declared = self.names.definition.facts.iter().flat_map(|facts| facts.fields.keys());
-        // The name is the instance's own.
+        // Each instance has its own name.
         let known: Vec<&str> = declared.map(String::as_str).filter(|name| *name != "name").collect();
         let mut facts = derive::facts(self.names.definition);
         for node in ["device", "facts"].into_iter().filter_map(|key| fields.get(key)) {
-            let entries = node.fields("what is known of an instance", &known, self.faults);
+            let entries = node.fields("the facts of an instance", &known, self.faults);
             facts.extend(entries.entries().iter().map(|(key, node)| (key.text.clone(), node.to_json())));
         }
         facts
     }
 
-    /// How instances are linked at first.
+    /// Reads the initial links of instances.
     fn links(&mut self, node: &SourceNode) -> BTreeMap<LinkName, InitialLinking> {
         let mut links = BTreeMap::new();
         let declared = &self.names.definition.links;
@@ -100,7 +100,7 @@ impl BehaviourReader<'_> {
             let linking = match &node.content {
                 SourceContent::Text(text) if text == "none" => Some(InitialLinking::Unlinked),
                 SourceContent::Map(_) => {
-                    let fields = node.fields("how instances are linked", &["shared_by"], self.faults);
+                    let fields = node.fields("the target of a link", &["shared_by"], self.faults);
                     let shared_by = fields.get("shared_by");
                     shared_by
                         .and_then(|node| count(node, MAX_SHARING_INSTANCES, self.faults))
@@ -141,7 +141,7 @@ impl BehaviourReader<'_> {
         node.entries(expected, self.faults)
     }
 
-    /// Writes down what is said of actions.
+    /// Reads the behaviour of actions into `class`.
     fn actions(&mut self, entries: &[(SourceKey, SourceNode)], class: &mut InstanceClass) {
         for (key, node) in entries {
             let index = self.names.actions.iter().position(|name| name.as_str() == key.text);
@@ -158,14 +158,14 @@ impl BehaviourReader<'_> {
 
     fn action(&mut self, node: &SourceNode, action: &mut SimulatedAction) {
         let keys = ["at", "takes", "fails", "fails_after", "dark_after"];
-        let fields = node.fields("how an action goes", &keys, self.faults);
-        let places = ["relay-board", "board", "server", "resource", "instance"];
+        let fields = node.fields("the behaviour of an action", &keys, self.faults);
+        let sites = ["relay-board", "board", "server", "resource", "instance"];
         if let Some(node) = fields.get("at") {
             match node.text("`relay-board`, `board` or `server`", self.faults) {
                 Some("relay-board" | "resource") => action.at = ActionSite::Resource,
                 Some("board" | "instance") => action.at = ActionSite::Instance,
                 Some("server") => action.at = ActionSite::Server,
-                Some(other) => self.faults.add_unknown(node.at, Rule::Form, "place", other, places),
+                Some(other) => self.faults.add_unknown(node.at, Rule::Form, "site", other, sites),
                 None => {}
             }
         }
@@ -176,15 +176,15 @@ impl BehaviourReader<'_> {
         if let Some(fails_after) = span("fails_after") {
             action.fails_after = fails_after;
         }
-        if let Some(dark_after) = span("dark_after") {
-            action.fails_after_outage = dark_after;
+        if let Some(fails_after_outage) = span("dark_after") {
+            action.fails_after_outage = fails_after_outage;
         }
-        if let Some(fails) = fields.get("fails").and_then(|node| share(node, self.faults)) {
-            action.failure_rate = fails;
+        if let Some(failure_rate) = fields.get("fails").and_then(|node| share(node, self.faults)) {
+            action.failure_rate = failure_rate;
         }
     }
 
-    /// Writes down what is said of states.
+    /// Reads the reports in states into `class`.
     fn reports(&mut self, entries: &[(SourceKey, SourceNode)], class: &mut InstanceClass) {
         let mut given = Vec::new();
         for (key, node) in entries {
@@ -200,7 +200,7 @@ impl BehaviourReader<'_> {
             }
             given.push((states, rank(&key.text), reports));
         }
-        // What names a state by more of its letters has the last word.
+        // Longer patterns override shorter ones.
         given.sort_by_key(|(_, rank, _)| *rank);
         for (states, _, reports) in given {
             for state in states {
@@ -221,9 +221,9 @@ impl BehaviourReader<'_> {
 
     fn request(&mut self, node: &SourceNode) -> Option<OperatorRequest> {
         let fields =
-            node.fields("what operators do", &["in", "event", "args", "after", "mends"], self.faults);
+            node.fields("a request of operators", &["in", "event", "args", "after", "mends"], self.faults);
         let Some(patterns) = fields.get("in") else {
-            self.faults.add(node.at, Rule::Form, "`in` is missing: say in which states, as `in: [Ready]`");
+            self.faults.add(node.at, Rule::Form, "`in` is missing: name the states, such as `in: [Ready]`");
             return None;
         };
         let states = self.states(patterns.one_or_many());
@@ -231,8 +231,8 @@ impl BehaviourReader<'_> {
         let (event, args) =
             event(node, fields, (&self.names, &listed), ProfileSender::Operator, self.faults)?;
         let after = required_span(node, fields, "after", self.faults)?;
-        let mends = fields.get("mends").map_or(Some(0.0), |node| share(node, self.faults))?;
-        Some(OperatorRequest { states, event, args, after, repair_rate: mends })
+        let repair_rate = fields.get("mends").map_or(Some(0.0), |node| share(node, self.faults))?;
+        Some(OperatorRequest { states, event, args, after, repair_rate })
     }
 
     fn broken(&mut self, node: &SourceNode, sound: &InstanceClass) -> Vec<InstanceClass> {
@@ -258,7 +258,7 @@ impl BehaviourReader<'_> {
     }
 }
 
-/// A name comes before any beginning of it, and a longer beginning before a shorter one.
+/// The precedence of a pattern: names override prefixes, longer prefixes override shorter ones.
 fn rank(pattern: &str) -> usize {
     if pattern.ends_with('*') { pattern.len() } else { usize::MAX }
 }

@@ -1,11 +1,11 @@
-//! A definition's names by number.
+//! Indices of a definition's names.
 
 use std::collections::BTreeSet;
 
 use machine::Definition;
 use machine::{ActionName, StateName};
 
-/// A definition's names with their numbers.
+/// The names of a definition, by index.
 #[derive(Debug)]
 pub(crate) struct NumberedNames<'a> {
     pub(crate) definition: &'a Definition,
@@ -24,7 +24,7 @@ impl<'a> NumberedNames<'a> {
         }
     }
 
-    /// The states that `pattern`, a name or a beginning followed by `*`, stands for.
+    /// The states that match `pattern`: a name, or a prefix followed by `*`.
     pub(super) fn matching(&self, pattern: &str) -> Vec<usize> {
         let is_match = |name: &StateName| match pattern.strip_suffix('*') {
             Some(prefix) => name.as_str().starts_with(prefix),

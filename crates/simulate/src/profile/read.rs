@@ -1,4 +1,4 @@
-//! A profile's text: everything that is wrong with it is found at once.
+//! Reads the text of a profile and collects all its faults.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,11 +13,11 @@ use machine::ResourceName;
 use machine::Rule;
 use machine::SourceFaults;
 use machine::source_text::FaultCollector;
-use machine::source_text::{self as source, SourceFields, SourceNode};
+use machine::source_text::{self, SourceFields, SourceNode};
 
-/// No device and no circuit has more than this of its parts.
+/// Maximum number of instances of a device, and of devices of a circuit.
 const MAX_LAYOUT_PARTS: usize = 10_000;
-/// No resource has more units than this.
+/// Maximum number of units of a resource.
 const MAX_UNITS: usize = 1_000_000_000;
 
 pub(super) fn profile(
@@ -26,9 +26,9 @@ pub(super) fn profile(
     actions: &dyn ActionCatalogue,
 ) -> Result<Profile, SourceFaults> {
     let mut faults = FaultCollector::default();
-    let empty = source::read("{}", &mut faults);
-    // What is no value at all has no place either; an empty mapping has.
-    let root = if text.trim().is_empty() { empty.clone() } else { source::read(text, &mut faults) };
+    let empty = source_text::read("{}", &mut faults);
+    // An empty text has no positions; an empty mapping has.
+    let root = if text.trim().is_empty() { empty.clone() } else { source_text::read(text, &mut faults) };
     let read = |(root, empty): (SourceNode, SourceNode)| {
         ProfileReader { definitions, kinds: actions, faults: &mut faults }.profile(&root, &empty)
     };
@@ -59,7 +59,7 @@ impl ProfileReader<'_> {
             machines.push(match others.get(&index) {
                 _ if index == 0 => reader.behaviour(fields),
                 Some(node) => {
-                    let fields = node.fields("how instances of a machine behave", keys, reader.faults);
+                    let fields = node.fields("the behaviour of a machine's instances", keys, reader.faults);
                     reader.behaviour(fields)
                 }
                 None => {
@@ -74,15 +74,14 @@ impl ProfileReader<'_> {
         Profile { layout, outages, resources, machines }
     }
 
-    /// What is said of the other machines, by the number of their definition.
+    /// The behaviours of the other machines, by index of their definition.
     fn linked_machines<'n>(&mut self, node: &'n SourceNode) -> BTreeMap<usize, &'n SourceNode> {
         let mut others = BTreeMap::new();
         for (key, node) in node.entries("a mapping of machines", self.faults) {
-            let is_it = |definition: &&Definition| definition.machine.as_str() == key.text;
-            match self.definitions.iter().position(is_it) {
+            let is_named = |definition: &&Definition| definition.machine.as_str() == key.text;
+            match self.definitions.iter().position(is_named) {
                 Some(0) => {
-                    let message =
-                        "this machine is the first: what is said of it stands at the top of the profile";
+                    let message = "this is the first machine: its behaviour is at the top of the profile";
                     self.faults.add(key.at, Rule::Form, message);
                 }
                 Some(index) => _ = others.insert(index, node),
@@ -100,8 +99,8 @@ impl ProfileReader<'_> {
             ["boards_per_relay_board", "relay_boards_per_circuit", "relay_board_rests", "power_on_gap"];
         let fields = node.fields("a farm", &keys, self.faults);
         let derived = derive::DEFAULT_LAYOUT;
-        let mut parts = |key, usual| {
-            fields.get(key).and_then(|node| count(node, MAX_LAYOUT_PARTS, self.faults)).unwrap_or(usual)
+        let mut parts = |key, default| {
+            fields.get(key).and_then(|node| count(node, MAX_LAYOUT_PARTS, self.faults)).unwrap_or(default)
         };
         let instances_per_device = parts("boards_per_relay_board", derived.instances_per_device);
         let devices_per_circuit = parts("relay_boards_per_circuit", derived.devices_per_circuit);
@@ -110,7 +109,7 @@ impl ProfileReader<'_> {
         FleetLayout { instances_per_device, devices_per_circuit, settle_ms, gap_ms }
     }
 
-    /// The limits of resources that states hold.
+    /// Reads the limits of held resources.
     fn resources(&mut self, node: &SourceNode) -> BTreeMap<ResourceName, ProfileLimits> {
         let states = self.definitions.iter().flat_map(|definition| definition.states.values());
         let held: BTreeSet<&ResourceName> = states.flat_map(|state| state.hold.keys()).collect();
@@ -149,7 +148,7 @@ impl ProfileReader<'_> {
             (Some(at), None) => milliseconds(at, self.faults).map(OutageSchedule::At),
             (None, Some(every)) => distribution(every, self.faults).map(OutageSchedule::Every),
             (Some(_), Some(_)) | (None, None) => {
-                let message = "an outage says either `at:` (a span after the beginning) or `every:`";
+                let message = "an outage has either `at:` (a span after the start) or `every:`";
                 self.faults.add(node.at, Rule::Form, message);
                 None
             }

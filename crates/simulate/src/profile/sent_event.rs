@@ -1,4 +1,4 @@
-//! Events that a profile lets somebody send.
+//! Events of a profile with their senders.
 
 use serde_json::{Map, Value};
 
@@ -7,10 +7,10 @@ use machine::source_text::FaultCollector;
 use machine::source_text::{SourceFields, SourceNode};
 use machine::{Event, EventName, Rule, Sender};
 
-/// Who sends an event.
+/// The sender of an event.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ProfileSender {
-    /// What a face speaks for.
+    /// The instance, by its face.
     Report,
     Operator,
 }
@@ -28,19 +28,19 @@ impl ProfileSender {
             Self::Report => {
                 let reporter = names.definition.events.values().find_map(Event::reporter);
                 reporter
-                    .map_or_else(|| "what it stands for".to_owned(), |name| format!("a {}", name.as_str()))
+                    .map_or_else(|| "the instance itself".to_owned(), |name| format!("a {}", name.as_str()))
             }
             Self::Operator => "an operator".to_owned(),
         }
     }
 }
 
-/// The event that is sent in this way in `states`, with its arguments.
+/// Reads the event that `sender` sends in `states`, with its arguments.
 pub(super) fn event(
     parent: &SourceNode,
     fields: SourceFields<'_>,
     (names, states): (&NumberedNames<'_>, &[usize]),
-    by: ProfileSender,
+    sender: ProfileSender,
     faults: &mut FaultCollector,
 ) -> Option<(EventName, Map<String, Value>)> {
     let Some(node) = fields.get("event") else {
@@ -50,22 +50,22 @@ pub(super) fn event(
     let text = node.text("the name of an event", faults)?;
     let definition = names.definition;
     let Some((name, event)) = definition.events.get_key_value(text) else {
-        let known = definition.events.iter().filter(|(_, event)| by.may_send(event));
+        let known = definition.events.iter().filter(|(_, event)| sender.may_send(event));
         let known = known.map(|(name, _)| name.as_str());
         faults.add_unknown(node.at, Rule::UnknownEvent, "event", text, known);
         return None;
     };
-    if !by.may_send(event) {
-        let sender = by.noun(names);
-        faults.add(node.at, Rule::Form, format!("`{text}` is no event that {sender} may send"));
+    if !sender.may_send(event) {
+        let sender = sender.noun(names);
+        faults.add(node.at, Rule::Form, format!("{sender} may not send `{text}`"));
         return None;
     }
-    let takes = |state: &usize| {
+    let handles = |state: &usize| {
         let state = names.states.get(*state).and_then(|state| definition.states.get(*state));
         state.is_some_and(|state| state.on.contains_key(name))
     };
-    if !states.is_empty() && !states.iter().any(takes) {
-        faults.add(node.at, Rule::Form, format!("no state that is meant here takes `{text}`"));
+    if !states.is_empty() && !states.iter().any(handles) {
+        faults.add(node.at, Rule::Form, format!("none of these states handles `{text}`"));
     }
     let args = args(parent, fields, event, faults)?;
     Some((name.clone(), args))

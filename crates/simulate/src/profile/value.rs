@@ -8,17 +8,17 @@ use machine::parse_span;
 use machine::source_text::FaultCollector;
 use machine::source_text::{SourceContent, SourceFields, SourceNode};
 
-/// No span is longer: a hundred years.
+/// Maximum span: a hundred years.
 const MAX_SPAN: Duration = Duration::from_hours(100 * 8766);
-/// Seconds of a day and of a year.
+/// Seconds of a day and of a mean year.
 const DAY_S: f64 = 86_400.0;
 const YEAR_S: f64 = 365.25 * DAY_S;
 
-/// How a span by chance is written.
+/// The notations of a random span.
 const DISTRIBUTION_FORMS: &str = "`30s`, `{ from: 10s, to: 20s }`, `{ median: 45s, p95: 90s }`, `{ mean: 2d }`, `{ per_day: 2 }` or \
                      `{ per_year: 4 }`";
 
-/// The span by chance that `node` is.
+/// Reads a random span.
 pub(super) fn distribution(node: &SourceNode, faults: &mut FaultCollector) -> Option<Distribution> {
     let entries = match &node.content {
         SourceContent::Map(entries) => entries,
@@ -49,16 +49,16 @@ pub(super) fn distribution(node: &SourceNode, faults: &mut FaultCollector) -> Op
             Some(Distribution::log_normal(median, p95))
         }
         (_, _, ["mean"]) => Some(Distribution::Exponential { mean: positive(get("mean")?, faults)? }),
-        (_, _, ["per_day"]) => Some(Distribution::rate(times(get("per_day")?, faults)?, DAY_S)),
-        (_, _, ["per_year"]) => Some(Distribution::rate(times(get("per_year")?, faults)?, YEAR_S)),
+        (_, _, ["per_day"]) => Some(Distribution::rate(rate(get("per_day")?, faults)?, DAY_S)),
+        (_, _, ["per_year"]) => Some(Distribution::rate(rate(get("per_year")?, faults)?, YEAR_S)),
         _ => {
-            faults.add(node.at, Rule::Form, format!("this is no span; write {DISTRIBUTION_FORMS}"));
+            faults.add(node.at, Rule::Form, format!("not a span; write {DISTRIBUTION_FORMS}"));
             None
         }
     }
 }
 
-/// The span by chance that `key` says, which must be there.
+/// Reads the required random span `key`.
 pub(super) fn required_span(
     parent: &SourceNode,
     fields: SourceFields<'_>,
@@ -74,19 +74,19 @@ pub(super) fn required_span(
 
 fn in_order(
     node: &SourceNode,
-    least: f64,
-    most: f64,
-    right: &str,
+    lower: f64,
+    upper: f64,
+    message: &str,
     faults: &mut FaultCollector,
 ) -> Option<()> {
-    if least > most {
-        faults.add(node.at, Rule::Form, right);
+    if lower > upper {
+        faults.add(node.at, Rule::Form, message);
         return None;
     }
     Some(())
 }
 
-/// The span that `node` is, in milliseconds.
+/// Reads a span in milliseconds.
 pub(super) fn milliseconds(node: &SourceNode, faults: &mut FaultCollector) -> Option<u64> {
     span(node, faults).and_then(|span| u64::try_from(span.as_millis()).ok())
 }
@@ -98,7 +98,7 @@ fn seconds(node: &SourceNode, faults: &mut FaultCollector) -> Option<f64> {
 fn positive(node: &SourceNode, faults: &mut FaultCollector) -> Option<f64> {
     let seconds = seconds(node, faults)?;
     if seconds <= 0.0 {
-        faults.add(node.at, Rule::Form, "a median or mean is more than nothing");
+        faults.add(node.at, Rule::Form, "a median or mean must be above 0");
         return None;
     }
     Some(seconds)
@@ -126,8 +126,8 @@ fn span(node: &SourceNode, faults: &mut FaultCollector) -> Option<Duration> {
     None
 }
 
-/// How often something happens: a number above nothing.
-fn times(node: &SourceNode, faults: &mut FaultCollector) -> Option<f64> {
+/// Reads a rate: a number above 0.
+fn rate(node: &SourceNode, faults: &mut FaultCollector) -> Option<f64> {
     let number = match &node.content {
         SourceContent::Number(number) => number.as_f64(),
         SourceContent::Null
@@ -141,13 +141,13 @@ fn times(node: &SourceNode, faults: &mut FaultCollector) -> Option<f64> {
         faults.add(
             node.at,
             Rule::Form,
-            "how often is a number above 0, such as `2` or `0.5`; leave out what never happens",
+            "a rate is a number above 0, such as `2` or `0.5`; leave out what never happens",
         );
     }
     number
 }
 
-/// A share from 0 to 1, written as `2%` or `0.02`.
+/// Reads a share from 0 to 1, written as `2%` or `0.02`.
 pub(super) fn share(node: &SourceNode, faults: &mut FaultCollector) -> Option<f64> {
     let share = match &node.content {
         SourceContent::Number(number) => number.as_f64(),
@@ -164,8 +164,8 @@ pub(super) fn share(node: &SourceNode, faults: &mut FaultCollector) -> Option<f6
     share
 }
 
-/// A whole number from 1 to `most`.
-pub(super) fn count(node: &SourceNode, most: usize, faults: &mut FaultCollector) -> Option<usize> {
+/// Reads a whole number from 1 to `max`.
+pub(super) fn count(node: &SourceNode, max: usize, faults: &mut FaultCollector) -> Option<usize> {
     let number = match &node.content {
         SourceContent::Number(number) => number.as_u64().and_then(|number| usize::try_from(number).ok()),
         SourceContent::Null
@@ -174,9 +174,9 @@ pub(super) fn count(node: &SourceNode, most: usize, faults: &mut FaultCollector)
         | SourceContent::List(_)
         | SourceContent::Map(_) => None,
     };
-    let number = number.filter(|number| (1..=most).contains(number));
+    let number = number.filter(|number| (1..=max).contains(number));
     if number.is_none() {
-        faults.add(node.at, Rule::Form, format!("expected a whole number from 1 to {most}"));
+        faults.add(node.at, Rule::Form, format!("expected a whole number from 1 to {max}"));
     }
     number
 }
