@@ -1,4 +1,4 @@
-//! What figures work with: a private Postgres, and real servers on it.
+//! The environment of figures: a private Postgres and servers on it.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -16,36 +16,36 @@ use crate::scratch::ScratchDir;
 use crate::server::ServerProcess;
 use crate::sizes::BenchSizes;
 
-/// What the boards of most figures live by.
+/// The definition for most figures.
 const BENCH_YAML: &str = include_str!("bench.yaml");
 
-/// By which definition boards live.
+/// The definition of the boards of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BoardDefinition {
-    /// By that of the bench.
+    /// The bench's definition.
     Bench,
-    /// By the built-in one, `states/board.yaml`.
+    /// The built-in definition, `states/board.yaml`.
     Board,
 }
 
-/// What figures work with.
+/// The environment of figures.
 pub(crate) struct Bench {
-    /// How large the figures are.
+    /// Sizes of the figures.
     pub(crate) sizes: BenchSizes,
-    /// ONNX Runtime's library, if it is not where servers find it.
+    /// ONNX Runtime's library; `None` where servers find it themselves.
     pub(crate) onnxruntime: Option<PathBuf>,
-    /// The program that is measured as a server; this one where none is named.
+    /// The program to start as server; `None` for this program.
     server: Option<PathBuf>,
-    /// Where an original StateService serves.
+    /// Address of an original StateService.
     pub(crate) state_service: Option<SocketAddr>,
-    /// What everything is measured on.
+    /// The Postgres server of all figures.
     pub(crate) postgres: BenchPostgres,
-    /// Where everything lies.
+    /// The temporary directory.
     pub(crate) scratch: ScratchDir,
 }
 
 impl Bench {
-    /// Makes the directory and starts Postgres in it.
+    /// Creates the directory and starts Postgres in it.
     pub(crate) async fn start(options: &BenchOptions) -> Result<Self, Box<dyn Error>> {
         if let Some(program) = options.server.as_ref().filter(|program| !program.is_file()) {
             return Err(format!("--server: {} is not a file", program.display()).into());
@@ -59,11 +59,11 @@ impl Bench {
         Ok(Self { sizes: options.sizes(), onnxruntime, server, state_service, postgres, scratch })
     }
 
-    /// What a server on a database is told.
+    /// The options of a server on a database.
     pub(crate) fn serve_options(
         &self,
         database: ScratchDatabase,
-        lives: BoardDefinition,
+        definition: BoardDefinition,
     ) -> Result<ServeOptions, Box<dyn Error>> {
         Ok(ServeOptions {
             machine: None,
@@ -78,7 +78,7 @@ impl Bench {
             event_timeout: Engine::EVENT_TIMEOUT,
             data_dir: None,
             pg_bin: None,
-            states: match lives {
+            states: match definition {
                 BoardDefinition::Bench => Some(self.scratch.path.join("bench.yaml")),
                 BoardDefinition::Board => None,
             },
@@ -89,16 +89,16 @@ impl Bench {
         })
     }
 
-    /// Starts a server on a database, as a process of its own.
+    /// Starts a server on a database, as a separate process.
     pub(crate) async fn serve(
         &self,
         database: ScratchDatabase,
-        lives: BoardDefinition,
+        definition: BoardDefinition,
     ) -> Result<ServerProcess, Box<dyn Error>> {
-        self.serve_with(&self.serve_options(database, lives)?).await
+        self.serve_with(&self.serve_options(database, definition)?).await
     }
 
-    /// Starts a server with these options, as far as figures differ in them, as a process of its own.
+    /// Starts a server as a separate process; only the options in which figures differ are passed.
     pub(crate) async fn serve_with(&self, options: &ServeOptions) -> Result<ServerProcess, Box<dyn Error>> {
         let mut command = Command::new(self.server.clone().map_or_else(std::env::current_exe, Ok)?);
         if self.server.is_none() {
@@ -133,7 +133,7 @@ mod tests {
     use super::BENCH_YAML;
 
     #[test]
-    fn the_boards_live_by_a_definition_that_is_one() {
+    fn the_definition_of_the_bench_is_valid() {
         let loaded = machine::load(BENCH_YAML, lifeguard::boards::vocabulary());
         assert!(loaded.is_ok(), "{}", loaded.unwrap_err().display("bench.yaml"));
     }

@@ -1,4 +1,4 @@
-//! Events from boards, as many in flight as is wanted: in this process, or from a second one over HTTP.
+//! Loads of events from boards with a number of events in flight: in this process, or over HTTP from a second one.
 
 use std::error::Error;
 use std::io;
@@ -20,31 +20,31 @@ use tokio::task::JoinSet;
 use crate::client::BenchConnection;
 use crate::numbers::{float, millis};
 
-/// A step from board to board that goes through all of them, and seldom meets a neighbour: a prime that no number of
-/// boards has as a factor.
+/// The step from board to board, a prime that divides no number of boards, so that all boards are visited and neighbours
+/// seldom follow one another.
 const BOARD_STEP: u64 = 7919;
 
-/// What a load is to be. Also the options of the hidden command `load`, which is the second process.
+/// Options of the hidden command `load`, the second process.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LoadProcessOptions {
-    /// Where the server is
+    /// Address of the server
     #[arg(long)]
     server: SocketAddr,
-    /// How many events are in flight, each on a connection of its own
+    /// Number of events in flight, each on its own connection
     #[arg(long)]
     in_flight: usize,
-    /// How many boards there are to speak for
+    /// Number of boards
     #[arg(long)]
     boards: u64,
-    /// How long events are sent before they count, in milliseconds
+    /// Warm-up time before events are counted, in milliseconds
     #[arg(long)]
     warm_ms: u64,
-    /// For how long they count, in milliseconds
+    /// Time during which events are counted, in milliseconds
     #[arg(long)]
     span_ms: u64,
 }
 
-/// How a load goes, wherever it comes from.
+/// The parameters of a load.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LoadPlan {
     pub(crate) in_flight: usize,
@@ -53,29 +53,29 @@ pub(crate) struct LoadPlan {
     pub(crate) span: Duration,
 }
 
-/// What a load found.
+/// The result of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LoadMeasurement {
-    /// How many events were answered while they counted; each was a transition.
+    /// Number of counted events; each was a transition.
     pub(crate) events: usize,
-    /// Answers a second.
+    /// Counted events per second.
     pub(crate) per_second: f64,
-    /// From sending to the answer, in milliseconds: half were faster.
+    /// Median time from request to answer, in milliseconds.
     pub(crate) p50_ms: f64,
-    /// 99 of 100 were faster.
+    /// 99th percentile of that time, in milliseconds.
     pub(crate) p99_ms: f64,
 }
 
-/// Somebody who speaks for boards.
+/// A sender of boards' events.
 pub(crate) enum LoadCaller {
-    /// By the engine of this process.
+    /// Submits events to the engine of this process.
     InProcess(Engine),
-    /// By HTTP.
+    /// Sends events over HTTP.
     Http(BenchConnection),
 }
 
 impl LoadCaller {
-    /// Reports an event that moves `board` to another state; anything else is an error.
+    /// Sends an event that moves `board` to another state; any other outcome is an error.
     pub(crate) async fn report(&mut self, board: u64, event: &str) -> io::Result<()> {
         match self {
             Self::InProcess(engine) => {
@@ -103,12 +103,12 @@ pub(crate) async fn submit(
     engine.submit(submission).await.map_err(io::Error::other)
 }
 
-/// The name of a board by its number.
+/// The name of board `board`.
 pub(crate) fn name_of(board: u64) -> String {
     format!("b{board:07}")
 }
 
-/// Reports an event that moves `board`, over HTTP.
+/// Sends an event that moves `board`, over HTTP.
 pub(crate) async fn report(connection: &mut BenchConnection, board: u64, event: &str) -> io::Result<()> {
     let path = format!("/api/v1/devices/{}/events/{event}", name_of(board));
     let answer = connection.post(&path).await?;
@@ -128,23 +128,23 @@ pub(crate) async fn drive(callers: Vec<LoadCaller>, plan: LoadPlan) -> io::Resul
     for (first, mut caller) in (0..step).zip(callers) {
         tasks.spawn(async move {
             let mut latencies = Vec::new();
-            let mut turn = first;
+            let mut number = first;
             loop {
                 let sent_at = Instant::now();
                 if sent_at >= to {
                     return Ok(latencies);
                 }
-                caller.report(turn.wrapping_mul(BOARD_STEP) % plan.boards, "flip").await?;
+                caller.report(number.wrapping_mul(BOARD_STEP) % plan.boards, "flip").await?;
                 if (from..to).contains(&Instant::now()) {
                     latencies.push(millis(sent_at.elapsed()));
                 }
-                turn += step;
+                number += step;
             }
         });
     }
     let mut all = Vec::new();
-    while let Some(ended) = tasks.join_next().await {
-        all.extend(ended??);
+    while let Some(result) = tasks.join_next().await {
+        all.extend(result??);
     }
     Ok(LoadMeasurement {
         events: all.len(),
@@ -154,13 +154,12 @@ pub(crate) async fn drive(callers: Vec<LoadCaller>, plan: LoadPlan) -> io::Resul
     })
 }
 
-/// Runs a load by the engine of this process.
+/// Runs a load on the engine of this process.
 pub(crate) async fn in_process(engine: &Engine, plan: LoadPlan) -> io::Result<LoadMeasurement> {
     drive((0..plan.in_flight).map(|_| LoadCaller::InProcess(engine.clone())).collect(), plan).await
 }
 
-/// Lets each of `boards` report `event` once, so many at a time, by the engine of this process; says how many did so a
-/// second.
+/// Sends `event` once for each board to the engine of this process, with `in_flight` at a time; returns events per second.
 pub(crate) async fn once_each(
     engine: &Engine,
     in_flight: usize,
@@ -182,8 +181,8 @@ pub(crate) async fn once_each(
         });
     }
     let mut all = 0;
-    while let Some(ended) = tasks.join_next().await {
-        all += ended??;
+    while let Some(result) = tasks.join_next().await {
+        all += result??;
     }
     Ok(float(all) / began.elapsed().as_secs_f64())
 }
@@ -203,17 +202,17 @@ pub(crate) async fn from_second_process(
     ] {
         command.arg(name).arg(value.to_string());
     }
-    // What it takes for itself is taken from the server; one thread takes less than several do.
+    // The second process competes with the server for processor time; one thread needs the least.
     command.env("TOKIO_WORKER_THREADS", "1");
     let output = command.process_group(0).kill_on_drop(true).output().await?;
     if !output.status.success() {
-        let told = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("the load broke off: {}", told.trim_end()).into());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("the load failed: {}", stderr.trim_end()).into());
     }
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// Runs the hidden command: the second process, which says what it found as JSON.
+/// Runs the hidden command of the second process, which prints its result as JSON.
 pub(crate) async fn run(options: LoadProcessOptions) -> Result<(), Box<dyn Error>> {
     let LoadProcessOptions { server, in_flight, boards, warm_ms, span_ms } = options;
     let mut callers = Vec::new();

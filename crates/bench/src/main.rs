@@ -1,10 +1,9 @@
-//! `lifeguard-bench`: how fast and how exact Lifeguard is on this machine, each figure beside what it is compared with.
+//! `lifeguard-bench`: measures how fast and how exact Lifeguard is on this machine, each figure beside a comparison.
 //!
-//! A private Postgres at full durability, real servers as processes of their own, real sockets; what is compared is measured
-//! in the same run, the contestants taking turns, so that a noisy hour hits all of them. Figures are one file each.
+//! It uses a private Postgres at full durability, servers in separate processes and real sockets. Comparisons are measured in
+//! the same run, alternating with the figures, so that noise affects both. Each figure is a file.
 //!
-//! The servers are this very program, which has the product in it: what is measured is what was built, and nothing else
-//! need be.
+//! The servers are this program, which contains the product: the measured build is the one at hand.
 
 mod bench;
 mod client;
@@ -33,17 +32,17 @@ use lifeguard::cli::log::{LogArgs, ProcessLog};
 use lifeguard::cli::{self, output};
 use tokio::runtime::Builder;
 
-// That of the product.
+// The allocator of the product.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What is logged unless something else is asked for: how far it is.
+/// The default log filter: progress of the bench.
 const DEFAULT_LOG_FILTER: &str = "error,lifeguard_bench=info";
 
-/// The first argument after which the others are the product's: `lifeguard-bench lifeguard serve …`.
+/// The first argument that passes the others on to the product: `lifeguard-bench lifeguard serve …`.
 const PRODUCT_ARGUMENT: &str = "lifeguard";
 
-/// What the bench is told.
+/// Arguments of the bench.
 #[derive(Debug, Parser)]
 #[command(
     name = "lifeguard-bench",
@@ -71,8 +70,8 @@ enum BenchCommand {
 }
 
 fn main() -> io::Result<ExitCode> {
-    let mut words = std::env::args_os().skip(1).peekable();
-    let is_product = words.next_if(|word| word == PRODUCT_ARGUMENT).is_some();
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    let is_product = arguments.next_if(|argument| argument == PRODUCT_ARGUMENT).is_some();
     let runtime = Builder::new_multi_thread().enable_all().build()?;
     if !is_product {
         let command = cli::without_empty_variables(BenchArguments::command());
@@ -80,7 +79,7 @@ fn main() -> io::Result<ExitCode> {
             BenchArguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
         return Ok(runtime.block_on(measure(arguments)));
     }
-    match cli::parse_from(words) {
+    match cli::parse_from(arguments) {
         Ok(cli) => Ok(runtime.block_on(cli::run(cli))),
         Err(code) => Ok(code),
     }

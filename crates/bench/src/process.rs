@@ -1,17 +1,17 @@
-//! What processes take of the machine, from `/proc`.
+//! Processor time and memory of processes, from `/proc`.
 
 use std::io;
 use std::time::Duration;
 
-/// How long a tick of the times in `/proc` is. Source: proc(5) and sysconf(3), `_SC_CLK_TCK`, 100 a second on Linux.
+/// A tick of the times in `/proc`. Source: proc(5) and sysconf(3), `_SC_CLK_TCK`, 100 per second on Linux.
 const CPU_TICK: Duration = Duration::from_millis(10);
 
-/// What `/proc/PID/stat` says of a process.
+/// Values of `/proc/PID/stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct ProcessStat {
     parent: i32,
     own: Duration,
-    /// That of the children which have ended and been waited for.
+    /// Processor time of children that have ended and been waited for.
     of_ended: Duration,
 }
 
@@ -22,7 +22,7 @@ impl ProcessStat {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        // The program's name is in parentheses and may hold anything. Source: proc(5), fields 4 and 14 to 17.
+        // The program's name is in parentheses and may contain any characters. Source: proc(5), fields 4 and 14 to 17.
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
         let ticks = |field: usize| Some(CPU_TICK * fields.get(field - 3)?.parse::<u32>().ok()?);
         Some(Self {
@@ -33,26 +33,26 @@ impl ProcessStat {
     }
 }
 
-/// The processor time that a process has taken.
+/// The processor time of a process.
 ///
 /// # Errors
 ///
-/// The system's own, when it has ended.
+/// The error of the system if the process has ended.
 pub(crate) fn cpu(pid: i32) -> io::Result<Duration> {
     Ok(ProcessStat::of(pid)?.own)
 }
 
-/// The processor time that a process and its children have taken, those included that have ended.
+/// The processor time of a process and its children, including those that have ended.
 ///
 /// # Errors
 ///
-/// The system's own, when it has ended.
+/// The error of the system if the process has ended.
 pub(crate) fn cpu_with_children(pid: i32) -> io::Result<Duration> {
     let stat = ProcessStat::of(pid)?;
     let mut sum = stat.own + stat.of_ended;
     for entry in fs_err::read_dir("/proc")? {
         let Some(other) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        // One that has just ended is counted next time, with its parent.
+        // A child that has just ended is counted with its parent next time.
         if let Ok(child) = ProcessStat::of(other)
             && child.parent == pid
         {
@@ -66,16 +66,16 @@ pub(crate) fn cpu_with_children(pid: i32) -> io::Result<Duration> {
 ///
 /// # Errors
 ///
-/// The system's own, when it has ended.
+/// The error of the system if the process has ended.
 pub(crate) fn parent(pid: i32) -> io::Result<i32> {
     Ok(ProcessStat::of(pid)?.parent)
 }
 
-/// The memory that a process has in RAM, in bytes.
+/// The resident memory of a process, in bytes.
 ///
 /// # Errors
 ///
-/// The system's own, when it has ended.
+/// The error of the system if the process has ended.
 pub(crate) fn resident(pid: u32) -> io::Result<u64> {
     let text = fs_err::read_to_string(format!("/proc/{pid}/status"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_read_whatever_its_name() {
+    fn stat_is_parsed_whatever_the_program_s_name() {
         let text =
             "42 (a) b (c) S 7 42 42 0 -1 4194560 500 900 0 0 11 22 33 44 20 0 1 0 9 1000 50 184467440 1 1";
         let stat = ProcessStat::parse(text).unwrap();
@@ -100,12 +100,12 @@ mod tests {
     }
 
     #[test]
-    fn this_process_takes_of_the_machine() {
+    fn this_process_uses_time_and_memory() {
         let pid = std::process::id();
         assert!(resident(pid).unwrap() > 100_000);
         let pid = i32::try_from(pid).unwrap();
         let own = cpu(pid).unwrap();
-        assert!(cpu_with_children(pid).unwrap() >= own, "it has only grown since");
+        assert!(cpu_with_children(pid).unwrap() >= own, "it only grows");
         assert!(parent(pid).unwrap() > 0);
     }
 }

@@ -1,11 +1,11 @@
-//! What the bench found: a table for people, a JSON document for programs.
+//! The report: a table and a JSON document.
 
 use lifeguard::cli::output;
 use serde::Serialize;
 use serde_json::{Value, json};
 use statistics::MeasurementSummary;
 
-/// One line of the report: what was measured, beside what it is compared with.
+/// A line of the report: a measurement beside its comparison.
 #[derive(Debug, Clone)]
 pub(crate) struct ReportRow {
     figure: &'static str,
@@ -17,26 +17,26 @@ pub(crate) struct ReportRow {
     note: Option<String>,
 }
 
-/// What else was measured in the same run, round by round.
+/// The comparison of a row, measured in the same run, one value per round.
 #[derive(Debug, Clone, Serialize)]
 struct RowComparison {
     what: String,
     values: Vec<f64>,
 }
 
-/// What a figure is to reach.
+/// The target of a figure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum FigureTarget {
-    /// The median is at most this.
+    /// Maximum of the median.
     AtMost(f64),
-    /// The ratio of the medians is at least this.
+    /// Minimum of the ratio of the medians.
     RatioAtLeast(f64),
-    /// The ratio of the medians is at most this.
+    /// Maximum of the ratio of the medians.
     RatioAtMost(f64),
 }
 
 impl ReportRow {
-    /// A line of `figure`, of one value a round.
+    /// Creates a row of `figure` with one value per round.
     pub(crate) fn new(
         figure: &'static str,
         what: impl Into<String>,
@@ -46,19 +46,19 @@ impl ReportRow {
         Self { figure, what: what.into(), unit, values, comparison: None, target: None, note: None }
     }
 
-    /// Puts what it is compared with beside it.
+    /// Adds the comparison.
     pub(crate) fn beside(mut self, what: impl Into<String>, values: Vec<f64>) -> Self {
         self.comparison = Some(RowComparison { what: what.into(), values });
         self
     }
 
-    /// Says what it is to reach.
+    /// Sets the target.
     pub(crate) fn target(mut self, target: FigureTarget) -> Self {
         self.target = Some(target);
         self
     }
 
-    /// Says what a reader should know.
+    /// Sets the note.
     pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
         self.note = Some(note.into());
         self
@@ -68,18 +68,18 @@ impl ReportRow {
         MeasurementSummary::of(&self.values)
     }
 
-    /// The median over that of the comparison.
+    /// The median divided by that of the comparison.
     fn ratio(&self) -> Option<f64> {
         let other = MeasurementSummary::of(&self.comparison.as_ref()?.values)?.median;
         Some(self.summary()?.median / other).filter(|ratio| ratio.is_finite())
     }
 
-    /// Whether the target is met, where there is one and a figure to judge.
+    /// Whether the target is met; `None` without a target or a value.
     fn is_met(&self) -> Option<bool> {
         Some(match self.target? {
-            FigureTarget::AtMost(most) => self.summary()?.median <= most,
-            FigureTarget::RatioAtLeast(least) => self.ratio()? >= least,
-            FigureTarget::RatioAtMost(most) => self.ratio()? <= most,
+            FigureTarget::AtMost(max) => self.summary()?.median <= max,
+            FigureTarget::RatioAtLeast(min) => self.ratio()? >= min,
+            FigureTarget::RatioAtMost(max) => self.ratio()? <= max,
         })
     }
 
@@ -90,9 +90,9 @@ impl ReportRow {
             Some(format!("{}: {}", other.what, with_unit(MeasurementSummary::of(&other.values)?.median)))
         });
         let target = self.target.map(|target| match target {
-            FigureTarget::AtMost(most) => format!("≤ {}", with_unit(most)),
-            FigureTarget::RatioAtLeast(least) => format!("≥ {} ×", number(least)),
-            FigureTarget::RatioAtMost(most) => format!("≤ {} ×", number(most)),
+            FigureTarget::AtMost(max) => format!("≤ {}", with_unit(max)),
+            FigureTarget::RatioAtLeast(min) => format!("≥ {} ×", number(min)),
+            FigureTarget::RatioAtMost(max) => format!("≤ {} ×", number(max)),
         });
         let met = self.target.map(|_| match self.is_met() {
             None => "unknown",
@@ -128,33 +128,33 @@ impl ReportRow {
     }
 }
 
-/// All that a run found.
+/// The report of a run.
 #[derive(Debug, Default)]
 pub(crate) struct BenchReport {
     rows: Vec<ReportRow>,
-    /// What is to be said about whole figures.
+    /// Notes on whole figures.
     notes: Vec<(&'static str, String)>,
-    /// Figures that there are not, and why.
+    /// Missing figures with reasons.
     missing: Vec<(&'static str, String)>,
 }
 
 impl BenchReport {
-    /// Adds a line.
+    /// Adds a row.
     pub(crate) fn add(&mut self, row: ReportRow) {
         self.rows.push(row);
     }
 
-    /// Says what a reader of `figure` should know.
+    /// Adds a note on `figure`.
     pub(crate) fn note(&mut self, figure: &'static str, note: impl Into<String>) {
         self.notes.push((figure, note.into()));
     }
 
-    /// Says why `figure`, or a part of it, is not there.
+    /// Records why `figure` or a part of it is missing.
     pub(crate) fn add_missing(&mut self, figure: &'static str, why: impl Into<String>) {
         self.missing.push((figure, why.into()));
     }
 
-    /// The table, with what is to be said about its lines below it.
+    /// Formats the table, with the notes below it.
     pub(crate) fn table(&self) -> String {
         let heading =
             ["FIGURE", "WHAT", "MEDIAN", "MIN–MAX", "COMPARISON IN THE SAME RUN", "RATIO", "TARGET", "MET"];
@@ -174,20 +174,20 @@ impl BenchReport {
         text
     }
 
-    /// The document; `about` says what ran where.
+    /// Creates the JSON document; `about` describes the environment.
     pub(crate) fn json(&self, about: &Value) -> Value {
         let rows: Vec<Value> = self.rows.iter().map(ReportRow::json).collect();
-        let told = |list: &[(&'static str, String)], key: &str| {
-            let one = |(figure, text): &(&'static str, String)| json!({ "figure": figure, key: text });
-            list.iter().map(one).collect::<Vec<Value>>()
+        let to_json = |list: &[(&'static str, String)], key: &str| {
+            let entry = |(figure, text): &(&'static str, String)| json!({ "figure": figure, key: text });
+            list.iter().map(entry).collect::<Vec<Value>>()
         };
         json!({
-            "about": about, "rows": rows, "notes": told(&self.notes, "note"), "missing": told(&self.missing, "why"),
+            "about": about, "rows": rows, "notes": to_json(&self.notes, "note"), "missing": to_json(&self.missing, "why"),
         })
     }
 }
 
-/// A number as people read it: three digits that count, and never fewer than there are before the point.
+/// Formats a number with three significant digits, and all digits before the decimal point.
 fn number(value: f64) -> String {
     let size = value.abs();
     let decimals = if size == 0.0 || size >= 100.0 {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_has_a_line_for_each_row_and_says_what_is_missing() {
+    fn the_table_has_a_line_per_row_and_lists_missing_figures() {
         assert_snapshot!(report().table(), @"
         FIGURE   WHAT           MEDIAN      MIN–MAX        COMPARISON IN THE SAME RUN  RATIO   TARGET     MET
         events   256 in flight  41,000 1/s  39,000–42,000  pgbench, best: 9,500 1/s    4.32 ×  ≥ 4.50 ×   NO

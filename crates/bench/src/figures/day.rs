@@ -1,7 +1,7 @@
-//! A day's load in ten minutes: whether it ends as it began.
+//! The load of a day in ten minutes: whether performance stays the same.
 //!
-//! The server runs in this process, under a clock of 144 times real time; each board enters Ready again every 300 s of
-//! that clock, and is rebooted four times a day.
+//! The server runs in this process, with a clock at 144 times real time; each board re-enters Ready every 300 s of that
+//! clock, and is rebooted four times a day.
 
 use std::io;
 use std::sync::Arc;
@@ -23,16 +23,16 @@ use crate::process;
 use crate::report::BenchReport;
 use crate::report::ReportRow;
 
-/// Farm seconds in a real one: a day in ten minutes.
+/// Speed of the clock: a day in ten minutes.
 const CLOCK_SPEED: f64 = 144.0;
-/// How often a board in Ready enters it again, by its definition, in farm seconds.
+/// Interval at which boards re-enter Ready, in seconds of the clock.
 const READY_REENTRY_S: f64 = 300.0;
-/// How long a reboot takes, in real time: a minute of the farm's.
+/// Duration of a reboot in real time: a minute of the clock.
 const REBOOT_TIME: Duration = Duration::from_millis(417);
-/// How many reboots begin each real second among ten thousand boards, to be four for each a day.
+/// Reboots per real second, for four reboots of each of ten thousand boards a day.
 const REBOOTS_PER_SECOND: u32 = 67;
 
-/// What is seen at one moment.
+/// A sample.
 #[derive(Debug, Clone, Copy)]
 struct DaySample {
     at: Instant,
@@ -43,7 +43,7 @@ struct DaySample {
     p99_ms: f64,
 }
 
-/// Measures. Once: it is a run, and what counts is its end against its beginning.
+/// Measures the figure once: its end is compared with its beginning.
 pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), FigureError> {
     let mut database = bench.postgres.make(ScratchDatabase::One).await?;
     let clock = Arc::new(ScaledClock::new(CLOCK_SPEED));
@@ -59,34 +59,34 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
     let watching = watch(bench, &mut database, &mut answered);
     let samples = tokio::select! {
         samples = watching => samples,
-        ended = reboots => Err(ended.err().unwrap_or_else(|| "the reboots ended".into())),
+        result = reboots => Err(result.err().unwrap_or_else(|| "the reboots ended".into())),
     };
     server.stop().await?;
     add_rows(&samples?, report);
     Ok(())
 }
 
-/// Reboots one board after the other; how long each event took goes to `latencies`, in milliseconds.
+/// Reboots one board after the other, and sends the latency of each event in milliseconds to `latencies`.
 async fn reboot(engine: Engine, boards: u64, latencies: UnboundedSender<f64>) -> Result<(), FigureError> {
     let mut tasks: JoinSet<io::Result<()>> = JoinSet::new();
     let began = Instant::now();
-    for turn in 0_u32.. {
-        let due = Duration::from_secs(1) * turn / REBOOTS_PER_SECOND;
+    for number in 0_u32.. {
+        let due = Duration::from_secs(1) * number / REBOOTS_PER_SECOND;
         sleep_real_time(due.saturating_sub(began.elapsed())).await;
-        let (engine, latencies, board) = (engine.clone(), latencies.clone(), u64::from(turn) % boards);
+        let (engine, latencies, board) = (engine.clone(), latencies.clone(), u64::from(number) % boards);
         tasks.spawn(async move {
             timed(&engine, board, "rq-reboot", EventSource::Operator, &latencies).await?;
             sleep_real_time(REBOOT_TIME).await;
             timed(&engine, board, "image-running", lifeguard::boards::BOARD_SOURCE, &latencies).await
         });
-        while let Some(ended) = tasks.try_join_next() {
-            ended??;
+        while let Some(result) = tasks.try_join_next() {
+            result??;
         }
     }
     Ok(())
 }
 
-/// Submits an event and notes how long it took.
+/// Submits an event and records its latency.
 async fn timed(
     engine: &Engine,
     board: u64,
@@ -96,12 +96,12 @@ async fn timed(
 ) -> io::Result<()> {
     let sent_at = Instant::now();
     submit(engine, board, event, source).await?;
-    // Nobody listens any more once the day is over.
+    // The receiver is dropped at the end of the run.
     let _ = latencies.send(numbers::millis(sent_at.elapsed()));
     Ok(())
 }
 
-/// Looks at it again and again.
+/// Takes samples at intervals.
 async fn watch(
     bench: &Bench,
     database: &mut BenchDatabase,
@@ -131,7 +131,7 @@ async fn watch(
     Ok(samples)
 }
 
-/// The last fifth beside the first.
+/// Reports the last fifth beside the first.
 fn add_rows(samples: &[DaySample], report: &mut BenchReport) {
     let rate = |value: fn(&DaySample) -> i64| {
         let pairs = samples.windows(2);
@@ -140,18 +140,18 @@ fn add_rows(samples: &[DaySample], report: &mut BenchReport) {
     };
     let level = |value: fn(&DaySample) -> f64| samples.iter().map(value).collect::<Vec<f64>>();
     let all = [
-        ("transitions a second", "1/s", rate(|one| one.sizes.history_rows)),
-        ("WAL a second", "bytes/s", rate(|one| one.wal)),
-        ("history on the disk a second", "bytes/s", rate(|one| one.sizes.history_bytes)),
-        ("instances on the disk", "bytes", level(|one| numbers::counted(one.sizes.instances_bytes))),
-        ("dead rows", "", level(|one| numbers::counted(one.sizes.dead_rows))),
+        ("transitions a second", "1/s", rate(|sample| sample.sizes.history_rows)),
+        ("WAL a second", "bytes/s", rate(|sample| sample.wal)),
+        ("history on the disk a second", "bytes/s", rate(|sample| sample.sizes.history_bytes)),
+        ("instances on the disk", "bytes", level(|sample| numbers::counted(sample.sizes.instances_bytes))),
+        ("dead rows", "", level(|sample| numbers::counted(sample.sizes.dead_rows))),
         (
             "resident memory",
             "bytes",
-            level(|one| numbers::counted(one.resident.try_into().unwrap_or(i64::MAX))),
+            level(|sample| numbers::counted(sample.resident.try_into().unwrap_or(i64::MAX))),
         ),
-        ("an event, p50", "ms", level(|one| one.p50_ms)),
-        ("an event, p99", "ms", level(|one| one.p99_ms)),
+        ("an event, p50", "ms", level(|sample| sample.p50_ms)),
+        ("an event, p99", "ms", level(|sample| sample.p99_ms)),
     ];
     for (what, unit, values) in all {
         let fifth = values.len().div_ceil(5);

@@ -1,4 +1,4 @@
-//! How late deadlines fire: at several rates, among very many that are far ahead; and very many at one moment.
+//! Lateness of deadlines: at several rates, among many that are far ahead, and with many at the same time.
 
 use std::time::{Duration, Instant};
 
@@ -18,16 +18,16 @@ use crate::report::{FigureTarget, ReportRow};
 use crate::server::ServerProcess;
 use crate::timeouts::until;
 
-/// How long after the last one fell due all may take to be handled, before the rest is given up.
+/// Maximum time for handling all deadlines after the last due time.
 const DRAIN_TIMEOUT: Duration = Duration::from_mins(5);
-/// How far ahead the others are armed, in days.
+/// Distance of the far deadlines, in days.
 const FAR_DAYS: i64 = 10;
-/// How long before the first falls due the server must be there.
+/// Minimum time between the start of the server and the first deadline.
 const MIN_LEAD: Duration = Duration::from_millis(500);
-/// How often a server may come too late, each time with twice as much time.
+/// Maximum attempts to start a server in time; each attempt has twice as much time.
 const MAX_SERVER_STARTS: u32 = 4;
 
-/// Puts in boards whose deadlines are so far ahead that they are never due here.
+/// Inserts boards whose deadlines are too far ahead to fall due.
 pub(super) async fn arm_far(database: &mut BenchDatabase, count: i64) -> Result<(), FigureError> {
     let at = SystemClock.now();
     let due = Some((at + TimeDelta::days(FAR_DAYS), 100.0));
@@ -35,16 +35,16 @@ pub(super) async fn arm_far(database: &mut BenchDatabase, count: i64) -> Result<
     Ok(database.settle().await?)
 }
 
-/// Deadlines that fall due from a moment on, so many a second for so many seconds.
+/// A rate of due deadlines for a number of seconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DeadlineRate {
     pub(super) per_second: u32,
     pub(super) seconds: u32,
 }
 
-/// Arms deadlines and starts a server before the first of them falls due; `first` is the number of the next board.
+/// Arms deadlines and starts a server before the first one falls due; `first` is the number of the next board.
 ///
-/// The rates follow each other with a second between them. What is returned is when each begins and when the last ends.
+/// The rates follow one another with a second between them. Returns the start of each rate and the end of the last one.
 pub(super) async fn arm_and_serve(
     bench: &Bench,
     database: &mut BenchDatabase,
@@ -75,31 +75,36 @@ pub(super) async fn arm_and_serve(
         if SystemClock.now() + MIN_LEAD <= moments[0] {
             return Ok((server, moments));
         }
-        tracing::info!("the server came up too late for the first deadline; again, with twice as much time");
+        tracing::info!(
+            "the server started too late for the first deadline; retrying with twice as much time"
+        );
         server.kill().await?;
         lead = lead * 2;
-        // Those that were armed must not mingle with the next.
+        // Handles the armed deadlines before the next attempt.
         let server = bench.serve(ScratchDatabase::One, BoardDefinition::Bench).await?;
         drain(database, at).await?;
         server.stop().await?;
     }
-    Err("the server does not come up before the deadlines fall due".into())
+    Err("the server did not start before the deadlines fell due".into())
 }
 
-/// Waits until what was due before `moment` is handled, or is not in time.
+/// Waits until all deadlines before `moment` are handled, or [`DRAIN_TIMEOUT`] has passed.
 pub(super) async fn drain(database: &mut BenchDatabase, moment: DateTime<Utc>) -> Result<(), FigureError> {
     sleep_real_time((moment - SystemClock.now()).to_std().unwrap_or_default()).await;
     until(DRAIN_TIMEOUT, async || Ok(database.count_armed(moment).await? == 0)).await?;
     Ok(())
 }
 
-/// How late each was, in milliseconds; what was never handled is as late as it is now.
+/// The lateness of each deadline in milliseconds; unhandled ones are late until now.
 pub(super) fn lateness_ms(fired: &[FiredDeadline]) -> Vec<f64> {
     let now = SystemClock.now();
-    fired.iter().map(|one| seconds(one.committed_at.unwrap_or(now) - one.due_at) * 1e3).collect()
+    fired
+        .iter()
+        .map(|deadline| seconds(deadline.committed_at.unwrap_or(now) - deadline.due_at) * 1e3)
+        .collect()
 }
 
-/// A difference of times in seconds, which may be below zero.
+/// Converts a span to seconds; it may be negative.
 pub(super) fn seconds(span: TimeDelta) -> f64 {
     span.as_seconds_f64()
 }
@@ -132,15 +137,15 @@ pub(super) async fn lateness(bench: &Bench, report: &mut BenchReport) -> Result<
             let late = lateness_ms(&fired);
             p50.extend(statistics::percentile(&late, 50));
             p99.extend(statistics::percentile(&late, 99));
-            *lost += fired.iter().filter(|one| one.committed_at.is_none()).count();
+            *lost += fired.iter().filter(|deadline| deadline.committed_at.is_none()).count();
         }
     }
-    let (least, latencies) = limit.latency();
+    let (comparison, latencies) = limit.latency();
     for (DeadlineRate { per_second, seconds }, (p50, p99, lost)) in rates.into_iter().zip(found) {
         let what = format!("{per_second} due a second for {seconds} s among {} armed", bench.sizes.armed);
         for (share, values) in [("p50", p50), ("p99", p99)] {
             let row = ReportRow::new("lateness", format!("{what}, {share}"), "ms", values);
-            let mut row = row.beside(least.clone(), latencies.clone());
+            let mut row = row.beside(comparison.clone(), latencies.clone());
             if share == "p99" && per_second == 1000 {
                 row = row.target(FigureTarget::AtMost(50.0));
             }
@@ -155,7 +160,7 @@ pub(super) async fn lateness(bench: &Bench, report: &mut BenchReport) -> Result<
     Ok(())
 }
 
-/// Measures how long very many at one moment take, and what events wait meanwhile.
+/// Measures how long many deadlines at the same time take, and the latency of events meanwhile.
 pub(super) async fn storm(bench: &Bench, report: &mut BenchReport) -> Result<(), FigureError> {
     let clients = bench.sizes.pgbench_clients.last().copied().unwrap_or(1);
     let mut limit = PgbenchBaseline::prepare(bench, &PGBENCH_SCRIPT_NAMES[2..], &[clients]).await?;
@@ -180,7 +185,8 @@ pub(super) async fn storm(bench: &Bench, report: &mut BenchReport) -> Result<(),
             }
             server.stop().await?;
             let fired = database.list_fired(&armed).await?;
-            let last = fired.iter().map(|one| one.committed_at.unwrap_or_else(|| SystemClock.now())).max();
+            let last =
+                fired.iter().map(|deadline| deadline.committed_at.unwrap_or_else(|| SystemClock.now())).max();
             let last = last.ok_or("no deadline fell due")?;
             drained.push(seconds(last - moments));
             p99.extend(statistics::percentile(&client.latencies(moments, last), 99));
@@ -200,14 +206,14 @@ pub(super) async fn storm(bench: &Bench, report: &mut BenchReport) -> Result<(),
     Ok(())
 }
 
-/// As [`arm_and_serve`], with all of a second's deadlines at its beginning.
+/// Like [`arm_and_serve`], with all deadlines at the same time.
 async fn arm_at_once(
     bench: &Bench,
     database: &mut BenchDatabase,
     first: &mut i64,
     rate: DeadlineRate,
 ) -> Result<(ServerProcess, DateTime<Utc>), FigureError> {
-    // A second of so high a rate that it is over in less than one: all of them within a millisecond.
+    // A rate so high that all deadlines fall within a millisecond.
     let at = SystemClock.now() + TimeDelta::seconds(bench.sizes.lead_s.into());
     let count = i64::from(rate.per_second);
     let due = Some((at, 1e9));
@@ -218,16 +224,16 @@ async fn arm_at_once(
     *first += count;
     let server = bench.serve(ScratchDatabase::One, BoardDefinition::Bench).await?;
     if SystemClock.now() > at {
-        return Err("the server came up too late for the storm".into());
+        return Err("the server started too late for the storm".into());
     }
     Ok((server, at))
 }
 
-/// A client that reports one event after the other.
+/// A client that sends one event after the other.
 struct EventClient {
     connection: BenchConnection,
     boards: u64,
-    /// When each was sent, and how long its answer took, in milliseconds.
+    /// Send time and latency in milliseconds of each event.
     answered: Vec<(DateTime<Utc>, f64)>,
 }
 
@@ -236,7 +242,7 @@ impl EventClient {
         Self { connection, boards, answered: Vec::new() }
     }
 
-    /// Reports until it is dropped.
+    /// Sends events until it is dropped.
     async fn run(&mut self) -> Result<(), FigureError> {
         for board in (0..self.boards).cycle() {
             let (sent_at, sent) = (SystemClock.now(), Instant::now());
@@ -246,7 +252,7 @@ impl EventClient {
         Ok(())
     }
 
-    /// What those took that were sent from `from` to `to`.
+    /// Latencies of the events sent from `from` to `to`.
     fn latencies(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<f64> {
         let sent = self.answered.iter().filter(|(at, _)| (from..=to).contains(at));
         sent.map(|(_, latency)| *latency).collect()

@@ -1,4 +1,4 @@
-//! Durable events a second: by the engine in this process, and over HTTP from a second one, beside pgbench.
+//! Durable events per second: in this process, and over HTTP from a second one, beside pgbench.
 
 use std::sync::Arc;
 
@@ -17,15 +17,15 @@ use crate::report::BenchReport;
 use crate::report::{FigureTarget, ReportRow};
 use crate::sizes::BenchSizes;
 
-/// How many events are in flight, and what is to be reached in process and over HTTP: times pgbench's best.
+/// Events in flight, with the targets in process and over HTTP as multiples of pgbench's best rate.
 const EVENTS_IN_FLIGHT: [(usize, Option<f64>, Option<f64>); 3] =
     [(256, Some(4.5), Some(2.5)), (64, Some(3.0), None), (1, None, None)];
 
-/// What pgbench found, round by round, for each form with each number of clients.
+/// Results of pgbench by form and number of clients, one per round.
 pub(super) struct PgbenchBaseline(Vec<(&'static str, usize, Vec<PgbenchResult>)>);
 
 impl PgbenchBaseline {
-    /// Makes the database that pgbench works on, in these forms with these numbers of clients.
+    /// Creates the database of pgbench, for these forms and numbers of clients.
     pub(super) async fn prepare(
         bench: &Bench,
         forms: &[&'static str],
@@ -35,11 +35,11 @@ impl PgbenchBaseline {
         let (count, at) = (PGBENCH_BOARDS, SystemClock.now());
         database.fill(&SeededBoards { first: 1, count, state: "A", at, ..SeededBoards::default() }).await?;
         database.settle().await?;
-        let with = |clients: usize| forms.iter().map(move |form| (*form, clients, Vec::new()));
-        Ok(Self(clients.iter().copied().flat_map(with).collect()))
+        let for_clients = |clients: usize| forms.iter().map(move |form| (*form, clients, Vec::new()));
+        Ok(Self(clients.iter().copied().flat_map(for_clients).collect()))
     }
 
-    /// Runs each contestant once.
+    /// Runs each form with each number of clients once.
     pub(super) async fn round(&mut self, bench: &Bench) -> Result<(), FigureError> {
         for (form, clients, found) in &mut self.0 {
             found.push(bench.postgres.pgbench(form, *clients, bench.sizes.rate_s).await?);
@@ -47,36 +47,37 @@ impl PgbenchBaseline {
         Ok(())
     }
 
-    /// The most transactions a second that any contestant reached, by its median: what it was, and its rounds.
+    /// The highest median rate: its description and its rates, one per round.
     fn best(&self) -> (String, Vec<f64>) {
         let all = self.0.iter().map(|(form, clients, found)| {
-            let rates: Vec<f64> = found.iter().map(|one| one.per_second).collect();
+            let rates: Vec<f64> = found.iter().map(|result| result.per_second).collect();
             (format!("pgbench, {form}, {clients} clients"), rates)
         });
-        all.max_by(|(_, one), (_, other)| median(one).total_cmp(&median(other))).unwrap_or_default()
+        all.max_by(|(_, rates), (_, other)| median(rates).total_cmp(&median(other))).unwrap_or_default()
     }
 
-    /// The transactions a second of the first contestant's latest run.
+    /// The latest rate of the first form.
     pub(super) fn last_rate(&self) -> Option<f64> {
         self.0.first()?.2.last().map(|found| found.per_second)
     }
 
-    /// The least time that a transaction of a single client took, by its median: what it was, and its rounds.
+    /// The lowest median latency of a single client: its description and its latencies, one per round.
     pub(super) fn latency(&self) -> (String, Vec<f64>) {
-        let least = self.latencies().min_by(|(_, one), (_, other)| median(one).total_cmp(&median(other)));
-        least.map(|(form, latencies)| (of_one_client(form), latencies)).unwrap_or_default()
+        let best =
+            self.latencies().min_by(|(_, latencies), (_, other)| median(latencies).total_cmp(&median(other)));
+        best.map(|(form, latencies)| (of_one_client(form), latencies)).unwrap_or_default()
     }
 
-    /// How long a transaction of a single client took, round by round, for each form.
+    /// Latencies of a single client for each form, one per round.
     fn latencies(&self) -> impl Iterator<Item = (&'static str, Vec<f64>)> {
         let of_one = self.0.iter().filter(|(_, clients, _)| *clients == 1);
-        of_one.map(|(form, _, found)| (*form, found.iter().map(|one| one.latency_ms).collect()))
+        of_one.map(|(form, _, found)| (*form, found.iter().map(|result| result.latency_ms).collect()))
     }
 
-    /// All contestants in words, by their medians.
+    /// The median rates of all forms and numbers of clients as text.
     fn describe(&self) -> String {
         let all = self.0.iter().map(|(form, clients, found)| {
-            let rates: Vec<f64> = found.iter().map(|one| one.per_second).collect();
+            let rates: Vec<f64> = found.iter().map(|result| result.per_second).collect();
             format!("{form} {clients}: {:.0}", median(&rates))
         });
         all.collect::<Vec<_>>().join(", ")
@@ -91,7 +92,7 @@ fn median(values: &[f64]) -> f64 {
     MeasurementSummary::of(values).map_or(0.0, |summary| summary.median)
 }
 
-/// Measures those of the two figures that are among `figures`.
+/// Measures `events` and `http`, if they are among `figures`.
 pub(super) async fn run(
     bench: &Bench,
     figures: &[Figure],
@@ -143,12 +144,12 @@ pub(super) async fn run(
     }
     report
         .note(if is_in_process { "events" } else { "http" }, format!("1/s by pgbench: {}", limit.describe()));
-    for (figure, how, is_asked, loads) in [
+    for (figure, how, is_selected, loads) in [
         ("events", "in process", is_in_process, in_process),
         ("http", "from a second process", is_http, http),
     ] {
         for ((in_flight, of_engine, of_http), loads) in
-            EVENTS_IN_FLIGHT.into_iter().zip(loads).filter(|_| is_asked)
+            EVENTS_IN_FLIGHT.into_iter().zip(loads).filter(|_| is_selected)
         {
             let of = |value: fn(&load::LoadMeasurement) -> f64| loads.iter().map(value).collect::<Vec<f64>>();
             let (best, rates) = limit.best();
@@ -156,8 +157,8 @@ pub(super) async fn run(
             let what = format!("durable events, {in_flight} in flight, {how}");
             let mut row = ReportRow::new(figure, what, "1/s", of(|load| load.per_second)).beside(best, rates);
             row = row.note(format!("99 of 100 were answered within {p99:.2} ms"));
-            if let Some(least) = if figure == "http" { of_http } else { of_engine } {
-                row = row.target(FigureTarget::RatioAtLeast(least));
+            if let Some(min) = if figure == "http" { of_http } else { of_engine } {
+                row = row.target(FigureTarget::RatioAtLeast(min));
             }
             report.add(row);
             if in_flight == 1 {
@@ -165,7 +166,7 @@ pub(super) async fn run(
                     let what = format!("mean time of an event, one in flight, {how}");
                     let row = ReportRow::new(figure, what, "ms", of(|load| 1e3 / load.per_second));
                     let row = row.beside(of_one_client(form), latencies);
-                    // BEGIN, UPDATE, INSERT, COMMIT: the equal transaction, as programs that decide send it.
+                    // BEGIN, UPDATE, INSERT, COMMIT: the equivalent transaction of a program that decides itself.
                     let is_equal = figure == "events" && form == PGBENCH_SCRIPT_NAMES[1];
                     report.add(if is_equal { row.target(FigureTarget::RatioAtMost(1.0)) } else { row });
                 }
@@ -174,13 +175,13 @@ pub(super) async fn run(
     }
     if is_in_process {
         let (best, rates) = limit.best();
-        let what = "image-running by states/board.yaml, 256 in flight, in process: it asks for a poll, too";
+        let what = "image-running by states/board.yaml, 256 in flight, in process, with a poll";
         report.add(ReportRow::new("events", what, "1/s", images).beside(best, rates));
     }
     Ok(())
 }
 
-/// How many boards a second can report that their image runs, of those which do so at once after a reboot.
+/// Reports of running images per second, by boards that report at once after a reboot.
 async fn image_running(bench: &Bench) -> Result<f64, FigureError> {
     let listener = PollListener::bind().await?;
     let mut database = bench.postgres.make(ScratchDatabase::Three).await?;

@@ -1,4 +1,4 @@
-//! From the answer to an event until the action that it asked for is begun, on an idle machine.
+//! Time from the answer to an event to the start of its action, on an idle machine.
 
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,12 @@ use crate::report::BenchReport;
 use crate::report::{FigureTarget, ReportRow};
 use crate::timeouts::within;
 
-/// How long an action may take to begin, for the figure to be one at all.
+/// Maximum time until an action begins.
 const ACTION_START_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long the machine is left alone before the next event: the figure is that of an idle one.
+/// Pause before the next event, so that the machine is idle.
 const EVENT_PAUSE: Duration = Duration::from_millis(20);
 
-/// Measures.
+/// Measures the figure.
 pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), FigureError> {
     let mut limit = PgbenchBaseline::prepare(bench, &PGBENCH_SCRIPT_NAMES[2..], &[1]).await?;
     let mut listener = PollListener::bind().await?;
@@ -43,15 +43,15 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
             report_event(&mut connection, board, "poll").await?;
             let answered_at = Instant::now();
             let begun = within(ACTION_START_TIMEOUT, listener.next_of(board)).await;
-            let begun_at = begun.ok_or("an action was not begun within 20 s")??;
-            // It may be begun before its caller has read the answer.
+            let begun_at = begun.ok_or("an action did not begin within 20 s")??;
+            // The action may begin before the client has read the answer.
             waits.push(numbers::millis(begun_at.saturating_duration_since(answered_at)));
         }
         p50.extend(statistics::percentile(&waits, 50));
         p99.extend(statistics::percentile(&waits, 99));
     }
     server.stop().await?;
-    let (least, latencies) = limit.latency();
+    let (comparison, latencies) = limit.latency();
     for (what, values) in [("p50", p50), ("p99", p99)] {
         let row = ReportRow::new(
             "handout",
@@ -59,7 +59,7 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
             "ms",
             values,
         );
-        let row = row.beside(least.clone(), latencies.clone());
+        let row = row.beside(comparison.clone(), latencies.clone());
         report.add(if what == "p99" { row.target(FigureTarget::AtMost(10.0)) } else { row });
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What a silent farm writes to the WAL: nothing for boards at rest, and only their re-entries for those in Ready.
+//! WAL written by an idle farm: nothing for resting boards, and only the re-entries of boards in Ready.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use crate::postgres::{PGBENCH_BOARDS, PGBENCH_SCRIPT_NAMES};
 use crate::report::BenchReport;
 use crate::report::{FigureTarget, ReportRow};
 
-/// The tables that are about boards.
+/// Tables with rows of boards.
 const BOARD_TABLES: [&str; 5] = ["instance", "device", "history", "action", "change"];
-/// How long a server has to come to rest after its start.
+/// Time for a server to settle after its start.
 const SETTLE_TIME: Duration = Duration::from_secs(1);
-/// How often a board in Ready enters it again, by `states/board.yaml`.
+/// Interval at which boards re-enter Ready by `states/board.yaml`, in seconds.
 const READY_REENTRY_S: f64 = 300.0;
-/// For how long at most a farm without boards is looked at; it writes the same all the time.
+/// Maximum duration of the measurement without boards, in seconds; its rate is constant.
 const MAX_EMPTY_FARM_S: u64 = 60;
 
-/// Measures. Once: what is written is counted, not timed.
+/// Measures the figure once: bytes are counted, not timed.
 pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), FigureError> {
     at_rest(bench, report).await?;
     let beside = pgbench_bytes(bench).await?;
@@ -59,7 +59,7 @@ async fn at_rest(bench: &Bench, report: &mut BenchReport) -> Result<(), FigureEr
     Ok(())
 }
 
-/// All of them polled, as boards in Ready are, and at their deadlines as they are after the first.
+/// Measures boards in Ready that are polled and past their first re-entry.
 async fn in_ready(bench: &Bench) -> Result<ReportRow, FigureError> {
     let (count, ready_s) = (bench.sizes.idle_boards, bench.sizes.ready_s);
     tracing::info!("idle: {count} boards in Ready for {ready_s} s");
@@ -92,7 +92,7 @@ async fn in_ready(bench: &Bench) -> Result<ReportRow, FigureError> {
     if entered == 0 {
         return Err(format!("no board entered Ready again in {ready_s} s").into());
     }
-    // Their commits count. What Postgres does for its own catalogs meanwhile is told in the note.
+    // Commits count; writes to Postgres's catalogs are shown in the note.
     let of_boards = written.of(&BOARD_TABLES) + written.of(&["commits"]);
     let each = numbers::counted(of_boards) / numbers::counted(entered);
     let row = ReportRow::new("idle", "WAL for each re-entry of Ready, whose poll runs", "bytes", vec![each]);
@@ -102,7 +102,7 @@ async fn in_ready(bench: &Bench) -> Result<ReportRow, FigureError> {
     )))
 }
 
-/// What is written in so many seconds.
+/// Measures the WAL written in `seconds` seconds.
 async fn measure_wal(database: &mut BenchDatabase, seconds: u64) -> Result<WalUse, FigureError> {
     sleep_real_time(SETTLE_TIME).await;
     let begin = database.begin_wal().await?;
@@ -110,7 +110,7 @@ async fn measure_wal(database: &mut BenchDatabase, seconds: u64) -> Result<WalUs
     Ok(database.end_wal(begin).await?)
 }
 
-/// What pgbench writes for a transaction.
+/// WAL bytes of a pgbench transaction.
 async fn pgbench_bytes(bench: &Bench) -> Result<f64, FigureError> {
     let mut database = bench.postgres.make(ScratchDatabase::Pgbench).await?;
     let (count, at) = (PGBENCH_BOARDS, SystemClock.now());
@@ -122,9 +122,9 @@ async fn pgbench_bytes(bench: &Bench) -> Result<f64, FigureError> {
     Ok(numbers::counted(after.0 - before.0) / numbers::counted(after.1 - before.1))
 }
 
-/// What was written for what, in words.
+/// The WAL by cause as text.
 fn describe_wal(wal: &WalUse) -> String {
     let parts = wal.by_relation.iter().map(|(name, bytes)| format!("{name} {bytes}"));
     let parts: Vec<String> = parts.collect();
-    format!("of {} bytes: {}; whole pages among them {}", wal.bytes, parts.join(", "), wal.page_images)
+    format!("of {} bytes: {}; full-page images {}", wal.bytes, parts.join(", "), wal.page_images)
 }

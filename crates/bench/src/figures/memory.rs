@@ -1,4 +1,4 @@
-//! What boards and transitions take: of the server's memory, and of Postgres's disk.
+//! Memory of the server and disk space of Postgres used by boards and transitions.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::report::{FigureTarget, ReportRow};
 use crate::server::ServerProcess;
 use crate::sizes::BenchSizes;
 
-/// How long the memory of a server must stay the same to be taken for what it needs, and how often it is looked at.
+/// Number and interval of equal readings after which the memory of a server counts as steady.
 const STEADY_READS: (u32, Duration) = (3, Duration::from_millis(300));
 
-/// Measures. Once for the disk: what is there is counted, not timed.
+/// Measures the figure; disk space once, because it is counted, not timed.
 pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), FigureError> {
     let count = bench.sizes.armed;
     let mut many = bench.postgres.make(ScratchDatabase::One).await?;
@@ -75,7 +75,7 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
     Ok(())
 }
 
-/// The resident memory of a server, in bytes, once it does not grow any more; the server is stopped.
+/// The steady resident memory of a server, in bytes; the server is stopped.
 async fn steady(server: ServerProcess) -> Result<f64, FigureError> {
     let (times, step) = STEADY_READS;
     let (mut same, mut last) = (0, 0);

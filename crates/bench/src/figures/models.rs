@@ -1,5 +1,4 @@
-//! Predictions over HTTP: the time of one and how many a second, beside HTTP alone, and beside the original StateService
-//! where it runs.
+//! Predictions over HTTP: latency and rate, beside HTTP alone, and beside the original StateService if it runs.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,38 +17,38 @@ use crate::report::BenchReport;
 use crate::report::ReportRow;
 use crate::sizes::BenchSizes;
 
-/// The model of the original's README, as `fixtures/models/make_vectors.py` makes it.
+/// The model of StateService's README, made by `fixtures/models/make_vectors.py`.
 const COLORS_MODEL: &[u8] = include_bytes!(concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../../fixtures/models/state_service/colors_v1.onnx"
 ));
-/// How many rows a call has where it has many.
+/// Number of rows of a large call.
 const ROWS_PER_LARGE_CALL: usize = 1_000;
-/// How many clients ask at once where one does not.
+/// Number of concurrent clients.
 const CONCURRENT_CLIENTS: usize = 8;
 
-/// What is asked.
+/// A request of the figure.
 #[derive(Debug, Clone, Copy)]
 enum ModelCall {
-    /// Nothing: what HTTP takes.
+    /// `/healthz`: the cost of HTTP alone.
     Healthz,
-    /// The states of so many rows.
+    /// Predictions for this many rows.
     Rows(usize),
 }
 
-/// What was found of one contestant, round by round.
+/// Measurements of one server, one per round.
 #[derive(Debug, Default)]
 struct ModelFigures {
-    /// The times of one client's calls, in milliseconds.
+    /// Latencies of one client, in milliseconds.
     p50: Vec<f64>,
     p99: Vec<f64>,
-    /// Answers a second to many clients.
+    /// Answers per second to concurrent clients.
     answers: Vec<f64>,
-    /// Rows a second, many in a call, to many clients.
+    /// Rows per second in large calls of concurrent clients.
     rows: Vec<f64>,
 }
 
-/// Measures.
+/// Measures the figure.
 pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), FigureError> {
     drop(bench.postgres.make(ScratchDatabase::One).await?);
     let options = hosting(bench)?;
@@ -57,7 +56,7 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
     if let Some(body) = body(ModelCall::Rows(1), 0) {
         let answer = BenchConnection::open(server.http).await?.post_json("/state", &body).await?;
         if answer.status == 503 {
-            // Not here, and no fault of anybody's.
+            // ONNX Runtime is not installed.
             let problem: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
             report.add_missing("models", problem["detail"].as_str().unwrap_or("there is no ONNX Runtime"));
             return server.stop().await;
@@ -74,7 +73,7 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
         }
     }
     server.stop().await?;
-    // There is no way to ask nothing of a thousand rows: they stand beside as many calls of one row.
+    // Rows of large calls are compared with calls of one row: `/healthz` has no rows.
     bare.rows.clone_from(&ours.answers);
     add_rows(&ours, &bare, ["/healthz", "/healthz", "/healthz", "one row a call"], report);
     if bench.state_service.is_some() {
@@ -83,7 +82,7 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
     Ok(())
 }
 
-/// A server's options with the model in its folders.
+/// The options of a server with the model in its folders.
 fn hosting(bench: &Bench) -> Result<ServeOptions, FigureError> {
     let folder = bench.scratch.path.join("models");
     let (config, models) = (folder.join("config"), folder.join("models"));
@@ -94,15 +93,15 @@ fn hosting(bench: &Bench) -> Result<ServeOptions, FigureError> {
     let text =
         json!({ "name": "colors", "team": "state_service", "model": "colors_v1.onnx", "states": states });
     fs_err::write(config.join("colors.json"), text.to_string())?;
-    let usual = bench.serve_options(ScratchDatabase::One, BoardDefinition::Bench)?;
+    let base = bench.serve_options(ScratchDatabase::One, BoardDefinition::Bench)?;
     let onnxruntime = bench.onnxruntime.clone();
     let models =
         ModelArgs { config: Some(config), models: Some(models), onnxruntime, ..ModelArgs::default() };
-    Ok(ServeOptions { models, ..usual })
+    Ok(ServeOptions { models, ..base })
 }
 
 fn add_rows(ours: &ModelFigures, other: &ModelFigures, names: [&str; 4], report: &mut BenchReport) {
-    let what = [
+    let rows = [
         ("POST /state, one row, one client, p50".to_owned(), "ms", &ours.p50, &other.p50),
         ("POST /state, one row, one client, p99".to_owned(), "ms", &ours.p99, &other.p99),
         (format!("POST /state, one row, {CONCURRENT_CLIENTS} clients"), "1/s", &ours.answers, &other.answers),
@@ -113,31 +112,31 @@ fn add_rows(ours: &ModelFigures, other: &ModelFigures, names: [&str; 4], report:
             &other.rows,
         ),
     ];
-    for ((what, unit, ours, other), name) in what.into_iter().zip(names) {
+    for ((what, unit, ours, other), name) in rows.into_iter().zip(names) {
         report.add(ReportRow::new("models", what, unit, ours.clone()).beside(name, other.clone()));
     }
 }
 
 impl ModelFigures {
-    /// Lets one client ask, and then many.
+    /// Measures one client, then concurrent clients.
     async fn measure(&mut self, server: SocketAddr, question: ModelCall, seconds: u64) -> io::Result<()> {
         let span = Duration::from_secs(seconds);
-        let alone = ask(server, question, 1, span).await?;
-        self.p50.extend(statistics::percentile(&alone, 50));
-        self.p99.extend(statistics::percentile(&alone, 99));
-        let a_second = |answers: Vec<f64>| numbers::float(answers.len()) / span.as_secs_f64();
-        self.answers.push(a_second(ask(server, question, CONCURRENT_CLIENTS, span).await?));
+        let latencies = ask(server, question, 1, span).await?;
+        self.p50.extend(statistics::percentile(&latencies, 50));
+        self.p99.extend(statistics::percentile(&latencies, 99));
+        let per_second = |answers: Vec<f64>| numbers::float(answers.len()) / span.as_secs_f64();
+        self.answers.push(per_second(ask(server, question, CONCURRENT_CLIENTS, span).await?));
         if let ModelCall::Rows(_) = question {
-            let calls =
-                a_second(ask(server, ModelCall::Rows(ROWS_PER_LARGE_CALL), CONCURRENT_CLIENTS, span).await?);
+            let calls = per_second(
+                ask(server, ModelCall::Rows(ROWS_PER_LARGE_CALL), CONCURRENT_CLIENTS, span).await?,
+            );
             self.rows.push(calls * numbers::float(ROWS_PER_LARGE_CALL));
         }
         Ok(())
     }
 }
 
-/// Lets `clients` ask for as long as `span`, each the next time when it is answered: how long each answer took, in
-/// milliseconds.
+/// Lets `clients` send one request after the other for `span`; returns the latencies in milliseconds.
 async fn ask(
     server: SocketAddr,
     question: ModelCall,
@@ -165,8 +164,8 @@ async fn ask(
                     times.push(numbers::millis(sent_at.elapsed()));
                 }
                 if answer.status != 200 || (body.is_some() && !answer.body.starts_with(br#"{"state": [""#)) {
-                    let told = String::from_utf8_lossy(&answer.body);
-                    return Err(io::Error::other(format!("{server} answers {}: {told}", answer.status)));
+                    let body = String::from_utf8_lossy(&answer.body);
+                    return Err(io::Error::other(format!("{server} answered {}: {body}", answer.status)));
                 }
             }
         });
@@ -178,7 +177,7 @@ async fn ask(
     Ok(all)
 }
 
-/// Rows on all sides of the model's thresholds, other ones for each client.
+/// Rows on all sides of the model's thresholds, different ones for each client.
 fn body(question: ModelCall, client: usize) -> Option<String> {
     let ModelCall::Rows(count) = question else { return None };
     let rows: Vec<Value> = (0..count)

@@ -1,4 +1,4 @@
-//! Reading: the whole list, the list that has not changed, what has changed, and clients that poll.
+//! Reading: the whole list, the unchanged list, changes, and polling clients.
 
 use std::time::{Duration, Instant};
 
@@ -17,20 +17,20 @@ use crate::report::BenchReport;
 use crate::report::{FigureTarget, ReportRow};
 use crate::server::ServerProcess;
 
-/// Where the list is.
+/// Path of the list.
 const LIST_PATH: &str = "/api/v1/devices";
-/// How many boards change before their changes are read.
+/// Number of boards that change before their changes are read.
 const CHANGED_BOARDS: u64 = 10;
 
-/// What of a list matters here.
+/// The parts of a list that the figure needs.
 #[derive(Debug, Deserialize)]
 struct DeviceList {
     devices: Vec<serde::de::IgnoredAny>,
-    /// What to ask for as `since` to read what has changed after it.
+    /// The cursor for `since`.
     cursor: Option<serde_json::Value>,
 }
 
-/// Round by round, in milliseconds or milliseconds a second.
+/// Measurements, one per round, in milliseconds or milliseconds per second.
 #[derive(Debug, Default)]
 struct ReadingFigures {
     list: Vec<f64>,
@@ -43,14 +43,14 @@ struct ReadingFigures {
     polling_changes: CpuUse,
 }
 
-/// Processor time a second, in milliseconds, round by round.
+/// Processor time per second, in milliseconds, one value per round.
 #[derive(Debug, Default)]
 struct CpuUse {
     server: Vec<f64>,
     postgres: Vec<f64>,
 }
 
-/// Measures.
+/// Measures the figure.
 pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), FigureError> {
     let (count, at) = (bench.sizes.boards, SystemClock.now());
     let mut database = bench.postgres.make(ScratchDatabase::One).await?;
@@ -118,28 +118,29 @@ fn add_rows(bench: &Bench, found: ReadingFigures, report: &mut BenchReport) {
         report.add_missing("reading", "changes since a cursor: the list's answer has no `cursor`");
     }
     let pollers = bench.sizes.pollers;
-    for (asked, used) in [("an unchanged list", found.polling), ("10 changes", found.polling_changes)] {
-        for (who, used, quiet) in
+    for (subject, used) in [("an unchanged list", found.polling), ("10 changes", found.polling_changes)] {
+        for (process, used, quiet) in
             [("server", used.server, &found.quiet.server), ("Postgres", used.postgres, &found.quiet.postgres)]
         {
             if used.is_empty() {
                 continue;
             }
-            let what = format!("{pollers} clients ask for {asked} once a second: processor time of {who}");
+            let what =
+                format!("{pollers} clients ask for {subject} once a second: processor time of {process}");
             report
-                .add(ReportRow::new("reading", what, "ms/s", used).beside("when nobody asks", quiet.clone()));
+                .add(ReportRow::new("reading", what, "ms/s", used).beside("without clients", quiet.clone()));
         }
     }
 }
 
-/// Lets nobody ask for as long as clients do otherwise.
+/// Waits without clients for the duration of polling.
 async fn quiet(bench: &Bench) -> Result<(), FigureError> {
     sleep_real_time(Duration::from_secs(bench.sizes.polling_s)).await;
     Ok(())
 }
 
 impl CpuUse {
-    /// Notes what server and Postgres take while `work` goes on.
+    /// Measures the processor time of server and Postgres during `work`.
     async fn watch(
         &mut self,
         bench: &Bench,
@@ -156,7 +157,7 @@ impl CpuUse {
     }
 }
 
-/// Reads the whole list, and its tag.
+/// Reads the whole list with its ETag.
 async fn read(connection: &mut BenchConnection, count: i64) -> Result<(DeviceList, String), FigureError> {
     let answer = connection.get(LIST_PATH, "").await?;
     let list: DeviceList = serde_json::from_slice(&answer.body)?;
@@ -167,7 +168,7 @@ async fn read(connection: &mut BenchConnection, count: i64) -> Result<(DeviceLis
     Ok((list, tag))
 }
 
-/// How long an answer takes, in milliseconds, that must have this status.
+/// The latency of a request in milliseconds; its status must be `status`.
 async fn timed(
     connection: &mut BenchConnection,
     path: &str,
@@ -185,20 +186,20 @@ fn expect(answer: &BenchResponse, path: &str, status: u16) -> std::io::Result<()
     if answer.status == status {
         return Ok(());
     }
-    Err(std::io::Error::other(format!("GET {path}: {} where {status} was to come", answer.status)))
+    Err(std::io::Error::other(format!("GET {path}: {}, expected {status}", answer.status)))
 }
 
-/// Lets clients ask once a second each, evenly spread.
+/// Lets clients poll once per second each, evenly spread.
 async fn poll(bench: &Bench, server: &ServerProcess, path: &str, headers: &str) -> Result<(), FigureError> {
     let status = if headers.is_empty() { 200 } else { 304 };
     let pollers = u32::try_from(bench.sizes.pollers)?;
     let mut tasks: JoinSet<std::io::Result<()>> = JoinSet::new();
     for poller in 0..pollers {
         let mut connection = BenchConnection::open(server.http).await?;
-        let (path, headers, turns) = (path.to_owned(), headers.to_owned(), bench.sizes.polling_s);
+        let (path, headers, polls) = (path.to_owned(), headers.to_owned(), bench.sizes.polling_s);
         tasks.spawn(async move {
             sleep_real_time(Duration::from_secs(1) * poller / pollers).await;
-            for _ in 0..turns {
+            for _ in 0..polls {
                 let began = Instant::now();
                 expect(&connection.get(&path, &headers).await?, &path, status)?;
                 sleep_real_time(Duration::from_secs(1).saturating_sub(began.elapsed())).await;
@@ -206,8 +207,8 @@ async fn poll(bench: &Bench, server: &ServerProcess, path: &str, headers: &str) 
             Ok(())
         });
     }
-    while let Some(ended) = tasks.join_next().await {
-        ended??;
+    while let Some(result) = tasks.join_next().await {
+        result??;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What an event costs among few boards and among many: processor time of the server and of Postgres.
+//! Processor time of an event among few boards and among many, of the server and of Postgres.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use crate::report::BenchReport;
 use crate::report::{FigureTarget, ReportRow};
 use crate::sizes::BenchSizes;
 
-/// How many events are in flight.
+/// Number of events in flight.
 const EVENTS_IN_FLIGHT: usize = 64;
-/// Where each number of boards is.
+/// The databases for the numbers of boards.
 const SCALE_DATABASES: [ScratchDatabase; 3] =
     [ScratchDatabase::One, ScratchDatabase::Two, ScratchDatabase::Three];
 
-/// What an event costs in one round, in microseconds, and how many there were.
+/// Processor time of an event in microseconds, and the number of events, in one round.
 #[derive(Debug, Clone, Copy)]
 struct EventCost {
     server: f64,
@@ -28,36 +28,36 @@ struct EventCost {
     events: usize,
 }
 
-/// Measures.
+/// Measures the figure.
 pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), FigureError> {
-    let contestants: Vec<(i64, ScratchDatabase)> =
+    let cases: Vec<(i64, ScratchDatabase)> =
         bench.sizes.scales.iter().copied().zip(SCALE_DATABASES).collect();
-    for (count, scratch) in &contestants {
+    for (count, scratch) in &cases {
         let mut database = bench.postgres.make(*scratch).await?;
         let (count, at) = (*count, SystemClock.now());
         database.fill(&SeededBoards { count, state: "A", at, ..SeededBoards::default() }).await?;
         database.settle().await?;
     }
-    let mut costs = vec![Vec::new(); contestants.len()];
+    let mut costs = vec![Vec::new(); cases.len()];
     for round in 1..=bench.sizes.repeats {
         tracing::info!("scale: round {round} of {}", bench.sizes.repeats);
-        for ((count, scratch), costs) in contestants.iter().zip(&mut costs) {
+        for ((count, scratch), costs) in cases.iter().zip(&mut costs) {
             costs.push(cost(bench, *scratch, *count).await?);
         }
     }
     let sums =
         |costs: &[EventCost]| costs.iter().map(|cost| cost.server + cost.postgres).collect::<Vec<f64>>();
-    let least = costs.first().map(|costs| sums(costs)).unwrap_or_default();
-    for (index, ((count, _), costs)) in contestants.iter().zip(&costs).enumerate() {
+    let smallest = costs.first().map(|costs| sums(costs)).unwrap_or_default();
+    for (index, ((count, _), costs)) in cases.iter().zip(&costs).enumerate() {
         let what = format!("processor time of an event among {count} boards, {EVENTS_IN_FLIGHT} in flight");
-        let told: Vec<String> = costs
+        let parts: Vec<String> = costs
             .iter()
             .map(|cost| format!("{:.0} + {:.0} of {} events", cost.server, cost.postgres, cost.events))
             .collect();
         let row = ReportRow::new("scale", what, "µs", sums(costs));
-        let mut row = row.note(format!("server + Postgres, round by round: {}", told.join(", ")));
+        let mut row = row.note(format!("server + Postgres, round by round: {}", parts.join(", ")));
         if index > 0 {
-            row = row.beside(format!("among {}", bench.sizes.scales[0]), least.clone());
+            row = row.beside(format!("among {}", bench.sizes.scales[0]), smallest.clone());
             row = row.target(FigureTarget::RatioAtMost(1.3));
         }
         report.add(row);
@@ -75,10 +75,10 @@ async fn cost(bench: &Bench, scratch: ScratchDatabase, count: i64) -> Result<Eve
         warm: BenchSizes::WARM_UP,
         span: BenchSizes::WARM_UP,
     };
-    // Connections and what Postgres prepares for them are no part of an event's cost.
+    // Warms up connections and prepared statements, which are not part of the cost of an event.
     load::from_second_process(server.http, warm).await?;
     let before = (server.cpu()?, postgres()?);
-    // All that is sent counts, as the processor time of all of it does.
+    // Without warm-up: all events count, like the processor time of all.
     let load =
         load::from_second_process(server.http, LoadPlan { warm: Duration::ZERO, span, ..warm }).await?;
     let of_server = server.cpu()?.saturating_sub(before.0);

@@ -1,4 +1,4 @@
-//! From the start of a process to its first deadline and its first answer, with very many instances armed.
+//! Time from the start of a process to its first deadline and its first answer, with many armed instances.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use crate::report::BenchReport;
 use crate::report::{FigureTarget, ReportRow};
 use crate::timeouts::until;
 
-/// How many are due when the process starts.
+/// Number of deadlines due when the process starts.
 const DUE_DEADLINES: i64 = 10;
-/// How long the first may take.
+/// Maximum time until the first deadline fires.
 const FIRST_DEADLINE_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// Measures.
+/// Measures the figure.
 pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), FigureError> {
     let mut many = bench.postgres.make(ScratchDatabase::One).await?;
     arm_far(&mut many, bench.sizes.armed).await?;
     let mut none = bench.postgres.make(ScratchDatabase::Two).await?;
-    // What is started again was killed.
+    // Servers are restarted after a kill.
     bench.serve(ScratchDatabase::One, BoardDefinition::Bench).await?.kill().await?;
     bench.serve(ScratchDatabase::Two, BoardDefinition::Bench).await?.kill().await?;
     let (mut fired, mut answered) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
@@ -38,7 +38,7 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
             answered[index].push(first_answered);
         }
     }
-    for (what, [with, without]) in [("the first due one has fired", fired), ("HTTP answers", answered)] {
+    for (what, [with, without]) in [("the first due deadline has fired", fired), ("HTTP answers", answered)] {
         let what = format!("start with {} instances armed, until {what}", bench.sizes.armed);
         let row = ReportRow::new("start", what, "s", with).beside("with none", without);
         report.add(row.target(FigureTarget::AtMost(5.0)));
@@ -46,7 +46,7 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
     Ok(())
 }
 
-/// Starts a server and kills it: seconds until the first due one was committed, and until it answered.
+/// Starts a server and kills it; returns the seconds until the first deadline was committed and until the first answer.
 async fn start(
     bench: &Bench,
     scratch: ScratchDatabase,
@@ -72,7 +72,8 @@ async fn start(
     }
     let mut first_at = None;
     until(FIRST_DEADLINE_TIMEOUT, async || {
-        first_at = database.list_fired(&armed).await?.iter().filter_map(|one| one.committed_at).min();
+        first_at =
+            database.list_fired(&armed).await?.iter().filter_map(|deadline| deadline.committed_at).min();
         Ok(first_at.is_some())
     })
     .await?;

@@ -1,4 +1,5 @@
-//! One of two processes is killed under load: until its deadlines fire again on time, and until its actions run again.
+//! Takeover after one of two processes is killed under load: time until deadlines fire on time again, and until its actions
+//! run again.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -17,16 +18,16 @@ use crate::report::BenchReport;
 use crate::report::{FigureTarget, ReportRow};
 use crate::timeouts::within;
 
-/// How many events are in flight meanwhile.
+/// Number of events in flight.
 const EVENTS_IN_FLIGHT: usize = 16;
-/// For how long deadlines fall due before the kill.
+/// Time with due deadlines before the kill.
 const TIME_BEFORE_KILL: TimeDelta = TimeDelta::seconds(2);
-/// From which lateness on a deadline is not on time, in milliseconds.
+/// Lateness from which on a deadline is late, in milliseconds.
 const LATE_MS: f64 = 50.0;
-/// How long actions may take to run, or to run again.
+/// Maximum time until all actions run, or run again.
 const ACTIONS_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// What one round found.
+/// Measurements of one round.
 struct TakeoverFigures {
     deadlines_s: f64,
     worst_before_s: f64,
@@ -35,7 +36,7 @@ struct TakeoverFigures {
     taken: usize,
 }
 
-/// Measures.
+/// Measures the figure.
 pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), FigureError> {
     let mut found = Vec::new();
     for round in 1..=bench.sizes.watches {
@@ -46,17 +47,17 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
     let per_second = bench.sizes.takeover_per_second;
     let what =
         format!("kill -9 of one of two, until deadlines ({per_second}/s) fire within {LATE_MS} ms again");
-    let row =
-        ReportRow::new("takeover", what, "s", of(|one| one.deadlines_s)).target(FigureTarget::AtMost(2.0));
-    report.add(row.beside("the latest one before the kill", of(|one| one.worst_before_s)));
-    let taken: Vec<String> = found.iter().map(|one| one.taken.to_string()).collect();
-    let again = found.iter().filter_map(|one| one.actions_s).collect();
+    let row = ReportRow::new("takeover", what, "s", of(|round| round.deadlines_s))
+        .target(FigureTarget::AtMost(2.0));
+    report.add(row.beside("the latest one before the kill", of(|round| round.worst_before_s)));
+    let taken: Vec<String> = found.iter().map(|round| round.taken.to_string()).collect();
+    let again = found.iter().filter_map(|round| round.actions_s).collect();
     let row =
         ReportRow::new("takeover", "kill -9 of one of two, until all its actions run again", "s", again);
     let row = row
         .target(FigureTarget::AtMost(2.0))
         .note(format!("it ran {} actions when it was killed", taken.join(", ")));
-    report.add(row.beside("handing out all actions at first", of(|one| one.at_first_s)));
+    report.add(row.beside("handing out all actions at first", of(|round| round.at_first_s)));
     Ok(())
 }
 
@@ -66,7 +67,7 @@ async fn kill_one(bench: &Bench) -> Result<TakeoverFigures, FigureError> {
     let mut database = bench.postgres.make(ScratchDatabase::One).await?;
     let (boards, at) = (sizes.boards, SystemClock.now());
     let actions = i64::try_from(sizes.takeover_actions)?;
-    // The last of them run actions, the others report events.
+    // The last boards run actions, the others send events.
     let (count, poll_port) = (boards + actions, Some(listener.port));
     database.fill(&SeededBoards { count, state: "A", poll_port, at, ..SeededBoards::default() }).await?;
     database.settle().await?;
@@ -84,12 +85,12 @@ async fn kill_one(bench: &Bench) -> Result<TakeoverFigures, FigureError> {
     let survivor = bench.serve(ScratchDatabase::One, BoardDefinition::Bench).await?;
 
     let asked_at = Instant::now();
-    let (mut one, mut other) =
+    let (mut first, mut second) =
         (BenchConnection::open(victim.http).await?, BenchConnection::open(survivor.http).await?);
-    for (board, turn) in
+    for (board, is_first) in
         (u64::try_from(boards)?..u64::try_from(count)?).zip([true, false].into_iter().cycle())
     {
-        report_event(if turn { &mut one } else { &mut other }, board, "poll").await?;
+        report_event(if is_first { &mut first } else { &mut second }, board, "poll").await?;
     }
     let all = (u64::try_from(boards)?..u64::try_from(count)?).collect();
     let polled_at = polled(&mut listener, all).await?.ok_or("the actions were not handed out in time")?;
@@ -107,7 +108,7 @@ async fn kill_one(bench: &Bench) -> Result<TakeoverFigures, FigureError> {
         let names = database.list_running_of(victim.pid).await?;
         let taken: HashSet<u64> =
             names.iter().filter_map(|name| name.trim_start_matches('b').parse().ok()).collect();
-        listener.forget();
+        listener.discard();
         let killed = Instant::now();
         let killed_at = victim.kill().await?;
         let count = taken.len();
@@ -122,19 +123,23 @@ async fn kill_one(bench: &Bench) -> Result<TakeoverFigures, FigureError> {
     survivor.stop().await?;
     let fired = database.list_fired(&armed).await?;
     let late = lateness_ms(&fired);
-    let before = fired.iter().zip(&late).filter(|(one, _)| one.committed_at.is_some_and(|at| at < killed_at));
+    let before = fired
+        .iter()
+        .zip(&late)
+        .filter(|(deadline, _)| deadline.committed_at.is_some_and(|at| at < killed_at));
     let before: Vec<f64> = before.map(|(_, late)| late / 1e3).collect();
     let worst_before_s = statistics::percentile(&before, 100).unwrap_or_default();
-    // Until the last one that was late was handled; nothing where none was.
-    let after = fired.iter().zip(&late).filter(|(one, late)| one.due_at >= killed_at && **late >= LATE_MS);
-    let last = after.map(|(one, _)| one.committed_at.unwrap_or_else(|| SystemClock.now())).max();
+    // Time until the last late deadline was handled; zero if none was late.
+    let after =
+        fired.iter().zip(&late).filter(|(deadline, late)| deadline.due_at >= killed_at && **late >= LATE_MS);
+    let last = after.map(|(deadline, _)| deadline.committed_at.unwrap_or_else(|| SystemClock.now())).max();
     let deadlines_s = last.map_or(0.0, |last| seconds(last - killed_at));
-    // What ran on the killed one and did not come back in time counts as that long.
+    // Actions of the killed server that did not run again in time count with the timeout.
     let actions_s = if taken > 0 { Some(actions_s.unwrap_or(ACTIONS_TIMEOUT.as_secs_f64())) } else { None };
     Ok(TakeoverFigures { deadlines_s, worst_before_s, actions_s, at_first_s, taken })
 }
 
-/// When the last of `boards` was polled; `None` when it was not in time.
+/// The time at which the last of `boards` was polled; `None` on timeout.
 async fn polled(
     listener: &mut PollListener,
     mut boards: HashSet<u64>,

@@ -38,7 +38,8 @@ pub struct UnsimulatedRaises {
 }
 
 pub(super) fn raised(simulation: &Simulation<'_>, tally: &SimulationTally) -> Vec<RaisedEventReport> {
-    let machine = |index: usize| simulation.machines.get(index).map(|machine| machine.definition.machine.clone());
+    let machine =
+        |index: usize| simulation.machines.get(index).map(|machine| machine.definition.machine.clone());
     let raised = tally.raised.iter().filter_map(|((from, event, to), raised)| {
         Some(RaisedEventReport {
             machine: machine(*from)?,
