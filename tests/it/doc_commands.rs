@@ -10,8 +10,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use fs_err as fs;
-use lifeguard::cli;
+use lifeguard::cli::{self, Cli, without_empty_variables};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
@@ -117,6 +119,43 @@ fn commands_that_are_only_parsed_are_parsed() {
     assert!(parse("lifeguard serve --tftp-listn 0.0.0.0:69").is_err());
     assert!(parse("just no-such-recipe").is_err());
     assert!(parse("ls 'a").is_err());
+    assert_eq!(check_name("lifeguard machine load"), Ok(()));
+    assert!(check_name("lifeguard machine lod").is_err() && check_name("lifeguard serve --no").is_err());
+}
+
+#[test]
+fn commands_that_a_sentence_names_exist() {
+    let mut named = 0;
+    // The changelog also names commands that are gone.
+    for path in markdown().iter().filter(|path| !path.ends_with("CHANGELOG.md")) {
+        let text = fs::read_to_string(path).unwrap();
+        let prose = text.split("```").step_by(2).flat_map(|prose| prose.split('`').skip(1).step_by(2));
+        for command in
+            prose.filter(|code| ["lifeguard ", "just "].iter().any(|program| code.starts_with(program)))
+        {
+            named += 1;
+            assert_eq!(check_name(command), Ok(()), "{}", path.display());
+        }
+    }
+    assert!(named > 25, "only {named} were found");
+}
+
+/// Checks a command that may lack arguments: its name and its options.
+fn check_name(command: &str) -> Result<(), String> {
+    if command.starts_with("just ") {
+        return check_syntax(command);
+    }
+    let words = words(command);
+    let program = without_empty_variables(Cli::command());
+    match program.try_get_matches_from(words).map_err(|error| error.kind()) {
+        Ok(_)
+        | Err(
+            ErrorKind::DisplayHelp
+            | ErrorKind::MissingRequiredArgument
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+        ) => Ok(()),
+        Err(kind) => Err(format!("{command}: {kind:?}")),
+    }
 }
 
 /// A page with its blocks.
