@@ -1,4 +1,4 @@
-//! What handlers work with, and the form in which each file of endpoints gives its routes.
+//! The state that handlers share, and the type of routes.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::machine::MachineName;
 /// Paths, and the methods that each takes.
 pub(super) type ApiRoutes = Vec<(&'static str, MethodRouter<Arc<ApiContext>>)>;
 
-/// What handlers work with.
+/// The state that handlers share.
 pub struct ApiContext {
     /// The engine.
     pub engine: Engine,
@@ -24,16 +24,16 @@ pub struct ApiContext {
     pub boards: BoardService,
     /// The machine whose instances the boards are.
     pub machine: MachineName,
-    /// The instance that StateService's `/state` is about, if there is one.
+    /// The instance behind StateService's `/state`, if there is one.
     pub shared_instance: Option<(MachineName, String)>,
-    /// Cancelled when nobody is to wait any longer.
+    /// Cancelled when the server stops, so that long polls end.
     pub stopping: CancellationToken,
-    /// Requests that wait for a change.
+    /// The long polls in progress.
     pub long_polls: LongPolls,
-    /// How long a list may take.
+    /// The timeouts of lists.
     pub list_timeouts: ListTimeouts,
-    /// How often boards report what changes nothing.
+    /// Limits the reports of boards that change nothing.
     pub report_rates: ReportRateLimiter,
-    /// Who reads snapshots of the database.
+    /// The permits to read snapshots of the database.
     pub snapshot_permits: SnapshotPermits,
 }

@@ -7,11 +7,11 @@ use super::large_requests::LargeRequestPermit;
 use super::problem::Problem;
 use crate::machine::MAX_SOURCE_BYTES;
 
-/// The text of a machine definition, of whatever content type.
+/// The text of a machine definition, of any content type.
 #[derive(Debug)]
 pub(super) struct DefinitionText {
     pub(super) text: String,
-    /// Held for as long as the text is worked on.
+    /// Held while the text is processed.
     pub(super) permit: LargeRequestPermit,
 }
 
@@ -22,7 +22,7 @@ impl<S: Send + Sync> FromRequest<S> for DefinitionText {
         let (permit, bytes) = LargeRequestPermit::read(request, MAX_SOURCE_BYTES).await?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
-            let detail = format!("the body is not UTF-8 text: byte {at} is none");
+            let detail = format!("the body is not UTF-8 text: invalid byte at {at}");
             Problem::new(StatusCode::BAD_REQUEST, "bad_text", detail)
         })?;
         if text.contains('\0') {

@@ -1,4 +1,4 @@
-//! Why a board is in the state that it is in.
+//! Why a board is in its state.
 
 use std::sync::Arc;
 

@@ -19,10 +19,10 @@ use super::device_lookup::{device_target, find_board};
 use super::etag::tagged;
 use super::json_body::JsonBody;
 use super::problem::Problem;
-use crate::boards::{self, Board, Device, DeviceChange};
+use crate::boards::{self, Board, BoardSummary, Device, DeviceChange};
 use crate::engine::WaitForecast;
 use crate::explain::{Explanation, explain};
-use crate::machine::{CounterName, Links, StateName, Visit, reword_library_error};
+use crate::machine::{CounterName, Definition, Links, reword_library_error};
 use crate::store::actions::{self, ActionSummary};
 
 /// The routes of this file.
@@ -33,56 +33,40 @@ pub(super) fn routes() -> ApiRoutes {
     ]
 }
 
-/// A board with what is known of it.
-#[derive(Debug, Serialize)]
-struct DeviceView {
-    name: String,
-    state: StateName,
-    since: DateTime<Utc>,
-    visit: Visit,
-    deadline: Option<DateTime<Utc>>,
-    image: Option<Value>,
-    next_image: Option<Value>,
-    #[serde(flatten)]
-    facts: Map<String, Value>,
-}
-
-/// A board in full: why it stands where it stands, and what may happen next.
-#[derive(Debug, Serialize)]
-struct FullDeviceView {
-    #[serde(flatten)]
-    device: DeviceView,
-    counters: BTreeMap<CounterName, i64>,
-    data: Map<String, Value>,
-    /// The instances that it is linked to.
-    #[serde(skip_serializing_if = "Links::is_empty")]
-    links: Links,
-    #[serde(flatten)]
+/// A board as it was read.
+struct FullDevice {
+    board: Board,
+    definition: Arc<Definition>,
     explanation: Explanation,
     actions: Vec<ActionView>,
     /// How far its present boot got, in words.
     boot: Option<String>,
 }
 
-/// A board as it was written, and what is odd about it.
+/// A board in full: its inventory, its state and what can happen next.
 #[derive(Debug, Serialize)]
-struct SavedDeviceView {
+struct FullDeviceView<'a> {
     #[serde(flatten)]
-    device: FullDeviceView,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<String>,
+    summary: BoardSummary<'a>,
+    #[serde(flatten)]
+    fields: Map<String, Value>,
+    counters: &'a BTreeMap<CounterName, i64>,
+    data: &'a Map<String, Value>,
+    #[serde(skip_serializing_if = "Links::is_empty")]
+    links: &'a Links,
+    #[serde(flatten)]
+    explanation: &'a Explanation,
+    actions: &'a [ActionView],
+    boot: Option<&'a str>,
 }
 
-impl SavedDeviceView {
-    /// Shows the board `name`, whose hardware was written to be `hardware`, where it was.
-    async fn of(api: &ApiContext, name: &str, hardware: Option<&str>) -> Result<Self, Problem> {
-        let device = view(api, name).await?;
-        let warning = match hardware {
-            Some(hardware) => api.boards.warn_of_hardware(hardware).await?,
-            None => None,
-        };
-        Ok(Self { device, warnings: warning.into_iter().collect() })
-    }
+/// A board after it was registered or changed.
+#[derive(Debug, Serialize)]
+struct SavedDeviceView<'a> {
+    #[serde(flatten)]
+    device: FullDeviceView<'a>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -128,19 +112,32 @@ impl ActionView {
     }
 }
 
-impl From<Board> for DeviceView {
-    fn from(board: Board) -> Self {
-        let Board { id: _, instance, device } = board;
-        Self {
-            image: instance.data.get("image").cloned(),
-            next_image: instance.data.get("next_image").cloned(),
-            name: instance.name,
-            state: instance.state,
-            since: instance.since,
-            visit: instance.visit,
-            deadline: instance.deadline_at,
-            facts: device.to_fields(),
+impl FullDevice {
+    fn view(&self) -> FullDeviceView<'_> {
+        let Self { board, definition, explanation, actions, boot } = self;
+        FullDeviceView {
+            summary: BoardSummary::of_board(board, Some(definition)),
+            fields: board.device.to_fields(),
+            counters: &board.instance.counters,
+            data: &board.instance.data,
+            links: &board.instance.links,
+            explanation,
+            actions,
+            boot: boot.as_deref(),
         }
+    }
+
+    /// The view after the board's hardware was set to `hardware`, where it was.
+    async fn saved_view(
+        &self,
+        api: &ApiContext,
+        hardware: Option<&str>,
+    ) -> Result<SavedDeviceView<'_>, Problem> {
+        let warning = match hardware {
+            Some(hardware) => api.boards.warn_of_hardware(hardware).await?,
+            None => None,
+        };
+        Ok(SavedDeviceView { device: self.view(), warnings: warning.into_iter().collect() })
     }
 }
 
@@ -150,18 +147,18 @@ async fn show(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    Ok(tagged(&headers, &view(&api, &name).await?))
+    Ok(tagged(&headers, &read(&api, &name).await?.view()))
 }
 
-/// How often a board is read anew that moved on while it was read.
+/// How often a board is read again that changed while it was read.
 const MAX_READS: usize = 3;
 
-async fn view(api: &ApiContext, name: &str) -> Result<FullDeviceView, Problem> {
+async fn read(api: &ApiContext, name: &str) -> Result<FullDevice, Problem> {
     let mut board = find_board(api, name).await?;
     let definition = api.engine.definition(&api.machine)?;
     let mut actions = actions::list_summaries(&mut *api.engine.store().reader().await?, board.id).await?;
     for _ in 0..MAX_READS {
-        // What is not of one moment is read again.
+        // The board and its actions are read by two statements.
         let later = find_board(api, name).await?;
         if later.instance == board.instance {
             break;
@@ -170,17 +167,15 @@ async fn view(api: &ApiContext, name: &str) -> Result<FullDeviceView, Problem> {
         actions = actions::list_summaries(&mut *api.engine.store().reader().await?, board.id).await?;
     }
     let mut db = api.engine.store().reader().await?;
-    let outlook = api.engine.wait_forecasts(&mut db, board.id, &actions).await?;
+    let forecast = api.engine.wait_forecasts(&mut db, board.id, &actions).await?;
     drop(db);
     let boot = api.boards.boot(board.id).await?;
-    Ok(FullDeviceView {
-        counters: board.instance.counters.clone(),
-        data: board.instance.data.clone(),
-        links: board.instance.links.clone(),
+    Ok(FullDevice {
         explanation: explain(&definition, &board.instance),
-        actions: actions.into_iter().map(|action| ActionView::new(action, &outlook)).collect(),
+        actions: actions.into_iter().map(|action| ActionView::new(action, &forecast)).collect(),
         boot: boards::describe_boot(&boot, api.boards.boot_coverage()),
-        device: board.into(),
+        board,
+        definition,
     })
 }
 
@@ -200,11 +195,12 @@ async fn register(
     let device = Device::read(&name, &new).map_err(Problem::invalid)?;
     api.boards.register(&name, &device, sender).await?;
     let location = format!("/api/v1/devices/{name}");
-    let view = SavedDeviceView::of(&api, &name, Some(&device.hardware)).await?;
+    let saved = read(&api, &name).await?;
+    let view = saved.saved_view(&api, Some(&device.hardware)).await?;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(view)).into_response())
 }
 
-/// `PATCH /api/v1/devices/{name}`: changes what is known of a board, not its state.
+/// `PATCH /api/v1/devices/{name}`: changes the inventory fields of a board, not its state.
 async fn change(
     State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,
@@ -215,11 +211,12 @@ async fn change(
     let change = DeviceChange::read(&new).map_err(Problem::invalid)?;
     let new_hardware = change.get("hardware").and_then(Value::as_str).map(str::to_owned);
     api.boards.change(&name, change, sender).await?;
-    // No header of the request can make a 304 of what has been changed.
-    Ok(tagged(&HeaderMap::new(), &SavedDeviceView::of(&api, &name, new_hardware.as_deref()).await?))
+    let saved = read(&api, &name).await?;
+    // Without the request's headers: a change is never answered by 304.
+    Ok(tagged(&HeaderMap::new(), &saved.saved_view(&api, new_hardware.as_deref()).await?))
 }
 
-/// `DELETE /api/v1/devices/{name}`: forgets a board; what it still had to do is cancelled.
+/// `DELETE /api/v1/devices/{name}`: removes a board and cancels its actions.
 async fn remove(
     State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,

@@ -1,11 +1,11 @@
-//! What came of an event or a request, as JSON.
+//! The outcome of an event or a request, as JSON.
 
 use serde::Serialize;
 
 use crate::engine::CommittedSubmission;
 use crate::machine::{Outcome, StateName, Visit};
 
-/// What came of an event or a request.
+/// The outcome of an event or a request.
 #[derive(Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub(super) enum EventOutcome {
@@ -18,14 +18,14 @@ pub(super) enum EventOutcome {
         /// The visit that began.
         visit: Visit,
     },
-    /// The device noted it and is where it was.
+    /// The event was recorded, and the state stays.
     Stayed {
         /// Its state.
         state: StateName,
         /// Its visit.
         visit: Visit,
     },
-    /// Nothing changed: repeated, late or stale. The board may go on.
+    /// Nothing changed: the event was repeated, late or stale.
     Ignored {
         /// Its state.
         state: StateName,
@@ -42,7 +42,7 @@ impl From<CommittedSubmission> for EventOutcome {
         match committed.outcome {
             Outcome::Moved { from, to } => Self::Moved { from, to, visit },
             Outcome::Stayed => Self::Stayed { state, visit },
-            Outcome::Ignored(why) => Self::Ignored { state, visit, reason: why.to_string() },
+            Outcome::Ignored(reason) => Self::Ignored { state, visit, reason: reason.to_string() },
         }
     }
 }

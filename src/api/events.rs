@@ -1,4 +1,4 @@
-//! What boards say, and what they ask: the contract that an initramfs with wget or curl can speak.
+//! The contract for boards: events and boot configs, for an initramfs with wget or curl.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::machine::{Cause, EventName, IgnoreReason, Outcome, Visit};
 pub(super) fn routes() -> ApiRoutes {
     vec![
         ("/api/v1/devices/{name}/boot-config", get(boot_config)),
-        // Boards report by GET as well as by POST. HEAD is neither: whoever only looks changes nothing.
+        // Boards report by GET or POST. HEAD is refused, since it must change nothing.
         ("/api/v1/devices/{name}/events/{event}", get(report).post(report).head(only_get_or_post)),
     ]
 }
@@ -34,9 +34,9 @@ async fn only_get_or_post() -> impl IntoResponse {
     (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET,POST")])
 }
 
-/// `POST` or `GET /api/v1/devices/{name}/events/{event}?visit=N`: a board reports.
+/// `POST` or `GET /api/v1/devices/{name}/events/{event}?visit=N`: a board reports an event.
 ///
-/// Arguments come as a JSON object, or as query parameters from tools that can only GET.
+/// Arguments are a JSON object, or query parameters from tools that can only GET.
 async fn report(
     State(api): State<Arc<ApiContext>>,
     Path((name, event)): Path<(String, String)>,
@@ -46,7 +46,7 @@ async fn report(
 ) -> Result<Json<EventOutcome>, Problem> {
     let event = board_event(&api, &event)?;
     let target = device_target(&api, &name)?;
-    // Before the body is read: what waits takes no memory.
+    // Before the body is read, so that a waiting report takes no memory.
     api.report_rates.wait(&name).await;
     let JsonObject(mut args) = JsonObject::from_request(request, &()).await?;
     let mut visit = None;
@@ -71,15 +71,15 @@ async fn report(
     if matches!(committed.outcome, Outcome::Ignored(_)) {
         api.report_rates.note_ignored(&name, committed.instance.visit);
     }
-    if let Outcome::Ignored(why @ (IgnoreReason::MissingArgument { .. } | IgnoreReason::Refused { .. })) =
+    if let Outcome::Ignored(reason @ (IgnoreReason::MissingArgument { .. } | IgnoreReason::Refused { .. })) =
         &committed.outcome
     {
-        return Err(Problem::invalid(why.to_string()));
+        return Err(Problem::invalid(reason.to_string()));
     }
     Ok(Json(committed.into()))
 }
 
-/// `GET /api/v1/devices/{name}/boot-config`: what a booting board needs to know.
+/// `GET /api/v1/devices/{name}/boot-config`: the images and boot configs of a booting board.
 async fn boot_config(
     State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,
@@ -96,7 +96,7 @@ async fn boot_config(
     Ok(Json(config))
 }
 
-/// Takes `event` as one that boards may send.
+/// Finds an event that boards may send.
 fn board_event(api: &ApiContext, event: &str) -> Result<EventName, Problem> {
     let definition = api.engine.definition(&api.machine)?;
     if let Some((name, declared)) = definition.events.get_key_value(event)

@@ -1,5 +1,5 @@
-//! What stands around all routes: paths are cleaned, requests that browsers are made to send are refused, and every answer
-//! says what a browser may do with it.
+//! The front of all routes: normalizes paths, refuses requests that pages of other sites make browsers send, and adds security
+//! headers to every answer.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -16,7 +16,7 @@ use super::server_names::ServerNames;
 use crate::csp;
 use crate::store::Store;
 
-/// Answers every HTTP request: checks it, has the routes answer it, and adds headers to the answer.
+/// Answers every HTTP request: checks it, passes it to the routes, and adds headers to the answer.
 #[derive(Debug)]
 pub(super) struct HttpFrontend {
     pub(super) routes: Router,
@@ -27,8 +27,8 @@ pub(super) struct HttpFrontend {
 impl HttpFrontend {
     /// Answers a request.
     pub(super) async fn answer(&self, mut request: Request) -> Result<Response, Infallible> {
-        if let Some(clean) = without_empty_segments(request.uri()) {
-            *request.uri_mut() = clean;
+        if let Some(normalized) = without_empty_segments(request.uri()) {
+            *request.uri_mut() = normalized;
         }
         let mut response = if let Some(problem) = refusal(&request, &self.names) {
             problem.into_response()
@@ -39,7 +39,7 @@ impl HttpFrontend {
             if status.is_client_error() || status.is_server_error() {
                 match response.extensions_mut().remove::<Problem>() {
                     Some(problem) => problem.into_response(),
-                    // In a box: every request would have to carry room for it.
+                    // Boxed: the future of every request would have to hold it.
                     None => Box::pin(as_problem(response, is_head)).await,
                 }
             } else {
@@ -50,7 +50,7 @@ impl HttpFrontend {
         Ok(response)
     }
 
-    /// Has the routes answer a request; one that waits for the database is answered as soon as that is found to be away.
+    /// Passes a request to the routes; while the database is lost, a request that needs it is answered by 503.
     async fn route(&self, request: Request) -> Result<Response, Infallible> {
         let store = self.store.as_ref().filter(|_| needs_database(request.uri().path()));
         let answer = self.routes.clone().call(request);
@@ -63,42 +63,42 @@ impl HttpFrontend {
     }
 }
 
-/// Whether a route of the API at `path` waits for the database. Pages see to it themselves.
+/// Whether the route of the API at `path` needs the database. Pages check that themselves.
 fn needs_database(path: &str) -> bool {
     path == "/state" || path.starts_with("/api/v1/") && !path.starts_with("/api/v1/models")
 }
 
-/// The same without empty parts in its path, where it has any: a base URL may end in a slash.
+/// Removes empty segments of the path, where it has any: a base URL may end in a slash.
 fn without_empty_segments(uri: &Uri) -> Option<Uri> {
     let path = uri.path();
     if path.len() < 2 || !(path.ends_with('/') || path.contains("//")) {
         return None;
     }
-    let mut clean = String::with_capacity(path.len() + uri.query().map_or(0, str::len) + 1);
+    let mut normalized = String::with_capacity(path.len() + uri.query().map_or(0, str::len) + 1);
     for part in path.split('/').filter(|part| !part.is_empty()) {
-        clean.push('/');
-        clean.push_str(part);
+        normalized.push('/');
+        normalized.push_str(part);
     }
-    if clean.is_empty() {
-        clean.push('/');
+    if normalized.is_empty() {
+        normalized.push('/');
     }
     if let Some(query) = uri.query() {
-        clean.push('?');
-        clean.push_str(query);
+        normalized.push('?');
+        normalized.push_str(query);
     }
-    clean.parse().ok()
+    normalized.parse().ok()
 }
 
-/// Why a request is refused that a page of another site makes a browser send, for an operator who reads that page did not
-/// ask for it.
+/// The problem of a request that a page of another site makes a browser send (cross-site request forgery), or that names
+/// another host.
 ///
-/// Browsers say which page sends a request, unless it only reads (Source: WHATWG Fetch, "Origin header"); other clients say
-/// nothing. Boards may report by GET, so such a path changes something. Of a GET, browsers say where it comes from only to
-/// `https` and to loopback addresses (Source: W3C Fetch Metadata §2.3, "potentially trustworthy URL"); elsewhere a page's
-/// `<img>` is told from a board by what browsers always send and wget, curl, iPXE and busybox do not.
+/// Browsers name the page that sends a request, unless it only reads (Source: WHATWG Fetch, "Origin header"); other clients
+/// do not. Boards may report by GET, so such a path changes something. The source of a GET is sent only to `https` and to
+/// loopback addresses (Source: W3C Fetch Metadata §2.3, "potentially trustworthy URL"); elsewhere a page's `<img>` is
+/// recognized by headers that browsers always send and wget, curl, iPXE and busybox do not.
 fn refusal(request: &Request, names: &ServerNames) -> Option<Problem> {
     let headers = request.headers();
-    // Whom a request in absolute form is for is in its target (Source: RFC 9112 §3.2.2).
+    // The target of a request in absolute form names the host (Source: RFC 9112 §3.2.2).
     let target = request.uri().authority().map(|authority| Cow::Borrowed(authority.as_str()));
     let hosts = headers.get_all(header::HOST);
     let mut hosts =
@@ -119,11 +119,11 @@ fn refusal(request: &Request, names: &ServerNames) -> Option<Problem> {
             && !matches!(site, Some("same-origin" | "none"))
             && (is_browser(headers)
                 || text(&header::REFERER).is_some_and(|page| !names.is_our_page(origin_of(page), host)));
-    let detail = "a page of another site asked for this";
+    let detail = "a page of another site sent this request";
     is_foreign.then(|| Problem::new(StatusCode::FORBIDDEN, "other_site", detail))
 }
 
-/// Whether a request has headers that browsers alone send; pages cannot keep them back.
+/// Whether a request has headers that only browsers send; pages cannot suppress them.
 /// Source: Chromium 156, as captured for `<img>`, `<iframe>` and `fetch` with `no-cors` to `http` on another host.
 fn is_browser(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ACCEPT_LANGUAGE) || headers.contains_key(header::UPGRADE_INSECURE_REQUESTS)
@@ -137,7 +137,7 @@ fn origin_of(page: &str) -> &str {
 }
 
 fn wrong_host(host: &str, request: &Request, names: &ServerNames) -> Problem {
-    let peer = request.extensions().get().map(|peer: &ConnectionInfo| peer.address.as_ref());
+    let peer = request.extensions().get().map(|connection: &ConnectionInfo| connection.address.as_ref());
     names.log_foreign_name(host, peer);
     let shown: String = host.chars().take(100).collect();
     let detail = format!(
@@ -148,7 +148,7 @@ fn wrong_host(host: &str, request: &Request, names: &ServerNames) -> Problem {
     Problem::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", detail)
 }
 
-/// Says what a browser may do with an answer, where the answer does not say it itself.
+/// Adds security headers to an answer; its own content security policy is kept.
 fn add_security_headers(headers: &mut HeaderMap) {
     if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(csp::DENY_ALL));
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn empty_parts_of_a_path_are_left_out() {
+    fn empty_segments_of_a_path_are_removed() {
         for (path, expected) in [
             ("/", None),
             ("/state", None),
@@ -174,8 +174,8 @@ mod tests {
             ("///a///b///", Some("/a/b")),
             ("http://box1//a/", Some("/a")),
         ] {
-            let cleaned = without_empty_segments(&path.parse().unwrap()).map(|uri| uri.to_string());
-            assert_eq!(cleaned.as_deref(), expected, "{path}");
+            let normalized = without_empty_segments(&path.parse().unwrap()).map(|uri| uri.to_string());
+            assert_eq!(normalized.as_deref(), expected, "{path}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Images, and which file of the boot tree boots each on which hardware.
+//! Images, and the boot config of each by hardware.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ async fn list(State(api): State<Arc<ApiContext>>, headers: HeaderMap) -> Result<
     Ok(tagged(&headers, &json!({ "images": images })))
 }
 
-/// An image as it was written, and what is odd about it.
+/// An image after it was registered or changed.
 #[derive(Debug, Serialize)]
 struct SavedImageView {
     #[serde(flatten)]
@@ -67,7 +67,7 @@ async fn register(
     Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, Json(SavedImageView { image, warnings })))
 }
 
-/// `DELETE /api/v1/images/{name}`: forgets an image. Boards that run it go on running it.
+/// `DELETE /api/v1/images/{name}`: removes an image. Boards that run it are not affected.
 async fn remove(State(api): State<Arc<ApiContext>>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
     let no_image = || Problem::new(StatusCode::NOT_FOUND, "no_image", format!("there is no image {name:?}"));
     if name.contains('\0') {

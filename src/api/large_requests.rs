@@ -1,4 +1,4 @@
-//! Large requests: how many there are at once, and how long each may take.
+//! Limits the number of large requests, and the time of each.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -14,20 +14,20 @@ use super::fair_semaphore::{FairPermit, FairSemaphore};
 use super::problem::{Problem, internal_error};
 use crate::clock::sleep_real_time;
 
-/// Bodies up to so many bytes are worked on where they arrive.
+/// Bodies up to this size are processed without a permit, in bytes.
 const MAX_SMALL_BODY_BYTES: usize = 64 * 1024;
 
-/// How many larger ones there are at once, half of them of one client, from before the first byte is read until the answer
-/// is written: each takes many times its size of memory meanwhile.
+/// How many larger requests there are at once, half of them of one client, from before the first byte is read until the
+/// answer is written: each takes many times its size of memory meanwhile.
 const MAX_LARGE_REQUESTS: usize = 4;
 
 static LARGE_REQUEST_PERMITS: LazyLock<FairSemaphore> =
     LazyLock::new(|| FairSemaphore::new(MAX_LARGE_REQUESTS));
 
-/// How long a large body may take to come, in real time: others wait for its permit.
+/// How long a large body may take to arrive, in real time: others wait for its permit.
 const LARGE_BODY_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How long a request waits for its turn, in real time.
+/// How long a request waits for a permit, in real time.
 pub(super) const PERMIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The permit of a large request; a small one needs none.
@@ -35,7 +35,7 @@ pub(super) const PERMIT_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct LargeRequestPermit(Option<Arc<FairPermit>>);
 
 impl LargeRequestPermit {
-    /// Waits for a permit, if a body of this size is larger than a small one, or does not say how large it is.
+    /// Waits for a permit, where a body of this size is large or its size is unknown.
     async fn of(client: ClientKey, size: Option<u64>) -> Result<Self, Problem> {
         if size.is_some_and(|size| size <= MAX_SMALL_BODY_BYTES as u64) {
             return Ok(Self(None));
@@ -44,19 +44,19 @@ impl LargeRequestPermit {
         Ok(Self(Some(Arc::new(permit))))
     }
 
-    /// Reads a body, of which there may be `most` bytes, with a permit if it is large.
-    pub(super) async fn read(request: Request, most: usize) -> Result<(Self, Vec<u8>), Problem> {
+    /// Reads a body of at most `max_bytes`, with a permit if it is large.
+    pub(super) async fn read(request: Request, max_bytes: usize) -> Result<(Self, Vec<u8>), Problem> {
         let size = request.body().size_hint().upper();
         let permit = Self::of(ClientKey::of_request(request.extensions()), size).await?;
         if permit.0.is_none() {
-            return Ok((permit, read(request, most).await?));
+            return Ok((permit, read(request, max_bytes).await?));
         }
-        let bytes = read_within(LARGE_BODY_TIMEOUT, request, most).await?;
+        let bytes = read_within(LARGE_BODY_TIMEOUT, request, max_bytes).await?;
         Ok((permit, bytes))
     }
 
-    /// Does some work on a request; on a large one aside, so that it keeps no other waiting. The permit is kept until it is
-    /// done, also when the client has gone.
+    /// Processes a request; a large one on another thread, so that it does not delay others. The permit is held until that is
+    /// done, even after the client has disconnected.
     pub(super) async fn work<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
@@ -72,7 +72,7 @@ impl LargeRequestPermit {
         done.await.map_err(|error| internal_error(&error))?
     }
 
-    /// Answers with the JSON that `write` gives; the permit is free once that is sent.
+    /// Answers with the JSON that `write` returns; the permit is released once it is sent.
     pub(super) async fn answer(
         self,
         write: impl FnOnce() -> Result<Vec<u8>, Problem> + Send + 'static,
@@ -83,18 +83,18 @@ impl LargeRequestPermit {
     }
 }
 
-/// Reads a body, of which there may be `most` bytes and which may take so long, however fast it comes.
-async fn read_within(longest: Duration, request: Request, most: usize) -> Result<Vec<u8>, Problem> {
+/// Reads a body of at most `max_bytes` within `timeout`, whatever its rate.
+async fn read_within(timeout: Duration, request: Request, max_bytes: usize) -> Result<Vec<u8>, Problem> {
     tokio::select! {
-        bytes = read(request, most) => bytes,
-        () = sleep_real_time(longest) => {
-            let detail = format!("the body did not come within {} s", longest.as_secs());
+        bytes = read(request, max_bytes) => bytes,
+        () = sleep_real_time(timeout) => {
+            let detail = format!("the body did not arrive within {} s", timeout.as_secs());
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", detail))
         }
     }
 }
 
-/// An answer on its way.
+/// The bytes of an answer, with the permit of its request.
 struct LargeAnswer {
     bytes: Vec<u8>,
     _permit: LargeRequestPermit,
@@ -122,20 +122,20 @@ mod tests {
         ClientKey::of([192, 0, 2, number].into())
     }
 
-    /// A request of so many bytes.
+    /// A request with a body of `size` bytes.
     fn request(number: u8, size: usize) -> Request {
         let mut request = Request::new(Body::from(vec![b' '; size]));
-        let peer = ConnectionInfo {
+        let connection = ConnectionInfo {
             address: "".into(),
             client_key: client(number),
             body_timeout: LARGE_BODY_TIMEOUT,
         };
-        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(connection);
         request
     }
 
     #[tokio::test]
-    async fn a_large_body_that_does_not_come_to_its_end_keeps_its_permit_for_no_longer_than_it_may() {
+    async fn a_large_body_that_does_not_end_is_answered_408() {
         let body = Body::from_stream(futures_util::stream::pending::<Result<String, Infallible>>());
         let slow = read_within(Duration::from_millis(10), Request::new(body), 10).await.unwrap_err();
         assert_eq!(slow.into_response().status(), StatusCode::REQUEST_TIMEOUT);
@@ -175,7 +175,7 @@ mod tests {
         drop(bytes);
         let definition =
             DefinitionText::from_request(request(3, MAX_SMALL_BODY_BYTES + 1), &()).await.unwrap();
-        assert!(LargeRequestPermit::of(client(3), None).now_or_never().is_none(), "its text is worked on");
+        assert!(LargeRequestPermit::of(client(3), None).now_or_never().is_none(), "its text is in use");
         drop(definition);
         assert!(LargeRequestPermit::of(client(3), None).now_or_never().is_some());
     }

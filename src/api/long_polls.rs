@@ -1,4 +1,4 @@
-//! How many requests may wait for a change at once, in all and of one client.
+//! Limits the number of long polls, in total and per client.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,26 +9,26 @@ use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use super::client::ClientKey;
 use super::problem::Problem;
 
-/// How many of them read from the database at once, when something has changed for all of them: others need it too.
+/// How many long polls read from the database at once, after a change that concerns all of them.
 const MAX_CONCURRENT_READS: usize = 4;
 
-/// The requests that wait.
+/// The long polls in progress.
 #[derive(Clone)]
 pub struct LongPolls {
-    /// How many may wait at once; each holds a connection.
+    /// The limit in total; each long poll holds a connection.
     max_long_polls: usize,
     waiting: Arc<Mutex<LongPollCounts>>,
     readers: Arc<Semaphore>,
 }
 
-/// How many wait.
+/// The number of long polls.
 #[derive(Debug, Default)]
 struct LongPollCounts {
     all: usize,
     by_client: HashMap<ClientKey, usize>,
 }
 
-/// A request that waits, and counts until this is dropped.
+/// A long poll, which counts until this is dropped.
 #[derive(Debug)]
 pub(super) struct WaitingLongPoll {
     waiting: Arc<Mutex<LongPollCounts>>,
@@ -36,40 +36,40 @@ pub(super) struct WaitingLongPoll {
 }
 
 impl LongPolls {
-    /// At most so many at once.
+    /// Creates the limits; `max_long_polls` is the one in total.
     #[must_use]
-    pub fn new(max_waits: usize) -> Self {
+    pub fn new(max_long_polls: usize) -> Self {
         Self {
-            max_long_polls: max_waits,
+            max_long_polls,
             waiting: Arc::default(),
             readers: Arc::new(Semaphore::new(MAX_CONCURRENT_READS)),
         }
     }
 
-    /// How many may wait of one client: of one IPv4 address, or of one IPv6 network (/64).
+    /// The limit of one client: one IPv4 address or one IPv6 network (/64).
     fn max_long_polls_per_client(&self) -> usize {
         self.max_long_polls.div_ceil(2)
     }
 
-    /// Waits for a turn to read from the database.
+    /// Waits for a permit to read from the database.
     pub(super) async fn read_permit(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
         self.readers.acquire().await
     }
 
-    /// Counts a request of `client` that is to wait; one more than may wait is refused.
+    /// Counts a long poll of `client`, or refuses it.
     pub(super) fn begin(&self, client: ClientKey) -> Result<WaitingLongPoll, Problem> {
         let mut counts = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let own = counts.by_client.get(&client).copied().unwrap_or(0);
-        let who = if counts.all >= self.max_long_polls {
-            format!("{} clients wait", self.max_long_polls)
+        let waiting = if counts.all >= self.max_long_polls {
+            format!("{} requests are waiting", self.max_long_polls)
         } else if own >= self.max_long_polls_per_client() {
-            format!("{} requests of this client wait", self.max_long_polls_per_client())
+            format!("{} requests of this client are waiting", self.max_long_polls_per_client())
         } else {
             counts.all += 1;
             counts.by_client.insert(client, own + 1);
             return Ok(WaitingLongPoll { waiting: Arc::clone(&self.waiting), client });
         };
-        let detail = format!("{who} already; ask again without `wait`");
+        let detail = format!("{waiting} already; ask again without `wait`");
         Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail))
     }
 }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_client_leaves_room_for_others_to_wait() {
+    fn one_client_can_have_half_of_the_long_polls() {
         let of = |text: &str| ClientKey::of(text.parse().unwrap());
         let polls = LongPolls::new(5);
         let own = |number: usize| of(&format!("2001:db8::{number:x}"));

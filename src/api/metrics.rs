@@ -1,4 +1,4 @@
-//! `GET /metrics`: what is counted, for Prometheus.
+//! `GET /metrics`: metrics for Prometheus.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use axum::routing::get;
 use super::context::{ApiContext, ApiRoutes};
 use super::problem::internal_error;
 
-/// The format's name. Source: `OpenMetrics` 1.0, "Overall Structure".
+/// The content type. Source: `OpenMetrics` 1.0, "Overall Structure".
 const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The routes of this file.
@@ -18,7 +18,7 @@ pub(super) fn routes() -> ApiRoutes {
     vec![("/metrics", get(show))]
 }
 
-/// `GET /metrics`.
+/// `GET /metrics`: metrics for Prometheus.
 async fn show(State(api): State<Arc<ApiContext>>) -> Response {
     let mut text = String::new();
     match api.engine.models().encode_metrics(&mut text) {

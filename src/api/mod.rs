@@ -1,8 +1,8 @@
-//! HTTP: one file an endpoint, each with its `routes()`; `router.rs` merges them.
+//! The HTTP API: one file per endpoint, each with its `routes()`; `router.rs` merges them.
 //!
-//! Handlers translate: they read a request, ask the engine, and say what came of it. Errors are RFC 9457 problems.
+//! Handlers parse a request, call the engine and answer with the outcome. Errors are RFC 9457 problems.
 //!
-//! | who | where |
+//! | client | paths |
 //! |---|---|
 //! | boards | `/api/v1/devices/NAME/events/EVENT`, `/api/v1/devices/NAME/boot-config` |
 //! | operators | `/api/v1/devices/NAME/requests/REQUEST`, `/api/v1/devices/NAME/force` |
@@ -10,7 +10,7 @@
 //! | administrators | `/api/v1/machines/MACHINE` |
 //! | configuration management | `/state`, `/api/v1/machines/MACHINE/INSTANCE` |
 //! | readers | `/api/v1/devices`, `/api/v1/states`, `/api/v1/devices/NAME`, `/api/v1/devices/NAME/history`, `/api/v1/devices/NAME/why` |
-//! | whoever asks models | `/api/v1/models`, `/state` |
+//! | clients of models | `/api/v1/models`, `/state` |
 //! | editors | `/api/v1/machines/check` |
 //! | supervisors | `/healthz`, `/readyz`, `/metrics`, `/api/v1/version` |
 

@@ -1,4 +1,4 @@
-//! Hosted models: which there are, how they are, loading them, and asking them.
+//! Hosted models: list, show, load, predict.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub(super) fn routes() -> ApiRoutes {
     ]
 }
 
-/// `GET /api/v1/models`: all models, and what runs them.
+/// `GET /api/v1/models`: all models, and the runtime.
 async fn list(State(api): State<Arc<ApiContext>>, headers: HeaderMap) -> Response {
     let models = api.engine.models();
     tagged(&headers, &json!({ "models": models.list(), "runtime": models.runtime() }))
@@ -49,7 +49,7 @@ async fn show(
     Ok(tagged(&headers, &api.engine.models().show(&name)?))
 }
 
-/// `POST /api/v1/models/{name}/load`: reads the configs anew, and loads the model from its file.
+/// `POST /api/v1/models/{name}/load`: reads the configs again, and loads the model from its file.
 async fn load(
     State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,
@@ -57,7 +57,7 @@ async fn load(
     Ok(Json(api.engine.models().load(&name).await?))
 }
 
-/// `POST /api/v1/models/{name}/predictions`: the state of each row.
+/// `POST /api/v1/models/{name}/predictions`: predicts the state of each row.
 async fn predict(
     State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,
@@ -83,13 +83,13 @@ async fn predict(
         .await
 }
 
-/// The answer to values.
+/// The predicted states.
 #[derive(Serialize)]
 struct PredictionsView {
     states: Vec<String>,
 }
 
-/// Takes the values out of a body.
+/// Removes the values from a body.
 pub(super) fn take_values(body: &mut Map<String, Value>) -> Option<Result<Values, ModelError>> {
     body.remove("values").map(|values| Values::read(&values))
 }
@@ -102,7 +102,7 @@ impl From<ModelError> for Problem {
             ModelError::Runtime(_) => (StatusCode::SERVICE_UNAVAILABLE, "no_runtime"),
             ModelError::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "model_busy"),
             ModelError::Stuck { .. } => (StatusCode::SERVICE_UNAVAILABLE, "model_stuck"),
-            // Whoever asks is not to blame, and is told what to pass on.
+            // The client did nothing wrong, and gets what the administrator needs to know.
             ModelError::Config { .. } | ModelError::Folder(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "bad_config")
             }

@@ -1,32 +1,32 @@
-//! The problem that an instance does not accept now what was asked for.
+//! The problem of an event that the present state does not accept.
 
 use axum::http::StatusCode;
 
 use super::problem::Problem;
 use crate::machine::{Definition, EventName, IgnoreReason, Instance, Sender};
 
-/// What `instance` does not take now, whoever asks, and what it does take.
-pub(super) fn not_accepted(definition: &Definition, instance: &Instance, why: &IgnoreReason) -> Problem {
+/// The problem of an event that `instance` does not accept now, with the events that it does.
+pub(super) fn not_accepted(definition: &Definition, instance: &Instance, reason: &IgnoreReason) -> Problem {
     let accepted = definition.accepted_events(instance.state.as_str(), &Sender::Operator);
-    let problem = match why {
+    let problem = match reason {
         IgnoreReason::NoState { .. } => {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_state", why.to_string())
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_state", reason.to_string())
                 .with("states", definition.states.keys().collect::<Vec<_>>())
         }
         IgnoreReason::Unexpected { .. }
         | IgnoreReason::NoGuardHolds { .. }
         | IgnoreReason::Stale { .. }
         | IgnoreReason::Future { .. }
-        | IgnoreReason::NotDue => Problem::new(StatusCode::CONFLICT, "not_accepted", why.to_string()),
+        | IgnoreReason::NotDue => Problem::new(StatusCode::CONFLICT, "not_accepted", reason.to_string()),
         IgnoreReason::NotHandled { .. }
         | IgnoreReason::LeftToDeadline { .. }
         | IgnoreReason::MissingArgument { .. }
         | IgnoreReason::Refused { .. }
         | IgnoreReason::NotAllowed { .. } => {
             let detail = if accepted.is_empty() {
-                format!("{why}, nor for any other request; only a forced move leaves it")
+                format!("{reason}, nor for any other request; only a forced move leaves it")
             } else {
-                format!("{why}; now it takes {}", list(&accepted))
+                format!("{reason}; now it takes {}", list(&accepted))
             };
             Problem::new(StatusCode::CONFLICT, "not_accepted", detail)
         }

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::problem::Problem;
 use crate::machine::reword_library_error;
 
-/// Query parameters of a known shape.
+/// Query parameters of a known type.
 #[derive(Debug)]
 pub(super) struct QueryParameters<T>(pub(super) T);
 

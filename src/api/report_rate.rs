@@ -1,7 +1,7 @@
-//! How often a board may report what changes nothing before it has to wait for its answers.
+//! Limits the rate of reports of a board that change nothing.
 //!
-//! It is never refused: a boot loader's wget gives up at the first refusal. Those that wait are let go on together, and
-//! equal ones become one entry of history. With each visit of a state it begins anew.
+//! Reports are delayed and never refused: the wget of a boot loader gives up at the first refusal. Delayed reports of a board
+//! are released together, and equal ones become one entry of history. The limit starts again with each visit of a state.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,53 +13,52 @@ use tokio::time::Instant;
 use crate::clock::sleep_real_time;
 use crate::machine::Visit;
 
-/// How many such reports in a row are answered at once.
+/// How many reports that change nothing are answered without delay, one after the other.
 const MAX_REPORT_BURST: u32 = 10;
-/// How long those that come after them wait for each other, in real time; after as long again without any, one more is
-/// answered at once.
+/// The delay of further reports, in real time; after as long without any report, one more is answered without delay.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// Of how many boards it is known; those that have been quiet are forgotten.
+/// The most boards that are tracked; boards without recent reports are removed.
 const MAX_TRACKED_BOARDS: usize = 10_000;
 
-/// The pace of each board that reported what changed nothing lately.
+/// The rates of boards that recently reported what changed nothing.
 #[derive(Debug, Default)]
 pub struct ReportRateLimiter {
     boards: Mutex<HashMap<String, BoardReportRate>>,
-    /// How many they are: mostly none, and then nothing else is looked at.
+    /// The number of tracked boards, so that the lock is not needed while there are none.
     count: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct BoardReportRate {
     visit: Visit,
-    /// How many more are answered at once.
+    /// How many more reports were answered without delay at `since`.
     left: u32,
-    /// When that was so.
+    /// The time of the last report that changed nothing.
     since: Instant,
 }
 
 impl BoardReportRate {
     fn left_at(&self, now: Instant) -> u32 {
-        let rested = now.saturating_duration_since(self.since).as_secs() / REPORT_INTERVAL.as_secs();
-        self.left.saturating_add(u32::try_from(rested).unwrap_or(MAX_REPORT_BURST)).min(MAX_REPORT_BURST)
+        let intervals = now.saturating_duration_since(self.since).as_secs() / REPORT_INTERVAL.as_secs();
+        self.left.saturating_add(u32::try_from(intervals).unwrap_or(MAX_REPORT_BURST)).min(MAX_REPORT_BURST)
     }
 }
 
 impl ReportRateLimiter {
-    /// Waits for the turn of `board`.
+    /// Delays a report of `board`, where it is over the limit.
     pub(super) async fn wait(&self, board: &str) {
         if self.count.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let turn = {
+        let due_at = {
             let boards = self.boards.lock().unwrap_or_else(PoisonError::into_inner);
             boards
                 .get(board)
-                .filter(|pace| pace.left_at(Instant::now()) == 0)
-                .map(|pace| pace.since + REPORT_INTERVAL)
+                .filter(|rate| rate.left_at(Instant::now()) == 0)
+                .map(|rate| rate.since + REPORT_INTERVAL)
         };
-        if let Some(turn) = turn {
-            sleep_real_time(turn.saturating_duration_since(Instant::now())).await;
+        if let Some(due_at) = due_at {
+            sleep_real_time(due_at.saturating_duration_since(Instant::now())).await;
         }
     }
 
@@ -67,12 +66,12 @@ impl ReportRateLimiter {
     pub(super) fn note_ignored(&self, board: &str, visit: Visit) {
         let now = Instant::now();
         let mut boards = self.boards.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pace) = boards.get_mut(board) {
-            let left = if pace.visit == visit { pace.left_at(now) } else { MAX_REPORT_BURST };
-            *pace = BoardReportRate { visit, left: left.saturating_sub(1), since: now };
+        if let Some(rate) = boards.get_mut(board) {
+            let left = if rate.visit == visit { rate.left_at(now) } else { MAX_REPORT_BURST };
+            *rate = BoardReportRate { visit, left: left.saturating_sub(1), since: now };
         } else {
             if boards.len() >= MAX_TRACKED_BOARDS {
-                boards.retain(|_, pace| pace.left_at(now) < MAX_REPORT_BURST);
+                boards.retain(|_, rate| rate.left_at(now) < MAX_REPORT_BURST);
             }
             if boards.len() < MAX_TRACKED_BOARDS {
                 boards.insert(
@@ -92,32 +91,32 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_board_that_reports_what_changes_nothing_again_and_again_waits_and_others_do_not() {
-        let pace = ReportRateLimiter::default();
+    async fn repeated_reports_that_change_nothing_are_delayed_for_their_board_only() {
+        let limiter = ReportRateLimiter::default();
         for _ in 0..10 {
-            assert!(pace.wait("b1").now_or_never().is_some());
-            pace.note_ignored("b1", Visit(1));
+            assert!(limiter.wait("b1").now_or_never().is_some());
+            limiter.note_ignored("b1", Visit(1));
         }
-        assert!(pace.wait("b1").now_or_never().is_none(), "the next one waits");
-        assert!(pace.wait("b2").now_or_never().is_some(), "another board does not");
-        let begun = Instant::now();
-        tokio::join!(pace.wait("b1"), pace.wait("b1"));
-        let (least, most) = (Duration::from_millis(500), Duration::from_secs(9));
-        assert!((least..most).contains(&begun.elapsed()), "both have the same turn");
-        pace.note_ignored("b1", Visit(2));
-        assert!(pace.wait("b1").now_or_never().is_some(), "its state has changed");
+        assert!(limiter.wait("b1").now_or_never().is_none(), "the next report is delayed");
+        assert!(limiter.wait("b2").now_or_never().is_some(), "another board is not delayed");
+        let started = Instant::now();
+        tokio::join!(limiter.wait("b1"), limiter.wait("b1"));
+        let (min, max) = (Duration::from_millis(500), Duration::from_secs(9));
+        assert!((min..max).contains(&started.elapsed()), "both are released together");
+        limiter.note_ignored("b1", Visit(2));
+        assert!(limiter.wait("b1").now_or_never().is_some(), "its state has changed");
     }
 
     #[test]
-    fn of_very_many_boards_those_are_forgotten_that_have_been_quiet() {
-        let pace = ReportRateLimiter::default();
+    fn boards_without_recent_reports_are_removed_at_the_limit() {
+        let limiter = ReportRateLimiter::default();
         for board in 0..=10_000 {
-            pace.note_ignored(&board.to_string(), Visit(1));
+            limiter.note_ignored(&board.to_string(), Visit(1));
         }
-        assert_eq!(pace.boards.lock().unwrap().len(), 10_000, "none has been quiet yet");
+        assert_eq!(limiter.boards.lock().unwrap().len(), 10_000, "all have recent reports");
         let long_ago = Instant::now().checked_sub(REPORT_INTERVAL * MAX_REPORT_BURST).unwrap();
-        pace.boards.lock().unwrap().values_mut().for_each(|pace| pace.since = long_ago);
-        pace.note_ignored("b1", Visit(1));
-        assert_eq!(pace.boards.lock().unwrap().len(), 1);
+        limiter.boards.lock().unwrap().values_mut().for_each(|rate| rate.since = long_ago);
+        limiter.note_ignored("b1", Visit(1));
+        assert_eq!(limiter.boards.lock().unwrap().len(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! Names that are words of our paths: an instance of such a name would be created and never found again.
+//! Names that are fixed words of paths: an instance with such a name could be created, but not be reached.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
 
-/// Where instances of machines are.
+/// The path of instances.
 const INSTANCE_PATH: &str = "/api/v1/machines/{machine}/{instance}";
 
 /// The names that no instance can have.
@@ -17,7 +17,7 @@ const INSTANCE_PATH: &str = "/api/v1/machines/{machine}/{instance}";
 pub(super) struct ReservedNames(Arc<BTreeSet<&'static str>>);
 
 impl ReservedNames {
-    /// The fixed words that stand in one of `paths` where an instance's name does in others.
+    /// The fixed words of `paths` in the position of an instance's name.
     pub(super) fn of(paths: impl Iterator<Item = &'static str>) -> Self {
         Self(Arc::new(fixed_words(paths, INSTANCE_PATH)))
     }
@@ -27,12 +27,12 @@ impl ReservedNames {
         self.0.contains(name)
     }
 
-    /// The name that is reserved for `path`, if it stands where otherwise an instance does.
+    /// The name that is reserved for `path`, if its last segment is in the position of an instance's name.
     pub(super) fn of_path(&self, path: &'static str) -> Option<&'static str> {
         let (_, last) = path.rsplit_once('/')?;
         let (before, _) = INSTANCE_PATH.rsplit_once('/')?;
-        let is_in_place = path.strip_prefix(before).and_then(|rest| rest.strip_prefix('/')) == Some(last);
-        (is_in_place && self.contains(last)).then_some(last)
+        let is_in_position = path.strip_prefix(before).and_then(|rest| rest.strip_prefix('/')) == Some(last);
+        (is_in_position && self.contains(last)).then_some(last)
     }
 }
 
@@ -42,8 +42,8 @@ impl fmt::Display for ReservedNames {
     }
 }
 
-/// Answers a method that the path of a reserved name does not take. A PUT there would create an instance of that name; its
-/// answer carries the problem that [`HttpFrontend`](super::frontend::HttpFrontend) then answers with.
+/// Answers a method that the path of a reserved name does not accept. A PUT would create an instance with that name: the answer
+/// to it carries the problem that [`HttpFrontend`](super::frontend::HttpFrontend) sends.
 pub(super) fn refuse(method: &Method, name: &str) -> Response {
     let mut response = StatusCode::METHOD_NOT_ALLOWED.into_response();
     if method == Method::PUT {
@@ -53,7 +53,7 @@ pub(super) fn refuse(method: &Method, name: &str) -> Response {
     response
 }
 
-/// The fixed words that stand, in one of `paths`, where the last parameter of `template` is.
+/// The fixed words of `paths` in the position of the last parameter of `template`.
 pub(super) fn fixed_words<'a>(paths: impl Iterator<Item = &'a str>, template: &str) -> BTreeSet<&'a str> {
     let before = template.rsplit_once('/').map_or("", |(before, _)| before);
     let next = |path: &'a str| path.strip_prefix(before)?.strip_prefix('/')?.split('/').next();

@@ -1,4 +1,4 @@
-//! Resources: what is limited, who holds it, who waits for it and until when.
+//! Resources: limits, holders, queue and forecast.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(super) fn routes() -> ApiRoutes {
     vec![("/api/v1/resources", get(list)), ("/api/v1/resources/{name}", get(show).put(set))]
 }
 
-/// The limits that an operator wants; what is not there, or null, is as whoever claims the resource says.
+/// The limits that an operator sets; what is missing or null is as the claims say.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewLimitsBody {
@@ -36,7 +36,7 @@ struct NewLimitsBody {
     settle_s: Option<f64>,
 }
 
-/// `GET /api/v1/resources`: all resources that anybody ever claimed or set limits of.
+/// `GET /api/v1/resources`: all resources that were claimed or have limits set by an operator.
 async fn list(
     State(api): State<Arc<ApiContext>>,
     client: ClientKey,
@@ -56,7 +56,7 @@ async fn show(
     Ok(tagged(&headers, &find(&api, client, &name).await?))
 }
 
-/// `PUT /api/v1/resources/{name}`: an operator sets its limits, in the place of all that were set before.
+/// `PUT /api/v1/resources/{name}`: an operator sets its limits, in place of those set before.
 async fn set(
     State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,
@@ -77,7 +77,7 @@ async fn set(
 
 async fn find(api: &ApiContext, client: ClientKey, name: &str) -> Result<ResourceView, Problem> {
     let no_such = || {
-        let detail = format!("nobody has claimed a resource {name:?} yet, nor set its limits");
+        let detail = format!("no such resource: {name:?} has not been claimed, and no limits are set");
         Problem::new(StatusCode::NOT_FOUND, "no_resource", detail)
     };
     if name.contains('\0') {

@@ -1,4 +1,4 @@
-//! The API's router: one line for each file of endpoints.
+//! The router of the API: one line per file of endpoints.
 
 use std::sync::Arc;
 
@@ -8,8 +8,7 @@ use axum::http::Method;
 use super::context::{ApiContext, ApiRoutes};
 use super::reserved_names::{self, ReservedNames};
 
-/// The routes of all files. The fixed words of a path are not free for what others have a parameter in that place for:
-/// [`ReservedNames`] knows which those are.
+/// The routes of all files. Fixed words of a path are reserved where other paths have a parameter ([`ReservedNames`]).
 fn routes() -> ApiRoutes {
     let mut routes = [
         super::list::devices::routes(),
@@ -46,7 +45,7 @@ fn routes() -> ApiRoutes {
     routes
 }
 
-/// Makes the router.
+/// Creates the router.
 pub fn router(api: ApiContext) -> Router {
     let routes = routes();
     let reserved = ReservedNames::of(routes.iter().map(|(path, _)| *path));
@@ -69,11 +68,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_of_our_paths_are_known_by_the_paths() {
+    fn fixed_words_of_paths_are_reserved_only_among_instances() {
         let all = |template| fixed_words(routes().into_iter().map(|(path, _)| path), template);
         let expected = ["definitions", "diagram.svg", "instances", "replay"];
         assert_eq!(all("/api/v1/machines/{machine}/{instance}"), BTreeSet::from(expected));
-        // Elsewhere a fixed word would make something unreachable, too; of machines, `check` is served as one.
+        // Elsewhere a fixed word would make a name unreachable; `check` is served as the name of a machine, too.
         assert_eq!(all("/api/v1/machines/{machine}"), BTreeSet::from(["check"]));
         for template in [
             "/api/v1/devices/{name}",

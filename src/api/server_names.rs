@@ -1,23 +1,23 @@
 //! The names by which clients may call this server.
 //!
-//! A page can let a name of its own point to our address, and its browser then takes us for that page's server (DNS
-//! rebinding). So a `Host` that is a name must be one of ours; an address cannot be pointed elsewhere.
+//! A site can let its own name resolve to the address of this server; browsers then send it requests as if it were that site
+//! (DNS rebinding). So a `Host` that is a name must be one of the server's names; an address cannot be redirected.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
-/// How many names that are not ours the log names.
+/// The most unknown names that are logged.
 const MAX_LOGGED_NAMES: usize = 16;
-/// How much of such a name it shows.
+/// The most characters of an unknown name that are logged.
 const MAX_SHOWN_CHARS: usize = 100;
 
-/// The server's names, in small letters.
+/// The names of a server, in lower case.
 #[derive(Debug)]
 pub struct ServerNames {
-    /// Those that operators gave: also of what pages of ours are under where a proxy stands before us.
+    /// The configured ones, among them those of a proxy in front of the server.
     configured: Vec<String>,
-    /// The machine's own.
+    /// Those of the machine.
     own: Vec<String>,
     logged: Mutex<BTreeSet<String>>,
 }
@@ -29,8 +29,7 @@ impl Default for ServerNames {
 }
 
 impl ServerNames {
-    /// A server with these names, besides `localhost` and its addresses; on a machine with the name `host`, whole or up to
-    /// the first dot.
+    /// The configured names, with `localhost` and the name `host` of the machine, whole or up to the first dot.
     #[must_use]
     pub fn new(configured: &[String], host: Option<&str>) -> Self {
         let host = host.map(str::to_ascii_lowercase).filter(|host| !host.is_empty());
@@ -40,7 +39,7 @@ impl ServerNames {
         Self { configured, own, logged: Mutex::default() }
     }
 
-    /// Whether a `Host` is an address or one of our names.
+    /// Whether a `Host` is an address or one of the names.
     pub(super) fn is_our_name(&self, authority: &str) -> bool {
         let (host, _) = split_port(authority);
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -56,7 +55,7 @@ impl ServerNames {
         }
     }
 
-    /// Whether a page of `origin` is one of ours, where the request was sent to `host`.
+    /// Whether a page of `origin` is of this server, where the request was sent to `host`.
     pub(super) fn is_our_page(&self, origin: &str, host: Option<&str>) -> bool {
         let http = origin.strip_prefix("http://").map(|authority| (authority, "80"));
         let https = || origin.strip_prefix("https://").map(|authority| (authority, "443"));
@@ -70,22 +69,17 @@ impl ServerNames {
             || self.configured.iter().any(|name| bare(name) == origin)
     }
 
-    /// The names in words, for whoever called us by another.
+    /// The names as a list, for messages.
     pub(super) fn joined(&self) -> String {
         self.own.iter().chain(&self.configured).map(String::as_str).collect::<Vec<_>>().join(", ")
     }
 
-    /// Logs that somebody calls us by a name that is not ours: once for each.
+    /// Logs an unknown name, once per name.
     pub(super) fn log_foreign_name(&self, host: &str, peer: Option<&str>) {
         let shown: String = host.chars().take(MAX_SHOWN_CHARS).collect();
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.len() < MAX_LOGGED_NAMES && logged.insert(shown.clone()) {
-            tracing::warn!(
-                host = shown,
-                peer,
-                "HTTP requests refused: the Host is not a name of this server; \
-                 if it is, start the server with --server-name"
-            );
+            tracing::warn!(host = shown, peer, "HTTP requests refused: unknown Host, see --server-name");
         }
     }
 }
@@ -107,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_and_configured_names_are_ours_and_no_others() {
+    fn addresses_and_names_of_the_server_are_accepted_as_host() {
         for host in [
             "192.0.2.1",
             "192.0.2.1:8080",
@@ -144,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_ours_if_it_is_where_the_request_goes_or_under_a_configured_name() {
+    fn a_page_is_of_this_server_if_its_origin_is_the_host_or_a_configured_name() {
         for (origin, host) in [
             ("http://192.0.2.1:8080", Some("192.0.2.1:8080")),
             ("http://192.0.2.1", Some("192.0.2.1:80")),

@@ -1,4 +1,4 @@
-//! Permits for the few snapshots of the database that there are at once: half of them for one client.
+//! Permits for the few simultaneous snapshots of the database; one client can have half of them.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::fair_semaphore::{FairPermit, FairSemaphore};
 use super::problem::Problem;
 use crate::store::ConnectionBudget;
 
-/// How long a request waits for a snapshot that others have, in real time.
+/// How long a request waits for a permit, in real time.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The permits.
@@ -15,13 +15,13 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct SnapshotPermits(FairSemaphore);
 
 impl SnapshotPermits {
-    /// Permits for as many as `connections` has.
+    /// As many permits as `connections` has for snapshots.
     #[must_use]
     pub fn of(connections: ConnectionBudget) -> Self {
         Self(FairSemaphore::new(connections.snapshots.try_into().unwrap_or(usize::MAX)))
     }
 
-    /// Waits for a permit to take a snapshot, but not for long.
+    /// Waits for a permit, at most for [`SNAPSHOT_TIMEOUT`].
     pub(super) async fn acquire(&self, client: ClientKey) -> Result<FairPermit, Problem> {
         self.0.acquire(client, SNAPSHOT_TIMEOUT, "lists").await
     }

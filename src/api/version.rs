@@ -1,4 +1,4 @@
-//! Which version of what answers.
+//! Versions of the program, the API, the schema and the database.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::context::{ApiContext, ApiRoutes};
 use crate::store::MIGRATOR;
 
-/// The version of this interface: what its paths begin with.
+/// The version of the API, with which its paths begin.
 const API_VERSION: &str = "v1";
 
 /// The routes of this file.
@@ -21,18 +21,18 @@ pub(super) fn routes() -> ApiRoutes {
 /// The versions.
 #[derive(Debug, Serialize)]
 struct VersionView {
-    /// Of this program.
+    /// That of the program.
     version: &'static str,
     api: &'static str,
-    /// The newest migration that this program knows; its database has it.
+    /// The newest migration of this program, which its database has.
     schema: Option<i64>,
-    /// Of the PostgreSQL server; nothing while the database is away.
+    /// That of the PostgreSQL server; nothing while the database is unavailable.
     postgresql: Option<String>,
 }
 
 /// `GET /api/v1/version`: the versions of this program, its interface, its schema and its database server.
 async fn show(State(api): State<Arc<ApiContext>>) -> Json<VersionView> {
-    // The connection knows it from its start: nothing is asked of the database.
+    // Known from the start of the connection, without a statement.
     let number = api.engine.store().reader().await.ok().and_then(|db| db.server_version_num());
     Json(VersionView {
         version: env!("CARGO_PKG_VERSION"),

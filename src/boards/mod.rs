@@ -22,6 +22,7 @@ mod outlets;
 mod refusals;
 mod service;
 pub mod store;
+mod summary;
 mod vocabulary;
 
 pub use action_kinds::action_kinds;
@@ -37,4 +38,5 @@ pub use image::{BootConfigs, Image};
 pub use images::ImageWritten;
 pub use mac::{BadMac, Mac, link_name, mac_in_name, mac_of_link};
 pub use service::BoardService;
+pub use summary::{BoardSummary, ImageName};
 pub use vocabulary::{BOARD_SOURCE, vocabulary};

@@ -234,9 +234,9 @@ impl DemoScript {
             let name = device["name"].as_str().unwrap_or_default();
             let full = self.get(&["devices", name], &[]).await?;
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            let failure = text(&full["data"]["failure"]);
-            let why = if failure.is_empty() { text(&full["about"]) } else { failure };
-            rows.push(vec![name.to_owned(), text(&full["state"]), why, text(&full["boot"])]);
+            let problem = text(&full["problem"]);
+            let reason = if problem.is_empty() { text(&full["about"]) } else { problem };
+            rows.push(vec![name.to_owned(), text(&full["state"]), reason, text(&full["boot"])]);
         }
         if rows.len() == 1 {
             return self.say("Every board is Ready");

@@ -42,7 +42,7 @@ pub(super) fn describe_instance(device: &Value) -> String {
     say("name", text(device, "name"));
     say("state", format!("{} since {}", text(device, "state"), local_time(device, "since")));
     say("", text(device, "about"));
-    say("failure", text(&device["data"], "failure"));
+    say("failure", text(device, "failure"));
     say("locked out", text(&device["data"], "lock_reason"));
     let by = text(&device["data"], "locked_by");
     say("", if by.is_empty() { by } else { format!("by {by}") });
@@ -98,13 +98,13 @@ pub(super) fn describe_instance(device: &Value) -> String {
 /// What happened to one, the newest last.
 pub(super) fn describe_history(answer: &Value) -> String {
     let mut rows =
-        vec![row(["AT", "WHAT", "FROM", "TO", "VISIT", "DEFINITION", "BY", "REMARK"].map(str::to_owned))];
+        vec![row(["AT", "WHAT", "FROM", "TO", "VISIT", "DEFINITION", "BY", "REASON"].map(str::to_owned))];
     for entry in answer["history"].as_array().into_iter().flatten().rev() {
         // A state may also have got another name.
         let moved = entry["outcome"] == "moved" || entry["from"] != entry["to"];
-        let remark = Some(text(entry, "reason")).filter(|reason| !reason.is_empty());
-        // Why a board or an action says that it failed.
-        let remark = remark.unwrap_or_else(|| text(&entry["args"], "reason"));
+        let reason = Some(text(entry, "reason")).filter(|reason| !reason.is_empty());
+        // The reason that a board or an action reported for a failure.
+        let reason = reason.unwrap_or_else(|| text(&entry["args"], "reason"));
         rows.push(row([
             local_time(entry, "at"),
             text(entry, "event"),
@@ -113,7 +113,7 @@ pub(super) fn describe_history(answer: &Value) -> String {
             text(entry, "visit"),
             text(entry, "definition"),
             text(entry, "sender"),
-            remark,
+            reason,
         ]));
     }
     output::table(&rows)

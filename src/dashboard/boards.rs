@@ -1,101 +1,108 @@
-//! `GET /`: the boards by state, those that need hands first.
+//! `GET /`: the boards by state, those that need attention first.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
+use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde_json::value::RawValue;
 
 use super::context::DashboardContext;
 use super::error_pages::database_error_page;
-use super::layout::{full_page, uncached};
+use super::layout::{Layout, uncached};
 use super::overview::FarmOverview;
-use crate::boards::store::lists::BoardSummary;
-use crate::diagram::escape_xml;
+use crate::boards::{BoardSummary, ImageName};
 use crate::formatting::{count, elapsed};
 use crate::machine::Definition;
 use crate::store::{Snapshot, StoreError};
 
-/// How often the farm's page refreshes itself, in seconds.
+/// How often the page refreshes itself, in seconds.
 const FARM_REFRESH_S: u32 = 2;
 
-/// `GET /`: the boards by state, those that need hands first.
+/// The page.
+#[derive(Debug, Template)]
+#[template(path = "boards.html", config = "src/dashboard/askama.toml")]
+struct BoardsPage<'a> {
+    layout: Layout,
+    sections: Vec<StateSection<'a>>,
+}
+
+/// The boards in one state.
+#[derive(Debug)]
+struct StateSection<'a> {
+    /// The number in the class of the section's colour.
+    rank: u8,
+    state: &'a str,
+    count: i64,
+    /// The boards; nothing where there are too many to show.
+    boards: Option<Vec<BoardItem<'a>>>,
+}
+
+/// A board of a section.
+#[derive(Debug)]
+struct BoardItem<'a> {
+    name: &'a str,
+    in_state_for: String,
+    /// The image that is being installed, or else the installed one.
+    image: Option<Cow<'a, str>>,
+    /// The number of the present try, from the second one.
+    try_number: Option<i64>,
+    problem: Option<Cow<'a, str>>,
+}
+
+/// `GET /`: the boards by state, those that need attention first.
 pub(super) async fn show(
-    State(DashboardContext { engine, machine, overview: farm }): State<DashboardContext>,
+    State(DashboardContext { engine, machine, overview }): State<DashboardContext>,
 ) -> Response {
     let definition = engine.definition(&machine).ok();
     let read =
         async |snapshot: &mut Snapshot| FarmOverview::read(snapshot, &machine, definition.as_deref()).await;
-    let farm = farm.get(engine.store(), read).await;
+    let farm = overview.get(engine.store(), read).await;
     let now = engine.clock().now();
-    match farm.and_then(|farm| page(&farm.value, definition.as_deref(), now)) {
-        Ok(page) => uncached(page),
+    match farm {
+        Ok(farm) => match boards_page(&farm.value, definition.as_deref(), now) {
+            Ok(page) => uncached(&page),
+            Err(error) => database_error_page(&error, now),
+        },
         Err(error) => database_error_page(&error, now),
     }
 }
 
-fn page(
-    farm: &FarmOverview,
+fn boards_page<'a>(
+    farm: &'a FarmOverview,
     definition: Option<&Definition>,
     now: DateTime<Utc>,
-) -> Result<String, StoreError> {
-    let mut by_state: BTreeMap<&str, Vec<BoardSummary<'_>>> = BTreeMap::new();
-    for listed in &farm.boards {
-        let board = listed.read()?;
-        by_state.entry(board.state).or_default().push(board);
+) -> Result<BoardsPage<'a>, StoreError> {
+    let mut by_state: BTreeMap<&str, Vec<BoardItem<'a>>> = BTreeMap::new();
+    for row in &farm.boards {
+        let board = BoardSummary::of_listed(&row.read()?, definition);
+        by_state.entry(board.state).or_default().push(BoardItem::new(board, now));
     }
-    let mut main = String::from("<nav><a href=\"/lifecycle\">The lifecycle</a></nav>");
-    for ((rank, state), count) in &farm.counts {
-        let _ = write!(
-            main,
-            "<section class=\"rank{rank}\"><h2>{} <small>{count}</small></h2>",
-            escape_xml(state)
-        );
-        match by_state.get(state.as_str()) {
-            Some(boards) => {
-                main.push_str("<ul>");
-                for board in boards {
-                    let tries = failed_tries(definition, board);
-                    let _ = write!(main, "<li>{}</li>", item(board, tries, now));
-                }
-                main.push_str("</ul></section>");
-            }
-            None => main.push_str("<p>Too many to show here.</p></section>"),
+    let section = |((rank, state), count): (&'a (u8, String), &i64)| StateSection {
+        rank: *rank,
+        state,
+        count: *count,
+        boards: by_state.remove(state.as_str()),
+    };
+    let sections = farm.counts.iter().map(section).collect();
+    let title = count(farm.counts.values().sum::<i64>(), "board");
+    Ok(BoardsPage { layout: Layout { title, refresh_s: FARM_REFRESH_S, now }, sections })
+}
+
+impl<'a> BoardItem<'a> {
+    fn new(board: BoardSummary<'a>, now: DateTime<Utc>) -> Self {
+        let next_image = board.next_image.and_then(ImageName::text);
+        let image = match next_image {
+            Some(next) => Some(format!("→ {next}").into()),
+            None => board.image.and_then(ImageName::text),
+        };
+        Self {
+            name: board.name,
+            in_state_for: elapsed(now - board.since),
+            image,
+            try_number: board.failed_tries.map(|tries| tries + 1),
+            problem: board.problem,
         }
     }
-    if farm.counts.is_empty() {
-        main.push_str("<p>No boards yet: register one with <code>lifeguard device add</code>.</p>");
-    }
-    let title = count(farm.counts.values().sum::<i64>(), "board");
-    Ok(full_page(&title, FARM_REFRESH_S, &main, now))
-}
-
-fn item(board: &BoardSummary<'_>, tries: Option<i64>, now: DateTime<Utc>) -> String {
-    let name = escape_xml(board.name);
-    let mut item =
-        format!("<a href=\"/devices/{name}\">{name}</a> <span>{}</span>", elapsed(now - board.since));
-    let text =
-        |json: &RawValue| serde_json::from_str::<String>(json.get()).ok().map(|text| escape_xml(&text));
-    if let Some(next) = board.next_image.and_then(text) {
-        let _ = write!(item, " <span>→ {next}</span>");
-    } else if let Some(image) = board.image.and_then(text) {
-        let _ = write!(item, " <span>{image}</span>");
-    }
-    if let Some(tries) = tries {
-        let _ = write!(item, " <span>try {}</span>", tries + 1);
-    }
-    if let Some(failure) = board.failure {
-        let _ = write!(item, " <em>{}</em>", escape_xml(failure));
-    }
-    if let Some(reason) = board.lock_reason {
-        let _ = write!(item, " <em>locked out: {}</em>", escape_xml(reason));
-    }
-    item
-}
-
-/// How often the time limit of the board's state has passed without success.
-fn failed_tries(definition: Option<&Definition>, board: &BoardSummary<'_>) -> Option<i64> {
-    definition?.failed_tries(board.state, &serde_json::from_str(board.counters.get()).ok()?)
 }

@@ -1,4 +1,4 @@
-//! What pages are made of.
+//! The state that the handlers of pages share.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use super::overview::FarmOverview;
 use crate::engine::{CachedView, Engine};
 use crate::machine::MachineName;
 
-/// What the handlers of pages work with.
+/// The state that the handlers of pages share.
 #[derive(Clone)]
 pub(super) struct DashboardContext {
     pub(super) engine: Engine,
     pub(super) machine: MachineName,
-    /// The farm as it was read last, for all who look at the same time.
+    /// The farm as it was last read, shared by simultaneous requests.
     pub(super) overview: Arc<CachedView<FarmOverview>>,
 }

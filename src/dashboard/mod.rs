@@ -1,4 +1,5 @@
-//! The web pages: one lists the boards by state, one says of a board why it is where it is. They refresh themselves.
+//! The web pages: boards by state, one board in full, and the lifecycle. They are rendered from the templates in
+//! `templates/`, which escape the values inserted into them, and refresh themselves.
 
 mod board;
 mod boards;

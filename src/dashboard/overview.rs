@@ -8,17 +8,19 @@ use crate::boards::store::lists::{self, BoardFilter, BoardListRow};
 use crate::machine::{Definition, MachineName, StateKind, is_failed_state_name};
 use crate::store::{Snapshot, StoreError, instances};
 
-/// How many boards the page shows at most; of a farm that has more, those that need hands come first.
+/// The most boards that the page shows; in a larger farm, those that need attention come first.
 const MAX_SHOWN_BOARDS: i64 = 1000;
 
-/// What the page shows.
+/// The boards of a farm by state.
 pub(super) struct FarmOverview {
+    /// The number of boards by rank and state.
     pub(super) counts: BTreeMap<(u8, String), i64>,
+    /// The boards that are shown.
     pub(super) boards: Vec<BoardListRow>,
 }
 
 impl FarmOverview {
-    /// Reads how many boards there are in each state, and those that are shown.
+    /// Reads the number of boards in each state, and the boards that are shown.
     pub(super) async fn read(
         snapshot: &mut Snapshot,
         machine: &MachineName,
@@ -28,12 +30,12 @@ impl FarmOverview {
         let ranked =
             |(state, count): (String, i64)| ((page_rank(state_kind(definition, &state)), state), count);
         let counts: BTreeMap<_, _> = counts.into_iter().map(ranked).collect();
-        let mut left = MAX_SHOWN_BOARDS;
+        let mut remaining = MAX_SHOWN_BOARDS;
         let mut states = Vec::new();
         for ((_, state), count) in &counts {
-            // Whole states, or else one could not tell whether a board is missing.
-            if *count <= left {
-                left -= count;
+            // A state is shown with all of its boards or with none, so that no board seems to be missing.
+            if *count <= remaining {
+                remaining -= count;
                 states.push(state.clone());
             }
         }
@@ -41,12 +43,12 @@ impl FarmOverview {
             return Ok(Self { counts, boards: Vec::new() });
         }
         let filter = BoardFilter { states, ..BoardFilter::default() };
-        let shown = lists::read(snapshot, machine, &filter, "", MAX_SHOWN_BOARDS).try_collect().await?;
-        Ok(Self { counts, boards: shown })
+        let boards = lists::read(snapshot, machine, &filter, "", MAX_SHOWN_BOARDS).try_collect().await?;
+        Ok(Self { counts, boards })
     }
 }
 
-/// Where a state of this kind stands on the page: what needs hands, what is under way, what rests.
+/// The position of states of this kind on the page: those that need attention, then working ones, then resting ones.
 pub(super) fn page_rank(kind: StateKind) -> u8 {
     match kind {
         StateKind::Failed => 0,
@@ -55,10 +57,9 @@ pub(super) fn page_rank(kind: StateKind) -> u8 {
     }
 }
 
-/// What being in `state` means; where no definition in force has it, its name says whether it needs hands.
+/// The kind of `state`; where no active definition has the state, its name says whether it is a failed one.
 fn state_kind(definition: Option<&Definition>, state: &str) -> StateKind {
-    let known = definition.and_then(|definition| definition.states.get(state));
-    known.map_or(if is_failed_state_name(state) { StateKind::Failed } else { StateKind::Working }, |known| {
-        known.kind
-    })
+    let declared = definition.and_then(|definition| definition.states.get(state));
+    let by_name = if is_failed_state_name(state) { StateKind::Failed } else { StateKind::Working };
+    declared.map_or(by_name, |declared| declared.kind)
 }

@@ -1,4 +1,4 @@
-//! The routes of the pages: one line for each.
+//! The routes of the pages: one line each.
 
 use std::sync::Arc;
 
@@ -15,20 +15,24 @@ use super::{board, boards, lifecycle};
 use crate::engine::Engine;
 use crate::machine::MachineName;
 
-/// Makes the routes of the pages.
+/// Returns the routes of the pages.
 pub fn router(engine: Engine, machine: MachineName) -> Router {
     let pages = DashboardContext { engine, machine, overview: Arc::default() };
     Router::new()
         .route("/", get(boards::show))
         .route("/devices/{name}", get(board::show))
         .route("/lifecycle", get(lifecycle::show))
-        .layer(middleware::from_fn_with_state(pages.clone(), until_lost))
+        .layer(middleware::from_fn_with_state(pages.clone(), unless_database_lost))
         .layer(middleware::from_fn(add_page_policy))
         .with_state(pages)
 }
 
-/// Shows that the database is away as soon as that is found, to whoever waits for it.
-async fn until_lost(State(pages): State<DashboardContext>, request: Request, next: Next) -> Response {
+/// Answers that the database is unavailable as soon as its loss is detected, also while a page waits for it.
+async fn unless_database_lost(
+    State(pages): State<DashboardContext>,
+    request: Request,
+    next: Next,
+) -> Response {
     let now = pages.engine.clock().now();
     tokio::select! {
         biased;

@@ -3,6 +3,7 @@
 use super::error::EngineError;
 use super::face::InstanceRemoval;
 use super::handle::Engine;
+use super::tag_condition::TagCondition;
 use crate::machine::{Instance, MachineName};
 use crate::store::batches::{self, VersionedInstance};
 use crate::store::changes::{self, InstanceChange, InstanceChangeKind};
@@ -28,8 +29,7 @@ impl Engine {
         Ok(batches::read(&mut *self.store().reader().await?, &[], &named).await?.pop())
     }
 
-    /// Removes an instance, if it still is as one of the tags `only_as` says; what it still had to do is cancelled, its history
-    /// stays.
+    /// Removes an instance, if its tag meets `condition`; its actions are cancelled, its history stays.
     ///
     /// # Errors
     ///
@@ -40,16 +40,16 @@ impl Engine {
         &self,
         machine: &MachineName,
         name: &str,
-        only_as: Option<&[String]>,
+        condition: Option<&TagCondition>,
         sender: Option<String>,
     ) -> Result<(), EngineError> {
         let mut tx = self.store().begin().await?;
         // What is told of its deadline is not to come after what an adoption made of it.
         self.lock_definitions(&mut tx).await?;
         let locked = self.lock(&mut tx, &InstanceKey::Name(machine.clone(), name.to_owned())).await?;
-        if let Some(tags) = only_as {
+        if let Some(condition) = condition {
             let seen = batches::read(&mut tx, &[locked.id], &[]).await?.pop();
-            if !seen.is_some_and(|seen| tags.contains(&self.tag(&seen))) {
+            if !seen.is_some_and(|seen| condition.is_met_by(&self.tag(&seen))) {
                 return Err(EngineError::Changed);
             }
         }

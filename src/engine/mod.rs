@@ -67,6 +67,7 @@ mod start;
 mod state_counts;
 mod step;
 mod submit;
+mod tag_condition;
 mod targets;
 mod timekeeping;
 mod trouble_watch;
@@ -94,6 +95,7 @@ pub use self::resources::{HolderView, NewLimits, ResourceView, WaitForecast, Wai
 pub use self::retention::Retention;
 pub use self::retry_counters::RetryCounters;
 pub use self::start::{EngineOptions, EngineParts};
+pub use self::tag_condition::TagCondition;
 pub use self::troubles::OpenTrouble;
 pub use self::why::{InstanceExplanation, LastEvidence, StateDwellStatistics};
 pub use self::work_item::{CommittedSubmission, InstanceNote, Submission};

@@ -11,6 +11,7 @@ use super::claims::{HoldChanges, prepend_holds, with_claims};
 use super::definition_cache::DefinitionSet;
 use super::face::SharedFactsByFace;
 use super::repeated_reports;
+use super::tag_condition::TagCondition;
 use super::work_item::{InstanceNote, Submission};
 use crate::actions::{ActionRegistry, Facts};
 use crate::machine::{
@@ -109,8 +110,9 @@ impl PendingUpdate {
     /// Whether it is as its sender has seen it, where the submission depends on that.
     pub(super) fn has_expected_tag(&self, submission: &Submission, rules: &DefinitionSet) -> bool {
         // What was decided on in this group has no version yet that anybody could have seen.
-        let is_one_of = |tags: &Vec<String>| !self.is_rewritten && tags.contains(&rules.tag(&self.base));
-        submission.expected_tags.as_ref().is_none_or(is_one_of)
+        let is_met =
+            |condition: &TagCondition| !self.is_rewritten && condition.is_met_by(&rules.tag(&self.base));
+        submission.tag_condition.as_ref().is_none_or(is_met)
     }
 
     /// Whether a guard may read facts when `cause` happens now.

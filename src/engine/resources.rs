@@ -34,8 +34,8 @@ pub struct ResourceView {
     pub gap_s: f64,
     /// The time between a release and the next grant, in seconds.
     pub settle_s: f64,
-    /// Which of these an operator has set.
-    pub set: Vec<&'static str>,
+    /// Those of the limits that an operator has set.
+    pub overridden: Vec<&'static str>,
     /// How many units are in use.
     pub in_use: u32,
     /// Who holds them.
@@ -196,7 +196,7 @@ impl ResourceSnapshot {
                 limits.get(name).copied().unwrap_or_default();
             let LimitOverrides { capacity: set_capacity, gap_ms: set_gap, settle_ms: set_settle } =
                 state.overrides;
-            let set = [
+            let overrides = [
                 ("capacity", set_capacity.is_some()),
                 ("gap", set_gap.is_some()),
                 ("settle", set_settle.is_some()),
@@ -206,7 +206,11 @@ impl ResourceSnapshot {
                 capacity,
                 gap_s: seconds(gap_ms),
                 settle_s: seconds(settle_ms),
-                set: set.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect(),
+                overridden: overrides
+                    .into_iter()
+                    .filter(|(_, is_set)| *is_set)
+                    .map(|(name, _)| name)
+                    .collect(),
                 in_use: state.in_use,
                 holders: holders.remove(name).unwrap_or_default(),
                 queue: queues.remove(name).unwrap_or_default(),

@@ -14,6 +14,7 @@ use super::error::EngineError;
 use super::lease::WorkerIdentity;
 use super::predictions::Predictions;
 use super::running_actions::RunningActionGuard;
+use super::tag_condition::TagCondition;
 use crate::actions::{Evidence, Job, UnfinishedAction};
 use crate::machine::{Cause, EventSource, Instance, ModelQuestion, Outcome};
 use crate::store::DatabaseLife;
@@ -34,8 +35,8 @@ pub struct Submission {
     pub evidence: Option<Map<String, Value>>,
     /// What people should read beside it in history.
     pub reason: Option<String>,
-    /// Only if the instance is still as one of these tags says (`Engine::tag`).
-    pub expected_tags: Option<Vec<String>>,
+    /// The condition that the instance's present tag must meet (`Engine::tag`).
+    pub tag_condition: Option<TagCondition>,
     /// When its turn is at resources that others wait for as well, where that is not the present time.
     pub queue_at: Option<DateTime<Utc>>,
     /// What models say of it: the engine asks them.
@@ -53,7 +54,7 @@ impl Submission {
             sender: None,
             evidence: None,
             reason: None,
-            expected_tags: None,
+            tag_condition: None,
             queue_at: None,
             predictions,
         }
@@ -166,7 +167,7 @@ impl WorkItem {
 
     /// Whether it is only for an instance that is as its sender has seen it.
     pub(super) fn has_condition(&self) -> bool {
-        matches!(self, Self::Submitted { submission, .. } if submission.expected_tags.is_some())
+        matches!(self, Self::Submitted { submission, .. } if submission.tag_condition.is_some())
     }
 
     /// The life of the database that it speaks of, where it can be of one only: its numbers are others' in the next one.

@@ -75,7 +75,7 @@ async fn what_a_board_fetched_and_when_is_in_its_history() {
     );
     assert!(boot(&world).await.starts_with("it asked for its boot config 12 s after power-on"));
     world.pass_deadline("b1").await;
-    let said = reasons_of(&world, "timeout").await;
+    let said = reasons_of(&world, "deadline").await;
     assert!(said[0].starts_with("it asked for its boot config 12 s after power-on"), "{said:?}");
 }
 
@@ -127,7 +127,7 @@ async fn of_a_board_that_was_not_seen_only_that_is_said() {
     let unseen = format!("no request from it has been seen by this server since its power came on{but}");
     wait_until("the stranger is known of", async || boot(&world).await == unseen).await;
     world.pass_deadline("b1").await;
-    assert_eq!(reasons_of(&world, "timeout").await, [unseen]);
+    assert_eq!(reasons_of(&world, "deadline").await, [unseen]);
     assert_eq!(reasons_of(&world, "asked-boot-config").await, Vec::<String>::new());
     let kinds: Vec<Value> = world.history("b1").await.iter().map(|entry| entry["kind"].clone()).collect();
     assert!(!kinds.contains(&json!("note")), "{kinds:?}");

@@ -138,7 +138,7 @@ async fn instances_are_managed_from_the_command_line() {
     exit 1
 
     $ instance create board b1
-    stderr: lifeguard: boards are at /api/v1/devices, where what is known of them is told too
+    stderr: lifeguard: boards are at /api/v1/devices
     exit 1
 
     $ instance send states web a
@@ -146,7 +146,7 @@ async fn instances_are_managed_from_the_command_line() {
     exit 0
 
     $ instance send states web b
-    stderr: lifeguard: states has no event "b" that could be sent
+    stderr: lifeguard: states has no event "b" that can be sent
     exit 1
 
     $ instance send states web a --args [1]
@@ -186,7 +186,7 @@ async fn instances_are_managed_from_the_command_line() {
     exit 0
 
     $ instance history states web
-    AT                   WHAT     FROM  TO  VISIT  DEFINITION  BY         REMARK
+    AT                   WHAT     FROM  TO  VISIT  DEFINITION  BY         REASON
     2026-01-01 12:00:00  created  a     a   1      1           127.0.0.1
     2026-01-01 12:00:00  a                  1      1           127.0.0.1
     2026-01-01 12:00:00  forced   a     b   2      1           127.0.0.1  forced: enough
@@ -471,7 +471,7 @@ async fn boards_are_managed_from_the_command_line() {
     exit 2
 
     $ device history b2
-    AT                   WHAT         FROM  TO         VISIT  DEFINITION  BY         REMARK
+    AT                   WHAT         FROM  TO         VISIT  DEFINITION  BY         REASON
     2026-01-01 12:00:00  created      New   New        1      1           127.0.0.1
     2026-01-01 12:00:00  rq-lock-out  New   LockedOut  2      1           127.0.0.1  mad
     2026-01-01 12:00:00  rq-reboot                     2      1           127.0.0.1  state LockedOut does not wait for rq-reboot
@@ -479,7 +479,7 @@ async fn boards_are_managed_from_the_command_line() {
     exit 0
 
     $ device history b2 --limit 1
-    AT                   WHAT        FROM  TO  VISIT  DEFINITION  BY         REMARK
+    AT                   WHAT        FROM  TO  VISIT  DEFINITION  BY         REASON
     2026-01-01 12:00:00  rq-reimage            2      1           127.0.0.1  state LockedOut does not wait for rq-reimage
     exit 0
 
@@ -719,7 +719,7 @@ async fn what_boards_and_people_wrote_cannot_spoil_the_terminal() {
     ");
     let history = at(&world, "device history b1 --limit 1").await;
     assert_snapshot!(history.output_text(), @r"
-    AT                   WHAT          FROM           TO              VISIT  DEFINITION  BY         REMARK
+    AT                   WHAT          FROM           TO              VISIT  DEFINITION  BY         REASON
     2026-01-01 12:00:00  image-failed  ReimageBooted  FailedBadBoard  3      1           127.0.0.1  �]0;mine� no card
     exit 0
     ");

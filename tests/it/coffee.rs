@@ -629,7 +629,7 @@ async fn the_generic_routes_show_machines_and_take_what_operators_and_machines_s
         answer.json()
     };
     let loaded = call("PUT /api/v1/machines/maker", &MAKER.replace("10m", "5m")).await;
-    assert_eq!((&loaded["number"], &loaded["in_force"]), (&json!(2), &json!(true)), "{loaded}");
+    assert_eq!((&loaded["definition"], &loaded["active"]), (&json!(2), &json!(true)), "{loaded}");
     cafe.buy("m1", 50, &["left"]).await;
     let order = call("PUT /api/v1/machines/order/o1", r#"{"links": {"maker": "m1"}}"#).await;
     assert_eq!(order["state"], "Waiting", "{order}");

@@ -96,7 +96,9 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// What only these rooms, or folders in them, may use from outside.
 const ALLOWED_EXTERNAL: &[(&str, &[&str])] = &[
     ("sqlx::", &["store", "boards/store"]),
+    ("askama::", &["dashboard"]),
     ("axum::", &["api", "dashboard"]),
+    ("headers::", &["api"]),
     ("hyper::", &["api"]),
     ("hyper_util::", &["api"]),
     ("tower::", &["api"]),

@@ -43,7 +43,7 @@ async fn a_definition_in_force_whose_actions_do_not_take_their_settings_is_follo
     activate_outdated(&world).await;
     let world = world.restart_after(std::time::Duration::ZERO).await.unwrap();
     let shown = world.get("/api/v1/machines/board").await;
-    assert_eq!(shown["in_force"]["number"], 2, "{shown}");
+    assert_eq!(shown["active"]["definition"], 2, "{shown}");
     world.image("panda").await;
     world.register("b1", unreachable_power(0)).await;
     let (status, answer) = world.request("b1", "rq-reimage", json!({ "image": "panda" })).await;

@@ -46,7 +46,7 @@ pub(crate) async fn load(world: &World, text: &str, query: &str) -> (StatusCode,
 async fn activations(world: &World) -> Vec<(i64, String)> {
     let shown = world.get("/api/v1/machines/board").await;
     let adoption =
-        |one: &Value| (one["number"].as_i64().unwrap(), one["origin"].as_str().unwrap().to_owned());
+        |one: &Value| (one["definition"].as_i64().unwrap(), one["origin"].as_str().unwrap().to_owned());
     shown["history"].as_array().unwrap().iter().map(adoption).collect()
 }
 
@@ -66,12 +66,18 @@ async fn boards_in_flight_go_on_in_the_same_visit_under_new_names_and_deadlines(
     let cycling = world.get("/api/v1/devices/cycles").await;
 
     let (status, tried) = load(&world, &renamed(), "?dry_run=true").await;
-    assert_eq!((status, &tried["in_force"], &tried["number"]), (StatusCode::OK, &json!(false), &Value::Null));
+    assert_eq!(
+        (status, &tried["active"], &tried["definition"]),
+        (StatusCode::OK, &json!(false), &Value::Null)
+    );
     assert_eq!(world.get("/api/v1/devices/waits").await["state"], "RebootComplete", "it was only tried");
 
     let (status, loaded) = load(&world, &renamed(), "").await;
     assert_eq!(status, StatusCode::OK, "{loaded}");
-    assert_eq!((&loaded["was"], &loaded["number"], &loaded["changed"]), (&json!(1), &json!(2), &json!(true)));
+    assert_eq!(
+        (&loaded["previous"], &loaded["definition"], &loaded["changed"]),
+        (&json!(1), &json!(2), &json!(true))
+    );
     assert_eq!(loaded["carried_over"], tried["carried_over"]);
     let carried = json!([{
         "state": "RebootComplete", "to": "RebootWaiting", "instances": 1, "deadline": "is 5m earlier",
@@ -188,12 +194,12 @@ async fn what_is_decided_while_another_definition_comes_into_force_is_decided_un
 async fn going_back_is_the_same_command_and_a_restart_changes_nothing() {
     let world = World::new().await;
     let text = changed(&[("after: 5m, target: Ready", "after: 7m, target: Ready")]);
-    assert_eq!(load(&world, &text, "").await.1["number"], 2);
+    assert_eq!(load(&world, &text, "").await.1["definition"], 2);
     let again = load(&world, &text, "").await.1;
-    assert_eq!((&again["number"], &again["changed"]), (&json!(2), &json!(false)));
+    assert_eq!((&again["definition"], &again["changed"]), (&json!(2), &json!(false)));
     let shown = world.get("/api/v1/machines").await;
     assert_eq!(
-        (&shown["machines"][0]["number"], &shown["machines"][0]["origin"]),
+        (&shown["machines"][0]["definition"], &shown["machines"][0]["origin"]),
         (&json!(2), &json!("loaded"))
     );
     let restarted = world.second_server().await;
@@ -201,7 +207,7 @@ async fn going_back_is_the_same_command_and_a_restart_changes_nothing() {
     let url = format!("http://{}/api/v1/machines/board/definitions/1", world.server.http);
     let first = reqwest::get(url).await.unwrap().text().await.unwrap();
     assert_eq!(first, BOARD_YAML);
-    assert_eq!(load(&world, &first, "").await.1["number"], 1);
+    assert_eq!(load(&world, &first, "").await.1["definition"], 1);
     let expected = [(1, "built-in"), (2, "loaded"), (1, "loaded")];
     assert_eq!(activations(&world).await, expected.map(|(number, origin)| (number, origin.to_owned())));
 }
@@ -215,7 +221,7 @@ async fn every_server_follows_what_one_was_given() {
     let asked = other.request("b1", "rq-lock-out", json!({ "reason": "a test" })).await.1;
     assert_eq!(asked["to"], "Maintenance", "{asked}");
     let back = load(&other, BOARD_YAML, "").await.1;
-    assert_eq!(back["number"], 1);
+    assert_eq!(back["definition"], 1);
     let asked = world.request("b1", "rq-lock-out", json!({ "reason": "a test" })).await.1;
     assert_eq!(asked["to"], "LockedOut", "{asked}");
     // One who decides nothing hears of it too.
@@ -290,7 +296,7 @@ async fn a_deadline_outlives_a_definition_that_nobody_understands() {
     for _ in 0..20 {
         assert_eq!(world.report("b1", "image-running").await.0, StatusCode::SERVICE_UNAVAILABLE);
     }
-    assert_eq!(load(&world, BOARD_YAML, "").await.1["number"], 1);
+    assert_eq!(load(&world, BOARD_YAML, "").await.1["definition"], 1);
     world.until_state("b1", "RebootRebooting").await;
 }
 

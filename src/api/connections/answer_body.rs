@@ -1,4 +1,4 @@
-//! An answer's body, with whose end its request is over.
+//! The body of an answer; its request ends with it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use hyper::body::{Frame, SizeHint};
 use super::answer_memory::AnswerMemoryShare;
 use super::connection_watch::ConnectionWatch;
 
-/// A request under way, until its answer has been handed over.
+/// A request in progress, until its answer has been written.
 #[derive(Debug)]
 pub(super) struct RequestUnderWay(Arc<ConnectionWatch>);
 
@@ -27,15 +27,15 @@ impl Drop for RequestUnderWay {
     }
 }
 
-/// How much of an answer is handed over to be written at once, in bytes.
+/// The largest piece of an answer that is passed to the connection at once, in bytes.
 const MAX_PIECE_BYTES: usize = 64 * 1024;
 
-/// The body of an answer, with whose end the request is over. It is handed over in pieces, so that it is not over before all
-/// but the last of them are written.
+/// The body of an answer. The request ends when it is dropped. It is passed on in pieces, so that all but the last of them
+/// have been written by then.
 #[derive(Debug)]
 pub(super) struct AnswerBody {
     body: Body,
-    /// What is left of the last part of the body.
+    /// The rest of the last part of the body.
     rest: Bytes,
     _under_way: RequestUnderWay,
     _share: Option<AnswerMemoryShare>,

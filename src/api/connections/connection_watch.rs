@@ -1,12 +1,12 @@
-//! What a connection waits for, and since when: the times that clients may take.
+//! The phase of a connection, and its timeouts.
 //!
 //! ```text
 //! Header ──request──▶ Busy ──answer written──▶ Idle ──first byte──▶ Header
 //! ```
 //!
-//! There is one timer a connection, which is looked at when it runs out and set earlier only where the end comes sooner, so
-//! that a request costs it nothing. (Those of the HTTP library take an allocation for each request, and count the time
-//! between two requests as the second one's header.)
+//! Each connection has one timer, which is reset only where a deadline is earlier than the one it is set for, so that it costs
+//! nothing per request. (The timers of the HTTP library allocate for each request, and count the time between two requests
+//! as that of the second one's header.)
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::limits::{HttpLimits, MIN_BYTES_PER_SECOND};
 
-/// Which limit a connection was closed for.
+/// The timeout that closed a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ClientTimeout {
     Header,
@@ -27,21 +27,21 @@ pub(super) enum ClientTimeout {
     Unread,
 }
 
-/// What a connection waits for. It is written by the connection's own task only; others read what it does, and ask it to
-/// end.
+/// The phase of a connection. Only the connection's own task writes it; other tasks read it, and request the end.
 #[derive(Debug)]
 pub(super) struct ConnectionWatch {
     limits: HttpLimits,
     opened: Instant,
-    /// [`PHASE_BUSY`], or since when it waits for its client: milliseconds since it was opened, shifted, with a bit for [`PHASE_IDLE_BIT`].
+    /// [`PHASE_BUSY`], or the time since which the connection waits for its client, in milliseconds since it was opened, shifted
+    /// by one, with [`PHASE_IDLE_BIT`].
     phase: AtomicU64,
-    /// Since when an answer waits to be taken: milliseconds since it was opened, or [`NOTHING_UNREAD`].
+    /// The time since which an answer waits to be read, in milliseconds since the connection was opened, or [`NOTHING_UNREAD`].
     unread_since_ms: AtomicU64,
-    /// How long answers waited before that, less what the client took since, in milliseconds.
+    /// How long answers waited before that, less the time earned by what the client has read since, in milliseconds.
     unread_before_ms: AtomicU64,
     is_end_requested: AtomicBool,
-    /// Wakes the connection's task when it is asked to end. Not a `CancellationToken`: polling its future locks its mutexes at
-    /// each poll of the connection, and the mutex of the server-wide token is shared by all connections.
+    /// Wakes the connection's task when its end is requested. Not a `CancellationToken`: polling its future locks its mutexes
+    /// at each poll of the connection, and the mutex of the server-wide token is shared by all connections.
     waker: AtomicWaker,
 }
 
@@ -50,7 +50,7 @@ const PHASE_IDLE_BIT: u64 = 1;
 const NOTHING_UNREAD: u64 = u64::MAX;
 
 impl ConnectionWatch {
-    /// A connection that was opened just now: its client is to send a request.
+    /// The watch of a new connection, whose client has to send a request.
     pub(super) fn new(limits: HttpLimits) -> Self {
         Self {
             limits,
@@ -67,24 +67,24 @@ impl ConnectionWatch {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX >> 2)
     }
 
-    /// Whether it waits for its client to ask for something: no request is under way, and all answers are taken.
+    /// Whether no request is in progress and all answers have been read.
     pub(super) fn is_idle(&self) -> bool {
         self.phase.load(Ordering::Relaxed) != PHASE_BUSY
             && self.unread_since_ms.load(Ordering::Relaxed) == NOTHING_UNREAD
     }
 
-    /// Asks it to end.
+    /// Requests the end of the connection.
     pub(super) fn request_end(&self) {
         self.is_end_requested.store(true, Ordering::Release);
         self.waker.wake();
     }
 
-    /// Whether it has been asked to end.
+    /// Whether the end has been requested.
     pub(super) fn is_end_requested(&self) -> bool {
         self.is_end_requested.load(Ordering::Acquire)
     }
 
-    /// Ends when it is asked to end.
+    /// Waits until the end is requested.
     pub(super) async fn end_requested(&self) {
         poll_fn(|context| {
             self.waker.register(context.waker());
@@ -93,16 +93,17 @@ impl ConnectionWatch {
         .await;
     }
 
-    /// A request has come.
+    /// Notes that a request has begun.
     pub(super) fn begin_request(&self) {
         self.phase.store(PHASE_BUSY, Ordering::Relaxed);
     }
 
+    /// Notes that a request has ended.
     pub(super) fn end_request(&self) {
         self.phase.store(self.elapsed_ms() << 1 | PHASE_IDLE_BIT, Ordering::Relaxed);
     }
 
-    /// Bytes have come.
+    /// Notes that bytes have arrived.
     pub(super) fn note_received(&self) {
         let phase = self.phase.load(Ordering::Relaxed);
         if phase != PHASE_BUSY && phase & PHASE_IDLE_BIT != 0 {
@@ -110,14 +111,14 @@ impl ConnectionWatch {
         }
     }
 
-    /// The client takes no more for now.
+    /// Notes that the client does not read at present.
     pub(super) fn note_blocked(&self) {
         if self.unread_since_ms.load(Ordering::Relaxed) == NOTHING_UNREAD {
             self.unread_since_ms.store(self.elapsed_ms(), Ordering::Relaxed);
         }
     }
 
-    /// The client took `bytes`, as far as can be told.
+    /// Notes that the client has read `bytes`, as far as the socket shows.
     pub(super) fn note_taken(&self, bytes: usize) {
         let since = self.unread_since_ms.load(Ordering::Relaxed);
         let before = self.unread_before_ms.load(Ordering::Relaxed);
@@ -130,7 +131,7 @@ impl ConnectionWatch {
         self.unread_before_ms.store((before + waited).saturating_sub(earned), Ordering::Relaxed);
     }
 
-    /// When it ends, and why, if nothing happens before.
+    /// The next timeout, if nothing happens before.
     fn next_timeout(&self) -> Option<(Instant, ClientTimeout)> {
         let at = |ms: u64, limit: Duration| self.opened + Duration::from_millis(ms) + limit;
         let phase = self.phase.load(Ordering::Relaxed);
@@ -150,21 +151,21 @@ impl ConnectionWatch {
         waiting.into_iter().chain(unread).min_by_key(|(at, _)| *at)
     }
 
-    /// Ends when the client has taken longer than it may. To be polled whenever the connection has been.
+    /// Waits until the client has exceeded a timeout. It must be polled whenever the connection has been polled.
     pub(super) async fn timed_out(&self) -> ClientTimeout {
-        #[expect(clippy::disallowed_methods, reason = "this is about a connection, not about the farm")]
+        #[expect(clippy::disallowed_methods, reason = "timeouts of connections are in real time")]
         let mut timer = pin!(tokio::time::sleep_until(self.opened));
         let mut set_for: Option<Instant> = None;
         poll_fn(|context| {
             loop {
-                let Some((due, why)) = self.next_timeout() else { return Poll::Pending };
+                let Some((due, timeout)) = self.next_timeout() else { return Poll::Pending };
                 if set_for.is_none_or(|set_for| due < set_for) {
                     timer.as_mut().reset(due);
                     set_for = Some(due);
                 }
                 ready!(timer.as_mut().poll(context));
                 if Instant::now() >= due {
-                    return Poll::Ready(why);
+                    return Poll::Ready(timeout);
                 }
                 set_for = None;
             }
@@ -178,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_client_takes_counts_against_how_long_it_let_an_answer_wait() {
+    fn bytes_that_a_client_reads_reduce_the_time_that_an_answer_has_waited() {
         let watch = ConnectionWatch::new(HttpLimits::default());
         watch.note_taken(1 << 20);
         assert_eq!(watch.unread_before_ms.load(Ordering::Relaxed), 0, "nothing is earned in advance");
@@ -187,13 +188,13 @@ mod tests {
         assert_eq!(watch.unread_before_ms.load(Ordering::Relaxed), 3000);
         assert!(watch.is_idle());
         watch.note_blocked();
-        assert!(!watch.is_idle(), "it has not taken all of its answer");
-        let (due, why) = watch.next_timeout().unwrap();
-        assert_eq!(why, ClientTimeout::Header, "which comes before the 27 s that are left for the answer");
+        assert!(!watch.is_idle(), "it has not read all of its answer");
+        let (due, timeout) = watch.next_timeout().unwrap();
+        assert_eq!(timeout, ClientTimeout::Header, "earlier than the 27 s that are left for the answer");
         assert!(due <= Instant::now() + watch.limits.header_timeout);
         watch.begin_request();
-        let (due, why) = watch.next_timeout().unwrap();
-        assert_eq!(why, ClientTimeout::Unread);
+        let (due, timeout) = watch.next_timeout().unwrap();
+        assert_eq!(timeout, ClientTimeout::Unread);
         let left = due.saturating_duration_since(Instant::now());
         assert!(left > Duration::from_secs(20) && left <= Duration::from_secs(27), "{left:?}");
     }

@@ -2,38 +2,37 @@
 
 use std::time::Duration;
 
-/// What a client takes or sends at least, in bytes a second, averaged over a body: what is slower uses up its time.
+/// The lowest rate of a client in bytes per second, averaged over a body: a slower client uses up its time.
 ///
-/// A boot loader over a serial line or a phone at the edge of a cell is faster.
+/// A boot loader over a serial line and a phone at the edge of a cell are faster.
 pub(in crate::api) const MIN_BYTES_PER_SECOND: u32 = 4096;
 
-/// How many connections there may be, and how long each may keep the server waiting, in real time.
+/// The limits of HTTP connections; times are real time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpLimits {
-    /// Connections in all.
+    /// Connections in total.
     pub max_connections: usize,
-    /// Connections of one client: of one IPv4 address, or of one IPv6 network (/64).
+    /// Connections of one client: one IPv4 address or one IPv6 network (/64).
     pub max_connections_per_client: usize,
-    /// Until the header of a request has come, from its first byte; of the first request, from the connection's beginning.
+    /// From the first byte of a request, or from the opening of the connection, to the end of its header.
     pub header_timeout: Duration,
-    /// Until the body of a request has come: so long, and a second more for each 4096 bytes of it.
+    /// From the end of the header to the end of the body; a second more for each 4096 bytes of it.
     pub body_timeout: Duration,
-    /// Until the next request begins.
+    /// Between two requests.
     pub idle_timeout: Duration,
-    /// While an answer waits for the client to take it: so long in all, and a second more for each 4096 bytes that it
-    /// took.
+    /// How long an answer may wait for the client to read on, in total; a second more for each 4096 bytes that it has read.
     pub unread_timeout: Duration,
-    /// The memory of answers that wait for their clients, in bytes in all; a client has a quarter of it, or one answer.
+    /// The memory of answers that wait for their clients, in bytes in total; one client may have a quarter of it, or one answer.
     pub max_answer_bytes: u64,
-    /// Requests that wait for something to become so; half of them may be one client's.
+    /// Long polls in total; one client may have half of them.
     pub max_long_polls: usize,
 }
 
 impl HttpLimits {
-    /// The most connections where nothing else is said.
+    /// The default of `max_connections`.
     pub const DEFAULT_MAX_CONNECTIONS: usize = 4096;
 
-    /// The limits of a server of `connections`: one client may have half of them.
+    /// The limits of a server with so many connections; one client may have half of them.
     #[must_use]
     pub fn with_max_connections(connections: usize) -> Self {
         Self {
@@ -43,7 +42,7 @@ impl HttpLimits {
         }
     }
 
-    /// Connections that are kept for clients which have none: boards that report, operators who look.
+    /// Connections that are reserved for clients without any, so that boards can report and operators can look.
     pub(super) fn reserved_connections(&self) -> usize {
         self.max_connections / 8
     }

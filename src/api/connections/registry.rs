@@ -1,8 +1,9 @@
-//! Which connections are open, and who may open another.
+//! The open connections, and the admission of new ones.
 //!
-//! Where there is no room, a connection that waits for its client gives way: the oldest of the client that has most, or of
-//! the one who comes. So a client that opens connections and asks nothing shuts nobody out, not even itself. Requests under
-//! way are never given up; of the last eighth of the connections each client gets only its first.
+//! Where the limit is reached, an idle connection is closed for the new one: the oldest idle one of the client with the most
+//! connections, or of the new connection's client. So a client that opens connections without sending requests locks nobody
+//! out, not even itself. Connections with a request in progress are never closed. The last eighth of the connections is
+//! reserved for clients without any.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,23 +12,23 @@ use super::connection_watch::ConnectionWatch;
 use super::limits::HttpLimits;
 use crate::api::client::ClientKey;
 
-/// Whether a connection is accepted.
+/// The result of admitting a connection.
 #[derive(Debug)]
 pub(super) enum Admission {
-    /// There is room.
+    /// It is admitted.
     Admitted(OpenConnection),
-    /// There is none, and another connection was closed for it.
+    /// It is admitted, and an idle connection was closed for it.
     AdmittedAfterClosing(OpenConnection),
-    /// There is none.
+    /// It is refused.
     Refused(ConnectionLimit),
 }
 
-/// Why there is no room.
+/// The limit that is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConnectionLimit {
-    /// The client has as many connections as one may have.
+    /// That of the client.
     Client,
-    /// The server has as many as it may have.
+    /// That of the server.
     Server,
 }
 
@@ -40,12 +41,12 @@ pub(super) struct ConnectionRegistry {
 
 #[derive(Debug, Default)]
 struct OpenConnections {
-    /// The oldest first.
+    /// Oldest first.
     by_client: HashMap<ClientKey, Vec<Arc<ConnectionWatch>>>,
     total: usize,
 }
 
-/// An open connection, which is forgotten when this is dropped.
+/// An open connection, which is removed from the registry when this is dropped.
 #[derive(Debug)]
 pub(super) struct OpenConnection {
     registry: Arc<ConnectionRegistry>,
@@ -62,17 +63,17 @@ impl ConnectionRegistry {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets `client` in, where there is room or can be made.
+    /// Admits a connection of `client`, if necessary by closing an idle one.
     pub(super) fn admit(self: &Arc<Self>, client: ClientKey) -> Admission {
         let mut open = self.open();
         let own = open.by_client.get(&client).map_or(0, Vec::len);
         let reserved = if own == 0 { 0 } else { self.limits.reserved_connections() };
-        let is_clients = own >= self.limits.max_connections_per_client;
-        let is_full = is_clients || open.total + reserved >= self.limits.max_connections;
+        let is_client_full = own >= self.limits.max_connections_per_client;
+        let is_full = is_client_full || open.total + reserved >= self.limits.max_connections;
         if is_full {
-            let closed = (!is_clients && open.close_greediest(own)) || open.close_waiting(client);
+            let closed = (!is_client_full && open.close_idle_of_largest(own)) || open.close_idle(client);
             if !closed {
-                return Admission::Refused(if is_clients {
+                return Admission::Refused(if is_client_full {
                     ConnectionLimit::Client
                 } else {
                     ConnectionLimit::Server
@@ -86,23 +87,23 @@ impl ConnectionRegistry {
         if is_full { Admission::AdmittedAfterClosing(admitted) } else { Admission::Admitted(admitted) }
     }
 
-    /// Asks all connections to end.
+    /// Requests the end of all connections.
     pub(super) fn end_all(&self) {
         self.open().by_client.values().flatten().for_each(|watch| watch.request_end());
     }
 }
 
 impl OpenConnections {
-    /// Closes the oldest connection that waits for its client, of the one who has most and more than `than`.
-    fn close_greediest(&mut self, than: usize) -> bool {
-        let waits = |own: &Vec<Arc<ConnectionWatch>>| own.iter().any(|watch| watch.is_idle());
-        let others = self.by_client.iter().filter(|(_, own)| own.len() > than && waits(own));
-        let greediest = others.max_by_key(|(_, own)| own.len()).map(|(client, _)| *client);
-        greediest.is_some_and(|client| self.close_waiting(client))
+    /// Closes the oldest idle connection of the client that has the most connections, and more than `than`.
+    fn close_idle_of_largest(&mut self, than: usize) -> bool {
+        let has_idle = |own: &Vec<Arc<ConnectionWatch>>| own.iter().any(|watch| watch.is_idle());
+        let others = self.by_client.iter().filter(|(_, own)| own.len() > than && has_idle(own));
+        let largest = others.max_by_key(|(_, own)| own.len()).map(|(client, _)| *client);
+        largest.is_some_and(|client| self.close_idle(client))
     }
 
-    /// Closes the oldest connection of `client` that waits for it.
-    fn close_waiting(&mut self, client: ClientKey) -> bool {
+    /// Closes the oldest idle connection of `client`.
+    fn close_idle(&mut self, client: ClientKey) -> bool {
         let Some(own) = self.by_client.get_mut(&client) else { return false };
         let Some(at) = own.iter().position(|watch| watch.is_idle()) else { return false };
         own.remove(at).request_end();
@@ -110,8 +111,8 @@ impl OpenConnections {
         true
     }
 
-    /// Forgets a connection, unless it has given way already.
-    fn forget(&mut self, client: ClientKey, watch: &Arc<ConnectionWatch>) {
+    /// Removes a connection, unless it was closed for another one already.
+    fn remove(&mut self, client: ClientKey, watch: &Arc<ConnectionWatch>) {
         let Some(own) = self.by_client.get_mut(&client) else { return };
         if let Some(at) = own.iter().position(|known| Arc::ptr_eq(known, watch)) {
             own.remove(at);
@@ -125,7 +126,7 @@ impl OpenConnections {
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.registry.open().forget(self.client, &self.watch);
+        self.registry.open().remove(self.client, &self.watch);
     }
 }
 
@@ -147,7 +148,7 @@ mod tests {
         }))
     }
 
-    /// Lets so many in, each with a request under way or none.
+    /// Admits `count` connections, busy ones or idle ones.
     fn fill(
         registry: &Arc<ConnectionRegistry>,
         of: ClientKey,
@@ -155,11 +156,11 @@ mod tests {
         is_busy: bool,
     ) -> Vec<OpenConnection> {
         let admitted = (0..count).map(|_| match registry.admit(of) {
-            Admission::Admitted(place) => {
+            Admission::Admitted(connection) => {
                 if is_busy {
-                    place.watch.begin_request();
+                    connection.watch.begin_request();
                 }
-                place
+                connection
             }
             other @ (Admission::AdmittedAfterClosing(_) | Admission::Refused(_)) => panic!("{other:?}"),
         });
@@ -167,26 +168,26 @@ mod tests {
     }
 
     #[test]
-    fn of_the_last_eighth_each_client_gets_its_first_connection_only() {
+    fn the_last_eighth_is_reserved_for_clients_without_connections() {
         let registry = registry(16, 16);
-        let mut places = fill(&registry, client(1), 14, true);
+        let mut connections = fill(&registry, client(1), 14, true);
         assert!(matches!(registry.admit(client(1)), Admission::Refused(ConnectionLimit::Server)));
-        places.extend(fill(&registry, client(2), 1, true));
+        connections.extend(fill(&registry, client(2), 1, true));
         assert!(matches!(registry.admit(client(2)), Admission::Refused(ConnectionLimit::Server)));
-        places.extend(fill(&registry, client(3), 1, true));
+        connections.extend(fill(&registry, client(3), 1, true));
         assert!(matches!(registry.admit(client(4)), Admission::Refused(ConnectionLimit::Server)));
-        places.truncate(13);
+        connections.truncate(13);
         assert!(matches!(registry.admit(client(1)), Admission::Admitted(_)));
     }
 
     #[test]
-    fn a_client_has_at_most_its_share_and_its_own_idle_connections_give_way_first() {
+    fn at_the_limit_of_a_client_its_own_idle_connection_is_closed() {
         let registry = registry(16, 4);
         let _idle_elsewhere = fill(&registry, client(2), 3, false);
         let busy = fill(&registry, client(1), 3, true);
         let idle = fill(&registry, client(1), 1, false);
         let Admission::AdmittedAfterClosing(newest) = registry.admit(client(1)) else {
-            panic!("it is its own turn")
+            panic!("an idle connection is closed")
         };
         assert!(idle[0].watch.is_end_requested() && !busy[0].watch.is_end_requested());
         newest.watch.begin_request();
@@ -194,13 +195,13 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_room_the_oldest_idle_connection_of_the_greediest_gives_way() {
+    fn at_the_limit_of_the_server_the_oldest_idle_connection_of_the_largest_client_is_closed() {
         let registry = registry(8, 8);
         let few = fill(&registry, client(1), 2, false);
         let busy = fill(&registry, client(2), 1, true);
         let many = fill(&registry, client(2), 4, false);
         let one = fill(&registry, client(3), 1, false);
-        // The newcomer has fewer than the greediest, so it takes its place; who has most takes its own.
+        // The new client replaces one of the largest client; the largest client replaces one of its own.
         assert!(matches!(registry.admit(client(4)), Admission::AdmittedAfterClosing(_)));
         assert!(
             many[0].watch.is_end_requested()
@@ -209,6 +210,6 @@ mod tests {
         );
         assert!(matches!(registry.admit(client(2)), Admission::AdmittedAfterClosing(_)));
         assert!(many[1].watch.is_end_requested() && !many[2].watch.is_end_requested());
-        assert!(few.iter().chain(&one).all(|place| !place.watch.is_end_requested()));
+        assert!(few.iter().chain(&one).all(|connection| !connection.watch.is_end_requested()));
     }
 }

@@ -1,4 +1,4 @@
-//! A connection's bytes, as far as they concern its [`ConnectionWatch`].
+//! A connection's stream, which reports to its [`ConnectionWatch`].
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::connection_watch::ConnectionWatch;
 
-/// A client's stream, whose reading and writing is noted.
+/// A client's stream, which reports reads and writes to the connection's watch.
 #[derive(Debug)]
 pub(super) struct WatchedStream {
     pub(super) stream: TcpStream,

@@ -1,4 +1,4 @@
-//! What happened to a board.
+//! The history of a board.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/devices/{name}/history", get(of_device))]
 }
 
-/// `GET /api/v1/devices/{name}/history?limit=&before=`: what happened, the newest first.
+/// `GET /api/v1/devices/{name}/history?limit=&before=`: the history, newest entries first.
 async fn of_device(
     State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,

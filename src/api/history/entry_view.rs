@@ -8,7 +8,7 @@ use crate::machine::{Cause, ModelAnswers, StateName, Stimulus, Visit};
 use crate::store::definitions::ActivatedDefinition;
 use crate::store::history::{HistoryContent, HistoryEntry};
 
-/// An entry.
+/// An entry of a history.
 #[derive(Debug, Serialize)]
 pub(super) struct HistoryEntryView {
     id: i64,
@@ -19,7 +19,7 @@ pub(super) struct HistoryEntryView {
     to: StateName,
     visit: Visit,
     outcome: String,
-    /// The number of the definition that was in force.
+    /// The number of the definition that was active.
     #[serde(skip_serializing_if = "Option::is_none")]
     definition: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,21 +30,19 @@ pub(super) struct HistoryEntryView {
     args: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<Map<String, Value>>,
-    /// What models answered: by model, and by the argument whose values they judged.
+    /// The answers of models, by model and by the argument that they judged.
     #[serde(skip_serializing_if = "ModelAnswers::is_empty")]
     predicted: ModelAnswers,
 }
 
 impl HistoryEntryView {
-    /// An entry, and which of the definitions `adopted` was in force for it.
-    pub(super) fn new(entry: HistoryEntry, adopted: &[ActivatedDefinition]) -> Self {
-        let HistoryEntry { id, at, content: told, sender, outcome, from, to, visit, reason, evidence } =
-            entry;
-        let mut reason = reason;
-        let (kind, event, args, predicted) = match told {
+    /// The view of `entry`, with the number of the one of the definitions `activated` that was active at its time.
+    pub(super) fn new(entry: HistoryEntry, activated: &[ActivatedDefinition]) -> Self {
+        let HistoryEntry { id, at, content, sender, outcome, from, to, visit, mut reason, evidence } = entry;
+        let (kind, event, args, predicted) = match content {
             HistoryContent::Note(note) => ("note", note, None, ModelAnswers::default()),
-            HistoryContent::Unreadable(why) => {
-                reason = Some(why);
+            HistoryContent::Unreadable(error) => {
+                reason = Some(error);
                 ("unreadable", "unreadable".to_owned(), None, ModelAnswers::default())
             }
             HistoryContent::Stimulus(Stimulus { cause, facts: _, predicted }) => {
@@ -59,14 +57,16 @@ impl HistoryEntryView {
                     }
                     Cause::Began { .. } => ("began", "actions-began".to_owned(), None),
                     Cause::Suspend { .. } => ("suspend", "action-suspended".to_owned(), None),
-                    Cause::Deadline { .. } => ("deadline", "timeout".to_owned(), None),
+                    Cause::Deadline { .. } => ("deadline", "deadline".to_owned(), None),
                     Cause::Force { .. } => ("force", "forced".to_owned(), None),
                 };
                 (kind, event, args, predicted)
             }
         };
-        let definition =
-            adopted.iter().rfind(|adopted| adopted.first_history <= id).map(|adopted| adopted.number);
+        let definition = activated
+            .iter()
+            .rfind(|activated| activated.first_history <= id)
+            .map(|activated| activated.number);
         Self {
             id,
             at,

@@ -1,4 +1,4 @@
-//! What happened to an instance.
+//! The history of an instance.
 
 pub(super) mod device_history;
 mod entry_view;

@@ -1,4 +1,4 @@
-//! Sending an event to an instance.
+//! Sends an event to an instance.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/machines/{machine}/{instance}/events/{event}", put(send).post(send))]
 }
 
-/// What may be said of an event.
+/// The query of `send`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EventQuery {
@@ -35,10 +35,10 @@ struct EventQuery {
 }
 
 /// `PUT` or `POST /api/v1/machines/{machine}/{instance}/events/{event}?visit=`: sends an event that the definition
-/// declares, with its arguments as the body; with `If-Match` only where the instance is still as that says.
+/// declares, with its arguments as the body; with `If-Match` only if the tag of the instance matches.
 ///
-/// What changes nothing is 409 for whoever asks for something, and 200 where the event is one that the thing itself
-/// reports: it may have come twice.
+/// An event that changes nothing is answered by 409, but by 200 where it is a report of the instance itself, which may have
+/// been repeated.
 async fn send(
     State(api): State<Arc<ApiContext>>,
     Path((machine, name, event)): Path<(String, String, String)>,
@@ -51,7 +51,7 @@ async fn send(
     let definition = api.engine.definition(&machine)?;
     let Some((event, source)) = declared(&definition, &event) else {
         let known: Vec<&EventName> = sendable(&definition).map(|(name, _)| name).collect();
-        let detail = format!("{machine} has no event {event:?} that could be sent");
+        let detail = format!("{machine} has no event {event:?} that can be sent");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_event", detail).with("events", known));
     };
     let is_report = matches!(source, EventSource::Face(_));
@@ -59,12 +59,12 @@ async fn send(
     let submission =
         Submission { sender, ..Submission::new(InstanceKey::Name(machine.clone(), name), cause) };
     let committed = submit(&api, submission, &headers).await?;
-    let Outcome::Ignored(why) = &committed.outcome else { return Ok(Json(committed.into())) };
-    if matches!(why, IgnoreReason::MissingArgument { .. } | IgnoreReason::Refused { .. }) {
-        Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", why.to_string()))
+    let Outcome::Ignored(reason) = &committed.outcome else { return Ok(Json(committed.into())) };
+    if matches!(reason, IgnoreReason::MissingArgument { .. } | IgnoreReason::Refused { .. }) {
+        Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", reason.to_string()))
     } else if is_report {
         Ok(Json(committed.into()))
     } else {
-        Err(not_accepted(&definition, &committed.instance, why))
+        Err(not_accepted(&definition, &committed.instance, reason))
     }
 }

@@ -1,4 +1,4 @@
-//! Moving an instance by force.
+//! Moves an instance by force.
 
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/machines/{machine}/{instance}/force", post(force))]
 }
 
-/// `POST /api/v1/machines/{machine}/{instance}/force`: moves an instance whatever its state accepts, if it is where it is
-/// believed to be.
+/// `POST /api/v1/machines/{machine}/{instance}/force`: moves an instance whatever its state accepts, if it is in the state
+/// that the operator believes it to be in.
 async fn force(
     State(api): State<Arc<ApiContext>>,
     Path((machine, name)): Path<(String, String)>,
@@ -35,16 +35,13 @@ async fn force(
     JsonBody(new): JsonBody<NewForcedMove>,
 ) -> Result<Json<EventOutcome>, Problem> {
     let machine = changeable_machine(&api, &machine)?;
-    let (cause, remark) = forced(new)?;
-    let submission = Submission {
-        sender,
-        reason: remark,
-        ..Submission::new(InstanceKey::Name(machine.clone(), name), cause)
-    };
+    let (cause, reason) = forced(new)?;
+    let submission =
+        Submission { sender, reason, ..Submission::new(InstanceKey::Name(machine.clone(), name), cause) };
     let committed = submit(&api, submission, &headers).await?;
     match &committed.outcome {
-        Outcome::Ignored(why) => {
-            Err(not_accepted(&*api.engine.definition(&machine)?, &committed.instance, why))
+        Outcome::Ignored(reason) => {
+            Err(not_accepted(&*api.engine.definition(&machine)?, &committed.instance, reason))
         }
         Outcome::Moved { .. } | Outcome::Stayed => Ok(Json(committed.into())),
     }

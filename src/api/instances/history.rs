@@ -1,4 +1,4 @@
-//! What happened to an instance.
+//! The history of an instance.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/machines/{machine}/{instance}/history", get(history))]
 }
 
-/// `GET /api/v1/machines/{machine}/{instance}/history?limit=&before=`: what happened, the newest first.
+/// `GET /api/v1/machines/{machine}/{instance}/history?limit=&before=`: the history, newest entries first.
 async fn history(
     State(api): State<Arc<ApiContext>>,
     Path((machine, name)): Path<(String, String)>,

@@ -1,4 +1,4 @@
-//! The instances of a machine, by name.
+//! Lists the instances of a machine by name.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::api::problem::Problem;
 use crate::api::query_parameters::QueryParameters;
 use crate::store::instances::{self, InstanceSummary};
 
-/// The most instances in one answer.
+/// The most instances of a page.
 const MAX_LISTED_INSTANCES: i64 = 1000;
 
 /// The routes of this file.
@@ -22,18 +22,18 @@ pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/machines/{machine}/instances", get(list))]
 }
 
-/// Which part of a list is wanted.
+/// The query of `list`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct InstanceListQuery {
     /// Only names after this one.
     #[serde(default)]
     after: String,
-    /// At most so many.
+    /// The most instances.
     limit: Option<i64>,
 }
 
-/// `GET /api/v1/machines/{machine}/instances?after=&limit=`: the instances by name, and the state that each is in.
+/// `GET /api/v1/machines/{machine}/instances?after=&limit=`: the instances by name, with their states.
 async fn list(
     State(api): State<Arc<ApiContext>>,
     Path(machine): Path<String>,
@@ -53,10 +53,10 @@ async fn list(
     let listed = instances::list_page(&mut db, &machine, &after, limit).await?;
     let is_full = usize::try_from(limit).is_ok_and(|limit| listed.len() == limit);
     let next = listed.last().filter(|_| is_full).map(|last| last.name.clone());
-    let view = |one: &InstanceSummary| {
+    let view = |instance: &InstanceSummary| {
         json!({
-            "name": one.name, "state": one.state, "since": one.since, "visit": one.visit,
-            "deadline": one.deadline_at,
+            "name": instance.name, "state": instance.state, "since": instance.since, "visit": instance.visit,
+            "deadline": instance.deadline_at,
         })
     };
     Ok(Json(json!({ "instances": listed.iter().map(view).collect::<Vec<_>>(), "next": next })))

@@ -17,7 +17,7 @@ pub(in crate::api) async fn find(
     api.engine.find(machine, name).await?.ok_or_else(|| Problem::no_instance(machine, name))
 }
 
-/// The machine of a path, of which a definition is in force.
+/// The machine of a path, which must have an active definition.
 pub(in crate::api) fn machine_of(api: &ApiContext, machine: &str) -> Result<MachineName, Problem> {
     let no_machine = |detail| Problem::new(StatusCode::NOT_FOUND, "no_machine", detail);
     let name = MachineName::new(machine).map_err(|error| no_machine(error.to_string()))?;
@@ -30,11 +30,11 @@ pub(in crate::api) fn machine_of(api: &ApiContext, machine: &str) -> Result<Mach
     }
 }
 
-/// The machine of a path whose instances may be changed here: boards have a place of their own.
+/// The machine of a path whose instances may be changed here: boards have paths of their own.
 pub(in crate::api) fn changeable_machine(api: &ApiContext, machine: &str) -> Result<MachineName, Problem> {
     let name = machine_of(api, machine)?;
     if name == api.machine {
-        let detail = "boards are at /api/v1/devices, where what is known of them is told too";
+        let detail = "boards are at /api/v1/devices";
         return Err(Problem::new(StatusCode::CONFLICT, "is_board", detail));
     }
     Ok(name)

@@ -1,4 +1,4 @@
-//! Showing one instance, when it has changed where that is asked for.
+//! Shows one instance, on request after it has changed.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::lookup::{find, machine_of};
 use super::view::view;
 use crate::api::client::ClientKey;
 use crate::api::context::{ApiContext, ApiRoutes};
-use crate::api::etag::{known_tags, not_modified};
+use crate::api::etag::{KnownTags, not_modified};
 use crate::api::problem::Problem;
 use crate::api::query_parameters::QueryParameters;
 use crate::api::wait;
@@ -23,16 +23,16 @@ pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/machines/{machine}/{instance}", get(show))]
 }
 
-/// How an instance is to be shown.
+/// The query of `show`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct InstanceShowQuery {
-    /// How long to wait for it to be another than `If-None-Match` says.
+    /// How long to wait for the instance to change from the one that `If-None-Match` names.
     wait: Option<String>,
 }
 
-/// `GET /api/v1/machines/{machine}/{instance}?wait=`: an instance in full. With `If-None-Match` and `wait` the answer comes
-/// when it has changed, or is 304 after that time.
+/// `GET /api/v1/machines/{machine}/{instance}?wait=`: an instance in full. With `If-None-Match` and `wait`, the answer is
+/// sent once the instance has changed; after `wait` it is 304.
 async fn show(
     State(api): State<Arc<ApiContext>>,
     Path((machine, name)): Path<(String, String)>,
@@ -41,12 +41,11 @@ async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let machine = machine_of(&api, &machine)?;
-    let known: Vec<&str> = known_tags(&headers).collect();
-    let is_news =
-        |seen: &VersionedInstance| !known.iter().any(|tag| *tag == "*" || *tag == api.engine.tag(seen));
-    let seen = match wait {
-        Some(text) => wait::until(&api, client, wait::parse(&text)?, (&machine, &name), is_news).await?,
+    let known = KnownTags::of(&headers);
+    let is_modified = |instance: &VersionedInstance| !known.contain(&api.engine.tag(instance));
+    let instance = match wait {
+        Some(text) => wait::until(&api, client, wait::parse(&text)?, (&machine, &name), is_modified).await?,
         None => find(&api, &machine, &name).await?,
     };
-    if is_news(&seen) { view(&api, &seen) } else { Ok(not_modified(&api.engine.tag(&seen))) }
+    if is_modified(&instance) { view(&api, &instance) } else { Ok(not_modified(&api.engine.tag(&instance))) }
 }

@@ -26,6 +26,12 @@ struct InstanceView {
     visit: Visit,
     deadline: Option<DateTime<Utc>>,
     counters: BTreeMap<CounterName, i64>,
+    /// How often the state's time limit has passed without success, where it has and is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_tries: Option<i64>,
+    /// The last recorded reason of a failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
     data: Map<String, Value>,
     /// The instances that it is linked to.
     #[serde(skip_serializing_if = "Links::is_empty")]
@@ -47,6 +53,8 @@ pub(super) fn view(api: &ApiContext, seen: &VersionedInstance) -> Result<Respons
         visit: instance.visit,
         deadline: instance.deadline_at,
         counters: definition.effective_counters(&instance.counters).into_owned(),
+        failed_tries: definition.failed_tries(instance.state.as_str(), &instance.counters),
+        failure: instance.data.get("failure").and_then(Value::as_str).map(str::to_owned),
         data: instance.data.clone(),
         links: instance.links.clone(),
         explanation: explain(&definition, instance),

@@ -1,4 +1,4 @@
-//! Why an instance is in the state that it is in.
+//! Why an instance is in its state.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/machines/{machine}/{instance}/why", get(why))]
 }
 
-/// `GET /api/v1/machines/{machine}/{instance}/why`: why it is where it is, in parts and in sentences.
+/// `GET /api/v1/machines/{machine}/{instance}/why`: why it is in its state, as data and in sentences.
 async fn why(
     State(api): State<Arc<ApiContext>>,
     Path((machine, name)): Path<(String, String)>,

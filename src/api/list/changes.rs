@@ -1,4 +1,4 @@
-//! The boards that changed since an earlier answer.
+//! Lists the boards that changed since an earlier answer.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -15,12 +15,12 @@ use crate::boards::store::lists::{self, BoardFilter};
 use crate::machine::Definition;
 use crate::store::changes::{self, ChangeCursor, InstanceChangeKind};
 
-/// How many rows of the log are read for a client that comes back.
+/// The most rows of the change log that are read for an answer.
 const MAX_CHANGE_LOG_ROWS: u16 = 4096;
-/// How many boards may have changed for it to be worth telling which.
+/// The most changed boards of an answer; for more, a new list is cheaper.
 const MAX_CHANGED_BOARDS: usize = 10_000;
 
-/// Answers with what changed since an earlier answer.
+/// Answers with the changes since an earlier answer.
 pub(super) async fn list_changes(
     api: &ApiContext,
     client: ClientKey,
@@ -33,16 +33,16 @@ pub(super) async fn list_changes(
         Problem::invalid(format!("since: {shown:?} is not a cursor: take the `cursor` of an earlier answer"))
     })?;
     let gone = || {
-        let detail = "what changed since this cursor is too much, or not known any more: list anew without since, \
-                      and go on from the cursor of that answer";
+        let detail = "too many changes since this cursor, or the cursor has expired: list again without since, \
+                      and continue from the cursor of that answer";
         Problem::new(StatusCode::GONE, "cursor_gone", detail)
     };
     let _permit = api.snapshot_permits.acquire(client).await?;
     let mut snapshot = api.engine.store().snapshot().await?;
-    let read = changes::read(&mut snapshot, &since, MAX_CHANGE_LOG_ROWS).await?.ok_or_else(gone)?;
+    let log = changes::read(&mut snapshot, &since, MAX_CHANGE_LOG_ROWS).await?.ok_or_else(gone)?;
     let mut among = BTreeSet::new();
     let mut removed = BTreeSet::new();
-    for logged in read.changes {
+    for logged in log.changes {
         match logged.change.kind {
             InstanceChangeKind::Written { .. } => _ = among.insert(logged.change.id),
             InstanceChangeKind::Removed { machine, name } if machine == api.machine => {
@@ -55,15 +55,15 @@ pub(super) async fn list_changes(
         return Err(gone());
     }
     let among: Vec<_> = among.into_iter().collect();
-    let mut body = format!(r#"{{"cursor":"{}","devices":["#, read.cursor).into_bytes();
+    let mut body = format!(r#"{{"cursor":"{}","devices":["#, log.cursor).into_bytes();
     if !among.is_empty() {
-        let all = lists::read_names(&mut snapshot, &api.machine, &among).await?;
-        removed.extend(all);
+        let names = lists::read_names(&mut snapshot, &api.machine, &among).await?;
+        removed.extend(names);
         let filter = BoardFilter { among: Some(among), ..filter };
         let mut boards = pin!(lists::read(&mut snapshot, &api.machine, &filter, "", i64::MAX));
         while let Some(board) = boards.try_next().await? {
             let board = board.read()?;
-            // A board may have been removed and another one have come by its name; one that does not match is not in the list.
+            // What is left in `removed` does not exist or does not match the filter. A removed name can belong to a new board.
             removed.remove(board.name);
             board_json::write_board(&board, definition, &mut body).map_err(|error| internal_error(&error))?;
         }

@@ -1,4 +1,4 @@
-//! A list on its way to a client: it is sent as it is read, all of one moment.
+//! Sends a list while it is read from the database, in one snapshot.
 
 use std::error::Error;
 use std::pin::pin;
@@ -23,44 +23,45 @@ use crate::clock::sleep_real_time;
 use crate::machine::{Definition, MachineName};
 use crate::store::{Snapshot, StoreError};
 
-/// How many boards are read at once. The database need not sort a whole farm, nor send all of it where the client goes away.
+/// How many boards are read by one statement, so that the database does not sort and send a whole farm for a client that
+/// disconnects.
 const BOARDS_PER_READ: i64 = 10_000;
-/// How much is sent at once, in bytes.
+/// The size of a part that is sent at once, in bytes.
 const LIST_PART_BYTES: usize = 64 * 1024;
-/// How much longer the database would wait than we do, so that it is we who say what took too long.
+/// How much longer the timeout of the database is than ours, so that ours passes first and names what took too long.
 const DATABASE_TIMEOUT_MARGIN: Duration = Duration::from_secs(5);
 
-/// A list that is to be sent.
+/// A list to send.
 pub(super) struct DeviceListStream {
-    /// With the permit for it.
+    /// The snapshot, with its permit.
     pub(super) snapshot: (Snapshot, FairPermit),
     pub(super) machine: MachineName,
     pub(super) filter: BoardFilter,
-    /// What boards live by, where that is known.
+    /// The active definition of boards, if there is one.
     pub(super) definition: Option<Arc<Definition>>,
-    /// The last name that was read, or that the client knows.
+    /// The last name that was read, or the `after` of the query.
     pub(super) after: String,
-    /// How many boards are still wanted.
+    /// How many boards are still to be sent.
     pub(super) remaining: i64,
-    /// What was written and not sent yet: up to the beginning of the array, at first.
+    /// The JSON that was written and not sent yet; first up to the beginning of the array.
     pub(super) body: Vec<u8>,
 }
 
-/// A part of a list as it is sent.
+/// A part of a list.
 struct ListPart {
     bytes: Bytes,
     is_last: bool,
 }
 
-/// Where parts are passed on to the answer: what fails before the first one comes there, too.
+/// Passes parts to the answer, or the problem where reading fails before the first one.
 struct ListPartSender {
     parts: mpsc::Sender<Result<ListPart, Problem>>,
-    /// How long a part may wait to be taken.
+    /// How long a part may wait for the client.
     stall_timeout: Duration,
     has_begun: bool,
 }
 
-/// Why a list was not sent to its end.
+/// Why a list was not sent completely.
 #[derive(Debug, Error)]
 enum ListError {
     #[error(transparent)]
@@ -69,9 +70,9 @@ enum ListError {
     Json(#[from] serde_json::Error),
     #[error("{0}")]
     Unknown(String),
-    #[error("nobody takes the list, or sends it, any more")]
+    #[error("the client disconnected")]
     Gone,
-    #[error("the client took nothing for {0:?}")]
+    #[error("the client read nothing for {0:?}")]
     Stalled(Duration),
     #[error("the list took longer than {0:?}")]
     TooLong(Duration),
@@ -85,7 +86,7 @@ impl From<ListError> for Problem {
                 let detail = format!("{error}; try again shortly, or ask for fewer boards");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
             }
-            ListError::Unknown(what) => Self::invalid(what),
+            ListError::Unknown(detail) => Self::invalid(detail),
             ListError::Json(_) | ListError::Gone | ListError::Stalled(_) => internal_error(&error),
         }
     }
@@ -94,17 +95,16 @@ impl From<ListError> for Problem {
 impl DeviceListStream {
     /// Answers with the list.
     pub(super) async fn answer(mut self, tag: &str, timeouts: ListTimeouts) -> Result<Response, Problem> {
-        let ListTimeouts { first_part_timeout: begin, whole_timeout: whole, stall_timeout: longest_pause } =
-            timeouts;
-        self.snapshot.0.take_time(whole + DATABASE_TIMEOUT_MARGIN).await?;
-        let (outlet, mut parts) = mpsc::channel(1);
+        let ListTimeouts { first_part_timeout, whole_timeout, stall_timeout } = timeouts;
+        self.snapshot.0.take_time(whole_timeout + DATABASE_TIMEOUT_MARGIN).await?;
+        let (sender, mut parts) = mpsc::channel(1);
         let mut task = JoinSet::new();
         task.spawn(
-            self.run(ListPartSender { parts: outlet, stall_timeout: longest_pause, has_begun: false }, whole),
+            self.run(ListPartSender { parts: sender, stall_timeout, has_begun: false }, whole_timeout),
         );
         let first = tokio::select! {
             first = parts.recv() => first,
-            () = sleep_real_time(begin) => return Err(ListError::TooLong(begin).into()),
+            () = sleep_real_time(first_part_timeout) => return Err(ListError::TooLong(first_part_timeout).into()),
         };
         let first = match first {
             Some(Ok(ListPart { bytes, is_last: true })) => return Ok(json(tag, bytes)),
@@ -118,48 +118,48 @@ impl DeviceListStream {
                 Some(Ok(ListPart { bytes, is_last })) => {
                     Ok(Some((bytes, (!is_last).then_some((parts, task)))))
                 }
-                // Whoever listens must not take a part for the whole: the connection is cut.
-                Some(Err(_)) | None => Err("the list broke off"),
+                // The connection is cut, so that the client does not take a part for the whole.
+                Some(Err(_)) | None => Err("list aborted"),
             }
         });
         let all = stream::iter([Ok(first)]).chain(rest);
         Ok(json(tag, Body::from_stream(all)))
     }
 
-    /// Sends the list. It runs in a task of its own, or else a client that takes nothing any more would keep one of the few
-    /// snapshots for ever.
-    async fn run(self, mut outlet: ListPartSender, whole: Duration) {
+    /// Sends the list. It runs in its own task, so that a client that stops reading does not hold one of the few snapshots for
+    /// ever.
+    async fn run(self, mut sender: ListPartSender, whole_timeout: Duration) {
         let sent = tokio::select! {
-            sent = self.send(&mut outlet) => sent,
-            () = sleep_real_time(whole) => Err(ListError::TooLong(whole)),
+            sent = self.send(&mut sender) => sent,
+            () = sleep_real_time(whole_timeout) => Err(ListError::TooLong(whole_timeout)),
         };
         match sent {
             Ok(()) | Err(ListError::Gone) => {}
-            Err(error) if outlet.has_begun => {
+            Err(error) if sender.has_begun => {
                 tracing::warn!(error = &error as &dyn Error, "list aborted");
             }
             Err(error) => {
-                // Whoever asked may have gone.
-                let _ = outlet.parts.send(Err(error.into())).await;
+                // The client may have disconnected.
+                let _ = sender.parts.send(Err(error.into())).await;
             }
         }
     }
 
-    async fn send(self, outlet: &mut ListPartSender) -> Result<(), ListError> {
+    async fn send(self, sender: &mut ListPartSender) -> Result<(), ListError> {
         let Self {
             snapshot: (mut snapshot, permit),
             machine,
             filter,
             definition,
             mut after,
-            remaining: mut left,
+            mut remaining,
             mut body,
         } = self;
         let is_whole = after.is_empty();
         let has_more = loop {
-            let wanted = BOARDS_PER_READ.min(left);
+            let wanted = BOARDS_PER_READ.min(remaining);
             let mut read = 0;
-            // One more than is wanted tells whether there are more.
+            // One more than wanted shows whether there are more.
             let mut boards = pin!(lists::read(&mut snapshot, &machine, &filter, &after, wanted + 1));
             while let Some(board) = boards.try_next().await? {
                 read += 1;
@@ -174,33 +174,33 @@ impl DeviceListStream {
                         &mut body,
                         Vec::with_capacity(LIST_PART_BYTES + LIST_PART_BYTES / 8),
                     );
-                    outlet.send_part(ListPart { bytes: written.into(), is_last: false }).await?;
+                    sender.send_part(ListPart { bytes: written.into(), is_last: false }).await?;
                 }
             }
-            left -= wanted;
-            if read <= wanted || left == 0 {
+            remaining -= wanted;
+            if read <= wanted || remaining == 0 {
                 break read > wanted;
             }
         };
         if is_whole && after.is_empty() {
-            // No board matches: whoever asked may have meant something else.
+            // No board matches: a value of the filter may be misspelt.
             if let Some(unknown) =
                 unknown_values::find_unknown_value(&mut snapshot, &machine, &filter).await?
             {
                 return Err(ListError::Unknown(unknown));
             }
         }
-        // Others may have it while the client takes the end.
+        // Released for others while the client reads the end.
         drop((snapshot, permit));
         body.extend(br#"],"next":"#);
         serde_json::to_writer(&mut body, &has_more.then_some(after))?;
         body.push(b'}');
-        outlet.send_part(ListPart { bytes: body.into(), is_last: true }).await
+        sender.send_part(ListPart { bytes: body.into(), is_last: true }).await
     }
 }
 
 impl ListPartSender {
-    /// Passes a part on, as soon as the one before is taken.
+    /// Passes a part on, as soon as the client has read the one before.
     async fn send_part(&mut self, part: ListPart) -> Result<(), ListError> {
         tokio::select! {
             sent = self.parts.send(Ok(part)) => sent.map_err(|_| ListError::Gone)?,

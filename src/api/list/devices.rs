@@ -1,4 +1,4 @@
-//! Boards by name.
+//! Lists boards by name.
 
 use std::collections::BTreeMap;
 use std::num::ParseIntError;
@@ -28,20 +28,20 @@ pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/devices", get(list))]
 }
 
-/// Which boards a list is about, as clients ask.
+/// The query of a list.
 #[derive(Debug, Default)]
 struct DeviceListQuery {
-    /// States, separated by commas; `Failed*` stands for all that begin so.
+    /// States, separated by commas; `*` in one stands for any text.
     state: Option<String>,
-    /// What the fields are to be that lists are filtered by.
+    /// The values of the fields by which lists can be filtered.
     fields: BTreeMap<&'static str, String>,
     image: Option<String>,
     /// A part of the name.
     name: Option<String>,
-    /// Only boards after this name: the `next` of the list before.
+    /// Only boards after this name: the `next` of the previous page.
     after: Option<String>,
     limit: Option<i64>,
-    /// Only what changed since an earlier answer: its `cursor`.
+    /// Only changes since an earlier answer: its `cursor`.
     since: Option<String>,
 }
 
@@ -92,7 +92,7 @@ async fn list(
         return Err(Problem::invalid("limit must be 1 or more"));
     }
     let states: Vec<String> =
-        state.map(|state| state.split(',').map(|one| one.trim().to_owned()).collect()).unwrap_or_default();
+        state.map(|state| state.split(',').map(|name| name.trim().to_owned()).collect()).unwrap_or_default();
     let definition = api.engine.definition(&api.machine).ok();
     if let Some(definition) = &definition {
         unknown_values::refuse_states(definition, &states)?;
@@ -101,7 +101,7 @@ async fn list(
     if let Some(since) = since {
         if limit.is_some() || after.is_some() {
             return Err(Problem::invalid(
-                "since tells all that changed: it goes with neither after nor limit",
+                "since lists all changes: it cannot be combined with after or limit",
             ));
         }
         return list_changes(&api, client, filter, definition.as_deref(), &since).await;
@@ -115,7 +115,7 @@ async fn list(
     let cursor = changes::current_cursor(&mut snapshot).await?;
     let tag = format!("{kind}.{cursor}");
     let body = format!(r#"{{"cursor":"{cursor}","devices":["#).into_bytes();
-    let (after, left) = (after.unwrap_or_default(), limit.unwrap_or(i64::MAX));
+    let (after, remaining) = (after.unwrap_or_default(), limit.unwrap_or(i64::MAX));
     let snapshot = (snapshot, permit);
     let list = DeviceListStream {
         snapshot,
@@ -123,7 +123,7 @@ async fn list(
         filter,
         definition,
         after,
-        remaining: left,
+        remaining,
         body,
     };
     list.answer(&tag, api.list_timeouts).await

@@ -1,4 +1,4 @@
-//! How many boards are in each state.
+//! The number of boards in each state.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/states", get(states))]
 }
 
-/// How many boards are in each state.
+/// The number of boards in each state.
 #[derive(Serialize)]
 struct StateCountsView<'a> {
     cursor: String,
@@ -27,7 +27,7 @@ struct StateCountsView<'a> {
     states: &'a BTreeMap<String, i64>,
 }
 
-/// `GET /api/v1/states`: how many boards are in each state.
+/// `GET /api/v1/states`: the number of boards in each state.
 async fn states(State(api): State<Arc<ApiContext>>, headers: HeaderMap) -> Result<Response, Problem> {
     let kind = query_hash(&"states");
     if let Some(tag) = current_tag(&api, &headers, &kind).await? {

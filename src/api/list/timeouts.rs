@@ -1,16 +1,16 @@
-//! How long a list may take.
+//! The timeouts of lists.
 
 use std::time::Duration;
 
-/// How long a list may take, in real time: there are only so many snapshots, and the database keeps what is replaced
-/// meanwhile.
+/// The timeouts of a list, in real time: a list holds one of the few snapshots, and the database keeps replaced rows while it
+/// does.
 #[derive(Debug, Clone, Copy)]
 pub struct ListTimeouts {
-    /// Until the database has given what is sent first.
+    /// Until the first part has been read from the database.
     pub first_part_timeout: Duration,
-    /// Until a client has taken all of it.
+    /// Until the client has read all of it.
     pub whole_timeout: Duration,
-    /// While a client takes nothing.
+    /// While the client reads nothing.
     pub stall_timeout: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! What a list is asked for and nobody knows: an empty list would say that all is well.
+//! Finds unknown values in the filter of a list: an empty list would suggest that all is well.
 
 use axum::http::StatusCode;
 
@@ -9,7 +9,7 @@ use crate::boards::store::{devices, images};
 use crate::machine::{Definition, MachineName, StateName, suggestion};
 use crate::store::{DbConnection, StoreError};
 
-/// Refuses states that the definition does not have, and patterns that stand for none of them.
+/// Refuses unknown states, and patterns that match no state.
 pub(super) fn refuse_states(definition: &Definition, wanted: &[String]) -> Result<(), Problem> {
     let is_known = |pattern: &&String| definition.states.keys().any(|state| matches(pattern, state.as_str()));
     let Some(unknown) = wanted.iter().find(|pattern| !is_known(pattern)) else { return Ok(()) };
@@ -20,7 +20,7 @@ pub(super) fn refuse_states(definition: &Definition, wanted: &[String]) -> Resul
         .with("states", definition.states.keys().collect::<Vec<_>>()))
 }
 
-/// Whether `state` is as `pattern` says, in which each `*` stands for any text.
+/// Whether `state` matches `pattern`, in which each `*` stands for any text.
 fn matches(pattern: &str, state: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|first| state.strip_prefix(first)) else { return false };
@@ -34,7 +34,7 @@ fn matches(pattern: &str, state: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Says which value of a filter that no board matches is unknown altogether. Of a farm without boards nothing is said.
+/// Describes a value in the filter that is unknown altogether; nothing where there are no boards.
 pub(super) async fn find_unknown_value(
     db: &mut DbConnection,
     machine: &MachineName,

@@ -1,4 +1,4 @@
-//! Definitions of requests are checked one at a time, in the background.
+//! Checks definitions of requests one at a time, in the background.
 
 use std::sync::{Arc, LazyLock};
 
@@ -10,10 +10,10 @@ use crate::api::large_requests::{LargeRequestPermit, PERMIT_TIMEOUT};
 use crate::api::problem::{Problem, internal_error};
 use crate::machine::{self, CheckReport, Definition, SourceFault, Vocabulary};
 
-/// As many checks at once as there are processors would leave nothing for the boards.
+/// One check at a time: as many as there are processors would delay the events of boards.
 pub(super) static CHECK_PERMIT: LazyLock<FairSemaphore> = LazyLock::new(|| FairSemaphore::new(1));
 
-/// The definition of `machine` that is in `source`, and the text again.
+/// Reads the definition of `machine` in `source`, and returns it with the text.
 pub(super) async fn read_definition(
     vocabulary: &Arc<Vocabulary>,
     machine: &str,
@@ -38,18 +38,18 @@ pub(super) async fn read_definition(
     Err(problem.with("faults", errors))
 }
 
-/// Checks a definition, and gives the text back. A large one takes a while, and other requests are not to wait for it.
+/// Checks a definition on another thread, so that a large one does not delay other requests. The text is returned.
 pub(super) async fn check_in_background(
     vocabulary: &Arc<Vocabulary>,
     source: String,
     client: ClientKey,
     permit: &LargeRequestPermit,
 ) -> Result<(CheckReport, String), Problem> {
-    let turn = CHECK_PERMIT.acquire(client, PERMIT_TIMEOUT, "definitions").await?;
+    let check_permit = CHECK_PERMIT.acquire(client, PERMIT_TIMEOUT, "definitions").await?;
     let (permit, vocabulary) = (permit.clone(), Arc::clone(vocabulary));
     let checked = tokio::task::spawn_blocking(move || {
-        // Until it is done, also when the client has gone.
-        let _held = (turn, permit);
+        // The permits are held until the check is done, even after the client has disconnected.
+        let _held = (check_permit, permit);
         (machine::check(&source, &vocabulary), source)
     });
     checked.await.map_err(|error| internal_error(&error))

@@ -1,4 +1,4 @@
-//! Checking a definition that is not to be loaded.
+//! Checks a definition without loading it.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/machines/check", post(check))]
 }
 
-/// `POST /api/v1/machines/check`: says what is wrong with a definition, which is the body; nothing is kept.
+/// `POST /api/v1/machines/check`: lists the faults of the definition in the body; nothing is stored.
 async fn check(
     State(api): State<Arc<ApiContext>>,
     client: ClientKey,

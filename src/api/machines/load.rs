@@ -1,4 +1,4 @@
-//! Putting a definition in force.
+//! Activates a definition.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::engine::{
 };
 use crate::formatting;
 
-/// How many stranded instances an answer names.
+/// The most stranded instances that an answer names.
 const MAX_NAMED_STRANDED: usize = 1000;
 
 /// The routes of this file.
@@ -31,22 +31,22 @@ pub(in crate::api) fn routes() -> ApiRoutes {
     };
     vec![
         ("/api/v1/machines/{machine}", put(load)),
-        // A machine may be called so.
+        // `check` is a valid name of a machine.
         ("/api/v1/machines/check", put(of_check)),
     ]
 }
 
-/// What may be said of a definition that is to be put in force.
+/// The query of `load`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LoadDefinitionQuery {
-    /// Only say what it would do.
+    /// Only report what the activation would do.
     #[serde(default)]
     dry_run: bool,
 }
 
-/// `PUT /api/v1/machines/{machine}`: puts the definition that is the body in force, for all servers at one moment; with
-/// `?dry_run=true` it only says what that would do.
+/// `PUT /api/v1/machines/{machine}`: activates the definition in the body, for all servers at the same moment; with
+/// `?dry_run=true` it only reports what that would do.
 async fn load(
     State(api): State<Arc<ApiContext>>,
     Path(machine): Path<String>,
@@ -60,52 +60,44 @@ async fn load(
     let loaded =
         LoadedDefinition { source, definition: Arc::new(definition), provenance: DefinitionOrigin::Loaded };
     if dry_run {
-        return Ok(Json(replacement(&api.engine.preview_activation(&loaded).await?, false)));
+        return Ok(Json(activation_view(&api.engine.preview_activation(&loaded).await?, false)));
     }
     match api.engine.activate(&loaded, sender.as_deref()).await {
-        Ok(done) => Ok(Json(replacement(&done, true))),
+        Ok(report) => Ok(Json(activation_view(&report, true))),
         Err(error @ EngineError::StrandsInstances { .. }) => {
             let EngineError::StrandsInstances { stranded, .. } = &error else { return Err(error.into()) };
-            let named: Vec<Value> = stranded.iter().take(MAX_NAMED_STRANDED).map(stranded_one).collect();
+            let named: Vec<Value> = stranded.iter().take(MAX_NAMED_STRANDED).map(stranded_view).collect();
             let problem = Problem::new(StatusCode::CONFLICT, "strands", error.to_string());
-            Err(problem.with("stranded", named).with("instances", stranded.len()))
+            Err(problem.with("stranded", named).with("stranded_instances", stranded.len()))
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn stranded_one(one: &StrandedInstance) -> Value {
-    json!({ "name": one.name, "state": one.state })
+fn stranded_view(instance: &StrandedInstance) -> Value {
+    json!({ "name": instance.name, "state": instance.state })
 }
 
-fn replacement(replacement: &ActivationReport, is_done: bool) -> Value {
-    let ActivationReport {
-        machine,
-        previous: was,
-        number,
-        digest,
-        difference,
-        carried_over: carried,
-        stranded,
-    } = replacement;
-    let is_same = was.as_ref().is_some_and(|was| was.digest == *digest);
-    let none = Difference::default();
+fn activation_view(report: &ActivationReport, is_done: bool) -> Value {
+    let ActivationReport { machine, previous, number, digest, difference, carried_over, stranded } = report;
+    let is_same = previous.as_ref().is_some_and(|previous| previous.digest == *digest);
+    let no_difference = Difference::default();
     json!({
         "machine": machine,
-        "number": number,
+        "definition": number,
         "digest": digest,
-        "was": was.as_ref().map(|was| was.number),
-        "in_force": is_done || is_same,
+        "previous": previous.as_ref().map(|previous| previous.number),
+        "active": is_done || is_same,
         "changed": is_done && !is_same,
-        "difference": difference.as_ref().unwrap_or(&none),
-        "carried_over": carried.iter().map(carried_over).collect::<Vec<_>>(),
-        "stranded": stranded.iter().take(MAX_NAMED_STRANDED).map(stranded_one).collect::<Vec<_>>(),
+        "difference": difference.as_ref().unwrap_or(&no_difference),
+        "carried_over": carried_over.iter().map(carried_over_view).collect::<Vec<_>>(),
+        "stranded": stranded.iter().take(MAX_NAMED_STRANDED).map(stranded_view).collect::<Vec<_>>(),
         "stranded_instances": stranded.len(),
     })
 }
 
-fn carried_over(one: &CarriedOverInstances) -> Value {
-    let deadline = match one.carried.deadline {
+fn carried_over_view(group: &CarriedOverInstances) -> Value {
+    let deadline = match group.carried.deadline {
         DeadlineAdjustment::Keep => "stays".to_owned(),
         DeadlineAdjustment::Disarm => "ends".to_owned(),
         DeadlineAdjustment::At(at) => format!("is at {}", at.format("%Y-%m-%dT%H:%M:%SZ")),
@@ -117,5 +109,5 @@ fn carried_over(one: &CarriedOverInstances) -> Value {
             format!("runs from now: {}", formatting::duration(after.to_std().unwrap_or_default()))
         }
     };
-    json!({ "state": one.state, "to": one.carried.to, "instances": one.instances, "deadline": deadline })
+    json!({ "state": group.state, "to": group.carried.to, "instances": group.instances, "deadline": deadline })
 }

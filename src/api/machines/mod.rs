@@ -1,4 +1,4 @@
-//! Machine definitions: which are in force, checking, loading and replaying them.
+//! Machine definitions: list, check, activate, replay.
 
 mod background_check;
 pub(super) mod check;

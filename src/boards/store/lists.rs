@@ -35,34 +35,34 @@ pub struct BoardFilter {
 #[derive(Debug)]
 pub struct BoardListRow(PgRow);
 
-/// A board as lists show it. Its texts stay where they lie: lists are long.
+/// A board of a list. Its texts are borrowed from the row: lists are long.
 #[derive(Debug)]
-pub struct BoardSummary<'a> {
+pub struct ListedBoard<'a> {
     /// Its name.
     pub name: &'a str,
-    /// The state that it is in.
+    /// The name of its state.
     pub state: &'a str,
-    /// Which visit of a state that is.
+    /// The number of the present visit.
     pub visit: i64,
-    /// When it came there from another state.
+    /// When it entered the state from another one.
     pub since: DateTime<Utc>,
-    /// Until when, at the longest.
+    /// When the state's timeout passes.
     pub deadline_at: Option<DateTime<Utc>>,
-    /// The image on its card.
+    /// The installed image.
     pub image: Option<&'a RawValue>,
-    /// The image that it is to boot.
+    /// The image that is being installed.
     pub next_image: Option<&'a RawValue>,
-    /// How often its time limits have passed, where they have.
+    /// How often time limits have passed, by counter.
     pub counters: &'a RawValue,
-    /// The last reason that it or an action of its gave for a failure.
+    /// The last recorded reason of a failure.
     pub failure: Option<&'a str>,
     /// Why it is locked out.
     pub lock_reason: Option<&'a str>,
-    /// What is known of it, of the fields that lists show, in their order.
-    pub known: [FieldValue<'a>; LISTED_FIELDS.len()],
+    /// The values of [`LISTED_FIELDS`], in their order.
+    pub fields: [FieldValue<'a>; LISTED_FIELDS.len()],
 }
 
-/// What is known of a board in one field.
+/// The value of one field.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(untagged)]
 pub enum FieldValue<'a> {
@@ -97,22 +97,22 @@ pub const LISTED_FIELDS: [&DeviceField; LISTED_FIELD_COUNT] = {
 };
 
 impl BoardListRow {
-    /// Reads what came.
+    /// Decodes the row.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when it is not what was asked for.
-    pub fn read(&self) -> Result<BoardSummary<'_>, StoreError> {
+    /// [`StoreError`] when a column has another type.
+    pub fn read(&self) -> Result<ListedBoard<'_>, StoreError> {
         let Self(row) = self;
         let json = |column| Ok::<_, sqlx::Error>(get::<Option<Json<_>>>(row, column)?.map(|json| json.0));
-        let mut known = [FieldValue::Text(None); LISTED_FIELDS.len()];
-        for (column, (field, known)) in (FIRST_FIELD_COLUMN..).zip(LISTED_FIELDS.iter().zip(&mut known)) {
-            *known = match field.parser {
+        let mut fields = [FieldValue::Text(None); LISTED_FIELDS.len()];
+        for (column, (field, value)) in (FIRST_FIELD_COLUMN..).zip(LISTED_FIELDS.iter().zip(&mut fields)) {
+            *value = match field.parser {
                 FieldParser::Text(_) => FieldValue::Text(get(row, column)?),
                 FieldParser::Json(_) => FieldValue::Json(json(column)?),
             };
         }
-        Ok(BoardSummary {
+        Ok(ListedBoard {
             name: get(row, 0)?,
             state: get(row, 1)?,
             visit: get(row, 2)?,
@@ -123,7 +123,7 @@ impl BoardListRow {
             failure: get(row, 7)?,
             counters: get::<Json<_>>(row, 8)?.0,
             lock_reason: get(row, 9)?,
-            known,
+            fields,
         })
     }
 }

@@ -55,9 +55,6 @@ pub(super) fn device_table(answer: &Value) -> String {
 /// What keeps a board from where it should be: how many tries have failed, and the last reason that was given.
 fn reason(device: &Value) -> String {
     let tries = device["failed_tries"].as_i64().map(|tries| format!("{tries} × "));
-    let locked = device["lock_reason"].as_str().map(|reason| format!("locked out: {reason}"));
-    let failure = device["failure"].as_str().map(str::to_owned);
-    let reason =
-        locked.or(failure).unwrap_or_else(|| if tries.is_some() { "no success" } else { "" }.to_owned());
-    tries.unwrap_or_default() + &reason
+    let no_problem = if tries.is_some() { "no success" } else { "" };
+    tries.unwrap_or_default() + device["problem"].as_str().unwrap_or(no_problem)
 }

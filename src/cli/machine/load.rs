@@ -90,9 +90,9 @@ fn table(adopted: &Value) -> String {
             (origin, "") => origin.to_owned(),
             (origin, sender) => format!("{origin} by {sender}"),
         };
-        let since = text(one, "since").get(..19).unwrap_or_default().replace('T', " ");
+        let since = text(one, "activated_at").get(..19).unwrap_or_default().replace('T', " ");
         let digest = text(one, "digest").get(..12).unwrap_or_default();
-        let number = one["number"].to_string();
+        let number = one["definition"].to_string();
         rows.push(vec![text(one, "machine").to_owned(), number, since, origin, digest.to_owned()]);
     }
     output::table(&rows)
@@ -105,9 +105,9 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 /// What putting a definition in force did, or would do, for people.
 fn summary(answer: &Value, is_tried: bool) -> String {
     let machine = text(answer, "machine");
-    if answer["in_force"] == Value::Bool(true) && answer["changed"] == Value::Bool(false) {
+    if answer["active"] == Value::Bool(true) && answer["changed"] == Value::Bool(false) {
         // A dry run gives no number of its own.
-        let number = answer["number"].as_i64().or(answer["was"].as_i64());
+        let number = answer["definition"].as_i64().or(answer["previous"].as_i64());
         let number = number.map(|number| format!("definition {number} of ")).unwrap_or_default();
         return format!("{number}{machine} is this text already, and in force: nothing to change");
     }
@@ -125,7 +125,7 @@ fn summary(answer: &Value, is_tried: bool) -> String {
         let side = |key: &str| change[key].as_str().unwrap_or("nothing");
         lines.push(format!("~ {}\n    was {}\n    is  {}", place.trim(), side("was"), side("is")));
     }
-    if lines.is_empty() && !answer["was"].is_null() {
+    if lines.is_empty() && !answer["previous"].is_null() {
         lines.push("no state, event, action or deadline differs".to_owned());
     }
     for one in answer["carried_over"].as_array().into_iter().flatten() {
@@ -146,7 +146,7 @@ fn summary(answer: &Value, is_tried: bool) -> String {
             stranded.join(", ")
         ));
     }
-    lines.push(match (is_tried, answer["number"].as_i64()) {
+    lines.push(match (is_tried, answer["definition"].as_i64()) {
         (false, Some(number)) => format!("definition {number} of {machine} is in force"),
         _ => "nothing was changed".to_owned(),
     });

@@ -51,7 +51,7 @@ pub(super) async fn run(options: ReplayOptions) -> Result<ExitCode, Box<dyn Erro
         None => String::new(),
     };
     let mut query = Vec::new();
-    query.extend(device.map(|device| ("device", device)));
+    query.extend(device.map(|device| ("instance", device)));
     query.extend(since.map(|since| ("since", since.to_rfc3339())));
     let client = ApiClient::new(&server)?.with_long_timeout();
     let answer =
@@ -70,10 +70,10 @@ fn summary(answer: &Value) -> String {
     let counted = |key: &str, noun| count(answer[key].as_u64().unwrap_or_default(), noun);
     let mut lines =
         vec![format!("{}, {} of history", counted("instances", "board"), counted("entries", "entry"))];
-    if answer["forgotten"].as_u64().unwrap_or_default() > 0 {
+    if answer["without_history"].as_u64().unwrap_or_default() > 0 {
         lines.push(format!(
             "{} more, whose first entries are not kept any more: nothing can be said of them",
-            counted("forgotten", "board")
+            counted("without_history", "board")
         ));
     }
     for unreadable in answer["unreadable"].as_array().into_iter().flatten() {

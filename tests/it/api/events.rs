@@ -119,7 +119,7 @@ async fn whatever_a_board_sends_that_is_not_awaited_changes_nothing() {
     405 allow: GET,POST
 
     PUT /api/v1/devices/b1/events/image-running ""
-    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+    405 method_not_allowed: this path does not accept this method; `Allow` lists those that it accepts
 
     POST /api/v1/devices/b2/events/image-running ""
     404 no_device: there is no board "b2"

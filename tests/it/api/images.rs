@@ -71,7 +71,7 @@ async fn images_are_set_listed_and_forgotten() {
     200 {"images":[]}
 
     GET /api/v1/images/base
-    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+    405 method_not_allowed: this path does not accept this method; `Allow` lists those that it accepts
     "#);
 }
 

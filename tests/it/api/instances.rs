@@ -321,22 +321,22 @@ async fn what_cannot_be_done_to_an_instance_is_said() {
     422 invalid: name: "definitions" is reserved, as definitions, diagram.svg, instances, replay are
 
     PUT /api/v1/machines/rollout/web
-    422 invalid: data: unknown; an instance begins with nothing but its `links` and its machine's initial state
+    422 invalid: data: unknown; an instance is created with its `links` only, in the machine's initial state
 
     PUT /api/v1/machines/rollout/web
-    422 invalid: links.thing: the name of an instance is needed, or an object with `name` and `visit`
+    422 invalid: links.thing: must be the name of an instance, or an object with `name` and `visit`
 
     PUT /api/v1/machines/rollout/web
     422 invalid: links.thing: missing field `name`
 
     PUT /api/v1/machines/board/b2
-    409 is_board: boards are at /api/v1/devices, where what is known of them is told too
+    409 is_board: boards are at /api/v1/devices
 
     DELETE /api/v1/machines/board/b1
-    409 is_board: boards are at /api/v1/devices, where what is known of them is told too
+    409 is_board: boards are at /api/v1/devices
 
     PUT /api/v1/machines/board/b1/state?event=rq-reboot
-    409 is_board: boards are at /api/v1/devices, where what is known of them is told too
+    409 is_board: boards are at /api/v1/devices
 
     GET /api/v1/machines/nothing/x/state?state=a
     404 no_machine: there is no machine nothing; `PUT /api/v1/machines/nothing` defines one
@@ -345,17 +345,17 @@ async fn what_cannot_be_done_to_an_instance_is_said() {
     422 invalid: after="\0": no instance has such a name
 
     POST /api/v1/machines/board/b1/events/rq-reboot
-    409 is_board: boards are at /api/v1/devices, where what is known of them is told too
+    409 is_board: boards are at /api/v1/devices
 
     POST /api/v1/machines/rollout/web/events/approve
     404 no_instance: there is no rollout "web"
 
     POST /api/v1/machines/rollout/web/events/aprove
-    422 no_event: rollout has no event "aprove" that could be sent
+    422 no_event: rollout has no event "aprove" that can be sent
     {"events":["approve","done","stop"]}
 
     POST /api/v1/machines/rollout/web/events/poll-ok
-    422 no_event: rollout has no event "poll-ok" that could be sent
+    422 no_event: rollout has no event "poll-ok" that can be sent
     {"events":["approve","done","stop"]}
 
     POST /api/v1/machines/rollout/web/events/stop?visit=one
@@ -531,5 +531,5 @@ async fn a_forced_move_is_told_with_its_reason_and_what_is_shared_is_not_removed
     let history = world.get("/api/v1/machines/states/shared/history").await;
     assert_eq!(history["history"][0]["reason"], "forced: enough");
     let removed = send(&world, "DELETE /api/v1/machines/states/shared", "").await;
-    assert_snapshot!(removed.status_and_body(), @r"409 is_shared: it is what /state is about, for as long as this server shares it");
+    assert_snapshot!(removed.status_and_body(), @r"409 is_shared: this server shares the instance at /state");
 }

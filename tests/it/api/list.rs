@@ -137,13 +137,13 @@ async fn boards_are_listed_as_asked() {
     422 invalid: since: "yesterday" is not a cursor: take the `cursor` of an earlier answer
 
     GET /api/v1/devices?since=0-0&limit=1
-    422 invalid: since tells all that changed: it goes with neither after nor limit
+    422 invalid: since lists all changes: it cannot be combined with after or limit
 
     GET /api/v1/devices?since=0-0&after=b1
-    422 invalid: since tells all that changed: it goes with neither after nor limit
+    422 invalid: since lists all changes: it cannot be combined with after or limit
 
     GET /api/v1/devices?since=0-0
-    410 cursor_gone: what changed since this cursor is too much, or not known any more: list anew without since, and go on from the cursor of that answer
+    410 cursor_gone: too many changes since this cursor, or the cursor has expired: list again without since, and continue from the cursor of that answer
     "#);
     assert_eq!(names(&world, "?name=%ff&limit=1").await, "?name=%ff&limit=1 ");
     let mut one = world.get("/api/v1/devices?limit=1&state=FailedBadBoard").await;
@@ -536,7 +536,7 @@ async fn each_member_of_a_listed_board_is_what_its_name_says() {
         "name": "b1", "state": "Failed", "since": "2026-01-01T12:00:00Z", "visit": 7,
         "deadline": "2026-01-01T12:00:00.500Z", "fqdn": "b1.lab", "mac": "00:00:00:00:00:01", "hardware": "panda",
         "environment": "field", "labels": [], "image": "on it", "next_image": "to come", "comments": "so so",
-        "failure": "no hands",
+        "failure": "no hands", "problem": "no hands",
     }]);
     assert_eq!(world.get("/api/v1/devices").await["devices"], expected);
     let mut snapshot = world.server.engine.store().snapshot().await.unwrap();
@@ -714,7 +714,7 @@ async fn a_list_that_cannot_begin_is_answered_with_the_problem() {
     assert_snapshot!(told.join("\n"), @r#"
     503 Service Unavailable application/problem+json true "unavailable" "the list took longer than 200ms; try again shortly, or ask for fewer boards"
     503 Service Unavailable application/problem+json true "unavailable" "the list took longer than 200ms; try again shortly, or ask for fewer boards"
-    503 Service Unavailable application/problem+json true "unavailable" "the database's schema is not complete, as while a dump is restored; try again shortly"
+    503 Service Unavailable application/problem+json true "unavailable" "the schema of the database is incomplete, as while a dump is restored; try again shortly"
     "#);
 }
 
@@ -810,7 +810,8 @@ async fn lists_and_the_page_say_what_failed_last_and_how_often() {
     "b3" "New" null null null
     "#);
     let page = send(&world, "GET /", "").await.text;
-    for part in ["<span>try 7</span> <em>no connection to 127.0.0.1:1", "<em>locked out: &lt;smells&gt;</em>"]
+    for part in
+        ["<span>try 7</span> <em>no connection to 127.0.0.1:1", "<em>locked out: &#60;smells&#62;</em>"]
     {
         assert!(page.contains(part), "{part}: {page}");
     }

@@ -34,7 +34,7 @@ async fn the_page_lists_the_boards_by_state_those_that_need_hands_first() {
     assert!(places.is_sorted(), "{places:?}");
     assert!(page.text.contains("<meta http-equiv=\"refresh\" content=\"2\">"));
     assert!(!page.text.contains("<script") && !page.text.contains("<img"), "{}", page.text);
-    assert!(page.text.contains("&lt;img src=x onerror=&quot;alert(&#39;1&#39;)&quot;&gt; &amp; so on"));
+    assert!(page.text.contains("&#60;img src=x onerror=&#34;alert(&#39;1&#39;)&#34;&#62; &#38; so on"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,7 +82,7 @@ async fn a_board_has_a_page_that_says_why_it_stands_where_it_stands() {
         "<code>rq-reboot</code>",
         "refused now: the self-test image has no boot config",
         "moved it to ReimageBooted by force: the test wants it there",
-        "&lt;img src=x onerror=&quot;alert(&#39;1&#39;)&quot;&gt; &amp; so on",
+        "&#60;img src=x onerror=&#34;alert(&#39;1&#39;)&#34;&#62; &#38; so on",
     ] {
         assert!(page.text.contains(part), "{part}: {}", page.text);
     }

@@ -38,10 +38,10 @@ async fn every_error_is_a_problem() {
     ];
     assert_snapshot!(contract(&world, requests).await, @r#"
     GET /nothing
-    404 no_such_path: there is nothing at /nothing
+    404 no_such_path: no such path: /nothing
 
     GET /api/v1/nothing/
-    404 no_such_path: there is nothing at /api/v1/nothing
+    404 no_such_path: no such path: /api/v1/nothing
 
     GET /api/v1/devices/b%zz
     404 no_device: there is no board "b%zz"
@@ -53,25 +53,25 @@ async fn every_error_is_a_problem() {
     404 no_device: there is no board "\0"
 
     GET /api/v1/devices/%2e%2e
-    404 no_such_path: there is nothing at /api/v1
+    404 no_such_path: no such path: /api/v1
 
     GET /api/v1/devices/%3Cscript%3E
     404 no_device: there is no board "<script>"
 
     PUT /api/v1/devices
-    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+    405 method_not_allowed: this path does not accept this method; `Allow` lists those that it accepts
 
     POST /api/v1/devices/b1
-    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+    405 method_not_allowed: this path does not accept this method; `Allow` lists those that it accepts
 
     DELETE /api/v1/images
-    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+    405 method_not_allowed: this path does not accept this method; `Allow` lists those that it accepts
 
     POST /healthz
-    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+    405 method_not_allowed: this path does not accept this method; `Allow` lists those that it accepts
 
     POST /
-    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+    405 method_not_allowed: this path does not accept this method; `Allow` lists those that it accepts
 
     GET /healthz
     200 {"status":"alive","version":"0.1.0"}
@@ -84,7 +84,7 @@ async fn every_error_is_a_problem() {
     let long = format!("GET /{}", "a".repeat(60_000));
     let answer = send(&world, &long, "").await;
     assert!(
-        answer.status_and_body().starts_with("404 no_such_path: there is nothing at /aaa"),
+        answer.status_and_body().starts_with("404 no_such_path: no such path: /aaa"),
         "{}",
         answer.status_and_body()
     );
@@ -224,40 +224,40 @@ async fn while_the_database_is_away_the_server_says_so_and_comes_back_by_itself(
     }
     assert_snapshot!(told.join("\n"), @r#"
     GET /healthz: 200 {"status":"alive","version":"0.1.0"}
-    GET /readyz: 503 unavailable: the database is away; try again shortly
+    GET /readyz: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    GET /api/v1/devices: 503 unavailable: the database is away; try again shortly
+    GET /api/v1/devices: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    GET /api/v1/devices/b1: 503 unavailable: the database is away; try again shortly
+    GET /api/v1/devices/b1: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    GET /api/v1/devices/b1/history: 503 unavailable: the database is away; try again shortly
+    GET /api/v1/devices/b1/history: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    GET /api/v1/devices/b1/boot-config: 503 unavailable: the database is away; try again shortly
+    GET /api/v1/devices/b1/boot-config: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    POST /api/v1/devices: 503 unavailable: the database is away; try again shortly
+    POST /api/v1/devices: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    PATCH /api/v1/devices/b1: 503 unavailable: the database is away; try again shortly
+    PATCH /api/v1/devices/b1: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    DELETE /api/v1/devices/b1: 503 unavailable: the database is away; try again shortly
+    DELETE /api/v1/devices/b1: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    POST /api/v1/devices/b1/events/image-running: 503 unavailable: the database is away; try again shortly
+    POST /api/v1/devices/b1/events/image-running: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    POST /api/v1/devices/b1/requests/rq-reboot: 503 unavailable: the database is away; try again shortly
+    POST /api/v1/devices/b1/requests/rq-reboot: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    POST /api/v1/devices/b1/force: 503 unavailable: the database is away; try again shortly
+    POST /api/v1/devices/b1/force: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    GET /api/v1/images: 503 unavailable: the database is away; try again shortly
+    GET /api/v1/images: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    PUT /api/v1/images/base: 503 unavailable: the database is away; try again shortly
+    PUT /api/v1/images/base: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    DELETE /api/v1/images/base: 503 unavailable: the database is away; try again shortly
+    DELETE /api/v1/images/base: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
     "#);
     let page = send_to(server.http, "GET /", &[], "").await;
     assert_eq!((page.status, page.header("content-type")), (503, "text/html; charset=utf-8"));
     assert_eq!(page.header("retry-after"), "1");
     assert!(
-        page.text.contains("The database cannot be reached") && page.text.contains("http-equiv=\"refresh\"")
+        page.text.contains("The database is unavailable") && page.text.contains("http-equiv=\"refresh\"")
     );
 
     way.is_open.send_replace(true);

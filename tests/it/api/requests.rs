@@ -80,7 +80,7 @@ async fn a_request_that_is_refused_says_what_would_be_right() {
     404 no_device: there is no board "b2"
 
     GET /api/v1/devices/b1/requests/rq-reboot
-    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+    405 method_not_allowed: this path does not accept this method; `Allow` lists those that it accepts
     "#);
     assert_eq!(dump_tables(&world).await, before);
 }

@@ -32,7 +32,7 @@ async fn links_to_what_is_not_there_are_refused() {
         (json!({ "thing": "t1" }), "links: there is no thing \"t1\""),
         (json!({ "thin": "t1" }), "the machine lease has no link `thin`"),
         (json!({ "thing": { "nam": "t1" } }), "links.thing: unknown field `nam`, expected `name` or `visit`"),
-        (json!("t1"), "links: an object is needed, with the name of an instance for each link"),
+        (json!("t1"), "links: must be an object with the name of an instance for each link"),
     ] {
         let (status, answer) = call(&world, Method::PUT, "lease/l1", Some(json!({ "links": links }))).await;
         assert_eq!((status, answer["detail"].as_str()), (StatusCode::UNPROCESSABLE_ENTITY, Some(detail)));

@@ -62,7 +62,7 @@ async fn actions_and_deadlines_of_a_target_are_begun_and_raise_in_turn() {
         wait_until("its time has passed", async || show(&world, "switch/s").await["state"] == "Off").await;
         let lamp = history(&world, "lamp/l").await;
         let count = |begin: &str| lamp.iter().filter(|line| line.starts_with(begin)).count();
-        assert_eq!(["light: ", "notify-ok: ", "timeout: "].map(count), [round; 3], "{lamp:#?}");
+        assert_eq!(["light: ", "notify-ok: ", "deadline: "].map(count), [round; 3], "{lamp:#?}");
     }
     assert_replay_is_exact(world.server.engine.store(), &["switch", "lamp"]).await;
 }

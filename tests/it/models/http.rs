@@ -281,7 +281,7 @@ async fn whatever_is_wrong_is_said_and_the_server_goes_on() {
     "#);
     for (body, why) in [
         (r#"{"values": [[500, 0]]}"#, "`name` is missing: which model?"),
-        (r#"{"name": "colors_v1"}"#, "`values` is missing: a row of numbers for each thing to judge"),
+        (r#"{"name": "colors_v1"}"#, "`values` is missing: a row of numbers for each prediction"),
     ] {
         let answer = state(&hosting, body).await;
         assert_eq!((answer.status, &*answer.text, answer.header("lifeguard-detail")), (500, "{}", why));

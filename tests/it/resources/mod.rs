@@ -450,7 +450,7 @@ async fn an_operator_sees_a_resource_with_its_queue_and_sets_its_limits() {
     let rack = Rack::new(&world, 3);
     let path = format!("/api/v1/resources/{}", rack.resource().replace('/', "%2F"));
     let (status, set) = world.call(Method::PUT, &path, Some(json!({ "capacity": 0, "settle_s": 0.5 }))).await;
-    assert_eq!((status, &set["set"]), (StatusCode::OK, &json!(["capacity", "settle"])), "{set}");
+    assert_eq!((status, &set["overridden"]), (StatusCode::OK, &json!(["capacity", "settle"])), "{set}");
     for (name, coil) in [("b0", 0), ("b1", 1)] {
         world.register(name, rack.power_facts(coil)).await;
         assert_eq!(world.request(name, "rq-reboot", json!({})).await.0, 200);
@@ -462,7 +462,11 @@ async fn an_operator_sees_a_resource_with_its_queue_and_sets_its_limits() {
     assert_eq!((&shown["queue"][1]["ahead"], &shown["in_use"]), (&json!(1), &json!(0)), "{shown}");
     assert_eq!(rack.switched(3), [], "nobody may begin");
     let (status, set) = world.call(Method::PUT, &path, Some(json!({}))).await;
-    assert_eq!((status, &set["set"], &set["capacity"]), (StatusCode::OK, &json!([]), &json!(1)), "{set}");
+    assert_eq!(
+        (status, &set["overridden"], &set["capacity"]),
+        (StatusCode::OK, &json!([]), &json!(1)),
+        "{set}"
+    );
     for name in ["b0", "b1"] {
         world.pass_time_until(name, "it is rebooted", |device| device["state"] == "RebootComplete").await;
     }

@@ -115,7 +115,7 @@ async fn a_definition_is_replaced_amid_two_hundred_reimages() {
 
     let (status, loaded) = scene.load(&renamed()).await;
     let loaded_at = SystemClock.now();
-    assert_eq!((status, &loaded["number"]), (StatusCode::OK, &json!(2)), "{loaded}");
+    assert_eq!((status, &loaded["definition"]), (StatusCode::OK, &json!(2)), "{loaded}");
     let carried = &loaded["carried_over"][0];
     assert_eq!((&carried["state"], &carried["to"]), (&json!("ReimageBooting"), &json!("ReimageStarting")));
     assert!(carried["instances"].as_i64().unwrap() >= i64::try_from(UNLUCKY).unwrap(), "{loaded}");

@@ -1,8 +1,8 @@
-//! JSON to the byte as Python writes it.
+//! JSON with exactly the bytes that Python writes.
 
 use std::fmt::Write as _;
 
-/// `{"state": [...]}` to the byte as Python writes it: a space after each comma and colon, and nothing but ASCII.
+/// Writes `{"state": [...]}` with the bytes that Python writes: a space after each comma and colon, ASCII only.
 /// Source: Python's `json.dumps`, "If `ensure_ascii` is true (the default), the output is guaranteed to have all incoming
 /// non-ASCII and non-printable characters escaped".
 pub(super) fn python_json(states: &[String]) -> String {
@@ -21,7 +21,7 @@ pub(super) fn python_json(states: &[String]) -> String {
                 ' '..='~' => text.push(c),
                 _ => {
                     for unit in c.encode_utf16(&mut [0; 2]) {
-                        // Writing into a text cannot fail.
+                        // Writing to a string cannot fail.
                         let _ = write!(text, "\\u{unit:04x}");
                     }
                 }

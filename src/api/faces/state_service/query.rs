@@ -1,4 +1,4 @@
-//! Query parameters as `StateService` reads them.
+//! Query parameters as `StateService` parses them.
 
 use std::convert::Infallible;
 
@@ -6,8 +6,8 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use url::form_urlencoded;
 
-/// The parameters of a query, as the original's framework reads them: the first of several counts, `+` is a space, what
-/// is no percent escape stands for itself.
+/// The parameters of a query, as the original's framework parses them: the first of several values counts, `+` is a space,
+/// invalid percent escapes are kept as they are.
 pub(super) struct StateServiceQuery(Vec<(String, String)>);
 
 impl StateServiceQuery {

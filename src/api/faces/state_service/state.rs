@@ -1,4 +1,4 @@
-//! `/state`: whether a machine is in a state, and that something of it is done.
+//! `/state`: whether a machine is in a state, and reports that work in a state is done.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::store::instances::InstanceKey;
 const NO_MACHINE: &str = "this server was given no machine: start it with --machine FILE";
 const NO_STATE: &str = "say which state is meant: ?state=NAME";
 
-/// The routes of this file: of the machine that the server was given, and of any instance, which a group of machines shares.
+/// The routes of this file: those of the machine that the server was started with, and those of any instance.
 pub(in crate::api) fn routes() -> ApiRoutes {
     vec![
         ("/state", get(is_current).options(is_current).put(is_done)),
@@ -41,8 +41,8 @@ pub(in crate::api) fn routes() -> ApiRoutes {
 /// An instance: its machine and its name.
 type SharedInstance = (MachineName, String);
 
-/// `GET /state?state=X&wait=`: 200 and the name where X is the current state, 406 where it is not; with `wait` the 200
-/// comes as soon as it is, the 406 after that time.
+/// `GET /state?state=X&wait=`: 200 and the name where X is the current state, 406 where it is not. With `wait`, the 200 is
+/// sent as soon as X is entered, the 406 after that time.
 async fn is_current(
     State(api): State<Arc<ApiContext>>,
     query: StateServiceQuery,
@@ -68,9 +68,8 @@ async fn is_current_of(
     }
 }
 
-/// `PUT /state?state=X`: 200 and the name where X is the current state and takes that something of it is done, which is
-/// counted; 500 where nothing changes. `?event=NAME` sends any event that the definition declares, with its arguments as
-/// the body.
+/// `PUT /state?state=X`: reports that work in the state X is done, which is counted: 200 and the name where X is the current
+/// state and accepts it, 500 where nothing changes. `?event=NAME` sends any declared event, with its arguments as the body.
 async fn is_done(
     State(api): State<Arc<ApiContext>>,
     query: StateServiceQuery,
@@ -102,7 +101,7 @@ async fn answer_current(
     query: &StateServiceQuery,
     client: ClientKey,
 ) -> Result<Response, Problem> {
-    // Looked up each time: while somebody waits another definition may come into force.
+    // Looked up each time: another definition may be activated while the client waits.
     let definition = || api.engine.definition(machine);
     let is_current =
         |seen: &VersionedInstance| definition().is_ok_and(|one| one.label(&seen.instance.state) == wanted);
@@ -112,7 +111,7 @@ async fn answer_current(
         })
     };
     let seen = match query.get("wait") {
-        // What has ended never comes to another state.
+        // A final state is never left.
         Some(text) => {
             let is_decided = |seen: &VersionedInstance| is_current(seen) || is_over(seen);
             wait::until(api, client, wait::parse(text)?, (machine, name), is_decided).await?
@@ -137,9 +136,9 @@ async fn answer_done(
 ) -> Result<Response, Problem> {
     let headers = request.headers().clone();
     let definition = api.engine.definition(&machine)?;
-    let refused = |why: &str| Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "", why));
-    let (said, event, args) = match (query.get("state"), query.get("event")) {
-        // What belongs to a state is an event of the state's name; a body is never looked at.
+    let refused = |reason: &str| Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "", reason));
+    let (asked, event, args) = match (query.get("state"), query.get("event")) {
+        // The event of a state has the state's name; the body is ignored.
         (Some(label), _) => match definition.find_labelled(label) {
             Some(state) => (label, state.as_str(), Map::new()),
             None => return refused(&format!("there is no state {label:?}")),
@@ -148,13 +147,13 @@ async fn answer_done(
         (None, None) => return refused(NO_STATE),
     };
     let Some((event, source)) = declared(&definition, event) else {
-        return refused(&format!("{said} takes nothing that could be done"));
+        return refused(&format!("{asked} takes nothing that could be done"));
     };
     let cause = Cause::Event { name: event, source, args, visit: None };
-    let said_of = Submission { sender, ..Submission::new(InstanceKey::Name(machine, name), cause) };
-    let committed = submit(api, said_of, &headers).await?;
+    let submission = Submission { sender, ..Submission::new(InstanceKey::Name(machine, name), cause) };
+    let committed = submit(api, submission, &headers).await?;
     match &committed.outcome {
-        Outcome::Ignored(why) => refused(&why.to_string()),
-        Outcome::Moved { .. } | Outcome::Stayed => Ok(plain(StatusCode::OK, said, "")),
+        Outcome::Ignored(reason) => refused(&reason.to_string()),
+        Outcome::Moved { .. } | Outcome::Stayed => Ok(plain(StatusCode::OK, asked, "")),
     }
 }
