@@ -70,9 +70,7 @@ impl BatchInput {
         if !unknown.is_empty() {
             let (ids, named) = split_by_kind(unknown.into_iter());
             let mut read = HashMap::new();
-            let mut cold = batches::read(db, &ids, &named).await?;
-            engine.inner.faces.add_facts(db, &mut cold).await?;
-            for seen in cold {
+            for seen in batches::read(db, &ids, &named).await? {
                 read.extend(targets_of(&seen).map(|target| (target, seen.id)));
                 material.pending.add(PendingUpdate::new(seen, engine.kinds()));
             }
@@ -81,11 +79,15 @@ impl BatchInput {
             }
         }
         let (mut with_actions, mut silent) = (Vec::new(), Vec::new());
+        let mut without_facts = HashSet::new();
         let (mut needs_shared, mut is_linked) = (false, false);
         for (work, id) in part.iter().zip(&material.ids) {
             let Some(draft) = id.and_then(|id| material.pending.get(id)) else { continue };
             let Ok(definition) = rules.definition(&draft.instance().machine) else { continue };
             is_linked = is_linked || !definition.links.is_empty();
+            if draft.lacks_facts() && needs_facts(definition, draft, work) {
+                without_facts.insert(draft.id());
+            }
             match work {
                 WorkItem::Begin { .. } | WorkItem::End { .. } => with_actions.push(draft.id()),
                 WorkItem::Due(_) if waits_for_reports(definition, draft) => {
@@ -96,6 +98,10 @@ impl BatchInput {
                 }
                 WorkItem::Due(_) | WorkItem::Noted { .. } => {}
             }
+        }
+        if !without_facts.is_empty() {
+            let lacking = material.pending.iter_mut().filter(|draft| without_facts.contains(&draft.id()));
+            engine.inner.faces.add_facts(db, lacking.map(PendingUpdate::base_mut)).await?;
         }
         if !with_actions.is_empty() {
             for action in actions::list_live(db, &with_actions).await? {
@@ -199,7 +205,9 @@ impl BatchInput {
             // Where another stimulus of this group made it so, nothing was read yet of what a guard asks for.
             let lacks_shared = self.shared_facts.is_none()
                 && matches!(&work, WorkItem::Submitted { submission, .. } if draft.reads_facts(definition, &submission.cause));
-            let is_late = draft.is_closed() || (is_action && !draft.is_untouched()) || lacks_shared;
+            let lacks_facts = draft.lacks_facts() && needs_facts(definition, draft, &work);
+            let is_late =
+                draft.is_closed() || (is_action && !draft.is_untouched()) || lacks_shared || lacks_facts;
             if is_late || deferred.contains(&id) {
                 deferred.insert(id);
                 again.push(work);
@@ -333,6 +341,17 @@ fn submission_of<'a>(
         }
         WorkItem::End { ended, .. } => action_run::end_event(context, draft, ended).map(Cow::Owned),
         WorkItem::Begin { .. } | WorkItem::Noted { .. } => None,
+    }
+}
+
+/// Whether the decision on `work` may depend on what the instance's face knows of it.
+fn needs_facts(definition: &Definition, draft: &PendingUpdate, work: &WorkItem) -> bool {
+    match work {
+        WorkItem::Submitted { submission, .. } => draft.needs_facts(definition, &submission.cause),
+        WorkItem::Due(due) => draft.needs_facts(definition, &Cause::Deadline { visit: due.visit }),
+        // What is run gets them.
+        WorkItem::Begin { .. } | WorkItem::End { .. } => true,
+        WorkItem::Noted { .. } => false,
     }
 }
 

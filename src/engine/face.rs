@@ -237,22 +237,26 @@ impl Faces {
         self.0.iter().map(|face| &**face)
     }
 
-    /// Adds what is known to instances that were just read.
-    pub(super) async fn add_facts(
+    /// Adds what is known to those of `instances` that come without.
+    pub(super) async fn add_facts<'a>(
         &self,
         db: &mut DbConnection,
-        read: &mut [VersionedInstance],
+        instances: impl Iterator<Item = &'a mut VersionedInstance>,
     ) -> Result<(), StoreError> {
+        let mut lacking: Vec<&mut VersionedInstance> = instances.filter(|one| !one.has_read_facts).collect();
         for face in self.iter() {
-            let own = read.iter().filter(|seen| face.is_face_of(&seen.instance.machine));
-            let ids: Vec<InstanceId> = own.map(|seen| seen.id).collect();
+            let own = lacking.iter().filter(|one| face.is_face_of(&one.instance.machine));
+            let ids: Vec<InstanceId> = own.map(|one| one.id).collect();
             if ids.is_empty() {
                 continue;
             }
             let mut facts: HashMap<_, _> = face.read_facts(db, &ids).await?.into_iter().collect();
-            for seen in &mut *read {
-                seen.facts = facts.remove(&seen.id).or_else(|| seen.facts.take());
+            for one in &mut lacking {
+                one.facts = facts.remove(&one.id).or_else(|| one.facts.take());
             }
+        }
+        for one in lacking {
+            one.has_read_facts = true;
         }
         Ok(())
     }

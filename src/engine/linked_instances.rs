@@ -20,7 +20,8 @@ pub(super) async fn read(
     let ids: Vec<InstanceKey> =
         targets.iter().filter(|target| matches!(target, InstanceKey::Id(_))).cloned().collect();
     // A number is always that of the same instance. What is cached by a name may be gone, and nothing would show that.
-    for seen in engine.inner.instance_cache.find(db.life(), ids.iter()).into_iter().flatten() {
+    let cached = engine.inner.instance_cache.find(db.life(), ids.iter()).into_iter().flatten();
+    for seen in cached.filter(|seen| seen.has_read_facts) {
         drafts.add(PendingUpdate::from_cache(seen, engine.kinds()));
     }
     read_in_transaction(engine, db, drafts, targets).await
@@ -43,7 +44,7 @@ pub(super) async fn read_in_transaction(
     }
     if !ids.is_empty() || !named.is_empty() {
         let mut read = batches::read(db, &ids, &named).await?;
-        engine.inner.faces.add_facts(db, &mut read).await?;
+        engine.inner.faces.add_facts(db, read.iter_mut()).await?;
         for seen in read {
             let (machine, name) = (seen.instance.machine.clone(), seen.instance.name.clone());
             drafts.note_name(InstanceAddress { machine, name }, seen.id);

@@ -120,6 +120,24 @@ impl PendingUpdate {
         machine::reads_facts(definition, &self.instance.state, cause)
     }
 
+    /// Whether the decision on `cause` may depend on what its face knows of it: a guard may read that, and an action that is
+    /// invoked may claim resources by it.
+    pub(super) fn needs_facts(&self, definition: &Definition, cause: &Cause) -> bool {
+        self.reads_facts(definition, cause)
+            || machine::may_invoke(definition, &self.instance.state, cause)
+            || !definition.links.is_empty()
+    }
+
+    /// Whether its face was not asked yet what it knows of it.
+    pub(super) fn lacks_facts(&self) -> bool {
+        !self.base.has_read_facts
+    }
+
+    /// As it was read, so that what its face knows of it can be added.
+    pub(super) fn base_mut(&mut self) -> &mut VersionedInstance {
+        &mut self.base
+    }
+
     /// Decides on what happened, and keeps what follows.
     pub(super) fn decide(
         &mut self,

@@ -55,6 +55,10 @@ impl PendingUpdates {
         self.by_id.get_mut(&id).map(|draft| &mut **draft)
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut PendingUpdate> {
+        self.by_id.values_mut().map(|draft| &mut **draft)
+    }
+
     /// Whether it was read that there is no instance `id`.
     pub(super) fn is_missing(&self, id: InstanceId) -> bool {
         self.missing.contains(&id)

@@ -47,6 +47,8 @@ pub struct VersionedInstance {
     pub linked: LinkedIds,
     /// What its face knows of it, where that was read with it.
     pub facts: Option<Arc<dyn InstanceFacts>>,
+    /// Whether its face was asked for them; without, nothing may be decided that depends on them.
+    pub has_read_facts: bool,
     /// Whether there may be actions that its states asked for.
     pub has_actions: bool,
 }
@@ -101,6 +103,7 @@ impl TryFrom<VersionedInstanceRow> for VersionedInstance {
             }),
             linked,
             facts: None,
+            has_read_facts: false,
             has_actions: row.has_actions,
         })
     }
