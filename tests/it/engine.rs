@@ -163,7 +163,7 @@ async fn what_follows_an_action_that_failed_is_not_done() {
     assert!(device["deadline"].is_string(), "the deadline tries again");
     let history = world.history("b1").await;
     assert_eq!(events(&history), ["created", "rq-reboot", "actions-began", "clear-pxe-failed"]);
-    assert!(history[3]["reason"].as_str().unwrap().contains("not a folder"), "{}", history[3]);
+    assert!(history[3]["reason"].as_str().unwrap().contains("not a directory"), "{}", history[3]);
 
     // The place is free, although the action that was to hold it never ran.
     world.register("b2", rack.power_facts(1)).await;

@@ -1,7 +1,7 @@
-//! Threads for work in the boot tree: bounded, because each of them may hang for as long as a network share does.
+//! Threads for work in the boot tree, limited in number, because each may hang as long as a network share.
 //!
-//! The runtime has one pool of threads for all that blocks; resolving names needs it, too. A share that does not answer
-//! takes at most [`MAX_THREADS`] of them.
+//! The runtime has one pool of blocking threads, also used for name lookups. A share that does not answer occupies at
+//! most [`MAX_THREADS`] of them.
 
 use std::io;
 use std::sync::{Arc, LazyLock};
@@ -10,32 +10,33 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-/// How many threads work in the boot tree at once, those included that hang.
+/// The largest number of threads working in the boot tree, including hanging ones.
 pub const MAX_THREADS: usize = 64;
 
-/// How long work waits for a thread, in real time: others take microseconds, or as long as a busy disk, unless they hang.
+/// How long work waits for a thread, in real time: unless threads hang, one is free within microseconds, or as soon as
+/// a busy disk answers.
 const THREAD_WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 static THREADS: LazyLock<BlockingThreads> = LazyLock::new(|| BlockingThreads::new(MAX_THREADS));
 
-/// Does some work in the boot tree on a thread on which it may block.
+/// Runs `work` in the boot tree on a blocking thread and waits for it.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::TimedOut`] when all threads for that hang; nothing was done. Any other when the work panicked.
+/// [`io::ErrorKind::TimedOut`] when all threads hang; `work` was not started. Any other kind when `work` panicked.
 pub async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     spawn_blocking(work).await?.await.map_err(io::Error::other)
 }
 
-/// Begins some work in the boot tree on a thread on which it may block, for whoever does not wait for its end.
+/// Starts `work` in the boot tree on a blocking thread.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::TimedOut`] when all threads for that hang; nothing was done.
+/// [`io::ErrorKind::TimedOut`] when all threads hang; `work` was not started.
 pub async fn spawn_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
-    THREADS.begin(work).await
+    THREADS.start(work).await
 }
 
 struct BlockingThreads(Arc<Semaphore>);
@@ -45,16 +46,16 @@ impl BlockingThreads {
         Self(Arc::new(Semaphore::new(count)))
     }
 
-    async fn begin<T: Send + 'static>(
+    async fn start<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<JoinHandle<T>> {
-        #[expect(clippy::disallowed_methods, reason = "the machine's disk, not the farm's time")]
+        #[expect(clippy::disallowed_methods, reason = "a fault of this machine's disk, in real time")]
         let permit = tokio::time::timeout(THREAD_WAIT_TIMEOUT, Arc::clone(&self.0).acquire_owned()).await;
         let hung = || io::Error::new(io::ErrorKind::TimedOut, "the boot root does not answer");
         let permit = permit.map_err(|_elapsed| hung())?.map_err(io::Error::other)?;
         Ok(tokio::task::spawn_blocking(move || {
-            // Whoever asked may have given up long before the work ends.
+            // The caller may give up before the work ends.
             let _permit = permit;
             work()
         }))
@@ -68,18 +69,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_that_hangs_takes_so_many_threads_and_no_more_though_nobody_waits_for_it() {
+    async fn hanging_work_is_limited_even_if_its_callers_gave_up() {
         let threads = BlockingThreads::new(2);
         let mut hung = Vec::new();
         for _ in 0..2 {
-            let (goes_on, waits) = mpsc::channel::<()>();
-            drop(threads.begin(move || waits.recv()).await.unwrap());
-            hung.push(goes_on);
+            let (release, released) = mpsc::channel::<()>();
+            drop(threads.start(move || released.recv()).await.unwrap());
+            hung.push(release);
         }
-        let refused = threads.begin(|| ()).await.unwrap_err();
+        let refused = threads.start(|| ()).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
         assert_eq!((MAX_THREADS, THREAD_WAIT_TIMEOUT.as_secs()), (64, 5));
         drop(hung.pop());
-        assert_eq!(threads.begin(|| 7).await.unwrap().await.unwrap(), 7);
+        assert_eq!(threads.start(|| 7).await.unwrap().await.unwrap(), 7);
     }
 }

@@ -1,4 +1,4 @@
-//! A clock for demos: as fast as wanted.
+//! A clock for demos, faster than real time.
 
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ impl Clock for ScaledClock {
     fn sleep_until(&self, at: DateTime<Utc>) -> BoxFuture<'static, ()> {
         let clock = *self;
         Box::pin(async move {
-            while let Some(left) = remaining(at, clock.now()) {
-                let real = left.div_f64(clock.rate).min(Duration::from_secs(10));
+            while let Some(remaining_time) = remaining(at, clock.now()) {
+                let real = remaining_time.div_f64(clock.rate).min(Duration::from_secs(10));
                 sleep_real_time(real.max(Duration::from_micros(100))).await;
             }
         })

@@ -1,4 +1,4 @@
-//! HTTP requests to devices, one a connection.
+//! HTTP requests to devices, one per connection.
 
 use std::io;
 use std::pin::Pin;
@@ -13,9 +13,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// The longest body that a device may answer with.
+/// The longest body of an answer.
 const MAX_BODY_BYTES: usize = 64 * 1024;
-/// How many of the bytes that came are kept for evidence.
+/// How many received bytes are recorded for the evidence.
 const MAX_RECORDED_BYTES: usize = 4096;
 
 /// The answer of a device.
@@ -23,37 +23,37 @@ const MAX_RECORDED_BYTES: usize = 4096;
 pub struct DeviceResponse {
     /// The status.
     pub status: u16,
-    /// The body, as text; what is no UTF-8 is replaced.
+    /// The body as text; invalid UTF-8 is replaced.
     pub body: String,
 }
 
-/// Why there is no answer.
+/// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceHttpError {
-    /// The request cannot be sent as it is: an error of ours.
-    #[error("no HTTP request: {0}")]
+    /// The request is invalid and was not sent.
+    #[error("invalid HTTP request: {0}")]
     Request(hyper::http::Error),
-    /// What came is not HTTP, or longer than an answer of a device may be.
-    #[error("no HTTP")]
+    /// The answer is not HTTP, or too long.
+    #[error("not HTTP")]
     NotHttp,
     /// The device closed the connection.
     #[error("connection closed")]
     Closed(#[source] hyper::Error),
 }
 
-/// Asks for `target`, such as `/cm?cmnd=Power`, on a fresh connection to `authority`. The first bytes that come are in
-/// `received`, also where the call is dropped before its end.
+/// Requests `target`, such as `/cm?cmnd=Power`, on a new connection to `authority`. The first bytes of the answer are
+/// recorded in `received`, also when the call is dropped before its end.
 ///
 /// # Errors
 ///
-/// [`DeviceHttpError`]; unless it is [`DeviceHttpError::Request`], the request may have been carried out.
+/// [`DeviceHttpError`]; except for [`DeviceHttpError::Request`], the device may have executed the request.
 pub async fn get(
     stream: &mut TcpStream,
     authority: &str,
     target: &str,
     received: &mut Vec<u8>,
 ) -> Result<DeviceResponse, DeviceHttpError> {
-    // A device with room for few connections is to have it back at once.
+    // Devices with few connections get this one back at once.
     let request = Request::get(target).header(HOST, authority).header(CONNECTION, "close");
     let request = request.body(Empty::<Bytes>::new()).map_err(DeviceHttpError::Request)?;
     let io = TokioIo::new(RecordingStream { stream, received });
@@ -70,7 +70,7 @@ pub async fn get(
         Ok(DeviceResponse { status, body: String::from_utf8_lossy(&body.to_bytes()).into_owned() })
     };
     let driven = async {
-        // How it ends is told by the exchange.
+        // The exchange reports how the connection ended.
         let _ended = connection.await;
         std::future::pending::<()>().await;
     };
@@ -88,7 +88,7 @@ fn http_error(error: hyper::Error) -> DeviceHttpError {
     }
 }
 
-/// A stream that keeps the first bytes that come.
+/// A stream that records the first bytes received.
 struct RecordingStream<'a> {
     stream: &'a mut TcpStream,
     received: &'a mut Vec<u8>,
@@ -102,8 +102,8 @@ impl AsyncRead for RecordingStream<'_> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = ready!(Pin::new(&mut *self.stream).poll_read(context, buffer));
-        let room = MAX_RECORDED_BYTES - self.received.len();
-        self.received.extend(buffer.filled().iter().skip(before).take(room));
+        let free = MAX_RECORDED_BYTES - self.received.len();
+        self.received.extend(buffer.filled().iter().skip(before).take(free));
         Poll::Ready(read)
     }
 }
@@ -133,7 +133,7 @@ mod tests {
 
     use super::*;
 
-    /// What a device that answers with these bytes and closes is understood to say, and what was received.
+    /// Sends a request to a device that answers with these bytes and closes; returns the result and the recorded bytes.
     async fn ask(answer: &[u8]) -> (Result<DeviceResponse, DeviceHttpError>, Vec<u8>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_are_read_whole_however_their_length_is_told() {
+    async fn answers_are_read_completely_with_any_framing() {
         for bytes in [
             "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbod\r\n1\r\ny\r\n0\r\n\r\n",
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_answer_is_told_apart_and_kept() {
+    async fn invalid_and_incomplete_answers_are_distinguished_and_recorded() {
         let long = format!(
             "HTTP/1.1 200 OK\r\nContent-Length: {0}\r\n\r\n{1}",
             MAX_BODY_BYTES + 1,

@@ -1,8 +1,7 @@
-//! How devices are named and reached: URLs, name look-ups, TCP connections and requests on them, what stands in the way, and
-//! how a run at one ends.
+//! Access to devices: URLs, name lookups, TCP connections and requests, local faults, and errors of runs.
 //!
-//! It knows sockets, and neither boards nor actions nor databases. Whoever writes to a device asks a [`ProcessLease`] first, and
-//! what this machine lacks ([`LocalTrouble`]) is told apart from what a device does.
+//! The crate uses sockets; boards, actions and databases are unknown to it. Callers check a [`ProcessLease`] before
+//! each write to a device. Faults of this machine ([`LocalTrouble`]) are distinguished from those of a device.
 
 pub mod address;
 mod connect;

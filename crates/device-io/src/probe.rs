@@ -1,4 +1,4 @@
-//! Whether trouble of this machine is over, found out without touching any device.
+//! Probes whether a local fault is over, without contacting a device.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -7,10 +7,10 @@ use fs_err as fs;
 use crate::resolver::{self, ResolveError};
 use crate::trouble::LocalTrouble;
 
-/// How many descriptors must be free before a shortage counts as over.
+/// How many file descriptors must be free before a shortage counts as over.
 const MIN_FREE_DESCRIPTORS: usize = 16;
 
-/// Whether `trouble` is over, as far as this process can tell; what cannot be told counts as over: then the next try shows.
+/// Whether `trouble` is over. If this cannot be determined, it counts as over, and the next attempt decides.
 pub async fn is_trouble_over(trouble: &LocalTrouble) -> bool {
     match trouble {
         LocalTrouble::Descriptors => has_descriptors(),
@@ -28,7 +28,7 @@ fn has_descriptors() -> bool {
     opened.is_ok()
 }
 
-/// Whether there is a route: connecting a datagram socket asks for one and sends nothing.
+/// Whether there is a route: connecting a datagram socket needs one and sends nothing.
 fn has_route_to(address: IpAddr) -> bool {
     let any: IpAddr =
         if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn trouble_that_is_over_is_seen_to_be_over() {
+    async fn a_local_fault_that_is_over_is_detected() {
         for trouble in [
             LocalTrouble::Descriptors,
             LocalTrouble::Memory,

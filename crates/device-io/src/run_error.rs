@@ -1,82 +1,82 @@
-//! How a run at a device ends, whatever is done there. `T` is the trouble that whoever runs it tells apart.
+//! Errors of runs at devices. `T` is the type of local fault that the caller distinguishes.
 
 use serde_json::{Map, Value};
 
-/// What was observed, by name: it goes into history as it is.
+/// Observations by name, stored in history unchanged.
 pub type Evidence = Map<String, Value>;
 
-/// A run that ended without what it is for.
+/// Error of a run that did not reach its goal.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{reason}")]
 pub struct RunError<T> {
-    /// Why, in one sentence for the operator who reads of it.
+    /// The reason, one sentence for the operator.
     pub reason: String,
     /// What was observed.
     pub evidence: Evidence,
-    /// What that means.
+    /// The kind of error.
     pub kind: RunErrorKind<T>,
 }
 
-/// What it means that a run ended without what it is for.
+/// Kind of a [`RunError`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunErrorKind<T> {
-    /// It failed: what was observed speaks of the device, of what it was asked for, or of their configuration.
+    /// The run failed; the evidence concerns the device, the request, or their configuration.
     Failed,
-    /// It failed by how it is configured, and will until that is changed: no power URL, no such outlet.
+    /// The run fails until its configuration is changed: no power URL, no such outlet.
     Misconfigured,
-    /// It failed while it was to give back what it had taken away: that may be missing until it is given back.
+    /// The run failed to restore what it had switched off; the resource stays off until it is restored.
     Unrestored {
-        /// What, in a word: `power`.
+        /// What was not restored: `power`.
         what: &'static str,
-        /// Where.
+        /// The outlet.
         at: String,
     },
-    /// Trouble of our own stood in the way, which says nothing about the device: it is to be run again when that is over.
+    /// A local fault prevented the run; it says nothing about the device. The run is repeated when the fault is over.
     Suspended {
-        /// What stands in the way.
+        /// The local fault.
         trouble: T,
-        /// Whether something was written to a device, or may have been: then this run counts as one that was interrupted.
+        /// Whether something may have been written to a device; then the run counts as interrupted.
         has_acted: bool,
     },
 }
 
 impl<T> RunError<T> {
-    /// It failed.
+    /// Creates a failure.
     #[must_use]
     pub fn failed(reason: impl Into<String>, evidence: Evidence) -> Self {
         Self { reason: reason.into(), evidence, kind: RunErrorKind::Failed }
     }
 
-    /// It failed by how it is configured.
+    /// Creates a configuration error.
     #[must_use]
     pub fn misconfigured(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), evidence: Evidence::new(), kind: RunErrorKind::Misconfigured }
     }
 
-    /// Trouble of our own stood in the way before anything was written to a device.
+    /// Creates an error for a local fault before anything was written to a device.
     #[must_use]
     pub fn suspended(trouble: T, reason: impl Into<String>, evidence: Evidence) -> Self {
         Self { reason: reason.into(), evidence, kind: RunErrorKind::Suspended { trouble, has_acted: false } }
     }
 
-    /// The same after something was written to a device, or may have been.
+    /// Creates an error for a local fault after something may have been written to a device.
     #[must_use]
     pub fn suspended_midway(trouble: T, reason: impl Into<String>, evidence: Evidence) -> Self {
         Self { reason: reason.into(), evidence, kind: RunErrorKind::Suspended { trouble, has_acted: true } }
     }
 
-    /// The same with its trouble told in the terms of whoever asked for the run.
+    /// Converts the local fault to the caller's type.
     #[must_use]
-    pub fn map_trouble<U>(self, told: impl FnOnce(T) -> U) -> RunError<U> {
-        let Self { reason, evidence, kind: ending } = self;
-        let ending = match ending {
+    pub fn map_trouble<U>(self, map: impl FnOnce(T) -> U) -> RunError<U> {
+        let Self { reason, evidence, kind } = self;
+        let kind = match kind {
             RunErrorKind::Failed => RunErrorKind::Failed,
             RunErrorKind::Misconfigured => RunErrorKind::Misconfigured,
             RunErrorKind::Unrestored { what, at } => RunErrorKind::Unrestored { what, at },
             RunErrorKind::Suspended { trouble, has_acted } => {
-                RunErrorKind::Suspended { trouble: told(trouble), has_acted }
+                RunErrorKind::Suspended { trouble: map(trouble), has_acted }
             }
         };
-        RunError { reason, evidence, kind: ending }
+        RunError { reason, evidence, kind }
     }
 }

@@ -1,4 +1,4 @@
-//! Directories whose modes are what we say, whatever the umask of whoever started us.
+//! Creates directories with exact modes, independent of the umask.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
@@ -7,11 +7,11 @@ use std::path::Path;
 
 use fs_err as fs;
 
-/// Makes the directory `path` with `mode`, and those above it that are missing. What is there already keeps its mode.
+/// Creates the directory `path` and missing parents with `mode`. Existing directories keep their mode.
 ///
 /// # Errors
 ///
-/// The system's own, with the path.
+/// The system's error, with the path.
 pub fn create_all_with_mode(path: &Path, mode: u32) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -20,19 +20,19 @@ pub fn create_all_with_mode(path: &Path, mode: u32) -> io::Result<()> {
         create_all_with_mode(parent, mode)?;
     }
     match create_with_mode(path, mode) {
-        // Somebody else made it meanwhile.
+        // Another process created it meanwhile.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         result => result,
     }
 }
 
-/// Makes the directory `path` with `mode`.
+/// Creates the directory `path` with `mode`.
 ///
 /// # Errors
 ///
-/// The system's own, with the path.
+/// The system's error, with the path.
 pub fn create_with_mode(path: &Path, mode: u32) -> io::Result<()> {
-    // Never more open than it is to be, not even for a moment.
+    // The mode is set at creation too, so that it is never more permissive.
     DirBuilder::new()
         .mode(mode)
         .create(path)

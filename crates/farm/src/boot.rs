@@ -1,4 +1,4 @@
-//! What a board does from power-on: firmware, boot config, card or live image, reports.
+//! A board's boot from power-on: firmware, boot config, card or live image, reports.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -13,13 +13,13 @@ use super::fault_rates::BoardFault;
 use super::network::BootConfigAnswer;
 use random::Random;
 
-/// Boots, and boots again as often as the board reboots itself; the caller ends it by taking the power away.
+/// Boots, and boots again when the board reboots itself; the caller drops it when the power is lost.
 pub(super) async fn run(board: &SimulatedBoard) -> Infallible {
     while SimulatedBoot::begin(board).run().await == BootEnd::Reboots {}
     board.be_silent().await
 }
 
-/// How a boot ends that does not end with the power.
+/// How a boot ends, other than by loss of power.
 #[derive(PartialEq, Eq)]
 enum BootEnd {
     /// The board reboots itself.
@@ -28,7 +28,7 @@ enum BootEnd {
     Hangs,
 }
 
-/// One boot. What it knows is forgotten with it, as what is in memory.
+/// One boot, with the state in the board's memory.
 struct SimulatedBoot<'a> {
     board: &'a SimulatedBoard,
     random: Random,
@@ -43,11 +43,11 @@ impl<'a> SimulatedBoot<'a> {
             status.boots += 1;
             status.activity = BoardActivity::Firmware;
         });
-        // A boot's chance depends on its number alone, not on how far the boot before came.
+        // The random numbers of a boot depend only on its number, not on the previous boot's progress.
         let mut random = Random::stream(board.seed, board.status().boots);
         let fault = board.faults.borrow().draw(&mut random);
         if let Some(fault) = fault {
-            tracing::debug!(board = board.registration.name, ?fault, "a simulated board has a fault");
+            tracing::debug!(board = board.registration.name, ?fault, "simulated board fault injected");
         }
         Self { board, random, fault, visit: None, has_reported: false }
     }
@@ -69,15 +69,15 @@ impl<'a> SimulatedBoot<'a> {
         }
         match answer {
             BootConfigAnswer::None => self.boot_card().await,
-            // As the boot scripts of real boards do: what cannot be had from the network is looked for on the card.
+            // Like the boot scripts of real boards: without the network it boots from the card.
             BootConfigAnswer::Failed(error) => {
-                self.log_failure("a simulated board cannot fetch its boot config", &error);
+                self.log_failure("simulated board cannot fetch its boot config", &error);
                 self.boot_card().await
             }
             BootConfigAnswer::Text(text) => match text.parse() {
                 Ok(config) => self.boot_live(config).await,
                 Err(error) => {
-                    self.log_failure("a simulated board cannot read its boot config", &error);
+                    self.log_failure("simulated board cannot parse its boot config", &error);
                     BootEnd::Hangs
                 }
             },
@@ -93,7 +93,7 @@ impl<'a> SimulatedBoot<'a> {
         if self.has_fault(BoardFault::HangsBeforeReporting) {
             return BootEnd::Hangs;
         }
-        // Up before it says so: who polls at once finds it.
+        // The port is open before the report, so that an immediate poll succeeds.
         let Some(port) = self.open_port() else { return BootEnd::Hangs };
         self.board.set_activity(BoardActivity::Running);
         let board = self.board;
@@ -114,7 +114,7 @@ impl<'a> SimulatedBoot<'a> {
         self.board.set_activity(BoardActivity::Fetching);
         for file in [Some(&config.kernel), config.initrd.as_ref()].into_iter().flatten() {
             if let Err(error) = self.board.network.fetch(file).await {
-                self.log_failure("a simulated board cannot fetch its live image", &error);
+                self.log_failure("simulated board cannot fetch its live image", &error);
                 return BootEnd::Hangs;
             }
         }
@@ -176,10 +176,10 @@ impl<'a> SimulatedBoot<'a> {
 
     fn open_port(&self) -> Option<TcpListener> {
         let opened = self.board.network.open_port();
-        opened.inspect_err(|error| self.log_failure("a simulated board has lost its port", error)).ok()
+        opened.inspect_err(|error| self.log_failure("simulated board cannot open its port", error)).ok()
     }
 
-    /// Reports `event` until the server takes it, as this boot's fault has it.
+    /// Reports `event` until the server accepts it, subject to this boot's fault.
     async fn report(&mut self, event: &str, arguments: Option<Value>) {
         if self.has_fault(BoardFault::ReportsLate) && !self.has_reported {
             self.pause(self.board.timings.late_by).await;
@@ -195,7 +195,7 @@ impl<'a> SimulatedBoot<'a> {
         }
     }
 
-    /// Sends a report until it is answered with 2xx; gives the visit that the answer names.
+    /// Sends a report until it is answered with 2xx; returns the visit in the answer.
     async fn send(&mut self, event: &str, arguments: Option<&Value>, visit: Option<u64>) -> Option<u64> {
         loop {
             match self.board.network.report(event, arguments, visit).await {
@@ -205,7 +205,7 @@ impl<'a> SimulatedBoot<'a> {
                 }
                 Err(error) => {
                     self.board.update(|status| status.rejected_reports += 1);
-                    self.log_failure("a simulated board reports again", &error);
+                    self.log_failure("simulated board repeats its report", &error);
                     self.pause(self.board.timings.retry_after).await;
                 }
             }
@@ -217,7 +217,7 @@ impl<'a> SimulatedBoot<'a> {
             match self.board.network.boot_arguments().await {
                 Ok(arguments) => return arguments,
                 Err(error) => {
-                    self.log_failure("a simulated board asks for its boot arguments again", &error);
+                    self.log_failure("simulated board repeats its request for boot arguments", &error);
                     self.pause(self.board.timings.retry_after).await;
                 }
             }
@@ -238,11 +238,11 @@ impl<'a> SimulatedBoot<'a> {
     }
 }
 
-/// Takes connections, which is all that a poll asks for.
+/// Accepts connections, which is all that a poll needs.
 async fn answer_polls(board: &SimulatedBoard, port: TcpListener) -> Infallible {
     loop {
         if let Err(error) = port.accept().await {
-            tracing::debug!(board = board.registration.name, %error, "a simulated board cannot take a poll");
+            tracing::debug!(board = board.registration.name, %error, "simulated board cannot accept a poll");
             board.clock.sleep(Duration::from_secs(1)).await;
         }
     }

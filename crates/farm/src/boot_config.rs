@@ -1,4 +1,4 @@
-//! The boot config that a board follows: a small text in the style of PXELINUX.
+//! A board's boot config, a small text in the style of PXELINUX.
 //!
 //! ```text
 //! DEFAULT lifeguard
@@ -7,25 +7,25 @@
 //!   APPEND initrd=live/initrd lifeguard.run=install lifeguard.image=base-1
 //! ```
 //!
-//! A board's boot loader knows only what PXELINUX knows; what begins with `lifeguard.` is for the live image.
+//! The boot loader knows only PXELINUX keywords; arguments beginning with `lifeguard.` are for the live image.
 //!
 //! Source: Syslinux, "Config": keywords in any case, `#` begins a comment, `initrd=` in APPEND names the initrd.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What a live image is there for.
+/// Task of a live image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LiveTask {
     /// It writes an image on the board's card and reboots.
     Install,
     /// It tests the board.
     SelfTest,
-    /// It stays up, for people.
+    /// It keeps running for manual maintenance.
     Maintenance,
 }
 
-/// A boot config, as a board understands it.
+/// A parsed boot config.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootConfig {
     /// The kernel's file in the boot tree.
@@ -34,24 +34,24 @@ pub struct BootConfig {
     pub initrd: Option<String>,
     /// What the live image does.
     pub task: LiveTask,
-    /// Which image it installs, where the config says so.
+    /// The image to install, if the config names one.
     pub image: Option<String>,
 }
 
-/// Why a text cannot be booted from.
+/// Why a boot config is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BootConfigError {
-    /// A line begins with a word that the boot loader does not know.
-    #[error("the boot loader does not know `{0}`")]
+    /// A line begins with an unknown keyword.
+    #[error("unknown keyword `{0}`")]
     Keyword(String),
-    /// The default label is not in the text.
-    #[error("there is no label `{0}`")]
+    /// The default label is missing.
+    #[error("no label `{0}`")]
     Label(String),
     /// The label has no kernel.
-    #[error("there is no KERNEL")]
+    #[error("no KERNEL")]
     Kernel,
     /// `lifeguard.run` is missing, or is not one of the three tasks.
-    #[error("`lifeguard.run` is `install`, `self-test` or `maintenance`, not `{0}`")]
+    #[error("`lifeguard.run` must be `install`, `self-test` or `maintenance`, not `{0}`")]
     Task(String),
 }
 
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_config_is_read_and_written() {
+    fn a_config_is_parsed_and_formatted() {
         assert_eq!(TEXT.parse(), Ok(config()));
         assert_eq!(config().to_string(), TEXT);
         for task in [LiveTask::SelfTest, LiveTask::Maintenance] {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_booted_is_refused() {
+    fn invalid_configs_are_refused() {
         for (from, to, error) in [
             ("KERNEL", "KERNAL", BootConfigError::Keyword("KERNAL".into())),
             ("DEFAULT lifeguard", "DEFAULT other", BootConfigError::Label("other".into())),

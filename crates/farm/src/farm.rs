@@ -1,4 +1,4 @@
-//! A farm: boards on relay boards, each of which lives in a task of its own.
+//! A farm: boards on relay boards, each in its own task.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,33 +17,33 @@ use super::options::FarmOptions;
 use super::relay::{RelayBehaviour, RelayBoard};
 use super::tree::HARDWARE_TYPES;
 
-/// How many boards hang on one relay board.
+/// Number of boards per relay board.
 const COILS_PER_RELAY: u16 = 8;
 /// Every fourth board has power while its coil is off.
 const INVERTED_EVERY: u16 = 4;
-/// Where the boards' addresses begin.
+/// The first board's address.
 const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
-/// How long a relay board's bad moment lasts, in farm time.
+/// How long a fault of a relay board lasts, in farm time.
 const RELAY_FAULT_TIME: Duration = Duration::from_mins(1);
 
-/// Says why there is no farm. Nothing of it is left.
+/// Error of starting a farm; everything started has been stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum FarmError {
-    /// A relay board has no port.
+    /// A relay board cannot be started.
     #[error("cannot start a simulated relay board")]
     Relay(#[source] io::Error),
-    /// A board has no address or port of its own.
+    /// A board cannot bind its address or port.
     #[error("cannot connect the simulated board {name}")]
     Board {
-        /// Which board.
+        /// The board's name.
         name: String,
-        /// Why not.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
 }
 
-/// A farm that runs until it is stopped or dropped.
+/// A running farm; it ends when it is stopped or dropped.
 pub struct SimulatedFarm {
     relays: Vec<Arc<RelayBoard>>,
     boards: Vec<Arc<SimulatedBoard>>,
@@ -51,11 +51,11 @@ pub struct SimulatedFarm {
 }
 
 impl SimulatedFarm {
-    /// Starts a farm; no board has power yet.
+    /// Starts a farm; all boards are off.
     ///
     /// # Errors
     ///
-    /// [`FarmError`] when an address or a port cannot be had.
+    /// [`FarmError`] when an address or port cannot be bound.
     ///
     /// # Panics
     ///
@@ -73,8 +73,8 @@ impl SimulatedFarm {
             board.set_dead(dead.contains(&index));
             relay.switch(coil, board.is_inverted);
             let wire = relay.coil(coil);
-            let living = Arc::clone(&board);
-            farm.tasks.spawn(async move { run_board(&living, wire).await });
+            let running = Arc::clone(&board);
+            farm.tasks.spawn(async move { run_board(&running, wire).await });
             farm.boards.push(board);
         }
         Ok(farm)
@@ -97,7 +97,7 @@ impl SimulatedFarm {
         self.relays.get(index).map(AsRef::as_ref)
     }
 
-    /// Ends everything; on return no socket of a board is open any more.
+    /// Stops all boards and relay boards; on return all their sockets are closed.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
     }
@@ -137,7 +137,7 @@ fn new_board(options: &FarmOptions, index: u16, relay: SocketAddr) -> Result<Sim
         registration: BoardRegistration {
             name,
             fqdn: address.to_string(),
-            // Locally administered: no maker has these.
+            // Locally administered addresses, used by no vendor.
             mac: format!("02:4c:47:00:{high:02x}:{low:02x}"),
             power_url: format!("modbus://{relay}/{}?unit=1&off=2s{invert}", index % COILS_PER_RELAY),
             poll_url: format!("tcp://{}", network.poll()),
@@ -159,7 +159,7 @@ fn new_board(options: &FarmOptions, index: u16, relay: SocketAddr) -> Result<Sim
     })
 }
 
-/// Gives a relay board its bad moments, each at the chance `rate`.
+/// Injects faults into a relay board, each with the probability `rate`.
 async fn inject_relay_faults(relay: Arc<RelayBoard>, clock: Arc<dyn Clock>, mut random: Random, rate: f64) {
     loop {
         clock.sleep(RELAY_FAULT_TIME).await;
@@ -168,10 +168,10 @@ async fn inject_relay_faults(relay: Arc<RelayBoard>, clock: Arc<dyn Clock>, mut 
         }
         let coil =
             u16::try_from(random.next_below(usize::from(2 * COILS_PER_RELAY))).unwrap_or(COILS_PER_RELAY);
-        let bad =
+        let fault =
             if coil < COILS_PER_RELAY { RelayBehaviour::Lying { coil } } else { RelayBehaviour::Hanging };
-        tracing::debug!(relay = %relay.addr(), ?bad, "a simulated relay board misbehaves");
-        relay.set_behaviour(bad);
+        tracing::debug!(relay = %relay.addr(), ?fault, "simulated relay board fault injected");
+        relay.set_behaviour(fault);
         clock.sleep(RELAY_FAULT_TIME).await;
         relay.set_behaviour(RelayBehaviour::OneClientAtATime);
     }

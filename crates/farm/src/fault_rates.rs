@@ -1,29 +1,29 @@
-//! What goes wrong with simulated hardware, and how often.
+//! Faults of simulated hardware and their rates.
 
 use random::Random;
 
-/// What one boot of a board suffers from.
+/// Fault of one boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BoardFault {
-    /// It gets power and does nothing: it does not even ask for its boot config.
+    /// The board is on and does nothing: it does not even request its boot config.
     DoesNotBoot,
-    /// It asks for its boot config and is silent from then on.
+    /// The board requests its boot config and then hangs.
     HangsAfterAsking,
-    /// It comes up and is silent where it should report for the first time.
+    /// The board boots and hangs before its first report.
     HangsBeforeReporting,
-    /// It reports for the first time only after a long while.
+    /// The first report is late.
     ReportsLate,
-    /// It reports everything twice.
+    /// Each report is sent twice.
     ReportsTwice,
-    /// The last report of its boot before arrives once more, with that boot's visit, before this boot's first.
+    /// The last report of the previous boot is repeated, with its visit, before the first report of this boot.
     ReportsPreviousBoot,
-    /// It cannot install its image, and says so; says nothing else where it has nothing to install.
+    /// Installing the image fails and is reported; no effect if nothing is installed.
     ImageFails,
-    /// Its image runs, and dies later: it answers no polls until it is power-cycled.
+    /// The image crashes after a while: it answers no polls until a power cycle.
     Crashes,
 }
 
-/// How often things go wrong: each a probability from 0 to 1. One boot has at most one fault.
+/// Fault rates, each a probability from 0 to 1. One boot has at most one fault.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FaultRates {
     /// [`BoardFault::DoesNotBoot`], per boot.
@@ -42,9 +42,9 @@ pub struct FaultRates {
     pub image_fails: f64,
     /// [`BoardFault::Crashes`], per boot.
     pub crashes: f64,
-    /// A relay board lies about a coil or hangs, for a minute; per relay board and minute.
+    /// A relay board lies about a coil or hangs for a minute; per relay board and minute.
     pub relay_fault: f64,
-    /// The share of boards that never boot and need hands. A share above 0 is one board at least.
+    /// The share of boards that never boot and need hands. A share above 0 is at least one board.
     pub dead_share: f64,
 }
 
@@ -63,8 +63,8 @@ impl FaultRates {
         dead_share: 0.0,
     };
 
-    /// Spreads an overall `rate` over all the faults: that share of boots has one of them, a tenth as many minutes of
-    /// a relay board are bad, and a quarter as many boards are dead.
+    /// Distributes an overall `rate` over all faults: this share of boots has a fault, relay boards have a fault at a
+    /// tenth of the rate per minute, and a quarter of the rate of boards is dead.
     #[must_use]
     pub fn with_rate(rate: f64) -> Self {
         let rate = if rate.is_finite() { rate.clamp(0.0, 1.0) } else { 0.0 };
@@ -82,9 +82,9 @@ impl FaultRates {
         }
     }
 
-    /// Draws what one boot suffers from.
+    /// Draws the fault of one boot.
     pub(super) fn draw(&self, random: &mut Random) -> Option<BoardFault> {
-        let mut left = random.next_fraction();
+        let mut remaining = random.next_fraction();
         let chances = [
             (BoardFault::DoesNotBoot, self.does_not_boot),
             (BoardFault::HangsAfterAsking, self.hangs_after_asking),
@@ -96,18 +96,18 @@ impl FaultRates {
             (BoardFault::Crashes, self.crashes),
         ];
         chances.into_iter().find_map(|(fault, chance)| {
-            let is_it = left < chance;
-            left -= chance;
-            is_it.then_some(fault)
+            let is_drawn = remaining < chance;
+            remaining -= chance;
+            is_drawn.then_some(fault)
         })
     }
 
     /// Draws which of `boards` boards are dead.
     pub(super) fn draw_dead(&self, boards: u16, random: &mut Random) -> Vec<u16> {
         let share = self.dead_share * f64::from(boards);
-        let mut sound: Vec<u16> = (0..boards).collect();
+        let mut alive: Vec<u16> = (0..boards).collect();
         let drawn = (0..boards).take_while(|count| f64::from(*count) < share);
-        drawn.map(|_| sound.swap_remove(random.next_below(sound.len()))).collect()
+        drawn.map(|_| alive.swap_remove(random.next_below(alive.len()))).collect()
     }
 }
 
@@ -121,24 +121,24 @@ mod tests {
     }
 
     #[test]
-    fn without_a_rate_nothing_goes_wrong() {
+    fn a_rate_of_zero_means_no_faults() {
         assert_eq!(FaultRates::with_rate(0.0), FaultRates::NONE);
         assert!(drawn(&FaultRates::NONE, 1).iter().all(Option::is_none));
         assert!(FaultRates::NONE.draw_dead(200, &mut Random::new(1)).is_empty());
-        for nonsense in [-1.0, f64::NAN, f64::INFINITY] {
-            assert_eq!(FaultRates::with_rate(nonsense), FaultRates::NONE, "{nonsense}");
+        for invalid in [-1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(FaultRates::with_rate(invalid), FaultRates::NONE, "{invalid}");
         }
     }
 
     #[test]
     fn the_rate_is_the_share_of_boots_with_a_fault() {
-        let bad = drawn(&FaultRates::with_rate(0.2), 3).iter().filter(|fault| fault.is_some()).count();
-        assert!((1800..2200).contains(&bad), "{bad} of 10000");
+        let faulty = drawn(&FaultRates::with_rate(0.2), 3).iter().filter(|fault| fault.is_some()).count();
+        assert!((1800..2200).contains(&faulty), "{faulty} of 10000");
         assert!(drawn(&FaultRates::with_rate(1.0), 3).iter().filter(|fault| fault.is_none()).count() < 10);
     }
 
     #[test]
-    fn every_fault_happens_at_its_rate_and_the_same_seed_gives_the_same() {
+    fn every_fault_occurs_at_its_rate_and_the_same_seed_gives_the_same_faults() {
         let drawn_at_one = drawn(&FaultRates::with_rate(1.0), 3);
         for (fault, expected) in [
             (BoardFault::DoesNotBoot, 2000),

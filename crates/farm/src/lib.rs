@@ -1,12 +1,12 @@
 //! Simulated boards and relay boards: real sockets, fake hardware.
 //!
-//! For the demo and the tests. A farm speaks with Lifeguard only as hardware does, and knows nothing of it but where its
-//! HTTP and TFTP servers are: coils by Modbus TCP, boot files by TFTP, reports by HTTP, polls by TCP. Every board has an
-//! address of its own in 127/8. Times are the [`Clock`](clock::Clock)'s, chance comes from one seed.
+//! For the demo and the tests. A farm communicates with Lifeguard only like hardware: coils by Modbus TCP, boot files
+//! by TFTP, reports by HTTP, polls by TCP. It knows only the addresses of the HTTP and TFTP servers. Every board has
+//! its own address in 127/8. Times use the [`Clock`](clock::Clock), random numbers come from one seed.
 //!
 //! ```text
 //! relay board ── coil ──► board ─► boot: TFTP, reports ─► network
-//!  (8 coils)                └─ faults, by chance
+//!  (8 coils)                └─ random faults
 //! ```
 
 mod board;

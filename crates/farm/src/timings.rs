@@ -1,13 +1,13 @@
-//! How long simulated hardware takes.
+//! Timings of simulated hardware.
 
 use std::time::Duration;
 
-/// How long each step takes, in farm time. Each time it is up to 30 % more or less, the retry too.
+/// Duration of each step, in farm time. Each time it varies by up to 30 %, including the retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BoardTimings {
-    /// From power to the request for the boot config.
+    /// From power-on to the request for the boot config.
     pub firmware: Duration,
-    /// From there to the running image, off the card.
+    /// From there to the running image on the card.
     pub boot: Duration,
     /// From the fetched live image to the running one.
     pub live: Duration,
@@ -15,17 +15,17 @@ pub struct BoardTimings {
     pub install: Duration,
     /// To test the board.
     pub self_test: Duration,
-    /// Until a report is tried again.
+    /// Delay before a report is repeated.
     pub retry_after: Duration,
-    /// By how much a late board is late.
+    /// Delay of a late board's first report.
     pub late_by: Duration,
-    /// How long an image runs that crashes.
+    /// How long a crashing image runs.
     pub crash_after: Duration,
 }
 
 impl Default for BoardTimings {
-    /// Those of a small board, but short: an image is installed in one minute. A late board is late by about the ten
-    /// minutes that a reboot may take, so it comes at times just before and at times too late.
+    /// Timings of a small board, shortened: an image is installed in one minute. A late board is late by about the ten
+    /// minutes that a reboot may take, so it is sometimes in time and sometimes too late.
     fn default() -> Self {
         Self {
             firmware: Duration::from_secs(5),

@@ -1,4 +1,4 @@
-//! The boot tree that simulated boards boot from.
+//! The boot tree of simulated boards.
 
 use std::io;
 use std::path::Path;
@@ -8,13 +8,13 @@ use fs_err as fs;
 use super::boot_config::{BootConfig, LiveTask};
 use random::Random;
 
-/// The hardware types there are.
+/// The hardware types.
 pub const HARDWARE_TYPES: [&str; 2] = ["panda", "rpi4"];
 
-/// The images there are: two to install, and two live images that install nothing.
+/// The images: two to install, and two live images that install nothing.
 pub const IMAGES: [&str; 4] = ["base-1", "base-2", "self-test", "maintenance"];
 
-/// How large the live image's kernel and its initrd are: large enough to be cut off in the middle.
+/// Sizes of the live image's kernel and initrd: large enough to interrupt a transfer.
 const KERNEL_BYTES: usize = 256 * 1024;
 const INITRD_BYTES: usize = 384 * 1024 + 1;
 
@@ -26,16 +26,16 @@ pub fn boot_config_name(image: &str, hardware: &str) -> String {
 
 /// Writes a boot tree below `root`: a boot config for each image and hardware type, and the live image.
 ///
-/// Replaces those files where they are there already, and leaves all others alone, boards' links included.
+/// Replaces existing files of these names; all other files, including boot links, are kept.
 ///
 /// # Errors
 ///
-/// An [`io::Error`] that names the path; what was written before stays.
+/// An [`io::Error`] with the path; files written before it are kept.
 pub fn write_boot_tree(root: &Path) -> io::Result<()> {
     let configs = root.join("configs");
     let live = root.join("live");
-    for folder in [&configs, &live, &root.join("pxelinux.cfg")] {
-        fs::create_dir_all(folder)?;
+    for directory in [&configs, &live, &root.join("pxelinux.cfg")] {
+        fs::create_dir_all(directory)?;
     }
     for image in IMAGES {
         let task = match image {
@@ -57,7 +57,7 @@ pub fn write_boot_tree(root: &Path) -> io::Result<()> {
     fs::write(live.join("initrd"), noise(2, INITRD_BYTES))
 }
 
-/// Bytes that no two blocks share, so that a block out of place would show.
+/// Random bytes, so that a misplaced block is detected.
 fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     let mut random = Random::new(seed);
     let mut noise: Vec<u8> = std::iter::repeat_with(|| random.next_u64().to_le_bytes())

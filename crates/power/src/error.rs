@@ -1,76 +1,77 @@
-//! Why a call to an outlet, or a whole run, came to nothing.
+//! Errors of calls to an outlet and of whole runs.
 
 use device_io::LocalTrouble;
 
-/// What happened, and the words for it.
+/// Error of a call to an outlet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutletError {
-    /// What it means.
+    /// The kind of error, which decides how the run continues.
     pub kind: OutletErrorKind,
     /// One sentence for the operator.
     pub reason: String,
-    /// What the device said, word for word, if it said anything that explains it.
+    /// The device's answer, verbatim, if it explains the error.
     pub answer: Option<String>,
 }
 
-/// What a fault means for whoever goes on. Drivers give those up to [`ConnectionLost`](Self::ConnectionLost); the others are a run's own.
+/// How a run continues after an error. Drivers return the kinds up to [`ConnectionLost`](Self::ConnectionLost); the
+/// others are set by the run itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutletErrorKind {
     /// The lease of this process has expired: nothing more is sent.
     LeaseExpired,
-    /// Trouble of our own; nothing was sent.
+    /// A local fault of this machine; nothing was sent.
     Local(LocalTrouble),
     /// There is no connection; nothing was sent.
     NotConnected,
-    /// The device refused, and will again: there is no such outlet, or it cannot be read so. Nothing was switched.
+    /// The device refused and will refuse again: no such outlet, or it cannot be read this way. Nothing was switched.
     Misconfigured,
     /// The device refused for now. Nothing was switched.
     Refused,
-    /// The device answered, but not in the driver's protocol; what was asked for may have been done.
+    /// The device answered in another protocol; the outlet may have been switched.
     WrongProtocol,
-    /// The device answered and did not confirm; what was asked for may have been done.
+    /// The device answered without confirming; the outlet may have been switched.
     Unconfirmed,
-    /// The device has not answered yet; what was asked for may have been done. It can be read at once.
+    /// The device has not answered yet; the outlet may have been switched. It can be read on the same connection.
     AnswerPending,
-    /// The connection is gone; what was asked for may have been done.
+    /// The connection was lost; the outlet may have been switched.
     ConnectionLost,
     /// The run was cancelled.
     Cancelled,
-    /// What was read back is not what was set.
+    /// The state read back differs from the state set.
     ReadbackDiffers,
     /// Earlier runs were interrupted too often.
     Interrupted,
 }
 
 impl OutletError {
-    /// A fault without words of the device.
+    /// Creates an error without an answer of the device.
     #[must_use]
     pub fn new(kind: OutletErrorKind, reason: impl Into<String>) -> Self {
         Self { kind, reason: reason.into(), answer: None }
     }
 
-    /// The same with the device's words.
+    /// Adds the device's answer.
     #[must_use]
     pub fn with_answer(self, answer: impl Into<String>) -> Self {
         Self { answer: Some(answer.into()), ..self }
     }
 
-    /// The device does not time a cycle.
+    /// The device cannot time a power cycle.
     pub(crate) fn unable_to_cycle() -> Self {
-        Self::new(OutletErrorKind::Misconfigured, "the device times no power cycle by itself")
+        Self::new(OutletErrorKind::Misconfigured, "the device cannot time a power cycle")
     }
 
     /// The run was cancelled.
     pub(crate) fn cancelled() -> Self {
-        Self::new(OutletErrorKind::Cancelled, "abandoned")
+        Self::new(OutletErrorKind::Cancelled, "cancelled")
     }
 
-    /// The run was cancelled, after this.
+    /// The run was cancelled after this error.
     pub(crate) fn then_cancelled(self) -> Self {
-        Self::new(OutletErrorKind::Cancelled, format!("{}, then abandoned", self.reason))
+        Self::new(OutletErrorKind::Cancelled, format!("{}, then cancelled", self.reason))
     }
 
-    /// Whether what was asked for may have been done although the call ended so.
+    /// Whether the outlet may have been switched despite the error.
     pub(crate) fn may_have_switched(&self) -> bool {
         match self.kind {
             OutletErrorKind::WrongProtocol

@@ -1,15 +1,17 @@
-//! Power outlets: what they are told and read, whatever the device is that switches them.
+//! Power outlets: switching and reading them, independent of the device behind them.
 //!
 //! ```text
 //! PowerUrl ── drivers (scheme → parse, open) ──▶ dyn Outlet: read, set
 //!     └────── operate: on, off, cycle ── above all drivers ──┘
 //! ```
 //!
-//! An operation succeeds by what was read back, where the outlet can be read. Whatever becomes of a power cycle once it
-//! began to take the power away, it gives it back before it ends: when it is cancelled, too. Where that fails it says so
-//! ([`PowerRunErrorKind::Unrestored`]), so that it is tried again whatever becomes of whoever asked for it.
+//! Where the outlet can be read, an operation succeeds only if the state was read back. A power cycle that has begun to
+//! switch off restores the power before it ends, also when it is cancelled. If restoring fails, the error is
+//! [`PowerRunErrorKind::Unrestored`]; the caller then retries the restore independently of the request that started the
+//! cycle.
 //!
-//! It knows sockets, and neither boards nor actions nor databases. How a driver is added: `docs/adding-a-driver.md`.
+//! The crate uses sockets; boards, actions and databases are unknown to it. `docs/adding-a-driver.md` describes how to
+//! add a driver.
 
 mod cycle;
 mod drivers;

@@ -1,4 +1,4 @@
-//! Operations at an outlet, whatever its driver: on, off, and off and on again.
+//! Operations on an outlet of any driver: on, off, and power cycle.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,40 +14,40 @@ use crate::scheme::OutletAccess;
 use crate::switching::{PHASE_TIMEOUT, SwitchingRun};
 use crate::url::{MAX_OFF_TIME, PowerUrl};
 
-/// The longest that one call to a device may take where nothing else is said.
+/// Default timeout of one call to a device.
 pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What to do with an outlet.
+/// Operation on an outlet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PowerOperation {
-    /// Gives power.
+    /// Switches on.
     On,
-    /// Takes the power away.
+    /// Switches off.
     Off,
-    /// Takes the power away, waits, and gives it back.
+    /// Switches off, waits, and switches on.
     Cycle,
 }
 
-/// In what circumstances an operation runs.
+/// Context of an operation: clock, lease and limits.
 #[derive(Clone)]
 pub struct PowerContext {
-    /// What its times run on.
+    /// The clock for all times of the operation.
     pub clock: Arc<dyn Clock>,
-    /// Until when the outlet may be written to: asked before each write.
+    /// The lease of this process; checked before each write.
     pub lease: ProcessLease,
-    /// The longest that one call to the device may take, mostly [`DEFAULT_CALL_TIMEOUT`].
+    /// Timeout of one call to the device, usually [`DEFAULT_CALL_TIMEOUT`].
     pub call_limit: Duration,
-    /// How many runs of the same operation before this one were not seen to end.
+    /// Number of earlier runs of the same operation that did not finish.
     pub interrupted_runs: u32,
 }
 
-/// An operation that ended without what it is for.
+/// Error of an operation.
 pub type PowerRunError = device_io::RunError<LocalTrouble>;
-/// What that means.
+/// Kind of a [`PowerRunError`].
 pub type PowerRunErrorKind = device_io::RunErrorKind<LocalTrouble>;
 
-/// The longest that an operation takes: a phase for each thing to do (look, cut, give back), and the longest time that a
-/// cycle may keep an outlet off.
+/// Returns the longest time an operation takes: one timeout for each phase (read, switch off, switch on), plus the
+/// longest off time for a cycle.
 #[must_use]
 pub fn max_operation_time(operation: PowerOperation) -> Duration {
     match operation {
@@ -57,34 +57,34 @@ pub fn max_operation_time(operation: PowerOperation) -> Duration {
     }
 }
 
-/// Carries out `operation` at the outlet, and says what was observed.
+/// Runs `operation` at the outlet and returns what was observed.
 ///
-/// The caller sees to it that a device which takes one client ([`PowerUrl::resource`]) has one operation at a time, and
-/// bounds the time. Cancelled, it ends as soon as nothing is left without power that had any. Only a run that is *dropped*
-/// cannot give power back: so cancel first, and drop only past the limit.
+/// The caller bounds the time, and runs one operation at a time at a device that takes a single client
+/// ([`PowerUrl::resource`]). A cancelled operation ends as soon as the power is restored. A *dropped* run cannot
+/// restore the power: cancel first, and drop only after [`max_operation_time`].
 ///
 /// # Errors
 ///
-/// [`PowerRunError`], when what the operation is for was not observed.
+/// [`PowerRunError`], when the target state was not observed.
 pub async fn operate(
     url: &PowerUrl,
     operation: PowerOperation,
     context: &PowerContext,
     cancel: &CancellationToken,
 ) -> Result<Evidence, PowerRunError> {
-    let PowerContext { clock, lease, call_limit, interrupted_runs: interrupted } = context.clone();
+    let PowerContext { clock, lease, call_limit, interrupted_runs } = context.clone();
     let access = OutletAccess { clock: Arc::clone(&clock), lease, call_limit };
     let mut switching = SwitchingRun::new(clock, url.open(access), url.capabilities());
-    let ended = match operation {
+    let result = match operation {
         PowerOperation::On => switching.switch_on(cancel).await,
         PowerOperation::Off => switching.switch_off(cancel).await,
-        PowerOperation::Cycle => switching.cycle(url.off_for(), interrupted, cancel).await,
+        PowerOperation::Cycle => switching.cycle(url.off_for(), interrupted_runs, cancel).await,
     };
     let mut evidence = evidence(&switching);
-    if interrupted > 0 {
-        evidence.insert("interrupted".to_owned(), interrupted.into());
+    if interrupted_runs > 0 {
+        evidence.insert("interrupted".to_owned(), interrupted_runs.into());
     }
-    match ended {
+    match result {
         Ok(()) => {
             if let Some(answer) = &switching.observed_answer {
                 evidence.insert("answer".to_owned(), answer.as_str().into());
@@ -94,14 +94,14 @@ pub async fn operate(
             }
             Ok(evidence)
         }
-        Err(fault) => {
+        Err(error) => {
             if let Some(answer) = &switching.last_answer {
                 evidence.insert("answer".to_owned(), answer.as_str().into());
             }
-            // What is left of an earlier run is to give power back, so that one that fails leaves the outlet dark.
-            let is_left_over = operation == PowerOperation::On && interrupted > 0;
-            let ending = error_kind(&fault, url, &switching, is_left_over);
-            Err(PowerRunError { reason: fault.reason, evidence, kind: ending })
+            // An `On` after an interrupted run restores the power: if it fails, the outlet is left off.
+            let is_left_over = operation == PowerOperation::On && interrupted_runs > 0;
+            let kind = error_kind(&error, url, &switching, is_left_over);
+            Err(PowerRunError { reason: error.reason, evidence, kind })
         }
     }
 }
@@ -122,12 +122,12 @@ fn evidence(switching: &SwitchingRun) -> Evidence {
 }
 
 fn error_kind(
-    fault: &OutletError,
+    error: &OutletError,
     url: &PowerUrl,
     switching: &SwitchingRun,
     is_left_over: bool,
 ) -> PowerRunErrorKind {
-    match &fault.kind {
+    match &error.kind {
         OutletErrorKind::Local(trouble) => {
             PowerRunErrorKind::Suspended { trouble: trouble.clone(), has_acted: switching.has_written }
         }

@@ -1,4 +1,5 @@
-//! Who Postgres runs as: ourselves, or, as it refuses root, another user when we are root.
+//! The user that PostgreSQL runs as: the own user, or another one if the process is root, because PostgreSQL refuses
+//! root.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -11,24 +12,24 @@ use tokio::process::Command;
 
 use super::error::PrivatePostgresError;
 
-/// The user that Postgres and its files belong to.
+/// The user that PostgreSQL runs as and that owns its files.
 #[derive(Debug, Clone)]
 pub(super) struct PostgresAccount {
     name: String,
     uid: u32,
     gid: u32,
-    /// Whether this is another user than ours, so that we must change to it.
+    /// Whether this differs from the own user, so that commands must change to it.
     is_other_user: bool,
 }
 
 impl PostgresAccount {
-    /// Chooses the user: ourselves, unless we are root; then the owner of the cluster there is, else `postgres`,
-    /// else `nobody`.
+    /// Chooses the user: the own user; if that is root, the owner of the existing cluster, else `postgres`, else
+    /// `nobody`.
     ///
     /// # Errors
     ///
-    /// [`PrivatePostgresError::NoAccount`] when we are root and there is nobody else; [`PrivatePostgresError::SourceFile`] when the cluster
-    /// or the list of users cannot be read.
+    /// [`PrivatePostgresError::NoAccount`] when the process is root and no other user exists;
+    /// [`PrivatePostgresError::File`] when the cluster or the list of users cannot be read.
     pub(super) fn choose(cluster: &Path) -> Result<Self, PrivatePostgresError> {
         let own = Uid::effective();
         if !own.is_root() {
@@ -57,13 +58,13 @@ impl PostgresAccount {
         Err(PrivatePostgresError::NoAccount)
     }
 
-    /// The user's number.
+    /// The user's ID.
     pub(super) fn uid(&self) -> u32 {
         self.uid
     }
 
-    /// Begins a command that runs as this user, below `/`, without input and in a process group of its own, so that
-    /// Ctrl-C at our terminal is ours to pass on.
+    /// Creates a command that runs as this user, in `/`, without input and in its own process group, so that Ctrl-C at
+    /// the terminal does not reach it.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir("/").stdin(Stdio::null()).process_group(0);
@@ -73,11 +74,11 @@ impl PostgresAccount {
         command
     }
 
-    /// Gives `path` to this user.
+    /// Makes this user the owner of `path`.
     ///
     /// # Errors
     ///
-    /// The system's own, with the path.
+    /// The system's error, with the path.
     pub(super) fn take_ownership(&self, path: &Path) -> io::Result<()> {
         if !self.is_other_user {
             return Ok(());
@@ -86,11 +87,11 @@ impl PostgresAccount {
             .map_err(|error| io::Error::new(error.kind(), format!("chown {}: {error}", path.display())))
     }
 
-    /// Checks that this user can enter `data_dir`, by entering it: `program` is run there as the user.
+    /// Checks that this user can enter `data_dir`, by running `program` there.
     ///
     /// # Errors
     ///
-    /// [`PrivatePostgresError::DataDirInaccessible`] with the first directory that is closed.
+    /// [`PrivatePostgresError::DataDirInaccessible`] with the first inaccessible directory.
     pub(super) async fn check_access(
         &self,
         data_dir: &Path,
@@ -99,12 +100,12 @@ impl PostgresAccount {
         if !self.is_other_user || self.can_enter(data_dir, program).await {
             return Ok(());
         }
-        let mut ways: Vec<&Path> = data_dir.ancestors().collect();
-        ways.reverse();
+        let mut ancestors: Vec<&Path> = data_dir.ancestors().collect();
+        ancestors.reverse();
         let mut directory: PathBuf = data_dir.to_owned();
-        for way in ways {
-            if !self.can_enter(way, program).await {
-                way.clone_into(&mut directory);
+        for ancestor in ancestors {
+            if !self.can_enter(ancestor, program).await {
+                ancestor.clone_into(&mut directory);
                 break;
             }
         }
@@ -115,7 +116,7 @@ impl PostgresAccount {
         })
     }
 
-    /// Whether a process of this user can have `directory` as its own.
+    /// Whether a process of this user can run in `directory`.
     async fn can_enter(&self, directory: &Path, program: &Path) -> bool {
         let mut command = self.command(program);
         command.arg("--version").current_dir(directory).output().await.is_ok()

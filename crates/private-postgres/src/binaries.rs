@@ -1,4 +1,4 @@
-//! Finds the installed server programs, and says what to install where there are none.
+//! Finds the installed server programs; if there are none, tells what to install.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use fs_err as fs;
 use super::account::PostgresAccount;
 use super::error::PrivatePostgresError;
 
-/// The oldest major version whose SQL is ours.
+/// The oldest supported major version.
 const MIN_MAJOR_VERSION: u32 = 14;
 
 /// One installed server.
@@ -18,12 +18,12 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// Where the programs are.
+    /// The directory of the programs.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The program that makes a cluster.
+    /// The program that creates a cluster.
     pub(super) fn initdb(&self) -> PathBuf {
         self.dir.join("initdb")
     }
@@ -33,13 +33,14 @@ impl Binaries {
         self.dir.join("postgres")
     }
 
-    /// Finds the server for `cluster`: of the cluster's own version where there is one, else the first of at least
-    /// version 14. With `bin_dir` only that directory is looked into.
+    /// Finds the server for `cluster`: the cluster's version if it exists, else the first of at least version 14. With
+    /// `bin_dir`, only that directory is searched.
     ///
     /// # Errors
     ///
-    /// [`PrivatePostgresError::NotInstalled`], [`PrivatePostgresError::TooOld`] and [`PrivatePostgresError::WrongVersion`] as they say;
-    /// [`PrivatePostgresError::Run`] when a server that was found does not even tell its version; [`PrivatePostgresError::SourceFile`].
+    /// [`PrivatePostgresError::NotInstalled`], [`PrivatePostgresError::TooOld`] or
+    /// [`PrivatePostgresError::WrongVersion`] when no server fits; [`PrivatePostgresError::Run`] when a server cannot
+    /// be run; [`PrivatePostgresError::File`].
     pub(super) async fn find(
         bin_dir: Option<&Path>,
         cluster: &Path,
@@ -64,7 +65,7 @@ impl Binaries {
     }
 }
 
-/// Picks from `found`, in the order in which they were found.
+/// Chooses from `found`, in this order.
 fn choose(
     found: Vec<Binaries>,
     wanted: Option<&str>,
@@ -98,7 +99,7 @@ fn cluster_version(cluster: &Path) -> Result<Option<String>, PrivatePostgresErro
     Ok(Some(fs::read_to_string(cluster.join("PG_VERSION"))?.trim().to_owned()))
 }
 
-/// Where servers are usually installed, the likeliest first.
+/// The usual directories of servers, the likeliest first.
 fn installed_dirs() -> Vec<PathBuf> {
     let mut dirs = versioned_dirs("/usr/lib/postgresql", "", "bin");
     dirs.extend(versioned_dirs("/usr", "pgsql-", "bin"));
@@ -113,7 +114,7 @@ fn installed_dirs() -> Vec<PathBuf> {
 
 /// The directories `parent/PREFIXnumber/tail`, the highest number first.
 fn versioned_dirs(parent: &str, prefix: &str, tail: &str) -> Vec<PathBuf> {
-    // A directory that is not there, or that we may not read, holds no server for us.
+    // A missing or unreadable directory has no usable server.
     let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
     let mut found: Vec<(u32, PathBuf)> = entries
         .flatten()
@@ -122,16 +123,16 @@ fn versioned_dirs(parent: &str, prefix: &str, tail: &str) -> Vec<PathBuf> {
             Some((number, entry.path().join(tail)))
         })
         .collect();
-    found.sort_by(|one, other| other.cmp(one));
+    found.sort_by(|left, other| other.cmp(left));
     found.into_iter().map(|(_, dir)| dir).collect()
 }
 
-/// Asks the server in `dir` for its major version.
+/// Runs the server in `dir` to get its major version.
 async fn major_of(dir: &Path, account: &PostgresAccount) -> Result<u32, PrivatePostgresError> {
     let program = dir.join("postgres");
     let output = account.command(&program).arg("--version").output().await;
     let output = output.map_err(|source| PrivatePostgresError::Run { program, source })?;
-    // A server that does not tell its version is as good as version 0: too old.
+    // A server without a readable version counts as too old.
     Ok(parse_major(&String::from_utf8_lossy(&output.stdout)).unwrap_or(0))
 }
 
@@ -141,13 +142,13 @@ fn parse_major(version: &str) -> Option<u32> {
     number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// What to do on this machine to have a server.
+/// How to install a server on this machine.
 fn install_hint() -> String {
-    // Without the file this is no Linux, or a very bare one; the general advice is then all there is.
+    // Without this file, the general hint is used.
     install_hint_for(&fs::read_to_string("/etc/os-release").unwrap_or_default())
 }
 
-/// What to do on the system that `os_release` describes.
+/// How to install a server on the system described by `os_release`.
 fn install_hint_for(os_release: &str) -> String {
     let ids: Vec<&str> = os_release
         .lines()
@@ -176,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_advice_fits_the_distribution() {
+    fn the_install_hint_fits_the_distribution() {
         let cases = [
             ("ID=debian\n", "apt-get install postgresql"),
             ("NAME=x\nID=linuxmint\nID_LIKE=\"ubuntu debian\"\n", "apt-get install postgresql"),
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_read_as_the_servers_print_them() {
+    fn printed_versions_are_parsed() {
         assert_eq!(parse_major("postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)\n"), Some(15));
         assert_eq!(parse_major("postgres (PostgreSQL) 18beta1\n"), Some(18));
         assert_eq!(parse_major("something else"), None);

@@ -1,11 +1,11 @@
-//! Where everything lies in the data directory, and the lock that keeps a second process out.
+//! Paths in the data directory, and the lock against a second process.
 //!
 //! ```text
-//! DATA_DIR/lock            held for the life of the process, 0600; our process id is inside
+//! DATA_DIR/lock            held while the process runs, 0600; contains its process ID
 //! DATA_DIR/postgres/       the cluster
-//! DATA_DIR/postgres.new.*  a cluster in the making; whatever a killed process left of one is removed
-//! DATA_DIR/postgres.log    what Postgres says, 0600; `postgres.log.1` is what it said before that became long
-//! DATA_DIR/run/            the socket, 0700; a link to a short directory elsewhere when the path would be too long
+//! DATA_DIR/postgres.new.*  a cluster being created; removed if its process was killed
+//! DATA_DIR/postgres.log    PostgreSQL's log, 0600; `postgres.log.1` is the rotated one
+//! DATA_DIR/run/            the socket, 0700; a link to a short directory elsewhere if the path would be too long
 //! ```
 
 use std::ffi::OsStr;
@@ -22,16 +22,16 @@ use super::account::PostgresAccount;
 use super::error::PrivatePostgresError;
 use super::orphans;
 
-/// The longest socket path there is. Source: unix(7), `sun_path` of 108 bytes with its final zero.
+/// The longest socket path. Source: unix(7), `sun_path` of 108 bytes with its final zero.
 const MAX_SOCKET_PATH_BYTES: usize = 107;
 
-/// The port, which is only a part of the socket's name.
+/// The port, used only in the socket's name.
 pub(super) const PORT: u16 = 5432;
 
-/// How the names of directories begin in which clusters are made.
+/// Name prefix of directories in which clusters are created.
 const UNFINISHED_CLUSTER_PREFIX: &str = "postgres.new";
 
-/// The log is begun anew when it is longer than this.
+/// The log is rotated when it is longer than this.
 const MAX_LOG_BYTES: u64 = 10 * 1024 * 1024;
 
 /// The data directory's lock, held until this value is dropped or the process ends.
@@ -40,8 +40,8 @@ pub(super) struct DataDirLock(File);
 
 impl Drop for DataDirLock {
     fn drop(&mut self) {
-        // Closing would do, but for a child that is between fork and exec and has the file open too. What fails here is
-        // mended by the end of the process.
+        // Explicitly, because a child between fork and exec has the file open too. A failure does not matter: the lock
+        // ends with the process.
         let _ = self.0.unlock();
     }
 }
@@ -53,18 +53,18 @@ pub(super) struct DataDirLayout {
     pub(super) data_dir: PathBuf,
     /// The cluster.
     pub(super) cluster: PathBuf,
-    /// What Postgres says.
+    /// PostgreSQL's log.
     pub(super) log: PathBuf,
 }
 
 impl DataDirLayout {
-    /// Makes the data directory if need be.
+    /// Creates the data directory if it is missing.
     ///
     /// # Errors
     ///
-    /// [`PrivatePostgresError::SourceFile`] when it can neither be made nor read.
+    /// [`PrivatePostgresError::File`] when it can be neither created nor read.
     pub(super) fn make(data_dir: &Path) -> Result<Self, PrivatePostgresError> {
-        // Root's must let another user pass to the cluster, which is 0700 itself.
+        // For root, another user must be able to reach the cluster, which is 0700 itself.
         let mode = if nix::unistd::Uid::effective().is_root() { 0o711 } else { 0o700 };
         if let Err(error) = directories::create_all_with_mode(data_dir, mode) {
             return Err(io::Error::new(error.kind(), format!("data directory: {error}")).into());
@@ -73,17 +73,17 @@ impl DataDirLayout {
         Ok(Self { cluster: data_dir.join("postgres"), log: data_dir.join("postgres.log"), data_dir })
     }
 
-    /// Takes the data directory for this process.
+    /// Locks the data directory for this process.
     ///
     /// # Errors
     ///
-    /// [`PrivatePostgresError::LockedInstance`] when another process has it; [`PrivatePostgresError::SourceFile`].
+    /// [`PrivatePostgresError::Locked`] when another process holds the lock; [`PrivatePostgresError::File`].
     pub(super) fn lock(&self) -> Result<DataDirLock, PrivatePostgresError> {
         let path = self.data_dir.join("lock");
         let mut options = fs::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(&path)?;
-        // Also one that another version made.
+        // Also for a file created by another version.
         file.set_permissions(Permissions::from_mode(0o600))?;
         let mut file = file.into_parts().0;
         match file.try_lock() {
@@ -95,28 +95,28 @@ impl DataDirLayout {
             }
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
-        // It holds also where the disk is too full to say whose it is.
+        // The lock holds even if the disk is too full for the process ID.
         if let Err(error) = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())) {
             tracing::warn!(lock = %path.display(), %error, "cannot write the process id into the lock file");
         }
         Ok(DataDirLock(file))
     }
 
-    /// Removes the directory of the socket when it is not in the data directory; it is made anew at the next start.
+    /// Removes the socket's directory if it is outside the data directory; the next start creates it again.
     pub(super) fn remove_short_socket_dir(&self) {
-        let near = self.data_dir.join("run");
-        if let Ok(dir) = fs::read_link(&near) {
-            // An empty directory that stays, or a link to none, does no harm.
+        let default_dir = self.data_dir.join("run");
+        if let Ok(dir) = fs::read_link(&default_dir) {
+            // A remaining empty directory or dangling link does no harm.
             let _ = fs::remove_dir(dir);
-            let _ = fs::remove_file(near);
+            let _ = fs::remove_file(default_dir);
         }
     }
 
-    /// Removes what is left of clusters that were never finished, once whoever still works on them has been ended.
+    /// Kills left-over processes of unfinished clusters and removes those clusters.
     ///
     /// # Errors
     ///
-    /// [`PrivatePostgresError::OrphanNotStopping`] when one cannot be ended; [`PrivatePostgresError::SourceFile`].
+    /// [`PrivatePostgresError::OrphanNotStopping`] when a process cannot be killed; [`PrivatePostgresError::File`].
     pub(super) async fn remove_unfinished(&self) -> Result<(), PrivatePostgresError> {
         for entry in fs::read_dir(&self.data_dir)? {
             let entry = entry?;
@@ -128,16 +128,16 @@ impl DataDirLayout {
         Ok(())
     }
 
-    /// The directory in which a new cluster is made.
+    /// The directory in which a new cluster is created.
     pub(super) fn unfinished_cluster_dir(&self) -> PathBuf {
         self.data_dir.join(format!("{UNFINISHED_CLUSTER_PREFIX}.{}", std::process::id()))
     }
 
-    /// Opens the log for appending; begins it anew when it has become long.
+    /// Opens the log for appending; rotates it if it is too long.
     ///
     /// # Errors
     ///
-    /// The system's own, with the path.
+    /// The system's error, with the path.
     pub(super) fn open_log(&self) -> io::Result<File> {
         self.rotate_long_log()?;
         let file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&self.log)?;
@@ -145,12 +145,12 @@ impl DataDirLayout {
         Ok(file.into_parts().0)
     }
 
-    /// Begins the log anew when it has become long; what is in it goes to `postgres.log.1`. Whoever has it open for
-    /// appending goes on at its new end; what is written in the very moment may be lost.
+    /// Truncates the log if it is too long, after copying it to `postgres.log.1`. Writers that append continue at the
+    /// new end; lines written during the rotation may be lost.
     ///
     /// # Errors
     ///
-    /// The system's own, with the path.
+    /// The system's error, with the path.
     pub(super) fn rotate_long_log(&self) -> io::Result<()> {
         match fs::metadata(&self.log) {
             Ok(log) if log.len() > MAX_LOG_BYTES => {}
@@ -158,33 +158,33 @@ impl DataDirLayout {
             Ok(_) | Err(_) => return Ok(()),
         }
         let before = self.data_dir.join("postgres.log.1");
-        // On a full disk there is no room for it: the bound matters more.
+        // On a full disk the copy fails; limiting the log matters more.
         if let Err(error) = fs::copy(&self.log, &before) {
-            tracing::debug!(%error, "what Postgres said before is lost");
+            tracing::debug!(%error, "cannot copy the old PostgreSQL log");
             let _ = fs::remove_file(&before);
         }
         fs::OpenOptions::new().write(true).open(&self.log)?.set_len(0)
     }
 
-    /// Makes the directory for the socket, open to `account` alone.
+    /// Creates the socket's directory, accessible only to `account`.
     ///
     /// # Errors
     ///
-    /// [`PrivatePostgresError::SocketDirectory`] when the path is too long and the short one belongs to somebody else;
-    /// [`PrivatePostgresError::SourceFile`].
+    /// [`PrivatePostgresError::SocketDirectory`] when the path is too long and the short directory belongs to another
+    /// user; [`PrivatePostgresError::File`].
     pub(super) fn make_socket_dir(&self, account: &PostgresAccount) -> Result<PathBuf, PrivatePostgresError> {
-        let near = self.data_dir.join("run");
-        // The data directory may have had a longer name once.
-        if near.is_symlink() {
-            fs::remove_file(&near)?;
+        let default_dir = self.data_dir.join("run");
+        // The data directory may have had a longer name before.
+        if default_dir.is_symlink() {
+            fs::remove_file(&default_dir)?;
         }
-        let dir = if fits_socket_path(&near) {
-            near
+        let dir = if fits_socket_path(&default_dir) {
+            default_dir
         } else {
             let dir = short_socket_dir(&self.data_dir, account);
-            // Before the directory itself, so that whoever tidies up after us always finds it.
-            if !near.exists() {
-                fs::os::unix::fs::symlink(&dir, &near)?;
+            // The link is created before the directory, so that a cleanup always finds the directory.
+            if !default_dir.exists() {
+                fs::os::unix::fs::symlink(&dir, &default_dir)?;
             }
             dir
         };
@@ -195,19 +195,19 @@ impl DataDirLayout {
                 return Err(PrivatePostgresError::SocketDirectory { path: dir, reason: error.to_string() });
             }
         }
-        // In a directory that everybody may write to, somebody may have been here first.
+        // In a world-writable directory, another user may have created it first.
         let found = fs::symlink_metadata(&dir)?;
         if !found.is_dir() {
             return Err(PrivatePostgresError::SocketDirectory {
                 path: dir,
-                reason: "is no directory".to_owned(),
+                reason: "it is not a directory".to_owned(),
             });
         }
         let own = nix::unistd::Uid::effective().as_raw();
         if found.uid() == own {
             account.take_ownership(&dir)?;
         } else if found.uid() != account.uid() {
-            let reason = format!("belongs to user {}", found.uid());
+            let reason = format!("it belongs to user {}", found.uid());
             return Err(PrivatePostgresError::SocketDirectory { path: dir, reason });
         }
         fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
@@ -215,27 +215,26 @@ impl DataDirLayout {
     }
 }
 
-/// The socket in `dir`.
+/// Returns the socket's path in `dir`.
 pub(super) fn socket_path(dir: &Path) -> PathBuf {
     dir.join(format!(".s.PGSQL.{PORT}"))
 }
 
-/// Whether a name is that of a cluster in the making, as this version or an earlier one calls them, and nothing of an
-/// operator's.
+/// Whether a name is that of a cluster being created by this or an earlier version, and not an operator's file.
 fn is_unfinished_cluster_name(name: &OsStr) -> bool {
     let Some(rest) = name.as_bytes().strip_prefix(UNFINISHED_CLUSTER_PREFIX.as_bytes()) else { return false };
     let is_pid = |pid: &[u8]| !pid.is_empty() && pid.iter().all(u8::is_ascii_digit);
     rest.is_empty() || rest.strip_prefix(b".").is_some_and(is_pid)
 }
 
-/// Whether a socket in `dir` has a path that the system takes.
+/// Whether a socket in `dir` has a valid path length.
 fn fits_socket_path(dir: &Path) -> bool {
     socket_path(dir).as_os_str().len() <= MAX_SOCKET_PATH_BYTES
 }
 
-/// A short directory for `data_dir`'s socket, always the same one.
+/// Returns a short directory for the socket of `data_dir`, always the same one.
 fn short_socket_dir(data_dir: &Path, account: &PostgresAccount) -> PathBuf {
-    // FNV-1a: the name must be the same in every version of us, which the standard hasher does not promise.
+    // FNV-1a: the name must be the same in all versions, which the standard hasher does not guarantee.
     let hash = data_dir.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
@@ -250,8 +249,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_called_as_we_call_it_is_a_cluster_in_the_making() {
-        for (name, is_so) in [
+    fn only_our_own_names_count_as_unfinished_clusters() {
+        for (name, expected) in [
             ("postgres.new", true),
             ("postgres.new.1", true),
             ("postgres.new.4194303", true),
@@ -262,7 +261,7 @@ mod tests {
             ("postgres.newer", false),
             ("postgres", false),
         ] {
-            assert_eq!(is_unfinished_cluster_name(name.as_ref()), is_so, "{name}");
+            assert_eq!(is_unfinished_cluster_name(name.as_ref()), expected, "{name}");
         }
     }
 

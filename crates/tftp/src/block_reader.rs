@@ -1,7 +1,7 @@
-//! A file's content, cut into blocks.
+//! Splits a file's content into blocks.
 //!
-//! The file is read in pieces on the blocking pool; a block comes from the piece in memory where it can. Nothing is kept
-//! for retransmission: a block is made again from the place where it began, so a large window costs no memory.
+//! The file is read in chunks on the blocking pool; blocks are taken from the chunk in memory where possible. Nothing
+//! is stored for retransmission: a block is read again from its start, so a large window costs no memory.
 
 use std::fs::File;
 use std::io;
@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use super::packet::TransferMode;
 
-/// How much is read at once: enough to make the hop to the blocking pool rare, little enough for 512 transfers.
+/// Bytes per read: enough to use the blocking pool rarely, little enough for 512 transfers.
 const READ_CHUNK_BYTES: u64 = 128 * 1024;
 
-/// Where in the file a block begins.
+/// Start of a block in the file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct BlockStart {
     offset: u64,
-    /// The second half of a netascii pair that did not fit into the block before.
+    /// The second byte of a netascii pair that did not fit into the previous block.
     carried: Option<u8>,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct BlockReader {
 }
 
 impl BlockReader {
-    /// Takes an open file of `length` bytes, to be sent as `mode` says.
+    /// Creates a reader for an open file of `length` bytes, sent in `mode`.
     pub(super) fn new(file: File, length: u64, mode: &TransferMode) -> Self {
         Self {
             file: Arc::new(file),
@@ -43,37 +43,37 @@ impl BlockReader {
         }
     }
 
-    /// How many bytes will be sent, where that is known: netascii shows only while it is written.
+    /// Number of bytes to send, if known: for netascii it is known only after conversion.
     pub(super) fn size_bytes(&self) -> Option<u64> {
         (!self.is_text).then_some(self.length)
     }
 
-    /// Appends the block of `block_bytes` that begins at `place` to `out`; returns where the next one begins.
+    /// Appends the block of `block_bytes` that begins at `start` to `out`; returns the start of the next one.
     ///
-    /// The last block is shorter, if need be empty.
+    /// The last block is shorter, possibly empty.
     ///
     /// # Errors
     ///
-    /// An [`io::Error`] when the file cannot be read, or has become shorter than it was.
+    /// An [`io::Error`] when the file cannot be read, or has shrunk.
     pub(super) async fn write_block(
         &mut self,
-        place: BlockStart,
+        start: BlockStart,
         block_bytes: usize,
         out: &mut Vec<u8>,
     ) -> io::Result<BlockStart> {
-        let BlockStart { mut offset, mut carried } = place;
-        let (length, is_text) = (self.length, self.is_text);
+        let BlockStart { mut offset, mut carried } = start;
+        let (file_length, is_text) = (self.length, self.is_text);
         let end = out.len() + block_bytes;
         out.extend(carried.take());
-        while out.len() < end && offset < length {
-            let piece = self.chunk_from(offset).await?;
+        while out.len() < end && offset < file_length {
+            let chunk = self.chunk_from(offset).await?;
             let taken = if is_text {
-                let (taken, rest) = write_netascii(piece, end, out);
-                carried = rest;
+                let (taken, carry) = write_netascii(chunk, end, out);
+                carried = carry;
                 taken
             } else {
-                let taken = piece.len().min(end - out.len());
-                out.extend_from_slice(piece.get(..taken).unwrap_or_default());
+                let taken = chunk.len().min(end - out.len());
+                out.extend_from_slice(chunk.get(..taken).unwrap_or_default());
                 taken
             };
             offset += taken as u64;
@@ -81,26 +81,27 @@ impl BlockReader {
         Ok(BlockStart { offset, carried })
     }
 
-    /// What is in memory from `offset` on, at least one byte; `offset` is below the file's length.
+    /// Returns the loaded bytes from `offset` on, at least one; `offset` is below the file's length.
     async fn chunk_from(&mut self, offset: u64) -> io::Result<&[u8]> {
-        let is_held = (self.chunk_offset..self.chunk_offset + self.chunk.len() as u64).contains(&offset);
-        if !is_held {
-            let wanted = READ_CHUNK_BYTES.min(self.length.saturating_sub(offset));
+        let is_loaded = (self.chunk_offset..self.chunk_offset + self.chunk.len() as u64).contains(&offset);
+        if !is_loaded {
+            let chunk_bytes = READ_CHUNK_BYTES.min(self.length.saturating_sub(offset));
             let file = Arc::clone(&self.file);
-            let mut piece = std::mem::take(&mut self.chunk);
+            let mut chunk = std::mem::take(&mut self.chunk);
             self.chunk = boot_tree::run_blocking(move || {
-                piece.resize(usize::try_from(wanted).unwrap_or_default(), 0);
-                file.read_exact_at(&mut piece, offset).map(|()| piece)
+                chunk.resize(usize::try_from(chunk_bytes).unwrap_or_default(), 0);
+                file.read_exact_at(&mut chunk, offset).map(|()| chunk)
             })
             .await??;
             self.chunk_offset = offset;
         }
-        let held = usize::try_from(offset - self.chunk_offset).ok().and_then(|skip| self.chunk.get(skip..));
-        held.filter(|held| !held.is_empty()).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        let loaded = usize::try_from(offset - self.chunk_offset).ok().and_then(|skip| self.chunk.get(skip..));
+        loaded.filter(|loaded| !loaded.is_empty()).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 }
 
-/// Writes `text` as netascii until `out` is `end` long; returns how much of `text` was used and what did not fit.
+/// Writes `text` as netascii until `out` is `end` long; returns how much of `text` was used, and the byte that did not
+/// fit.
 ///
 /// Source: RFC 1350 §1 and RFC 764: LF is sent as CR LF, CR as CR NUL.
 fn write_netascii(text: &[u8], end: usize, out: &mut Vec<u8>) -> (usize, Option<u8>) {
@@ -135,14 +136,14 @@ mod tests {
     }
 
     async fn blocks(body: &mut BlockReader, block_bytes: usize) -> Vec<Vec<u8>> {
-        let (mut place, mut blocks) = (BlockStart::default(), Vec::new());
+        let (mut start, mut blocks) = (BlockStart::default(), Vec::new());
         loop {
             let mut block = Vec::new();
-            let next = body.write_block(place, block_bytes, &mut block).await.unwrap();
-            let mut again = Vec::new();
-            assert_eq!(body.write_block(place, block_bytes, &mut again).await.unwrap(), next);
-            assert_eq!(block, again, "a block made again is the same block");
-            place = next;
+            let next = body.write_block(start, block_bytes, &mut block).await.unwrap();
+            let mut repeated = Vec::new();
+            assert_eq!(body.write_block(start, block_bytes, &mut repeated).await.unwrap(), next);
+            assert_eq!(block, repeated, "a block read again is the same block");
+            start = next;
             let is_last = block.len() < block_bytes;
             blocks.push(block);
             if is_last {
@@ -157,16 +158,16 @@ mod tests {
 
     #[test]
     fn a_file_of_whole_blocks_ends_with_an_empty_one() {
-        let cut = runtime().block_on(blocks(&mut body(b"abcdefgh", &TransferMode::Octet), 4));
-        assert_eq!(cut, [&b"abcd"[..], b"efgh", b""]);
-        let cut = runtime().block_on(blocks(&mut body(b"", &TransferMode::Octet), 4));
-        assert_eq!(cut, [b""]);
+        let sent = runtime().block_on(blocks(&mut body(b"abcdefgh", &TransferMode::Octet), 4));
+        assert_eq!(sent, [&b"abcd"[..], b"efgh", b""]);
+        let sent = runtime().block_on(blocks(&mut body(b"", &TransferMode::Octet), 4));
+        assert_eq!(sent, [b""]);
     }
 
     #[test]
-    fn text_has_the_line_ends_of_the_network_also_across_blocks() {
-        let cut = runtime().block_on(blocks(&mut body(b"ab\ncd\re\n", &TransferMode::Netascii), 3));
-        assert_eq!(cut, [&b"ab\r"[..], b"\ncd", b"\r\0e", b"\r\n"]);
+    fn netascii_converts_line_ends_also_across_blocks() {
+        let sent = runtime().block_on(blocks(&mut body(b"ab\ncd\re\n", &TransferMode::Netascii), 3));
+        assert_eq!(sent, [&b"ab\r"[..], b"\ncd", b"\r\0e", b"\r\n"]);
     }
 
     #[test]
@@ -182,28 +183,28 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn blocks_put_together_are_the_file(
+        fn concatenated_blocks_are_the_file(
             content in proptest::collection::vec(any::<u8>(), 0..3000), block_bytes in 8_usize..600,
         ) {
-            let cut = runtime().block_on(blocks(&mut body(&content, &TransferMode::Octet), block_bytes));
-            prop_assert_eq!(cut.concat(), content);
+            let sent = runtime().block_on(blocks(&mut body(&content, &TransferMode::Octet), block_bytes));
+            prop_assert_eq!(sent.concat(), content);
         }
 
         #[test]
-        fn netascii_put_together_and_undone_is_the_file(
+        fn decoded_netascii_is_the_file(
             content in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), any::<u8>()], 0..800),
             block_bytes in 8_usize..40,
         ) {
-            let cut = runtime().block_on(blocks(&mut body(&content, &TransferMode::Netascii), block_bytes)).concat();
-            let mut undone = Vec::new();
-            let mut bytes = cut.into_iter();
+            let sent = runtime().block_on(blocks(&mut body(&content, &TransferMode::Netascii), block_bytes)).concat();
+            let mut decoded = Vec::new();
+            let mut bytes = sent.into_iter();
             while let Some(byte) = bytes.next() {
                 match (byte, byte == b'\r') {
-                    (_, true) => undone.push(if bytes.next() == Some(0) { b'\r' } else { b'\n' }),
-                    (byte, false) => undone.push(byte),
+                    (_, true) => decoded.push(if bytes.next() == Some(0) { b'\r' } else { b'\n' }),
+                    (byte, false) => decoded.push(byte),
                 }
             }
-            prop_assert_eq!(undone, content);
+            prop_assert_eq!(decoded, content);
         }
     }
 }

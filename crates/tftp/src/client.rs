@@ -1,7 +1,7 @@
-//! A small TFTP client, as a board's boot loader has one: for simulated boards and for tests.
+//! A small TFTP client like a boot loader's, for simulated boards and tests.
 //!
-//! It keeps the file in memory and can stop in the middle, as a board does that hangs. Its waits are real time, like
-//! those of the network card that it plays.
+//! It keeps the file in memory and can stop in the middle, like a board that hangs. Its timeouts use real time, like
+//! those of a network card.
 //!
 //! Source: RFC 1350, RFC 2347, RFC 2348, RFC 2349, RFC 7440.
 
@@ -15,34 +15,34 @@ use tokio::time::Instant;
 use super::options::{BLOCK_BYTES_RANGE, DEFAULT_BLOCK_BYTES, decimal};
 use super::packet::{OptionPair, TftpErrorCode, TftpPacket, TftpRequest, TransferMode};
 
-/// How to ask for a file.
+/// Parameters of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransferOptions {
-    /// The `blksize` to ask for, if any, in bytes.
+    /// The `blksize` to request, if any, in bytes.
     pub block_bytes: Option<u16>,
-    /// The `windowsize` to ask for, if any, in blocks.
+    /// The `windowsize` to request, if any, in blocks.
     pub window_blocks: Option<u16>,
-    /// Whether to ask for the file's size before its content.
+    /// Whether to request the file's size before its content.
     pub size_probe: SizeProbe,
-    /// How long to wait for the server before asking again.
+    /// How long to wait for the server before retransmitting.
     pub answer_timeout: Duration,
-    /// How often to ask again before giving up.
+    /// Number of retransmissions before giving up.
     pub retries: u32,
-    /// After how many blocks to fall silent without a word, as a board does that hangs; 0 is after the request.
+    /// After how many blocks to stop answering, like a board that hangs; 0 is after the request.
     pub stop_after_blocks: Option<u64>,
 }
 
-/// Whether a client asks for a file's size.
+/// Whether a client requests a file's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SizeProbe {
-    /// It does not.
+    /// The size is not requested.
     No,
-    /// It asks with `tsize`, and checks it against what it gets.
+    /// The size is requested with `tsize` and compared with the received file.
     Tsize,
 }
 
 impl Default for TransferOptions {
-    /// What PXE boot loaders ask for: 1428 bytes a block, which fit into one Ethernet frame, and the size.
+    /// The usual request of PXE boot loaders: 1428 bytes per block, which fit into one Ethernet frame, and the size.
     fn default() -> Self {
         Self {
             block_bytes: Some(1428),
@@ -55,42 +55,42 @@ impl Default for TransferOptions {
     }
 }
 
-/// Says why a client has no file.
+/// Error of a fetch.
 #[derive(Debug, thiserror::Error)]
 pub enum TftpClientError {
-    /// The machine's network failed.
-    #[error("the network failed")]
+    /// Local network failure.
+    #[error("network failure")]
     Socket(#[source] io::Error),
-    /// The server said no.
+    /// The server refused.
     #[error("the server refused with error {}: {message}", code.0)]
     Refused {
-        /// The reason for programs.
+        /// The error code.
         code: TftpErrorCode,
-        /// The reason for people.
+        /// The message.
         message: String,
     },
     /// The server did not answer, or stopped answering.
-    #[error("the server is silent after {blocks} blocks")]
+    #[error("no answer from the server after {blocks} blocks")]
     Silent {
-        /// What had arrived by then.
+        /// The number of blocks received.
         blocks: u64,
     },
-    /// The client stopped because [`TransferOptions::stop_after_blocks`] said so.
-    #[error("abandoned after {blocks} blocks, as asked")]
+    /// The client stopped as requested by [`TransferOptions::stop_after_blocks`].
+    #[error("stopped after {blocks} blocks, as requested")]
     StoppedEarly {
-        /// What had arrived by then.
+        /// The number of blocks received.
         blocks: u64,
     },
-    /// The server answered what no server may.
-    #[error("the server broke the protocol: {0}")]
+    /// The server violated the protocol.
+    #[error("protocol error of the server: {0}")]
     Protocol(&'static str),
 }
 
-/// Fetches `file` from `server`, asking from the local address `from`.
+/// Fetches `file` from `server`, using the local address `from`.
 ///
 /// # Errors
 ///
-/// [`TftpClientError`]; what had arrived is dropped.
+/// [`TftpClientError`]; the data received is dropped.
 pub async fn fetch(
     server: SocketAddr,
     from: IpAddr,
@@ -128,7 +128,7 @@ fn requested_options(options: &TransferOptions) -> Vec<OptionPair> {
     [block, size, window].into_iter().flatten().collect()
 }
 
-/// One fetch while it lasts.
+/// State of one fetch.
 struct ClientTransfer<'a> {
     socket: UdpSocket,
     server: SocketAddr,
@@ -138,13 +138,13 @@ struct ClientTransfer<'a> {
     block_bytes: usize,
     window_blocks: u64,
     size_bytes: Option<u64>,
-    /// The blocks that have arrived in order.
+    /// Number of blocks received in order.
     blocks: u64,
-    /// Those of them that no ACK has been sent for.
+    /// Number of those without an ACK yet.
     unacked_blocks: u64,
-    /// Whether the server was told of the gap that later blocks show.
+    /// Whether the gap shown by later blocks was reported to the server.
     is_gap_reported: bool,
-    /// What is said again when nothing comes.
+    /// The packet to retransmit if no answer comes.
     last_packet: Vec<u8>,
     content: Vec<u8>,
 }
@@ -153,12 +153,12 @@ impl ClientTransfer<'_> {
     async fn run(&mut self) -> Result<(), TftpClientError> {
         self.send_last_packet().await?;
         let mut tries = 0;
-        let mut room = vec![0; 65_536];
+        let mut buffer = vec![0; 65_536];
         loop {
             if self.options.stop_after_blocks.is_some_and(|limit| self.blocks >= limit) {
                 return Err(TftpClientError::StoppedEarly { blocks: self.blocks });
             }
-            let Some(length) = self.receive(&mut room).await? else {
+            let Some(length) = self.receive(&mut buffer).await? else {
                 if tries >= self.options.retries {
                     return Err(TftpClientError::Silent { blocks: self.blocks });
                 }
@@ -166,7 +166,7 @@ impl ClientTransfer<'_> {
                 self.send_last_packet().await?;
                 continue;
             };
-            match TftpPacket::parse(room.get(..length).unwrap_or_default()) {
+            match TftpPacket::parse(buffer.get(..length).unwrap_or_default()) {
                 Ok(TftpPacket::Data { block, payload }) => {
                     let before = self.blocks;
                     if self.take_block(block, payload).await? {
@@ -192,10 +192,10 @@ impl ClientTransfer<'_> {
         }
     }
 
-    /// Takes a block that arrived; `true` when it was the last one.
+    /// Processes a received block; returns `true` for the last one.
     async fn take_block(&mut self, block: u16, payload: &[u8]) -> Result<bool, TftpClientError> {
         if payload.len() > self.block_bytes {
-            return Err(self.send_error("a block is larger than agreed").await);
+            return Err(self.send_error("block larger than negotiated").await);
         }
         let ahead = block.wrapping_sub(wire_block_number(self.blocks));
         if ahead == 1 {
@@ -209,7 +209,7 @@ impl ClientTransfer<'_> {
             }
             return Ok(is_last);
         }
-        // Block before: our ACK was lost. Block further on: one was lost on the way here; one word about it is enough.
+        // An earlier block means that our ACK was lost. A later block means that one was lost; it is reported once.
         let is_beyond = (2..=self.window_blocks).contains(&u64::from(ahead));
         if (ahead == 0 && self.blocks > 0) || (is_beyond && !self.is_gap_reported) {
             self.is_gap_reported = is_beyond;
@@ -218,12 +218,12 @@ impl ClientTransfer<'_> {
         Ok(false)
     }
 
-    /// Takes over what the server made of our options.
+    /// Applies the options that the server accepted.
     async fn apply_options_ack(&mut self, answer: &[OptionPair]) -> Result<(), TftpClientError> {
         for (name, value) in answer {
             let number = decimal(value);
-            let at_most = |asked: Option<u16>, least: u64| {
-                number.filter(|number| (least..=asked.map_or(0, u64::from)).contains(number))
+            let at_most = |requested: Option<u16>, min: u64| {
+                number.filter(|number| (min..=requested.map_or(0, u64::from)).contains(number))
             };
             let is_taken = match name.to_ascii_lowercase().as_str() {
                 "blksize" => at_most(self.options.block_bytes, *BLOCK_BYTES_RANGE.start())
@@ -240,7 +240,7 @@ impl ClientTransfer<'_> {
                 _ => false,
             };
             if !is_taken {
-                return Err(self.send_error("an option was answered that was not asked for").await);
+                return Err(self.send_error("answer to an option that was not requested").await);
             }
         }
         Ok(())
@@ -248,7 +248,7 @@ impl ClientTransfer<'_> {
 
     fn check_size(&self) -> Result<(), TftpClientError> {
         if self.size_bytes.is_some_and(|size| size != self.content.len() as u64) {
-            return Err(TftpClientError::Protocol("the file has another size than was told"));
+            return Err(TftpClientError::Protocol("file size differs from tsize"));
         }
         Ok(())
     }
@@ -259,11 +259,11 @@ impl ClientTransfer<'_> {
         self.send_last_packet().await
     }
 
-    /// Tells the server that its answer makes no sense.
-    async fn send_error(&mut self, why: &'static str) -> TftpClientError {
+    /// Reports a protocol error to the server.
+    async fn send_error(&mut self, reason: &'static str) -> TftpClientError {
         self.last_packet =
-            TftpPacket::Error { code: TftpErrorCode::OPTIONS, message: why.to_owned() }.to_bytes();
-        self.send_last_packet().await.err().unwrap_or(TftpClientError::Protocol(why))
+            TftpPacket::Error { code: TftpErrorCode::OPTIONS, message: reason.to_owned() }.to_bytes();
+        self.send_last_packet().await.err().unwrap_or(TftpClientError::Protocol(reason))
     }
 
     async fn send_last_packet(&self) -> Result<(), TftpClientError> {
@@ -271,16 +271,16 @@ impl ClientTransfer<'_> {
         self.socket.send_to(&self.last_packet, to).await.map(drop).map_err(TftpClientError::Socket)
     }
 
-    /// Waits for a packet from the server; `None` when none came in time.
-    async fn receive(&mut self, room: &mut [u8]) -> Result<Option<usize>, TftpClientError> {
-        let until = Instant::now() + self.options.answer_timeout;
+    /// Waits for a packet from the server; returns `None` on timeout.
+    async fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, TftpClientError> {
+        let deadline = Instant::now() + self.options.answer_timeout;
         loop {
-            // Real time, as the module says.
-            let Ok(received) = tokio::time::timeout_at(until, self.socket.recv_from(room)).await else {
+            // Real time; see the module's documentation.
+            let Ok(received) = tokio::time::timeout_at(deadline, self.socket.recv_from(buffer)).await else {
                 return Ok(None);
             };
             let (length, from) = received.map_err(TftpClientError::Socket)?;
-            if self.transfer_addr.map_or(from.ip() == self.server.ip(), |answers| answers == from) {
+            if self.transfer_addr.map_or(from.ip() == self.server.ip(), |addr| addr == from) {
                 self.transfer_addr = Some(from);
                 return Ok(Some(length));
             }
@@ -288,8 +288,8 @@ impl ClientTransfer<'_> {
     }
 }
 
-/// The number of a block as it stands in packets: after 65,535 comes 0.
-#[expect(clippy::cast_possible_truncation, reason = "the wrap is meant")]
+/// The block number in packets; it wraps from 65,535 to 0.
+#[expect(clippy::cast_possible_truncation, reason = "wraps intentionally")]
 fn wire_block_number(block: u64) -> u16 {
     block as u16
 }

@@ -1,4 +1,4 @@
-//! Single words between the server and one client: sending, hearing, and how long to wait for an answer.
+//! Single packets between the server and one client: sending, receiving, and retransmission timeouts.
 
 use std::io;
 use std::time::Duration;
@@ -10,53 +10,53 @@ use super::channel::ClientChannel;
 use super::observer::ClientAbort;
 use super::packet::{TftpErrorCode, TftpPacket};
 
-/// What the client answered.
+/// The client's answer.
 pub(super) enum ClientReply {
-    /// Everything up to this block has arrived.
+    /// All blocks up to this one have arrived.
     Ack(u16),
-    /// Its request, once more.
+    /// The same request again.
     RequestRepeated,
-    /// Nothing, in time.
+    /// No answer in time.
     TimedOut,
-    /// That there is no transfer any more.
+    /// The client has ended the transfer.
     Aborted(ClientAbort),
 }
 
-/// Tells the client, once, that there will be no file; if this is lost, it asks again.
+/// Sends an ERROR once; if it is lost, the client repeats its request.
 pub(super) async fn send_error(channel: &ClientChannel, code: TftpErrorCode, message: &str) {
     let error = TftpPacket::Error { code, message: message.to_owned() };
-    // Lost or not sent is the same to the client.
+    // A failed send is the same as a lost packet.
     channel.send(&error.to_bytes()).await.ok();
 }
 
-/// Sends a packet; one that cannot be sent is as good as lost, unless nobody is there any more.
+/// Sends a packet. A failed send counts as a lost packet, unless the client's port is closed.
 pub(super) async fn send_packet(channel: &ClientChannel, packet: &[u8]) -> Result<(), ClientAbort> {
     match channel.send(packet).await {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(ClientAbort::PortClosed),
         Err(error) => {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a TFTP packet could not be sent");
+            tracing::debug!(error = &error as &dyn std::error::Error, "cannot send a TFTP packet");
             Ok(())
         }
         Ok(()) => Ok(()),
     }
 }
 
-/// Waits for the client's next word, until `until`.
-pub(super) async fn receive_reply(channel: &mut ClientChannel, until: Instant) -> ClientReply {
-    // Room for an ERROR with a long message; all else that a client says is shorter.
-    let mut room = [0; 512];
+/// Waits for the client's next packet until `deadline`.
+pub(super) async fn receive_reply(channel: &mut ClientChannel, deadline: Instant) -> ClientReply {
+    // Enough for an ERROR with a long message; all other packets of a client are shorter.
+    let mut buffer = [0; 512];
     loop {
-        // Real time, not the farm's: retransmission is between two network cards, however fast a demo's clock runs.
-        let length = match tokio::time::timeout_at(until, channel.receive(&mut room)).await {
+        // Real time, because retransmission is between two network cards, independent of a demo's clock.
+        let length = match tokio::time::timeout_at(deadline, channel.receive(&mut buffer)).await {
             Err(_elapsed) => return ClientReply::TimedOut,
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 return ClientReply::Aborted(ClientAbort::PortClosed);
             }
-            // "No route" and the like: the board's switch is starting, or its power is off.
+            // Errors such as "no route": the board's switch is starting, or its power is off.
             Ok(Err(_)) => continue,
             Ok(Ok(length)) => length,
         };
-        match TftpPacket::parse(room.get(..length).unwrap_or_default()) {
+        match TftpPacket::parse(buffer.get(..length).unwrap_or_default()) {
             Ok(TftpPacket::Ack { block }) => return ClientReply::Ack(block),
             Ok(TftpPacket::Error { code, message }) => {
                 return ClientReply::Aborted(ClientAbort::Error { code, message });
@@ -72,23 +72,23 @@ pub(super) async fn receive_reply(channel: &mut ClientChannel, until: Instant) -
     }
 }
 
-/// How long to wait for the client, time after time.
+/// Retransmission timer for one client.
 pub(super) struct RetransmitTimer {
     limits: TftpLimits,
     fixed_wait: Option<Duration>,
     tries: u32,
     is_answered: bool,
-    /// Since when the client has been silent.
+    /// Time of the client's last answer.
     silent_since: Instant,
 }
 
 impl RetransmitTimer {
-    /// Waits as `limits` say, or `fixed` each time where the client asked for that.
-    pub(super) fn new(limits: TftpLimits, fixed: Option<Duration>) -> Self {
-        Self { limits, fixed_wait: fixed, tries: 0, is_answered: false, silent_since: Instant::now() }
+    /// Creates a timer with the waits of `limits`, or with `fixed_wait` if the client requested it.
+    pub(super) fn new(limits: TftpLimits, fixed_wait: Option<Duration>) -> Self {
+        Self { limits, fixed_wait, tries: 0, is_answered: false, silent_since: Instant::now() }
     }
 
-    /// The client has answered: begin with a short wait again.
+    /// Restarts with a short wait after an answer.
     pub(super) fn restart(&mut self) {
         (self.tries, self.is_answered, self.silent_since) = (0, true, Instant::now());
     }
@@ -98,13 +98,13 @@ impl RetransmitTimer {
         self.is_answered
     }
 
-    /// Until when to wait for an answer to what is being sent.
+    /// Returns the deadline for an answer to the packet being sent.
     pub(super) fn deadline(&self) -> Instant {
         let now = Instant::now();
         if !self.is_answered {
             let half = self.limits.first_answer_timeout / 2;
             let last = self.silent_since + self.limits.first_answer_timeout;
-            // A client that repeats its request is not waited for any longer than another.
+            // Repeating the request does not extend the wait.
             return if self.tries == 0 {
                 (now + self.fixed_wait.unwrap_or(half).min(half)).min(last)
             } else {
@@ -114,21 +114,21 @@ impl RetransmitTimer {
         (now + self.next_wait()).min(self.silent_since + self.limits.max_silence)
     }
 
-    /// How long a client that has answered is waited for this time.
+    /// Returns the current wait for a client that has answered before.
     fn next_wait(&self) -> Duration {
         let doubled = self.limits.first_retransmit_after.saturating_mul(1 << self.tries.min(16));
         self.fixed_wait.unwrap_or_else(|| doubled.min(self.limits.max_retransmit_wait))
     }
 
-    /// No answer has come: whether to send the same again.
+    /// Counts a timeout; returns whether to retransmit.
     pub(super) fn may_retransmit(&mut self) -> bool {
         self.tries += 1;
-        let (retries, longest) = if self.is_answered {
+        let (retries, max_silence) = if self.is_answered {
             (self.limits.max_retransmits, self.limits.max_silence)
         } else {
             (1, self.limits.first_answer_timeout)
         };
-        self.tries <= retries && self.silent_since.elapsed() < longest
+        self.tries <= retries && self.silent_since.elapsed() < max_silence
     }
 }
 
@@ -137,13 +137,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_that_has_answered_is_sent_its_window_six_times_with_ever_longer_waits_or_its_own() {
-        let waited = |fixed| {
-            let (mut waits, mut waited) = (RetransmitTimer::new(TftpLimits::default(), fixed), Vec::new());
-            waits.restart();
+    fn retransmission_waits_double_up_to_a_limit_or_use_the_clients_timeout() {
+        let waited = |fixed_wait| {
+            let (mut timer, mut waited) =
+                (RetransmitTimer::new(TftpLimits::default(), fixed_wait), Vec::new());
+            timer.restart();
             loop {
-                waited.push(waits.next_wait().as_secs());
-                if !waits.may_retransmit() {
+                waited.push(timer.next_wait().as_secs());
+                if !timer.may_retransmit() {
                     return waited;
                 }
             }
@@ -153,18 +154,18 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_has_not_answered_is_waited_for_no_longer_for_repeating_its_request() {
+    fn repeating_a_request_does_not_extend_the_first_wait() {
         let limits = TftpLimits::default();
         let at = |age| RetransmitTimer {
             silent_since: Instant::now().checked_sub(age).unwrap(),
             ..RetransmitTimer::new(limits, None)
         };
-        let left = |waits: &RetransmitTimer| waits.deadline().saturating_duration_since(Instant::now());
+        let remaining = |timer: &RetransmitTimer| timer.deadline().saturating_duration_since(Instant::now());
         let half = limits.first_answer_timeout / 2;
-        assert!(left(&at(Duration::ZERO)) > half / 2);
-        assert!(left(&at(half + half / 2)) <= half / 2, "up to the limit, and not three seconds from here");
+        assert!(remaining(&at(Duration::ZERO)) > half / 2);
+        assert!(remaining(&at(half + half / 2)) <= half / 2, "until the limit, not three seconds from now");
         let mut late = at(limits.first_answer_timeout);
-        assert_eq!(left(&late), Duration::ZERO);
+        assert_eq!(remaining(&late), Duration::ZERO);
         assert!(!late.may_retransmit());
         assert!(at(half).may_retransmit());
     }

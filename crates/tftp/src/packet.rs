@@ -1,16 +1,16 @@
-//! TFTP datagrams, read and written.
+//! Parser and encoder of TFTP packets.
 //!
-//! Pure: no sockets, no files. [`TftpPacket::parse`] takes whatever arrives on a port that everybody can reach, so it
-//! never panics and never trusts a length. What the options in a request mean is `options.rs`'s.
+//! Pure: no sockets, no files. [`TftpPacket::parse`] handles untrusted input, so it never panics and never trusts a
+//! length. `options.rs` interprets the options of a request.
 //!
 //! Source: RFC 1350 §5 (packets), RFC 2347 (options, OACK).
 
-/// The most bytes that a request may have.
+/// The largest request in bytes.
 ///
 /// Source: RFC 2347, "Packet Formats".
 pub const MAX_REQUEST_BYTES: usize = 512;
 
-/// The bytes before the payload of a DATA packet: operation and block number.
+/// Length of the header of a DATA packet: operation and block number.
 ///
 /// Source: RFC 1350 §5, figure 5-2.
 pub const DATA_HEADER_BYTES: usize = 4;
@@ -22,38 +22,38 @@ const ACK: u16 = 4;
 const ERROR: u16 = 5;
 const OPTIONS_ACK: u16 = 6;
 
-/// An option's name and value, as they stand in a packet.
+/// An option's name and value, as in a packet.
 ///
 /// Source: RFC 2347, "Packet Formats".
 pub type OptionPair = (String, String);
 
-/// Says what went wrong, to programs.
+/// TFTP error code.
 ///
 /// Source: RFC 1350, appendix, "Error Codes"; RFC 2347 for 8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TftpErrorCode(pub u16);
 
 impl TftpErrorCode {
-    /// See the message.
+    /// Not defined; see the message.
     pub const OTHER: Self = Self(0);
     /// There is no such file.
     pub const NOT_FOUND: Self = Self(1);
-    /// The file is not for this client, or not for writing.
+    /// Access violation.
     pub const ACCESS: Self = Self(2);
-    /// The packet makes no sense here.
+    /// Illegal operation.
     pub const ILLEGAL: Self = Self(4);
-    /// The options that the other side chose are not wanted.
+    /// Option negotiation failed.
     pub const OPTIONS: Self = Self(8);
 }
 
-/// How a file's bytes stand in the packets.
+/// Encoding of a file's bytes in packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TransferMode {
-    /// As they are.
+    /// Unchanged.
     Octet,
-    /// As text: a line ends with CR LF, and a bare CR is CR NUL.
+    /// Text: a line ends with CR LF, and a bare CR is sent as CR NUL.
     Netascii,
-    /// A mode that nobody serves: `mail`, or a word that no RFC knows.
+    /// An unsupported mode: `mail`, or an unknown word.
     Other(String),
 }
 
@@ -77,25 +77,25 @@ impl TransferMode {
     }
 }
 
-/// What a read or write request says.
+/// A read or write request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TftpRequest {
-    /// The file's name as asked for: any bytes but NUL.
+    /// The requested file name: any bytes but NUL.
     pub file: Vec<u8>,
-    /// How the bytes are to be sent.
+    /// The transfer mode.
     pub mode: TransferMode,
-    /// The options in the order that the client gave them.
+    /// The options, in the client's order.
     pub options: Vec<OptionPair>,
 }
 
-/// One datagram.
+/// One packet.
 ///
 /// Source: RFC 1350 §5; RFC 2347 for [`TftpPacket::OptionsAck`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TftpPacket<'a> {
-    /// Asks for a file (RRQ).
+    /// Read request (RRQ).
     Read(TftpRequest),
-    /// Wants to store a file (WRQ).
+    /// Write request (WRQ).
     Write(TftpRequest),
     /// A block of the file.
     Data {
@@ -104,42 +104,42 @@ pub enum TftpPacket<'a> {
         /// Its bytes; fewer than the block size in the last one.
         payload: &'a [u8],
     },
-    /// Everything up to this block has arrived.
+    /// All blocks up to this one have arrived.
     Ack {
         /// The block's number.
         block: u16,
     },
     /// The transfer has failed.
     Error {
-        /// The reason for programs.
+        /// The error code.
         code: TftpErrorCode,
-        /// The reason for people.
+        /// The message.
         message: String,
     },
-    /// The options that the server took (OACK).
+    /// The options that the server accepted (OACK).
     OptionsAck(Vec<OptionPair>),
 }
 
-/// Says why a datagram is no TFTP packet.
+/// Why a datagram is not a TFTP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedPacket {
-    /// It ends before its fields do, or a text has no NUL after it.
-    #[error("the packet is cut short")]
+    /// It ends within a field, or a text lacks its NUL.
+    #[error("packet truncated")]
     Short,
-    /// Its first two bytes name no operation.
-    #[error("operation {0} is unknown")]
+    /// Its first two bytes are not an operation.
+    #[error("unknown operation {0}")]
     Operation(u16),
     /// It is a request of more than [`MAX_REQUEST_BYTES`].
-    #[error("the request is too long")]
+    #[error("request too long")]
     Long,
 }
 
 impl<'a> TftpPacket<'a> {
-    /// Reads one datagram.
+    /// Parses one datagram.
     ///
     /// # Errors
     ///
-    /// [`MalformedPacket`] when it is no TFTP packet; whoever got it drops it.
+    /// [`MalformedPacket`] when it is not a TFTP packet; the caller drops it.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, MalformedPacket> {
         let (operation, rest) = number(datagram)?;
         match operation {
@@ -150,7 +150,7 @@ impl<'a> TftpPacket<'a> {
             ACK => number(rest).map(|(block, _)| Self::Ack { block }),
             ERROR => {
                 let (code, rest) = number(rest)?;
-                // Clients exist that send no NUL here, or no message: the code alone says enough.
+                // Some clients send no NUL here, or no message: the code is sufficient.
                 let message = text(rest).map_or_else(|_| lossy(rest), |(message, _)| message);
                 Ok(Self::Error { code: TftpErrorCode(code), message })
             }
@@ -159,9 +159,9 @@ impl<'a> TftpPacket<'a> {
         }
     }
 
-    /// Writes the packet as a datagram.
+    /// Encodes the packet.
     ///
-    /// A NUL within a text would end it early; the writer of such a packet gets what they asked for.
+    /// A NUL within a text is not escaped and ends it early.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(64);
@@ -190,7 +190,7 @@ impl<'a> TftpPacket<'a> {
     }
 }
 
-/// Begins a DATA packet at the end of `bytes`; the payload follows it.
+/// Appends the header of a DATA packet to `bytes`; the payload follows it.
 pub(super) fn write_data_header(bytes: &mut Vec<u8>, block: u16) {
     bytes.extend_from_slice(&DATA.to_be_bytes());
     bytes.extend_from_slice(&block.to_be_bytes());
@@ -225,7 +225,7 @@ fn text(bytes: &[u8]) -> Result<(String, &[u8]), MalformedPacket> {
     terminated(bytes).map(|(text, rest)| (lossy(text), rest))
 }
 
-/// The bytes before the first NUL, and those behind it.
+/// Splits at the first NUL.
 fn terminated(bytes: &[u8]) -> Result<(&[u8], &[u8]), MalformedPacket> {
     let end = bytes.iter().position(|byte| *byte == 0).ok_or(MalformedPacket::Short)?;
     let (text, rest) = bytes.split_at(end);
@@ -242,7 +242,7 @@ fn request(bytes: &[u8]) -> Result<TftpRequest, MalformedPacket> {
     Ok(TftpRequest { file: file.to_owned(), mode: TransferMode::from_word(mode), options: pairs(rest) })
 }
 
-/// Reads pairs up to the first that is cut short: boot loaders exist that pad their requests.
+/// Parses pairs up to the first truncated one: some boot loaders pad their requests.
 fn pairs(mut bytes: &[u8]) -> Vec<OptionPair> {
     let mut pairs = Vec::new();
     while let Ok((name, rest)) = text(bytes) {
@@ -275,12 +275,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(512))]
 
         #[test]
-        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..700)) {
+        fn any_bytes_are_parsed_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..700)) {
             let _ = TftpPacket::parse(&bytes);
         }
 
         #[test]
-        fn any_bytes_behind_any_operation_are_read_without_a_panic(
+        fn any_bytes_after_any_operation_are_parsed_without_a_panic(
             operation in 0_u16..9, bytes in proptest::collection::vec(prop_oneof![Just(0_u8), any::<u8>()], 0..600),
         ) {
             let datagram = [&operation.to_be_bytes()[..], &bytes].concat();
@@ -291,7 +291,7 @@ mod tests {
         }
 
         #[test]
-        fn a_written_request_is_read_back(request in a_request()) {
+        fn an_encoded_request_is_parsed_back(request in a_request()) {
             let packet = TftpPacket::Read(request.clone());
             let bytes = packet.to_bytes();
             prop_assert_eq!(TftpPacket::parse(&bytes), Ok(packet));
@@ -301,7 +301,7 @@ mod tests {
         }
 
         #[test]
-        fn written_data_is_read_back(block: u16, payload in proptest::collection::vec(any::<u8>(), 0..600)) {
+        fn encoded_data_is_parsed_back(block: u16, payload in proptest::collection::vec(any::<u8>(), 0..600)) {
             let packet = TftpPacket::Data { block, payload: &payload };
             let bytes = packet.to_bytes();
             prop_assert_eq!(TftpPacket::parse(&bytes), Ok(packet));
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_of_the_rfc_have_these_bytes() {
+    fn the_examples_of_the_rfc_are_encoded_exactly() {
         let request = TftpRequest {
             file: b"foobar".to_vec(),
             mode: TransferMode::Octet,
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_is_cut_short_or_too_long_is_malformed() {
+    fn a_truncated_or_too_long_request_is_malformed() {
         for datagram in
             [&b""[..], b"\0", b"\0\x01", b"\0\x01name", b"\0\x01name\0", b"\0\x01name\0octet", b"\0\x04\0"]
         {
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn modes_are_known_in_any_case() {
+    fn modes_are_case_insensitive() {
         let Ok(TftpPacket::Read(request)) = TftpPacket::parse(b"\0\x01n\0OcTeT\0") else {
             panic!("no request")
         };
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_without_its_nul_is_still_an_error() {
+    fn an_error_without_its_nul_is_accepted() {
         let code = TftpErrorCode(8);
         assert_eq!(
             TftpPacket::parse(b"\0\x05\0\x08no"),

@@ -1,16 +1,16 @@
-//! One transfer: one file to one client, over a channel that hears nobody else.
+//! One transfer: one file to one client, over a channel of its own.
 //!
 //! ```text
 //! open ─► OACK ─► window ─► window … ─► last block acknowledged
 //!   │       │        │ ▲
-//!   │       │        └─┘ a gap, or silence: from the first block that is missing
-//!   ▼       ▼ silence, ERROR, the file fails
+//!   │       │        └─┘ a gap, or a timeout: from the first missing block
+//!   ▼       ▼ timeout, ERROR, the file cannot be read
 //!  ERROR   end
 //! ```
 //!
-//! A repeated ACK is no reason to send a block again: two machines that answer each repetition with a repetition never
-//! stop (the Sorcerer's Apprentice). With a window above 1 a repeated ACK can also say that a window's first block was
-//! lost; that is believed once for each window.
+//! A repeated ACK does not cause a retransmission: two machines that answer each repetition with a repetition never
+//! stop (the Sorcerer's Apprentice). With a window above 1, a repeated ACK can also mean that the window's first block
+//! was lost; this is accepted once per window.
 //!
 //! Source: RFC 1350 §2, §6; RFC 1123 §4.2.3.1 (Sorcerer's Apprentice) and §4.2.3.2 (backing off); RFC 7440 §4 (windows).
 
@@ -35,7 +35,7 @@ use super::packet::{
 };
 use boot_tree::{BootTree, BootTreeError};
 
-/// What others may know about a running transfer, and tell it.
+/// State of a running transfer, shared with the server.
 #[derive(Debug, Default)]
 pub(super) struct TransferProgress {
     bytes_acked: AtomicU64,
@@ -46,23 +46,23 @@ pub(super) struct TransferProgress {
     cancel_token: CancellationToken,
 }
 
-/// Why the server ends a transfer whose client has not.
+/// Why the server cancels a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CancelReason {
-    /// The client has asked for something from the same port again.
+    /// The client sent a new request from the same port.
     NewRequest,
-    /// Nobody has answered, and others need the room.
+    /// It is unanswered, and another client needs the capacity.
     Overload,
 }
 
 impl TransferProgress {
-    /// The payload that the client has acknowledged.
+    /// Payload bytes that the client has acknowledged.
     pub(super) fn bytes_acked(&self) -> u64 {
         self.bytes_acked.load(Ordering::Relaxed)
     }
 
-    /// Whether the same request, coming again, is a new one rather than a repetition: the transfer is over, or it got
-    /// going and its client has fallen silent since, as a board does that was reset.
+    /// Whether the same request counts as a new one instead of a repetition: the transfer is over, or it had started
+    /// and its client has been silent since, like a board after a reset.
     pub(super) fn is_replaceable(&self) -> bool {
         self.is_replaceable.load(Ordering::Relaxed)
     }
@@ -72,19 +72,19 @@ impl TransferProgress {
         self.is_answered.load(Ordering::Relaxed)
     }
 
-    /// Says that the client has repeated its request.
+    /// Records that the client has repeated its request.
     pub(super) fn record_repeated_request(&self) {
         self.request_repeated.notify_one();
     }
 
-    /// Ends the transfer.
-    pub(super) fn cancel(&self, why: CancelReason) {
-        // The first reason is the one.
-        self.cancel_reason.set(why).ok();
+    /// Cancels the transfer.
+    pub(super) fn cancel(&self, reason: CancelReason) {
+        // The first reason counts.
+        self.cancel_reason.set(reason).ok();
         self.cancel_token.cancel();
     }
 
-    /// Waits until somebody ends the transfer, and says how that is told.
+    /// Waits until the transfer is cancelled; returns how it ended.
     pub(super) async fn cancelled(&self) -> TransferEnd {
         self.cancel_token.cancelled().await;
         let bytes_acked = self.bytes_acked();
@@ -98,70 +98,70 @@ impl TransferProgress {
         }
     }
 
-    /// Says that the transfer is over.
+    /// Records that the transfer is over.
     pub(super) fn finish(&self) {
         self.is_replaceable.store(true, Ordering::Relaxed);
     }
 }
 
-/// What a transfer works with.
+/// Inputs of a transfer.
 #[derive(Debug)]
 pub(super) struct Transfer {
     /// The boot tree.
     pub tree: Arc<BootTree>,
-    /// What the client asked for.
+    /// The client's request.
     pub request: TftpRequest,
-    /// How patient to be.
+    /// Limits and timeouts.
     pub limits: TftpLimits,
-    /// Kept up to date for others.
+    /// State shared with the server.
     pub progress: Arc<TransferProgress>,
-    /// How many blocks may be sent without an ACK between them, whatever the client asks for.
+    /// The largest window in blocks, whatever the client requests.
     pub max_window_blocks: u64,
 }
 
 impl Transfer {
     /// Sends the file over `channel`.
     pub(super) async fn run(self, channel: &mut ClientChannel) -> TransferEnd {
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let (limits, progress) = (self.limits, Arc::clone(&self.progress));
         tokio::select! {
-            end = self.serve(channel, begun) => end,
-            why = wait_until_overdue(&limits, &progress, begun) => {
-                TransferEnd::Dropped { bytes_acked: progress.bytes_acked(), why }
+            end = self.serve(channel, started_at) => end,
+            reason = wait_until_overdue(&limits, &progress, started_at) => {
+                TransferEnd::Dropped { bytes_acked: progress.bytes_acked(), why: reason }
             }
         }
     }
 
-    async fn serve(self, channel: &mut ClientChannel, begun: Instant) -> TransferEnd {
-        let body = match self.open().await {
-            Ok(body) => body,
+    async fn serve(self, channel: &mut ClientChannel, started_at: Instant) -> TransferEnd {
+        let reader = match self.open().await {
+            Ok(reader) => reader,
             Err(FileOpenFailure::Refused(code, message, end)) => {
-                // By the time that its client has heard this it may ask for something else.
+                // After the ERROR, its client may send another request.
                 self.progress.finish();
                 send_error(channel, code, &message).await;
                 return end;
             }
             Err(FileOpenFailure::ServerError(end)) => return end,
         };
-        let agreed = negotiate(&self.request.options, body.size_bytes(), self.max_window_blocks);
-        let mut sending = ActiveTransfer {
-            timer: RetransmitTimer::new(self.limits, agreed.timeout),
+        let negotiated = negotiate(&self.request.options, reader.size_bytes(), self.max_window_blocks);
+        let mut active = ActiveTransfer {
+            timer: RetransmitTimer::new(self.limits, negotiated.timeout),
             first_wait: self.limits.first_retransmit_after,
             channel,
             progress: &self.progress,
-            body,
-            options: agreed,
+            reader,
+            options: negotiated,
             acked_blocks: 0,
             window_start: BlockStart::default(),
             block_ends: Vec::new(),
             last_block_bytes: None,
             is_gap_answered: false,
         };
-        match sending.run().await {
-            Ok(()) => TransferEnd::Sent { bytes: self.progress.bytes_acked(), took: begun.elapsed() },
+        match active.run().await {
+            Ok(()) => TransferEnd::Sent { bytes: self.progress.bytes_acked(), took: started_at.elapsed() },
             Err(end) => {
                 if matches!(end, TransferEnd::ServerError { .. }) {
-                    send_error(sending.channel, TftpErrorCode::OTHER, "the file cannot be read").await;
+                    send_error(active.channel, TftpErrorCode::OTHER, "the file cannot be read").await;
                 }
                 end
             }
@@ -198,17 +198,17 @@ impl Transfer {
     }
 }
 
-/// Ends when a transfer has taken longer than it may, or longer than what its client acknowledged is worth.
+/// Waits until a transfer exceeds its maximum time, or the time allowed for the bytes acknowledged.
 async fn wait_until_overdue(
     limits: &TftpLimits,
     progress: &TransferProgress,
-    begun: Instant,
+    started_at: Instant,
 ) -> TransferDropReason {
-    let last = begun + limits.max_transfer_time;
+    let last = started_at + limits.max_transfer_time;
     loop {
         let earned =
             Duration::from_millis(progress.bytes_acked().saturating_mul(1000) / MIN_BYTES_PER_SECOND);
-        let slow = begun + limits.slow_allowance + earned;
+        let slow = started_at + limits.slow_allowance + earned;
         let now = Instant::now();
         if now >= last {
             return TransferDropReason::TooLong;
@@ -224,33 +224,33 @@ async fn wait_until_overdue(
     }
 }
 
-/// Says why there is nothing to send.
+/// Why there is nothing to send.
 enum FileOpenFailure {
-    /// There is no file for the client, and it is told so.
+    /// There is no file for the client; it receives an ERROR.
     Refused(TftpErrorCode, String, TransferEnd),
-    /// The trouble is ours and says nothing of the file. No answer: the client asks again, whereas an ERROR would send it on
-    /// to the next thing that it boots from.
+    /// A local fault that says nothing about the file. There is no answer: the client retries, while an ERROR would
+    /// make it continue with its next boot device.
     ServerError(TransferEnd),
 }
 
-/// A transfer whose file is open.
+/// A transfer with an open file.
 struct ActiveTransfer<'a> {
     channel: &'a mut ClientChannel,
     progress: &'a TransferProgress,
-    body: BlockReader,
+    reader: BlockReader,
     options: NegotiatedOptions,
     timer: RetransmitTimer,
-    /// How long a client that has not answered waits at least until what it was sent is sent again.
+    /// The shortest time before a packet is repeated to a client that has not answered.
     first_wait: Duration,
-    /// The blocks that the client has, from the beginning; on the wire this wraps.
+    /// Number of blocks acknowledged; on the wire this wraps.
     acked_blocks: u64,
-    /// Where the first block begins that it has not.
+    /// Start of the first unacknowledged block.
     window_start: BlockStart,
-    /// Where each block of the window ends that is on its way.
+    /// End of each block of the window sent.
     block_ends: Vec<BlockStart>,
-    /// The payload of the file's last block, once it is on its way.
+    /// Payload bytes of the file's last block, once it was sent.
     last_block_bytes: Option<usize>,
-    /// Whether this window was already sent again because of a repeated ACK.
+    /// Whether this window was already retransmitted because of a repeated ACK.
     is_gap_answered: bool,
 }
 
@@ -267,14 +267,14 @@ impl ActiveTransfer<'_> {
         }
     }
 
-    /// Sends the OACK until the client takes it.
+    /// Sends the OACK until the client acknowledges it.
     async fn send_options_ack(&mut self) -> Result<(), TransferEnd> {
         let offer = TftpPacket::OptionsAck(self.options.answer.clone()).to_bytes();
         loop {
             send_packet(self.channel, &offer).await.map_err(|abort| self.aborted_end(abort))?;
-            let (sent_at, until) = (Instant::now(), self.timer.deadline());
+            let (sent_at, deadline) = (Instant::now(), self.timer.deadline());
             loop {
-                match self.receive_reply(until).await {
+                match self.receive_reply(deadline).await {
                     ClientReply::Ack(0) => {
                         self.record_answer();
                         return Ok(());
@@ -289,13 +289,13 @@ impl ActiveTransfer<'_> {
         }
     }
 
-    /// Waits for the client's next word, until `until`; before it has ever answered, also for its request again.
-    async fn receive_reply(&mut self, until: Instant) -> ClientReply {
+    /// Waits for the client's next packet until `deadline`; before its first answer, also for a repeated request.
+    async fn receive_reply(&mut self, deadline: Instant) -> ClientReply {
         if self.timer.is_answered() {
-            return receive_reply(self.channel, until).await;
+            return receive_reply(self.channel, deadline).await;
         }
         tokio::select! {
-            heard = receive_reply(self.channel, until) => heard,
+            reply = receive_reply(self.channel, deadline) => reply,
             () = self.progress.request_repeated.notified() => ClientReply::RequestRepeated,
         }
     }
@@ -309,7 +309,7 @@ impl ActiveTransfer<'_> {
     async fn send_window(&mut self) -> Result<(), TransferEnd> {
         let block_bytes = self.options.block_bytes;
         let mut packet = Vec::with_capacity(DATA_HEADER_BYTES + block_bytes);
-        let mut place = self.window_start;
+        let mut start = self.window_start;
         self.block_ends.clear();
         while self.block_ends.len() < self.options.window_blocks {
             packet.clear();
@@ -317,10 +317,10 @@ impl ActiveTransfer<'_> {
                 &mut packet,
                 wire_block_number(self.acked_blocks + 1 + self.block_ends.len() as u64),
             );
-            let written = self.body.write_block(place, block_bytes, &mut packet).await;
-            place = written.map_err(|error| server_error_end("cannot read the file", &error))?;
+            let written = self.reader.write_block(start, block_bytes, &mut packet).await;
+            start = written.map_err(|error| server_error_end("cannot read the file", &error))?;
             send_packet(self.channel, &packet).await.map_err(|abort| self.aborted_end(abort))?;
-            self.block_ends.push(place);
+            self.block_ends.push(start);
             let payload_bytes = packet.len() - DATA_HEADER_BYTES;
             if payload_bytes < block_bytes {
                 self.last_block_bytes = Some(payload_bytes);
@@ -330,41 +330,43 @@ impl ActiveTransfer<'_> {
         Ok(())
     }
 
-    /// Waits until there is a reason to send from `self.from`, or until all has arrived: then `true`.
+    /// Waits until there is a reason to send from `window_start`; returns `true` when the file is complete.
     async fn receive_acks(&mut self) -> Result<bool, TransferEnd> {
-        let (sent_at, until) = (Instant::now(), self.timer.deadline());
+        let (sent_at, deadline) = (Instant::now(), self.timer.deadline());
         loop {
-            let block = match self.receive_reply(until).await {
+            let block = match self.receive_reply(deadline).await {
                 ClientReply::Ack(block) => block,
                 ClientReply::RequestRepeated if sent_at.elapsed() >= self.first_wait => return Ok(false),
                 ClientReply::RequestRepeated => continue,
                 ClientReply::Aborted(abort) => return Err(self.aborted_end(abort)),
                 ClientReply::TimedOut if !self.timer.may_retransmit() => return Err(self.silent_end()),
                 ClientReply::TimedOut => {
-                    // Only a client that once answered can have fallen silent; before that, its request may come twice.
-                    let has_begun = self.acked_blocks > 0;
-                    self.progress.is_replaceable.store(has_begun, Ordering::Relaxed);
+                    // Only a client that has acknowledged a block can be silent; before that, its request may be
+                    // repeated.
+                    let has_started = self.acked_blocks > 0;
+                    self.progress.is_replaceable.store(has_started, Ordering::Relaxed);
                     return Ok(false);
                 }
             };
-            let arrived = usize::from(block.wrapping_sub(wire_block_number(self.acked_blocks)));
-            if let Some(end) = arrived.checked_sub(1).and_then(|last| self.block_ends.get(last)).copied() {
-                return Ok(self.advance(arrived, end));
+            let acked = usize::from(block.wrapping_sub(wire_block_number(self.acked_blocks)));
+            if let Some(end) = acked.checked_sub(1).and_then(|last| self.block_ends.get(last)).copied() {
+                return Ok(self.advance(acked, end));
             }
-            if arrived == 0 && self.options.window_blocks > 1 && !self.is_gap_answered {
+            if acked == 0 && self.options.window_blocks > 1 && !self.is_gap_answered {
                 self.is_gap_answered = true;
                 return Ok(false);
             }
         }
     }
 
-    /// Takes `arrived` more blocks for acknowledged, the last of which ends at `end`; `true` when that was the file.
-    fn advance(&mut self, arrived: usize, end: BlockStart) -> bool {
-        let is_whole_window = arrived == self.block_ends.len();
-        self.acked_blocks += arrived as u64;
+    /// Records `acked` more blocks as acknowledged, the last of which ends at `end`; returns `true` when the file is
+    /// complete.
+    fn advance(&mut self, acked: usize, end: BlockStart) -> bool {
+        let is_whole_window = acked == self.block_ends.len();
+        self.acked_blocks += acked as u64;
         self.window_start = end;
         self.record_answer();
-        // A client that saw a gap may say so for each block behind it.
+        // A client that detected a gap may report it for each block after it.
         self.is_gap_answered = !is_whole_window;
         let last_bytes = self.last_block_bytes.filter(|_| is_whole_window);
         let full_blocks = self.acked_blocks - u64::from(last_bytes.is_some());
@@ -386,10 +388,10 @@ impl ActiveTransfer<'_> {
     }
 }
 
-/// The number of a block as it stands in packets: after 65,535 comes 0.
+/// The block number in packets; it wraps from 65,535 to 0.
 ///
 /// Source: no RFC; what tftp-hpa, curl, atftp and boot loaders do.
-#[expect(clippy::cast_possible_truncation, reason = "the wrap is meant")]
+#[expect(clippy::cast_possible_truncation, reason = "wraps intentionally")]
 fn wire_block_number(block: u64) -> u16 {
     block as u16
 }
@@ -405,11 +407,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_transfer_may_be_slow_for_a_minute_and_a_second_for_each_4096_bytes_that_were_acknowledged() {
+    async fn a_transfer_may_be_slow_for_a_minute_plus_a_second_per_4096_acknowledged_bytes() {
         let (limits, progress) = (TftpLimits::default(), TransferProgress::default());
         let after = |seconds| {
-            let begun = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
-            wait_until_overdue(&limits, &progress, begun).now_or_never()
+            let started_at = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+            wait_until_overdue(&limits, &progress, started_at).now_or_never()
         };
         assert_eq!((after(30), after(60)), (None, Some(TransferDropReason::TooSlow)));
         progress.bytes_acked.store(60 * 4096, Ordering::Relaxed);

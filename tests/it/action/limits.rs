@@ -105,7 +105,7 @@ async fn a_relay_board_that_hangs_while_the_board_is_off_is_said_to_have_left_it
         relay.set_behaviour(RelayBehaviour::Hanging);
     });
     let failed = ended.unwrap_err();
-    assert!(failed.reason.starts_with("the board may be without power"), "{failed}");
+    assert!(failed.reason.starts_with("cannot restore power"), "{failed}");
     assert_eq!((observed(&failed), wire_of(&relay)), ("unknown", vec![true, false]));
 }
 
@@ -177,7 +177,7 @@ async fn a_relay_board_that_nobody_reaches_costs_a_bounded_time_and_can_be_cance
     let mut cycle = driver.run(&job, &token);
     assert!(within(SHORT_TIMEOUT, &mut cycle).await.is_none(), "its time stands still");
     token.cancel();
-    assert_eq!(within_long_timeout("the cancelled cycle", cycle).await.unwrap_err().reason, "abandoned");
+    assert_eq!(within_long_timeout("the cancelled cycle", cycle).await.unwrap_err().reason, "cancelled");
 }
 
 /// Marks the function of a request as one that was refused.
@@ -225,9 +225,9 @@ async fn a_write_that_is_confirmed_for_another_coil_is_read_back_on_a_fresh_conn
 async fn an_answer_to_something_else_is_no_answer() {
     // A write that is confirmed for coil 4, for another request, with another function, with garbage.
     let wrong = [
-        (vec![0, 0, 0, 0, 0, 6, 1, 5, 0, 4, 0xff, 0], "another answer than was asked for"),
-        (vec![0, 9, 0, 0, 0, 6, 1, 5, 0, 5, 0xff, 0], "another answer than was asked for"),
-        (vec![0, 0, 0, 0, 0, 4, 1, 2, 1, 1], "another answer than was asked for"),
+        (vec![0, 0, 0, 0, 0, 6, 1, 5, 0, 4, 0xff, 0], "unexpected answer from"),
+        (vec![0, 9, 0, 0, 0, 6, 1, 5, 0, 5, 0xff, 0], "unexpected answer from"),
+        (vec![0, 0, 0, 0, 0, 4, 1, 2, 1, 1], "unexpected answer from"),
         (vec![0, 0, 0, 0, 0, 3, 1, EXCEPTION, 6], "exception 6"),
         (vec![0xff; 3], INCOMPLETE),
         (vec![], "closed the connection"),

@@ -129,7 +129,7 @@ async fn a_run_that_is_cancelled_before_it_begins_touches_nothing() {
     token.cancel();
     for operation in [PowerOperation::Off, PowerOperation::Cycle, PowerOperation::On] {
         let failed = power(operation).run(&job(coil_5(relay.addr())), &token).await.unwrap_err();
-        assert_eq!((failed.reason.as_str(), observed(&failed)), ("abandoned", "unknown"));
+        assert_eq!((failed.reason.as_str(), observed(&failed)), ("cancelled", "unknown"));
     }
     assert_eq!((wire_of(&relay), relay.connections()), (vec![true], 0));
 }
@@ -150,7 +150,7 @@ async fn a_run_that_is_cancelled_between_two_tries_says_what_the_first_came_to()
     })
     .await;
     let reason = ended.unwrap_err().reason;
-    let refused = format!("no connection to {nobody}: Connection refused (os error 111), then abandoned");
+    let refused = format!("no connection to {nobody}: Connection refused (os error 111), then cancelled");
     assert_eq!(reason, refused);
 }
 
@@ -173,7 +173,7 @@ async fn a_cycle_that_is_cancelled_while_the_board_is_off_gives_the_power_back_a
     })
     .await;
     let failed = ended.unwrap_err();
-    assert_eq!((failed.reason.as_str(), observed(&failed)), ("abandoned", "on"));
+    assert_eq!((failed.reason.as_str(), observed(&failed)), ("cancelled", "on"));
     assert_eq!(wire_of(&relay), [true, false, true]);
 }
 
@@ -195,7 +195,7 @@ async fn a_cycle_that_is_cancelled_while_a_write_is_unanswered_ends_with_power()
         })
         .await;
         let failed = ended.unwrap_err();
-        assert_eq!((failed.reason.as_str(), observed(&failed)), ("abandoned", "on"), "{failed:?}");
+        assert_eq!((failed.reason.as_str(), observed(&failed)), ("cancelled", "on"), "{failed:?}");
         assert_eq!(wire_of(&relay), [true, false, true]);
     }
 }

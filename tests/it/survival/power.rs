@@ -85,8 +85,7 @@ async fn a_power_cycle_that_is_killed_again_and_again_takes_the_power_once_and_g
     // A lease that expires on a busy machine interrupts a run as well, and is counted.
     let is_end = |entry: &Value| {
         let reason = entry["reason"].as_str().unwrap_or_default();
-        reason.starts_with("interrupted ")
-            && reason.ends_with("the power was given back and not taken away again")
+        reason.starts_with("power cycle interrupted ") && reason.ends_with("power restored, not cycled again")
     };
     wait_until("the end is told", async || {
         let history = bench.call(&server, Method::GET, "devices/b1/history", json!({})).await;

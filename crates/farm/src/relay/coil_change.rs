@@ -1,4 +1,4 @@
-//! What a relay board was told, and what its coils did.
+//! Writes to coils, and their changes.
 
 use chrono::{DateTime, Utc};
 
@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 pub struct CoilChange {
     /// When it changed.
     pub at: DateTime<Utc>,
-    /// Which coil.
+    /// The coil.
     pub coil: u16,
-    /// What it is since then.
+    /// Its new value.
     pub is_on: bool,
 }

@@ -1,4 +1,4 @@
-//! What a simulated relay board answers, and what its coils do.
+//! State of a simulated relay board: its coils and answers.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -10,13 +10,13 @@ use super::behaviour::RelayBehaviour;
 use super::coil_change::CoilChange;
 use super::frame::{RelayAnswer, RelayException, RelayRequest};
 
-/// How many coils one request may read or write.
+/// The largest number of coils in one request.
 ///
 /// Source: Modbus Application Protocol 1.1b3, 6.1 and 6.11.
 const MAX_READ_COILS: usize = 2000;
 const MAX_WRITE_COILS: usize = 1968;
 
-/// A relay board, as all its connections see it.
+/// State of a relay board, shared by its connections.
 pub(super) struct RelayState {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) coils: Vec<watch::Sender<bool>>,
@@ -29,7 +29,7 @@ pub(super) struct RelayState {
 }
 
 impl RelayState {
-    /// Does what is asked, as `behaviour` has it; gives nothing where it does not answer.
+    /// Executes a request according to `behaviour`; returns `None` if it does not answer.
     pub(super) fn answer(
         &self,
         request: &RelayRequest,
@@ -75,8 +75,8 @@ impl RelayState {
         }
     }
 
-    fn range(&self, first: u16, count: usize, most: usize) -> Result<&[watch::Sender<bool>], RelayException> {
-        if count == 0 || count > most {
+    fn range(&self, first: u16, count: usize, max: usize) -> Result<&[watch::Sender<bool>], RelayException> {
+        if count == 0 || count > max {
             return Err(RelayException::DataValue);
         }
         let first = usize::from(first);
@@ -93,11 +93,11 @@ impl RelayState {
 
     pub(super) fn switch(&self, coil: u16, on: bool) {
         let Some(wire) = self.coils.get(usize::from(coil)) else { return };
-        // Logged before the wire shows it, and as one step, so that who sees the wire finds it in the log.
-        self.coil_changes.send_if_modified(|operations| {
+        // Recorded before the wire changes, in one step, so that a change seen on the wire is always recorded.
+        self.coil_changes.send_if_modified(|changes| {
             let is_change = *wire.borrow() != on;
             if is_change {
-                operations.push(CoilChange { at: self.clock.now(), coil, is_on: on });
+                changes.push(CoilChange { at: self.clock.now(), coil, is_on: on });
                 wire.send_replace(on);
             }
             is_change

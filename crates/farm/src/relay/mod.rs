@@ -1,4 +1,4 @@
-//! A simulated relay board: Modbus TCP as real relay boards speak it, with a wire at each coil.
+//! A simulated relay board: Modbus TCP, with a wire at each coil.
 
 mod behaviour;
 mod board;

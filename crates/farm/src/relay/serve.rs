@@ -1,4 +1,4 @@
-//! How a simulated relay board takes its clients.
+//! The server task of a simulated relay board.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ pub(super) fn listener(addr: SocketAddr) -> io::Result<TcpListener> {
     bind(addr)?.listen(64)
 }
 
-/// Listens while the behaviour has the board take connections. Ending to listen closes the connections that there are.
+/// Listens while the behaviour accepts connections. When it stops listening, all connections are closed.
 pub(super) async fn serve(addr: SocketAddr, mut first: Option<TcpListener>, state: Arc<RelayState>) {
     let mut behaviour = state.behaviour.subscribe();
     loop {
@@ -34,7 +34,7 @@ pub(super) async fn serve(addr: SocketAddr, mut first: Option<TcpListener>, stat
         let listener = match first.take().map_or_else(|| listener(addr), Ok) {
             Ok(listener) => listener,
             Err(error) => {
-                tracing::error!(%error, "a simulated relay board lost its address");
+                tracing::error!(%error, "simulated relay board cannot bind its address");
                 return;
             }
         };
@@ -51,7 +51,7 @@ pub(super) async fn serve(addr: SocketAddr, mut first: Option<TcpListener>, stat
                         }
                     }
                     Err(error) => {
-                        tracing::debug!(%error, "a simulated relay board listens anew");
+                        tracing::debug!(%error, "simulated relay board cannot accept a connection, listening again");
                         break;
                     }
                 },
@@ -60,13 +60,13 @@ pub(super) async fn serve(addr: SocketAddr, mut first: Option<TcpListener>, stat
     }
 }
 
-/// One connection; counted while it lasts.
+/// One connection, counted while it is open.
 struct RelayClient {
     state: Arc<RelayState>,
 }
 
 impl RelayClient {
-    /// Takes a connection, or refuses it where another client is served and one is all that there may be.
+    /// Accepts a connection, or refuses it if only one client is allowed and another one is connected.
     fn connected(state: &Arc<RelayState>) -> Option<Self> {
         state.connections.fetch_add(1, Ordering::SeqCst);
         let before = state.clients.fetch_add(1, Ordering::SeqCst);
@@ -77,7 +77,7 @@ impl RelayClient {
 
     async fn serve(self, mut stream: TcpStream) {
         if let Err(error) = self.answer_all(&mut stream).await {
-            tracing::debug!(%error, "a client of a simulated relay board went away");
+            tracing::debug!(%error, "connection to a simulated relay board failed");
         }
     }
 
@@ -103,7 +103,7 @@ impl RelayClient {
         Ok(())
     }
 
-    /// The next request; nothing where the client closes the connection, or has been silent for too long.
+    /// Returns the next request; `None` if the client closed the connection or has been idle for too long.
     async fn next(&self, stream: &mut TcpStream) -> io::Result<Option<RelayFrame>> {
         let RelayBehaviour::IdleClose { after } = *self.state.behaviour.borrow() else {
             return RelayFrame::read(stream).await;

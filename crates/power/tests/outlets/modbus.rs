@@ -1,4 +1,4 @@
-//! A coil of the farm's relay board.
+//! Conformance tests of `modbus://`, at a relay board of the farm.
 
 use std::net::SocketAddr;
 
@@ -11,8 +11,8 @@ const COIL: u16 = 5;
 
 struct Relay(RelayBoard);
 
-fn behaviour(conduct: DeviceBehaviour) -> RelayBehaviour {
-    match conduct {
+fn relay_behaviour(behaviour: DeviceBehaviour) -> RelayBehaviour {
+    match behaviour {
         DeviceBehaviour::Normal => RelayBehaviour::Normal,
         DeviceBehaviour::Refuses => RelayBehaviour::Refusing,
         DeviceBehaviour::Hangs => RelayBehaviour::Hanging,
@@ -23,10 +23,10 @@ fn behaviour(conduct: DeviceBehaviour) -> RelayBehaviour {
 }
 
 impl TestDevice for Relay {
-    async fn start(conduct: DeviceBehaviour, supply: PowerState) -> Self {
+    async fn start(behaviour: DeviceBehaviour, state: PowerState) -> Self {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let relay = RelayBoard::start(any_port, 8, behaviour(conduct)).unwrap();
-        relay.switch(COIL, supply == PowerState::On);
+        let relay = RelayBoard::start(any_port, 8, relay_behaviour(behaviour)).unwrap();
+        relay.switch(COIL, state == PowerState::On);
         Self(relay)
     }
 
@@ -34,29 +34,29 @@ impl TestDevice for Relay {
         format!("modbus://{}/{COIL}?{options}", self.0.addr())
     }
 
-    fn url_of_nothing(&self) -> String {
+    fn url_of_missing_outlet(&self) -> String {
         format!("modbus://{}/9", self.0.addr())
     }
 
-    fn supply(&self) -> PowerState {
+    fn state(&self) -> PowerState {
         if *self.0.coil(COIL).borrow() { PowerState::On } else { PowerState::Off }
     }
 
     fn received_orders(&self) -> Vec<PowerState> {
-        let supply = |on| if on { PowerState::On } else { PowerState::Off };
-        self.0.writes().into_iter().map(|write| supply(write.is_on)).collect()
+        let state = |on| if on { PowerState::On } else { PowerState::Off };
+        self.0.writes().into_iter().map(|write| state(write.is_on)).collect()
     }
 
     fn connections(&self) -> usize {
         self.0.connections()
     }
 
-    async fn conduct(&self, conduct: DeviceBehaviour) {
-        self.0.set_behaviour(behaviour(conduct));
+    async fn set_behaviour(&self, behaviour: DeviceBehaviour) {
+        self.0.set_behaviour(relay_behaviour(behaviour));
     }
 }
 
 #[tokio::test]
-async fn modbus_outlets_do_what_every_outlet_does() {
+async fn modbus_outlets_pass_the_conformance_tests() {
     Box::pin(conformance::run_conformance_tests::<Relay>()).await;
 }

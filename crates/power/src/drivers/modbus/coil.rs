@@ -1,7 +1,7 @@
-//! One coil of a relay board over Modbus TCP: single calls, each within its own time.
+//! One coil of a relay board over Modbus TCP: single calls, each with its own timeout.
 //!
-//! A connection is kept only while both sides are known to be in step. What is sent and what comes back is compared byte
-//! by byte in [`frame`](super::frame).
+//! A connection is reused only while requests and answers are known to match. [`frame`](super::frame) compares them
+//! byte by byte.
 
 use std::io;
 
@@ -17,15 +17,15 @@ use crate::outlet::{Outlet, OutletReading, PowerState};
 use crate::scheme::OutletAccess;
 use crate::session::DeviceSession;
 
-/// How many of a device's bytes evidence has at most.
+/// The longest part of an answer, in bytes, that goes into the evidence.
 const MAX_EVIDENCE_BYTES: usize = 32;
 
-/// The way to one coil.
+/// Outlet of one coil.
 pub(super) struct ModbusOutlet {
     session: DeviceSession,
     address: CoilAddress,
     connection: Option<ModbusConnection>,
-    /// Whether the relay board was seen to close a connection after an answer: then each request has one of its own.
+    /// Whether the relay board has closed a connection after an answer: then each request gets its own connection.
     closes_after_answer: bool,
 }
 
@@ -38,7 +38,7 @@ struct ModbusConnection {
 }
 
 impl ModbusOutlet {
-    /// Prepares the way to a coil; nothing is sent.
+    /// Creates the outlet; nothing is sent.
     pub(super) fn new(access: OutletAccess, address: CoilAddress) -> Self {
         let session =
             DeviceSession::new(access, (address.host.clone(), address.port), "relay board", address.rest_for);
@@ -48,26 +48,26 @@ impl ModbusOutlet {
     async fn call(&mut self, request: ModbusRequest) -> Result<ModbusAnswer, OutletError> {
         self.connect().await?;
         self.check_lease()?;
-        // Taken out while a call is under way: whoever drops it drops the connection.
-        let Some(mut line) = self.connection.take() else {
+        // Taken out during a call: dropping the call drops the connection.
+        let Some(mut connection) = self.connection.take() else {
             let authority = self.session.authority();
             return Err(OutletError::new(
                 OutletErrorKind::NotConnected,
                 format!("no connection to {authority}"),
             ));
         };
-        self.session.limit_delivery(&line.stream)?;
-        let call = ModbusCall { request, unit: self.address.unit, transaction: line.transaction };
-        line.transaction += 1;
+        self.session.limit_delivery(&connection.stream)?;
+        let call = ModbusCall { request, unit: self.address.unit, transaction: connection.transaction };
+        connection.transaction += 1;
         let mut received = Vec::new();
-        // Dropping the connection discards what is still to be sent. It may have arrived as well.
-        let ended = self.session.within_call(line.exchange(call, &mut received)).await?;
+        // Dropping the connection discards unsent data; the request may have arrived nevertheless.
+        let result = self.session.within_call(connection.exchange(call, &mut received)).await?;
         let (authority, limit) = (self.session.authority(), self.session.limit_text());
-        let fault = match ended {
+        let error = match result {
             Some(Ok(ParsedFrame::Answer(answer))) => {
-                line.has_answered = true;
-                line.stream.answered();
-                self.connection = Some(line);
+                connection.has_answered = true;
+                connection.stream.answered();
+                self.connection = Some(connection);
                 if let ModbusAnswer::Exception(number) = answer {
                     return Err(self.exception(request, number).with_answer(bytes_text(&received)));
                 }
@@ -76,8 +76,8 @@ impl ModbusOutlet {
             None if received.is_empty() => {
                 let reason = format!("no answer from {authority} within {limit}");
                 if let ModbusRequest::Write { .. } = request {
-                    // Its answer may still come, and is told from the next one's by its number.
-                    self.connection = Some(line);
+                    // The answer may still come; its transaction number distinguishes it from the next one.
+                    self.connection = Some(connection);
                     return Err(OutletError::new(OutletErrorKind::AnswerPending, reason));
                 }
                 OutletError::new(OutletErrorKind::ConnectionLost, reason)
@@ -87,23 +87,28 @@ impl ModbusOutlet {
                 format!("an incomplete answer from {authority} within {limit}"),
             ),
             Some(Ok(ParsedFrame::NotModbusTcp { is_rtu })) => {
-                let looks = if is_rtu { " (looks like an RTU frame)" } else { "" };
-                let reason = format!("{authority} answered, but not with Modbus TCP{looks}");
+                let hint = if is_rtu { " (looks like an RTU frame)" } else { "" };
+                let reason = format!("{authority} answered, but not with Modbus TCP{hint}");
                 OutletError::new(OutletErrorKind::WrongProtocol, reason)
             }
             Some(Ok(ParsedFrame::Other | ParsedFrame::Late(_) | ParsedFrame::Incomplete)) => {
                 self.unexpected_answer()
             }
-            Some(Err(error)) => self.closed_error(&line, !received.is_empty(), &error),
+            Some(Err(error)) => self.closed_error(&connection, !received.is_empty(), &error),
         };
         self.session.record_close();
-        Err(if received.is_empty() { fault } else { fault.with_answer(bytes_text(&received)) })
+        Err(if received.is_empty() { error } else { error.with_answer(bytes_text(&received)) })
     }
 
-    fn closed_error(&mut self, line: &ModbusConnection, is_half: bool, error: &io::Error) -> OutletError {
+    fn closed_error(
+        &mut self,
+        connection: &ModbusConnection,
+        is_half: bool,
+        error: &io::Error,
+    ) -> OutletError {
         let authority = self.session.authority();
         let is_end = error.kind() == io::ErrorKind::UnexpectedEof;
-        let when = match (is_half, line.has_answered) {
+        let when = match (is_half, connection.has_answered) {
             (true, _) => "in the middle of an answer",
             (false, true) => {
                 self.closes_after_answer = true;
@@ -119,16 +124,16 @@ impl ModbusOutlet {
     }
 
     fn exception(&mut self, request: ModbusRequest, number: u8) -> OutletError {
-        let fault = exception::fault(&self.address, &self.session.authority(), request, number);
-        if fault.kind != OutletErrorKind::Misconfigured {
+        let error = exception::outlet_error(&self.address, &self.session.authority(), request, number);
+        if error.kind != OutletErrorKind::Misconfigured {
             self.close();
         }
-        fault
+        error
     }
 
     fn unexpected_answer(&mut self) -> OutletError {
         self.close();
-        let reason = format!("{} gave another answer than was asked for", self.session.authority());
+        let reason = format!("unexpected answer from {}", self.session.authority());
         OutletError::new(OutletErrorKind::Unconfirmed, reason)
     }
 
@@ -162,11 +167,9 @@ impl Outlet for ModbusOutlet {
     async fn connect(&mut self) -> Result<(), OutletError> {
         self.check_lease()?;
         let closes_after_answer = self.closes_after_answer;
-        if self
-            .connection
-            .as_ref()
-            .is_some_and(|line| !(line.stream.is_closed() || closes_after_answer && line.has_answered))
-        {
+        if self.connection.as_ref().is_some_and(|connection| {
+            !(connection.stream.is_closed() || closes_after_answer && connection.has_answered)
+        }) {
             return Ok(());
         }
         if self.connection.take().is_some() {
@@ -188,8 +191,8 @@ impl Outlet for ModbusOutlet {
         }
     }
 
-    async fn set(&mut self, supply: PowerState) -> Result<(), OutletError> {
-        let request = ModbusRequest::Write { coil: self.address.coil, on: self.address.value_of(supply) };
+    async fn set(&mut self, state: PowerState) -> Result<(), OutletError> {
+        let request = ModbusRequest::Write { coil: self.address.coil, on: self.address.value_of(state) };
         match self.call(request).await? {
             ModbusAnswer::Written => Ok(()),
             ModbusAnswer::Coils(_) | ModbusAnswer::Exception(_) => Err(self.unexpected_answer()),
@@ -198,7 +201,7 @@ impl Outlet for ModbusOutlet {
 }
 
 impl ModbusConnection {
-    /// Sends a request and reads until what came can be judged.
+    /// Sends a request and reads until a frame is complete or invalid.
     async fn exchange(&mut self, call: ModbusCall, received: &mut Vec<u8>) -> io::Result<ParsedFrame> {
         let stream = self.stream.request();
         stream.write_all(&call.encode()).await?;
@@ -212,10 +215,10 @@ impl ModbusConnection {
                 match call.parse(received) {
                     ParsedFrame::Incomplete => break,
                     ParsedFrame::Late(length) => _ = received.drain(..length),
-                    judged @ (ParsedFrame::Answer(_)
+                    parsed @ (ParsedFrame::Answer(_)
                     | ParsedFrame::Other
                     | ParsedFrame::NotModbusTcp { .. }) => {
-                        return Ok(judged);
+                        return Ok(parsed);
                     }
                 }
             }
@@ -242,7 +245,7 @@ mod tests {
     use crate::outlet::Readback;
 
     #[tokio::test]
-    async fn what_cannot_be_delivered_within_a_call_and_the_lease_is_not_delivered_later() {
+    async fn delivery_of_a_request_is_bounded_by_the_call_timeout_and_the_lease() {
         let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = CoilAddress {
             host: "127.0.0.1".to_owned(),
@@ -271,12 +274,12 @@ mod tests {
         let written = async {
             assert_eq!(deliver_within().await, Some(call_limit));
             lease.extend(Instant::now() + call_limit / 2);
-            let left = deliver_within().await.unwrap();
-            assert!(left <= call_limit / 2, "{left:?}");
+            let remaining = deliver_within().await.unwrap();
+            assert!(remaining <= call_limit / 2, "{remaining:?}");
         };
         tokio::select! {
             () = written => {}
-            () = echo => unreachable!("it answers for ever"),
+            () = echo => unreachable!("it answers forever"),
         }
     }
 }

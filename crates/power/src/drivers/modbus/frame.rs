@@ -1,14 +1,14 @@
-//! Modbus TCP frames: the two requests that a coil needs, and what may come back.
+//! Modbus TCP frames: the two requests for coils, and the parser of answers.
 //!
-//! Pure, and bounded: no frame is longer than 260 bytes. An answer counts only if it is the one that was asked for, and
-//! what is no Modbus TCP at all is told from what is none of ours.
+//! Pure functions; no frame is longer than 260 bytes. An answer is accepted only if it matches the request. Frames of
+//! other requests and bytes that are not Modbus TCP are distinguished.
 
 /// The longest frame. Source: Modbus Messaging on TCP/IP Implementation Guide 1.0b, 4.2.
 pub(super) const MAX_FRAME_BYTES: usize = 260;
 
-/// What comes before the unit: transaction, protocol (0 for Modbus) and the number of bytes that follow.
+/// Length of the prefix before the unit: transaction, protocol (0 for Modbus) and the number of bytes that follow.
 const PREFIX_BYTES: usize = 6;
-/// How many bytes may follow the prefix: unit, function and one byte of data at least.
+/// Number of bytes after the prefix: at least unit, function and one byte of data.
 const VALID_LENGTHS: std::ops::RangeInclusive<usize> = 3..=MAX_FRAME_BYTES - PREFIX_BYTES;
 
 const READ_COILS: u8 = 1;
@@ -16,12 +16,12 @@ const WRITE_COIL: u8 = 5;
 /// Marks the function of an answer as an exception.
 const EXCEPTION_BIT: u8 = 0x80;
 
-/// What a relay board is asked for.
+/// A request to a relay board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ModbusRequest {
-    /// Some coils from `first` on, at most eight.
+    /// Reads `count` coils from `first` on, at most eight.
     Read { first: u16, count: u8 },
-    /// One coil.
+    /// Writes one coil.
     Write { coil: u16, on: bool },
 }
 
@@ -30,35 +30,35 @@ pub(super) enum ModbusRequest {
 pub(super) struct ModbusCall {
     pub(super) request: ModbusRequest,
     pub(super) unit: u8,
-    /// Its number on this connection: an answer brings the number of its request.
+    /// Its number on this connection: an answer carries the number of its request.
     pub(super) transaction: u16,
 }
 
 /// The answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ModbusAnswer {
-    /// The coils that were read, the first in the lowest bit.
+    /// The coils read, the first in the lowest bit.
     Coils(u8),
-    /// The coil was written, as the device says.
+    /// The device confirmed the write.
     Written,
-    /// The device refused, for the reason with that number.
+    /// The device refused with this exception code.
     Exception(u8),
 }
 
-/// What the bytes are that came since a request was sent.
+/// The bytes received since a request was sent, parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ParsedFrame {
-    /// Not a whole frame yet.
+    /// Not a complete frame yet.
     Incomplete,
     /// The answer.
     Answer(ModbusAnswer),
-    /// The answer to an earlier request on this connection, which came late, and its length.
+    /// A late answer to an earlier request on this connection, with its length.
     Late(usize),
     /// A Modbus TCP frame that does not answer this request.
     Other,
-    /// No Modbus TCP.
+    /// Not Modbus TCP.
     NotModbusTcp {
-        /// Whether it begins as an RTU frame that answers this request.
+        /// Whether it begins like an RTU frame that answers this request.
         is_rtu: bool,
     },
 }
@@ -81,21 +81,21 @@ impl ModbusCall {
         [t0, t1, 0, 0, 0, 6, self.unit, self.function(), a0, a1, v0, v1]
     }
 
-    /// Reads what has come so far.
+    /// Parses the bytes received so far.
     pub(super) fn parse(self, bytes: &[u8]) -> ParsedFrame {
-        let foreign = ParsedFrame::NotModbusTcp {
+        let not_modbus = ParsedFrame::NotModbusTcp {
             is_rtu: matches!(bytes, [unit, function, ..]
                 if *unit == self.unit && function & !EXCEPTION_BIT == self.function()),
         };
         if bytes.get(2..4).is_some_and(|protocol| protocol != [0, 0]) {
-            return foreign;
+            return not_modbus;
         }
         let Some([t0, t1, _, _, l0, l1]) = bytes.first_chunk::<PREFIX_BYTES>() else {
             return ParsedFrame::Incomplete;
         };
         let length = usize::from(u16::from_be_bytes([*l0, *l1]));
         if !VALID_LENGTHS.contains(&length) {
-            return foreign;
+            return not_modbus;
         }
         let end = PREFIX_BYTES + length;
         let Some([unit, function, data @ ..]) = bytes.get(PREFIX_BYTES..end) else {
@@ -120,7 +120,7 @@ impl ModbusCall {
     }
 }
 
-/// Bytes for people: `01 05 ff`.
+/// Formats bytes in hexadecimal: `01 05 ff`.
 pub(super) fn hex(bytes: &[u8]) -> String {
     let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     pairs.join(" ")
@@ -138,15 +138,15 @@ mod tests {
         ModbusCall { request: ModbusRequest::Read { first: 0, count: 8 }, unit: 1, transaction: 3 };
 
     #[test]
-    fn requests_are_those_of_the_specification() {
+    fn requests_are_encoded_as_in_the_specification() {
         // Source: Modbus Application Protocol 1.1b3, 6.1 and 6.5.
         assert_eq!(WRITE.encode(), [0, 3, 0, 0, 0, 6, 1, 5, 0, 5, 0xff, 0]);
         assert_eq!(READ.encode(), [0, 3, 0, 0, 0, 6, 1, 1, 0, 0, 0, 8]);
     }
 
     #[test]
-    fn only_the_answer_to_the_request_is_taken_for_it() {
-        let foreign = |is_rtu| ParsedFrame::NotModbusTcp { is_rtu };
+    fn only_the_matching_frame_is_accepted_as_the_answer() {
+        let not_modbus = |is_rtu| ParsedFrame::NotModbusTcp { is_rtu };
         for (call, bytes, expected) in [
             (WRITE, &[0, 3, 0, 0, 0, 6, 1, 5, 0, 5, 0xff, 0][..], ParsedFrame::Answer(ModbusAnswer::Written)),
             (READ, &[0, 3, 0, 0, 0, 4, 1, 1, 1, 0b10_0000], ParsedFrame::Answer(ModbusAnswer::Coils(32))),
@@ -160,13 +160,13 @@ mod tests {
             (WRITE, &[0, 2, 0, 0, 0, 6, 1, 5, 0, 5, 0, 0], ParsedFrame::Late(12)),
             (WRITE, &[0, 3, 0, 0, 0, 6, 1, 5, 0, 5, 0xff], ParsedFrame::Incomplete),
             (WRITE, &[0xff; 3], ParsedFrame::Incomplete),
-            (WRITE, &[1, 5, 0, 5, 0xff, 0, 0x9c, 0x3b], foreign(true)),
+            (WRITE, &[1, 5, 0, 5, 0xff, 0, 0x9c, 0x3b], not_modbus(true)),
             // At coil 0 the first four bytes could be those of Modbus TCP.
-            (WRITE, &[1, 5, 0, 0, 0xff, 0, 0x8c, 0x3a], foreign(true)),
-            (READ, &[1, 0x81, 3, 0, 0x51], foreign(true)),
-            (WRITE, b"SSH-2.0-OpenSSH_9.2", foreign(false)),
-            (WRITE, &[0, 3, 0, 0, 0xff, 0xff], foreign(false)),
-            (WRITE, &[0, 3, 0, 0, 0, 2, 1, 5], foreign(false)),
+            (WRITE, &[1, 5, 0, 0, 0xff, 0, 0x8c, 0x3a], not_modbus(true)),
+            (READ, &[1, 0x81, 3, 0, 0x51], not_modbus(true)),
+            (WRITE, b"SSH-2.0-OpenSSH_9.2", not_modbus(false)),
+            (WRITE, &[0, 3, 0, 0, 0xff, 0xff], not_modbus(false)),
+            (WRITE, &[0, 3, 0, 0, 0, 2, 1, 5], not_modbus(false)),
         ] {
             assert_eq!(call.parse(bytes), expected, "{}", hex(bytes));
         }
@@ -174,15 +174,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_is_judged_the_same_once_it_is_judged(
+        fn further_bytes_do_not_change_the_result_of_parsing(
             bytes in proptest::collection::vec(any::<u8>(), 0..300), more in any::<u8>(), is_read in any::<bool>(),
         ) {
             let call = if is_read { READ } else { WRITE };
-            let arrival = call.parse(&bytes);
-            if arrival == ParsedFrame::Incomplete {
+            let parsed = call.parse(&bytes);
+            if parsed == ParsedFrame::Incomplete {
                 prop_assert!(bytes.len() < MAX_FRAME_BYTES);
             } else {
-                prop_assert_eq!(call.parse(&[&bytes[..], &[more]].concat()), arrival);
+                prop_assert_eq!(call.parse(&[&bytes[..], &[more]].concat()), parsed);
             }
         }
     }

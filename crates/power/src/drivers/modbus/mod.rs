@@ -35,7 +35,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
         SchemeParameter {
             name: "rest",
             example: "1s",
-            about: "what the relay board needs after each connection",
+            about: "how long the relay board needs after each connection",
         },
         SchemeParameter {
             name: "readback",
@@ -46,8 +46,8 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     parse,
 };
 
-fn parse(url: &Url, options: &PowerUrlParameters) -> Result<OutletConfig, String> {
-    let address = CoilAddress::parse(url, options, &SCHEME.form())?;
+fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, String> {
+    let address = CoilAddress::parse(url, parameters, &SCHEME.form())?;
     Ok(OutletConfig {
         device: format!("modbus://{}", device_io::address::authority(&address.host, address.port)),
         outlet: format!("{}?unit={}", address.coil, address.unit),
@@ -70,13 +70,13 @@ mod tests {
 
     fn parts(text: &str) -> (Url, PowerUrlParameters) {
         let url = Url::parse(text).unwrap();
-        let options = PowerUrlParameters::read(&url, SCHEME.parameters).unwrap();
-        (url, options)
+        let parameters = PowerUrlParameters::read(&url, SCHEME.parameters).unwrap();
+        (url, parameters)
     }
 
     fn read(text: &str) -> CoilAddress {
-        let (url, options) = parts(text);
-        CoilAddress::parse(&url, &options, "").unwrap()
+        let (url, parameters) = parts(text);
+        CoilAddress::parse(&url, &parameters, "").unwrap()
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_url_is_refused_with_what_would_be_right() {
+    fn a_bad_url_is_refused_with_the_right_form() {
         for (text, right) in [
             ("modbus://relay-3.lab", "0 to 65535"),
             ("modbus://relay-3.lab/65536", "0 to 65535"),
@@ -119,8 +119,8 @@ mod tests {
             ("modbus://relay-3.lab/5?rest=6s", "5s"),
             ("modbus://relay-3.lab/5?readback=8", "`coil`, `all8`"),
         ] {
-            let (url, options) = parts(text);
-            let error = parse(&url, &options).unwrap_err();
+            let (url, parameters) = parts(text);
+            let error = parse(&url, &parameters).unwrap_err();
             assert!(error.contains(right), "{text}: {error}");
         }
     }
