@@ -148,7 +148,7 @@ fn suspension(action: &RunningAction, is_counted: bool) -> Suspension {
 }
 
 #[tokio::test]
-async fn a_suspended_action_waits_with_the_rest_of_its_time_which_counts_for_its_own_visit_only() {
+async fn a_suspended_action_keeps_its_remaining_time_for_its_own_visit_only() {
     let database = database().await;
     let store = Store::open(database.connect_options()).await.unwrap();
     let id = insert(&store, "power-on").await;
@@ -185,7 +185,7 @@ async fn a_suspended_action_waits_with_the_rest_of_its_time_which_counts_for_its
 }
 
 #[tokio::test]
-async fn a_power_cycle_that_nobody_wants_any_more_and_that_is_suspended_has_power_to_give_back() {
+async fn a_cancelled_and_suspended_power_cycle_still_restores_the_power() {
     let database = database().await;
     let store = Store::open(database.connect_options()).await.unwrap();
     let id = insert(&store, "power-cycle").await;
@@ -198,7 +198,7 @@ async fn a_power_cycle_that_nobody_wants_any_more_and_that_is_suspended_has_powe
 }
 
 #[tokio::test]
-async fn what_is_left_of_an_abandoned_power_cycle_outlives_every_state_and_speaks_for_none() {
+async fn the_compensation_of_a_cancelled_power_cycle_outlives_its_state_and_raises_no_event() {
     let database = database().await;
     let store = Store::open(database.connect_options()).await.unwrap();
     let id = insert(&store, "power-cycle").await;
@@ -222,7 +222,7 @@ async fn what_is_left_of_an_abandoned_power_cycle_outlives_every_state_and_speak
 }
 
 #[tokio::test]
-async fn a_worker_s_number_says_nothing_in_another_life_of_the_database() {
+async fn worker_ids_are_invalid_in_another_incarnation_of_the_database() {
     let database = database().await;
     let store = Store::open(database.connect_options()).await.unwrap();
     let lease = Duration::from_mins(1);
@@ -251,7 +251,7 @@ async fn a_worker_s_number_says_nothing_in_another_life_of_the_database() {
 }
 
 #[tokio::test]
-async fn tables_that_a_restored_dump_has_not_filled_yet_are_an_outage_and_no_fault_of_ours() {
+async fn empty_tables_during_a_restore_are_an_outage_not_an_internal_error() {
     let database = database().await;
     let store = Store::open(database.connect_options()).await.unwrap();
     let mut db = store.reader().await.unwrap();
@@ -267,7 +267,7 @@ async fn tables_that_a_restored_dump_has_not_filled_yet_are_an_outage_and_no_fau
 }
 
 #[tokio::test]
-async fn a_group_reads_its_own_actions_however_many_wait_or_run() {
+async fn a_batch_reads_only_its_own_actions() {
     let database = database().await;
     let store = Store::open(database.connect_options()).await.unwrap();
     let worker = workers::register(&store, "one", Duration::from_mins(1), Duration::ZERO).await.unwrap().id;

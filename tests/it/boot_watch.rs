@@ -56,7 +56,7 @@ async fn get(world: &World, from: IpAddr, file: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_board_fetched_and_when_is_in_its_history() {
+async fn fetched_files_and_their_times_are_in_a_board_s_history() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     powered(&world, &rack).await;
@@ -80,7 +80,7 @@ async fn what_a_board_fetched_and_when_is_in_its_history() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_are_listed_in_their_order_with_their_times_in_one_entry_a_boot() {
+async fn requests_are_listed_in_order_with_times_in_one_entry_per_boot() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     powered(&world, &rack).await;
@@ -115,7 +115,7 @@ async fn requests_are_listed_in_their_order_with_their_times_in_one_entry_a_boot
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_board_that_was_not_seen_only_that_is_said() {
+async fn a_board_without_requests_is_reported_as_not_seen() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     powered(&world, &rack).await;
@@ -134,7 +134,7 @@ async fn of_a_board_that_was_not_seen_only_that_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_is_known_by_the_address_in_any_name_and_that_wins_over_where_it_asks_from() {
+async fn a_board_is_identified_by_the_mac_in_a_file_name_before_its_address() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     powered(&world, &rack).await;
@@ -162,7 +162,7 @@ async fn a_board_is_known_by_the_address_in_any_name_and_that_wins_over_where_it
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_refused_is_in_the_boot_log_of_the_likely_board_with_the_client_s_own_words() {
+async fn refused_requests_are_in_the_boot_log_with_the_client_s_error_text() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     // The board is registered by its address: no name has to say who it is.

@@ -27,7 +27,7 @@ fn short_limit_definition() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_action_that_runs_out_of_its_time_fails_once_and_says_so() {
+async fn an_action_that_times_out_fails_once_with_that_reason() {
     let world = World::with_definition(&short_limit_definition()).await;
     let rack = Rack::new(&world, 1);
     rack.relay.set_behaviour(RelayBehaviour::Hanging);
@@ -54,7 +54,7 @@ async fn an_action_that_runs_out_of_its_time_fails_once_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_that_somebody_keeps_locked_holds_up_no_other() {
+async fn a_locked_board_does_not_block_others() {
     let world = World::new().await;
     for (coil, name) in [(1, "b1"), (2, "b2")] {
         world.register(name, unreachable_power(coil)).await;
@@ -75,7 +75,7 @@ async fn a_board_that_somebody_keeps_locked_holds_up_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_whose_answer_takes_too_long_is_answered_503_and_may_have_been_done() {
+async fn an_event_that_takes_too_long_is_answered_503_and_may_have_been_applied() {
     let event_timeout = Duration::from_secs(3);
     let world = World::with_serve_options(|options| ServeOptions { event_timeout, ..options }).await;
     world.register("b1", unreachable_power(0)).await;
@@ -100,7 +100,7 @@ async fn an_event_whose_answer_takes_too_long_is_answered_503_and_may_have_been_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_comes_while_too_much_waits_is_asked_to_come_again() {
+async fn requests_beyond_the_queue_limit_are_answered_with_retry_after() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let pool = world.database.pool().await;
@@ -153,7 +153,7 @@ async fn who_comes_while_too_much_waits_is_asked_to_come_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_waiting_action_that_nobody_wants_any_more_is_not_begun_and_blocks_nobody() {
+async fn a_cancelled_waiting_action_is_not_started_and_blocks_no_other() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     let rack = Rack::new(&world, 1);
@@ -174,7 +174,7 @@ async fn a_waiting_action_that_nobody_wants_any_more_is_not_begun_and_blocks_nob
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_of_another_site_can_change_nothing() {
+async fn a_page_of_another_site_cannot_change_anything() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let http = reqwest::Client::new();
@@ -194,7 +194,7 @@ async fn a_page_of_another_site_can_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_that_may_have_a_boot_link_is_not_forgotten() {
+async fn a_board_that_may_have_a_boot_link_cannot_be_removed() {
     let world = World::new().await;
     world.register("b1", unreachable_power(0)).await;
     world.image("base").await;

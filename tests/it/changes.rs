@@ -51,7 +51,7 @@ async fn is_gone(store: &Store, cursor: &ChangeCursor) -> bool {
 }
 
 #[tokio::test]
-async fn a_slow_commit_between_two_fast_ones_is_neither_missed_nor_told_twice() {
+async fn a_slow_commit_between_two_fast_ones_is_delivered_exactly_once() {
     let database = database().await;
     let store = store(&database).await;
     let mut cursor = state(&store).await;
@@ -98,7 +98,7 @@ async fn a_long_transaction_of_others_delays_nothing_and_costs_nothing() {
 }
 
 #[tokio::test]
-async fn every_interleaving_of_three_writers_and_a_reader_tells_each_change_once() {
+async fn every_interleaving_of_three_writers_and_a_reader_delivers_each_change_once() {
     let database = database().await;
     let store = store(&database).await;
     // Each order in which three transactions can end that began one after the other.
@@ -120,7 +120,7 @@ async fn every_interleaving_of_three_writers_and_a_reader_tells_each_change_once
 }
 
 #[tokio::test]
-async fn a_cursor_from_before_what_was_forgotten_is_known_to_be_gone() {
+async fn a_cursor_older_than_the_retained_changes_is_refused() {
     let database = database().await;
     let store = store(&database).await;
     let mut cursors = vec![state(&store).await];
@@ -162,7 +162,7 @@ async fn a_cursor_from_before_what_was_forgotten_is_known_to_be_gone() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_another_life_of_the_database_is_gone() {
+async fn a_cursor_of_another_incarnation_of_the_database_is_refused() {
     let (one, other) = (database().await, database().await);
     let first = store(&one).await;
     change(&first, 1).await.commit().await.unwrap();
@@ -183,7 +183,7 @@ async fn a_cursor_of_another_life_of_the_database_is_gone() {
 }
 
 #[tokio::test]
-async fn what_was_written_is_read_whole() {
+async fn written_changes_are_read_completely() {
     let database = database().await;
     let store = store(&database).await;
     let mut reader = store.reader().await.unwrap();
@@ -234,7 +234,7 @@ async fn changes_of(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn followers_in_each_process_are_told_what_each_process_changes() {
+async fn followers_in_each_process_receive_the_changes_of_all_processes() {
     let one = World::new().await;
     let other = one.second_server().await;
     let mut followers = [one.server.engine.follow(), other.server.engine.follow()];
@@ -262,7 +262,7 @@ async fn followers_in_each_process_are_told_what_each_process_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_commits_wait_for_the_disk_reading_goes_on() {
+async fn reads_continue_while_commits_wait_for_the_disk() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let mut busy = Vec::new();
@@ -282,7 +282,7 @@ async fn where_commits_wait_for_the_disk_reading_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lists_that_are_taken_slowly_do_not_keep_others_from_reading() {
+async fn slowly_read_lists_do_not_block_other_readers() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let mut lists = Vec::new();
@@ -299,7 +299,7 @@ async fn lists_that_are_taken_slowly_do_not_keep_others_from_reading() {
 }
 
 #[test]
-fn what_is_no_cursor_is_not_taken_for_one() {
+fn invalid_cursors_are_refused() {
     for text in ["1f-12", "0-0", "ffffffffffffffff-9-4-7"] {
         assert_eq!(text.parse::<ChangeCursor>().unwrap().to_string(), text);
     }

@@ -62,7 +62,7 @@ async fn session(world: &World, lines: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn times_without_an_offset_are_those_of_this_machine_s_clock() {
+async fn times_without_an_offset_are_local_times() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("1 by time.yaml");
     let state = |name: &str, target: &str, at: &str| {
@@ -542,7 +542,7 @@ async fn boards_are_managed_from_the_command_line() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hosted_models_are_asked_from_the_command_line() {
+async fn hosted_models_are_queried_from_the_command_line() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     folders.host("colors_v1", &["green", "red", "blue"]);
@@ -631,7 +631,7 @@ async fn hosted_models_are_asked_from_the_command_line() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn why_boards_stand_where_they_stand_is_said_in_a_few_lines() {
+async fn the_state_of_boards_is_explained_in_a_few_lines() {
     let world = World::new().await;
     world.image("self-test").await;
     world.register("b1", unreachable_power(0)).await;
@@ -703,7 +703,7 @@ async fn why_boards_stand_where_they_stand_is_said_in_a_few_lines() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_boards_and_people_wrote_cannot_spoil_the_terminal() {
+async fn texts_of_boards_and_operators_are_escaped_on_the_terminal() {
     let world = World::new().await;
     let comments = format!("\u{1b}[2J first\nsecond\t{}", "long ".repeat(500));
     world.register("b1", json!({ "comments": comments })).await;
@@ -732,7 +732,7 @@ async fn what_boards_and_people_wrote_cannot_spoil_the_terminal() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn json_is_what_the_server_answers() {
+async fn json_output_is_the_server_s_answer() {
     let world = World::new().await;
     let add =
         "device add b1 --mac 02:00:00:00:00:01 --hardware panda --power-url modbus://127.0.0.1:1/0 --json";
@@ -800,7 +800,7 @@ async fn json_is_what_the_server_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_cannot_be_spoken_to_is_said_plainly() {
+async fn an_unreachable_server_is_reported_clearly() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut told = Vec::new();
     for server in [
@@ -877,7 +877,7 @@ async fn a_server_that_cannot_be_spoken_to_is_said_plainly() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_that_goes_away_is_no_fault() {
+async fn a_closed_output_pipe_is_not_an_error() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     for args in [["device", "list"].as_slice(), &["device", "show", "b1", "--json"], &["device", "--help"]] {
@@ -892,7 +892,7 @@ async fn a_reader_that_goes_away_is_no_fault() {
 }
 
 #[tokio::test]
-async fn every_command_says_what_it_does_and_only_settings_come_from_the_environment() {
+async fn every_command_has_help_and_only_settings_come_from_the_environment() {
     // Of all commands: the log, which server, and where programs of others are.
     const SETTINGS: [&str; 6] = ["log", "log-format", "server", "pg-bin", "onnxruntime", "python"];
     // What the demo has that is not the server's.
@@ -1115,7 +1115,7 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_asked_of_a_board_never_comes_from_the_environment() {
+async fn arguments_of_a_request_never_come_from_the_environment() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let mut command = lifeguard(&["device", "force", "b1"]);
@@ -1147,7 +1147,7 @@ async fn an_empty_variable_is_unset() {
 }
 
 #[tokio::test]
-async fn a_definition_that_cannot_be_is_refused_before_anything_starts() {
+async fn an_invalid_definition_is_refused_before_anything_starts() {
     const BOARD: &str = include_str!("../../states/board.yaml");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("board.yaml");
@@ -1214,7 +1214,7 @@ async fn a_definition_that_cannot_be_is_refused_before_anything_starts() {
 }
 
 #[tokio::test]
-async fn addresses_that_cannot_be_listened_on_are_refused_before_anything_starts() {
+async fn invalid_listen_addresses_are_refused_before_anything_starts() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let holder = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -1265,7 +1265,7 @@ async fn addresses_that_cannot_be_listened_on_are_refused_before_anything_starts
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn loading_the_text_that_is_in_force_is_said_to_change_nothing() {
+async fn loading_the_active_definition_again_changes_nothing() {
     let world = World::new().await;
     let board = concat!(env!("CARGO_MANIFEST_DIR"), "/states/board.yaml");
     let told =

@@ -92,7 +92,7 @@ fn is_right(span: Duration) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wall_clock_that_is_stepped_fires_deadlines_neither_early_nor_late() {
+async fn a_step_of_the_wall_clock_fires_deadlines_neither_early_nor_late() {
     let database = database().await;
     let Some(server) = SteppedServer::start(&database, "+0").await else { return };
     server.call(Method::PUT, "", TIMER).await;
@@ -113,7 +113,7 @@ async fn a_wall_clock_that_is_stepped_fires_deadlines_neither_early_nor_late() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_whose_clock_differs_keeps_the_time_of_those_that_run() {
+async fn a_server_with_a_different_clock_uses_the_time_of_its_peers() {
     let database = database().await;
     let Some(one) = SteppedServer::start(&database, "+0").await else { return };
     one.call(Method::PUT, "", TIMER).await;
@@ -135,7 +135,7 @@ async fn a_server_whose_clock_differs_keeps_the_time_of_those_that_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_started_while_the_others_could_not_be_seen_takes_their_time() {
+async fn a_server_started_while_its_peers_were_unreachable_takes_over_their_time() {
     let database = database().await;
     let Some(one) = SteppedServer::start(&database, "+0").await else { return };
     one.call(Method::PUT, "", TIMER).await;
@@ -166,7 +166,7 @@ async fn a_server_that_started_while_the_others_could_not_be_seen_takes_their_ti
 }
 
 #[tokio::test]
-async fn who_starts_takes_the_time_of_the_server_that_has_been_running_for_longest() {
+async fn a_starting_server_uses_the_time_of_the_longest_running_peer() {
     let database = database().await;
     let store = Store::open(database.connect_options()).await.unwrap();
     // The one that has been running for longest was away from the database and registered anew.

@@ -474,7 +474,7 @@ fn wrong_settings_of_the_action_are_refused_where_they_are_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_condition_reads_facts_of_the_face_and_decides_otherwise_once_they_are_changed() {
+async fn a_condition_reads_facts_of_the_face_and_follows_their_changes() {
     let cafe = Cafe::open().await;
     cafe.buy("m1", 5, &["left"]).await;
     let refused = cafe.request("maker", "m1", "rq-brew").await;
@@ -564,7 +564,7 @@ async fn the_order_is_served_in_the_transaction_in_which_the_machine_ends_or_nei
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_machine_whose_order_was_cancelled_moves_on_and_hears_that_nobody_took_the_coffee() {
+async fn a_machine_with_a_cancelled_order_moves_on_and_gets_the_refusal() {
     let cafe = Cafe::open().await;
     cafe.buy("m1", 50, &["left"]).await;
     cafe.order("o1", "m1").await;
@@ -586,7 +586,7 @@ async fn a_machine_whose_order_was_cancelled_moves_on_and_hears_that_nobody_took
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_killed_server_was_brewing_for_nobody_is_drained_by_another() {
+async fn cancelled_work_of_a_killed_server_is_drained_by_another() {
     let killed = Cafe::open().await;
     killed.buy("m1", 50, &["left"]).await;
     killed.request("maker", "m1", "rq-brew").await;
@@ -603,7 +603,7 @@ async fn what_a_killed_server_was_brewing_for_nobody_is_drained_by_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_state_holds_the_circuit_and_gives_it_on_when_it_is_left() {
+async fn a_state_holds_the_circuit_and_releases_it_when_it_is_left() {
     let cafe = Cafe::open().await;
     let limit = NewLimits { capacity: Some(1), ..NewLimits::default() };
     cafe.engine.set_limits("circuit", limit).await.unwrap();
@@ -620,7 +620,7 @@ async fn a_state_holds_the_circuit_and_gives_it_on_when_it_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_generic_routes_show_machines_and_take_what_operators_and_machines_say() {
+async fn the_generic_routes_show_machines_and_accept_events() {
     let cafe = Cafe::open().await;
     let (server, _serving) = api::serve(api::api_over(cafe.engine.clone())).await;
     let call = async |line: &str, body: &str| {

@@ -27,7 +27,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[(
 const MIN_LINES: usize = 10_000;
 
 #[test]
-fn the_core_says_nothing_of_boards() {
+fn the_core_does_not_mention_boards() {
     let (mut lines, mut wrong, mut met) = (0, Vec::new(), BTreeSet::new());
     for file in CORE_FOLDERS.iter().flat_map(|folder| files(&root().join(folder))) {
         let below = file.strip_prefix(root()).unwrap();
@@ -51,7 +51,7 @@ fn the_core_says_nothing_of_boards() {
 }
 
 #[test]
-fn words_are_found_whole_and_however_they_are_written() {
+fn words_are_found_in_any_spelling_but_only_as_whole_words() {
     let found = |line: &str| words(line).collect::<Vec<_>>();
     assert_eq!(
         found("// The Board's POWER, `device.images`, and its boot_config."),

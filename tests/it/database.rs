@@ -158,7 +158,7 @@ fn name_of(number: u32) -> String {
 }
 
 #[tokio::test]
-async fn each_test_has_a_database_of_its_own_that_goes_with_it() {
+async fn each_test_has_its_own_temporary_database() {
     let other = database().await;
     let one = database().await;
     let pool = one.pool().await;

@@ -36,7 +36,7 @@ fn the_demo_brings_every_board_to_ready_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn ctrl_c_ends_the_demo_in_the_middle_of_its_work_and_leaves_nothing_behind() {
+fn ctrl_c_ends_a_busy_demo_and_leaves_nothing_behind() {
     let dir = GuardedDir::new();
     let mut child = demo(&dir, &["--speed", "10"]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

@@ -61,7 +61,7 @@ async fn pass_deadline(world: &World, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_that_waits_for_its_turn_loses_none_of_its_time() {
+async fn a_board_in_a_queue_loses_none_of_its_time() {
     let world = World::new().await;
     let rack = Rack::new(&world, 3);
     for (name, coil) in [("b0", 0), ("b1", 1), ("b2", 2)] {
@@ -130,7 +130,7 @@ async fn a_relay_board_has_one_operation_at_a_time_however_many_boards_are_reboo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn power_is_cut_only_when_the_boot_link_is_gone() {
+async fn power_is_switched_off_only_after_the_boot_link_is_cleared() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     world.register("b1", rack.slow_power_facts(0)).await;
@@ -148,7 +148,7 @@ async fn power_is_cut_only_when_the_boot_link_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_follows_an_action_that_failed_is_not_done() {
+async fn actions_after_a_failed_one_are_not_run() {
     let world = World::new().await;
     let rack = Rack::new(&world, 2);
     world.register("b1", rack.power_facts(0)).await;
@@ -175,7 +175,7 @@ async fn what_follows_an_action_that_failed_is_not_done() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn leaving_in_the_off_gap_gives_power_back_and_the_late_end_changes_nothing() {
+async fn leaving_a_state_while_the_power_is_off_restores_it_and_the_late_end_changes_nothing() {
     let world = World::new().await;
     let rack = Rack::new(&world, 2);
     world.register("b1", rack.slow_power_facts(0)).await;
@@ -204,7 +204,7 @@ async fn leaving_in_the_off_gap_gives_power_back_and_the_late_end_changes_nothin
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_place_is_held_until_the_abandoned_cycle_has_really_ended() {
+async fn a_resource_is_held_until_the_cancelled_cycle_has_ended() {
     let world = World::new().await;
     let rack = Rack::new(&world, 2);
     world.register("b1", rack.slow_power_facts(0)).await;
@@ -227,7 +227,7 @@ async fn a_place_is_held_until_the_abandoned_cycle_has_really_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_action_whose_start_was_committed_unheard_is_begun_again() {
+async fn an_action_whose_start_was_committed_but_lost_is_started_again() {
     let world = World::new().await;
     let rack = Rack::new(&world, 2);
     world.register("b1", rack.power_facts(0)).await;
@@ -254,7 +254,7 @@ async fn an_action_whose_start_was_committed_unheard_is_begun_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_removed_boards_actions_end_and_its_place_is_free() {
+async fn the_actions_of_a_removed_board_end_and_its_resource_is_free() {
     let world = World::new().await;
     let rack = Rack::new(&world, 2);
     world.register("b1", rack.slow_power_facts(0)).await;

@@ -18,7 +18,7 @@ const MIN_FILES: usize = 200;
 const MIN_IMPORTS: usize = 1000;
 
 #[test]
-fn files_are_in_no_circle_and_import_nothing_from_the_module_above_them() {
+fn files_have_no_import_cycle_and_import_nothing_from_their_parent_module() {
     let house = SourceTree::read();
     let imports: usize = house.imports().values().map(BTreeMap::len).sum();
     assert!(house.files.len() >= MIN_FILES, "only {} files were read", house.files.len());
@@ -38,7 +38,7 @@ fn half_of_the_files_are_short_and_few_are_long() {
 }
 
 #[test]
-fn circles_and_imports_from_above_are_found_in_whatever_way_they_are_written() {
+fn import_cycles_and_parent_imports_are_found_in_any_spelling() {
     let circles = |files: &[(&str, &str)]| SourceTree::of(files).circles().len();
     let above = |files: &[(&str, &str)]| SourceTree::of(files).imports_from_above().len();
     let (a, b) = ("src/a.rs", "src/b.rs");

@@ -46,7 +46,7 @@ fn varied(bytes: &[u8], random: &mut Random) -> Vec<u8> {
 }
 
 #[test]
-fn no_target_panics_on_its_corpus_or_on_relatives_of_it() {
+fn no_target_panics_on_its_corpus_or_mutations_of_it() {
     let mut random = Random::new(14);
     for (name, target) in targets::TARGETS {
         for (file, bytes) in corpus(name) {

@@ -72,7 +72,7 @@ async fn times(store: &Store, instance: i64) -> Vec<DateTime<Utc>> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn days_are_there_before_they_come_and_entries_land_in_theirs() {
+async fn partitions_are_created_in_advance_and_entries_go_to_their_day() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     let store = open(&world.database).await;
@@ -97,7 +97,7 @@ async fn days_are_there_before_they_come_and_entries_land_in_theirs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_older_than_the_retention_goes_and_the_rest_stays() {
+async fn partitions_older_than_the_retention_are_dropped() {
     let world = World::new().await;
     let store = open(&world.database).await;
     let days = async || partitions::list(&mut store.reader().await.unwrap()).await.unwrap();
@@ -120,7 +120,7 @@ async fn what_is_older_than_the_retention_goes_and_the_rest_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_much_that_is_too_old_one_day_goes_a_round() {
+async fn one_expired_partition_is_dropped_per_round() {
     let world = World::new().await;
     let store = open(&world.database).await;
     let days = async || partitions::list(&mut store.reader().await.unwrap()).await.unwrap();
@@ -167,7 +167,7 @@ impl Clock for ClockAhead {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_dropped_by_a_clock_that_the_database_contradicts_nor_by_the_first_reading() {
+async fn nothing_is_dropped_by_a_clock_that_the_database_contradicts_or_at_the_first_reading() {
     let database = Arc::new(database().await);
     let store = open(&database).await;
     let days = async || partitions::list(&mut store.reader().await.unwrap()).await.unwrap();
@@ -241,7 +241,7 @@ async fn rows_of_each_table_can_be_deleted_where_all_tables_are_published() {
 }
 
 #[tokio::test]
-async fn an_entry_without_a_partition_is_taken_read_and_moved_when_there_is_one() {
+async fn an_entry_without_a_partition_is_stored_read_and_moved_later() {
     let database = database().await;
     let (store, pool) = (open(&database).await, database.pool().await);
     let (early, late) = (time("2026-05-01T00:00:00Z"), time("2026-05-02T00:00:00Z"));
@@ -256,7 +256,7 @@ async fn an_entry_without_a_partition_is_taken_read_and_moved_when_there_is_one(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn several_processes_make_and_drop_days_at_once_while_others_write() {
+async fn several_processes_create_and_drop_partitions_while_others_write() {
     let database = database().await;
     let store = open(&database).await;
     let (first, last) = (day("2026-01-01"), day("2026-01-10"));
@@ -290,7 +290,7 @@ async fn several_processes_make_and_drop_days_at_once_while_others_write() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_that_takes_for_ever_stops_neither_writers_nor_us() {
+async fn an_endless_reader_blocks_neither_writers_nor_maintenance() {
     let database = database().await;
     let (store, pool) = (open(&database).await, database.pool().await);
     partitions::ensure(&store, day("2026-01-01"), day("2026-01-02")).await.unwrap();
@@ -315,7 +315,7 @@ async fn a_reader_that_takes_for_ever_stops_neither_writers_nor_us() {
 }
 
 #[tokio::test]
-async fn what_many_instances_share_is_read_for_replay_and_in_its_place() {
+async fn shared_history_of_many_instances_is_replayed_in_order() {
     let database = database().await;
     let store = open(&database).await;
     let state = StateName::new("S").unwrap();
@@ -412,7 +412,7 @@ async fn every_kind_of_stimulus_is_read_as_it_was_written() {
 }
 
 #[tokio::test]
-async fn history_from_before_it_was_partitioned_is_still_there_and_goes_on() {
+async fn history_from_before_partitioning_is_kept_and_continues() {
     let database = empty_database().await;
     let mut connection = PgConnection::connect_with(&database.connect_options()).await.unwrap();
     MIGRATOR.run_to(BEFORE, &mut connection).await.unwrap();

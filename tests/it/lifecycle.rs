@@ -108,7 +108,7 @@ async fn a_board_whose_image_never_reports_is_rebooted_ten_times_and_then_fails(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reboot_ends_in_ready_which_comes_again_every_five_minutes_with_clear_counters() {
+async fn a_reboot_ends_in_ready_which_is_re_entered_every_five_minutes_with_reset_counters() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     let (_listener, polled) = answering().await;
@@ -164,7 +164,7 @@ async fn a_ready_board_that_falls_silent_is_rebooted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_poll_that_was_kept_speaks_for_the_present_visit_and_ends_with_its_state() {
+async fn a_continued_poll_belongs_to_the_current_visit_and_ends_with_its_state() {
     let world = World::new().await;
     let mut listeners = Vec::new();
     for name in ["silent", "forced", "locked"] {
@@ -200,7 +200,7 @@ async fn a_poll_that_was_kept_speaks_for_the_present_visit_and_ends_with_its_sta
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_poll_that_has_ended_is_begun_again_with_the_next_visit() {
+async fn a_finished_poll_is_started_again_with_the_next_visit() {
     let world = World::new().await;
     let (listener, polled) = answering().await;
     world.register("b1", polled).await;
@@ -227,7 +227,7 @@ async fn a_poll_that_has_ended_is_begun_again_with_the_next_visit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn polling_stops_when_ready_is_left_for_whatever_reason() {
+async fn polling_stops_whenever_ready_is_left() {
     let world = World::new().await;
     let mut listeners = Vec::new();
     for (coil, name) in (0..).zip(["forced", "asked", "locked", "removed"]) {
@@ -261,7 +261,7 @@ async fn polling_stops_when_ready_is_left_for_whatever_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn new_and_failed_boards_rest_without_a_deadline_and_take_operators_requests() {
+async fn new_and_failed_boards_rest_without_a_deadline_and_accept_operators_requests() {
     let world = World::new().await;
     world.image("linux").await;
     let failed: Vec<String> = include_str!("../../states/board.yaml")
@@ -307,7 +307,7 @@ async fn a_deadline_fires_on_time_and_not_a_microsecond_before() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_earlier_deadline_that_is_armed_later_wakes_the_timer() {
+async fn an_earlier_deadline_armed_later_wakes_the_timer() {
     // Ten seconds are less than the timer's longest sleep, and end only if it is woken.
     let text = include_str!("../../states/board.yaml");
     let world = World::with_definition(

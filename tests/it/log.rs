@@ -48,7 +48,7 @@ impl Drop for LoggingServer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_whose_log_cannot_be_written_serves_on() {
+async fn a_server_keeps_serving_if_its_log_cannot_be_written() {
     let database = database().await;
     let full = fs_err::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut server = LoggingServer::start(&database, full.into_parts().0.into());
@@ -61,7 +61,7 @@ async fn a_server_whose_log_cannot_be_written_serves_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_whose_log_has_lost_its_reader_serves_on() {
+async fn a_server_keeps_serving_if_its_log_reader_exits() {
     let database = database().await;
     let mut server = LoggingServer::start(&database, Stdio::piped());
     let mut log = BufReader::new(server.child.stderr.take().unwrap());
@@ -78,7 +78,7 @@ async fn a_server_whose_log_has_lost_its_reader_serves_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_whose_log_nobody_reads_serves_on() {
+async fn a_server_keeps_serving_if_its_log_is_not_read() {
     let database = database().await;
     // The pipe holds 64 KiB, which the log fills long before the last board.
     let server = LoggingServer::start(&database, Stdio::piped());
@@ -109,7 +109,7 @@ fn on_a_terminal(no_color: Option<&str>) -> String {
 }
 
 #[test]
-fn a_log_on_a_terminal_has_colours_unless_its_user_wants_none() {
+fn a_log_on_a_terminal_has_colours_unless_disabled() {
     assert!(on_a_terminal(None).contains('\u{1b}'));
     assert!(on_a_terminal(Some("")).contains('\u{1b}'), "an empty variable is unset");
     let plain = on_a_terminal(Some("1"));
@@ -117,7 +117,7 @@ fn a_log_on_a_terminal_has_colours_unless_its_user_wants_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tftp_request_that_is_refused_is_in_the_log() {
+async fn a_refused_tftp_request_is_logged() {
     let database = database().await;
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));

@@ -36,7 +36,7 @@ fn the_shipped_definitions_are_proved() {
 }
 
 #[test]
-fn each_seeded_fault_is_found_by_the_rule_meant_for_it_where_it_is() {
+fn each_seeded_fault_is_found_by_its_rule_at_its_position() {
     let files = files("fixtures/faults");
     assert!(files.len() >= 20, "{} seeded faults", files.len());
     let mut found_rules = BTreeSet::new();
@@ -72,7 +72,7 @@ fn the_endless_power_cycle_is_shown_as_a_trace() {
 }
 
 #[test]
-fn mozpools_machine_as_it_was_has_its_endless_power_cycle() {
+fn the_original_mozpool_machine_has_its_endless_power_cycle() {
     let text = include_str!("../../fixtures/mozpool-as-it-was.yaml");
     let faults = check(text, lifeguard::boards::vocabulary()).faults;
     let endless: Vec<&str> =
@@ -99,7 +99,7 @@ fn check_output(args: &[&str], input: &[u8]) -> String {
 }
 
 #[test]
-fn the_command_says_what_is_wrong_and_ends_accordingly() {
+fn the_command_reports_faults_and_its_exit_status() {
     let fixture = "fixtures/faults/no-deadline-while-booting.yaml";
     assert_snapshot!(check_output(&["states/board.yaml"], b""), @"
     states/board.yaml: nothing is wrong with machine board: 35 states, 24 events
@@ -136,7 +136,7 @@ fn the_command_says_what_is_wrong_and_ends_accordingly() {
 }
 
 #[test]
-fn json_has_all_that_was_found() {
+fn json_output_has_all_findings() {
     let fixture = "fixtures/faults/misspelt-target.yaml";
     assert_snapshot!(check_output(&["--json", fixture, "states/board.yaml"], b""), @r#"
     [
@@ -167,7 +167,7 @@ fn json_has_all_that_was_found() {
 }
 
 #[test]
-fn a_misspelt_setting_is_refused_with_what_settings_there_are() {
+fn a_misspelt_setting_is_refused_with_the_valid_settings() {
     let text = include_bytes!("../../fixtures/faults/setting-misspelt.yaml");
     assert_snapshot!(check_output(&["-"], text), @"
     standard input:15:38: error[settings]: unknown setting `intervall`; did you mean `interval`? There are `interval` (a time such as `30s`; 30s if left out), `failures` (a whole number, from 1; 3 if left out), `limit` (a time such as `5s`; 5s if left out)
@@ -342,7 +342,7 @@ fn example(page: &str, heading: &str) -> String {
 }
 
 #[test]
-fn each_page_shows_what_its_rule_finds_and_what_is_right() {
+fn each_page_shows_a_fault_and_its_correction() {
     for rule in Rule::ALL {
         let page = check_output(&["--explain", rule.id()], b"");
         assert!(page.starts_with(&format!("{rule} ({})\n", rule.severity())), "{rule}: {page}");

@@ -35,7 +35,7 @@ fn the_shipped_definitions_are_drawn_in_every_format() {
 }
 
 #[test]
-fn a_picture_is_written_to_a_file_where_one_is_named_and_is_svg_where_nothing_is_said() {
+fn a_picture_is_written_to_the_named_file_and_is_svg_by_default() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("board.svg");
     let output = diagram(&["states/board.yaml", "--output", path.to_str().unwrap()]);
@@ -44,7 +44,7 @@ fn a_picture_is_written_to_a_file_where_one_is_named_and_is_svg_where_nothing_is
 }
 
 #[test]
-fn what_is_wrong_is_told_and_nothing_is_written() {
+fn errors_are_reported_and_nothing_is_written() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("wrong.svg");
     let output = diagram(&["fixtures/mozpool-as-it-was.yaml", "--output", path.to_str().unwrap()]);

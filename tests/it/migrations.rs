@@ -16,7 +16,7 @@ const BEFORE_COMPENSATION: i64 = 20_261_130_070_000;
 const COMPENSATION: i64 = 20_261_201_030_000;
 
 #[tokio::test]
-async fn actions_of_the_release_before_have_their_compensation_also_where_it_writes_on() {
+async fn actions_of_the_previous_release_get_their_compensation_while_it_still_runs() {
     let database = empty_database().await;
     let mut connection = PgConnection::connect_with(&database.connect_options()).await.unwrap();
     MIGRATOR.run_to(BEFORE_COMPENSATION, &mut connection).await.unwrap();
@@ -41,7 +41,7 @@ async fn actions_of_the_release_before_have_their_compensation_also_where_it_wri
 const BEFORE_PARTITIONS: i64 = 20_261_122_000_003;
 
 #[tokio::test]
-async fn facts_in_history_are_read_wherever_a_release_wrote_them() {
+async fn facts_in_history_of_all_releases_are_read() {
     let database = empty_database().await;
     let mut connection = PgConnection::connect_with(&database.connect_options()).await.unwrap();
     MIGRATOR.run_to(BEFORE_PARTITIONS, &mut connection).await.unwrap();
@@ -67,7 +67,7 @@ async fn facts_in_history_are_read_wherever_a_release_wrote_them() {
 const OF_FARM: i64 = 20_261_130_070_000;
 
 #[tokio::test]
-async fn the_history_of_a_farm_of_the_release_before_gives_its_instances_exactly() {
+async fn the_history_of_the_previous_release_replays_to_its_instances() {
     let database = empty_database().await;
     let mut connection = PgConnection::connect_with(&database.connect_options()).await.unwrap();
     MIGRATOR.run_to(OF_FARM, &mut connection).await.unwrap();

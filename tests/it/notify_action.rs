@@ -39,7 +39,7 @@ async fn until(world: &World, state: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_instance_of_a_generic_machine_tells_somebody_and_goes_on() {
+async fn an_instance_of_a_generic_machine_notifies_and_moves_on() {
     let (world, porter) = (World::new().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
     let url = format!("http://{}/", porter.local_addr().unwrap());
     let told = async {

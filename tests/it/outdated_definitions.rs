@@ -38,7 +38,7 @@ async fn start_with(world: &World, states: &Path) -> Result<LifeguardServer, Str
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_definition_in_force_whose_actions_do_not_take_their_settings_is_followed() {
+async fn an_active_definition_with_invalid_action_settings_is_followed() {
     let world = World::new().await;
     activate_outdated(&world).await;
     let world = world.restart_after(std::time::Duration::ZERO).await.unwrap();
@@ -61,7 +61,7 @@ async fn a_definition_in_force_whose_actions_do_not_take_their_settings_is_follo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_given_it_starts_only_where_it_is_in_force() {
+async fn a_server_configured_with_it_starts_only_if_it_is_active() {
     let world = World::new().await;
     let file = world.folder.path().join("outdated.yaml");
     fs_err::write(&file, outdated_definition()).unwrap();
@@ -100,7 +100,7 @@ async fn deadlines_are_carried_over_from_it_to_the_one_that_replaces_it_and_its_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_others_raise_is_checked_against_it() {
+async fn events_raised_by_others_are_checked_against_it() {
     const BELL: &str = "machine: bell
 initial: Quiet
 events: { ring: { from: operator } }

@@ -22,7 +22,7 @@ fn event(board: &str, name: &str, args: Value) -> Submission {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_cannot_be_written_fails_alone() {
+async fn one_stimulus_that_cannot_be_written_fails_alone() {
     let world = World::new().await;
     let names: Vec<String> = (0..40).map(|number| format!("b{number}")).collect();
     for name in &names {
@@ -48,7 +48,7 @@ async fn one_that_cannot_be_written_fails_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_decided_on_a_row_that_another_has_rewritten_is_decided_anew() {
+async fn decisions_on_a_row_changed_by_another_process_are_repeated() {
     let world = World::new().await;
     world.register("b1", unreachable_power(0)).await;
     let pool = world.database.pool().await;
@@ -74,7 +74,7 @@ async fn what_was_decided_on_a_row_that_another_has_rewritten_is_decided_anew() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_only_written_into_history_says_what_was_so_when_it_was_written() {
+async fn entries_written_only_to_history_show_the_state_at_that_time() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let pool = world.database.pool().await;
@@ -101,7 +101,7 @@ async fn what_is_only_written_into_history_says_what_was_so_when_it_was_written(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_at_once_for_one_board_are_decided_one_after_the_other() {
+async fn concurrent_stimuli_for_one_board_are_decided_in_sequence() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let force = |from: &str, to: &str| {
@@ -128,7 +128,7 @@ async fn many_at_once_for_one_board_are_decided_one_after_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_processes_at_the_same_boards_neither_lose_nor_double_anything_nor_meet_in_a_deadlock() {
+async fn two_processes_at_the_same_boards_lose_duplicate_and_deadlock_nothing() {
     let one = World::new().await;
     let other = one.second_server().await;
     let names: Vec<String> = (0..8).map(|number| format!("b{number}")).collect();

@@ -7,7 +7,7 @@ use crate::rack::Rack;
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_whose_relay_cannot_be_read_fails_at_once_and_keeps_its_power() {
+async fn a_board_with_an_unreadable_relay_fails_at_once_and_keeps_its_power() {
     let world = World::new().await;
     let rack = Rack::new(&world, 8);
     rack.relay.set_behaviour(RelayBehaviour::ReadsBanks { coils: 8 });

@@ -58,7 +58,7 @@ async fn last(world: &World, name: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_the_model_is_away_no_condition_holds_that_needs_it_and_history_says_why() {
+async fn conditions_that_need_an_unavailable_model_do_not_hold_and_history_says_why() {
     let definition = telemetry().replace(
         "        - if: predict(\"board-health\", args.values) == \"healthy\"\n          target: Healthy\n",
         "        - if: predict(\"board-health\", args.values) != \"failing\"\n          target: Healthy\n        - { do: { set: { unjudged: true } } }\n",
@@ -90,7 +90,7 @@ async fn where_the_model_is_away_no_condition_holds_that_needs_it_and_history_sa
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_only_the_pipeline_sees_is_asked_too() {
+async fn models_are_queried_for_events_of_the_pipeline_too() {
     let world = World::with_definition(&telemetry()).await;
     world.register("b1", json!({})).await;
     let id = boards(world.server.engine.store()).await[0].id;
@@ -103,7 +103,7 @@ async fn what_only_the_pipeline_sees_is_asked_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_definition_that_comes_into_force_is_asked_for_by_every_process() {
+async fn an_activated_definition_is_used_by_every_process() {
     let one = World::new().await;
     let other = one.second_server().await;
     one.register("b1", json!({})).await;
@@ -158,7 +158,7 @@ async fn a_board_whose_telemetry_looks_bad_is_quarantined_before_it_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_shipped_example_quarantines_what_looks_bad_twice_or_falls_silent() {
+async fn the_shipped_example_quarantines_boards_that_look_bad_twice_or_fall_silent() {
     let Some(models) = shipped() else { return };
     let world = World::with_models(&telemetry(), models).await;
     world.register("b1", json!({})).await;
@@ -181,7 +181,7 @@ async fn the_shipped_example_quarantines_what_looks_bad_twice_or_falls_silent() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn values_that_the_model_does_not_take_decide_nothing_and_history_says_what_is_wrong() {
+async fn invalid_model_inputs_decide_nothing_and_history_says_why() {
     let Some(models) = shipped() else { return };
     let world = World::with_models(&telemetry(), models).await;
     world.register("b1", json!({})).await;
@@ -208,7 +208,7 @@ async fn values_that_the_model_does_not_take_decide_nothing_and_history_says_wha
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_row_is_answered_like_several_and_a_condition_for_rows_holds_for_it() {
+async fn a_single_row_is_treated_like_several() {
     let Some(models) = shipped() else { return };
     let asked = r#"predict("board-health", args.values) == "failing""#;
     let definition = telemetry().replace(asked, r#"'"failing" in predict("board-health", args.values)'"#);
@@ -221,7 +221,7 @@ async fn one_row_is_answered_like_several_and_a_condition_for_rows_holds_for_it(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replay_takes_the_answers_from_history_whatever_the_model_says_today() {
+async fn replay_uses_the_recorded_predictions() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     let definition = telemetry().replace("board-health", "colors_v1");

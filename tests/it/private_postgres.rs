@@ -18,7 +18,7 @@ use sqlx::{Connection, PgConnection};
 use crate::guarded::GuardedDir;
 use crate::server_process::ServerProcess;
 
-/// Set for the process that `a_killed_owners_orphan_gives_way_and_nothing_is_lost` kills.
+/// Set for the process that `the_left_over_server_of_a_killed_process_is_replaced_without_loss` kills.
 const OWNER: &str = "LIFEGUARD_TEST_OWNER";
 
 /// Options for a server whose data need not survive the machine.
@@ -63,7 +63,7 @@ async fn fails(options: PrivatePostgresOptions) -> PrivatePostgresError {
 }
 
 #[tokio::test]
-async fn starts_from_an_empty_directory_and_keeps_its_data_over_a_stop() {
+async fn it_starts_from_an_empty_directory_and_keeps_its_data_over_a_stop() {
     let dir = GuardedDir::new();
     fs::create_dir_all(dir.path().join("postgres.new.1/base")).unwrap();
     fs::create_dir_all(dir.path().join("postgres.new-17/base")).unwrap();
@@ -86,7 +86,7 @@ async fn starts_from_an_empty_directory_and_keeps_its_data_over_a_stop() {
 }
 
 #[tokio::test]
-async fn runs_with_full_durability_and_a_socket_for_its_user_alone() {
+async fn it_runs_with_full_durability_and_a_private_socket() {
     let dir = GuardedDir::new();
     let postgres = PrivatePostgres::start(PrivatePostgresOptions::new(dir.path())).await.unwrap();
     let mut connection = connect(&postgres).await;
@@ -120,7 +120,7 @@ async fn runs_with_full_durability_and_a_socket_for_its_user_alone() {
 }
 
 #[tokio::test]
-async fn a_killed_postmaster_is_replaced() {
+async fn a_killed_server_is_restarted() {
     let dir = GuardedDir::new();
     let postgres = PrivatePostgres::start(PrivatePostgresOptions::new(dir.path())).await.unwrap();
     let mut connection = connect(&postgres).await;
@@ -147,7 +147,7 @@ async fn a_killed_postmaster_is_replaced() {
 }
 
 #[tokio::test]
-async fn dropped_without_a_stop_it_still_ends() {
+async fn dropping_it_without_a_stop_ends_the_server() {
     let dir = GuardedDir::new();
     let postgres = PrivatePostgres::start(fast(dir.path())).await.unwrap();
     let pid = postmaster(dir.path()).unwrap();
@@ -159,7 +159,7 @@ async fn dropped_without_a_stop_it_still_ends() {
 
 /// Not a test by itself: the process that the next test starts and kills. It says each row that was acknowledged.
 #[tokio::test]
-#[ignore = "run by a_killed_owners_orphan_gives_way_and_nothing_is_lost"]
+#[ignore = "run by the_left_over_server_of_a_killed_process_is_replaced_without_loss"]
 async fn owner() {
     if std::env::var_os(OWNER).is_none() {
         return;
@@ -175,7 +175,7 @@ async fn owner() {
 }
 
 #[tokio::test]
-async fn a_killed_owners_orphan_gives_way_and_nothing_is_lost() {
+async fn the_left_over_server_of_a_killed_process_is_replaced_without_loss() {
     let dir = GuardedDir::new();
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["private_postgres::owner", "--exact", "--ignored", "--nocapture"]);
@@ -202,7 +202,7 @@ async fn a_killed_owners_orphan_gives_way_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn a_pid_file_that_names_a_stranger_does_not_harm_him() {
+async fn an_unrelated_process_in_a_stale_pid_file_is_not_harmed() {
     let dir = GuardedDir::new();
     PrivatePostgres::start(fast(dir.path())).await.unwrap().stop().await.unwrap();
     // Of the same user: Postgres heeds no others.
@@ -224,7 +224,7 @@ async fn a_pid_file_that_names_a_stranger_does_not_harm_him() {
 }
 
 #[tokio::test]
-async fn a_second_owner_is_refused_and_the_first_goes_on() {
+async fn a_second_process_is_refused_and_the_first_keeps_running() {
     let dir = GuardedDir::new();
     let postgres = PrivatePostgres::start(fast(dir.path())).await.unwrap();
 
@@ -238,7 +238,7 @@ async fn a_second_owner_is_refused_and_the_first_goes_on() {
 }
 
 #[tokio::test]
-async fn missing_programs_are_named_with_the_command_that_installs_them() {
+async fn missing_programs_are_reported_with_the_install_command() {
     let dir = GuardedDir::new();
     let error = fails(PrivatePostgresOptions {
         bin_dir: Some(dir.path().to_owned()),
@@ -253,7 +253,7 @@ async fn missing_programs_are_named_with_the_command_that_installs_them() {
 }
 
 #[tokio::test]
-async fn data_of_another_version_is_refused_and_left_alone() {
+async fn data_of_another_version_is_refused_and_not_changed() {
     let dir = GuardedDir::new();
     fs::create_dir(dir.path().join("postgres")).unwrap();
     fs::write(dir.path().join("postgres/PG_VERSION"), "99\n").unwrap();
@@ -267,7 +267,7 @@ async fn data_of_another_version_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn root_is_told_which_directory_keeps_the_other_user_out() {
+async fn an_inaccessible_parent_directory_is_named_for_root() {
     if !Uid::effective().is_root() {
         return;
     }
@@ -283,7 +283,7 @@ async fn root_is_told_which_directory_keeps_the_other_user_out() {
 }
 
 #[tokio::test]
-async fn a_path_too_long_for_a_socket_gets_a_short_one_elsewhere() {
+async fn a_data_directory_too_long_for_a_socket_gets_a_short_one_elsewhere() {
     let dir = GuardedDir::new();
     let data_dir = dir.path().join("d".repeat(120));
     let postgres = PrivatePostgres::start(fast(&data_dir)).await.unwrap();
@@ -322,7 +322,7 @@ fn serving_under(umask: &str, data: &Path) -> Command {
 }
 
 #[tokio::test]
-async fn modes_are_what_we_say_under_any_umask() {
+async fn file_modes_are_independent_of_the_umask() {
     for umask in ["077", "000", "0777"] {
         let dir = GuardedDir::new();
         let data = dir.path().join("data");
@@ -348,7 +348,7 @@ async fn modes_are_what_we_say_under_any_umask() {
 }
 
 #[tokio::test]
-async fn a_lock_file_that_others_could_read_is_closed_to_them() {
+async fn a_readable_lock_file_is_made_private() {
     let dir = GuardedDir::new();
     let lock = dir.path().join("lock");
     fs::write(&lock, "4711\n").unwrap();
@@ -380,7 +380,7 @@ async fn a_start_that_was_killed_during_initdb_is_followed_by_one_that_works() {
 }
 
 #[tokio::test]
-async fn whoever_is_left_at_work_on_an_unfinished_cluster_is_ended_before_it_is_removed() {
+async fn left_over_processes_are_killed_before_their_unfinished_cluster_is_removed() {
     let dir = GuardedDir::new();
     let unfinished = dir.path().join("postgres.new.7");
     fs::create_dir(&unfinished).unwrap();
@@ -394,7 +394,7 @@ async fn whoever_is_left_at_work_on_an_unfinished_cluster_is_ended_before_it_is_
 }
 
 #[tokio::test]
-async fn a_socket_whose_directory_was_removed_is_made_anew() {
+async fn a_removed_socket_directory_is_created_again() {
     let dir = GuardedDir::new();
     let long = dir.path().join("d".repeat(120));
     for data in [dir.path().join("data"), long] {
@@ -412,7 +412,7 @@ async fn a_socket_whose_directory_was_removed_is_made_anew() {
 }
 
 #[tokio::test]
-async fn the_log_is_begun_anew_when_it_has_become_long() {
+async fn a_long_log_is_rotated() {
     let dir = GuardedDir::new();
     let postgres = PrivatePostgres::start(fast(dir.path())).await.unwrap();
     let (log, before) = (dir.path().join("postgres.log"), dir.path().join("postgres.log.1"));
@@ -430,7 +430,7 @@ async fn the_log_is_begun_anew_when_it_has_become_long() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_refused_as_taken_is_no_error_of_the_database() {
+async fn unique_violations_are_not_logged_as_errors_by_the_database() {
     let dir = GuardedDir::new();
     let server = ServerProcess::start(&["--data-dir".to_owned(), dir.path().to_str().unwrap().to_owned()]);
     let url = format!("http://{}/api/v1/devices", server.http());

@@ -121,7 +121,7 @@ async fn walk(seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_random_walk_history_gives_the_boards_as_they_are_stored() {
+async fn after_a_random_walk_history_replays_to_the_stored_boards() {
     for seed in 1..=3 {
         walk(seed).await;
     }

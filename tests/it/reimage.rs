@@ -44,7 +44,7 @@ fn target(link: &Path) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reimage_ends_in_ready_with_the_new_image_written_down() {
+async fn a_reimage_ends_in_ready_with_the_new_image_recorded() {
     let (world, rack) = board().await;
     let link = world.link("b1").await;
     let config = json!({ "root": "sda1" });
@@ -73,7 +73,7 @@ async fn a_reimage_ends_in_ready_with_the_new_image_written_down() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_image_that_runs_before_its_link_is_gone_is_not_asked_to_say_so_again() {
+async fn an_image_that_runs_before_its_link_is_cleared_need_not_report_again() {
     let (world, _rack) = board().await;
     // The folder of links is a file: no link can be looked for, let alone removed.
     let links = world.server.boot_root.join("pxelinux.cfg");
@@ -91,7 +91,7 @@ async fn an_image_that_runs_before_its_link_is_gone_is_not_asked_to_say_so_again
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failed_installation_tells_a_bad_image_from_a_bad_board_and_from_bad_luck() {
+async fn a_failed_installation_distinguishes_image_board_and_temporary_faults() {
     let (world, _rack) = board().await;
     for state in ["ReimageBooted", "ReimageInstalling", "ReimageComplete"] {
         for (fault, to) in [("image", "FailedBadImage"), ("board", "FailedBadBoard")] {
@@ -133,7 +133,7 @@ async fn a_boot_link_that_cannot_be_set_fails_the_board_with_the_reason_and_its_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_step_of_a_reimage_has_its_time_its_limit_and_its_failed_state() {
+async fn each_step_of_a_reimage_has_a_timeout_a_limit_and_a_failed_state() {
     let (world, _rack) = board().await;
     ask_for(&world, "rq-reimage", json!({ "image": "linux" })).await;
     for (state, seconds, limit, again, failed) in [
@@ -189,7 +189,7 @@ async fn a_self_test_ends_with_its_verdict() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn maintenance_leaves_the_link_and_forgets_what_is_on_the_card() {
+async fn maintenance_keeps_the_link_and_clears_the_card_s_image() {
     let (world, _rack) = board().await;
     let link = world.link("b1").await;
     world.force("b1", "ReimageDone").await;
@@ -238,7 +238,7 @@ async fn a_locked_out_board_is_left_alone_until_it_is_unlocked_or_moved_by_force
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_cancelled_or_locked_out_in_its_power_cycle_ends_with_power_and_without_a_boot_link() {
+async fn boards_cancelled_or_locked_out_during_a_power_cycle_end_with_power_and_without_a_boot_link() {
     let world = World::new().await;
     let rack = Rack::new(&world, 2);
     world.image("linux").await;
@@ -270,7 +270,7 @@ async fn what_is_cancelled_or_locked_out_in_its_power_cycle_ends_with_power_and_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_speaks_of_another_visit_is_recorded_and_changes_nothing() {
+async fn reports_of_another_visit_are_recorded_and_change_nothing() {
     let (world, _rack) = board().await;
     world.force("b1", "RebootComplete").await;
     world.pass_deadline("b1").await;

@@ -60,7 +60,7 @@ fn password_sent(database: &TcpListener) -> String {
 }
 
 #[test]
-fn a_password_comes_from_a_file_and_is_in_no_list_of_processes() {
+fn a_password_is_read_from_a_file_and_not_visible_in_the_process_list() {
     let folder = tempfile::tempdir().unwrap();
     let database = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = database.local_addr().unwrap().port();

@@ -102,7 +102,7 @@ async fn an_event_that_reaches_both_processes_at_once_moves_a_board_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_killed_process_was_doing_is_taken_over_and_ended() {
+async fn actions_of_a_killed_process_are_taken_over_and_finished() {
     let one = World::new().await;
     let pool = one.database.pool().await;
     let rack = Rack::new(&one, 2);
@@ -132,7 +132,7 @@ async fn what_a_killed_process_was_doing_is_taken_over_and_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lease_ends_in_elapsed_time_where_the_database_s_clock_was_put_back() {
+async fn a_lease_expires_by_elapsed_time_even_if_the_database_s_clock_is_set_back() {
     let one = World::new().await;
     let pool = one.database.pool().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -207,7 +207,7 @@ async fn a_process_that_stops_ends_a_power_cycle_but_not_the_poll_that_follows_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_whose_lease_ran_out_lets_go_and_works_again_as_another_worker() {
+async fn a_process_with_an_expired_lease_releases_its_actions_and_registers_as_a_new_worker() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -231,7 +231,7 @@ async fn a_process_whose_lease_ran_out_lets_go_and_works_again_as_another_worker
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_break_under_load_leave_nothing_half_done() {
+async fn connections_broken_under_load_leave_no_partial_changes() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     let racks: Vec<Rack> = (0..4).map(|_| Rack::new(&world, 4)).collect();
@@ -270,7 +270,7 @@ async fn connections_that_break_under_load_leave_nothing_half_done() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn processes_that_open_an_empty_database_at_once_all_get_the_schema() {
+async fn processes_that_open_an_empty_database_concurrently_all_get_the_schema() {
     let database = database().await;
     let pool = database.pool().await;
     sqlx::raw_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public").execute(&pool).await.unwrap();
@@ -283,7 +283,7 @@ async fn processes_that_open_an_empty_database_at_once_all_get_the_schema() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_definition_that_lacks_a_state_that_boards_are_in_is_refused_with_their_names() {
+async fn a_definition_without_an_occupied_state_is_refused_with_the_boards_names() {
     let world = World::new().await;
     for (name, state) in [("b1", "FailedBadBoard"), ("b2", "New"), ("b3", "FailedBadBoard")] {
         world.register(name, json!({})).await;
@@ -309,7 +309,7 @@ async fn a_definition_that_lacks_a_state_that_boards_are_in_is_refused_with_thei
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deadline_of_a_state_that_has_no_time_limit_any_more_is_taken_back() {
+async fn a_deadline_is_removed_when_its_state_loses_its_time_limit() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     world.force("b1", "ReimageBooted").await;
@@ -336,7 +336,7 @@ async fn a_deadline_of_a_state_that_has_no_time_limit_any_more_is_taken_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_that_was_left_without_power_by_a_killed_process_gets_it_back_although_it_was_moved_on() {
+async fn power_cut_by_a_killed_process_is_restored_although_the_board_moved_on() {
     let one = World::new().await;
     let pool = one.database.pool().await;
     let rack = Rack::new(&one, 1);
@@ -359,7 +359,7 @@ async fn a_board_that_was_left_without_power_by_a_killed_process_gets_it_back_al
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_that_is_wired_elsewhere_while_it_waits_waits_there() {
+async fn a_board_moved_to_another_relay_while_queued_waits_there() {
     let world = World::new().await;
     let (busy, free) = (Rack::new(&world, 2), Rack::new(&world, 1));
     world.register("b1", busy.power_facts(0)).await;
@@ -386,7 +386,7 @@ async fn rewire(world: &World, name: &str, wired: Value) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_power_cycle_that_was_cut_off_and_waits_gives_power_back_although_its_state_is_left() {
+async fn an_interrupted_and_queued_power_cycle_restores_the_power_although_its_state_is_left() {
     let one = World::new().await;
     let pool = one.database.pool().await;
     let rack = Rack::new(&one, 1);

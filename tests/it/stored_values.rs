@@ -51,7 +51,7 @@ async fn report_warm(world: &World, name: &str, body: &str) -> (StatusCode, Valu
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_number_that_is_accepted_is_read_replayed_and_compared_as_it_was_sent() {
+async fn every_accepted_number_is_read_replayed_and_compared_as_sent() {
     let world = World::with_definition(THERMOMETER).await;
     let cases = [
         ("greatest", "1.7976931348623157e308", "Hot", None),
@@ -99,7 +99,7 @@ async fn every_number_that_is_accepted_is_read_replayed_and_compared_as_it_was_s
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_stored_or_compared_is_refused_and_nothing_is_written() {
+async fn values_that_cannot_be_stored_or_compared_are_refused_without_a_write() {
     let world = World::with_definition(THERMOMETER).await;
     world.register("b1", json!({})).await;
     let before = world.history("b1").await;
@@ -118,7 +118,7 @@ async fn what_cannot_be_stored_or_compared_is_refused_and_nothing_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_entry_that_cannot_be_read_is_one_entry() {
+async fn an_unreadable_entry_affects_only_itself() {
     let world = World::with_definition(THERMOMETER).await;
     for name in ["b1", "b2"] {
         world.register(name, json!({})).await;
@@ -149,7 +149,7 @@ async fn an_entry_that_cannot_be_read_is_one_entry() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_instance_that_cannot_be_read_is_one_instance() {
+async fn an_unreadable_instance_affects_only_itself() {
     let world = World::with_definition(THERMOMETER).await;
     for name in ["b1", "b2", "b3"] {
         world.register(name, json!({})).await;

@@ -97,7 +97,7 @@ fn at(value: &Value) -> DateTime<Utc> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_poll_of_a_name_that_does_not_resolve_is_suspended_and_never_reboots_its_board() {
+async fn a_poll_of_an_unresolvable_name_is_suspended_and_never_reboots_its_board() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     let mut wired = rack.power_facts(0);
@@ -128,7 +128,7 @@ async fn a_poll_of_a_name_that_does_not_resolve_is_suspended_and_never_reboots_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_suspension_stops_the_clock_and_the_rest_of_the_time_runs_when_it_is_over() {
+async fn a_suspension_stops_the_deadline_and_the_remaining_time_runs_afterwards() {
     let world = World::with_definition(WORK).await;
     let board = TcpListener::bind("127.0.0.1:0").await.unwrap();
     world.register("b1", json!({ "poll_url": NOWHERE })).await;
@@ -204,7 +204,7 @@ async fn a_board_without_a_poll_url_is_not_polled_and_stays_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_poll_that_never_succeeded_is_told_and_never_reboots_its_board_until_it_has_succeeded_once() {
+async fn a_poll_that_never_succeeded_is_reported_and_never_reboots_its_board() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     let board = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -249,7 +249,7 @@ async fn a_poll_that_never_succeeded_is_told_and_never_reboots_its_board_until_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_noted_of_one_board_is_noted_later_and_keeps_no_other_waiting() {
+async fn a_failed_write_for_one_board_is_retried_and_delays_no_other() {
     let world = World::new().await;
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let poll_url = format!("tcp://{}", closed.local_addr().unwrap());
@@ -276,7 +276,7 @@ async fn what_cannot_be_noted_of_one_board_is_noted_later_and_keeps_no_other_wai
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn power_that_cannot_be_given_back_is_given_back_later_whatever_becomes_of_the_state() {
+async fn unrestored_power_is_restored_later_in_any_state() {
     // The board is locked out while it is dark, or once its power cycle has failed.
     for is_early in [true, false] {
         let world = World::new().await;
@@ -318,7 +318,7 @@ async fn power_that_cannot_be_given_back_is_given_back_later_whatever_becomes_of
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rescue_that_cannot_go_on_holds_up_no_later_power_cycle() {
+async fn a_stuck_compensation_does_not_block_later_power_cycles() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     world.register("b1", rack.power_facts(0)).await;
@@ -343,7 +343,7 @@ async fn a_rescue_that_cannot_go_on_holds_up_no_later_power_cycle() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_relay_board_whose_name_does_not_resolve_suspends_its_boards_and_fails_none() {
+async fn an_unresolvable_relay_board_suspends_its_boards_and_fails_none() {
     let world = World::new().await;
     world.register("b1", json!({ "power_url": "modbus://relay-1.invalid/0" })).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
@@ -364,7 +364,7 @@ async fn a_relay_board_whose_name_does_not_resolve_suspends_its_boards_and_fails
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_boot_tree_that_is_away_suspends_what_sets_a_link_and_it_goes_on_once_it_is_back() {
+async fn a_missing_boot_tree_suspends_setting_links_until_it_is_back() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     world.image("linux").await;

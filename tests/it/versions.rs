@@ -51,7 +51,7 @@ async fn activations(world: &World) -> Vec<(i64, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn boards_in_flight_go_on_in_the_same_visit_under_new_names_and_deadlines() {
+async fn boards_in_transit_continue_in_the_same_visit_under_new_names_and_deadlines() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     world.register("waits", unreachable_power(0)).await;
@@ -149,7 +149,7 @@ async fn a_definition_that_would_strand_boards_is_refused_with_their_names() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_decided_while_another_definition_comes_into_force_is_decided_under_it() {
+async fn decisions_during_an_activation_use_the_new_definition() {
     let world = World::new().await;
     let other = world.second_server().await;
     world.register("b1", json!({})).await;
@@ -191,7 +191,7 @@ async fn what_is_decided_while_another_definition_comes_into_force_is_decided_un
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn going_back_is_the_same_command_and_a_restart_changes_nothing() {
+async fn a_rollback_is_the_same_command_and_a_restart_changes_nothing() {
     let world = World::new().await;
     let text = changed(&[("after: 5m, target: Ready", "after: 7m, target: Ready")]);
     assert_eq!(load(&world, &text, "").await.1["definition"], 2);
@@ -213,7 +213,7 @@ async fn going_back_is_the_same_command_and_a_restart_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_server_follows_what_one_was_given() {
+async fn every_server_follows_a_definition_loaded_at_one() {
     let world = World::new().await;
     let other = world.second_server().await;
     world.register("b1", json!({})).await;
@@ -248,7 +248,7 @@ async fn a_state_that_has_no_deadline_yet_gets_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_definition_is_refused_and_changes_nothing() {
+async fn an_invalid_definition_is_refused_and_changes_nothing() {
     let world = World::new().await;
     let (status, answer) =
         load(&world, &changed(&[("{ target: RebootComplete,", "{ target: Reboot,")]), "").await;
@@ -268,7 +268,7 @@ async fn what_is_no_definition_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deadline_outlives_a_definition_that_nobody_understands() {
+async fn a_deadline_outlives_an_unreadable_definition() {
     let world = World::new().await;
     world.register("b1", unreachable_power(0)).await;
     let mut news = world.server.engine.follow();
@@ -318,7 +318,7 @@ fn works(first: &str, second: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_counters_that_come_to_have_one_name_the_greater_one_counts() {
+async fn when_two_counters_are_renamed_to_one_the_greater_value_counts() {
     let world = World::with_definition(&works("Alpha", "Zed")).await;
     world.register("b1", json!({})).await;
     for (request, times) in [("rq-first", 1), ("rq-second", 3)] {

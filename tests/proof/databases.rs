@@ -199,7 +199,7 @@ fn copy_programs(site: &TestSite, bin: &Path) -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a minute for each major version"]
-async fn each_major_version_does_the_job_and_survives_a_crash() {
+async fn each_major_version_works_and_survives_a_crash() {
     for other in std::iter::once(None).chain(other_majors().into_iter().map(Some)) {
         let site = TestSite::new();
         let bin = other.map_or_else(pg_bin, |other| copy_programs(&site, &other));
@@ -257,7 +257,7 @@ fn through(addr: SocketAddr) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a minute"]
-async fn through_a_pooler_in_session_mode_the_job_is_done_and_a_crash_survived() {
+async fn a_pooler_in_session_mode_works_and_survives_a_crash() {
     let Some(program) = tool("/usr/sbin/pgbouncer", "pgbouncer") else { return };
     let site = TestSite::new();
     let mut cluster = ReplicatedCluster::alone(&site).await;
@@ -272,7 +272,7 @@ async fn through_a_pooler_in_session_mode_the_job_is_done_and_a_crash_survived()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a minute"]
-async fn behind_a_proxy_with_two_nodes_a_fail_over_is_survived() {
+async fn a_failover_behind_a_proxy_with_two_nodes_is_survived() {
     let Some(program) = tool("/usr/sbin/haproxy", "haproxy") else { return };
     let site = TestSite::new();
     let mut cluster = ReplicatedCluster::start(&site).await;

@@ -93,7 +93,7 @@ async fn a_link_is_set_changed_and_cleared_and_each_step_may_be_repeated() {
 }
 
 #[tokio::test]
-async fn what_somebody_else_put_there_is_neither_replaced_nor_removed() {
+async fn foreign_links_and_files_are_neither_replaced_nor_removed() {
     for target in [
         None,
         Some("../elsewhere/panda"),
@@ -117,7 +117,7 @@ async fn what_somebody_else_put_there_is_neither_replaced_nor_removed() {
 }
 
 #[tokio::test]
-async fn a_link_of_ours_to_a_config_that_is_gone_is_replaced() {
+async fn a_link_of_ours_to_a_missing_config_is_replaced() {
     let tree = TestBootTree::new();
     tree.set("panda-2").await.unwrap();
     fs::remove_file(tree.root.path().join("configs/panda-2")).unwrap();
@@ -131,7 +131,7 @@ async fn a_link_of_ours_to_a_config_that_is_gone_is_replaced() {
 }
 
 #[tokio::test]
-async fn what_a_crash_left_behind_is_passed_by() {
+async fn temporary_files_of_a_crash_are_ignored() {
     let tree = TestBootTree::new();
     tree.set("panda").await.unwrap();
     // As many as all tests of this process can use up, under the names that come next.
@@ -144,7 +144,7 @@ async fn what_a_crash_left_behind_is_passed_by() {
 }
 
 #[tokio::test]
-async fn two_runs_at_once_leave_one_whole_link() {
+async fn two_concurrent_runs_leave_one_complete_link() {
     let tree = TestBootTree::new();
     for _ in 0..50 {
         let (one, two, three) = tokio::join!(tree.set("panda"), tree.set("panda-2"), tree.set("panda"));
@@ -159,7 +159,7 @@ async fn two_runs_at_once_leave_one_whole_link() {
 }
 
 #[tokio::test]
-async fn a_config_that_is_missing_or_no_plain_name_is_refused() {
+async fn a_missing_config_or_an_invalid_config_name_is_refused() {
     let tree = TestBootTree::new();
     fs::create_dir(tree.root.path().join("configs/folder")).unwrap();
     for (config, reason) in [
@@ -181,7 +181,7 @@ async fn a_config_that_is_missing_or_no_plain_name_is_refused() {
 }
 
 #[tokio::test]
-async fn a_bad_mac_and_a_cancelled_run_touch_nothing() {
+async fn a_bad_mac_or_a_cancelled_run_changes_nothing() {
     let tree = TestBootTree::new();
     let mut job = job_with(Some("panda"));
     let driver = tree.kind(LinkOperation::Set);
@@ -195,7 +195,7 @@ async fn a_bad_mac_and_a_cancelled_run_touch_nothing() {
 }
 
 #[tokio::test]
-async fn the_link_is_right_wherever_its_folder_really_is() {
+async fn the_link_is_correct_wherever_its_directory_really_is() {
     // As in Debian's netboot tarball.
     let tree = TestBootTree::new();
     let at = |path: &str| tree.root.path().join(path);
@@ -233,7 +233,7 @@ async fn a_link_that_tftp_would_not_serve_is_not_set() {
 }
 
 #[tokio::test]
-async fn while_the_boot_root_is_missing_both_wait_for_it() {
+async fn setting_and_clearing_are_suspended_while_the_boot_root_is_missing() {
     let tree = TestBootTree::new();
     let aside = tempfile::tempdir().unwrap();
     let (root, aside) = (tree.root.path(), aside.path().join("boot"));

@@ -27,7 +27,7 @@ async fn run_by(driver: PowerAction, addr: SocketAddr) -> Result<Evidence, Unfin
 }
 
 #[tokio::test]
-async fn a_relay_board_that_refuses_is_asked_three_times() {
+async fn a_relay_board_that_refuses_is_tried_three_times() {
     let relay = relay(RelayBehaviour::Refusing);
     let failed = run(PowerOperation::Cycle, relay.addr()).await.unwrap_err();
     assert!(failed.reason.contains("refused"), "{failed}");
@@ -69,7 +69,7 @@ async fn a_relay_board_that_hangs_costs_a_bounded_time() {
 }
 
 #[tokio::test]
-async fn a_call_to_a_relay_board_has_five_seconds_and_all_that_switching_takes_fifteen() {
+async fn a_call_times_out_after_five_seconds_and_a_phase_after_fifteen() {
     let relay = relay(RelayBehaviour::Hanging);
     let ((clock, shared), token) = (manual(), CancellationToken::new());
     let (driver, job, begun) =
@@ -93,7 +93,7 @@ async fn a_call_to_a_relay_board_has_five_seconds_and_all_that_switching_takes_f
 }
 
 #[tokio::test]
-async fn a_relay_board_that_hangs_while_the_board_is_off_is_said_to_have_left_it_dark() {
+async fn a_relay_board_that_hangs_while_the_board_is_off_is_reported_as_unrestored() {
     let relay = relay(RelayBehaviour::Normal);
     relay.switch(5, true);
     let url = format!("modbus://{}/5?off=500ms", relay.addr());
@@ -110,7 +110,7 @@ async fn a_relay_board_that_hangs_while_the_board_is_off_is_said_to_have_left_it
 }
 
 #[tokio::test]
-async fn a_write_that_was_carried_out_and_not_answered_is_found_by_reading_and_not_repeated() {
+async fn an_executed_but_unanswered_write_is_confirmed_by_reading_and_not_repeated() {
     let relay = relay(RelayBehaviour::Mute);
     relay.switch(5, true);
     let done = run_within(LONG_TIMEOUT, PowerOperation::Cycle, relay.addr()).await.unwrap();
@@ -120,7 +120,7 @@ async fn a_write_that_was_carried_out_and_not_answered_is_found_by_reading_and_n
 }
 
 #[tokio::test]
-async fn a_relay_board_that_lies_is_not_believed() {
+async fn a_write_confirmed_but_not_executed_fails() {
     let relay = relay(RelayBehaviour::Lying { coil: 5 });
     let failed = run(PowerOperation::On, relay.addr()).await.unwrap_err();
     assert_eq!(
@@ -139,7 +139,7 @@ async fn a_relay_board_that_lies_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_coil_that_the_relay_board_does_not_have_is_named_and_not_tried_again() {
+async fn a_missing_coil_is_named_and_not_retried() {
     let relay = relay(RelayBehaviour::Normal);
     for operation in [PowerOperation::On, PowerOperation::Off, PowerOperation::Cycle] {
         let token = CancellationToken::new();
@@ -165,7 +165,7 @@ async fn black_hole() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
 }
 
 #[tokio::test]
-async fn a_relay_board_that_nobody_reaches_costs_a_bounded_time_and_can_be_cancelled() {
+async fn an_unreachable_relay_board_costs_a_bounded_time_and_can_be_cancelled() {
     let (addr, _listener, _queue) = black_hole().await;
     let failed = run_within(SHORT_TIMEOUT, PowerOperation::Cycle, addr).await.unwrap_err();
     assert!(failed.reason.contains("no connection to 127.0.0.1:"), "{failed}");
@@ -213,7 +213,7 @@ async fn run_against(
 }
 
 #[tokio::test]
-async fn a_write_that_is_confirmed_for_another_coil_is_read_back_on_a_fresh_connection() {
+async fn a_write_confirmed_for_another_coil_is_read_back_on_a_new_connection() {
     let done = run_against(power(PowerOperation::On), |request| match request[7] {
         1 => [&request[..5], &[4, 1, 1, 1, 1]].concat(),
         _ => [&request[..9], &[4, 0xff, 0]].concat(),
@@ -222,7 +222,7 @@ async fn a_write_that_is_confirmed_for_another_coil_is_read_back_on_a_fresh_conn
 }
 
 #[tokio::test]
-async fn an_answer_to_something_else_is_no_answer() {
+async fn answers_to_other_requests_are_rejected() {
     // A write that is confirmed for coil 4, for another request, with another function, with garbage.
     let wrong = [
         (vec![0, 0, 0, 0, 0, 6, 1, 5, 0, 4, 0xff, 0], "unexpected answer from"),

@@ -60,7 +60,7 @@ fn notify() -> NotifyAction {
 const FINE: &str = "204 No Content\r\n\r\n";
 
 #[tokio::test]
-async fn a_message_says_what_it_is_about_and_is_signed() {
+async fn a_message_describes_its_subject_and_is_signed() {
     let ((listener, url), folder) = (listener().await, tempfile::tempdir().unwrap());
     let secret = folder.path().join("hook.password");
     fs_err::write(&secret, "Jefe\n").unwrap();
@@ -90,7 +90,7 @@ async fn a_message_says_what_it_is_about_and_is_signed() {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_tried_again_later_and_later_with_the_same_key() {
+async fn temporary_failures_are_retried_with_back_off_and_the_same_key() {
     let ((clock, shared), (listener, url)) = (manual(), listener().await);
     let job = with_clock(shared, notification(&json!({ "url": url, "retries": 3, "timeout": "1h" })));
     let (kind, token, began) = (notify(), CancellationToken::new(), clock.now());
@@ -116,7 +116,7 @@ async fn what_may_pass_is_tried_again_later_and_later_with_the_same_key() {
 }
 
 #[tokio::test]
-async fn what_will_not_pass_fails_at_once_with_what_was_said() {
+async fn permanent_failures_fail_at_once_with_the_answer() {
     let (listener, url) = listener().await;
     let (job, token) = (notification(&json!({ "url": url })), CancellationToken::new());
     for (answer, reason) in [
@@ -134,7 +134,7 @@ async fn what_will_not_pass_fails_at_once_with_what_was_said() {
 }
 
 #[tokio::test]
-async fn who_is_not_there_is_tried_and_trouble_of_our_own_is_no_failure() {
+async fn an_unreachable_receiver_is_retried_and_a_local_fault_suspends() {
     let (listener, url) = listener().await;
     drop(listener);
     let token = CancellationToken::new();
@@ -157,7 +157,7 @@ async fn who_is_not_there_is_tried_and_trouble_of_our_own_is_no_failure() {
 }
 
 #[tokio::test]
-async fn a_cancelled_notification_waits_for_nobody() {
+async fn a_cancelled_notification_ends_at_once() {
     let (listener, url) = listener().await;
     let (job, token) = (notification(&json!({ "url": url })), CancellationToken::new());
     let kind = notify();
@@ -198,7 +198,7 @@ async fn a_program_is_run_only_where_the_server_allows_it_and_gets_the_message()
 }
 
 #[tokio::test]
-async fn settings_say_whom_to_tell() {
+async fn settings_name_the_receivers() {
     for (settings, key, right) in [
         (json!({}), None, "say whom to notify"),
         (json!({ "url": "http://a/", "command": ["b"] }), Some("command"), "either `url` or `command`"),

@@ -70,7 +70,7 @@ async fn a_board_that_is_down_is_found_by_the_first_probe_at_once() {
 }
 
 #[tokio::test]
-async fn a_board_that_takes_the_connection_and_says_nothing_gives_no_answer() {
+async fn a_board_that_accepts_the_connection_and_sends_nothing_does_not_answer() {
     let ((clock, shared), (listener, authority)) = (manual(), listener().await);
     let job = poll_job(&shared, format!("http://{authority}/"), &json!({ "failures": 1 }));
     let (driver, token) = (PollAction, CancellationToken::new());
@@ -85,7 +85,7 @@ async fn a_board_that_takes_the_connection_and_says_nothing_gives_no_answer() {
 }
 
 #[tokio::test]
-async fn polling_goes_on_until_it_is_cancelled() {
+async fn polling_continues_until_it_is_cancelled() {
     let ((clock, shared), (listener, authority)) = (manual(), listener().await);
     let job = poll_job(&shared, format!("tcp://{authority}"), &json!({ "limit": "10m" }));
     let (driver, token) = (PollAction, CancellationToken::new());
@@ -102,7 +102,7 @@ async fn polling_goes_on_until_it_is_cancelled() {
 }
 
 #[tokio::test]
-async fn polling_ends_well_while_there_would_be_time_to_find_the_board_silent() {
+async fn polling_succeeds_if_it_ends_before_enough_probes_failed() {
     let ((clock, shared), (listener, authority)) = (manual(), listener().await);
     let with = json!({ "interval": "3h", "limit": "1h", "failures": 2 });
     let job = poll_job(&shared, format!("tcp://{authority}"), &with);
@@ -119,7 +119,7 @@ async fn polling_ends_well_while_there_would_be_time_to_find_the_board_silent() 
 }
 
 #[tokio::test]
-async fn a_board_that_falls_silent_towards_the_end_is_given_all_its_probes() {
+async fn a_board_that_falls_silent_near_the_end_gets_all_its_probes() {
     let ((clock, shared), (listener, authority)) = (manual(), listener().await);
     let with = json!({ "interval": "3h", "limit": "1h", "failures": 2 });
     let job = poll_job(&shared, format!("tcp://{authority}"), &with);
@@ -148,7 +148,7 @@ async fn a_board_that_falls_silent_towards_the_end_is_given_all_its_probes() {
 }
 
 #[tokio::test]
-async fn a_bad_setting_or_url_is_told_with_what_would_be_right_and_says_nothing_about_the_board() {
+async fn a_bad_setting_or_url_is_reported_with_the_right_form_and_does_not_blame_the_board() {
     let (_stands_still, shared) = manual();
     let driver = PollAction;
     for (url, with, right) in [
@@ -172,7 +172,7 @@ async fn a_bad_setting_or_url_is_told_with_what_would_be_right_and_says_nothing_
 }
 
 #[tokio::test]
-async fn the_silence_of_a_board_that_never_answered_is_told_once_and_what_cannot_be_asked_is_suspended() {
+async fn a_board_that_never_answered_is_reported_once_and_an_impossible_probe_suspends() {
     let ((clock, shared), (listener, authority)) = (manual(), listener().await);
     drop(listener);
     let (token, (tell, mut told)) = (CancellationToken::new(), mpsc::unbounded_channel());

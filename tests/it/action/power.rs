@@ -15,7 +15,7 @@ async fn run(operation: PowerOperation, url: &str) -> Result<Evidence, Unfinishe
 }
 
 #[tokio::test]
-async fn every_operation_ends_in_the_same_place_however_often_it_runs() {
+async fn repeated_operations_end_in_the_same_state() {
     let relay = relay(RelayBehaviour::OneClientAtATime);
     let url = coil_5(relay.addr());
     let on = run(PowerOperation::On, &url).await.unwrap();
@@ -38,7 +38,7 @@ async fn every_operation_ends_in_the_same_place_however_often_it_runs() {
 }
 
 #[tokio::test]
-async fn a_board_at_the_normally_closed_contact_has_power_while_its_coil_is_off() {
+async fn a_board_at_a_normally_closed_contact_has_power_while_its_coil_is_off() {
     let relay = relay(RelayBehaviour::Normal);
     let url = format!("modbus://{}/5?invert=true&off=20ms", relay.addr());
     let off = run(PowerOperation::Off, &url).await.unwrap();
@@ -90,7 +90,7 @@ impl Clock for RecordingClock {
 }
 
 #[tokio::test]
-async fn a_board_stays_off_for_the_time_that_its_url_says() {
+async fn a_board_is_off_for_the_time_in_its_url() {
     let (clock, shared) = manual();
     let relay =
         RelayBoard::start_with_clock(Arc::clone(&shared), any_port(), 8, RelayBehaviour::Normal).unwrap();
@@ -122,7 +122,7 @@ async fn a_board_stays_off_for_the_time_that_its_url_says() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_cancelled_before_it_begins_touches_nothing() {
+async fn a_run_cancelled_before_its_start_changes_nothing() {
     let relay = relay(RelayBehaviour::Normal);
     relay.switch(5, true);
     let token = CancellationToken::new();
@@ -135,7 +135,7 @@ async fn a_run_that_is_cancelled_before_it_begins_touches_nothing() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_cancelled_between_two_tries_says_what_the_first_came_to() {
+async fn a_run_cancelled_between_two_tries_reports_the_first_error() {
     let (clock, _) = manual();
     let (overheard, mut asked) = RecordingClock::new(&clock);
     let second_try = clock.now() + TimeDelta::milliseconds(250);
@@ -155,7 +155,7 @@ async fn a_run_that_is_cancelled_between_two_tries_says_what_the_first_came_to()
 }
 
 #[tokio::test]
-async fn a_cycle_that_is_cancelled_while_the_board_is_off_gives_the_power_back_at_once() {
+async fn a_cycle_cancelled_while_the_board_is_off_restores_the_power_at_once() {
     let (_stands_still, shared) = manual();
     let relay = relay(RelayBehaviour::Normal);
     relay.switch(5, true);
@@ -178,7 +178,7 @@ async fn a_cycle_that_is_cancelled_while_the_board_is_off_gives_the_power_back_a
 }
 
 #[tokio::test]
-async fn a_cycle_that_is_cancelled_while_a_write_is_unanswered_ends_with_power() {
+async fn a_cycle_cancelled_while_a_write_is_unanswered_restores_the_power() {
     // The write is carried out and never answered: the driver still waits for the answer when it is cancelled.
     for at in [false, true] {
         let relay = relay(RelayBehaviour::Mute);

@@ -44,7 +44,7 @@ fn was_off_for(relay: &RelayBoard) -> Duration {
 }
 
 #[tokio::test]
-async fn a_relay_board_that_closes_after_each_answer_gets_a_connection_for_each_request() {
+async fn a_relay_board_that_closes_after_each_answer_gets_one_connection_per_request() {
     let relay = powered(RelayBehaviour::CloseAfterAnswer);
     let done = run(PowerOperation::Cycle, coil_5_with(&relay, "")).await.unwrap();
     assert_eq!((&done["observed"], wire_of(&relay)), (&json!("on"), vec![true, false, true]));
@@ -102,7 +102,7 @@ const CUT: (u8, u8) = (WRITE, 0);
 const GIVE: (u8, u8) = (WRITE, 0xff);
 
 #[tokio::test]
-async fn the_first_request_of_each_fresh_connection_is_the_write_that_gives_power_back() {
+async fn the_first_request_of_each_new_connection_is_the_write_that_restores_the_power() {
     let is_on = Mutex::new(true);
     // Once the power is off, the first three connections are closed at their first request.
     let (ended, requests) = run_against(power(PowerOperation::Cycle), |connection, _, request| {
@@ -144,7 +144,7 @@ async fn a_write_that_was_answered_and_cannot_be_read_back_is_written_again() {
 }
 
 #[tokio::test]
-async fn a_relay_board_that_takes_one_client_is_let_go_before_it_is_connected_to_again() {
+async fn a_connection_to_a_single_client_relay_board_is_closed_before_the_next_one() {
     let is_on = Mutex::new(true);
     // It takes the next client once the one before has gone, and the first gets no answer.
     let driver = power(PowerOperation::Off).with_call_limit(LONG_TIMEOUT);
@@ -161,7 +161,7 @@ async fn a_relay_board_that_takes_one_client_is_let_go_before_it_is_connected_to
 }
 
 #[tokio::test]
-async fn a_relay_board_that_answers_no_reading_is_told_to_give_power_and_takes_none_away() {
+async fn a_relay_board_that_answers_no_reads_is_switched_on_and_never_off() {
     let (ended, requests) = run_against(power(PowerOperation::Cycle), |_, _, request| {
         (request[7] == WRITE).then(|| request.to_vec())
     })
@@ -173,7 +173,7 @@ async fn a_relay_board_that_answers_no_reading_is_told_to_give_power_and_takes_n
 }
 
 #[tokio::test]
-async fn a_coil_that_cannot_be_read_alone_is_an_error_of_configuration_before_anything_is_written() {
+async fn a_coil_that_cannot_be_read_alone_is_a_configuration_error_before_any_write() {
     let relay = powered(RelayBehaviour::ReadsBanks { coils: 8 });
     for operation in [PowerOperation::Cycle, PowerOperation::Off] {
         let failed = run(operation, coil_5_with(&relay, "")).await.unwrap_err();
@@ -194,7 +194,7 @@ async fn a_coil_that_cannot_be_read_alone_is_an_error_of_configuration_before_an
 }
 
 #[tokio::test]
-async fn what_is_not_read_back_is_accepted_and_not_said_to_be_observed() {
+async fn without_readback_a_write_is_accepted_but_not_observed() {
     let relay = powered(RelayBehaviour::ReadsBanks { coils: 8 });
     let done = run(PowerOperation::Cycle, coil_5_with(&relay, "&readback=none")).await.unwrap();
     assert_eq!(
@@ -212,7 +212,7 @@ async fn what_is_not_read_back_is_accepted_and_not_said_to_be_observed() {
 }
 
 #[tokio::test]
-async fn a_device_that_answers_without_modbus_tcp_is_said_to_do_so_and_its_bytes_are_kept() {
+async fn an_answer_in_another_protocol_is_reported_with_its_bytes() {
     let relay = powered(RelayBehaviour::Rtu);
     let failed = run(PowerOperation::Cycle, coil_5_with(&relay, "")).await.unwrap_err();
     let authority = relay.addr();
@@ -236,7 +236,7 @@ async fn a_device_that_answers_without_modbus_tcp_is_said_to_do_so_and_its_bytes
 }
 
 #[tokio::test]
-async fn a_board_is_kept_off_as_long_as_configured_whatever_fails_meanwhile() {
+async fn a_board_is_kept_off_for_the_configured_time_even_after_errors() {
     let slow = RelayBehaviour::Slow { delay: Duration::from_millis(50) };
     let idle = RelayBehaviour::IdleClose { after: Duration::from_millis(50) };
     for behaviour in [
@@ -262,7 +262,7 @@ async fn a_board_is_kept_off_as_long_as_configured_whatever_fails_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_cycle_that_was_interrupted_while_the_board_was_off_is_resumed_and_not_begun_again() {
+async fn a_cycle_interrupted_while_the_board_was_off_is_resumed_not_restarted() {
     let relay = relay(RelayBehaviour::Normal);
     let again = Job { attempts: 1, ..job(coil_5_with(&relay, "")) };
     let done = run_job(power(PowerOperation::Cycle), &again).await.unwrap();
@@ -278,7 +278,7 @@ async fn a_cycle_that_was_interrupted_while_the_board_was_off_is_resumed_and_not
 }
 
 #[tokio::test]
-async fn a_cycle_that_was_interrupted_three_times_only_gives_the_power_back() {
+async fn a_cycle_interrupted_three_times_only_restores_the_power() {
     let relay = relay(RelayBehaviour::CloseAfterAnswer);
     for is_on in [false, true] {
         relay.switch(5, is_on);
@@ -295,7 +295,7 @@ async fn a_cycle_that_was_interrupted_three_times_only_gives_the_power_back() {
 }
 
 #[tokio::test]
-async fn an_interrupted_cycle_gives_the_power_back_although_the_coil_cannot_be_read() {
+async fn an_interrupted_cycle_restores_the_power_even_if_the_coil_cannot_be_read() {
     for behaviour in [RelayBehaviour::ReadsBanks { coils: 8 }, RelayBehaviour::Rtu] {
         let relay = relay(behaviour);
         let again = Job { attempts: 1, ..job(coil_5_with(&relay, "")) };
@@ -305,7 +305,7 @@ async fn an_interrupted_cycle_gives_the_power_back_although_the_coil_cannot_be_r
 }
 
 #[tokio::test]
-async fn whatever_a_relay_board_says_while_power_is_given_back_is_no_error_of_configuration() {
+async fn refusals_while_restoring_the_power_are_not_configuration_errors() {
     let banner = || Some(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec());
     let no_such_coil = |request: &[u8; 12]| Some([&request[..4], &[0, 3, 1, request[7] | 0x80, 2]].concat());
     let run = async |answer: &dyn Fn(&[u8; 12]) -> Option<Vec<u8>>, times: usize| {
@@ -338,7 +338,7 @@ async fn whatever_a_relay_board_says_while_power_is_given_back_is_no_error_of_co
 }
 
 #[tokio::test]
-async fn a_run_that_wrote_nothing_is_no_attempt_although_an_earlier_one_may_have_written() {
+async fn a_run_that_wrote_nothing_does_not_count_even_after_an_interrupted_one() {
     let again = Job { attempts: 3, ..job("modbus://255.255.255.255/5?off=20ms") };
     let waits = run_job(power(PowerOperation::Cycle), &again).await.unwrap_err();
     let is_uncounted = matches!(
@@ -349,7 +349,7 @@ async fn a_run_that_wrote_nothing_is_no_attempt_although_an_earlier_one_may_have
 }
 
 #[tokio::test]
-async fn a_write_that_is_not_answered_ends_with_the_lease() {
+async fn an_unanswered_write_ends_when_the_lease_expires() {
     let relay = powered(RelayBehaviour::Hanging);
     let job = job(coil_5_with(&relay, "&readback=none"));
     job.lease.extend(tokio::time::Instant::now() + SHORT_TIMEOUT);

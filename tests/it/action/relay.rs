@@ -27,7 +27,7 @@ async fn coils_are_written_and_read_one_by_one_and_together() {
 }
 
 #[tokio::test]
-async fn what_a_relay_board_does_not_have_is_an_exception() {
+async fn missing_coils_are_answered_with_an_exception() {
     let relay = relay(RelayBehaviour::Normal);
     let mut client = client(&relay).await;
     let no_address = Err(ExceptionCode::IllegalDataAddress);
@@ -79,7 +79,7 @@ const READ_5: &[u8] = &[0, 8, 0, 0, 0, 6, 1, 1, 0, 5, 0, 1];
 const READ_ALL: &[u8] = &[0, 9, 0, 0, 0, 6, 1, 1, 0, 0, 0, 8];
 
 #[tokio::test]
-async fn each_habit_of_a_real_relay_board_is_played() {
+async fn each_behaviour_of_a_relay_board_is_simulated() {
     let relay = relay(RelayBehaviour::CloseAfterAnswer);
     assert_eq!(answers(&relay, &[WRITE_5, READ_5]).await, [WRITE_5]);
     relay.set_behaviour(RelayBehaviour::ReadsBanks { coils: 8 });
@@ -97,7 +97,7 @@ async fn each_habit_of_a_real_relay_board_is_played() {
 }
 
 #[tokio::test]
-async fn a_relay_board_takes_its_time_and_closes_idle_connections() {
+async fn a_slow_relay_board_answers_late_and_idle_connections_are_closed() {
     let (clock, shared) = manual();
     let start =
         |behaviour| RelayBoard::start_with_clock(Arc::clone(&shared), any_port(), 8, behaviour).unwrap();

@@ -135,7 +135,7 @@ fn known(device: &Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_that_cannot_be_is_not_registered() {
+async fn an_invalid_board_is_not_registered() {
     let world = World::new().await;
     world.register("b1", json!({ "mac": "02:00:00:00:00:01" })).await;
     let before = dump_tables(&world).await;
@@ -290,7 +290,7 @@ fn without_id(mut entry: Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_only_one_board_can_have_is_refused_with_the_name_of_the_other() {
+async fn values_that_must_be_unique_are_refused_with_the_name_of_the_other_board() {
     let world = World::new().await;
     world.register("b1", json!({ "mac": "02:00:00:00:00:01", "power_url": "modbus://relay.lab/5" })).await;
     world.register("b2", json!({ "mac": "02:00:00:00:00:02", "power_url": "modbus://relay.lab/6" })).await;
@@ -335,7 +335,7 @@ async fn what_only_one_board_can_have_is_refused_with_the_name_of_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_that_ask_at_once_for_one_outlet_one_gets_it() {
+async fn of_many_concurrent_registrations_of_one_outlet_one_succeeds() {
     let world = World::new().await;
     let register = |number: u32| {
         let world = &world;
@@ -353,7 +353,7 @@ async fn of_many_that_ask_at_once_for_one_outlet_one_gets_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn boards_that_share_an_outlet_since_before_stay_and_no_other_can_join_them() {
+async fn boards_that_already_share_an_outlet_are_kept_and_no_other_can_join() {
     let world = World::new().await;
     for (name, coil) in [("b1", 5), ("b2", 6)] {
         world.register(name, json!({ "power_url": format!("modbus://relay.lab/{coil}") })).await;

@@ -27,7 +27,7 @@ async fn ready(world: &World, name: &str) -> TcpListener {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_a_board_sends_that_is_not_awaited_changes_nothing() {
+async fn unexpected_reports_of_a_board_change_nothing() {
     let world = World::new().await;
     let _up = ready(&world, "b1").await;
     let before = dump_tables(&world).await;
@@ -200,7 +200,7 @@ async fn whatever_a_board_sends_that_is_not_awaited_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_that_says_why_it_failed_is_believed_and_one_that_does_not_is_told_so() {
+async fn a_failure_report_with_a_reason_is_accepted_and_one_without_is_refused() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     world.force("b1", "ReimageBooted").await;
@@ -258,7 +258,7 @@ async fn a_board_that_reports_in_a_loop_is_answered_200_and_fills_no_history() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_that_reports_the_same_again_and_again_waits_for_its_answers() {
+async fn repeated_reports_of_a_board_are_answered_with_a_delay() {
     let world = World::new().await;
     let _up = ready(&world, "b1").await;
     let line = "POST /api/v1/devices/b1/events/image-running";

@@ -46,7 +46,7 @@ async fn asked(world: &World, line: &str, headers: &[(&str, &str)]) -> ApiAnswer
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_of_another_origin_can_change_nothing_and_one_of_ours_can() {
+async fn a_page_of_another_origin_cannot_change_anything_and_our_own_can() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let own = format!("http://{}", world.server.http);
@@ -81,7 +81,7 @@ async fn a_page_of_another_origin_can_change_nothing_and_one_of_ours_can() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_image_of_another_site_is_no_report_where_browsers_say_nothing_of_sites_and_a_tool_s_get_is_one() {
+async fn a_get_from_another_site_is_not_a_report_and_one_from_a_tool_is() {
     // What Chromium 156 sends to http://board.lab:8080, for pages of http://evil.lab: neither `Origin` nor `Sec-Fetch-Site`.
     let chromium = [
         (
@@ -137,7 +137,7 @@ async fn an_image_of_another_site_is_no_report_where_browsers_say_nothing_of_sit
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_is_an_address_or_a_name_of_ours() {
+async fn the_host_header_must_be_an_address_or_a_configured_name() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     for host in ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "boards.lab"] {
@@ -172,7 +172,7 @@ async fn exchange(stream: &mut TcpStream, text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_answer_says_what_a_browser_may_do_with_it() {
+async fn every_answer_has_security_headers() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     for line in [
@@ -224,7 +224,7 @@ async fn connect_from(server: SocketAddr, number: u8) -> TcpStream {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_half_sent_requests_keep_nobody_out_and_leave_descriptors_for_actions() {
+async fn a_thousand_incomplete_requests_leave_connections_and_descriptors_free() {
     let database = crate::database::database().await;
     let folder = tempfile::tempdir().unwrap();
     let limit = 1024;
@@ -256,7 +256,7 @@ async fn a_thousand_half_sent_requests_keep_nobody_out_and_leave_descriptors_for
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_may_open_too_few_files_says_what_would_do() {
+async fn a_server_with_too_few_open_files_reports_the_required_limit() {
     let mut shell = Command::new("sh");
     shell.args([
         "-c",
@@ -270,7 +270,7 @@ async fn a_server_that_may_open_too_few_files_says_what_would_do() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_whose_user_begins_with_few_open_files_takes_all_that_it_may_have() {
+async fn a_server_raises_its_open_file_limit_to_the_maximum() {
     let database = crate::database::database().await;
     let folder = tempfile::tempdir().unwrap();
     let mut shell = Command::new("sh");
@@ -291,7 +291,7 @@ async fn a_server_whose_user_begins_with_few_open_files_takes_all_that_it_may_ha
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_is_called_by_the_names_that_it_was_given() {
+async fn a_server_accepts_its_configured_host_names() {
     let names = ["boards.lab".to_owned(), "lifeguard.example:8443".to_owned()];
     let world = World::with_server_names(&names).await;
     let line = "POST /api/v1/devices/nobody/events/image-running";
@@ -328,7 +328,7 @@ fn memory_bytes(server: &ServerProcess, what: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn long_histories_that_nobody_reads_take_little_memory_and_one_that_is_read_is_whole() {
+async fn long_histories_use_little_memory_and_are_read_completely() {
     const ENTRIES: usize = 300;
     let database = crate::database::database().await;
     let folder = tempfile::tempdir().unwrap();

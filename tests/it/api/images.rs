@@ -5,7 +5,7 @@ use super::{contract, send};
 use crate::world::{World, unreachable_power};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn images_are_set_listed_and_forgotten() {
+async fn images_are_set_listed_and_removed() {
     let world = World::new().await;
     let requests = [
         ("PUT /api/v1/images/base", r#"{"boot_configs": {"panda": "panda base.cfg"}}"#),
@@ -76,7 +76,7 @@ async fn images_are_set_listed_and_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_image_that_boards_are_being_given_stays_until_they_have_it() {
+async fn an_image_being_installed_cannot_be_removed() {
     let world = World::new().await;
     world.image("base").await;
     for (coil, name) in (0..).zip(["b1", "b2"]) {
@@ -109,7 +109,7 @@ async fn an_image_that_boards_are_being_given_stays_until_they_have_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hardware_that_nobody_has_is_told() {
+async fn unknown_hardware_is_reported() {
     let world = World::new().await;
     let board = |name: &str, hardware: &str| {
         let mac = format!("02:00:00:00:00:{:02x}", name.len());

@@ -263,7 +263,7 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_done_to_an_instance_is_said() {
+async fn invalid_operations_on_an_instance_are_refused_with_the_reason() {
     let world = with_rollout().await;
     world.register("b1", json!({})).await;
     let told = contract(
@@ -397,7 +397,7 @@ async fn what_cannot_be_done_to_an_instance_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn history_and_why_are_told_of_any_instance() {
+async fn history_and_why_are_available_for_any_instance() {
     let world = with_rollout().await;
     for line in ["PUT /api/v1/machines/rollout/web", "PUT /api/v1/machines/rollout/web/events/stop"] {
         assert!(send(&world, line, "").await.status < 300, "{line}");
@@ -412,7 +412,7 @@ async fn history_and_why_are_told_of_any_instance() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_those_who_have_seen_the_same_only_one_changes_it() {
+async fn of_concurrent_updates_of_the_same_version_only_one_succeeds() {
     let world = World::with_state_service(&waits_for(1000)).await.unwrap();
     let other = world.second_server().await;
     for round in 0..5 {
@@ -440,7 +440,7 @@ async fn of_those_who_have_seen_the_same_only_one_changes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_for_a_change_is_answered_when_it_comes() {
+async fn a_long_poll_is_answered_when_a_change_comes() {
     let world = with_rollout().await;
     let first = send(&world, "PUT /api/v1/machines/rollout/web", "").await;
     let tag = first.header("etag").to_owned();
@@ -460,7 +460,7 @@ async fn who_waits_for_a_change_is_answered_when_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn groups_share_an_instance_each_by_the_same_recipe() {
+async fn groups_share_an_instance_each_by_the_same_definition() {
     let world = World::with_state_service(&waits_for(2)).await.unwrap();
     let at = |group: &str, query: &str| format!("/api/v1/machines/states/{group}/state?{query}");
     let call = async |method: Method, path: String| world.call(method, &path, None).await.0;
@@ -479,7 +479,7 @@ async fn groups_share_an_instance_each_by_the_same_recipe() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_definition_of_ours_is_shared_as_well() {
+async fn a_built_in_definition_can_be_shared_too() {
     let world = World::with_state_service(ROLLOUT).await.unwrap();
     world.until_current("/state?state=Proposed").await;
     let put = async |query: &str| world.call(Method::PUT, &format!("/state?{query}"), None).await.0;
@@ -496,7 +496,7 @@ async fn a_definition_of_ours_is_shared_as_well() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_another_definition_makes_of_an_instance_is_another_answer_and_wakes_who_waits_for_it() {
+async fn a_new_definition_changes_the_answer_and_wakes_long_polls() {
     let world = with_rollout().await;
     let shown = send(&world, "PUT /api/v1/machines/rollout/web", "").await;
     let tag = shown.header("etag").to_owned();
@@ -524,7 +524,7 @@ async fn what_another_definition_makes_of_an_instance_is_another_answer_and_wake
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_forced_move_is_told_with_its_reason_and_what_is_shared_is_not_removed() {
+async fn a_forced_move_is_recorded_with_its_reason_and_shared_instances_cannot_be_removed() {
     let world = World::with_state_service(&waits_for(2)).await.unwrap();
     let body = r#"{"from": "a", "to": "b", "reason": "enough"}"#;
     assert_eq!(send(&world, "POST /api/v1/machines/states/shared/force", body).await.status, 200);

@@ -27,7 +27,7 @@ async fn names(world: &World, query: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn boards_are_listed_as_asked() {
+async fn boards_are_filtered_sorted_and_paged() {
     let world = World::new().await;
     for (name, hardware, environment) in [
         ("a_1", "panda", "lab"),
@@ -174,7 +174,7 @@ async fn boards_are_listed_as_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_has_not_changed_is_not_sent_again() {
+async fn an_unchanged_list_is_answered_with_304() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     for path in [
@@ -212,7 +212,7 @@ async fn what_has_not_changed_is_not_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn that_nothing_changed_is_told_without_a_look_at_any_board() {
+async fn an_unchanged_list_is_answered_without_reading_any_board() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let mut tags = Vec::new();
@@ -241,7 +241,7 @@ async fn that_nothing_changed_is_told_without_a_look_at_any_board() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_kind_of_change_makes_another_list() {
+async fn each_kind_of_change_changes_the_entity_tag() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let changes = [
@@ -321,7 +321,7 @@ async fn a_farm_at_rest_changes_no_list() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_that_rests_is_told_of_where_entering_its_state_anew_changed_what_is_shown() {
+async fn a_re_entry_is_listed_only_if_it_changed_what_is_shown() {
     let unset = "      - unset: [next_image, next_boot_config, failure, is_running]\n    invoke: [poll]\n";
     let takes = "      rq-take: { do: { link: { thing: $args.thing } } }\n";
     let notes = "      rq-note: { do: { set: { failure: noted } } }\n";
@@ -372,7 +372,7 @@ async fn since(world: &World, query: &str, cursor: &mut String) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_what_changed_is_told_to_who_comes_back() {
+async fn a_returning_client_gets_only_the_changes() {
     let world = World::new().await;
     for name in ["b1", "b2", "b3"] {
         world.register(name, json!({})).await;
@@ -414,7 +414,7 @@ async fn only_what_changed_is_told_to_who_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_too_much_to_tell_is_to_be_listed_anew() {
+async fn too_many_changes_require_a_new_list() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     for (entries, boards_each, status) in [(4096, 1, 200), (4097, 1, 410), (100, 100, 200), (73, 137, 410)] {
@@ -472,7 +472,7 @@ pub(super) async fn fill(pool: &PgPool, boards: i32, bytes: i32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_long_list_comes_whole_and_of_one_moment() {
+async fn a_long_list_is_complete_and_consistent() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     // More than are read at once.
@@ -516,7 +516,7 @@ async fn a_long_list_comes_whole_and_of_one_moment() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_member_of_a_listed_board_is_what_its_name_says() {
+async fn each_field_of_a_listed_board_has_its_value() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     let data = json!({ "image": "on it", "next_image": "to come", "failure": "no hands" });
@@ -559,7 +559,7 @@ async fn begin_list(world: &World) -> reqwest::Response {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_list_that_breaks_off_is_seen_to_break_off() {
+async fn a_truncated_list_is_detected_as_truncated() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     fill(&pool, 5000, 10_000).await;
@@ -598,7 +598,7 @@ impl ShortTimeoutServer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_takes_too_long_for_a_list_is_cut_off_and_keeps_nobody_from_another() {
+async fn a_too_slow_reader_of_a_list_is_disconnected_and_blocks_no_other() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     fill(&pool, 5000, 10_000).await;
@@ -643,7 +643,7 @@ async fn a_client_that_takes_too_long_for_a_list_is_cut_off_and_keeps_nobody_fro
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_readers_at_one_address_leave_lists_to_others_and_are_refused_after_a_while() {
+async fn slow_readers_at_one_address_are_limited_and_then_refused() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     fill(&pool, 5000, 10_000).await;
@@ -686,7 +686,7 @@ async fn slow_readers_at_one_address_leave_lists_to_others_and_are_refused_after
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_list_that_cannot_begin_is_answered_with_the_problem() {
+async fn a_list_that_cannot_start_is_answered_with_a_problem() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     world.register("b1", json!({})).await;
@@ -719,7 +719,7 @@ async fn a_list_that_cannot_begin_is_answered_with_the_problem() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_snapshot_takes_its_time_and_the_next_one_does_not() {
+async fn the_first_snapshot_is_slow_and_the_next_one_is_not() {
     let world = World::new().await;
     let store = world.server.engine.store();
     let limits = async |snapshot: &mut Snapshot| -> (String, String) {
@@ -735,7 +735,7 @@ async fn a_snapshot_takes_its_time_and_the_next_one_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_nobody_knows_is_refused_instead_of_answered_with_an_empty_list() {
+async fn unknown_filter_values_are_refused_instead_of_giving_an_empty_list() {
     let world = World::new().await;
     let none = send(&world, "GET /api/v1/devices?hardware=panda&environment=lab", "").await;
     assert_eq!((none.status, &none.json()["devices"]), (200, &json!([])), "of no boards nothing is known");
@@ -777,7 +777,7 @@ async fn what_nobody_knows_is_refused_instead_of_answered_with_an_empty_list() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lists_and_the_page_say_what_failed_last_and_how_often() {
+async fn lists_and_the_page_show_the_last_failure_and_its_count() {
     let world = World::new().await;
     for (coil, name) in [(1, "b1"), (2, "b2"), (3, "b3")] {
         world.register(name, unreachable_power(coil)).await;

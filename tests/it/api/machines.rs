@@ -92,7 +92,7 @@ async fn definitions_are_checked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_machine_whose_name_is_a_word_of_our_paths_is_reached_like_any_other() {
+async fn a_machine_named_like_a_path_segment_is_reachable() {
     let world = World::new().await;
     let text = "machine: check\ninitial: A\nstates: { A: { resting: true, about: nothing is under way } }";
     let put = send(&world, "PUT /api/v1/machines/check", text).await;
@@ -106,7 +106,7 @@ async fn a_machine_whose_name_is_a_word_of_our_paths_is_reached_like_any_other()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_a_name_is_no_fault_of_the_server() {
+async fn invalid_names_are_client_errors() {
     let world = World::new().await;
     let requests = [
         ("GET /api/v1/machines/board/diagram.svg?instance=%00", ""),

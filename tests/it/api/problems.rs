@@ -188,7 +188,7 @@ async fn until(server: SocketAddr, line: &str, status: u16) -> ApiAnswer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_database_is_away_the_server_says_so_and_comes_back_by_itself() {
+async fn a_database_outage_is_reported_and_the_server_recovers() {
     let database = database().await;
     let way = DatabaseForwarder::to(&database).await;
     let folder = tempfile::tempdir().unwrap();

@@ -17,7 +17,7 @@ async fn with_images() -> World {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_is_refused_says_what_would_be_right() {
+async fn a_refused_request_names_the_right_form() {
     let world = with_images().await;
     let before = dump_tables(&world).await;
     let requests = [
@@ -86,7 +86,7 @@ async fn a_request_that_is_refused_says_what_would_be_right() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_the_state_does_not_take_is_a_conflict() {
+async fn a_request_not_allowed_in_the_state_is_a_conflict() {
     let world = with_images().await;
     let reimage = r#"{"image": "base", "boot_config": {"console": "ttyS0"}}"#;
     let requests = [
@@ -144,7 +144,7 @@ async fn a_request_that_the_state_does_not_take_is_a_conflict() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_would_cycle_power_is_refused_for_a_board_without_a_power_url() {
+async fn requests_that_cycle_power_are_refused_for_a_board_without_a_power_url() {
     let world = with_images().await;
     world.register("b2", json!({})).await;
     let requests = [

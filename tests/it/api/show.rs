@@ -19,7 +19,7 @@ fn explained(device: &Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
+async fn a_board_is_shown_with_the_explanation_of_its_state() {
     let world = World::new().await;
     world.register("b1", json!({ "environment": "lab", "comments": "left <shelf>" })).await;
     assert_snapshot!(pretty_json(&world.get("/api/v1/devices/b1").await), @r#"
@@ -184,7 +184,7 @@ async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn boards_at_a_busy_relay_board_are_shown_with_their_turns() {
+async fn boards_at_a_busy_relay_board_are_shown_with_their_queue_positions() {
     let world = World::new().await;
     // Takes connections and says nothing.
     let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();

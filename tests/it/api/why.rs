@@ -25,7 +25,7 @@ async fn said(world: &World, rack: &Rack, name: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn boards_at_one_relay_board_say_which_is_cycled_and_which_queue_behind_it() {
+async fn boards_at_one_relay_board_show_which_is_cycled_and_which_are_queued() {
     let world = World::new().await;
     let rack = Rack::new(&world, 3);
     for (coil, name) in (0..3).zip(["b1", "b2", "b3"]) {
@@ -69,7 +69,7 @@ async fn boards_at_one_relay_board_say_which_is_cycled_and_which_queue_behind_it
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_that_waits_for_its_image_says_until_when_and_how_many_tries_are_left() {
+async fn a_board_waiting_for_its_image_shows_its_deadline_and_remaining_tries() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     let mut more = rack.power_facts(0);
@@ -124,7 +124,7 @@ async fn a_board_that_waits_for_its_image_says_until_when_and_how_many_tries_are
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn boards_that_rest_or_have_failed_say_what_may_be_asked_for() {
+async fn resting_and_failed_boards_show_the_available_requests() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     world.image("self-test").await;
@@ -199,7 +199,7 @@ async fn boards_that_rest_or_have_failed_say_what_may_be_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_whose_machine_was_changed_meanwhile_says_so() {
+async fn a_board_whose_definition_was_replaced_shows_it() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     world.force("b1", "RebootComplete").await;
@@ -235,7 +235,7 @@ async fn moved(pool: &PgPool, instance: i64, visit: i64, seconds: i64, from: &st
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn usual_times_are_those_of_stays_that_ended() {
+async fn typical_times_come_from_completed_dwell_times() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     sqlx::query("SELECT history_partition('2025-12-31')").execute(&pool).await.unwrap();

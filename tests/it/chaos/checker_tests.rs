@@ -135,7 +135,7 @@ fn broken_by(harm: impl FnOnce(&mut ExampleHistory)) -> Vec<CheckedRule> {
 }
 
 #[test]
-fn a_history_in_which_nothing_is_wrong_passes() {
+fn a_correct_history_passes() {
     assert_eq!(ExampleHistory::new().broken(), []);
     let unknown =
         broken_by(|story| story.messages.iter_mut().for_each(|message| message.told = ClientAnswer::Nothing));
@@ -183,7 +183,7 @@ fn each_fault_of_one_history_is_found() {
 }
 
 #[test]
-fn an_instance_that_its_history_does_not_give_is_found() {
+fn an_instance_that_contradicts_its_history_is_found() {
     let harms: [fn(&mut FinalInstance); 5] = [
         |instance| instance.state = "West".to_owned(),
         |instance| instance.visit = 5,
@@ -206,7 +206,7 @@ fn an_instance_that_its_history_does_not_give_is_found() {
 }
 
 #[test]
-fn what_disagrees_with_the_clients_is_found() {
+fn contradictions_to_the_clients_are_found() {
     assert_eq!(broken_by(|story| story.forget("go-2")), [CheckedRule::Kept]);
     let twice = broken_by(|story| {
         let again = story.row("force-2").clone();

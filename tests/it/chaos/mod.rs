@@ -145,7 +145,7 @@ fn show(faults: &[RuleViolation], boards: &BTreeMap<String, StoredBoard>) -> Str
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_is_killed_each_board_has_one_history_and_all_that_was_acknowledged_is_in_it() {
+async fn after_any_kill_each_board_has_one_history_with_everything_acknowledged() {
     let scene = ChaosScene::start().await;
     let first = number("LIFEGUARD_CHAOS_SEED").unwrap_or(1);
     for seed in first..first + number("LIFEGUARD_CHAOS_RUNS").unwrap_or(RUNS) {

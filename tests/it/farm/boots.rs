@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::world::{ARGUMENTS_VISIT, FarmWorld};
 
 #[tokio::test]
-async fn a_board_that_is_given_power_asks_for_its_config_boots_its_card_and_reports_once() {
+async fn a_board_that_is_switched_on_requests_its_config_boots_its_card_and_reports_once() {
     let world = FarmWorld::new().await;
     // The last board is wired inverted.
     for board in [0, 3] {
@@ -59,7 +59,7 @@ async fn polls_are_answered_only_while_the_image_runs() {
 }
 
 #[tokio::test]
-async fn a_gap_in_the_power_counts_however_short_it_is() {
+async fn any_interruption_of_the_power_restarts_the_board() {
     let world = FarmWorld::new().await;
     world.power_on(0).await;
     world.reports(1).await;
@@ -82,7 +82,7 @@ async fn a_board_without_an_image_on_its_card_is_silent() {
 }
 
 #[tokio::test]
-async fn power_that_goes_in_the_middle_of_a_transfer_ends_it_at_once() {
+async fn loss_of_power_during_a_transfer_ends_it_at_once() {
     let world = FarmWorld::new().await;
     world.link(0, "base-2");
     // Without content, but never through in a test's time.
@@ -129,7 +129,7 @@ async fn an_image_is_installed_and_booted_without_a_power_cycle() {
 }
 
 #[tokio::test]
-async fn the_boot_arguments_say_which_image_and_visits_are_not_spoken_unasked() {
+async fn the_boot_arguments_name_the_image_and_reports_carry_no_visit_by_default() {
     let world = FarmWorld::new().await;
     world.link(1, "base-2");
     world.set_next_image("base-7");
@@ -140,7 +140,7 @@ async fn the_boot_arguments_say_which_image_and_visits_are_not_spoken_unasked() 
 }
 
 #[tokio::test]
-async fn power_that_goes_while_an_image_is_written_leaves_a_card_that_does_not_boot() {
+async fn loss_of_power_while_an_image_is_written_leaves_an_unbootable_card() {
     let world = FarmWorld::with(|options| options.timings.install *= 1000).await;
     world.link(0, "base-2");
     world.power_on(0).await;
@@ -153,7 +153,7 @@ async fn power_that_goes_while_an_image_is_written_leaves_a_card_that_does_not_b
 }
 
 #[tokio::test]
-async fn self_test_and_maintenance_report_and_stay_up() {
+async fn self_test_and_maintenance_report_and_keep_running() {
     let world = FarmWorld::new().await;
     for (board, image, events) in [
         (0, "self-test", &["self-test-running", "self-test-ok"][..]),
@@ -171,7 +171,7 @@ async fn self_test_and_maintenance_report_and_stay_up() {
 }
 
 #[tokio::test]
-async fn a_refused_report_is_repeated_until_it_is_taken() {
+async fn a_refused_report_is_repeated_until_it_is_accepted() {
     let world = FarmWorld::new().await;
     world.refuse(3);
     world.power_on(0).await;
@@ -182,7 +182,7 @@ async fn a_refused_report_is_repeated_until_it_is_taken() {
 }
 
 #[tokio::test]
-async fn a_board_reports_on_while_there_is_no_server_and_stops_with_its_power() {
+async fn a_board_repeats_reports_without_a_server_until_it_loses_power() {
     // Bound and never listening: nobody else takes the port.
     let nobody = tokio::net::TcpSocket::new_v4().unwrap();
     nobody.bind(([127, 0, 0, 1], 0).into()).unwrap();
@@ -196,7 +196,7 @@ async fn a_board_reports_on_while_there_is_no_server_and_stops_with_its_power() 
 }
 
 #[tokio::test]
-async fn two_hundred_boards_boot_at_once_and_are_gone_when_the_farm_stops() {
+async fn two_hundred_boards_boot_at_once_and_end_with_the_farm() {
     let world = FarmWorld::with(|options| options.boards = 200).await;
     let names: std::collections::BTreeSet<_> =
         world.farm.boards().map(|board| &board.registration().fqdn).collect();

@@ -17,7 +17,7 @@ async fn faulty(faults: FaultRates) -> FarmWorld {
 }
 
 #[tokio::test]
-async fn a_board_that_does_not_boot_asks_for_nothing() {
+async fn a_board_that_does_not_boot_requests_nothing() {
     let world = faulty(FaultRates { does_not_boot: 1.0, ..NONE }).await;
     world.power_on(0).await;
     world.until(0, "is silent", |status| status.activity == BoardActivity::Silent).await;
@@ -30,7 +30,7 @@ async fn a_board_that_does_not_boot_asks_for_nothing() {
 }
 
 #[tokio::test]
-async fn a_board_that_hangs_after_asking_asks_for_its_config_alone() {
+async fn a_board_that_hangs_after_asking_requests_only_its_config() {
     let world = faulty(FaultRates { hangs_after_asking: 1.0, ..NONE }).await;
     world.link(0, "base-2");
     world.power_on(0).await;
@@ -40,7 +40,7 @@ async fn a_board_that_hangs_after_asking_asks_for_its_config_alone() {
 }
 
 #[tokio::test]
-async fn a_board_that_hangs_before_reporting_fetches_all_and_says_nothing() {
+async fn a_board_that_hangs_before_reporting_fetches_all_files_and_reports_nothing() {
     let world = faulty(FaultRates { hangs_before_reporting: 1.0, ..NONE }).await;
     world.link(0, "base-2");
     for board in [0, 1] {
@@ -74,7 +74,7 @@ async fn a_board_reports_everything_twice() {
 }
 
 #[tokio::test]
-async fn a_report_of_the_boot_before_comes_before_this_boots() {
+async fn a_report_of_the_previous_boot_arrives_before_this_boot_s_first() {
     let world = faulty(FaultRates { reports_previous_boot: 1.0, ..NONE }).await;
     world.power_on(0).await;
     let first = world.reports(1).await;
@@ -122,7 +122,7 @@ async fn an_image_that_crashes_answers_no_polls_until_the_next_power_cycle() {
 }
 
 #[tokio::test]
-async fn a_dead_board_does_nothing_until_hands_have_mended_it() {
+async fn a_dead_board_does_nothing_until_it_is_repaired() {
     let world = faulty(FaultRates { dead_share: 0.25, ..NONE }).await;
     let dead: Vec<_> = (0..4).filter(|board| world.board(*board).is_dead()).collect();
     let [dead] = dead[..] else { panic!("{dead:?} are dead, not one") };
@@ -137,7 +137,7 @@ async fn a_dead_board_does_nothing_until_hands_have_mended_it() {
 }
 
 #[tokio::test]
-async fn a_relay_board_lies_or_hangs_for_a_minute_and_is_well_again() {
+async fn a_relay_board_lies_or_hangs_for_a_minute_and_recovers() {
     let clock = ManualClock::new(DateTime::UNIX_EPOCH);
     let world = FarmWorld::with(|options| {
         options.clock = Arc::new(clock.clone());

@@ -7,7 +7,7 @@ use crate::versions::changed;
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_is_shown_with_its_links_as_any_instance_is() {
+async fn a_board_is_shown_with_its_links_like_any_instance() {
     let linked = changed(&[
         ("initial: New\n", "initial: New\nlinks: { thing: thing }\n"),
         ("\nevents:\n", "\nevents:\n  rq-take: { from: operator, args: [thing], about: take a thing }\n"),

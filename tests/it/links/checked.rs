@@ -18,7 +18,7 @@ async fn run(args: Vec<String>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_that_are_checked_together_are_checked_against_one_another() {
+async fn files_checked_together_are_checked_against_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let deaf = folder.path().join("deaf.yaml");
     fs_err::write(
@@ -43,7 +43,7 @@ async fn files_that_are_checked_together_are_checked_against_one_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_refuses_what_declares_or_takes_resources_otherwise_than_what_is_in_force() {
+async fn a_server_refuses_definitions_that_contradict_the_resources_of_active_ones() {
     let job = |machine: &str, first: &str, capacity: u32| {
         format!(
             "machine: {machine}\ninitial: Idle\nresources: {{ a: 1, b: {capacity} }}\nevents: {{ go: {{ from: operator }} }}\n\

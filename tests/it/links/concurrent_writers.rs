@@ -8,7 +8,7 @@ use super::{assert_replay_is_exact, call, create, history, leased, post, show, w
 use crate::world::{await_within_timeout, wait_until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_the_target_was_overtaken_nothing_is_written_and_the_rest_is_not_held_up() {
+async fn if_the_target_was_changed_nothing_is_written_and_others_are_not_delayed() {
     let world = leased().await;
     create(&world, "thing/t2", json!({})).await;
     let pool = world.database.pool().await;
@@ -37,7 +37,7 @@ async fn where_the_target_was_overtaken_nothing_is_written_and_the_rest_is_not_h
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_processes_at_linked_instances_neither_lose_nor_double_what_is_raised() {
+async fn two_processes_at_linked_instances_deliver_each_raised_event_exactly_once() {
     const LEASES: usize = 6;
     const ROUNDS: usize = 20;
     let one = world().await;
@@ -78,7 +78,7 @@ async fn two_processes_at_linked_instances_neither_lose_nor_double_what_is_raise
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_instance_whose_target_somebody_rewrites_as_it_comes_to_be_does_not_come_to_be_without_it() {
+async fn an_instance_is_created_consistently_with_a_concurrently_written_target() {
     let world = world().await;
     create(&world, "thing/t1", json!({})).await;
     let pool = world.database.pool().await;

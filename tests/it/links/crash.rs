@@ -32,7 +32,7 @@ async fn send(url: String) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_raised_as_a_server_was_killed_is_never_lost_and_never_there_twice() {
+async fn events_raised_while_a_server_is_killed_are_delivered_exactly_once() {
     let database = database().await;
     let options = || vec!["--database-url".to_owned(), database.url()];
     let mut server = ServerProcess::start(&options());

@@ -8,7 +8,7 @@ use crate::api::send;
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_instance_raises_as_it_begins_is_decided_with_it() {
+async fn events_raised_at_creation_are_decided_with_it() {
     let world = world().await;
     create(&world, "thing/t1", json!({})).await;
     let lease = create(&world, "lease/l1", json!({ "thing": "t1" })).await;
@@ -26,7 +26,7 @@ async fn what_an_instance_raises_as_it_begins_is_decided_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn links_to_what_is_not_there_are_refused() {
+async fn links_to_missing_instances_are_refused() {
     let world = world().await;
     for (links, detail) in [
         (json!({ "thing": "t1" }), "links: there is no thing \"t1\""),
@@ -41,7 +41,7 @@ async fn links_to_what_is_not_there_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_definition_that_raises_what_the_other_machine_does_not_take_is_refused() {
+async fn a_definition_that_raises_an_unknown_event_of_the_other_machine_is_refused() {
     let world = World::new().await;
     // The other machine may come later.
     let answer = send(&world, "PUT /api/v1/machines/lease", LEASE).await;

@@ -6,7 +6,7 @@ use super::{assert_replay_is_exact, create, history, leased, load, post, show};
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn linked_instances_move_together_in_order_and_history_names_who_raised_what() {
+async fn linked_instances_move_together_in_order_and_history_names_the_sender() {
     let world = leased().await;
     let lease = show(&world, "lease/l1").await;
     assert_eq!(lease["links"], json!({ "thing": { "machine": "thing", "name": "t1", "visit": 3 } }));
@@ -55,7 +55,7 @@ async fn links_outlive_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_raised_for_an_earlier_visit_is_refused_and_its_sender_stays_moved() {
+async fn an_event_raised_for_an_earlier_visit_is_refused_and_its_sender_stays_moved() {
     let world = leased().await;
     post(&world, "thing/t1", "rq-break").await;
     let answer = post(&world, "lease/l1", "rq-end").await;
@@ -70,7 +70,7 @@ async fn what_is_raised_for_an_earlier_visit_is_refused_and_its_sender_stays_mov
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_chain_has_an_end_where_definitions_have_none() {
+async fn chains_of_raised_events_are_bounded() {
     const BALL: &str = "machine: MINE
 initial: Still
 links: { other: OTHER }

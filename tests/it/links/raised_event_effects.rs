@@ -46,7 +46,7 @@ states:
 ";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn actions_and_deadlines_of_a_target_are_begun_and_raise_in_turn() {
+async fn actions_and_deadlines_of_a_target_start_and_raise_events_themselves() {
     let world = World::with_serve_options(|options| ServeOptions { allow_commands: true, ..options }).await;
     load(&world, "switch", SWITCH).await;
     load(&world, "lamp", LAMP).await;

@@ -7,7 +7,7 @@ use super::{LEASE, assert_replay_is_exact, call, create, history, leased, load, 
 use crate::world::wait_until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_link_to_what_was_removed_does_not_lead_to_another_of_its_name() {
+async fn a_link_to_a_removed_instance_does_not_lead_to_another_of_its_name() {
     let world = leased().await;
     assert_eq!(call(&world, Method::DELETE, "thing/t1", None).await.0, StatusCode::NO_CONTENT);
     create(&world, "thing/t1", json!({})).await;
@@ -28,7 +28,7 @@ async fn a_link_to_what_was_removed_does_not_lead_to_another_of_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_process_that_knows_only_the_one_before_finds_the_one_of_now() {
+async fn a_process_that_cached_the_previous_instance_finds_the_current_one() {
     let world = leased().await;
     let other = world.second_server().await;
     // The other process has seen the thing, and caches it.
@@ -45,7 +45,7 @@ async fn another_process_that_knows_only_the_one_before_finds_the_one_of_now() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_raised_at_one_that_is_removed_in_the_same_moment_is_refused() {
+async fn an_event_raised_to_an_instance_being_removed_is_refused() {
     let world = leased().await;
     let pool = world.database.pool().await;
     // Another process, between the removal and its commit.
@@ -68,7 +68,7 @@ async fn what_is_raised_at_one_that_is_removed_in_the_same_moment_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_link_to_what_was_removed_stays_one_when_another_link_is_made() {
+async fn a_link_to_a_removed_instance_is_kept_when_another_link_is_created() {
     let world = leased().await;
     let with_spare = LEASE
         .replace("links: { thing:", "links: { spare: thing, thing:")

@@ -37,12 +37,12 @@ fn folders(endless: &str) -> (Folders, Vec<String>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn models_that_do_not_return_keep_nobody_from_the_others() {
+async fn hanging_models_do_not_block_others() {
     others_answer_while_some_do_not("endless").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn models_whose_loading_does_not_return_keep_nobody_from_the_others() {
+async fn models_that_hang_while_loading_do_not_block_others() {
     others_answer_while_some_do_not("slow_always").await;
 }
 
@@ -71,7 +71,7 @@ async fn others_answer_while_some_do_not(endless: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_whose_model_does_not_return_stops_in_order() {
+async fn a_server_with_a_hanging_model_stops_in_order() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     folders.host("endless", &["a"]);

@@ -11,7 +11,7 @@ use super::{Folders, fixture, hosted, onnxruntime, predict_text};
 const COLORS: [&str; 3] = ["green", "red", "blue"];
 
 #[tokio::test]
-async fn rows_are_judged_and_each_has_its_state() {
+async fn each_row_gets_its_predicted_state() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     folders.host("colors_v1", &COLORS);
@@ -34,7 +34,7 @@ async fn rows_are_judged_and_each_has_its_state() {
 }
 
 #[tokio::test]
-async fn values_that_a_model_does_not_take_are_refused_with_their_place() {
+async fn invalid_values_are_refused_with_their_position() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     folders.host("colors_v1", &COLORS);
@@ -70,7 +70,7 @@ async fn values_that_a_model_does_not_take_are_refused_with_their_place() {
 }
 
 #[tokio::test]
-async fn a_model_that_cannot_be_vouched_for_is_refused_when_it_is_loaded() {
+async fn an_unverifiable_model_is_refused_when_it_is_loaded() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     for name in [
@@ -162,7 +162,7 @@ async fn a_model_whose_file_changes_is_loaded_again() {
 }
 
 #[tokio::test]
-async fn models_are_kept_within_the_bound_and_the_least_used_goes_first() {
+async fn loaded_models_are_limited_and_the_least_used_is_unloaded_first() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     let size = fs::metadata(fixture("multi")).unwrap().len();
@@ -215,7 +215,7 @@ async fn configs_are_read_again_when_a_model_is_loaded_by_hand() {
 }
 
 #[tokio::test]
-async fn rows_are_run_in_parts_and_a_label_without_a_state_is_told_by_its_own_row() {
+async fn rows_are_run_in_chunks_and_an_unknown_label_is_reported_with_its_row() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     folders.host("whole", &["green", "red"]);
@@ -233,7 +233,7 @@ async fn rows_are_run_in_parts_and_a_label_without_a_state_is_told_by_its_own_ro
 }
 
 #[tokio::test]
-async fn a_model_file_with_wrong_bytes_is_refused_or_works_and_ends_nothing() {
+async fn a_corrupt_model_file_is_refused_or_works_and_crashes_nothing() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     folders.host("colors_v1", &COLORS);
@@ -260,7 +260,7 @@ async fn a_model_file_with_wrong_bytes_is_refused_or_works_and_ends_nothing() {
 }
 
 #[tokio::test]
-async fn names_that_clients_make_up_leave_nothing_where_the_configs_cannot_be_read() {
+async fn invented_names_leave_no_state_when_the_configs_cannot_be_read() {
     let folders = Folders::new();
     fs::remove_dir(folders.configs()).unwrap();
     let models = folders.open(&folders.folder.path().join("none.so"));

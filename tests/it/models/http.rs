@@ -32,7 +32,7 @@ fn big(count: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn models_are_listed_shown_loaded_and_asked() {
+async fn models_are_listed_shown_loaded_and_queried() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     folders.host("colors_v1", &COLORS);
@@ -183,7 +183,7 @@ async fn models_are_listed_shown_loaded_and_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_is_wrong_is_said_and_the_server_goes_on() {
+async fn errors_are_reported_and_the_server_keeps_running() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     for name in ["colors_v1", "four_classes", "no_such_operator"] {
@@ -311,7 +311,7 @@ async fn many_rows_and_many_clients_are_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_models_do_is_counted() {
+async fn predictions_are_counted() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     folders.host("colors_v1", &COLORS);
@@ -342,7 +342,7 @@ async fn what_models_do_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_without_the_runtime_does_the_rest_and_finds_it_once_it_is_there() {
+async fn a_server_without_the_runtime_works_and_finds_it_later() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     folders.host("colors_v1", &COLORS);

@@ -18,7 +18,7 @@ async fn ended_earlier(pool: &sqlx::PgPool, span: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_an_hour_without_a_server_boards_are_heard_before_their_deadlines_pass() {
+async fn after_an_hour_without_a_server_reports_are_accepted_before_deadlines_fire() {
     let world = World::new().await;
     for name in ["late", "silent"] {
         world.register(name, json!({})).await;
@@ -54,7 +54,7 @@ async fn after_an_hour_without_a_server_boards_are_heard_before_their_deadlines_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_stops_judges_nobody_while_its_power_cycles_end_and_the_next_one_knows_since_when() {
+async fn a_stopping_server_fires_no_deadlines_and_the_next_one_knows_the_downtime() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     world.register("cycles", rack.slow_power_facts(0)).await;

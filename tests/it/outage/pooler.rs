@@ -56,7 +56,7 @@ impl Drop for Pooler {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn behind_a_pooler_in_session_mode_what_is_answered_is_durable() {
+async fn acknowledged_changes_are_durable_behind_a_pooler_in_session_mode() {
     let Some(program) = tool("pgbouncer", "pgbouncer") else { return };
     let dir = GuardedDir::new();
     let cluster = TestCluster::start(&dir.path().join("one"), "").await;
@@ -85,7 +85,7 @@ async fn behind_a_pooler_in_session_mode_what_is_answered_is_durable() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pooler_in_transaction_mode_is_refused_with_a_sentence() {
+async fn a_pooler_in_transaction_mode_is_refused_with_the_reason() {
     let Some(program) = tool("pgbouncer", "pgbouncer") else { return };
     let dir = GuardedDir::new();
     let cluster = TestCluster::start(&dir.path().join("one"), "").await;

@@ -51,7 +51,7 @@ async fn assert_lives_on(world: &World, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_standby_was_promoted_that_had_lost_the_last_changes_nothing_of_them_is_remembered() {
+async fn lost_changes_are_not_cached_after_a_standby_was_promoted() {
     let dir = GuardedDir::new();
     let one = TestCluster::start(&dir.path().join("one"), "").await;
     let proxy = Proxy::start(ProxyMode::Carry(one.socket())).await;
@@ -92,7 +92,7 @@ async fn after_a_standby_was_promoted_that_had_lost_the_last_changes_nothing_of_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_dump_was_restored_over_the_database_under_a_running_server_nothing_later_is_remembered() {
+async fn later_changes_are_not_cached_after_a_dump_was_restored() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     world.register("b2", json!({})).await;
@@ -121,7 +121,7 @@ async fn after_a_dump_was_restored_over_the_database_under_a_running_server_noth
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_entity_tag_of_a_past_that_was_lost_changes_nothing_in_the_present() {
+async fn an_entity_tag_of_a_lost_change_is_not_accepted() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let tag = async || {
@@ -138,7 +138,7 @@ async fn an_entity_tag_of_a_past_that_was_lost_changes_nothing_in_the_present() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_of_a_past_that_was_lost_registers_anew() {
+async fn a_worker_whose_registration_was_lost_registers_again() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     let workers = async || {
@@ -152,7 +152,7 @@ async fn a_worker_of_a_past_that_was_lost_registers_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_a_restored_dump_each_of_two_servers_learns_every_deadline_anew() {
+async fn after_a_restore_each_of_two_servers_reloads_every_deadline() {
     let one = World::new().await;
     let other = one.second_server().await;
     one.register("b1", json!({})).await;
@@ -180,7 +180,7 @@ async fn over_a_restored_dump_each_of_two_servers_learns_every_deadline_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn beginning_a_life_may_wait_for_a_lock_for_longer_than_a_connection_may_take() {
+async fn starting_an_incarnation_may_wait_for_a_lock_longer_than_the_connection_timeout() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let pool = world.database.pool().await;
@@ -254,7 +254,7 @@ fn connection_args(options: &sqlx::postgres::PgConnectOptions) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_whose_files_went_back_is_another_life_to_whoever_has_seen_later_ones() {
+async fn a_cluster_with_older_files_is_another_incarnation() {
     let dir = GuardedDir::new();
     let one = TestCluster::start(&dir.path().join("one"), "").await;
     let world = World::at_url(&one.url()).await.unwrap();

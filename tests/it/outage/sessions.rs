@@ -29,7 +29,7 @@ async fn end_connections(pool: &PgPool) {
 }
 
 #[tokio::test]
-async fn whatever_a_database_or_a_role_says_what_is_answered_is_durable_and_nothing_waits_for_ever() {
+async fn acknowledged_changes_are_durable_and_bounded_under_any_database_settings() {
     let database = database().await;
     let pool = database.pool().await;
     for (theirs, ours) in [
@@ -53,7 +53,7 @@ async fn whatever_a_database_or_a_role_says_what_is_answered_is_durable_and_noth
 }
 
 #[tokio::test]
-async fn a_connection_that_does_not_take_its_settings_is_refused() {
+async fn a_connection_that_rejects_its_settings_is_refused() {
     let database = database().await;
     let pool = database.pool().await;
     // It says that it has set what it has not.
@@ -66,7 +66,7 @@ async fn a_connection_that_does_not_take_its_settings_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_was_read_only_for_a_while_is_written_to_again_at_once() {
+async fn a_temporarily_read_only_database_is_used_again_at_once() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     world.register("b1", json!({})).await;
@@ -92,7 +92,7 @@ async fn a_database_that_was_read_only_for_a_while_is_written_to_again_at_once()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_becomes_read_only_under_open_connections_is_known_to_be_so() {
+async fn a_database_that_becomes_read_only_is_detected() {
     let dir = GuardedDir::new();
     let cluster = TestCluster::start(&dir.path().join("one"), "").await;
     let world = World::at_url(&cluster.url()).await.unwrap();
@@ -114,7 +114,7 @@ async fn a_database_that_becomes_read_only_under_open_connections_is_known_to_be
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_is_named_while_it_lasts_and_no_longer() {
+async fn a_full_disk_is_reported_only_while_it_lasts() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     world.register("b1", json!({})).await;
@@ -145,7 +145,7 @@ async fn a_full_disk_is_named_while_it_lasts_and_no_longer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_an_operator_ends_are_no_outage_of_the_database() {
+async fn connections_terminated_by_an_operator_are_not_an_outage() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     world.register("b1", json!({})).await;
@@ -164,7 +164,7 @@ async fn connections_that_an_operator_ends_are_no_outage_of_the_database() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_keeps_what_events_need_where_others_take_all_other_connections() {
+async fn a_server_keeps_the_connections_that_events_need() {
     let dir = GuardedDir::new();
     let cluster = TestCluster::start(&dir.path().join("one"), "-c max_connections=20").await;
     let world = World::at_url(&cluster.url()).await.unwrap();
@@ -192,7 +192,7 @@ async fn a_server_keeps_what_events_need_where_others_take_all_other_connections
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_given_too_few_connections_says_so_and_serves_as_soon_as_it_has_enough() {
+async fn a_server_with_too_few_connections_reports_it_and_serves_once_it_has_enough() {
     let dir = GuardedDir::new();
     let cluster = TestCluster::start(&dir.path().join("one"), "").await;
     let pool = cluster.pool("lifeguard").await;
@@ -269,7 +269,7 @@ fn error_word(error: &StoreError) -> &'static str {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_gets_no_further_connection_has_the_one_that_becomes_free_and_waits_for_it_a_few_seconds() {
+async fn without_a_free_connection_a_request_waits_a_few_seconds_for_the_next() {
     let scarce = LimitedDatabase::start().await;
     let store = Store::open(scarce.options()).await.unwrap();
     scarce.until_there_are(4).await;
@@ -296,7 +296,7 @@ async fn who_gets_no_further_connection_has_the_one_that_becomes_free_and_waits_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_has_become_old_is_replaced_and_kept_where_no_other_can_be_had() {
+async fn an_old_connection_is_replaced_if_a_new_one_is_available() {
     let scarce = LimitedDatabase::start().await;
     let options = scarce.options().with_lifetime(Duration::from_millis(1));
     let store = Store::open(options).await.unwrap();
@@ -321,7 +321,7 @@ async fn a_connection_that_has_become_old_is_replaced_and_kept_where_no_other_ca
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_finds_all_connections_busy_and_whose_work_takes_too_long_is_told_so() {
+async fn busy_connections_and_slow_statements_are_reported_differently() {
     let database = database().await;
     let store = Store::open(database.connect_options()).await.unwrap();
     let mut taken = Vec::new();
@@ -354,7 +354,7 @@ fn a_server_has_no_more_connections_than_it_may_and_four_snapshots_where_it_may_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_several_hosts_the_one_that_can_be_written_to_is_taken_also_after_a_fail_over() {
+async fn the_writable_host_of_several_is_used_also_after_a_failover() {
     let dir = GuardedDir::new();
     let one = TestCluster::start(&dir.path().join("one"), "").await;
     let two = one.standby(&dir.path().join("two"));
@@ -382,7 +382,7 @@ async fn of_several_hosts_the_one_that_can_be_written_to_is_taken_also_after_a_f
 }
 
 #[tokio::test]
-async fn a_parameter_that_nobody_heeds_keeps_a_server_from_starting() {
+async fn an_ignored_connection_parameter_prevents_the_start() {
     let refused = World::at_url("postgresql://lifeguard:sesam@localhost/lifeguard?gssencmode=disable").await;
     let refused = refused.err().expect("it does not start");
     assert!(refused.contains("--database-url") && refused.contains("`gssencmode`"), "{refused}");

@@ -47,7 +47,7 @@ async fn cluster(dir: &GuardedDir) -> (TestCluster, Proxy, World) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_the_database_falls_silent_every_request_has_an_end_and_a_cause() {
+async fn requests_to_an_unresponsive_database_end_with_a_cause() {
     let dir = GuardedDir::new();
     let (cluster, proxy, world) = cluster(&dir).await;
     proxy.set(ProxyMode::Silent);
@@ -83,7 +83,7 @@ async fn where_the_database_falls_silent_every_request_has_an_end_and_a_cause() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_under_way_when_the_database_falls_silent_has_an_end() {
+async fn a_running_request_ends_when_the_database_becomes_unresponsive() {
     let dir = GuardedDir::new();
     let (cluster, proxy, world) = cluster(&dir).await;
     let pool = cluster.pool("lifeguard").await;
@@ -122,7 +122,7 @@ async fn a_request_under_way_when_the_database_falls_silent_has_an_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_proxy_with_nobody_behind_it_is_an_outage_and_no_fault_of_ours() {
+async fn a_proxy_without_a_backend_is_an_outage_not_an_internal_error() {
     let dir = GuardedDir::new();
     let (cluster, proxy, world) = cluster(&dir).await;
     for mode in [ProxyMode::Close, ProxyMode::Foreign] {
@@ -190,7 +190,7 @@ impl StartingServer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_says_that_it_waits_for_a_mute_database_and_ends_when_it_is_asked_to() {
+async fn a_start_reports_an_unresponsive_database_and_can_be_stopped() {
     let proxy = Proxy::start(ProxyMode::Silent).await;
     let folder = tempfile::tempdir().unwrap();
     let (url, path) = (proxy.url("lifeguard"), folder.path().to_owned());
@@ -208,7 +208,7 @@ async fn a_start_says_that_it_waits_for_a_mute_database_and_ends_when_it_is_aske
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_that_waited_for_its_database_serves_as_soon_as_that_does() {
+async fn a_start_that_waited_serves_once_the_database_answers() {
     let dir = GuardedDir::new();
     let cluster = TestCluster::start(&dir.path().join("one"), "").await;
     let proxy = Proxy::start(ProxyMode::Close).await;
@@ -227,7 +227,7 @@ async fn a_start_that_waited_for_its_database_serves_as_soon_as_that_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_open_connections_fall_silent_for_ever_and_new_ones_work_actions_still_start_and_a_stop_ends() {
+async fn actions_start_and_a_stop_ends_although_open_connections_hang() {
     let dir = GuardedDir::new();
     let (cluster, proxy, world) = cluster(&dir).await;
     let rack = Rack::new(&world, 1);
@@ -252,7 +252,7 @@ async fn where_open_connections_fall_silent_for_ever_and_new_ones_work_actions_s
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_several_hosts_that_say_nothing_the_one_that_answers_is_reached() {
+async fn the_answering_host_of_several_unresponsive_ones_is_used() {
     let dir = GuardedDir::new();
     let cluster = TestCluster::start(&dir.path().join("one"), "").await;
     let (mute, dead) = (Proxy::start(ProxyMode::Silent).await, Proxy::start(ProxyMode::Silent).await);
@@ -265,7 +265,7 @@ async fn of_several_hosts_that_say_nothing_the_one_that_answers_is_reached() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_waits_where_the_database_lets_it_in_and_has_too_few_connections_yet() {
+async fn a_start_waits_while_the_database_has_too_few_connections() {
     let dir = GuardedDir::new();
     let cluster = TestCluster::start(&dir.path().join("one"), "").await;
     let pool = cluster.pool("lifeguard").await;
@@ -288,7 +288,7 @@ async fn a_start_waits_where_the_database_lets_it_in_and_has_too_few_connections
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_whose_name_means_nothing_is_named_as_the_cause() {
+async fn an_unresolvable_host_name_is_reported_as_the_cause() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_owned();
     let said = tokio::task::spawn_blocking(move || {

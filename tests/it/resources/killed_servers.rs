@@ -103,7 +103,7 @@ async fn state(http: &Client, base: &str, job: usize) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn servers_that_are_killed_grant_never_too_much_and_lose_nothing() {
+async fn killed_servers_never_exceed_capacity_and_lose_nothing() {
     let database = database().await;
     let options = || vec!["--database-url".to_owned(), database.url()];
     let (http, told) = (Client::new(), Arc::new(OpenRequestCount::default()));

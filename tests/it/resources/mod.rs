@@ -167,7 +167,7 @@ impl TestProcess {
 }
 
 #[tokio::test]
-async fn two_processes_that_look_at_the_same_moment_never_grant_more_than_there_is() {
+async fn two_concurrent_processes_never_grant_more_than_the_capacity() {
     for capacity in [1, 3] {
         let database = database().await;
         let (one, other) = (TestProcess::new(&database).await, TestProcess::new(&database).await);
@@ -197,7 +197,7 @@ async fn two_processes_that_look_at_the_same_moment_never_grant_more_than_there_
 }
 
 #[tokio::test]
-async fn what_is_given_back_is_granted_on_in_the_order_of_the_queue_and_any_process_starts_it() {
+async fn released_units_are_granted_in_queue_order_and_any_process_starts_the_action() {
     let database = database().await;
     let (one, other) = (TestProcess::new(&database).await, TestProcess::new(&database).await);
     for name in ["b0", "b1", "b2"] {
@@ -221,7 +221,7 @@ async fn what_is_given_back_is_granted_on_in_the_order_of_the_queue_and_any_proc
 }
 
 #[tokio::test]
-async fn gaps_and_settle_times_are_kept_by_the_farms_time() {
+async fn gaps_and_settle_times_use_the_farm_s_clock() {
     let database = database().await;
     let (one, other) = (TestProcess::new(&database).await, TestProcess::new(&database).await);
     for number in 0..4 {
@@ -246,7 +246,7 @@ async fn gaps_and_settle_times_are_kept_by_the_farms_time() {
 }
 
 #[tokio::test]
-async fn a_single_request_is_not_stuck_behind_five_hundred_that_were_made_before() {
+async fn a_single_request_is_not_stuck_behind_five_hundred_earlier_ones() {
     let database = database().await;
     let one = TestProcess::new(&database).await;
     let bulk = async |number: i64| {
@@ -262,7 +262,7 @@ async fn a_single_request_is_not_stuck_behind_five_hundred_that_were_made_before
 }
 
 #[tokio::test]
-async fn several_resources_are_had_all_at_once_and_any_of_several_by_choice() {
+async fn several_resources_are_granted_together_and_one_of_several_by_choice() {
     let database = database().await;
     let one = TestProcess::new(&database).await;
     let both = |first: &str, second: &str| vec![claim(first, 1, 0, 0), claim(second, 1, 0, 0)];
@@ -285,7 +285,7 @@ async fn several_resources_are_had_all_at_once_and_any_of_several_by_choice() {
 }
 
 #[tokio::test]
-async fn where_the_first_of_several_is_out_of_use_the_next_one_is_had() {
+async fn if_the_first_of_several_is_out_of_use_the_next_one_is_granted() {
     let database = database().await;
     let one = TestProcess::new(&database).await;
     let mut tx = one.store.begin().await.unwrap();
@@ -305,7 +305,7 @@ async fn where_the_first_of_several_is_out_of_use_the_next_one_is_had() {
 }
 
 #[tokio::test]
-async fn of_a_long_queue_for_what_has_no_limit_all_are_looked_at_at_once() {
+async fn a_long_queue_for_an_unlimited_resource_is_processed_at_once() {
     let database = database().await;
     let one = TestProcess::new(&database).await;
     for number in 0..70 {
@@ -320,7 +320,7 @@ async fn of_a_long_queue_for_what_has_no_limit_all_are_looked_at_at_once() {
 }
 
 #[tokio::test]
-async fn resources_are_locked_before_instances_also_where_units_are_only_given_back() {
+async fn resources_are_locked_before_instances_also_when_units_are_only_released() {
     let database = database().await;
     let one = TestProcess::new(&database).await;
     one.ask("b0", vec![claim("r", 1, 0, 0)], None, at(0)).await;
@@ -354,7 +354,7 @@ async fn resources_are_locked_before_instances_also_where_units_are_only_given_b
 }
 
 #[tokio::test]
-async fn what_a_state_holds_outlives_its_actions_until_it_is_left_or_its_instance_goes() {
+async fn resources_held_by_a_state_are_released_when_it_is_left_or_its_instance_removed() {
     let database = database().await;
     let one = TestProcess::new(&database).await;
     let hold = Claim { hold: Some("imaging".to_owned()), ..claim("imaging", 1, 0, 0) };
@@ -382,7 +382,7 @@ async fn what_a_state_holds_outlives_its_actions_until_it_is_left_or_its_instanc
 }
 
 #[tokio::test]
-async fn whoever_holds_what_an_earlier_one_waits_for_goes_on_with_what_is_free() {
+async fn a_holder_of_a_resource_is_not_blocked_by_an_earlier_waiting_request() {
     let database = database().await;
     let one = TestProcess::new(&database).await;
     let hold = Claim { hold: Some("b".to_owned()), ..claim("b", 1, 0, 0) };
@@ -405,7 +405,7 @@ async fn whoever_holds_what_an_earlier_one_waits_for_goes_on_with_what_is_free()
 }
 
 #[tokio::test]
-async fn what_is_left_of_an_action_waits_for_nothing_that_states_hold() {
+async fn compensations_do_not_wait_for_resources_held_by_states() {
     let database = database().await;
     let one = TestProcess::new(&database).await;
     let hold = Claim { hold: Some("imaging".to_owned()), ..claim("imaging", 1, 0, 0) };
@@ -483,7 +483,7 @@ async fn an_operator_sees_a_resource_with_its_queue_and_sets_its_limits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_state_that_holds_a_resource_waits_for_it_and_gives_it_on_when_it_is_left() {
+async fn a_state_waits_for_its_resource_and_releases_it_when_it_is_left() {
     let holding =
         |state: &str| (format!("  {state}:\n"), format!("  {state}:\n    hold: {{ imaging: 1 }}\n"));
     let changes = ["ReimageRebooting", "ReimageBooting"].map(holding);

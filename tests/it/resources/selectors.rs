@@ -43,7 +43,7 @@ impl Face for SelectorFace {
 }
 
 #[tokio::test]
-async fn any_of_those_that_a_face_says_is_granted_and_what_is_given_back_goes_on_to_whom_it_means() {
+async fn any_selected_candidate_is_granted_and_released_ones_go_to_matching_requests() {
     let database = database().await;
     let known = Arc::new(Mutex::new(vec!["w2".to_owned(), "w1".to_owned()]));
     let faces = Faces::new(vec![Arc::new(SelectorFace(Arc::clone(&known)))]);

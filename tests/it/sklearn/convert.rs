@@ -31,7 +31,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn what_cannot_be_converted_is_refused_with_the_reason_and_leaves_nothing_behind() {
+fn unconvertible_models_are_refused_with_the_reason_and_leave_no_files() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
     run_python(&python, "tests/it/sklearn/train.py", folder.path());
@@ -97,7 +97,7 @@ fn what_cannot_be_converted_is_refused_with_the_reason_and_leaves_nothing_behind
 }
 
 #[test]
-fn a_python_that_lacks_the_packages_is_told_with_the_command_that_brings_them() {
+fn missing_python_packages_are_reported_with_the_install_command() {
     let Some(bare) = tool("python3", "python3") else { return };
     let folder = tempfile::tempdir().unwrap();
     // Without its packages, whatever is installed on this machine.

@@ -113,7 +113,7 @@ async fn converted_models_predict_the_classes_that_scikit_learn_predicts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_example_model_is_what_its_program_makes() {
+async fn the_example_model_matches_its_program() {
     let (Some(python), Some(library)) = (python(), onnxruntime()) else { return };
     let folders = Folders::new();
     let config: Value =

@@ -38,7 +38,7 @@ async fn send(http: &reqwest::Client, server: std::net::SocketAddr, step: &Value
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_recorded_of_machines_is_what_ours_answers_or_is_told_in_the_documentation() {
+async fn recorded_answers_are_reproduced_or_documented_as_different() {
     let (vectors, differences) = (vectors(), differences());
     let http = reqwest::Client::new();
     let (mut wrong, mut same) = (Vec::new(), 0);
@@ -99,7 +99,7 @@ fn options(folder: &Path, machine: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_the_original_does_not_start_with_is_refused_and_left_alone() {
+async fn a_file_that_the_original_refuses_is_refused_and_not_changed() {
     let (vectors, differences) = (vectors(), differences());
     let mut refused = 0;
     for case in vectors["startup"].as_array().unwrap() {

@@ -59,7 +59,7 @@ async fn each_accepted_put_of_many_at_once_is_counted_once_and_the_last_one_move
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_killed_server_has_accepted_is_counted() {
+async fn requests_accepted_by_a_killed_server_are_counted() {
     let (database, folder) = (database().await, tempfile::tempdir().unwrap());
     let file = folder.path().join("states.yaml");
     fs_err::write(&file, waits_for(1_000_000)).unwrap();
@@ -99,7 +99,7 @@ async fn what_a_killed_server_has_accepted_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_for_a_state_is_answered_when_it_comes() {
+async fn a_request_waiting_for_a_state_is_answered_when_it_is_entered() {
     let world = World::with_state_service(&waits_for(2)).await.unwrap();
     let other = world.second_server().await;
     let waits = other.call(Method::GET, "/state?state=b&wait=5m", None);
@@ -124,7 +124,7 @@ async fn who_waits_for_a_state_is_answered_when_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_waits_when_the_server_stops_is_told_how_things_are() {
+async fn waiting_requests_are_answered_with_the_current_state_when_the_server_stops() {
     let world = World::with_state_service(&waits_for(2)).await.unwrap();
     let url = format!("http://{}/state?state=b&wait=10m", world.server.http);
     let asked = tokio::task::JoinSet::from_iter([async move { reqwest::get(url).await.unwrap().status() }]);
@@ -136,7 +136,7 @@ async fn whoever_waits_when_the_server_stops_is_told_how_things_are() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_changes_is_put_in_force_and_may_not_lack_the_present_state() {
+async fn a_changed_file_is_activated_and_must_contain_the_current_state() {
     let world = World::with_state_service(&waits_for(3)).await.unwrap();
     assert_eq!(world.call(Method::PUT, "/state?state=a", None).await.0, StatusCode::OK);
     let file = world.folder.path().join("states.yaml");
@@ -158,7 +158,7 @@ async fn a_file_that_changes_is_put_in_force_and_may_not_lack_the_present_state(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_counted_before_lifeguard_came_is_where_it_begins() {
+async fn counts_of_the_original_are_continued() {
     let world = World::with_state_service(&waits_for(5).replace("value: 0", "value: 3")).await.unwrap();
     let count = async || world.get("/api/v1/machines/states/shared").await["counters"]["a"].clone();
     assert_eq!(count().await, 3);

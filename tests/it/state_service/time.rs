@@ -53,7 +53,7 @@ async fn each_state_of_a_chain_ends_at_its_time_and_not_a_microsecond_before() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn times_that_passed_while_nobody_was_there_are_caught_up_with_at_once() {
+async fn timeouts_during_a_downtime_are_processed_at_once() {
     let world = World::with_state_service(&chain()).await.unwrap();
     world.clock.advance(Duration::from_secs(2));
     world.until_current("/state?state=s3").await;

@@ -88,7 +88,7 @@ fn renamed() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_definition_is_replaced_amid_two_hundred_reimages() {
+async fn a_definition_is_replaced_during_two_hundred_reimages() {
     let dir = GuardedDir::new();
     let data = dir.path().join("data");
     let mut server = ServerProcess::start(&private_postgres_options(&dir));

@@ -175,7 +175,7 @@ fn private_postgres_options(dir: &GuardedDir) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_killed_amid_a_hundred_reboots_goes_on_where_it_was() {
+async fn a_server_killed_during_a_hundred_reboots_continues_after_a_restart() {
     let dir = GuardedDir::new();
     let boot_root = dir.path().join("data/boot");
     let mut server = ServerProcess::start(&private_postgres_options(&dir));
@@ -291,7 +291,7 @@ fn two_servers(database: &TestDatabase, boot_root: &Path) -> [ServerProcess; 2] 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_servers_on_one_database_one_is_killed_and_nothing_is_done_twice() {
+async fn if_one_of_two_servers_is_killed_nothing_is_done_twice() {
     let database = database().await;
     let dir = GuardedDir::new();
     let boot_root = dir.path().join("boot");
@@ -319,7 +319,7 @@ async fn of_two_servers_on_one_database_one_is_killed_and_nothing_is_done_twice(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_hung_for_longer_than_its_lease_does_not_do_what_another_has_done_since() {
+async fn a_server_that_hung_longer_than_its_lease_does_not_repeat_another_s_work() {
     let database = database().await;
     let dir = GuardedDir::new();
     let boot_root = dir.path().join("boot");

@@ -61,7 +61,7 @@ impl PowerBench {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_power_cycle_that_is_killed_again_and_again_takes_the_power_once_and_gives_it_back() {
+async fn a_repeatedly_killed_power_cycle_switches_off_once_and_restores_the_power() {
     let bench = PowerBench::new().await;
     let mut server = bench.serve();
     let pool = bench.database.pool().await;
@@ -96,7 +96,7 @@ async fn a_power_cycle_that_is_killed_again_and_again_takes_the_power_once_and_g
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_was_stopped_in_the_middle_of_a_cycle_writes_nothing_when_it_goes_on() {
+async fn a_server_paused_during_a_cycle_writes_nothing_after_it_resumes() {
     let bench = PowerBench::new().await;
     let [mut stopped, mut other] = [bench.serve(), bench.serve()];
     let pool = bench.database.pool().await;

@@ -17,7 +17,7 @@ use super::{
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 #[tokio::test]
-async fn a_file_of_more_blocks_than_numbers_arrives() {
+async fn a_file_with_more_blocks_than_block_numbers_is_transferred() {
     let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     let content = site.file("image", 8 * 66_000 + 3);
     let options = TransferOptions {
@@ -32,7 +32,7 @@ async fn a_file_of_more_blocks_than_numbers_arrives() {
 }
 
 #[tokio::test]
-async fn two_at_a_time_get_each_their_own() {
+async fn two_concurrent_clients_get_their_own_files() {
     let site = TftpSite::start(LONG_RETRY_LIMITS).await;
     let (large, small) = (site.file("large", 3_000_000), site.file("small", 1_000_000));
     let options = TransferOptions {
@@ -48,7 +48,7 @@ async fn two_at_a_time_get_each_their_own() {
 }
 
 #[tokio::test]
-async fn one_request_too_many_is_dropped_and_served_when_there_is_room() {
+async fn a_request_beyond_the_limit_is_dropped_and_served_later() {
     let mut site = TftpSite::start(TftpLimits { max_transfers: 1, ..LONG_RETRY_LIMITS }).await;
     site.file("image", 2000);
     let mut first = site.client().await;
@@ -72,7 +72,7 @@ async fn one_request_too_many_is_dropped_and_served_when_there_is_room() {
 }
 
 #[tokio::test]
-async fn our_client_can_hang_and_says_what_the_server_said() {
+async fn the_client_can_hang_and_reports_the_server_s_error() {
     let site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("image", 10_000);
     let options = TransferOptions {
@@ -121,7 +121,7 @@ async fn lossy(relay: UdpSocket, server: SocketAddr) {
 }
 
 #[tokio::test]
-async fn a_file_arrives_though_each_fifth_packet_is_lost() {
+async fn a_file_is_transferred_although_each_fifth_packet_is_lost() {
     let waits = TftpLimits {
         first_retransmit_after: Duration::from_millis(20),
         max_retransmit_wait: Duration::from_millis(40),
@@ -147,7 +147,7 @@ async fn a_file_arrives_though_each_fifth_packet_is_lost() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_stopped_leaves_its_port_and_its_transfers() {
+async fn a_stopped_server_closes_its_port_and_transfers() {
     let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("image", 2000);
     let mut client = site.client().await;
@@ -171,7 +171,7 @@ async fn a_server_without_its_port_is_an_error() {
 }
 
 #[tokio::test]
-async fn while_the_boot_root_is_missing_clients_are_not_answered_and_ask_again() {
+async fn while_the_boot_root_is_missing_clients_get_no_answer_and_retry() {
     let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("image", 700);
     let (root, aside) = (site.grounds.path().join("boot"), site.grounds.path().join("aside"));
@@ -186,7 +186,7 @@ async fn while_the_boot_root_is_missing_clients_are_not_answered_and_ask_again()
 }
 
 #[tokio::test]
-async fn until_its_client_answers_a_request_brings_one_packet_and_that_once_again() {
+async fn an_unanswered_request_causes_one_packet_and_one_retransmission() {
     let mut site = TftpSite::start(SHORT_LIMITS).await;
     site.file("image", 5000);
     let mut client = site.client().await;
@@ -198,7 +198,7 @@ async fn until_its_client_answers_a_request_brings_one_packet_and_that_once_agai
 }
 
 #[tokio::test]
-async fn a_client_that_asks_again_has_its_first_packet_again_but_not_more_often_than_is_polite() {
+async fn a_repeated_request_repeats_the_first_packet_at_a_limited_rate() {
     let site =
         TftpSite::start(TftpLimits { first_retransmit_after: Duration::from_secs(2), ..LONG_RETRY_LIMITS })
             .await;
@@ -223,7 +223,7 @@ async fn a_client_that_asks_again_has_its_first_packet_again_but_not_more_often_
 }
 
 #[tokio::test]
-async fn a_client_s_long_timeout_keeps_a_silent_transfer_no_longer_than_the_limit() {
+async fn a_client_s_long_timeout_does_not_extend_a_silent_transfer() {
     let limits = TftpLimits { first_answer_timeout: Duration::from_millis(300), ..LONG_RETRY_LIMITS };
     let mut site = TftpSite::start(limits).await;
     site.file("image", 5000);
@@ -246,7 +246,7 @@ async fn a_client_s_long_timeout_keeps_a_silent_transfer_no_longer_than_the_limi
 }
 
 #[tokio::test]
-async fn a_transfer_that_goes_on_for_ever_is_ended() {
+async fn an_endless_transfer_is_ended() {
     let limits = TftpLimits { max_transfer_time: Duration::from_secs(2), ..LONG_RETRY_LIMITS };
     let mut site = TftpSite::start(limits).await;
     site.file("image", 512 * 60_000);
@@ -259,7 +259,7 @@ async fn a_transfer_that_goes_on_for_ever_is_ended() {
 }
 
 #[tokio::test]
-async fn a_client_that_acknowledges_a_block_now_and_then_keeps_its_place_for_what_that_is_worth() {
+async fn a_too_slow_client_loses_its_transfer() {
     let mut site =
         TftpSite::start(TftpLimits { slow_allowance: Duration::from_millis(300), ..LONG_RETRY_LIMITS }).await;
     site.file("image", 512 * 60_000);
@@ -272,7 +272,7 @@ async fn a_client_that_acknowledges_a_block_now_and_then_keeps_its_place_for_wha
 }
 
 #[tokio::test]
-async fn one_port_that_asks_for_two_names_in_turn_has_one_transfer() {
+async fn a_client_alternating_between_two_names_has_one_transfer() {
     let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("one", 2000);
     site.file("two", 2000);
@@ -306,7 +306,7 @@ async fn flood(site: &TftpSite, from: &str, count: usize) -> Vec<RawTftpClient> 
 }
 
 #[tokio::test]
-async fn an_address_that_never_answers_leaves_room_for_others() {
+async fn an_address_that_never_answers_does_not_block_others() {
     let mut site =
         TftpSite::start(TftpLimits { max_transfers: 8, max_transfers_per_client: 4, ..LONG_RETRY_LIMITS })
             .await;
@@ -321,7 +321,7 @@ async fn an_address_that_never_answers_leaves_room_for_others() {
 }
 
 #[tokio::test]
-async fn where_all_room_is_taken_the_oldest_that_never_answered_give_way() {
+async fn without_capacity_the_oldest_unanswered_transfers_are_replaced() {
     let mut site =
         TftpSite::start(TftpLimits { max_transfers: 8, max_transfers_per_client: 8, ..LONG_RETRY_LIMITS })
             .await;

@@ -6,7 +6,7 @@ use lifeguard::tftp::{ClientAbort, TransferEnd};
 use super::{LONG_RETRY_LIMITS, ObservedFetch, SHORT_LIMITS, TftpSite};
 
 #[tokio::test]
-async fn a_fetch_is_told_with_who_what_and_how_much() {
+async fn a_fetch_is_reported_with_client_file_and_size() {
     let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     fs_err::create_dir(site.path("pxelinux.cfg")).unwrap();
     site.file("pxelinux.cfg/01-02", 1300);
@@ -26,7 +26,7 @@ async fn a_fetch_is_told_with_who_what_and_how_much() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_answers_and_one_that_falls_silent_are_told_apart_from_none() {
+async fn clients_that_never_answer_or_fall_silent_are_reported() {
     let mut site = TftpSite::start(SHORT_LIMITS).await;
     site.file("image", 5000);
     let mut client = site.client().await;
@@ -62,7 +62,7 @@ async fn the_client_s_timeout_replaces_the_server_s() {
 }
 
 #[tokio::test]
-async fn a_client_whose_port_is_closed_is_gone() {
+async fn a_closed_client_port_ends_the_transfer() {
     let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("image", 5000);
     let mut client = site.client().await;
@@ -79,7 +79,7 @@ async fn a_client_whose_port_is_closed_is_gone() {
 }
 
 #[tokio::test]
-async fn a_file_that_shrinks_while_it_is_sent_is_broken() {
+async fn a_file_that_shrinks_during_the_transfer_is_a_server_error() {
     let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("image", 400_000);
     let mut client = site.client().await;
@@ -97,7 +97,7 @@ async fn a_file_that_shrinks_while_it_is_sent_is_broken() {
 }
 
 #[tokio::test]
-async fn requests_are_told_in_the_order_in_which_they_came() {
+async fn requests_are_reported_in_order() {
     let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     let mut clients = Vec::new();
     for number in 0..100 {
@@ -117,7 +117,7 @@ async fn requests_are_told_in_the_order_in_which_they_came() {
 }
 
 #[tokio::test]
-async fn the_client_s_own_words_are_kept() {
+async fn the_client_s_error_text_is_reported() {
     let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("image", 5000);
     let mut client = site.client().await;
@@ -129,7 +129,7 @@ async fn the_client_s_own_words_are_kept() {
 }
 
 #[tokio::test]
-async fn a_board_that_runs_what_it_has_without_a_last_ack_is_told_from_one_that_lost_the_way() {
+async fn a_missing_last_ack_is_distinguished_from_an_incomplete_transfer() {
     let mut site = TftpSite::start(SHORT_LIMITS).await;
     site.file("kernel", 600);
     let mut client = site.client().await;

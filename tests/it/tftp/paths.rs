@@ -8,7 +8,7 @@ use lifeguard::tftp::{TftpRefusal, TransferEnd};
 use super::{LONG_RETRY_LIMITS, TftpSite};
 
 #[tokio::test]
-async fn a_path_out_of_the_tree_is_refused_without_telling_where_that_is() {
+async fn a_path_out_of_the_tree_is_refused_without_revealing_it() {
     let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("image", 10);
     site.file("../secret", 10);
@@ -68,7 +68,7 @@ async fn a_link_within_the_tree_is_followed() {
 }
 
 #[tokio::test]
-async fn a_name_is_bytes() {
+async fn file_names_are_bytes() {
     use std::os::unix::ffi::OsStrExt;
     let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     let name = b"pxelinux.0\xff";

@@ -22,7 +22,7 @@ async fn a_size_probe_ends_with_the_client_s_error_and_its_port_is_served_at_onc
 }
 
 #[tokio::test]
-async fn another_request_from_the_same_port_ends_the_transfer_before() {
+async fn another_request_from_the_same_port_ends_the_previous_transfer() {
     let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("first", 5000);
     let content = site.file("second", 600);
@@ -55,7 +55,7 @@ async fn a_repeated_request_starts_no_second_transfer() {
 }
 
 #[tokio::test]
-async fn a_board_that_was_reset_and_asks_the_same_from_the_same_port_begins_anew() {
+async fn the_same_request_after_a_reset_starts_a_new_transfer() {
     let mut site = TftpSite::start(SHORT_LIMITS).await;
     site.file("image", 1300);
     let mut client = site.client().await;
@@ -83,7 +83,7 @@ async fn a_board_that_was_reset_and_asks_the_same_from_the_same_port_begins_anew
 }
 
 #[tokio::test]
-async fn a_gap_is_filled_at_once_also_at_the_first_block_of_a_window() {
+async fn a_lost_block_is_retransmitted_at_once_also_at_the_start_of_a_window() {
     let site = TftpSite::start(LONG_RETRY_LIMITS).await;
     let content = site.file("image", 512 * 12 + 100);
     let mut client = site.client().await;
@@ -114,7 +114,7 @@ async fn a_gap_is_filled_at_once_also_at_the_first_block_of_a_window() {
 }
 
 #[tokio::test]
-async fn repeated_acks_make_no_repeated_blocks() {
+async fn repeated_acks_cause_no_repeated_blocks() {
     let site = TftpSite::start(LONG_RETRY_LIMITS).await;
     let content = site.file("image", 512 * 300 + 1);
     let mut client = site.client().await;
@@ -130,7 +130,7 @@ async fn repeated_acks_make_no_repeated_blocks() {
 }
 
 #[tokio::test]
-async fn repeated_acks_of_a_window_are_believed_once() {
+async fn repeated_acks_of_a_window_cause_one_retransmission() {
     let site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("image", 512 * 20);
     let mut client = site.client().await;
@@ -149,7 +149,7 @@ async fn repeated_acks_of_a_window_are_believed_once() {
 }
 
 #[tokio::test]
-async fn one_small_request_brings_no_more_than_64_blocks() {
+async fn one_request_causes_at_most_64_blocks() {
     let site = TftpSite::start(SHORT_LIMITS).await;
     site.file("image", 65_464 * 70);
     let mut client = site.client().await;
@@ -170,7 +170,7 @@ async fn one_small_request_brings_no_more_than_64_blocks() {
 }
 
 #[tokio::test]
-async fn block_sizes_are_clamped_or_left_out() {
+async fn block_sizes_are_clamped_or_declined() {
     let site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("image", 600);
     for (asked, answer) in [
@@ -192,7 +192,7 @@ async fn block_sizes_are_clamped_or_left_out() {
 }
 
 #[tokio::test]
-async fn the_answer_comes_from_the_address_that_was_asked() {
+async fn the_answer_comes_from_the_requested_address() {
     for (listen, asked) in [
         ("0.0.0.0:0", "127.0.0.2"),
         ("0.0.0.0:0", "127.0.0.1"),
@@ -213,7 +213,7 @@ async fn the_answer_comes_from_the_address_that_was_asked() {
 }
 
 #[tokio::test]
-async fn a_request_to_store_a_file_is_refused() {
+async fn a_write_request_is_refused() {
     let site = TftpSite::listen("0.0.0.0:0", LONG_RETRY_LIMITS).await;
     let mut client = RawTftpClient::at(([127, 0, 0, 2], site.server.port()).into()).await;
     client.send_raw(&TftpPacket::Write(request("new", &[])).to_bytes()).await;
@@ -223,7 +223,7 @@ async fn a_request_to_store_a_file_is_refused() {
 }
 
 #[tokio::test]
-async fn garbage_is_ignored_and_the_server_lives() {
+async fn garbage_is_ignored_and_the_server_keeps_serving() {
     let site = TftpSite::start(LONG_RETRY_LIMITS).await;
     let content = site.file("image", 100);
     let mut client = site.client().await;
@@ -251,7 +251,7 @@ async fn garbage_is_ignored_and_the_server_lives() {
 }
 
 #[tokio::test]
-async fn garbage_in_a_transfer_neither_ends_nor_hastens_it() {
+async fn garbage_in_a_transfer_has_no_effect() {
     let site = TftpSite::start(LONG_RETRY_LIMITS).await;
     let content = site.file("image", 1000);
     let mut client = site.client().await;
@@ -267,7 +267,7 @@ async fn garbage_in_a_transfer_neither_ends_nor_hastens_it() {
 }
 
 #[tokio::test]
-async fn an_empty_file_is_one_empty_block_and_its_size_is_not_told() {
+async fn an_empty_file_is_one_empty_block_without_tsize() {
     let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("empty", 0);
     let mut client = site.client().await;

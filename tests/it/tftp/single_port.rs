@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::{LONG_RETRY_LIMITS, RawTftpClient, TftpSite, within};
 
 #[tokio::test]
-async fn all_answers_come_from_the_port_and_the_address_that_were_asked() {
+async fn all_answers_come_from_the_requested_port_and_address() {
     for (listen, asked) in [
         ("127.0.0.1:0", "127.0.0.1"),
         ("0.0.0.0:0", "127.0.0.2"),
@@ -33,7 +33,7 @@ async fn all_answers_come_from_the_port_and_the_address_that_were_asked() {
 }
 
 #[tokio::test]
-async fn many_clients_at_once_get_each_their_own_and_no_window_is_granted() {
+async fn many_concurrent_clients_get_their_own_files_and_no_window() {
     let mut site = TftpSite::answering("127.0.0.1:0", LONG_RETRY_LIMITS, PortMode::Single).await;
     let (server, mut fetches) = (site.server, JoinSet::new());
     let contents: Vec<Vec<u8>> =

@@ -107,7 +107,7 @@ fn end(record: &mut RunRecord) -> &mut FinalState {
 }
 
 #[test]
-fn nothing_is_found_where_nothing_is_wrong() {
+fn a_correct_record_has_no_findings() {
     assert_eq!(check(&sound()), []);
 }
 
@@ -182,7 +182,7 @@ fn strike(record: &mut RunRecord, struck: FaultTarget, from: i64, to: i64) {
 }
 
 #[test]
-fn what_was_struck_is_an_excuse_for_what_it_was_struck_by() {
+fn injected_faults_excuse_only_their_own_effects() {
     let excused: [(&str, Harm); 5] = [
         ("dark while its relay board was struck", |record| {
             record.boards[0].power[2].0 = at(60);

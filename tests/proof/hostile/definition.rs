@@ -43,6 +43,6 @@ pub(super) fn short_limit_definition() -> String {
 }
 
 #[test]
-fn the_hurried_lifecycle_is_sound() {
+fn the_accelerated_lifecycle_is_sound() {
     lifeguard::machine::load(&short_limit_definition(), lifeguard::boards::vocabulary()).unwrap();
 }
