@@ -1,4 +1,4 @@
-//! Rows of actions: which visit they speak for, and what leaving a state does to them.
+//! Tests of the rows of actions: the visit they belong to, and the effect of leaving a state.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,12 +23,12 @@ use crate::database::database;
 
 const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
-/// Writes what is decided on the instance as it is.
+/// Writes a decision on the current instance.
 async fn write(store: &Store, id: InstanceId, worker: WorkerId, decide: impl FnOnce(&mut DecidedUpdate)) {
     write_by(&mut store.connect().await.unwrap(), id, worker, decide).await;
 }
 
-/// The same by a connection that writes groups.
+/// The same on a connection of the batch writer.
 async fn write_by(
     db: &mut PgConnection,
     id: InstanceId,
@@ -60,12 +60,12 @@ async fn write_by(
     assert!(applied.overtaken.is_empty());
 }
 
-/// What may be started by whoever has these troubles.
+/// The actions that a process with these local faults may start.
 async fn startable(db: &mut DbConnection, troubles: &[String]) -> Vec<StartableAction> {
     engine::find_startable(db, &Faces::default(), troubles, NOW).await.unwrap().actions
 }
 
-/// Begins the only action that may be started.
+/// Starts the only action that may be started.
 async fn start(store: &Store, worker: WorkerId) -> RunningAction {
     let mut db = store.reader().await.unwrap();
     let startable = startable(&mut db, &[]).await;
@@ -76,11 +76,11 @@ async fn start(store: &Store, worker: WorkerId) -> RunningAction {
     live.into_iter().find(|live| live.worker == Some(worker)).unwrap().action
 }
 
-/// Leaves the state; says whether what it asked for goes on: then nothing is asked for in its place.
+/// Leaves the state; returns whether its action continues, in which case no new one is requested.
 async fn leave(store: &Store, instance: InstanceId, worker: WorkerId) -> bool {
     write(store, instance, worker, |decided| decided.left_visit = Some(Visit(6))).await;
     let next = |decided: &mut DecidedUpdate| {
-        // What is asked for belongs to the visit that begins.
+        // The requested action belongs to the new visit.
         let instance = Arc::make_mut(decided.instance.as_mut().unwrap());
         instance.visit = instance.visit.next();
     };
@@ -98,7 +98,7 @@ async fn leave(store: &Store, instance: InstanceId, worker: WorkerId) -> bool {
     goes_on
 }
 
-/// Writes an instance in its first visit, which asks for `action`.
+/// Inserts an instance in its first visit, which requests `action`.
 async fn insert(store: &Store, action: &str) -> InstanceId {
     let mut tx = store.begin().await.unwrap();
     let id = insert_as(&mut tx, "b1", Some(action)).await;
@@ -131,12 +131,12 @@ async fn insert_as(tx: &mut Tx, name: &str, action: Option<&str>) -> InstanceId 
     id
 }
 
-/// How often the instance's first action was begun without being seen to end.
+/// How often the instance's first action was started without finishing.
 async fn attempts(store: &Store, id: InstanceId) -> i32 {
     actions::list_summaries(&mut store.reader().await.unwrap(), id).await.unwrap()[0].attempts
 }
 
-/// What is left of the instance's time limit.
+/// The instance's remaining time.
 async fn remaining(store: &Store, id: InstanceId) -> Option<Duration> {
     let mut db = store.connect().await.unwrap();
     batches::read(&mut db, &[id], &[]).await.unwrap().remove(0).instance.remaining
@@ -168,14 +168,14 @@ async fn a_suspended_action_keeps_its_remaining_time_for_its_own_visit_only() {
     let open = actions::list_summaries(&mut db, id).await.unwrap();
     let told = (open[0].status.as_str(), open[0].suspended_at, open[0].reason.as_deref());
     assert_eq!(told, ("WAITING", Some(NOW), Some("no memory")));
-    // Not by whoever has that trouble, but by whoever has not.
+    // Not by a process with that local fault, but by one without.
     let with = |troubles: &[&str]| troubles.iter().map(|trouble| (*trouble).to_owned()).collect::<Vec<_>>();
     assert_eq!(startable(&mut db, &with(&["descriptors", "memory"])).await, []);
     assert_eq!(startable(&mut db, &with(&["descriptors"])).await.len(), 1);
     start(&store, worker).await;
     let open = actions::list_summaries(&mut db, id).await.unwrap();
     assert_eq!((open[0].suspended_at, open[0].reason.as_deref()), (None, None));
-    // A process of an earlier version enters states and knows nothing of it.
+    // A process of an earlier version enters states without these columns.
     let sql = "UPDATE instance SET remaining_us = 7000001, remaining_visit = visit WHERE instance_id = $1";
     sqlx::query(sql).bind(id.0).execute(&database.pool().await).await.unwrap();
     assert_eq!(remaining(&store, id).await, Some(Duration::from_micros(7_000_001)));
@@ -222,7 +222,7 @@ async fn the_compensation_of_a_cancelled_power_cycle_outlives_its_state_and_rais
 }
 
 #[tokio::test]
-async fn worker_ids_are_invalid_in_another_incarnation_of_the_database() {
+async fn worker_ids_are_invalid_in_another_life_of_the_database() {
     let database = database().await;
     let store = Store::open(database.connect_options()).await.unwrap();
     let lease = Duration::from_mins(1);
@@ -234,7 +234,7 @@ async fn worker_ids_are_invalid_in_another_incarnation_of_the_database() {
     let pool = database.pool().await;
     sqlx::query("UPDATE database_life SET life = life").execute(&pool).await.unwrap();
 
-    // The connection is of the life before, as is whoever asks; only the database knows better.
+    // The connection and the caller are of the previous life; only the database knows the current one.
     let mut db = store.reader().await.unwrap();
     assert_eq!(db.life(), before);
     assert_eq!(workers::renew(&mut db, worker, before, lease, news).await.unwrap(), None);
@@ -275,7 +275,7 @@ async fn a_batch_reads_only_its_own_actions() {
     let idle = insert_as(&mut tx, "idle", None).await;
     tx.commit().await.unwrap();
     let mut db = store.connect().await.unwrap();
-    // PostgreSQL plans here, while there is no action, and keeps to it.
+    // PostgreSQL plans this statement now, while there is no action, and keeps the plan.
     write_by(&mut db, idle, worker, |decided| decided.left_visit = Some(Visit(1))).await;
     let mut tx = store.begin().await.unwrap();
     let mut boards = Vec::new();
@@ -308,7 +308,7 @@ async fn a_batch_reads_only_its_own_actions() {
     assert!((5..50).contains(&read), "five groups about one action each read {read}");
 }
 
-/// How many rows of actions this transaction has read, in the database's own count.
+/// Rows of actions read by this transaction, as counted by the database.
 async fn actions_read(db: &mut PgConnection) -> i64 {
     let sql = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'action'";
     sqlx::query_scalar(sql).fetch_one(db).await.unwrap()

@@ -1,4 +1,5 @@
-//! What a board fetches by TFTP is in its history, and tells boards that never asked from those that fell silent.
+//! Tests of the boot log: TFTP fetches are in a board's history, and boards that never asked are distinguished from
+//! those that fell silent.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::world::{World, wait_until};
 const MAC: &str = "02:00:00:00:00:07";
 const LINK: &str = "pxelinux.cfg/01-02-00-00-00-00-07";
 
-/// A board whose power has just come on, `RebootComplete`.
+/// A board whose power was just switched on, in `RebootComplete`.
 async fn powered(world: &World, rack: &Rack) {
     let mut more = rack.power_facts(0);
     more["mac"] = json!(MAC);
@@ -33,7 +34,7 @@ async fn reasons_of(world: &World, event: &str) -> Vec<String> {
     entries.map(|entry| entry["reason"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
-/// The last boot log's requests: file and end of each.
+/// The requests in the last boot log: file and end of each.
 async fn requests(world: &World) -> Vec<(String, String)> {
     let entries = world.history("b1").await;
     let Some(log) = entries.iter().rfind(|entry| entry["event"] == "fetched") else { return Vec::new() };
@@ -50,7 +51,7 @@ fn here(last: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, 0, 7, last))
 }
 
-/// Fetches a file, or not.
+/// Tries to fetch a file.
 async fn get(world: &World, from: IpAddr, file: &str) {
     fetch(world.server.tftp.unwrap(), from, file, &TransferOptions::default()).await.ok();
 }
@@ -63,7 +64,7 @@ async fn fetched_files_and_their_times_are_in_a_board_s_history() {
     let folder = world.folder.path().join("boot");
     fs_err::write(folder.join("kernel"), vec![7; 5000]).unwrap();
     world.clock.advance(Duration::from_secs(12));
-    // There is no link: the board boots from its card. What it asks for next is known to be its own.
+    // Without a link the board boots from its card. Its next requests are attributed to it.
     get(&world, here(1), LINK).await;
     get(&world, here(1), "kernel").await;
 
@@ -75,8 +76,8 @@ async fn fetched_files_and_their_times_are_in_a_board_s_history() {
     );
     assert!(boot(&world).await.starts_with("it asked for its boot config 12 s after power-on"));
     world.pass_deadline("b1").await;
-    let said = reasons_of(&world, "deadline").await;
-    assert!(said[0].starts_with("it asked for its boot config 12 s after power-on"), "{said:?}");
+    let log_lines = reasons_of(&world, "deadline").await;
+    assert!(log_lines[0].starts_with("it asked for its boot config 12 s after power-on"), "{log_lines:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -105,7 +106,7 @@ async fn requests_are_listed_in_order_with_times_in_one_entry_per_boot() {
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] == chrono::TimeDelta::milliseconds(100)));
     assert!(boot(&world).await.contains("last heard 5 s after power-on"), "{}", boot(&world).await);
 
-    // The next boot has an entry of its own.
+    // The next boot has its own entry.
     world.report("b1", "image-running").await;
     reboot(&world).await;
     get(&world, here(2), "pxelinux.0").await;
@@ -120,7 +121,7 @@ async fn a_board_without_requests_is_reported_as_not_seen() {
     let rack = Rack::new(&world, 1);
     powered(&world, &rack).await;
     assert_eq!(boot(&world).await, "no request from it has been seen by this server since its power came on");
-    // Somebody whom nobody registered leaves no trace in its history, but it could have been the board.
+    // An unregistered client is not in its history, but it could have been the board.
     world.clock.advance(Duration::from_secs(3));
     get(&world, here(3), "pxelinux.cfg/01-02-00-00-00-00-99").await;
     let but = " (but requests from unknown senders, the last 3 s after power-on)";
@@ -143,7 +144,7 @@ async fn a_board_is_identified_by_the_mac_in_a_file_name_before_its_address() {
     other.as_object_mut().unwrap().remove("power_url");
     world.register("b2", other).await;
     get(&world, here(4), "pxelinux.cfg/01-02-00-00-00-00-08").await;
-    // The address is now this board's.
+    // The address now belongs to this board.
     get(&world, here(4), "grub/grub.cfg-01-02-00-00-00-00-07").await;
     get(&world, here(4), &format!("menu-efi64/{LINK}")).await;
     get(&world, here(4), "kernel").await;
@@ -151,7 +152,7 @@ async fn a_board_is_identified_by_the_mac_in_a_file_name_before_its_address() {
     let expected =
         ["grub/grub.cfg-01-02-00-00-00-00-07", "menu-efi64/pxelinux.cfg/01-02-00-00-00-00-07", "kernel"];
     wait_until("all are this board's", async || files().await == expected).await;
-    // How long after power-on depends on how long the machine took to see it.
+    // The time after power-on depends on the machine's speed.
     assert!(boot(&world).await.starts_with("it asked for its boot config "), "{}", boot(&world).await);
     let others = async || {
         let logs = world.history("b2").await.into_iter().filter(|entry| entry["event"] == "fetched");
@@ -165,7 +166,7 @@ async fn a_board_is_identified_by_the_mac_in_a_file_name_before_its_address() {
 async fn refused_requests_are_in_the_boot_log_with_the_client_s_error_text() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
-    // The board is registered by its address: no name has to say who it is.
+    // The board is registered with its address, so names need not contain its MAC.
     let mut more = rack.power_facts(0);
     (more["mac"], more["fqdn"]) = (json!(MAC), json!("127.0.7.5"));
     world.register("b1", more).await;

@@ -1,4 +1,4 @@
-//! What is bounded: an action's time, a lock that somebody forgot, what other sites' pages may do.
+//! Tests of bounds: an action's time, a forgotten lock, pages of other sites.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use lifeguard::farm::relay::RelayBehaviour;
 use lifeguard::machine::{Cause, EventName, MachineName};
 use lifeguard::store::instances::InstanceKey;
 
-/// The board lifecycle, with a power cycle that has a second.
+/// The board lifecycle with a power cycle limited to a second.
 fn short_limit_definition() -> String {
     let board = include_str!("../../states/board.yaml");
     let hurried = board.replace(
@@ -35,7 +35,7 @@ async fn an_action_that_times_out_fails_once_with_that_reason() {
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     world.until("b1", "time runs", |device| device["deadline"].is_string()).await;
 
-    // Its second, and then what it takes to stop.
+    // Its second, plus the time to stop.
     let has_failed = async || {
         world.clock.advance(Duration::from_millis(250));
         world.history("b1").await.iter().any(|entry| entry["event"] == "power-cycle-failed")
@@ -60,7 +60,7 @@ async fn a_locked_board_does_not_block_others() {
         world.register(name, unreachable_power(coil)).await;
         world.force(name, "RebootComplete").await;
     }
-    // As a process does that was stopped in the middle of a transaction.
+    // Like a process paused within a transaction.
     let pool = world.database.pool().await;
     let mut forgotten = pool.begin().await.unwrap();
     sqlx::query("SELECT FROM instance WHERE name = 'b1' FOR UPDATE").execute(&mut *forgotten).await.unwrap();
@@ -81,7 +81,7 @@ async fn an_event_that_takes_too_long_is_answered_503_and_may_have_been_applied(
     world.register("b1", unreachable_power(0)).await;
     world.force("b1", "RebootComplete").await;
     let pool = world.database.pool().await;
-    // A database that takes its time over this event: as long as there is the row.
+    // The database delays this event for as long as the row exists.
     sqlx::raw_sql(
         "CREATE TABLE gate AS SELECT 1;
          CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -109,8 +109,8 @@ async fn requests_beyond_the_queue_limit_are_answered_with_retry_after() {
     let name = EventName::new("image-running").unwrap();
     let cause = Cause::Event { name, source: lifeguard::boards::BOARD_SOURCE, args: Map::new(), visit: None };
     let board = InstanceKey::Name(MachineName::new("board").unwrap(), "b1".to_owned());
-    // As many at once as the engine lets wait, and two groups are on their way, and some more; whoever is put off comes
-    // again at once, so that it stays full for as long as it takes to see that.
+    // As many as the engine queues, plus two batches in progress, plus some more; rejected ones are sent again at once,
+    // so that the queue stays full until this is observed.
     let stop = CancellationToken::new();
     let mut senders = JoinSet::new();
     for _ in 0..9000 {
@@ -133,14 +133,14 @@ async fn requests_beyond_the_queue_limit_are_answered_with_retry_after() {
         let answer = http.post(&url).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.headers()["retry-after"], "1");
-        // One that is let in meanwhile waits for the board in vain.
+        // One that is accepted meanwhile times out waiting for the board.
         answer.json::<Value>().await.unwrap()["code"] == "busy"
     })
     .await;
 
     stop.cancel();
     forgotten.rollback().await.unwrap();
-    // What was answered is in history, once each.
+    // Each answered event is in history once.
     let mut done = 0;
     while let Some(is_done) = senders.join_next().await {
         done += i64::from(is_done.unwrap());
@@ -158,7 +158,7 @@ async fn a_cancelled_waiting_action_is_not_started_and_blocks_no_other() {
     let pool = world.database.pool().await;
     let rack = Rack::new(&world, 1);
     world.register("b1", rack.power_facts(0)).await;
-    // What an interrupted hand-over would leave: of a visit that ended, and of a board that is gone.
+    // As left by an interrupted hand-over: of an ended visit, and of a removed board.
     let sql =
         "INSERT INTO action (instance_id, visit, seq, action, settings, place, status, cancelled, asked_at)
                SELECT unowned.id, 1, 1, 'power-cycle', '{}', $1, 'WAITING', true, now()

@@ -1,4 +1,4 @@
-//! The log of changes: nothing is missed, nothing is told twice, nothing is delayed, whoever commits when.
+//! Tests of the change log: nothing is missed, delivered twice or delayed, in any order of commits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,7 +24,7 @@ async fn store(database: &TestDatabase) -> Store {
     Store::open(database.connect_options()).await.unwrap()
 }
 
-/// Begins a transaction that changes an instance.
+/// Starts a transaction that changes an instance.
 async fn change(store: &Store, id: i64) -> Tx {
     let mut tx = store.begin().await.unwrap();
     let now = InstanceChangeKind::Written { visit: Visit(1), deadline_at: None };
@@ -36,12 +36,12 @@ async fn state(store: &Store) -> ChangeCursor {
     changes::current_cursor(&mut store.reader().await.unwrap()).await.unwrap()
 }
 
-/// Reads on from `cursor`, and says whose changes were read.
+/// Reads from `cursor` on; returns the changed instances.
 async fn read(store: &Store, cursor: &mut ChangeCursor) -> Vec<i64> {
     let read = changes::read(&mut store.reader().await.unwrap(), cursor, 100).await.unwrap();
     let changes = read.expect("the log reaches back to the cursor");
     *cursor = changes.cursor;
-    // Through its text, as a client would have it.
+    // Through its text form, as a client uses it.
     *cursor = cursor.to_string().parse().unwrap();
     changes.changes.iter().map(|logged| logged.change.id.0).collect()
 }
@@ -89,7 +89,7 @@ async fn a_long_transaction_of_others_delays_nothing_and_costs_nothing() {
         change(&store, id).await.commit().await.unwrap();
         assert_eq!(read(&store, &mut cursor).await, [id], "at once, and nothing again");
     }
-    // Its beginning stays where it is while the other is open.
+    // Its start does not advance while the other is open.
     let mut tx = store.begin().await.unwrap();
     assert_eq!(changes::prune(&mut tx, 1).await.unwrap(), 0, "none is older than the open transaction");
     tx.commit().await.unwrap();
@@ -101,7 +101,7 @@ async fn a_long_transaction_of_others_delays_nothing_and_costs_nothing() {
 async fn every_interleaving_of_three_writers_and_a_reader_delivers_each_change_once() {
     let database = database().await;
     let store = store(&database).await;
-    // Each order in which three transactions can end that began one after the other.
+    // Each order in which three transactions, started one after the other, can end.
     for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
         let mut cursor = state(&store).await;
         let mut open = Vec::new();
@@ -128,7 +128,7 @@ async fn a_cursor_older_than_the_retained_changes_is_refused() {
         change(&store, id).await.commit().await.unwrap();
         cursors.push(state(&store).await);
     }
-    // What was open then is open no more, or else nothing would be forgotten: other tests are busy on this server.
+    // Transactions open then have ended; otherwise nothing would be removed: other tests use this server.
     let forget = async |keep, so_many: u64| {
         let forgotten = AtomicU64::new(0);
         wait_until("the log is forgotten", async || {
@@ -146,14 +146,14 @@ async fn a_cursor_older_than_the_retained_changes_is_refused() {
     for cursor in &cursors[..6] {
         assert!(is_gone(&store, cursor).await, "{cursor}");
     }
-    // The newest stays: what is visible now must be told apart from what was before.
+    // The newest is kept, to distinguish what is visible now from what was before.
     forget(0, 3).await;
     assert!(is_gone(&store, &cursors[8]).await);
     let mut cursor = state(&store).await;
     assert_eq!(read(&store, &mut cursor).await, NOTHING);
     change(&store, 11).await.commit().await.unwrap();
     change(&store, 12).await.commit().await.unwrap();
-    // What is more than is worth reading is gone as well.
+    // A cursor too far back is invalid too.
     let mut reader = store.reader().await.unwrap();
     for (most, is_read) in [(1, false), (2, true)] {
         let read = changes::read(&mut reader, &cursor, most).await.unwrap();
@@ -162,7 +162,7 @@ async fn a_cursor_older_than_the_retained_changes_is_refused() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_another_incarnation_of_the_database_is_refused() {
+async fn a_cursor_of_another_life_of_the_database_is_refused() {
     let (one, other) = (database().await, database().await);
     let first = store(&one).await;
     change(&first, 1).await.commit().await.unwrap();
@@ -172,7 +172,7 @@ async fn a_cursor_of_another_incarnation_of_the_database_is_refused() {
     assert!(is_gone(&second, &cursor).await, "it speaks of another database");
     assert!(!is_gone(&store(&one).await, &cursor).await, "to open it again is no new life");
 
-    // A dump of one that is much older is restored: its numbers are those of transactions that are still to come.
+    // A much older dump is restored: its numbers are those of future transactions.
     let pool = other.pool().await;
     sqlx::query("UPDATE change SET xact = xact + 1000000").execute(&pool).await.unwrap();
     sqlx::query("UPDATE database_life SET life = 1").execute(&pool).await.unwrap();
@@ -209,7 +209,7 @@ async fn written_changes_are_read_completely() {
     assert_eq!(read, written);
 }
 
-/// Waits until a follower has been told of board `id`, and says by whom it was changed and which visits it had.
+/// Waits until a follower has received a change of board `id`; returns its author and the visits.
 async fn changes_of(
     follower: &mut FeedFollower,
     id: InstanceId,
@@ -269,7 +269,7 @@ async fn reads_continue_while_commits_wait_for_the_disk() {
     for _ in 0..ConnectionBudget::default().writers {
         busy.push(await_within_timeout("a writer", world.server.engine.store().begin()).await.unwrap());
     }
-    // And whoever writes with a connection of its own waits for these.
+    // A writer with its own connection waits for these.
     let pool = world.database.pool().await;
     let mut slow = pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE instance IN EXCLUSIVE MODE").execute(&mut *slow).await.unwrap();

@@ -1,4 +1,4 @@
-//! The command line as its user sees it: what it prints, where, and how it ends.
+//! Tests of the command line: output, streams and exit status.
 
 use std::process::{Command, Stdio};
 
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use crate::models::{Folders, Hosting, onnxruntime};
 use crate::world::{World, unreachable_power};
 
-/// What a command printed, and how it ended.
+/// A command's output and exit status.
 struct CommandOutput {
     code: i32,
     out: String,
@@ -26,7 +26,7 @@ impl CommandOutput {
     }
 }
 
-/// The program, in a world without our own settings.
+/// The program, without settings from our environment.
 pub(crate) fn lifeguard(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
     for (name, _) in std::env::vars_os() {
@@ -44,7 +44,7 @@ async fn run(mut command: Command) -> CommandOutput {
     CommandOutput { code: output.status.code().unwrap(), out, err }
 }
 
-/// Runs a command against a server, its words separated by spaces.
+/// Runs a command against a server; its words are separated by spaces.
 async fn at(world: &World, words: &str) -> CommandOutput {
     let args: Vec<&str> = words.split(' ').collect();
     let mut command = lifeguard(&args);
@@ -52,7 +52,7 @@ async fn at(world: &World, words: &str) -> CommandOutput {
     run(command).await
 }
 
-/// What each of `lines` prints, one after the other.
+/// Runs each of `lines` in sequence; returns the output.
 async fn session(world: &World, lines: &[&str]) -> String {
     let mut told = Vec::new();
     for line in lines {
@@ -70,9 +70,9 @@ async fn times_without_an_offset_are_local_times() {
     };
     let states = [
         state("a", "b", "2026-07-01T12:00:00"),
-        // Clocks are put forward over it.
+        // Skipped when clocks are set forward.
         state("b", "c", "2026-03-29T02:30:17"),
-        // Clocks show it twice.
+        // Ambiguous when clocks are set back.
         state("c", "d", "2026-10-25T02:30:00"),
         state("d", "e", "2026-07-01T12:00:00-05:00"),
     ];
@@ -747,7 +747,7 @@ async fn json_output_is_the_server_s_answer() {
     ] {
         let mut shown: Value = serde_json::from_str(&at(&world, words).await.out).unwrap();
         let mut answer = world.get(path).await;
-        // A cursor may tell of transactions that have ended meanwhile.
+        // A cursor may include transactions that have ended meanwhile.
         for value in [&mut shown, &mut answer] {
             value.as_object_mut().unwrap().remove("cursor");
         }
@@ -893,9 +893,9 @@ async fn a_closed_output_pipe_is_not_an_error() {
 
 #[tokio::test]
 async fn every_command_has_help_and_only_settings_come_from_the_environment() {
-    // Of all commands: the log, which server, and where programs of others are.
+    // Settings of all commands: log, server, and paths of other programs.
     const SETTINGS: [&str; 6] = ["log", "log-format", "server", "pg-bin", "onnxruntime", "python"];
-    // What the demo has that is not the server's.
+    // Options of the demo that the server lacks.
     const DEMO: [&str; 5] = ["boards", "faults", "speed", "seed", "once"];
 
     let commands = [
@@ -949,7 +949,7 @@ async fn every_command_has_help_and_only_settings_come_from_the_environment() {
         let about = help.lines().next().unwrap();
         assert!(about.len() > 10 && !about.starts_with("Usage"), "{words}: {help}");
         for option in help.split("\n      --").skip(1) {
-            // What is asked for is typed.
+            // Arguments of a request are typed.
             if ["reason <", "by <"].iter().any(|typed| option.starts_with(typed)) {
                 continue;
             }

@@ -1,5 +1,5 @@
-//! A face that the program knows nothing of: coffee machines, with facts, actions and a resource of their own, and the orders
-//! that they are linked to. All of it is in this file; `docs/adding-a-face.md` tells of it step by step.
+//! A face unknown to the program: coffee machines with their own facts, actions and resource, and linked orders. All of
+//! it is in this file; `docs/adding-a-face.md` explains it step by step.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -93,7 +93,7 @@ states:
   Cancelled: { about: nobody wants it, final: true }
 ";
 
-// --- What definitions may name. ---
+// --- The vocabulary of definitions. ---
 
 const FACE: &str = "maker";
 const SENDER: SenderName = SenderName::of("maker");
@@ -107,7 +107,7 @@ fn vocabulary(kinds: &Arc<ActionRegistry>) -> Vocabulary {
         .unwrap()
 }
 
-// --- What is known of coffee machines, in a table of their own. ---
+// --- The facts of coffee machines, in their own table. ---
 
 const TABLE: &str = "CREATE TABLE maker (
     instance_id bigint PRIMARY KEY REFERENCES instance ON DELETE CASCADE,
@@ -119,7 +119,7 @@ const TABLE: &str = "CREATE TABLE maker (
 struct Maker {
     /// In grams.
     beans: i64,
-    /// The grinders that it has at hand.
+    /// The grinders available to it.
     grinders: Vec<String>,
 }
 
@@ -179,7 +179,7 @@ impl NewFacts for Maker {
     }
 }
 
-/// Somebody fills beans in.
+/// Beans were filled in.
 struct Beans(i64);
 
 #[async_trait]
@@ -193,9 +193,9 @@ impl FactChange for Beans {
     }
 }
 
-// --- What they do. ---
+// --- The actions. ---
 
-/// The room that they stand in.
+/// The room of the machines.
 #[derive(Default)]
 struct CafeRoom {
     /// The machines whose water is hot.
@@ -251,7 +251,7 @@ impl TypedActionKind for Brew {
         }
     }
 
-    /// Any grinder that the machine has at hand; several machines may have the same.
+    /// Any grinder available to the machine; several machines may share one.
     fn claims(&self, _: &BrewSettings, facts: &Facts) -> Vec<ResourceClaim> {
         let grinders = facts.get("grinders").and_then(Value::as_array).into_iter().flatten();
         let grinders = grinders.filter_map(|name| Some(format!("grinder/{}", name.as_str()?)));
@@ -275,7 +275,7 @@ impl TypedActionKind for Brew {
     }
 }
 
-/// Makes up for a brew that began and was not seen to end.
+/// The compensation of a brew that started and did not finish.
 struct Drain(SharedRoom);
 
 #[async_trait]
@@ -349,13 +349,13 @@ impl Cafe {
         Self { engine, vocabulary, room, clock, database, driver }
     }
 
-    /// Buys a machine with beans.
+    /// Creates a machine with beans.
     async fn buy(&self, name: &str, beans: i64, grinders: &[&str]) {
         let maker = Maker { beans, grinders: grinders.iter().map(|name| (*name).to_owned()).collect() };
         self.engine.create(&named("maker"), name, Some(&maker), None).await.unwrap();
     }
 
-    /// Orders coffee of a machine; gives the state of the order.
+    /// Orders coffee from a machine; returns the order's state.
     async fn order(&self, name: &str, of: &str) -> String {
         let maker = LinkTarget { name: of.to_owned(), visit: None };
         let links = LinkTargets::from([(LinkName::new("maker").unwrap(), maker)]);
@@ -395,7 +395,7 @@ impl Cafe {
         wait_until(&format!("{name} is {state}"), async || self.state(machine, name).await == state).await;
     }
 
-    /// What happened to an instance, the oldest first, a line each.
+    /// The history of an instance, oldest first, one line per entry.
     async fn history(&self, machine: &str, name: &str) -> Vec<String> {
         let id = self.instance(machine, name).await.0;
         let mut db = self.engine.store().reader().await.unwrap();
@@ -424,7 +424,7 @@ impl Cafe {
         self.engine.resources(Some(name)).await.unwrap().remove(0)
     }
 
-    /// Who holds a resource, and who waits for it.
+    /// The holders and the queue of a resource.
     async fn at(&self, resource: &str) -> (Vec<String>, Vec<String>) {
         let ResourceView { holders, queue, .. } = self.resource(resource).await;
         (holders.into_iter().map(|one| one.name).collect(), queue.into_iter().map(|one| one.name).collect())
@@ -494,11 +494,11 @@ async fn a_condition_reads_facts_of_the_face_and_follows_their_changes() {
             "ordered: Idle → Brewing",
         ]
     );
-    // What it reports by itself.
+    // A report of the machine itself.
     cafe.send(("maker", "m1"), "jammed", EventSource::Face(SENDER)).await;
     assert_eq!(cafe.state("maker", "m1").await, "FailedBrewing");
     cafe.request("maker", "m1", "rq-mend").await;
-    // The engine has it at hand by now, as it was.
+    // The engine has cached its previous state by now.
     cafe.fill("m1", 0).await;
     let refused = cafe.request("maker", "m1", "rq-brew").await;
     assert!(format!("{refused:?}").contains("too few beans"), "{refused:?}");
@@ -517,7 +517,7 @@ async fn machines_that_share_a_grinder_are_served_one_after_the_other() {
             && cafe.at("grinder/right").await == (names(&["m3"]), Vec::new())
     })
     .await;
-    // What was chosen for it is in history; where there is no choice it need not be told.
+    // The chosen grinder is in history; without a choice it is omitted.
     let began = |history: Vec<String>| history.into_iter().find(|line| line.starts_with("began"));
     let granted = r#"began: Brewing → Brewing {"action":"brew","granted":["grinder/right"]}"#;
     assert_eq!(began(cafe.history("maker", "m3").await).as_deref(), Some(granted));
@@ -539,7 +539,7 @@ async fn the_order_is_served_in_the_transaction_in_which_the_machine_ends_or_nei
     let pool = cafe.database.pool().await;
     cafe.buy("m1", 50, &["left"]).await;
     assert_eq!(cafe.order("o1", "m1").await, "Waiting");
-    // A number that is taken is taken also where what took it is rolled back.
+    // A sequence number stays used even if the transaction is rolled back.
     let fault = "CREATE SEQUENCE tries;
         CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN PERFORM nextval('tries'); RAISE 'the order cannot be written'; END $$;

@@ -1,4 +1,4 @@
-//! The core knows no boards: it does not say what only boards have, not even in its comments.
+//! The core does not know boards: it does not mention what only boards have, not even in comments.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,23 +7,23 @@ use fs_err as fs;
 
 use crate::layers::{files, root};
 
-/// The words of boards.
+/// The vocabulary of boards.
 const BOARD_WORDS: [&str; 8] = ["mac", "pxe", "tftp", "image", "boot_config", "power", "device", "board"];
 
 /// The core: the kernel, the engine and its SQL.
 const CORE_FOLDERS: [&str; 3] = ["crates/machine/src", "src/engine", "src/store"];
 
-/// What of it is there for tests alone, of whatever crate.
+/// The module that exists only for tests, in any crate.
 const TESTING: &str = "testing";
 
-/// Where one of the words has to be: the file, the word, and why.
+/// Where one of the words is allowed: the file, the word, and the reason.
 const ALLOWED: &[(&str, &str, &str)] = &[(
     "crates/machine/src/stimulus.rs",
     "device",
     "facts are called so in history that earlier releases wrote",
 )];
 
-/// Fewer lines than these were not read at all: there are about twice as many.
+/// The smallest plausible number of lines: the core has about twice as many.
 const MIN_LINES: usize = 10_000;
 
 #[test]
@@ -67,7 +67,7 @@ fn words_are_found_in_any_spelling_but_only_as_whole_words() {
     assert_eq!(without_tests(text).count(), 4);
 }
 
-/// The words of boards in a line.
+/// Returns the words of boards in a line.
 fn words(line: &str) -> impl Iterator<Item = String> {
     let words = line.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_lowercase);
     words.filter(|word| BOARD_WORDS.contains(&word.as_str()))
@@ -77,7 +77,7 @@ fn is_for_testing(below: &Path) -> bool {
     below.iter().any(|part| Path::new(part).with_extension("").as_os_str() == TESTING)
 }
 
-/// The lines of a file without the tests at its end.
+/// Returns the lines of a file without the tests at its end.
 fn without_tests(text: &str) -> impl Iterator<Item = &str> {
     let tests = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
     text[..tests].lines()

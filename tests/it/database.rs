@@ -1,9 +1,9 @@
-//! A fresh, migrated database for each test, on one Postgres for the whole test process.
+//! A new, migrated database for each test, on one PostgreSQL for the whole test process.
 //!
-//! The server is the private Postgres itself, without durability, in a [`GuardedDir`]: it goes with the test process.
-//! It lives on a thread with a runtime of its own, as a test's runtime ends with the test. With
+//! The server is the private PostgreSQL without durability, in a [`GuardedDir`], which is removed with the test
+//! process. It runs on a thread with its own runtime, because a test's runtime ends with the test. With
 //! `LIFEGUARD_TEST_DATABASE_URL` that server is used instead; its user must be allowed to create databases, and a
-//! test process that is killed then leaves its databases named `lifeguard_test_…` behind.
+//! killed test process then leaves its databases `lifeguard_test_…` behind.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, mpsc};
@@ -15,28 +15,28 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use tokio::sync::{mpsc as requests, oneshot};
 use tokio::task::JoinSet;
 
-use crate::guarded::GuardedDir;
+use crate::guarded_dir::GuardedDir;
 
 static SERVER: LazyLock<TestPostgres> = LazyLock::new(TestPostgres::start);
 
-/// A database of a test's own, dropped with this value.
+/// A test's own database, dropped with this value.
 pub(crate) struct TestDatabase {
     name: String,
 }
 
-/// Makes a database with all migrations applied.
+/// Creates a database with all migrations applied.
 pub(crate) async fn database() -> TestDatabase {
     copy_of(|server| server.template.clone()).await
 }
 
-/// Makes a database with nothing in it.
+/// Creates an empty database.
 pub(crate) async fn empty_database() -> TestDatabase {
     copy_of(|_| "template0".to_owned()).await
 }
 
 async fn copy_of(template: impl FnOnce(&TestPostgres) -> String) -> TestDatabase {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    // The first one waits for the server to start, and must not hold up its runtime meanwhile.
+    // The first one waits for the server to start, and must not block its runtime meanwhile.
     let server = tokio::task::spawn_blocking(|| &*SERVER).await.unwrap();
     let name = name_of(NUMBER.fetch_add(1, Ordering::Relaxed));
     let (done, made) = oneshot::channel();
@@ -69,15 +69,15 @@ impl Drop for TestDatabase {
         let (done, dropped) = mpsc::channel();
         let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
         let request = DatabaseRequest { sql, done: Box::new(move || _ = done.send(())) };
-        // Without the server's thread there is no server, and no database to drop. The thread is another than
-        // this one, so that waiting here holds up nobody.
+        // Without the server's thread there is no server, and no database to drop. It is another thread, so that
+        // waiting here blocks no test.
         if SERVER.requests.send(request).is_ok() {
             let _ = dropped.recv();
         }
     }
 }
 
-/// A statement for the server's thread, and whom to tell when it is done.
+/// A statement for the server's thread, and the channel for its completion.
 struct DatabaseRequest {
     sql: String,
     done: Box<dyn FnOnce() + Send>,
@@ -91,20 +91,20 @@ struct TestPostgres {
 }
 
 impl TestPostgres {
-    /// Starts the server's thread and waits until the template is there.
+    /// Starts the server's thread and waits until the template exists.
     fn start() -> Self {
-        let (tell, told) = mpsc::channel();
+        let (ready, told) = mpsc::channel();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(serve(&tell));
+            runtime.block_on(serve(&ready));
         });
         told.recv().expect("the test server starts")
     }
 }
 
-/// Runs the server and carries out requests until the process ends.
-async fn serve(tell: &mpsc::Sender<TestPostgres>) {
-    // Both live as long as the thread; the guardian ends them with the process.
+/// Runs the server and executes requests until the process ends.
+async fn serve(ready: &mpsc::Sender<TestPostgres>) {
+    // Both live as long as the thread; the guardian removes them with the process.
     let _own;
     let admin = if let Some(url) = std::env::var_os("LIFEGUARD_TEST_DATABASE_URL") {
         url.to_str().unwrap().parse::<PgConnectOptions>().unwrap()
@@ -123,7 +123,7 @@ async fn serve(tell: &mpsc::Sender<TestPostgres>) {
     };
     let template = format!("lifeguard_test_{}_template", std::process::id());
     let pool = PgPoolOptions::new().max_connections(4).connect_with(admin.clone()).await.unwrap();
-    // Another process of this number may have been killed on a server that is not our own.
+    // Another process with this ID may have been killed on a server that is not our own.
     run(&pool, format!("DROP DATABASE IF EXISTS {template} WITH (FORCE)")).await;
     run(&pool, format!("CREATE DATABASE {template}")).await;
     let mut connection = PgConnection::connect_with(&admin.clone().database(&template)).await.unwrap();
@@ -131,7 +131,7 @@ async fn serve(tell: &mpsc::Sender<TestPostgres>) {
     connection.close().await.unwrap();
 
     let (requests, mut requested) = requests::unbounded_channel::<DatabaseRequest>();
-    tell.send(TestPostgres { admin, template, requests }).unwrap();
+    ready.send(TestPostgres { admin, template, requests }).unwrap();
     let mut running = JoinSet::new();
     loop {
         tokio::select! {

@@ -1,4 +1,4 @@
-//! The demo, as a newcomer sees it.
+//! Tests of the demo.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -6,16 +6,16 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::guarded::GuardedDir;
+use crate::guarded_dir::GuardedDir;
 
 fn demo(dir: &GuardedDir, more: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
-    // Its directory goes where the test's goes; a Postgres that it left there would be found by the guardian.
+    // Its directory is inside the test's; a left-over PostgreSQL there would be found by the guardian.
     command.env("TMPDIR", dir.path()).args(["demo", "--listen", "127.0.0.1:0", "--boards", "6"]).args(more);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
-/// The files that are left in the directory.
+/// The files left in the directory.
 fn left(dir: &GuardedDir) -> Vec<String> {
     let entries = fs_err::read_dir(dir.path()).unwrap();
     entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()

@@ -1,4 +1,4 @@
-//! Actions as the engine hands them out: in order, one at a place, given up when their state is left.
+//! Tests of the engine's actions: in order, one per resource, cancelled when their state is left.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::rack::Rack;
 use crate::world::{World, unreachable_power, wait_until};
 
-/// Lets another process, which is alive for a day, run a power cycle for board `name` that holds the rack's place.
+/// Lets another process, with a lease of a day, run a power cycle for board `name` that holds the rack's resource.
 async fn hold_resource(pool: &PgPool, rack: &Rack, name: &str) -> JoinSet<()> {
     sqlx::query(
         "WITH other AS (INSERT INTO worker (name, lease_until)
@@ -28,7 +28,7 @@ async fn hold_resource(pool: &PgPool, rack: &Rack, name: &str) -> JoinSet<()> {
     .unwrap();
     let (pool, mut other) = (pool.clone(), JoinSet::new());
     other.spawn(async move {
-        // A lease that nobody renews ends, whatever it promises.
+        // A lease that is not renewed expires.
         loop {
             let sql =
                 "UPDATE worker SET lease_until = clock_timestamp() + interval '1 day' WHERE name = 'other'";
@@ -39,7 +39,7 @@ async fn hold_resource(pool: &PgPool, rack: &Rack, name: &str) -> JoinSet<()> {
     other
 }
 
-/// Lets the other process be found dead.
+/// Expires the other process's lease.
 async fn release_resource(pool: &PgPool, mut other: JoinSet<()>) {
     other.shutdown().await;
     let sql = "UPDATE worker SET lease_until = clock_timestamp() - interval '1 s' WHERE name = 'other'";
@@ -54,7 +54,7 @@ fn events(history: &[Value]) -> Vec<&str> {
     history.iter().map(|entry| entry["event"].as_str().unwrap()).collect()
 }
 
-/// Passes the deadline of a board that nobody can switch: what its last try left to be done needs time to end.
+/// Passes the deadline of a board that cannot be switched: the compensation of its last try needs time to end.
 async fn pass_deadline(world: &World, name: &str) {
     world.pass_time_until(name, "a deadline is armed", |device| device["deadline"].is_string()).await;
     world.pass_deadline(name).await;
@@ -65,7 +65,7 @@ async fn a_board_in_a_queue_loses_none_of_its_time() {
     let world = World::new().await;
     let rack = Rack::new(&world, 3);
     for (name, coil) in [("b0", 0), ("b1", 1), ("b2", 2)] {
-        // Off for longer than time goes by before somebody looks whether its turn has come.
+        // Off for longer than the time until the queue is checked again.
         world.register(name, json!({ "power_url": format!("{}/{coil}?off=2s", rack.resource()) })).await;
     }
     let pool = world.database.pool().await;
@@ -73,7 +73,7 @@ async fn a_board_in_a_queue_loses_none_of_its_time() {
     for name in ["b1", "b2"] {
         assert_eq!(world.request(name, "rq-reboot", json!({})).await.0, 200);
     }
-    // A board elsewhere whose deadline passes shows that the timer has looked each time.
+    // Another board's deadline shows that the timer has run each time.
     world.register("elsewhere", unreachable_power(0)).await;
     world.force("elsewhere", "RebootRebooting").await;
     for _ in 0..30 {
@@ -87,8 +87,8 @@ async fn a_board_in_a_queue_loses_none_of_its_time() {
     assert_eq!(rack.switched(3), []);
 
     release_resource(&pool, other).await;
-    // What the other process was doing is taken over, and ends first.
-    world.pass_time_until("b0", "the place is free", |device| device["actions"] == json!([])).await;
+    // The other process's action is taken over, and finishes first.
+    world.pass_time_until("b0", "the resource is free", |device| device["actions"] == json!([])).await;
     for name in ["b1", "b2"] {
         let is_armed = |device: &Value| device["deadline"].is_string();
         let device = world.until(name, "its turn has come", is_armed).await;
@@ -120,7 +120,7 @@ async fn a_relay_board_has_one_operation_at_a_time_however_many_boards_are_reboo
         let device = world.pass_time_until(name, "power is back", is_back).await;
         assert_eq!(device["counters"], json!({}));
     }
-    // The relay board closes a second client's connection at once, and who is closed connects again.
+    // The relay board closes a second client's connection at once, and that client reconnects.
     assert_eq!(rack.relay.connections(), 8);
     let switched = rack.switched(8);
     assert_eq!(switched.len(), 16);
@@ -152,7 +152,7 @@ async fn actions_after_a_failed_one_are_not_run() {
     let world = World::new().await;
     let rack = Rack::new(&world, 2);
     world.register("b1", rack.power_facts(0)).await;
-    // The folder of links is a file: no link can be looked for, let alone removed.
+    // The directory of links is a file: links can be neither found nor removed.
     let links = world.server.boot_root.join("pxelinux.cfg");
     fs_err::remove_dir_all(&links).unwrap();
     fs_err::write(&links, "").unwrap();
@@ -165,7 +165,7 @@ async fn actions_after_a_failed_one_are_not_run() {
     assert_eq!(events(&history), ["created", "rq-reboot", "actions-began", "clear-pxe-failed"]);
     assert!(history[3]["reason"].as_str().unwrap().contains("not a directory"), "{}", history[3]);
 
-    // The place is free, although the action that was to hold it never ran.
+    // The resource is free, although the action that was to hold it never ran.
     world.register("b2", rack.power_facts(1)).await;
     fs_err::remove_file(&links).unwrap();
     fs_err::create_dir(&links).unwrap();
@@ -185,7 +185,7 @@ async fn leaving_a_state_while_the_power_is_off_restores_it_and_the_late_end_cha
     assert_eq!(world.request("b2", "rq-reboot", json!({})).await.0, 200);
     assert_eq!(actions_ahead(&world.get("/api/v1/devices/b2").await), [1, 1]);
 
-    // What waits goes without a trace.
+    // Waiting actions are removed without an entry.
     world.force("b2", "New").await;
     assert_eq!(world.get("/api/v1/devices/b2").await["actions"], json!([]));
     world.force("b1", "New").await;
@@ -195,7 +195,7 @@ async fn leaving_a_state_while_the_power_is_off_restores_it_and_the_late_end_cha
     assert_eq!((&device["counters"], &device["deadline"]), (&json!({}), &Value::Null));
     assert_eq!(rack.switched(2), [(0, false), (0, true)]);
 
-    // What the abandoned cycle came to is on record.
+    // The result of the cancelled cycle is recorded.
     let history = world.history("b1").await;
     let last = history.last().unwrap();
     assert_eq!((&last["event"], &last["outcome"]), (&json!("power-cycle-failed"), &json!("ignored")));
@@ -211,7 +211,7 @@ async fn a_resource_is_held_until_the_cancelled_cycle_has_ended() {
     world.register("b2", rack.power_facts(1)).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     rack.until(0, false).await;
-    // From here on the relay board is deaf: giving power back takes until the calls time out.
+    // From here on the relay board does not answer: restoring the power takes until the calls time out.
     rack.relay.set_behaviour(lifeguard::farm::relay::RelayBehaviour::Hanging);
     world.force("b1", "New").await;
     assert_eq!(world.request("b2", "rq-reboot", json!({})).await.0, 200);
@@ -232,7 +232,7 @@ async fn an_action_whose_start_was_committed_but_lost_is_started_again() {
     let rack = Rack::new(&world, 2);
     world.register("b1", rack.power_facts(0)).await;
     world.register("b2", rack.power_facts(1)).await;
-    // As a connection leaves it that breaks in the middle of COMMIT: the row says that this process runs it.
+    // As after a connection that breaks during COMMIT: the row says that this process runs it.
     let pool = world.database.pool().await;
     wait_until("the server is a worker", async || {
         let workers = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM worker");
@@ -275,7 +275,7 @@ async fn a_farm_at_rest_writes_nothing() {
         world.register(&format!("b{number}"), json!({})).await;
     }
     let pool = world.database.pool().await;
-    // Every write gives a row a version of its own, one that changes nothing included.
+    // Every write gives a row a new version, even one that changes nothing.
     let versions = "WITH resting AS (SELECT instance_id, xmin FROM instance WHERE name <> 'witness')
                     SELECT concat_ws(' ',
                         (SELECT count(*) || ':' || sum(xmin::text::bigint) FROM resting),
@@ -284,7 +284,7 @@ async fn a_farm_at_rest_writes_nothing() {
                            FROM device JOIN resting USING (instance_id)),
                         (SELECT count(*) FROM action JOIN resting USING (instance_id)))";
     let before = sqlx::query_scalar::<_, String>(versions).fetch_one(&pool).await.unwrap();
-    // Its deadline, again and again for an hour, shows that the timer has looked each time.
+    // Its deadline, repeated for an hour, shows that the timer has run each time.
     world.register("witness", unreachable_power(0)).await;
     world.force("witness", "RebootRebooting").await;
     for _ in 0..60 {
@@ -292,7 +292,7 @@ async fn a_farm_at_rest_writes_nothing() {
     }
     let after = sqlx::query_scalar::<_, String>(versions).fetch_one(&pool).await.unwrap();
     assert_eq!(after, before);
-    // What is written does show.
+    // A write is detected.
     world.force("b0", "RebootComplete").await;
     world.pass_deadline("b0").await;
     let after = sqlx::query_scalar::<_, String>(versions).fetch_one(&pool).await.unwrap();

@@ -1,12 +1,12 @@
-//! Programs of others that tests run against ours.
+//! External programs used by tests.
 
 use std::io::Write;
 use std::path::PathBuf;
 
-/// Finds the program `name`, which Debian's `package` brings.
+/// Finds the program `name` of Debian's package `package`.
 ///
-/// `None`, with a note, when there is none: a fresh machine may test without it, and the test is skipped. With
-/// `LIFEGUARD_TEST_FOREIGN=1`, as in CI, a program that is missing fails the test.
+/// `None`, with a note, if it is missing: the test is then skipped. With `LIFEGUARD_TEST_FOREIGN=1`, as in CI, a
+/// missing program fails the test.
 pub(crate) fn tool(name: &str, package: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     find(std::env::split_paths(&path), name, package)
@@ -24,7 +24,7 @@ pub(crate) fn file(path: &str, package: &str) -> Option<PathBuf> {
     find(std::iter::once(directory.into()), name, package)
 }
 
-/// The folder that the environment variable `variable` names, and which is to hold `content`; missing in the same way.
+/// Finds the directory named by the environment variable `variable`, which must contain `content`, in the same way.
 pub(crate) fn folder(variable: &str, content: &str) -> Option<PathBuf> {
     let found = std::env::var_os(variable).map(PathBuf::from);
     if found.is_none() {
@@ -40,7 +40,7 @@ fn find(mut directories: impl Iterator<Item = PathBuf>, name: &str, package: &st
     if found.is_none() {
         let is_required = std::env::var_os("LIFEGUARD_TEST_FOREIGN").is_some_and(|value| value == "1");
         assert!(!is_required, "`{name}` is missing: apt-get install {package}");
-        // Past the capture of test output: who reads "ok" is to know what was not tested.
+        // Bypasses the capture of test output, so that a skipped test is visible.
         writeln!(std::io::stderr(), "skipped: `{name}` is missing (apt-get install {package})").ok();
     }
     found

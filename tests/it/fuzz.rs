@@ -1,4 +1,4 @@
-//! The fuzzer's corpus, and some thousands of its relatives, through all targets: what a fuzzer found stays found.
+//! Runs the fuzzer's corpus and some thousands of mutations through all targets, as a regression test.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -8,9 +8,9 @@ use lifeguard::random::Random;
 #[path = "../fuzz/targets.rs"]
 mod targets;
 
-/// How many variations of each file are tried.
+/// Number of mutations per file.
 const VARIATIONS: usize = 60;
-/// What has a meaning in one of the languages.
+/// Bytes with a meaning in one of the languages.
 const MARKS: &[u8] = b" \"'[]{}:,-0e.\n&|!<>=";
 
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -23,7 +23,7 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     corpus
 }
 
-/// The bytes with a few of them changed, left out or written twice.
+/// Returns the bytes with some changed, removed or repeated.
 fn varied(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     let mut varied = bytes.to_vec();
     for _ in 0..=random.next_below(4) {

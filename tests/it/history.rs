@@ -1,4 +1,5 @@
-//! History in its partitions: where entries land, how partitions come and go, and what the migration made of old rows.
+//! Tests of the history's partitions: where entries are stored, creation and removal of partitions, and the migration
+//! of old rows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -39,13 +40,13 @@ async fn open(database: &TestDatabase) -> Store {
     Store::open(database.connect_options()).await.unwrap()
 }
 
-/// The partitions of entries, in the order of their numbers.
+/// The partitions of entries, in the order of their IDs.
 async fn partitions_of(pool: &PgPool, instance: i64) -> Vec<String> {
     let sql = "SELECT tableoid::regclass::text FROM history WHERE instance_id = $1 ORDER BY history_id";
     sqlx::query_scalar(sql).bind(instance).fetch_all(pool).await.unwrap()
 }
 
-/// Writes that an instance in visit 2 of `S` was left in peace, at `at`.
+/// Inserts an ignored entry of an instance in visit 2 of `S` at `at`.
 async fn note(store: &Store, instance: i64, at: DateTime<Utc>) -> Result<(), StoreError> {
     let state = StateName::new("S").unwrap();
     let entry = NewHistoryEntry {
@@ -78,7 +79,7 @@ async fn partitions_are_created_in_advance_and_entries_go_to_their_day() {
     let store = open(&world.database).await;
     let days = async || partitions::list(&mut store.reader().await.unwrap()).await.unwrap();
     let week = |from: &str, count| day(from).iter_days().take(count).collect::<Vec<_>>();
-    // Before anything was served.
+    // Before the first request.
     assert_eq!(days().await, week("2026-01-01", 8));
 
     world.register("b1", unreachable_power(0)).await;
@@ -105,7 +106,7 @@ async fn partitions_older_than_the_retention_are_dropped() {
     note(&store, 1, time("2025-12-01T00:00:00Z")).await.unwrap();
     assert_eq!(times(&store, 1).await.len(), 2);
 
-    // Ninety days are kept: on the ninetieth the whole of the first is not that old yet.
+    // Ninety days are kept: on the ninetieth, the first is not completely too old yet.
     world.clock.advance(Duration::from_hours(90 * 24));
     wait_until("the day was made", async || days().await.contains(&day("2026-04-08"))).await;
     wait_until("what fell into no day and is too old has gone", async || {
@@ -124,7 +125,7 @@ async fn one_expired_partition_is_dropped_per_round() {
     let world = World::new().await;
     let store = open(&world.database).await;
     let days = async || partitions::list(&mut store.reader().await.unwrap()).await.unwrap();
-    // The first ten days of the year, the last two of which are within the ninety days before the 9th of April, noon.
+    // The first ten days of the year; the last two are within the ninety days before April 9, noon.
     partitions::ensure(&store, day("2026-01-01"), day("2026-01-10")).await.unwrap();
     note(&store, 1, time("2026-01-03T00:00:00Z")).await.unwrap();
     note(&store, 1, time("2025-12-31T00:00:00Z")).await.unwrap();
@@ -140,7 +141,7 @@ async fn one_expired_partition_is_dropped_per_round() {
     wait_until("nothing is left", async || times(&store, 1).await.is_empty()).await;
 }
 
-/// A clock that is ahead of the right time as its machine's wall clock is, and on which no wait lasts long.
+/// A clock that is ahead of the correct time, like its machine's wall clock, with short waits.
 #[derive(Clone)]
 struct ClockAhead {
     by: Duration,
@@ -179,7 +180,7 @@ async fn nothing_is_dropped_by_a_clock_that_the_database_contradicts_or_at_the_f
         (LifeguardServer::start(options(&database, &folder), Arc::new(clock.clone())).await.unwrap(), clock)
     };
 
-    // Four hundred days ahead: all that there is would be too old.
+    // Four hundred days ahead: all partitions would be too old.
     let (server, clock) = start(Duration::from_hours(400 * 24)).await;
     wait_until("rounds were made", async || clock.waits.load(Ordering::Relaxed) >= 10).await;
     assert_eq!(days().await[0], old);
@@ -189,7 +190,7 @@ async fn nothing_is_dropped_by_a_clock_that_the_database_contradicts_or_at_the_f
     wait_until("what is too old has gone", async || days().await[0] > old).await;
     server.stop().await.unwrap();
 
-    // One reading is made when a server starts.
+    // One reading is taken when a server starts.
     partitions::ensure(&store, old, old).await.unwrap();
     let clock = ManualClock::new(SystemClock.now());
     let server =
@@ -198,7 +199,7 @@ async fn nothing_is_dropped_by_a_clock_that_the_database_contradicts_or_at_the_f
     assert_eq!(days().await[0], old);
 }
 
-/// A clock that stands still and agrees with its machine's wall clock.
+/// A stopped clock that agrees with its machine's wall clock.
 struct FollowingClock(ManualClock);
 
 impl Clock for FollowingClock {
@@ -232,7 +233,7 @@ async fn rows_of_each_table_can_be_deleted_where_all_tables_are_published() {
             AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)",
     );
     assert_eq!(unknown.fetch_all(&pool).await.unwrap(), Vec::<String>::new());
-    // What housekeeping does: an entry that was there before its day is moved, and one that is too old goes.
+    // Housekeeping: an entry from before its partition is moved, and one that is too old is removed.
     note(&store, 1, time("2026-01-02T00:00:00Z")).await.unwrap();
     note(&store, 1, time("2025-01-01T00:00:00Z")).await.unwrap();
     assert_eq!(partitions::ensure(&store, day("2026-01-02"), day("2026-01-02")).await.unwrap(), 1);
@@ -260,7 +261,7 @@ async fn several_processes_create_and_drop_partitions_while_others_write() {
     let database = database().await;
     let store = open(&database).await;
     let (first, last) = (day("2026-01-01"), day("2026-01-10"));
-    // Who does not come to its turn is told to try again.
+    // A process that does not get the lock is told to retry.
     let made = join_all((0..4).map(async |_| {
         while let Err(error) = partitions::ensure(&store, first, last).await {
             assert!(error.is_transient(), "{error}");
@@ -321,7 +322,7 @@ async fn shared_history_of_many_instances_is_replayed_in_order() {
     let state = StateName::new("S").unwrap();
     let (one, other) = (InstanceId(1), InstanceId(2));
     let at = time("2026-01-01T00:00:00Z");
-    // Of the same transaction, and written before what began the visit.
+    // Of the same transaction, and written before the entry that began the visit.
     note(&store, 1, at).await.unwrap();
     let pool = database.pool().await;
     for (instances, visits) in [([1, 2], [2, 70]), ([2, 1], [71, 3])] {
@@ -431,7 +432,7 @@ async fn history_from_before_partitioning_is_kept_and_continues() {
     let after = sqlx::query_scalar::<_, Value>(as_json).fetch_one(&mut connection).await.unwrap();
     assert_eq!(after, before);
 
-    // The rest of the migrations, and everything is read as what it is.
+    // After the remaining migrations, everything is read correctly.
     let store = open(&database).await;
     let days = partitions::list(&mut store.reader().await.unwrap()).await.unwrap();
     assert_eq!(days, [day("2026-11-01"), day("2026-11-02"), day("2026-11-03")]);
@@ -456,7 +457,7 @@ async fn history_from_before_partitioning_is_kept_and_continues() {
     7 moved ReimageDone Force { expected: "Ready", to: "ReimageDone", reason: "it smells" }
     "#);
 
-    // Numbers go on from the last that was taken.
+    // IDs continue after the last one used.
     note(&store, 1, time("2026-11-03T01:00:00Z")).await.unwrap();
     let last = history::list(&mut store.reader().await.unwrap(), InstanceId(1), None, 1).await.unwrap();
     assert_eq!(last[0].id, 13);

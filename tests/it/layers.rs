@@ -1,12 +1,12 @@
-//! The house's arrows: who may use whom. Between crates the compiler sees to it that nobody uses what its manifest does not
-//! name, so of them the manifests are read; in the product's own `src`, the lines.
+//! Tests of the layers: which crate and module may use which. Between crates the compiler enforces the manifests, so
+//! the manifests are checked; in the product's own `src`, the lines are checked.
 
 use std::path::{Path, PathBuf};
 
-/// Each crate that stands by itself, and those of them that it may use.
+/// Each library crate, and the crates that it may use.
 const CRATES: &[(&str, &[&str])] = &[
     ("activation", &["formatting", "machine"]),
-    // The one that measures the product, and so has it.
+    // The benchmark uses the product.
     ("bench", &["clock", "directories", "lifeguard", "machine", "private-postgres", "statistics"]),
     ("boot-tree", &[]),
     ("clock", &[]),
@@ -27,7 +27,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tftp", &["boot-tree"]),
 ];
 
-/// Each room of the product, and the rooms and crates that it may use.
+/// Each layer of the product, and the layers and crates that it may use.
 const ARROWS: &[(&str, &[&str])] = &[
     ("csp", &[]),
     ("model", &["clock", "formatting"]),
@@ -93,7 +93,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What only these rooms, or folders in them, may use from outside.
+/// External crates that only these layers, or directories in them, may use.
 const ALLOWED_EXTERNAL: &[(&str, &[&str])] = &[
     ("sqlx::", &["store", "boards/store"]),
     ("askama::", &["dashboard"]),
@@ -106,8 +106,8 @@ const ALLOWED_EXTERNAL: &[(&str, &[&str])] = &[
     ("prometheus_client::", &["model"]),
 ];
 
-/// What the kernel may use from outside, and what of the standard library it must not: it is pure.
-const OF_THE_KERNEL: &[&str] = &[
+/// External crates of the kernel, and parts of the standard library that it must not use: it is pure.
+const KERNEL_ALLOWED: &[&str] = &[
     "cel",
     "chrono",
     "formatting",
@@ -122,7 +122,7 @@ const OF_THE_KERNEL: &[&str] = &[
 ];
 const IMPURE: &[&str] = &["tokio::", "std::fs", "std::net", "Utc::now", "Instant::now", "async fn"];
 
-/// Fewer files or uses than these were not read at all: the house has about twice as many.
+/// The smallest plausible number of files: there are about twice as many.
 const MIN_FILES: usize = 50;
 const MIN_USES: usize = 60;
 const MIN_KERNEL_FILES: usize = 30;
@@ -159,7 +159,7 @@ fn every_crate_depends_only_on_allowed_crates() {
         let wrong: Vec<&str> = ours.filter(|used| !allowed.contains(used)).collect();
         assert!(wrong.is_empty(), "{name} uses {wrong:?}");
         if name == "machine" {
-            assert_eq!(used, OF_THE_KERNEL, "what the kernel uses is to be pure; name it here if it is");
+            assert_eq!(used, KERNEL_ALLOWED, "what the kernel uses is to be pure; name it here if it is");
         }
         found.push(name);
     }
@@ -215,7 +215,7 @@ fn a_forbidden_import_is_found_in_any_spelling() {
     assert_eq!(code(text).collect::<Vec<_>>(), [(1, "use a;"), (4, "mod tests;"), (5, "use c;")]);
 }
 
-/// What is wrong with a line of the file `below` `src`.
+/// Returns the violations in a line of the file `below` `src`.
 fn faults(below: &Path, line: &str) -> impl Iterator<Item = String> {
     let room = layer_of(below);
     let allowed = ARROWS.iter().find(|(name, _)| *name == room).map(|(_, allowed)| *allowed);
@@ -244,7 +244,7 @@ fn faults(below: &Path, line: &str) -> impl Iterator<Item = String> {
     faults.into_iter()
 }
 
-/// What follows where a line's paths are at the crate's root: by `crate::`, or by as many `super::` as it takes.
+/// Returns the rest of each path at the crate's root: after `crate::`, or after enough `super::`.
 fn from_the_root<'a>(below: &Path, line: &'a str) -> impl Iterator<Item = &'a str> {
     let folders = below.components().count() - 1;
     let depth = if below.file_name().is_some_and(|name| name == "mod.rs") { folders } else { folders + 1 };
@@ -258,17 +258,17 @@ fn from_the_root<'a>(below: &Path, line: &'a str) -> impl Iterator<Item = &'a st
     all.into_iter().map(|at| &line[at..])
 }
 
-/// Whether a path may begin behind `before`, rather than go on.
+/// Whether a path may begin after `before`, rather than continue.
 pub(crate) fn is_path_begin(before: &str) -> bool {
     !before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
 }
 
-/// What a line has that a pure function cannot have.
+/// Returns what a pure function must not use.
 fn impure(line: &str) -> impl Iterator<Item = &'static str> {
     IMPURE.iter().copied().filter(|impure| line.contains(impure))
 }
 
-/// The names under `[dependencies]` of a manifest, which are what its crate may use outside of its tests.
+/// Returns the names under `[dependencies]` of a manifest, which its crate may use outside tests.
 fn dependencies(manifest: &str) -> Vec<&str> {
     let section =
         manifest.split("\n[").find_map(|section| section.strip_prefix("dependencies]\n")).unwrap_or("");
@@ -283,14 +283,14 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The files with code in `folder`, without those that hold nothing but tests.
+/// Returns the code files in `folder`, without files that contain only tests.
 pub(crate) fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut files = files(folder);
     files.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
     files
 }
 
-/// The files in `folder`, without those that hold nothing but tests.
+/// Returns the files in `folder`, without files that contain only tests.
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -307,12 +307,12 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The folder or file directly below `src`.
+/// Returns the directory or file directly below `src`.
 fn layer_of(below: &Path) -> String {
     Path::new(below.components().next().unwrap().as_os_str()).with_extension("").display().to_string()
 }
 
-/// Whether a file holds nothing but tests: `tests.rs`, or what is in a folder named `board_tests`.
+/// Whether a file contains only tests: `tests.rs`, or in a directory named `board_tests`.
 fn is_tests(below: &Path) -> bool {
     below.iter().any(|part| {
         let name = Path::new(part).with_extension("").display().to_string();
@@ -320,7 +320,7 @@ fn is_tests(below: &Path) -> bool {
     })
 }
 
-/// The lines of a file with their numbers, without comments and without the tests at its end.
+/// Returns the numbered lines of a file, without comments and without the tests at its end.
 pub(crate) fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut lines = text.lines().enumerate().peekable();
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! The log: it never fails the program, and has colours only where somebody sees them.
+//! Tests of the log: it never makes the program fail, and has colours only on a terminal.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::database::{TestDatabase, database};
 use crate::world::{await_within_timeout, wait_until};
 
-/// A server on a given address; it is killed when it is dropped.
+/// A server on a given address, killed on drop.
 struct LoggingServer {
     child: Child,
     http: SocketAddr,
@@ -19,9 +19,9 @@ struct LoggingServer {
 }
 
 impl LoggingServer {
-    /// Starts a server that writes much to `stderr`, wherever that leads.
+    /// Starts a server that writes much to `stderr`.
     fn start(database: &TestDatabase, stderr: Stdio) -> Self {
-        // Its log does not tell the address.
+        // Its log does not contain the address.
         let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
         command.args(["serve", "--log", "trace", "--listen", &http.to_string()]);
@@ -31,7 +31,7 @@ impl LoggingServer {
         Self { child, http, http_client: reqwest::Client::new() }
     }
 
-    /// Asks whether it registers boards, which are committed before it answers.
+    /// Whether it registers boards, which are committed before it answers.
     async fn registers(&self, name: &str, mac: &str) -> bool {
         let board = json!({ "name": name, "mac": mac, "hardware": "panda" });
         let url = format!("http://{}/api/v1/devices", self.http);
@@ -89,7 +89,7 @@ async fn a_server_keeps_serving_if_its_log_is_not_read() {
     }
 }
 
-/// What a command logs on a terminal, with `NO_COLOR` as given.
+/// The log of a command on a terminal, with `NO_COLOR` as given.
 fn on_a_terminal(no_color: Option<&str>) -> String {
     let terminal = openpty(None, None).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
@@ -102,7 +102,7 @@ fn on_a_terminal(no_color: Option<&str>) -> String {
     command.status().unwrap();
     drop(command);
     let mut shown = Vec::new();
-    // It never ends where another test's process has inherited its other end; it has what was written.
+    // It never ends if another test's process has inherited the other end; it has what was written.
     fcntl(&terminal.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
     let _ = std::fs::File::from(terminal.master).read_to_end(&mut shown);
     String::from_utf8(shown).unwrap()
@@ -139,7 +139,7 @@ async fn a_refused_tftp_request_is_logged() {
     std::thread::spawn(move || {
         let lines = log.lines().map_while(Result::ok);
         lines.map(|line| serde_json::from_str::<Value>(&line).unwrap_or_default()).for_each(|line| {
-            // The test may be over.
+            // The test may have ended.
             let _ = sender.send(line);
         });
     });

@@ -1,4 +1,4 @@
-//! `lifeguard machine check`: what is shipped is clean, and each seeded fault is found by the rule meant for it.
+//! Tests of `lifeguard machine check`: the shipped definitions are clean, and each seeded fault is found by its rule.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -10,7 +10,7 @@ use insta::assert_snapshot;
 use lifeguard::machine::{Rule, Severity, SourceFault, check};
 use serde_json::Value;
 
-/// The YAML files of a folder of the project.
+/// The YAML files of a directory of the project.
 fn files(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -84,14 +84,14 @@ fn the_original_mozpool_machine_has_its_endless_power_cycle() {
     assert_eq!(others, expected.into());
 }
 
-/// What the program prints and how it ends, in the project's folder.
+/// The program's output and exit status, in the project's directory.
 fn check_output(args: &[&str], input: &[u8]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
     command.args(["machine", "check"]).args(args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // Whoever does not read its input may have gone away already.
+    // A program that does not read its input may have exited already.
     let _ = child.stdin.take().unwrap().write_all(input);
     let output = child.wait_with_output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

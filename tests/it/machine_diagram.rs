@@ -1,4 +1,4 @@
-//! `lifeguard machine diagram`: what is shipped is drawn in every format, and what is wrong is not drawn.
+//! Tests of `lifeguard machine diagram`: shipped definitions are drawn in every format, and faulty ones are refused.
 
 use std::path::Path;
 use std::process::{Command, Output};

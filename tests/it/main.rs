@@ -1,4 +1,4 @@
-//! Integration tests: one binary, one file an area.
+//! Integration tests: one binary, one file per area.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod action;
@@ -22,7 +22,7 @@ mod files;
 mod firmware;
 mod foreign_programs;
 mod fuzz;
-mod guarded;
+mod guarded_dir;
 mod history;
 mod layers;
 mod lifecycle;

@@ -1,4 +1,4 @@
-//! What migrations make of rows that programs of before have written, and of what these write beside newer ones.
+//! Tests of migrations with rows of earlier releases, and of earlier releases running on the new schema.
 
 use lifeguard::engine::replay::{ReplayRequest, replay};
 use lifeguard::machine::MachineName;
@@ -11,7 +11,7 @@ use sqlx::{Connection, PgConnection};
 use crate::database::empty_database;
 use crate::replay::{assert_history_gives_instances, boards};
 
-/// The last migration before compensations were in the rows of actions, and the one that put them there.
+/// The last migration before compensations were stored in the rows of actions, and the one that added them.
 const BEFORE_COMPENSATION: i64 = 20_261_130_070_000;
 const COMPENSATION: i64 = 20_261_201_030_000;
 

@@ -1,4 +1,4 @@
-//! An instance of a machine that is no board's tells somebody, by an action, that it is in a state.
+//! Tests of notifications by an instance of a machine other than boards.
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -23,7 +23,7 @@ states:
   FailedOpening: { about: the porter could not be told, on: { open: Opening } }
 ";
 
-/// A server with a door whose porter is told by `settings`.
+/// A server with a door whose notifications are configured by `settings`.
 async fn door(world: &World, settings: &Value) {
     let text = DOOR.replace("NOTIFY", &settings.to_string());
     let loaded = send(world, "PUT /api/v1/machines/door", text).await;

@@ -1,5 +1,5 @@
-//! Definitions that a release before accepted, and whose actions do not take their settings any more: what is in force is
-//! followed, and nothing new is accepted.
+//! Tests of definitions accepted by an earlier release whose action settings are invalid now: active ones are followed,
+//! new ones are refused.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::versions::{changed, load};
 use crate::world::{World, options, unreachable_power};
 
-/// The built-in definition with settings that their actions do not take.
+/// The built-in definition with invalid action settings.
 fn outdated_definition() -> String {
     changed(&[
         ("invoke: [poll]", "invoke: [{ action: poll, with: { intervall: 30s } }]"),
@@ -20,7 +20,7 @@ fn outdated_definition() -> String {
     ])
 }
 
-/// Brings it into force as a release did that looked at no settings.
+/// Activates it like an earlier release that did not check settings.
 async fn activate_outdated(world: &World) {
     let (definition, faults) = machine::load_stored(&outdated_definition(), boards::vocabulary()).unwrap();
     assert!(faults.unwrap().to_string().contains("did you mean `interval`?"));
@@ -48,10 +48,10 @@ async fn an_active_definition_with_invalid_action_settings_is_followed() {
     world.register("b1", unreachable_power(0)).await;
     let (status, answer) = world.request("b1", "rq-reimage", json!({ "image": "panda" })).await;
     assert_eq!(status, 200, "{answer}");
-    // What releases before did not look at is not looked at.
+    // What earlier releases did not check is not checked.
     let link = world.link("b1").await;
     crate::world::wait_until("the boot link", async || link.is_symlink()).await;
-    // A poll does not ask by settings that make no sense, and says so.
+    // A poll with invalid settings does not run, and reports it.
     world.force("b1", "Ready").await;
     world.until("b1", "why", |board| board.to_string().contains("Ready")).await;
     crate::world::wait_until("what is wrong", async || {
@@ -74,7 +74,7 @@ async fn a_server_configured_with_it_starts_only_if_it_is_active() {
     activate_outdated(&world).await;
     let server = start_with(&world, &file).await.unwrap();
     server.stop().await.unwrap();
-    // Another one with the same faults is new.
+    // Another text with the same faults is new.
     fs_err::write(&file, outdated_definition() + "\n# changed\n").unwrap();
     assert!(start_with(&world, &file).await.is_err());
 }

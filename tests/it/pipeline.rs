@@ -1,4 +1,5 @@
-//! The pipeline: what arrives together is written together, each thing once, on the row that it was decided on.
+//! Tests of the pipeline: stimuli that arrive together are written together, each once, on the row they were decided
+//! on.
 
 use lifeguard::engine::{EngineError, Submission};
 use lifeguard::machine::{Cause, EventName, EventSource, MachineName, Outcome};
@@ -28,7 +29,7 @@ async fn one_stimulus_that_cannot_be_written_fails_alone() {
     for name in &names {
         world.register(name, json!({})).await;
     }
-    // Postgres keeps every text but those with a NUL in them.
+    // PostgreSQL stores every text except those with a NUL.
     let submissions = names.iter().enumerate().map(|(number, name)| {
         let args = if number == 17 { json!({ "reason": "r\0" }) } else { json!({ "reason": "r" }) };
         world.server.engine.submit(event(name, "rq-lock-out", args))
@@ -58,7 +59,7 @@ async fn decisions_on_a_row_changed_by_another_process_are_repeated() {
         .execute(&mut *other)
         .await
         .unwrap();
-    // In the state that is seen first the event would be taken; in the one that it meets it is not.
+    // The event would be accepted in the state read first, but not in the one it finally meets.
     let engine = world.server.engine.clone();
     let mut submitted = JoinSet::new();
     submitted.spawn(async move { engine.submit(event("b1", "rq-reboot", json!({}))).await });
@@ -84,7 +85,7 @@ async fn entries_written_only_to_history_show_the_state_at_that_time() {
         .await
         .unwrap();
     let engine = world.server.engine.clone();
-    // Nowhere would it be taken.
+    // It would be accepted in neither.
     let mut late = event("b1", "image-installing", json!({}));
     if let Cause::Event { source, .. } = &mut late.cause {
         *source = lifeguard::boards::BOARD_SOURCE;
@@ -108,7 +109,7 @@ async fn concurrent_stimuli_for_one_board_are_decided_in_sequence() {
         let body = json!({ "from": from, "to": to, "reason": "a race" });
         async { world.call(reqwest::Method::POST, "/api/v1/devices/b1/force", Some(body)).await }
     };
-    // Each of them is right about where the board is only once.
+    // Each of them matches the board's state only once.
     let pairs =
         (0..30).map(|number| if number % 2 == 0 { ("New", "Maintenance") } else { ("Maintenance", "New") });
     let answers = futures_util::future::join_all(pairs.map(|(from, to)| force(from, to))).await;
@@ -136,7 +137,7 @@ async fn two_processes_at_the_same_boards_lose_duplicate_and_deadlock_nothing() 
         one.register(name, json!({})).await;
         one.force(name, "ReimageBooting").await;
     }
-    // Nothing that is sent is taken by the state, so that each only adds to history, but for the forced moves between.
+    // No event is accepted by the state, so that each only adds to history, except for the forced moves between.
     let send = |round: usize, name: &str, world: &World| {
         let engine = world.server.engine.clone();
         let name = name.to_owned();

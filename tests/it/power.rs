@@ -1,4 +1,4 @@
-//! Boards whose power cannot be switched by what they are configured with.
+//! Tests of boards whose power configuration does not work.
 
 use lifeguard::farm::relay::RelayBehaviour;
 use serde_json::json;
@@ -40,7 +40,7 @@ async fn a_board_without_a_power_url_fails_at_the_step_that_needs_it() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     for step in ["RebootRebooting", "MaintenanceRebooting"] {
-        // The image is there, so that the boot link is not what fails.
+        // The image exists, so that the boot link does not fail.
         world.image("maintenance").await;
         world.force("b1", step).await;
         let device = world.until_state("b1", &format!("Failed{step}")).await;

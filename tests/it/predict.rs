@@ -1,4 +1,4 @@
-//! Conditions that ask a hosted model: what it says decides, history keeps it, and replay needs no model.
+//! Tests of conditions that query a hosted model: its prediction decides, is recorded, and replay needs no model.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use crate::replay::{assert_history_gives_instances, boards};
 use crate::versions::{changed, load};
 use crate::world::{World, unreachable_power};
 
-/// The shipped example, as the life of boards.
+/// The shipped example as the lifecycle of boards.
 fn telemetry() -> String {
     let example = include_str!("../../states/examples/telemetry.yaml");
     example.replace("machine: telemetry", "machine: board")
 }
 
-/// The board's own life with what the example says in its comment.
+/// The board lifecycle with the additions from the example's comment.
 fn with_quarantine() -> String {
     let quarantine = r#"on:
       poll-failed: RebootRebooting
@@ -51,7 +51,7 @@ fn report(target: InstanceKey) -> Submission {
     Submission::new(target, Cause::Event { name, source: lifeguard::boards::BOARD_SOURCE, args, visit: None })
 }
 
-/// The last event of a board's history; what its actions do may come after it.
+/// The last event in a board's history; entries of its actions may follow.
 async fn last(world: &World, name: &str) -> Value {
     let history = world.history(name).await;
     history.into_iter().rfind(|entry| entry["kind"] == "event").unwrap()
@@ -73,7 +73,7 @@ async fn conditions_that_need_an_unavailable_model_do_not_hold_and_history_says_
     assert_eq!(entry["reason"], json!(format!("no condition of telemetry in state Healthy holds; {why}")));
     assert_eq!(entry["predicted"], Value::Null);
 
-    // The next transition is taken.
+    // The next transition applies.
     world.force("b1", "Suspect").await;
     let answer = world.report_with("b1", "telemetry", json!({ "values": [99, 99, 1] })).await;
     assert_eq!(answer["outcome"], "stayed");
@@ -82,7 +82,7 @@ async fn conditions_that_need_an_unavailable_model_do_not_hold_and_history_says_
     let device = world.get("/api/v1/devices/b1").await;
     assert_eq!(device["data"], json!({ "unjudged": true }));
 
-    // What does not come with the argument is refused, and no model is asked.
+    // A report without the argument is refused, and no model is queried.
     let (status, answer) = world.report("b1", "telemetry").await;
     assert_eq!((status.as_u16(), &answer["detail"]), (422, &json!("telemetry needs the argument `values`")));
     assert_eq!(last(&world, "b1").await["reason"], "telemetry needs the argument `values`");
@@ -94,7 +94,7 @@ async fn models_are_queried_for_events_of_the_pipeline_too() {
     let world = World::with_definition(&telemetry()).await;
     world.register("b1", json!({})).await;
     let id = boards(world.server.engine.store()).await[0].id;
-    // Whose machine it is, and so what is to be asked, is not known before the instance is read.
+    // The machine, and so the model to query, is unknown before the instance is read.
     let committed = world.server.engine.submit(report(InstanceKey::Id(id))).await.unwrap();
     assert!(matches!(committed.outcome, Outcome::Ignored(_)), "{committed:?}");
     let history = world.history("b1").await;
@@ -110,7 +110,7 @@ async fn an_activated_definition_is_used_by_every_process() {
     one.force("b1", "Ready").await;
     let (status, answer) = load(&one, &with_quarantine(), "").await;
     assert!(status.is_success(), "{answer}");
-    // It has mostly not heard of it yet, so that it does not know before it decides that there is anything to ask.
+    // It usually does not know of the activation yet, so before deciding it does not know that a query is needed.
     let target = InstanceKey::Name(MachineName::new("board").unwrap(), "b1".to_owned());
     let committed = other.server.engine.submit(report(target)).await.unwrap();
     assert!(matches!(committed.outcome, Outcome::Ignored(_)), "{committed:?}");
@@ -118,7 +118,7 @@ async fn an_activated_definition_is_used_by_every_process() {
     assert!(entry["reason"].as_str().unwrap().contains("there is no model"), "{entry:#}");
 }
 
-/// The model that is shipped, and what runs it; nothing where ONNX Runtime is not there.
+/// The shipped model and the runtime; `None` without ONNX Runtime.
 fn shipped() -> Option<ModelArgs> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models");
     let onnxruntime = Some(onnxruntime()?);
@@ -126,7 +126,7 @@ fn shipped() -> Option<ModelArgs> {
     Some(ModelArgs { config, models, onnxruntime, ..ModelArgs::default() })
 }
 
-/// What the shipped model calls healthy, and what it calls failing.
+/// Values that the shipped model calls healthy, and failing.
 const HEALTHY: [f64; 3] = [45.0, 0.0, 5.05];
 const FAILING: [f64; 3] = [91.0, 60.0, 4.6];
 
@@ -152,7 +152,7 @@ async fn a_board_whose_telemetry_looks_bad_is_quarantined_before_it_fails() {
         "It came from Ready at 12:00:00 UTC, when it reported telemetry, judged failing by board-health.";
     assert!(why["sentences"].as_array().unwrap().contains(&json!(came)), "{why:#}");
 
-    // A person has looked.
+    // An operator has checked it.
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     assert_history_gives_instances(world.server.engine.store()).await;
 }
@@ -170,7 +170,7 @@ async fn the_shipped_example_quarantines_boards_that_look_bad_twice_or_fall_sile
     let twice = [report(HEALTHY).await, report(FAILING).await, report(HEALTHY).await];
     assert_eq!(twice, ["stayed Healthy", "moved Suspect", "moved Healthy"]);
     assert_eq!([report(FAILING).await, report(FAILING).await], ["moved Suspect", "moved Quarantined"]);
-    // It is judged here, too.
+    // It is evaluated here too.
     assert_eq!(report(HEALTHY).await, "ignored Quarantined");
     assert_eq!(last(&world, "b1").await["predicted"], json!({ "board-health": { "values": "healthy" } }));
     assert_eq!(world.request("b1", "rq-release", json!({})).await.0, 200);
@@ -199,7 +199,7 @@ async fn invalid_model_inputs_decide_nothing_and_history_says_why() {
     values: row 1, column 2: "hot" is not a number
     values: row 2 has 1 number, and row 1 has 3; all must have the same number
     "#);
-    // Rows are of several things; that none of the conditions is about.
+    // With rows of several subjects, none of the conditions applies.
     let answer = world.report_with("b1", "telemetry", json!({ "values": [HEALTHY, FAILING] })).await;
     assert_eq!(answer["outcome"], "ignored");
     let entry = last(&world, "b1").await;
@@ -234,13 +234,13 @@ async fn replay_uses_the_recorded_predictions() {
         world.report_with("b1", "telemetry", json!({ "values": [900, 900] })).await
     };
     assert_eq!(report().await["to"], "Suspect");
-    // The same values are something else from now on.
+    // The same values get another label from now on.
     folders.config("colors_v1", &["failing", "worn", "healthy"]);
     engine.models().load("colors_v1").await.unwrap();
     assert_eq!(report().await["to"], "Healthy");
     assert_history_gives_instances(engine.store()).await;
 
-    // Under a definition that clears nobody, both answers count as they were given.
+    // Under a definition without clearing, both answers count as given.
     let strict = definition.replace("          target: Healthy\n", "          target: Quarantined\n");
     let with = Some(Arc::new(machine::load(&strict, lifeguard::boards::vocabulary()).unwrap()));
     let wanted = ReplayRequest {

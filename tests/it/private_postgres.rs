@@ -1,4 +1,4 @@
-//! The private Postgres: starts, survives, refuses. Real servers throughout.
+//! Tests of the private PostgreSQL: start, crash, refusal. They use real servers.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -15,32 +15,32 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use sqlx::{Connection, PgConnection};
 
-use crate::guarded::GuardedDir;
+use crate::guarded_dir::GuardedDir;
 use crate::server_process::ServerProcess;
 
 /// Set for the process that `the_left_over_server_of_a_killed_process_is_replaced_without_loss` kills.
 const OWNER: &str = "LIFEGUARD_TEST_OWNER";
 
-/// Options for a server whose data need not survive the machine.
+/// Options for a server without durability.
 fn fast(data_dir: &Path) -> PrivatePostgresOptions {
     PrivatePostgresOptions { durability: CommitDurability::Fast, ..PrivatePostgresOptions::new(data_dir) }
 }
 
-/// The process id in `postmaster.pid`.
+/// The process ID in `postmaster.pid`.
 fn postmaster(data_dir: &Path) -> Option<i32> {
     let text = fs::read_to_string(data_dir.join("postgres/postmaster.pid")).ok()?;
     text.lines().next()?.parse().ok()
 }
 
-/// Whether there is such a process, dead ones that nobody noticed excepted.
+/// Whether the process runs, zombies excluded.
 fn lives(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
-/// Asks `is_so` until it is, for at most a minute: on a busy disk, a recovery that syncs every file has taken 11 s.
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+/// Waits for `condition` for at most a minute: on a busy disk, a recovery that syncs every file has taken 11 s.
+async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let asked_at = Instant::now();
-    while !is_so().await {
+    while !condition().await {
         assert!(asked_at.elapsed() < Duration::from_mins(1), "not so after a minute: {what}");
         #[expect(clippy::disallowed_methods, reason = "Postgres runs on the machine's time")]
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -105,7 +105,7 @@ async fn it_runs_with_full_durability_and_a_private_socket() {
         let shown = sqlx::query_scalar::<_, String>("SELECT current_setting($1)").bind(name);
         assert_eq!(shown.fetch_one(&mut connection).await.unwrap(), value, "{name}");
     }
-    // The best that this server has.
+    // The best method of this server.
     let best = sqlx::query_scalar::<_, bool>(
         "SELECT setting = CASE WHEN 'lz4' = ANY (enumvals) THEN 'lz4' ELSE 'pglz' END
            FROM pg_settings WHERE name = 'wal_compression' AND vartype = 'enum'",
@@ -157,14 +157,15 @@ async fn dropping_it_without_a_stop_ends_the_server() {
     until("the server has ended", async || !lives(pid)).await;
 }
 
-/// Not a test by itself: the process that the next test starts and kills. It says each row that was acknowledged.
+/// Not a test by itself: the process that the next test starts and kills. It prints each acknowledged row.
 #[tokio::test]
 #[ignore = "run by the_left_over_server_of_a_killed_process_is_replaced_without_loss"]
 async fn owner() {
     if std::env::var_os(OWNER).is_none() {
         return;
     }
-    // Where we work, and not its name: if the test was killed and its directory removed, it must not be made anew.
+    // Relative to the working directory: if the test was killed and its directory removed, it must not be created
+    // again.
     let postgres = PrivatePostgres::start(PrivatePostgresOptions::new(".")).await.unwrap();
     let mut connection = connect(&postgres).await;
     sqlx::raw_sql("CREATE TABLE kept (n int)").execute(&mut connection).await.unwrap();
@@ -195,7 +196,7 @@ async fn the_left_over_server_of_a_killed_process_is_replaced_without_loss() {
 
     until("the orphan has ended", async || !lives(orphan)).await;
     assert_ne!(postmaster(dir.path()), Some(orphan));
-    // The one that was on its way may be there or not.
+    // The row in progress may be stored or not.
     let found = count(&mut connect(&postgres).await).await;
     assert!((acknowledged..=acknowledged + 1).contains(&found), "{found} of {acknowledged}");
     postgres.stop().await.unwrap();
@@ -205,10 +206,10 @@ async fn the_left_over_server_of_a_killed_process_is_replaced_without_loss() {
 async fn an_unrelated_process_in_a_stale_pid_file_is_not_harmed() {
     let dir = GuardedDir::new();
     PrivatePostgres::start(fast(dir.path())).await.unwrap().stop().await.unwrap();
-    // Of the same user: Postgres heeds no others.
+    // Of the same user: PostgreSQL ignores processes of others.
     let user = fs::metadata(dir.path().join("postgres")).unwrap().uid();
     let mut command = Command::new("cat");
-    // It ends with its input, thus with this process however that ends.
+    // It exits with its input, and so with this process.
     command.uid(user).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut stranger = command.spawn().unwrap();
     fs::write(dir.path().join("postgres/postmaster.pid"), format!("{}\n/elsewhere\n", stranger.id()))
@@ -296,7 +297,7 @@ async fn a_data_directory_too_long_for_a_socket_gets_a_short_one_elsewhere() {
     postgres.stop().await.unwrap();
     assert!(!socket_dir.exists());
 
-    // Somebody else's: not used, and not taken from him.
+    // Another user's directory is neither used nor taken over.
     if Uid::effective().is_root() {
         fs::create_dir(&socket_dir).unwrap();
         std::os::unix::fs::chown(&socket_dir, Some(12345), None).unwrap();
@@ -384,7 +385,7 @@ async fn left_over_processes_are_killed_before_their_unfinished_cluster_is_remov
     let dir = GuardedDir::new();
     let unfinished = dir.path().join("postgres.new.7");
     fs::create_dir(&unfinished).unwrap();
-    // It ends with its input, thus with this process however that ends.
+    // It exits with its input, and so with this process.
     let mut orphan = Command::new("cat").current_dir(&unfinished).stdin(Stdio::piped()).spawn().unwrap();
     let postgres = PrivatePostgres::start(fast(dir.path())).await.unwrap();
     let ended = orphan.try_wait().unwrap();
@@ -421,7 +422,7 @@ async fn a_long_log_is_rotated() {
     fs::OpenOptions::new().write(true).open(&log).unwrap().set_len(long).unwrap();
     until("it is short", async || length(&log) < long && length(&before) >= long).await;
     assert_eq!(fs::metadata(&before).unwrap().permissions().mode() & 0o777, 0o600);
-    // Postgres goes on at its new end.
+    // PostgreSQL continues at its new end.
     let mut connection = connect(&postgres).await;
     sqlx::raw_sql("an error").execute(&mut connection).await.unwrap_err();
     until("it is written to", async || fs::read_to_string(&log).unwrap().contains("an error")).await;

@@ -1,4 +1,4 @@
-//! Boards whose power hangs on one simulated relay board.
+//! Boards whose power is switched by one simulated relay board.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,17 +26,17 @@ impl Rack {
         Self { relay }
     }
 
-    /// What power actions for its boards hold.
+    /// The resource that power actions for its boards hold.
     pub(crate) fn resource(&self) -> String {
         format!("modbus://{}", self.relay.addr())
     }
 
-    /// A board's power: the gap of its power cycle is short beside every deadline.
+    /// A board's power facts: its off time is short compared with every deadline.
     pub(crate) fn power_facts(&self, coil: u16) -> Value {
         json!({ "power_url": format!("{}/{coil}?off=50ms", self.resource()) })
     }
 
-    /// A board's power with a gap that ends only when the test says so.
+    /// A board's power facts with an off time that ends only when the test advances the clock.
     pub(crate) fn slow_power_facts(&self, coil: u16) -> Value {
         json!({ "power_url": format!("{}/{coil}?off=45s", self.resource()) })
     }
@@ -46,7 +46,7 @@ impl Rack {
         *self.relay.coil(coil).borrow()
     }
 
-    /// Waits until the board at `coil` has power or has none.
+    /// Waits until the board at `coil` is on or off.
     pub(crate) async fn until(&self, coil: u16, on: bool) {
         let give_up_at = Instant::now() + Duration::from_mins(1);
         while self.is_on(coil) != on {
@@ -55,7 +55,7 @@ impl Rack {
         }
     }
 
-    /// The coils as they were switched since the boards got their power: `(coil, on)`.
+    /// The changes of the coils since the boards were switched on: `(coil, on)`.
     pub(crate) fn switched(&self, coils: usize) -> Vec<(u16, bool)> {
         self.relay
             .coil_changes()

@@ -1,4 +1,4 @@
-//! A random walk of several boards: whatever happened to them, history gives what is stored.
+//! Test of a random walk of several boards: their history replays to the stored instances.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
 use crate::world::{World, pass_time_during};
 
-/// Numbers that look random and are the same for the same seed, as those of the simulated farm, whose generator is its
-/// own business. Source: Vigna, `splitmix64`, public domain, 2015.
+/// Pseudo-random numbers, the same for the same seed; independent of the simulated farm's generator. Source: Vigna,
+/// `splitmix64`, public domain, 2015.
 struct WalkRandom(u64);
 
 impl WalkRandom {
@@ -63,7 +63,7 @@ const STATES: &[&str] = &[
     "Nowhere",
 ];
 
-/// Does one thing to `name` that may or may not be to the purpose.
+/// Sends one request or event to `name`, which may be invalid in its state.
 async fn step(world: &World, random: &mut WalkRandom, name: &str) {
     let path = format!("/api/v1/devices/{name}");
     let (path, body) = match random.below(20) {
@@ -107,7 +107,7 @@ async fn walk(seed: u64) {
         let world = if random.below(2) == 0 { &one } else { &other };
         step(world, &mut random, name).await;
     }
-    // Power cycles that run are ended, and need time for their gap.
+    // Running power cycles are finished, and need time for their off time.
     let database = Arc::clone(&one.database);
     let clock = one.clock.clone();
     let stopped = async {

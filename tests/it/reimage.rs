@@ -1,4 +1,4 @@
-//! Reimaging, self-test, maintenance, and what operators force, with boards whose reports the test sends.
+//! Tests of reimaging, self-test, maintenance and forced moves, with reports sent by the test.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
 use crate::world::World;
 
-/// A board on a relay board of its own, with the images that it needs.
+/// A board on its own relay board, with the images that it needs.
 async fn board() -> (World, Rack) {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
@@ -64,7 +64,7 @@ async fn a_reimage_ends_in_ready_with_the_new_image_recorded() {
     assert_eq!(data(&world).await, json!({ "image": "linux", "boot_config": config }));
     assert_eq!(rack.switched(1), [(0, false), (0, true)]);
 
-    // A reboot keeps what is on the card; a new installation forgets it once the card is written to.
+    // A reboot keeps the card's image; a new installation clears it once the card is written.
     ask_for(&world, "rq-reboot", json!({})).await;
     assert_eq!(data(&world).await["image"], "linux");
     world.force("b1", "ReimageBooted").await;
@@ -75,7 +75,7 @@ async fn a_reimage_ends_in_ready_with_the_new_image_recorded() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_image_that_runs_before_its_link_is_cleared_need_not_report_again() {
     let (world, _rack) = board().await;
-    // The folder of links is a file: no link can be looked for, let alone removed.
+    // The directory of links is a file: links can be neither found nor removed.
     let links = world.server.boot_root.join("pxelinux.cfg");
     fs_err::remove_dir_all(&links).unwrap();
     fs_err::write(&links, "").unwrap();
@@ -100,7 +100,7 @@ async fn a_failed_installation_distinguishes_image_board_and_temporary_faults() 
             assert_eq!(world.report_with("b1", "image-failed", args).await["to"], to);
             assert_eq!(data(&world).await["failure"], "it smokes");
         }
-        // Bad luck is tried again, ten times.
+        // A temporary fault is retried ten times.
         ask_for(&world, "rq-reimage", json!({ "image": "linux" })).await;
         for time in 1..=11 {
             world.force("b1", state).await;

@@ -1,4 +1,4 @@
-//! A server as a process of its own.
+//! A server process.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use sqlx::postgres::PgConnectOptions;
 
-/// A running `lifeguard serve`; it is killed when it is dropped.
+/// A running `lifeguard serve`, killed on drop.
 pub(crate) struct ServerProcess {
     child: Child,
     http: SocketAddr,
@@ -22,7 +22,7 @@ pub(crate) struct ServerProcess {
     killed_at: Option<DateTime<Utc>>,
 }
 
-/// The two ends of a pause.
+/// Start and end of a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pause {
     Begins,
@@ -30,19 +30,19 @@ pub(crate) enum Pause {
 }
 
 impl ServerProcess {
-    /// Starts a server and waits until it serves.
+    /// Starts a server and waits until it is ready.
     pub(crate) fn start(options: &[String]) -> Self {
         Self::try_start(options).unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
     }
 
-    /// Starts a server and waits until it serves; gives its log where it ends instead.
+    /// Starts a server and waits until it is ready; returns its log if it exits instead.
     pub(crate) fn try_start(options: &[String]) -> Result<Self, String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
         command.arg("serve").args(options);
         Self::run(command)
     }
 
-    /// Runs `command`, which is to end in `lifeguard serve` and options of that, as a server.
+    /// Runs `command`, which must end in `lifeguard serve` and its options, as a server.
     pub(crate) fn run(mut command: Command) -> Result<Self, String> {
         if command.get_args().all(|arg| arg != "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
@@ -66,41 +66,41 @@ impl ServerProcess {
             }
             log.push(line);
         };
-        // The rest is read on, lest the server waits for somebody to read it.
+        // The rest is read too, so that the server is not blocked by a full pipe.
         #[expect(clippy::print_stdout, reason = "the harness shows it where the test fails")]
         let tell = |line| println!("server: {line}");
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(tell));
         Ok(Self { child, http, tftp, killed_at: None })
     }
 
-    /// Where it serves HTTP.
+    /// Its HTTP address.
     pub(crate) fn http(&self) -> SocketAddr {
         self.http
     }
 
-    /// Where it serves TFTP, if it does.
+    /// Its TFTP address, if any.
     pub(crate) fn tftp(&self) -> Option<SocketAddr> {
         self.tftp
     }
 
-    /// Its number.
+    /// Its process ID.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Kills it as a machine that falls over does.
+    /// Kills it like a machine crash.
     pub(crate) fn kill(&mut self) {
         self.killed_at = Some(SystemClock.now());
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Whether it has not ended.
+    /// Whether it is running.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Stops it in its tracks, as a machine that hangs does, or lets it go on.
+    /// Pauses it, like a hanging machine, or resumes it.
     pub(crate) fn pause(&self, pause: Pause) {
         let signal = match pause {
             Pause::Begins => Signal::SIGSTOP,
@@ -114,13 +114,13 @@ impl ServerProcess {
         self.killed_at.unwrap()
     }
 
-    /// Asks it to stop and waits until it has, in order.
+    /// Stops it in order and waits for its exit.
     pub(crate) fn terminate(&mut self) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
         assert_eq!(self.child.wait().unwrap().code(), Some(0), "SIGTERM ends a server with 0");
     }
 
-    /// Its private Postgres, of the data directory `data`.
+    /// The store of its private PostgreSQL in the data directory `data`.
     pub(crate) async fn store_of(&self, data: &Path) -> Store {
         let options = PgConnectOptions::new_without_pgpass().socket(data.join("run"));
         Store::open(options.username("lifeguard").database("lifeguard")).await.unwrap()
@@ -129,19 +129,19 @@ impl ServerProcess {
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
-        // One that has ended already needs no killing.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The postmaster of the private Postgres in `data`. While it starts, its file may be missing or half written.
+/// The process ID of the private PostgreSQL in `data`. During its start, its file may be missing or incomplete.
 pub(crate) fn postmaster(data: &Path) -> Option<i32> {
     let text = fs_err::read_to_string(data.join("postgres/postmaster.pid")).ok()?;
     text.lines().next()?.parse().ok().filter(|pid| *pid > 1)
 }
 
-/// Kills the process `pid`, unless it has ended already.
+/// Kills the process `pid`, unless it has exited already.
 pub(crate) fn kill_9(pid: i32) {
     let killed = kill(Pid::from_raw(pid), Signal::SIGKILL);
     assert!(matches!(killed, Ok(()) | Err(Errno::ESRCH)), "{pid}: {killed:?}");

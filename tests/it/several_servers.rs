@@ -1,4 +1,4 @@
-//! Several processes on one database, and processes and connections that die.
+//! Tests of several processes on one database, and of processes and connections that are killed.
 
 use std::error::Error;
 use std::path::Path;
@@ -16,28 +16,28 @@ use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
 use crate::world::{World, await_within_timeout, options, pass_time_during, wait_until, yield_briefly};
 
-/// Those whose leases hold.
+/// Workers with valid leases.
 const AT_WORK: &str = "SELECT count(*) FROM worker WHERE lease_until > clock_timestamp()";
 
 async fn count(pool: &PgPool, sql: &'static str) -> i64 {
     sqlx::query_scalar::<_, i64>(sql).fetch_one(pool).await.unwrap()
 }
 
-/// Waits until `most` servers are at work, so that each has its chance.
-async fn until_workers(pool: &PgPool, most: i64) {
-    wait_until("all are workers", async || count(pool, AT_WORK).await == most).await;
+/// Waits until at most `max` workers have leases.
+async fn until_workers(pool: &PgPool, max: i64) {
+    wait_until("all are workers", async || count(pool, AT_WORK).await == max).await;
 }
 
-/// Kills a server as `kill -9` does: whatever it was doing is never ended, and its lease is left behind.
+/// Kills a server like `kill -9`: its actions stay unfinished, and its lease remains.
 async fn kill(world: World, pool: &PgPool) {
-    // Whoever renewed it last does not matter: the one that lives renews its own in time.
+    // The running one renews its own lease in time.
     drop(world.server);
     let sql = "UPDATE worker SET lease_until = clock_timestamp() - interval '1 s'
                 WHERE worker_id = (SELECT min(worker_id) FROM worker)";
     sqlx::query(sql).execute(pool).await.unwrap();
 }
 
-/// Starts another server beside the world's, with another definition.
+/// Starts another server on the same database, with another definition.
 async fn start_with(world: &World, states: &Path) -> Result<LifeguardServer, Box<dyn Error>> {
     let options = ServeOptions { states: Some(states.to_owned()), ..options(&world.database, &world.folder) };
     LifeguardServer::start(options, Arc::new(world.clock.clone())).await
@@ -60,7 +60,7 @@ async fn two_processes_fire_a_deadline_once_and_start_an_action_once() {
         one.force(name, "RebootComplete").await;
     }
     for round in 1..=2 {
-        // Both clocks are one: both timers wake for all deadlines at the same moment.
+        // Both use the same clock: both timers wake for all deadlines at the same moment.
         one.clock.advance(Duration::from_mins(10));
         for name in &names {
             let is_back =
@@ -143,7 +143,7 @@ async fn a_lease_expires_by_elapsed_time_even_if_the_database_s_clock_is_set_bac
     let other = one.second_server().await;
     until_workers(&pool, 2).await;
     drop(one);
-    // As if it had been renewed before the clock was put back by an hour.
+    // As if it had been renewed before the clock was set back by an hour.
     let sql = "UPDATE worker SET lease_until = clock_timestamp() + interval '1 h'
                 WHERE worker_id = (SELECT min(worker_id) FROM worker)";
     sqlx::query(sql).execute(&pool).await.unwrap();
@@ -164,7 +164,7 @@ async fn a_process_that_stops_in_order_hands_its_polls_over_at_once() {
     let other = one.second_server().await;
     until_workers(&pool, 2).await;
     stop(one).await;
-    // No lease has to run out: the poll is asked for anew as soon as the first process is gone.
+    // No lease has to expire: the poll is requested again as soon as the first process is gone.
     await_within_timeout("a poll", listener.accept()).await.unwrap();
     let device = other.get("/api/v1/devices/b1").await;
     assert_eq!((&device["state"], &device["visit"]), (&json!("Ready"), &json!(2)));
@@ -258,7 +258,7 @@ async fn connections_broken_under_load_leave_no_partial_changes() {
     .await;
     wait_until("nothing is left to do", async || count(&pool, "SELECT count(*) FROM action").await == 0)
         .await;
-    // Each visit was entered by one entry of history, and by one alone.
+    // Each visit has exactly one entry in history.
     let unequal = "SELECT count(*) FROM instance i
                     WHERE visit <> (SELECT count(*) FROM history h
                                      WHERE h.instance_id = i.instance_id AND outcome IS NULL)";
@@ -345,7 +345,7 @@ async fn power_cut_by_a_killed_process_is_restored_although_the_board_moved_on()
     rack.until(0, false).await;
     let other = one.second_server().await;
     until_workers(&pool, 2).await;
-    // Killed in the gap between off and on, and moved to where nobody would switch anything any more.
+    // Killed between off and on, and moved to a state that switches nothing any more.
     drop(one.server);
     other.force("b1", "LockedOut").await;
     let sql = "UPDATE worker SET lease_until = clock_timestamp() - interval '1 s'
@@ -376,7 +376,7 @@ async fn a_board_moved_to_another_relay_while_queued_waits_there() {
     assert!(!busy.is_on(0), "the first board is still in its gap");
 }
 
-/// Where this machine has no way to: no socket connects to all neighbours at once.
+/// An unreachable address: connecting to a broadcast address is always refused locally.
 const NO_WAY: &str = "modbus://255.255.255.255/0?off=50ms";
 
 async fn rewire(world: &World, name: &str, wired: Value) {
@@ -395,7 +395,7 @@ async fn an_interrupted_and_queued_power_cycle_restores_the_power_although_its_s
     rack.until(0, false).await;
     let other = one.second_server().await;
     until_workers(&pool, 2).await;
-    // Killed in the gap between off and on; whoever takes over has no way to the relay board.
+    // Killed between off and on; the process that takes over cannot reach the relay board.
     rewire(&other, "b1", json!({ "power_url": NO_WAY })).await;
     kill(one, &pool).await;
     let is_suspended = |device: &Value| device["actions"][0]["suspended_at"].is_string();
@@ -409,7 +409,7 @@ async fn an_interrupted_and_queued_power_cycle_restores_the_power_although_its_s
     let path = "/api/v1/devices/b1";
     let (status, answer) = other.call(reqwest::Method::DELETE, path, None).await;
     assert_eq!((status.as_u16(), &answer["code"]), (409, &json!("power_owed")), "{answer}");
-    // Where its power is switched now there is a way: that is tried at once.
+    // Its power URL is now reachable, and is tried at once.
     rewire(&other, "b1", rack.power_facts(0)).await;
     rack.until(0, true).await;
     let is_done = |device: &Value| device["actions"] == json!([]);

@@ -1,4 +1,4 @@
-//! `lifeguard machine simulate` as its user sees it.
+//! Tests of `lifeguard machine simulate`.
 
 use std::path::Path;
 use std::process::{Command, Output};

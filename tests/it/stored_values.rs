@@ -1,5 +1,5 @@
-//! What is accepted can be read by every later process, replayed and compared; what cannot be is refused, and a row that
-//! cannot be read is one row.
+//! Tests of stored values: accepted values can be read by later processes, replayed and compared; others are refused,
+//! and an unreadable row affects only itself.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::world::World;
 
-/// Boards say how warm they are; which number that is decides.
+/// Boards report their temperature; the value decides.
 const THERMOMETER: &str = "
 machine: board
 initial: Cold
@@ -75,7 +75,7 @@ async fn every_accepted_number_is_read_replayed_and_compared_as_sent() {
         assert_eq!(status, StatusCode::OK, "{answer}");
         assert_eq!(world.state(name).await, state, "{number}");
     }
-    // A process that has seen none of it.
+    // A process without any cached data.
     let world = world.restart_after(Duration::ZERO).await.unwrap();
     for (name, number, state, kept) in cases {
         let device = world.get(&format!("/api/v1/devices/{name}")).await;
@@ -157,7 +157,7 @@ async fn an_unreadable_instance_affects_only_itself() {
     let pool = world.database.pool().await;
     let broken = "UPDATE instance SET counters = '{\"not a name\": 1}' WHERE name = 'b1'";
     sqlx::query(broken).execute(&pool).await.unwrap();
-    // A process that remembers nothing of it.
+    // A process without any cached data.
     let world = world.restart_after(Duration::ZERO).await.unwrap();
 
     let reports = ["b1", "b2", "b3"].map(|name| report_warm(&world, name, "{\"celsius\": 1}"));

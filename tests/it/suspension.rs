@@ -1,4 +1,4 @@
-//! Trouble of our own is no evidence about a board: what it stops is suspended, and goes on where it stood.
+//! Tests of suspension: a local fault is no evidence about a board; it suspends actions, which continue afterwards.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -19,10 +19,10 @@ use crate::replay::assert_history_gives_instances;
 use crate::server_process::ServerProcess;
 use crate::world::{World, await_within_timeout, pass_a_little_time, wait_until, yield_briefly};
 
-/// A name that no resolver knows: it is reserved for that (RFC 2606).
+/// A name that never resolves: it is reserved for that (RFC 2606).
 const NOWHERE: &str = "tcp://board-1.invalid:22";
 
-/// A board that is worked on until its poll ends, for a minute at most.
+/// A machine that works until its poll ends, for at most a minute.
 const WORK: &str = "
 machine: board
 initial: New
@@ -52,15 +52,15 @@ fn runs(device: &Value) -> bool {
     action(device)["status"] == "RUNNING"
 }
 
-async fn count(world: &World, name: &str, is_so: impl Fn(&Value) -> bool) -> usize {
-    world.history(name).await.iter().filter(|entry| is_so(entry)).count()
+async fn count(world: &World, name: &str, condition: impl Fn(&Value) -> bool) -> usize {
+    world.history(name).await.iter().filter(|entry| condition(entry)).count()
 }
 
 async fn suspensions(world: &World, name: &str) -> usize {
     count(world, name, |entry| entry["kind"] == "suspend").await
 }
 
-/// Lets time go by in steps as long as a poll's interval until the board is as `wanted` says.
+/// Advances the clock in steps of a poll's interval until the board satisfies `wanted`.
 async fn pass_intervals_until(
     world: &World,
     name: &str,
@@ -80,7 +80,7 @@ async fn pass_intervals_until(
     panic!("{name} never was so: {what}");
 }
 
-/// Stops the server and replays what happened.
+/// Stops the server and checks the replay.
 async fn assert_replayed(world: World) {
     let database = Arc::clone(&world.database);
     await_within_timeout("the end of the server", world.server.stop()).await.unwrap();
@@ -112,7 +112,7 @@ async fn a_poll_of_an_unresolvable_name_is_suspended_and_never_reboots_its_board
     assert!(told.contains("poll is suspended") && told.contains("board-1.invalid"), "{told}");
     let ready = world.get("/readyz").await;
     assert_eq!((&ready["status"], &ready["troubles"][0]["suspended"]), (&json!("ready"), &json!(1)));
-    // However long it lasts it is told once, and the board rests.
+    // It is recorded once however long it lasts, and the board rests.
     wait_until("it was looked at more than once", async || {
         world.get("/readyz").await["troubles"][0]["for_s"].as_u64() >= Some(2)
     })
@@ -141,7 +141,7 @@ async fn a_suspension_stops_the_deadline_and_the_remaining_time_runs_afterwards(
     let used = at(&suspended["at"]) - at(&began["at"]);
     assert!(used.num_seconds() >= 10, "two probes, ten seconds apart");
     assert_eq!((&suspended["evidence"]["action"], &suspended["outcome"]), (&json!("poll"), &json!("stayed")));
-    // A server that stops in the middle changes nothing of that.
+    // A server restart in between changes nothing of that.
     let world = world.restart_after(Duration::from_hours(1)).await.unwrap();
     let device = pass_intervals_until(&world, "b1", "it is suspended again", is_suspended).await;
     assert_eq!(
@@ -160,7 +160,7 @@ async fn a_suspension_stops_the_deadline_and_the_remaining_time_runs_afterwards(
     assert_replayed(world).await;
 }
 
-/// How many seconds are left of the minute after all that its actions ran, suspensions left out.
+/// Remaining seconds of the minute after its actions ran, without suspensions.
 async fn used_in(world: &World) -> i64 {
     let mut left = 60;
     let mut since = None;
@@ -191,12 +191,12 @@ async fn a_board_without_a_poll_url_is_not_polled_and_stays_ready() {
     world
         .until("b1", "it is entered anew", |device| device["visit"].as_i64() > first["visit"].as_i64())
         .await;
-    // Nor does a day end it badly.
+    // It does not fail after a day either.
     world.clock.advance(Duration::from_hours(25));
     world.until("b1", "its poll runs again", runs).await;
     assert_eq!(world.state("b1").await, "Ready");
     assert_eq!(rack.switched(1), []);
-    // From when on somebody says what to ask it is asked.
+    // Once a poll URL is set, it is polled.
     let board = TcpListener::bind("127.0.0.1:0").await.unwrap();
     change(&world, "b1", json!({ "poll_url": format!("tcp://{}", board.local_addr().unwrap()) })).await;
     await_within_timeout("a poll", board.accept()).await.unwrap();
@@ -277,7 +277,7 @@ async fn a_failed_write_for_one_board_is_retried_and_delays_no_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unrestored_power_is_restored_later_in_any_state() {
-    // The board is locked out while it is dark, or once its power cycle has failed.
+    // The board is locked out while it is off, or once its power cycle has failed.
     for is_early in [true, false] {
         let world = World::new().await;
         let rack = Rack::new(&world, 1);
@@ -297,7 +297,7 @@ async fn unrestored_power_is_restored_later_in_any_state() {
             assert_eq!(device["state"], "RebootRebooting");
             assert_eq!(world.request("b1", "rq-lock-out", lock_out).await.0, 200);
         }
-        // It is tried again and again, and told once.
+        // It is retried repeatedly, and recorded once.
         let again = |device: &Value| action(device)["attempts"].as_i64() >= Some(3);
         world.pass_time_until("b1", "it is tried again", again).await;
         let is_failure = |entry: &Value| entry["event"] == "power-cycle-failed";
@@ -355,7 +355,7 @@ async fn an_unresolvable_relay_board_suspends_its_boards_and_fails_none() {
     assert!(told.contains("power-cycle is suspended") && told.contains("relay-1.invalid"), "{told}");
     let troubles = world.get("/readyz").await["troubles"].clone();
     assert!(troubles[0]["trouble"].as_str().unwrap().contains("relay-1.invalid"), "{troubles}");
-    // A URL that is right wakes it.
+    // A correct URL wakes it.
     let rack = Rack::new(&world, 1);
     change(&world, "b1", rack.power_facts(0)).await;
     world.pass_time_until("b1", "its power came back", |device| device["state"] == "RebootComplete").await;
@@ -369,7 +369,7 @@ async fn a_missing_boot_tree_suspends_setting_links_until_it_is_back() {
     let rack = Rack::new(&world, 1);
     world.image("linux").await;
     world.register("b1", rack.power_facts(0)).await;
-    // As where its file server is not mounted.
+    // As if its file server were not mounted.
     let (root, elsewhere) = (world.server.boot_root.clone(), world.folder.path().join("elsewhere"));
     fs_err::rename(&root, &elsewhere).unwrap();
     fs_err::create_dir(&root).unwrap();
@@ -377,7 +377,7 @@ async fn a_missing_boot_tree_suspends_setting_links_until_it_is_back() {
     let device = world.until("b1", "it is suspended", is_suspended).await;
     assert_eq!((&device["state"], &device["counters"]), (&json!("ReimageRebooting"), &json!({})));
     assert_eq!(rack.switched(1), []);
-    // Told by whoever looks after the tree, who makes nothing in an empty mount point.
+    // Reported by the task that maintains the tree, which creates nothing in an empty mount point.
     wait_until("it is told", async || world.call(Method::GET, "/readyz", None).await.0 == 503).await;
     fs_err::remove_dir(&root).unwrap();
     fs_err::rename(&elsewhere, &root).unwrap();
@@ -391,7 +391,7 @@ async fn a_process_without_descriptors_suspends_its_polls_and_power_cycles_no_he
     let database = database().await;
     let folder = tempfile::tempdir().unwrap();
     let states = folder.path().join("board.yaml");
-    // The shipped life of a board, with polls of a pace that a test can wait for.
+    // The shipped board lifecycle, with polls at a pace suitable for a test.
     let board = include_str!("../../states/board.yaml")
         .replace("invoke: [poll]", "invoke: [{ action: poll, with: { interval: 100ms, failures: 2 } }]");
     fs_err::write(&states, board).unwrap();
@@ -413,7 +413,7 @@ async fn a_process_without_descriptors_suspends_its_polls_and_power_cycles_no_he
     let mut board = tokio::task::JoinSet::new();
     board.spawn(async move {
         loop {
-            // What cannot be taken for want of a descriptor of ours is tried again.
+            // A connection that cannot be accepted for lack of a descriptor is retried.
             let _ = listener.accept().await;
         }
     });
@@ -426,7 +426,7 @@ async fn a_process_without_descriptors_suspends_its_polls_and_power_cycles_no_he
         sqlx::query_scalar::<_, i64>(sql).fetch_one(&database.pool().await).await.unwrap() == 1
     })
     .await;
-    // Nothing that is open is lost, and nothing more can be opened.
+    // Open descriptors are kept, and no new ones can be opened.
     let hard = limit(server.pid(), "HARD");
     set_limit(server.pid(), &format!("5:{hard}"));
     let pool = database.pool().await;
@@ -464,7 +464,7 @@ fn set_limit(pid: u32, limits: &str) {
     assert!(status.unwrap().success());
 }
 
-/// A server in another process.
+/// A client of a server in another process.
 struct HttpClient {
     client: reqwest::Client,
     base: String,
@@ -497,10 +497,10 @@ impl HttpClient {
         self.post(&format!("/api/v1/devices/{name}/force"), &body).await;
     }
 
-    /// Waits in real time: it is another process's.
-    async fn until(&self, what: &str, is_so: impl AsyncFn() -> bool) {
+    /// Waits in real time, because it is another process.
+    async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
         let give_up_at = SystemClock.now() + chrono::TimeDelta::seconds(60);
-        while !is_so().await {
+        while !condition().await {
             assert!(SystemClock.now() < give_up_at, "it never was so: {what}");
             yield_briefly().await;
         }

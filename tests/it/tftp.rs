@@ -1,4 +1,4 @@
-//! The TFTP server on real sockets: against a client that does as it is told, our own, and those of others.
+//! Tests of the TFTP server on real sockets: with a raw client, our own client, and other programs.
 
 mod clients;
 mod limits;
@@ -21,10 +21,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// How long a test waits for what must come: far more than it takes.
+/// How long a test waits for an expected packet: far longer than it takes.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A server that never retransmits within a test: what comes came at once.
+/// Limits without retransmission within a test.
 const LONG_RETRY_LIMITS: TftpLimits = TftpLimits {
     first_retransmit_after: Duration::from_mins(10),
     max_retransmit_wait: Duration::from_mins(10),
@@ -37,7 +37,7 @@ const LONG_RETRY_LIMITS: TftpLimits = TftpLimits {
     max_transfers_per_client: 512,
 };
 
-/// A server that retransmits and gives up soon.
+/// Limits with quick retransmission and quick end.
 const SHORT_LIMITS: TftpLimits = TftpLimits {
     first_retransmit_after: Duration::from_millis(100),
     max_retransmit_wait: Duration::from_millis(200),
@@ -47,13 +47,13 @@ const SHORT_LIMITS: TftpLimits = TftpLimits {
     ..LONG_RETRY_LIMITS
 };
 
-/// Waits for `what`, which must come.
+/// Waits for `what`, with a time limit.
 async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
     let until = Instant::now() + WAIT_TIMEOUT;
     timeout_at(until, work).await.unwrap_or_else(|_| panic!("{what} did not come in {WAIT_TIMEOUT:?}"))
 }
 
-/// What an observer is told.
+/// A call of the observer.
 #[derive(Debug, Clone, PartialEq)]
 enum ObservedFetch {
     Asked(TftpFetch),
@@ -77,7 +77,7 @@ impl TftpObserver for RecordingObserver {
     }
 }
 
-/// A running server over a tree of its own.
+/// A running server with its own boot tree.
 struct TftpSite {
     grounds: TempDir,
     server: SocketAddr,
@@ -108,7 +108,7 @@ impl TftpSite {
         Self { grounds, server: address, told, stop, tasks }
     }
 
-    /// Where `name` is in the tree.
+    /// The path of `name` in the tree.
     fn path(&self, name: &str) -> PathBuf {
         self.grounds.path().join("boot").join(name)
     }
@@ -120,7 +120,7 @@ impl TftpSite {
         content
     }
 
-    /// The next thing that the observer was told.
+    /// The next call of the observer.
     async fn next_observed(&mut self) -> ObservedFetch {
         within("a word to the observer", self.told.recv()).await.expect("the server has gone")
     }
@@ -139,7 +139,7 @@ impl TftpSite {
     }
 }
 
-/// Bytes that repeat nowhere near a block's or a window's length.
+/// Random bytes without repetition within a block or window.
 fn noise(size_bytes: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(size_bytes + 8);
@@ -153,11 +153,11 @@ fn noise(size_bytes: usize) -> Vec<u8> {
     bytes
 }
 
-/// A client that sends what it is told to, and nothing by itself.
+/// A raw client that sends nothing by itself.
 struct RawTftpClient {
     socket: UdpSocket,
     server: SocketAddr,
-    /// Where the last packet came from.
+    /// The source of the last packet.
     peer: SocketAddr,
 }
 
@@ -167,7 +167,7 @@ impl RawTftpClient {
         Self::from(from, server).await
     }
 
-    /// A client with an address of its own.
+    /// Creates a client with its own address.
     async fn from(from: IpAddr, server: SocketAddr) -> Self {
         let socket = UdpSocket::bind((from, 0)).await.unwrap();
         Self { socket, server, peer: server }
@@ -207,7 +207,7 @@ impl RawTftpClient {
         }
     }
 
-    /// Waits for this block; what is repeated before it on a busy machine is passed over.
+    /// Waits for this block, ignoring repetitions before it on a busy machine.
     async fn hear_until_data(&mut self, number: u16) {
         loop {
             let bytes = self.hear_raw().await;
@@ -237,7 +237,7 @@ impl RawTftpClient {
         }
     }
 
-    /// Nothing more has come: what this client sends to itself is what it hears next.
+    /// Checks that nothing more has arrived: the next packet is the one that this client sends to itself.
     async fn hear_no_more(&mut self) {
         let own = (Ipv4Addr::LOCALHOST, self.socket.local_addr().unwrap().port());
         self.socket.send_to(b"nothing more", own).await.unwrap();
@@ -245,7 +245,7 @@ impl RawTftpClient {
         assert_eq!(heard, b"nothing more", "{:?}", TftpPacket::parse(&heard));
     }
 
-    /// Acknowledges block by block of 512 bytes from `block` on; returns what came.
+    /// Acknowledges block by block of 512 bytes from `block` on; returns the content.
     async fn hear_rest(&mut self, mut block: u16) -> Vec<u8> {
         let mut content = Vec::new();
         loop {

@@ -1,4 +1,4 @@
-//! Another definition comes into force while boards are half-way through.
+//! Tests of activating another definition while boards are in transit.
 
 use lifeguard::engine::FeedUpdate;
 use lifeguard::store::Store;
@@ -12,10 +12,10 @@ use crate::world::{
     World, await_within_timeout, unreachable_power, until_lock_waiter, until_lock_waiters, wait_until,
 };
 
-/// The board lifecycle that is built in.
+/// The built-in board lifecycle.
 const BOARD_YAML: &str = include_str!("../../states/board.yaml");
 
-/// The built-in definition with some texts replaced by others, each of which must be there.
+/// The built-in definition with replaced texts, each of which must occur.
 pub(crate) fn changed(changes: &[(&str, &str)]) -> String {
     changes.iter().fold(BOARD_YAML.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "{from} is not in board.yaml");
@@ -23,7 +23,7 @@ pub(crate) fn changed(changes: &[(&str, &str)]) -> String {
     })
 }
 
-/// The built-in definition with another name for one of its states, and half the time for it.
+/// The built-in definition with another name for one of its states, and half its time limit.
 fn renamed() -> String {
     let renamed = changed(&[
         ("FailedRebootComplete", "FailedRebootWaiting"),
@@ -104,16 +104,16 @@ async fn boards_in_transit_continue_in_the_same_visit_under_new_names_and_deadli
     assert_eq!((&note["definition"], &history[0]["definition"]), (&json!(2), &json!(1)), "{note}");
     assert_eq!(world.history("rests").await.len(), 1, "nothing happened to it");
 
-    // The power cycle that was under way ends in the visit that asked for it.
+    // The running power cycle ends in the visit that requested it.
     world.clock.advance(std::time::Duration::from_secs(50));
     let done = world.until_state("cycles", "RebootWaiting").await;
     assert_eq!(done["visit"].as_i64().unwrap(), cycling["visit"].as_i64().unwrap() + 1);
     assert_eq!(rack.switched(1), [(0, false), (0, true)], "power was cycled once");
-    // What was counted counts on.
+    // Counters continue.
     world.pass_deadline("waits").await;
     let again = world.until_state("waits", "RebootRebooting").await;
     assert_eq!(again["counters"]["RebootWaiting"], 2);
-    // Its power cycle is not to be waited for.
+    // Its power cycle need not be awaited.
     world.force("waits", "New").await;
 
     let store = Store::open(world.database.connect_options()).await.unwrap();
@@ -153,11 +153,11 @@ async fn decisions_during_an_activation_use_the_new_definition() {
     let world = World::new().await;
     let other = world.second_server().await;
     world.register("b1", json!({})).await;
-    // The other server knows the board as it is, and the definition as it was; the board's row stays as it is.
+    // The other server knows the current board and the previous definition; the board's row is unchanged.
     assert_eq!(other.state("b1").await, "New");
     other.report("b1", "image-running").await;
     let pool = world.database.pool().await;
-    // Something that was decided before is on its way to the disk.
+    // A decision made before is being written.
     let mut writing = pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE adoption IN ROW SHARE MODE").execute(&mut *writing).await.unwrap();
     let text = changed(&[("target: LockedOut", "target: Maintenance")]);
@@ -185,7 +185,7 @@ async fn decisions_during_an_activation_use_the_new_definition() {
     let answer = asking.join_next().await.unwrap().unwrap();
     let history = world.history("b1").await;
     let entry = history.last().unwrap();
-    // Whoever loads gives way for a moment after half a second, and then it may come first.
+    // The loading process releases its locks for a moment after half a second, so the other may come first.
     let expected = if entry["definition"] == json!(replacement.number) { "Maintenance" } else { "LockedOut" };
     assert_eq!(answer["to"], expected, "{entry}");
 }
@@ -224,7 +224,7 @@ async fn every_server_follows_a_definition_loaded_at_one() {
     assert_eq!(back["definition"], 1);
     let asked = world.request("b1", "rq-lock-out", json!({ "reason": "a test" })).await.1;
     assert_eq!(asked["to"], "LockedOut", "{asked}");
-    // One who decides nothing hears of it too.
+    // An idle server learns of it too.
     load(&world, &changed(&[("about: nobody has asked for anything yet", "about: still new")]), "").await;
     world.register("b2", json!({})).await;
     other.until("b2", "the new text", |device| device["about"] == "still new").await;
@@ -279,10 +279,10 @@ async fn a_deadline_outlives_an_unreadable_definition() {
         {
         }
     };
-    // Whoever learns deadlines from the log has done so, and does not do so again.
+    // The deadlines in the log were processed, and are not processed again.
     await_within_timeout("the news of it", armed).await;
     let pool = world.database.pool().await;
-    // As if another release had put it in force.
+    // As if activated by another release.
     for statement in [
         "INSERT INTO definition (machine, number, digest, source) VALUES ('board', 2, 'x', 'machine: board')",
         "INSERT INTO adoption (machine, number, at, origin, first_history)
@@ -300,7 +300,7 @@ async fn a_deadline_outlives_an_unreadable_definition() {
     world.until_state("b1", "RebootRebooting").await;
 }
 
-/// A machine in which an operator asks for one of two kinds of work.
+/// A machine in which an operator requests one of two kinds of work.
 fn works(first: &str, second: &str) -> String {
     let names = std::collections::BTreeSet::from([first, second]);
     let state = |name: &&str| {

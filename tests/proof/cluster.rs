@@ -1,4 +1,4 @@
-//! Two Postgres nodes with asynchronous streaming replication, on loopback.
+//! Two PostgreSQL nodes with asynchronous streaming replication, on loopback.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,11 +16,11 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use crate::database_proxy::DatabaseProxy;
 use crate::site::{DiskFiller, TestSite};
 
-/// How large a node's disk is. Source: a new cluster has 39 MB, and its first WAL segments 16 MB each.
+/// Size of a node's disk. Source: a new cluster has 39 MB, and its first WAL segments 16 MB each.
 const DISK_MB: u32 = 400;
 /// How long a node may take to accept connections.
 const CLUSTER_TIMEOUT: Duration = Duration::from_mins(1);
-/// The ports on the site's address: of the nodes, and of the wire for replication.
+/// The ports on the site's address: of the nodes, and of the replication proxy.
 const NODE_PORTS: [u16; 2] = [5441, 5442];
 const REPLICATION_PORT: u16 = 5443;
 
@@ -30,7 +30,7 @@ pub(crate) async fn pause(span: Duration) {
     tokio::time::sleep(span).await;
 }
 
-/// Where Postgres's programs are: `LIFEGUARD_TEST_PG_BIN`, or the newest that is installed.
+/// The directory of PostgreSQL's programs: `LIFEGUARD_TEST_PG_BIN`, or the newest installed one.
 pub(crate) fn pg_bin() -> PathBuf {
     if let Some(dir) = std::env::var_os("LIFEGUARD_TEST_PG_BIN") {
         return PathBuf::from(dir);
@@ -53,7 +53,7 @@ impl ClusterNode {
     }
 }
 
-/// The nodes: one is the primary, the other one its standby, or away.
+/// The nodes: one is the primary, the other its standby, or stopped.
 pub(crate) struct ReplicatedCluster {
     bin: PathBuf,
     nodes: [ClusterNode; 2],
@@ -62,14 +62,14 @@ pub(crate) struct ReplicatedCluster {
 }
 
 impl ReplicatedCluster {
-    /// Makes both nodes and starts them.
+    /// Creates and starts both nodes.
     pub(crate) async fn start(site: &TestSite) -> Self {
         let mut cluster = Self::alone(site).await;
         cluster.rejoin(site).await;
         cluster
     }
 
-    /// Makes the first node alone and starts it.
+    /// Creates and starts only the first node.
     pub(crate) async fn alone(site: &TestSite) -> Self {
         let node = |index: usize| {
             let disk = site.make_disk(["node-a", "node-b"][index], DISK_MB, 0);
@@ -90,12 +90,12 @@ impl ReplicatedCluster {
         cluster
     }
 
-    /// Where both nodes are.
+    /// The addresses of both nodes.
     pub(crate) fn addrs(&self) -> [SocketAddr; 2] {
         [self.nodes[0].addr, self.nodes[1].addr]
     }
 
-    /// Where the primary is.
+    /// The primary's address.
     pub(crate) fn primary(&self) -> SocketAddr {
         self.nodes[self.primary].addr
     }
@@ -154,7 +154,7 @@ impl ReplicatedCluster {
                 assert!(Instant::now() < give_up_at, "node {node} does not accept connections");
                 pause(Duration::from_millis(50)).await;
             }
-            // Its predecessor's processes may hold the shared memory for a moment yet.
+            // Its predecessor's processes may use the shared memory for a moment.
             assert!(Instant::now() < give_up_at, "node {node} does not start");
             pause(Duration::from_millis(100)).await;
         }
@@ -164,27 +164,26 @@ impl ReplicatedCluster {
         self.nodes[node].postmaster.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
     }
 
-    /// Kills the primary as a machine that falls over does; what it had not sent to the standby is lost with it, unless
-    /// it is started again.
+    /// Kills the primary like a machine crash; data not sent to the standby is lost, unless it is restarted.
     pub(crate) fn kill_primary(&mut self) {
         let Some(mut postmaster) = self.nodes[self.primary].postmaster.take() else { return };
         kill(Pid::from_raw(postmaster.id().try_into().unwrap()), Signal::SIGKILL).unwrap();
         postmaster.wait().unwrap();
     }
 
-    /// Starts the primary again; one that has not ended is left alone.
+    /// Restarts the primary, unless it is running.
     pub(crate) async fn restart_primary(&mut self, site: &TestSite) {
         if self.has_ended(self.primary) {
             self.start_node(site, self.primary).await;
         }
     }
 
-    /// Fills the primary's disk; it ends by itself when it cannot write its log.
+    /// Fills the primary's disk; it exits when it cannot write its log.
     pub(crate) fn fill_disk(&self, site: &TestSite) -> DiskFiller {
         DiskFiller::fill(&site.view(&self.nodes[self.primary].disk), 0)
     }
 
-    /// Cuts replication, so that the standby knows nothing of what follows; says when.
+    /// Cuts replication, so that the standby misses what follows; returns the time.
     pub(crate) fn cut_replication(&self) -> DateTime<Utc> {
         let cut_at = SystemClock.now();
         self.replication.set(crate::database_proxy::ProxyMode::Refusing);
@@ -201,7 +200,7 @@ impl ReplicatedCluster {
         connection.close().await.unwrap();
     }
 
-    /// Makes the other node anew, as a standby of the primary.
+    /// Creates the other node again, as a standby of the primary.
     pub(crate) async fn rejoin(&mut self, site: &TestSite) {
         let other = 1 - self.primary;
         let data = self.nodes[other].data();

@@ -1,4 +1,4 @@
-//! A TCP wire between two programs, which can be cut, fall silent, be closed, or lead elsewhere.
+//! A TCP proxy between two programs, which can be cut, become unresponsive, close connections, or change its target.
 
 use std::net::SocketAddr;
 
@@ -8,20 +8,20 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What becomes of who connects.
+/// How connections are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProxyMode {
-    /// It is passed on.
+    /// They are forwarded.
     Pass,
-    /// It is taken, and not a byte is passed on in either direction, also on connections that there are.
+    /// They are accepted, and nothing is forwarded in either direction, also on open ones.
     Silent,
-    /// It is taken and closed, as by a proxy without a backend.
+    /// They are accepted and closed, like by a proxy without a backend.
     Closing,
-    /// Nobody listens.
+    /// They are refused.
     Refusing,
 }
 
-/// A wire that lasts until it is dropped.
+/// A proxy, stopped on drop.
 pub(crate) struct DatabaseProxy {
     addr: SocketAddr,
     mode: watch::Sender<ProxyMode>,
@@ -31,7 +31,7 @@ pub(crate) struct DatabaseProxy {
 }
 
 impl DatabaseProxy {
-    /// Lays a wire from `addr` to `leads_to`.
+    /// Forwards from `addr` to `leads_to`.
     pub(crate) async fn new(addr: SocketAddr, leads_to: SocketAddr) -> Self {
         let (mode, leads_to, cut) =
             (watch::Sender::new(ProxyMode::Pass), watch::Sender::new(leads_to), watch::Sender::new(()));
@@ -46,17 +46,17 @@ impl DatabaseProxy {
         self.addr
     }
 
-    /// Ends all connections at once.
+    /// Closes all connections at once.
     pub(crate) fn cut(&self) {
         self.cut.send_replace(());
     }
 
-    /// Leads to another program from the next connection on.
+    /// Forwards to another target from the next connection on.
     pub(crate) fn lead_to(&self, leads_to: SocketAddr) {
         self.leads_to.send_replace(leads_to);
     }
 
-    /// Behaves so; whatever does not pass ends or stops the connections that there are.
+    /// Sets the mode; modes other than forwarding close or freeze open connections.
     pub(crate) fn set(&self, mode: ProxyMode) {
         self.mode.send_replace(mode);
         if matches!(mode, ProxyMode::Closing | ProxyMode::Refusing) {

@@ -1,6 +1,6 @@
-//! The main job and a crash on each PostgreSQL that we claim to run on, and through what stands between.
+//! The main operation and a crash on each supported PostgreSQL version, and through poolers and proxies.
 //!
-//! `LIFEGUARD_TEST_PG_BINS` names the directories of the programs of other majors, separated by colons; without it only
+//! `LIFEGUARD_TEST_PG_BINS` names the program directories of other major versions, separated by colons; without it only
 //! the installed one is tried.
 
 use std::collections::BTreeMap;
@@ -20,14 +20,14 @@ use crate::cluster::{ReplicatedCluster, pause, pg_bin};
 use crate::site::TestSite;
 
 const BOARDS: u16 = 16;
-/// How long anything may take that must come.
+/// Timeout of every wait.
 const READY_TIMEOUT: Duration = Duration::from_mins(3);
 const HTTP_PORT: u16 = 8001;
 const TFTP_PORT: u16 = 8069;
 const BOUNCER_PORT: u16 = 6432;
 const PROXY_PORT: u16 = 6433;
 
-/// A program that is killed when it is dropped.
+/// A program, killed on drop.
 struct ChildProgram(Child);
 
 impl ChildProgram {
@@ -44,7 +44,7 @@ impl Drop for ChildProgram {
     }
 }
 
-/// A farm and the server that looks after it.
+/// A farm and its server.
 struct DatabaseScene<'a> {
     site: &'a TestSite,
     options: Vec<String>,
@@ -54,7 +54,7 @@ struct DatabaseScene<'a> {
 }
 
 impl<'a> DatabaseScene<'a> {
-    /// Starts a server, and boards that it is told of.
+    /// Starts a server, and registers boards.
     async fn new(site: &'a TestSite, options: Vec<String>) -> Self {
         let boot_root = site.path().join("boot");
         farm::write_boot_tree(&boot_root).unwrap();
@@ -117,12 +117,13 @@ impl<'a> DatabaseScene<'a> {
         }
     }
 
-    /// Asks for something for every board, each until it is acknowledged. A server that cannot serve says so.
+    /// Sends a request for every board, each until it is acknowledged. A server that cannot serve answers with an
+    /// error.
     async fn request(&self, request: &str, body: &Value) {
         for board in self.farm.boards() {
             let url = self.url(&format!("api/v1/devices/{}/requests/{request}", board.registration().name));
             self.until(request, async || match self.http.post(&url).json(body).send().await {
-                // What was not answered may have been done.
+                // An unanswered request may have been done.
                 Ok(answer) if matches!(answer.status().as_u16(), 200 | 409) => true,
                 Ok(answer) => {
                     assert_eq!(answer.status().as_u16(), 503, "{}", answer.text().await.unwrap());
@@ -148,7 +149,7 @@ impl<'a> DatabaseScene<'a> {
         self.until("all boards are Ready", async || self.count("Ready").await == Some(all)).await;
     }
 
-    /// Reboots all boards, and reimages them; amid that, what serves them crashes, and then the server.
+    /// Reboots and reimages all boards; meanwhile, the database crashes, and then the server.
     async fn work(&mut self, crash: impl AsyncFnOnce()) {
         self.request("rq-reboot", &json!({})).await;
         self.until_all_ready().await;
@@ -182,13 +183,13 @@ fn serve(site: &TestSite, options: &[String]) -> ChildProgram {
     ChildProgram(command.stdout(Stdio::null()).stderr(log.into_parts().0).spawn().unwrap())
 }
 
-/// The programs' directories of the other majors that are to be tried.
+/// The program directories of the other major versions to try.
 fn other_majors() -> Vec<PathBuf> {
     let others = std::env::var_os("LIFEGUARD_TEST_PG_BINS").unwrap_or_default();
     std::env::split_paths(&others).filter(|dir| dir.is_absolute()).collect()
 }
 
-/// Copies programs to where whoever runs Postgres can reach them, with the libraries beside them.
+/// Copies programs to a path accessible to PostgreSQL's user, with their libraries.
 fn copy_programs(site: &TestSite, bin: &Path) -> PathBuf {
     let copy = site.path().join("postgresql");
     let copied = Command::new("cp").arg("-a").arg(bin.parent().unwrap()).arg(&copy).status().unwrap();
@@ -221,7 +222,7 @@ async fn each_major_version_works_and_survives_a_crash() {
     }
 }
 
-/// A program that stands between, or nothing, with a note, where it is not installed; in CI it must be.
+/// A pooler or proxy; `None`, with a note, if it is not installed; in CI it must be.
 fn tool(path: &str, package: &str) -> Option<PathBuf> {
     use std::io::Write;
     let found = Some(PathBuf::from(path)).filter(|path| path.exists());
@@ -278,8 +279,8 @@ async fn a_failover_behind_a_proxy_with_two_nodes_is_survived() {
     let mut cluster = ReplicatedCluster::start(&site).await;
     let proxy = site.addr(PROXY_PORT);
     let [primary, standby] = cluster.addrs();
-    // The proxy sees whether a node lives, not whether it takes writes: after the primary's death new connections come to a
-    // standby that is read-only until it is promoted.
+    // The proxy checks whether a node runs, not whether it is writable: after the primary's crash new connections reach
+    // a standby that is read-only until it is promoted.
     let config = format!(
         "global\n  maxconn 500\ndefaults\n  mode tcp\n  timeout connect 2s\n  timeout client 1h\n  timeout server 1h\n\
          listen database\n  bind {proxy}\n  default-server inter 300ms fall 2 rise 1 on-marked-down shutdown-sessions\n  \

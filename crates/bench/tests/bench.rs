@@ -1,8 +1,8 @@
 //! The command line of the bench. The values of the figures do not matter here.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-#[path = "../../../tests/it/guarded.rs"]
-mod guarded;
+#[path = "../../../tests/it/guarded_dir.rs"]
+mod guarded_dir;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use guarded::GuardedDir;
+use guarded_dir::GuardedDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_lifeguard-bench");
 

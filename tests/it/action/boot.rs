@@ -1,4 +1,4 @@
-//! Boot links in a boot tree, set and cleared again and again, and those that are somebody else's.
+//! Tests of the boot link actions: set, cleared, repeated, and foreign files in their place.
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use super::*;
 
 const LINK: &str = "pxelinux.cfg/01-aa-bb-cc-dd-ee-ff";
 
-/// What is done to a link.
+/// Operation on a link.
 #[derive(Clone, Copy)]
 enum LinkOperation {
     Set,
@@ -134,7 +134,7 @@ async fn a_link_of_ours_to_a_missing_config_is_replaced() {
 async fn temporary_files_of_a_crash_are_ignored() {
     let tree = TestBootTree::new();
     tree.set("panda").await.unwrap();
-    // As many as all tests of this process can use up, under the names that come next.
+    // More than all tests of this process use, with the next temporary names.
     for number in 0..500 {
         let left = format!("{LINK}.new-{}-{number}", std::process::id());
         symlink("../configs/panda", tree.root.path().join(left)).unwrap();
@@ -207,7 +207,7 @@ async fn the_link_is_correct_wherever_its_directory_really_is() {
     tree.set("panda-2").await.unwrap();
     assert_eq!(fs::read_to_string(tree.link()).unwrap(), "panda-2");
     assert_eq!(tree.clear().await["removed"], "panda-2");
-    // What an older version wrote there leads nowhere, and is ours.
+    // A link of an older version is dangling, but ours.
     symlink("../configs/panda", tree.link()).unwrap();
     tree.set("panda").await.unwrap();
     assert_eq!(fs::read_to_string(tree.link()).unwrap(), "panda");
@@ -244,7 +244,7 @@ async fn setting_and_clearing_are_suspended_while_the_boot_root_is_missing() {
         assert_eq!(waits.kind, ActionEnding::Suspended { trouble, has_acted: false });
         assert!(waits.reason.contains("the boot root cannot be read"), "{waits}");
     }
-    // As where a share is not mounted whose mount point is there.
+    // Like an unmounted share with an existing mount point.
     fs::create_dir(root).unwrap();
     for link in [LinkOperation::Set, LinkOperation::Clear] {
         let waits = tree.run(link, Some("panda")).await.unwrap_err();

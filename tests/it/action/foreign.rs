@@ -1,4 +1,4 @@
-//! The power drivers at a Modbus server that is not ours.
+//! The power drivers at an independent Modbus server.
 
 use std::process::Stdio;
 
@@ -31,7 +31,7 @@ async fn a_foreign_modbus_server_is_switched() {
     let first = within_long_timeout("the server's port", lines.next_line()).await.unwrap().unwrap();
     let port = first.strip_prefix("port ").unwrap();
 
-    // Not ours and not hurried: the limits are those that the farm has.
+    // With the limits of a real farm.
     let run = async |operation, coil: &str| {
         let driver = power(operation);
         let job = job(format!("modbus://127.0.0.1:{port}/{coil}"));

@@ -1,4 +1,4 @@
-//! Power operations at relay boards that refuse, hang, lie, answer nonsense, or have no such coil.
+//! Tests of power operations at relay boards that refuse, hang, lie, send garbage, or lack the coil.
 
 use futures_util::future::join_all;
 use lifeguard::actions::{ActionKind as _, Evidence, UnfinishedAction};
@@ -62,7 +62,7 @@ async fn a_relay_board_that_hangs_costs_a_bounded_time() {
         assert!(failed.reason.contains("no answer from 127.0.0.1:"), "{failed}");
         assert_eq!((observed(&failed), &failed.evidence["attempts"]), ("unknown", &3.into()));
     }
-    // Where the coil could not be read, the power is not taken away: nobody says that the board may be without it.
+    // If the coil cannot be read, the power is not switched off, and the board is not reported as unrestored.
     let failed = run_within(SHORT_TIMEOUT, PowerOperation::Cycle, relay.addr()).await.unwrap_err();
     assert!(failed.reason.starts_with("no answer from 127.0.0.1:"), "{failed}");
     assert_eq!(observed(&failed), "unknown");
@@ -128,7 +128,7 @@ async fn a_write_confirmed_but_not_executed_fails() {
         ("the power was switched on and still reads off", "off")
     );
     relay.switch(5, true);
-    // In a cycle it is tried twice: the board may be dark already.
+    // In a cycle it is tried twice: the board may be without power already.
     for (operation, cuts) in [(PowerOperation::Off, 3), (PowerOperation::Cycle, 3 + 2)] {
         let failed = run(operation, relay.addr()).await.unwrap_err();
         assert_eq!(failed.reason, "the power was switched off and still reads on");
@@ -151,7 +151,7 @@ async fn a_missing_coil_is_named_and_not_retried() {
     assert!(relay.coil_changes().is_empty());
 }
 
-/// A listener whose queue is full: the kernel lets further connections wait for ever.
+/// A listener with a full queue: the kernel lets further connections wait.
 async fn black_hole() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(any_port()).unwrap();
@@ -180,13 +180,13 @@ async fn an_unreachable_relay_board_costs_a_bounded_time_and_can_be_cancelled() 
     assert_eq!(within_long_timeout("the cancelled cycle", cycle).await.unwrap_err().reason, "cancelled");
 }
 
-/// Marks the function of a request as one that was refused.
+/// Marks the function of a refused request.
 const EXCEPTION: u8 = 0x80;
 
-/// What is said of a call whose answer did not come whole.
+/// The reason for an incomplete answer.
 const INCOMPLETE: &str = "an incomplete answer";
 
-/// Gives coil 5 power at a server that gives `answer` to each request; an empty one closes the connection.
+/// Switches coil 5 on at a server that sends `answer` to each request; an empty one closes the connection.
 async fn run_against(
     driver: PowerAction,
     answer: impl Fn(&[u8]) -> Vec<u8>,
@@ -223,7 +223,7 @@ async fn a_write_confirmed_for_another_coil_is_read_back_on_a_new_connection() {
 
 #[tokio::test]
 async fn answers_to_other_requests_are_rejected() {
-    // A write that is confirmed for coil 4, for another request, with another function, with garbage.
+    // A write confirmed for coil 4, for another request, with another function, with garbage.
     let wrong = [
         (vec![0, 0, 0, 0, 0, 6, 1, 5, 0, 4, 0xff, 0], "unexpected answer from"),
         (vec![0, 9, 0, 0, 0, 6, 1, 5, 0, 5, 0xff, 0], "unexpected answer from"),
@@ -233,7 +233,7 @@ async fn answers_to_other_requests_are_rejected() {
         (vec![], "closed the connection"),
     ];
     join_all(wrong.map(async |(answer, reason)| {
-        // Garbage is waited for, as more may come.
+        // After garbage the driver waits, because more bytes may come.
         let driver = power(PowerOperation::On);
         let driver = if reason == INCOMPLETE { driver.with_call_limit(SHORT_TIMEOUT) } else { driver };
         let ended = run_against(driver, |request| {

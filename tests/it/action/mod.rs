@@ -1,4 +1,4 @@
-//! The kinds of action against relay boards and boards that answer, lie, hang, refuse and go away.
+//! Tests of the kinds of action, against relay boards and boards that answer, lie, hang, refuse and disconnect.
 
 mod boot;
 mod foreign;
@@ -20,12 +20,12 @@ use lifeguard::machine::{ActionName, MachineName, StateName, Visit};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-/// What a call may take to what never answers: nothing that must succeed is bounded by it.
+/// Timeout of calls that are never answered; never used for calls that must succeed.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(200);
-/// What a call may take where some are answered and some are not: far more than an answer takes on a busy machine.
+/// Timeout of calls where some are answered and some are not: far longer than an answer takes on a busy machine.
 const LONG_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Any free port of this machine.
+/// Any free local port.
 fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
@@ -34,7 +34,7 @@ fn relay(behaviour: RelayBehaviour) -> RelayBoard {
     RelayBoard::start(any_port(), 8, behaviour).unwrap()
 }
 
-/// Coil 5 of what listens at `addr`, off for a moment in a power cycle.
+/// Power URL of coil 5 at `addr`, with a short off time.
 fn coil_5(addr: SocketAddr) -> String {
     format!("modbus://{addr}/5?off=20ms")
 }
@@ -45,12 +45,12 @@ fn job(power_url: impl Into<String>) -> Job {
     Job::new(1, ActionName::new("test").unwrap(), subject(), facts)
 }
 
-/// An action with the call limit that it has in a farm.
+/// A power action with the default call timeout.
 fn power(operation: PowerOperation) -> PowerAction {
     PowerAction::new(operation)
 }
 
-/// For whom the tests' actions are carried out.
+/// The subject of the jobs in these tests.
 fn subject() -> JobSubject {
     JobSubject {
         machine: MachineName::new("board").unwrap(),
@@ -60,12 +60,12 @@ fn subject() -> JobSubject {
     }
 }
 
-/// Sets what is known of the instance.
+/// Sets a fact.
 fn set_fact(facts: &mut Facts, name: &str, value: impl Into<Value>) {
     facts.insert(name.to_owned(), value.into());
 }
 
-/// The same job on another clock.
+/// Returns the job with another clock.
 fn with_clock(clock: Arc<dyn Clock>, job: Job) -> Job {
     Job { clock, ..job }
 }
@@ -75,21 +75,21 @@ fn manual() -> (ManualClock, Arc<dyn Clock>) {
     (clock.clone(), Arc::new(clock))
 }
 
-/// Waits for `work`, but not for ever.
+/// Waits for `work`, with a time limit.
 async fn within_long_timeout<T>(what: &str, work: impl Future<Output = T>) -> T {
     within(Duration::from_secs(20), work).await.unwrap_or_else(|| panic!("waited in vain: {what}"))
 }
 
 /// Waits for `work` for at most `span` of real time.
-#[expect(clippy::disallowed_methods, reason = "the test's own patience, not the farm's time")]
+#[expect(clippy::disallowed_methods, reason = "the test's own time limit, in real time")]
 async fn within<T>(span: Duration, work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(span, work).await.ok()
 }
 
-/// Waits until `is_so`.
-async fn until(what: &str, is_so: impl Fn() -> bool) {
+/// Waits for `condition`.
+async fn until(what: &str, condition: impl Fn() -> bool) {
     within_long_timeout(what, async {
-        while !is_so() {
+        while !condition() {
             tokio::task::yield_now().await;
         }
     })
@@ -100,7 +100,7 @@ async fn until_wire(wire: &mut watch::Receiver<bool>, on: bool) {
     within_long_timeout("the wire to change", wire.wait_for(|now| *now == on)).await.unwrap();
 }
 
-/// What coil 5's wire did, in order.
+/// The values of coil 5's wire, in order.
 fn wire_of(relay: &RelayBoard) -> Vec<bool> {
     relay
         .coil_changes()

@@ -1,4 +1,4 @@
-//! Notifications to a real HTTP server and by real programs.
+//! Tests of notifications, sent to a real HTTP server and by real programs.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::world::yield_briefly;
 
-/// A request as it came.
+/// A received request.
 struct ReceivedRequest {
     head: String,
     body: Value,
 }
 
-/// Takes a request, and answers it with `answer`.
+/// Receives a request and answers it with `answer`.
 async fn take(listener: &TcpListener, answer: &str) -> ReceivedRequest {
     let (stream, _) = listener.accept().await.unwrap();
     reply(stream, answer).await
@@ -74,7 +74,7 @@ async fn a_message_describes_its_subject_and_is_signed() {
         within_long_timeout("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
     let evidence = ended.unwrap();
     assert_eq!((&evidence["status"], &evidence["tries"]), (&json!(204), &json!(1)));
-    // The path may hold a secret.
+    // The path may contain a secret.
     assert_eq!(evidence["to"], format!("http://{}", listener.local_addr().unwrap()));
     let ReceivedRequest { head, body } = request;
     assert!(head.starts_with("post /hook?room=7 http/1.1\r\n"), "{head}");
@@ -84,9 +84,9 @@ async fn a_message_describes_its_subject_and_is_signed() {
     }
     let expected = lifeguard::actions::signature::hmac(b"Jefe", body.to_string().as_bytes());
     assert!(head.contains(&format!("x-lifeguard-signature: sha256={expected}\r\n")), "{head}");
-    let said =
+    let answer_text =
         ["machine", "instance", "state", "visit", "action", "action_id", "message"].map(|key| &body[key]);
-    assert_eq!(json!(said), json!(["board", "board-1", "Working", 7, "test", 1, "look at it"]));
+    assert_eq!(json!(answer_text), json!(["board", "board-1", "Working", 7, "test", 1, "look at it"]));
 }
 
 #[tokio::test]
@@ -128,8 +128,8 @@ async fn permanent_failures_fail_at_once_with_the_answer() {
             within_long_timeout("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
         let failed = ended.unwrap_err();
         assert_eq!((failed.reason.as_str(), &failed.kind), (reason, &ActionEnding::Failed));
-        let said = if answer.starts_with("404") { "no room" } else { "" };
-        assert_eq!((&failed.evidence["answer"], &failed.evidence["tries"]), (&json!(said), &json!(1)));
+        let answer_text = if answer.starts_with("404") { "no room" } else { "" };
+        assert_eq!((&failed.evidence["answer"], &failed.evidence["tries"]), (&json!(answer_text), &json!(1)));
     }
 }
 
@@ -141,7 +141,7 @@ async fn an_unreachable_receiver_is_retried_and_a_local_fault_suspends() {
     let job = notification(&json!({ "url": url, "retries": 0 }));
     let failed = notify().run(&job, &token).await.unwrap_err();
     assert_eq!((failed.reason.as_str(), failed.kind), ("connection refused", ActionEnding::Failed));
-    // Our own machine may not connect there, whatever there is.
+    // Connecting to this address is always refused locally.
     let job = notification(&json!({ "url": "http://255.255.255.255/", "retries": 0 }));
     let waits = notify().run(&job, &token).await.unwrap_err();
     let is_network = matches!(
@@ -149,7 +149,7 @@ async fn an_unreachable_receiver_is_retried_and_a_local_fault_suspends() {
         ActionEnding::Suspended { trouble: Trouble::Local(LocalTrouble::Network(_)), .. }
     );
     assert!(is_network, "{waits:?}");
-    // Nothing is sent by a process whose lease expired.
+    // A process with an expired lease sends nothing.
     let job = notification(&json!({ "url": url }));
     job.lease.extend(tokio::time::Instant::now());
     let late = notify().run(&job, &token).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Polling on a clock that moves only when the test says so.
+//! Tests of polling, with a manual clock.
 
 use lifeguard::actions::{
     ActionEnding, ActionKind as _, Finding, FindingReporter, LocalTrouble, PollAction, Trouble,
@@ -197,7 +197,7 @@ async fn a_board_that_never_answered_is_reported_once_and_an_impossible_probe_su
     );
     assert!(told.try_recv().is_err(), "it was told twice");
 
-    // Our own machine may not connect there, whatever there is.
+    // Connecting to this address is always refused locally.
     for url in ["tcp://255.255.255.255:22", "http://255.255.255.255/"] {
         let job = poll_job(&shared, url.to_owned(), &json!({ "failures": 1 }));
         let run = PollAction;

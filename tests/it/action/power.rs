@@ -1,4 +1,4 @@
-//! Power operations at relay boards that behave, each of them more than once, and cancelled at each moment.
+//! Tests of power operations at working relay boards: repeated, and cancelled at each moment.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
@@ -61,7 +61,7 @@ async fn only_the_unit_of_the_url_is_switched() {
     assert_eq!(wire_of(&relay), [true]);
 }
 
-/// A clock that tells which times it is asked to wait for.
+/// A clock that records the times it is asked to wait for.
 struct RecordingClock {
     clock: ManualClock,
     asked: mpsc::UnboundedSender<DateTime<Utc>>,
@@ -103,7 +103,7 @@ async fn a_board_is_off_for_the_time_in_its_url() {
     let mut until_asked_for = async |at: DateTime<Utc>| while asked.recv().await.unwrap() != at {};
     let mut wire = relay.coil(5);
     let time = async {
-        // Whoever was there before may just have gone: the relay board has its rest first.
+        // Another client may have disconnected just now: the settle time comes first.
         until_asked_for(begun + TimeDelta::seconds(1)).await;
         assert_eq!(relay.connections(), 0);
         clock.advance(Duration::from_secs(1));
@@ -179,7 +179,7 @@ async fn a_cycle_cancelled_while_the_board_is_off_restores_the_power_at_once() {
 
 #[tokio::test]
 async fn a_cycle_cancelled_while_a_write_is_unanswered_restores_the_power() {
-    // The write is carried out and never answered: the driver still waits for the answer when it is cancelled.
+    // The write is executed and never answered; the driver is still waiting for the answer when it is cancelled.
     for at in [false, true] {
         let relay = relay(RelayBehaviour::Mute);
         relay.switch(5, true);

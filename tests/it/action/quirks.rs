@@ -1,4 +1,4 @@
-//! Power operations at relay boards with the quirks of real ones: nothing blinks for ever, and no board is left dark.
+//! Tests of power operations at relay boards with quirks: no endless retries, and no board left without power.
 
 use std::sync::Mutex;
 
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 
-/// How long the boards of these tests are kept off.
+/// Off time of power cycles in these tests.
 const OFF: Duration = Duration::from_millis(300);
 
 async fn run(operation: PowerOperation, url: String) -> Result<Evidence, UnfinishedAction> {
@@ -24,7 +24,7 @@ async fn run_job(driver: PowerAction, job: &Job) -> Result<Evidence, UnfinishedA
     within_long_timeout("a power operation", driver.run(job, &token)).await
 }
 
-/// A relay board that gives the board at coil 5 power.
+/// A relay board with coil 5 on.
 fn powered(behaviour: RelayBehaviour) -> RelayBoard {
     let relay = relay(behaviour);
     relay.switch(5, true);
@@ -35,7 +35,7 @@ fn coil_5_with(relay: &RelayBoard, more: &str) -> String {
     format!("modbus://{}/5?off=300ms{more}", relay.addr())
 }
 
-/// How long the board at coil 5 was off, the last time that it was.
+/// How long the board at coil 5 was off the last time.
 fn was_off_for(relay: &RelayBoard) -> Duration {
     let operations = relay.coil_changes();
     let [.., off, on] = &operations[..] else { panic!("{operations:?}") };
@@ -54,8 +54,9 @@ async fn a_relay_board_that_closes_after_each_answer_gets_one_connection_per_req
     assert_eq!(wire_of(&relay), [true, false, true, false, true]);
 }
 
-/// Serves coil 5 as `answer` says, which gets the number of the connection, of its request, and the request; no answer
-/// closes the connection. Gives what the driver came to, and the functions and values of all requests, by connection.
+/// Serves coil 5 with `answer`, which gets the number of the connection, the number of the request, and the request;
+/// `None` closes the connection. Returns the driver's result, and the functions and values of all requests by
+/// connection.
 async fn run_against(
     driver: PowerAction,
     answer: impl Fn(usize, usize, &[u8; 12]) -> Option<Vec<u8>>,
@@ -86,8 +87,8 @@ async fn run_against(
     (ended, requests.into_inner().unwrap())
 }
 
-/// What a good relay board with one coil, which is `on`, answers.
-fn good(request: &[u8; 12], on: bool) -> Vec<u8> {
+/// The answer of a working relay board with one coil, which is `on`.
+fn working_answer(request: &[u8; 12], on: bool) -> Vec<u8> {
     match request[7] {
         1 => [&request[..4], &[0, 4, 1, 1, 1, u8::from(on)]].concat(),
         _ => request.to_vec(),
@@ -96,68 +97,71 @@ fn good(request: &[u8; 12], on: bool) -> Vec<u8> {
 
 /// The function that writes a coil.
 const WRITE: u8 = 5;
-/// Requests by their function and value: reading, taking the power away, giving it back.
+/// Requests by their function and value: read, switch off, switch on.
 const READ: (u8, u8) = (1, 0);
-const CUT: (u8, u8) = (WRITE, 0);
-const GIVE: (u8, u8) = (WRITE, 0xff);
+const SWITCH_OFF: (u8, u8) = (WRITE, 0);
+const SWITCH_ON: (u8, u8) = (WRITE, 0xff);
 
 #[tokio::test]
 async fn the_first_request_of_each_new_connection_is_the_write_that_restores_the_power() {
     let is_on = Mutex::new(true);
-    // Once the power is off, the first three connections are closed at their first request.
+    // After switching off, the first three connections are closed at their first request.
     let (ended, requests) = run_against(power(PowerOperation::Cycle), |connection, _, request| {
         let mut on = is_on.lock().unwrap();
         let is_lost = !*on && connection < 3;
         if request[7] == WRITE && !is_lost {
             *on = request[10] == 0xff;
         }
-        (!is_lost).then(|| good(request, *on))
+        (!is_lost).then(|| working_answer(request, *on))
     })
     .await;
     let failed = ended.unwrap_err();
     assert!(failed.reason.contains("closed the connection"), "{failed}");
     assert_eq!((observed(&failed), *is_on.lock().unwrap()), ("on", true));
-    // What was answered is read back; what was not is written again before anything else.
-    let expected = [vec![READ, CUT, READ], vec![READ], vec![GIVE], vec![GIVE], vec![READ]];
+    // An answered write is read back; an unanswered one is repeated first.
+    let expected = [vec![READ, SWITCH_OFF, READ], vec![READ], vec![SWITCH_ON], vec![SWITCH_ON], vec![READ]];
     assert_eq!(requests, expected);
 }
 
 #[tokio::test]
 async fn a_write_that_was_answered_and_cannot_be_read_back_is_written_again() {
-    // Once the power is off, the first write that gives it back is answered and forgotten, and no reading is answered until
-    // the second.
-    let (is_on, gives) = (Mutex::new(true), Mutex::new(0));
+    // After switching off, the first write to switch on is answered and ignored, and no read is answered until the
+    // second.
+    let (is_on, on_writes) = (Mutex::new(true), Mutex::new(0));
     let (ended, requests) = run_against(power(PowerOperation::Cycle), |_, _, request| {
-        let (mut on, mut gives) = (is_on.lock().unwrap(), gives.lock().unwrap());
-        let is_give = (request[7], request[10]) == GIVE;
-        *gives += usize::from(is_give);
+        let (mut on, mut on_writes) = (is_on.lock().unwrap(), on_writes.lock().unwrap());
+        let is_give = (request[7], request[10]) == SWITCH_ON;
+        *on_writes += usize::from(is_give);
         if request[7] == WRITE {
-            *on = is_give && *gives > 1;
+            *on = is_give && *on_writes > 1;
             return Some(request.to_vec());
         }
-        (*gives != 1).then(|| good(request, *on))
+        (*on_writes != 1).then(|| working_answer(request, *on))
     })
     .await;
     assert_eq!((&ended.unwrap()["observed"], *is_on.lock().unwrap()), (&json!("on"), true));
-    // A relay board that closed after an answer gets a connection for each request.
-    assert_eq!(requests, [vec![READ, CUT, READ, GIVE, READ], vec![READ], vec![GIVE], vec![READ]]);
+    // A relay board that closed after an answer gets one connection per request.
+    assert_eq!(
+        requests,
+        [vec![READ, SWITCH_OFF, READ, SWITCH_ON, READ], vec![READ], vec![SWITCH_ON], vec![READ]]
+    );
 }
 
 #[tokio::test]
 async fn a_connection_to_a_single_client_relay_board_is_closed_before_the_next_one() {
     let is_on = Mutex::new(true);
-    // It takes the next client once the one before has gone, and the first gets no answer.
+    // It accepts the next client after the previous one has disconnected; the first gets no answer.
     let driver = power(PowerOperation::Off).with_call_limit(LONG_TIMEOUT);
     let (ended, requests) = run_against(driver, |connection, _, request| {
         let mut on = is_on.lock().unwrap();
         if request[7] == WRITE {
             *on = request[10] == 0xff;
         }
-        Some(if connection == 0 { Vec::new() } else { good(request, *on) })
+        Some(if connection == 0 { Vec::new() } else { working_answer(request, *on) })
     })
     .await;
     assert_eq!(ended.unwrap()["attempts"], 2);
-    assert_eq!(requests, [vec![READ], vec![READ, CUT, READ]]);
+    assert_eq!(requests, [vec![READ], vec![READ, SWITCH_OFF, READ]]);
 }
 
 #[tokio::test]
@@ -169,7 +173,7 @@ async fn a_relay_board_that_answers_no_reads_is_switched_on_and_never_off() {
     let failed = ended.unwrap_err();
     assert!(failed.reason.ends_with("closed the connection without an answer"), "{failed}");
     assert_eq!((observed(&failed), &failed.kind), ("unknown", &ActionEnding::Failed));
-    assert_eq!(requests, [vec![READ], vec![READ], vec![READ], vec![GIVE, READ]]);
+    assert_eq!(requests, [vec![READ], vec![READ], vec![READ], vec![SWITCH_ON, READ]]);
 }
 
 #[tokio::test]
@@ -184,7 +188,7 @@ async fn a_coil_that_cannot_be_read_alone_is_a_configuration_error_before_any_wr
         );
         assert_eq!(failed.kind, ActionEnding::Misconfigured);
         let answer = failed.evidence["answer"].as_str().unwrap();
-        assert!(answer.ends_with("01 81 03"), "the device's own words: {answer}");
+        assert!(answer.ends_with("01 81 03"), "the device's answer: {answer}");
     }
     assert!(relay.writes().is_empty());
 
@@ -203,7 +207,7 @@ async fn without_readback_a_write_is_accepted_but_not_observed() {
     );
     assert!(!done.contains_key("on_at") && !done.contains_key("off_at"), "{done:?}");
     assert!(was_off_for(&relay) >= OFF);
-    // A coil that is written and does not move is not noticed then, and nothing else is claimed.
+    // A stuck coil is not detected then, and nothing else is claimed.
     relay.set_behaviour(RelayBehaviour::Stuck);
     assert_eq!(
         run(PowerOperation::Off, coil_5_with(&relay, "&readback=none")).await.unwrap()["observed"],
@@ -221,7 +225,7 @@ async fn an_answer_in_another_protocol_is_reported_with_its_bytes() {
         format!("{authority} answered, but not with Modbus TCP (looks like an RTU frame)")
     );
     assert_eq!(failed.kind, ActionEnding::Misconfigured);
-    // The check sum: Modbus over Serial Line 1.02, 6.2.2, worked out by another program.
+    // The checksum: Modbus over Serial Line 1.02, 6.2.2, computed by another program.
     assert_eq!(failed.evidence["answer"], "01 01 01 01 90 48");
     assert!(relay.writes().is_empty(), "nothing was taken away");
 
@@ -229,7 +233,7 @@ async fn an_answer_in_another_protocol_is_reported_with_its_bytes() {
         run_against(power(PowerOperation::Cycle), |_, _, _| Some(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec())).await;
     let failed = ended.unwrap_err();
     assert!(failed.reason.ends_with("answered, but not with Modbus TCP"), "{failed}");
-    // Not more than 32 of its bytes.
+    // At most 32 of its bytes.
     let (ended, _) = run_against(power(PowerOperation::On), |_, _, _| Some(vec![b'A'; 33])).await;
     assert_eq!(ended.unwrap_err().evidence["answer"], format!("{}…", "41 ".repeat(32)));
     assert_eq!(failed.evidence["answer"], "53 53 48 2d 32 2e 30 2d 4f 70 65 6e 53 53 48 5f 39 2e 32 0d 0a");
@@ -250,7 +254,7 @@ async fn a_board_is_kept_off_for_the_configured_time_even_after_errors() {
     ] {
         let relay = powered(RelayBehaviour::Normal);
         let mut wire = relay.coil(5);
-        // Longer than the pauses between tries, which alone would keep it off for a while.
+        // Longer than the delays between tries, which would keep it off for a while by themselves.
         let url = format!("modbus://{}/5?off=600ms", relay.addr());
         let (ended, ()) = tokio::join!(run(PowerOperation::Cycle, url), async {
             until_wire(&mut wire, false).await;
@@ -272,7 +276,7 @@ async fn a_cycle_interrupted_while_the_board_was_off_is_resumed_not_restarted() 
     let written: Vec<bool> = relay.writes().iter().map(|write| write.is_on).collect();
     assert_eq!(written, [true], "it was off already");
 
-    // The power is on: it was given back, or never taken away; nobody knows, so the cycle is done.
+    // The power is on: restored, or never switched off. As this is unknown, the cycle is run.
     run_job(power(PowerOperation::Cycle), &Job { attempts: 2, ..again }).await.unwrap();
     assert_eq!(wire_of(&relay), [true, false, true]);
 }
@@ -319,22 +323,22 @@ async fn refusals_while_restoring_the_power_are_not_configuration_errors() {
             if request[7] == WRITE {
                 *on = request[10] == 0xff;
             }
-            Some(good(request, *on))
+            Some(working_answer(request, *on))
         })
         .await;
-        let gives = requests.iter().flatten().filter(|request| **request == GIVE).count();
-        (ended, gives, is_on.into_inner().unwrap())
+        let on_writes = requests.iter().flatten().filter(|request| **request == SWITCH_ON).count();
+        (ended, on_writes, is_on.into_inner().unwrap())
     };
-    // A gateway that restarts.
+    // Like a restarting gateway.
     for answer in [&|_: &[u8; 12]| banner() as _, &no_such_coil as &dyn Fn(&[u8; 12]) -> Option<Vec<u8>>] {
         let (ended, _, is_on) = run(answer, 5).await;
         assert!(is_on, "{ended:?}");
     }
-    let (ended, gives, is_on) = run(&|_| banner(), usize::MAX).await;
+    let (ended, on_writes, is_on) = run(&|_| banner(), usize::MAX).await;
     let failed = ended.unwrap_err();
     assert!(failed.reason.starts_with("cannot restore power"), "{failed}");
     assert!(matches!(failed.kind, ActionEnding::Unrestored { .. }), "{failed:?}");
-    assert!(gives >= 12 && !is_on, "{gives}");
+    assert!(on_writes >= 12 && !is_on, "{on_writes}");
 }
 
 #[tokio::test]
@@ -354,7 +358,7 @@ async fn an_unanswered_write_ends_when_the_lease_expires() {
     let job = job(coil_5_with(&relay, "&readback=none"));
     job.lease.extend(tokio::time::Instant::now() + SHORT_TIMEOUT);
     let driver = power(PowerOperation::Off).with_call_limit(Duration::from_secs(15));
-    // Far sooner than the call's own time.
+    // Far earlier than the call timeout.
     let ended = within(Duration::from_secs(10), driver.run(&job, &CancellationToken::new())).await;
     let failed = ended.unwrap().unwrap_err();
     assert!(failed.reason.contains("lease expired"), "{failed}");
@@ -372,7 +376,7 @@ async fn nothing_is_sent_once_the_lease_has_expired() {
     });
     let failed = ended.unwrap_err();
     assert!(failed.reason.contains("lease expired"), "{failed}");
-    assert_eq!(wire_of(&relay), [true, false], "whoever has the relay board now gives the power back");
+    assert_eq!(wire_of(&relay), [true, false], "the next holder of the relay board restores the power");
     until("the connection is closed", || relay.clients() == 0).await;
     assert_eq!(relay.connections(), 1, "no other connection was made");
     run_job(power(PowerOperation::On), &job).await.unwrap_err();

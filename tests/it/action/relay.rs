@@ -1,4 +1,4 @@
-//! The simulated relay board, asked as a client asks a real one.
+//! Tests of the simulated relay board, with a client's requests.
 
 use lifeguard::farm::relay::CoilChange as Change;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -57,7 +57,7 @@ async fn a_relay_board_that_refuses_or_is_dropped_closes_its_connections() {
     until("the address is free", || std::net::TcpStream::connect(addr).is_err()).await;
 }
 
-/// What comes back on one connection for each of these requests; it ends where the connection does.
+/// Returns the answers to these requests on one connection, until it is closed.
 async fn answers(relay: &RelayBoard, requests: &[&[u8]]) -> Vec<Vec<u8>> {
     let mut stream = TcpStream::connect(relay.addr()).await.unwrap();
     let mut answers = Vec::new();
@@ -87,7 +87,7 @@ async fn each_behaviour_of_a_relay_board_is_simulated() {
     let refusal = [&READ_5[..4], &[0, 3, 1, 0x81, 3]].concat();
     assert_eq!(answers(&relay, &[READ_5, READ_ALL, WRITE_5]).await, [&refusal, &bank, WRITE_5]);
     relay.set_behaviour(RelayBehaviour::Rtu);
-    // The last two bytes: Modbus over Serial Line 1.02, 6.2.2, worked out by another program.
+    // The last two bytes: Modbus over Serial Line 1.02, 6.2.2, computed by another program.
     assert_eq!(answers(&relay, &[WRITE_5]).await, [[1, 5, 0, 5, 0xff, 0, 0x9c, 0x3b]]);
     relay.set_behaviour(RelayBehaviour::Stuck);
     let off = [&WRITE_5[..10], &[0, 0]].concat();

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::{contract, dump_tables, send, send_to};
 use crate::world::World;
 
-/// `text` with `FORMS` where it has what to write for all kinds of outlets: which there are is the drivers' own.
+/// Returns `text` with `FORMS` in place of the forms of all power URLs, which belong to the drivers.
 fn without_power_forms(text: &str) -> String {
     let forms: Vec<_> = lifeguard::actions::power_schemes().iter().map(power::PowerScheme::form).collect();
     text.replace(&format!("write {}", forms.join(" or ")), "write FORMS")
@@ -117,7 +117,7 @@ async fn a_board_is_registered_changed_and_removed() {
     "#);
 }
 
-/// What is known of a board besides its lifecycle.
+/// A board's attributes besides its lifecycle.
 fn known(device: &Value) -> String {
     let keys = [
         "name",
@@ -321,7 +321,7 @@ async fn values_that_must_be_unique_are_refused_with_the_name_of_the_other_board
     PATCH /api/v1/devices/b2
     409 taken: the power outlet modbus://relay.lab:502/5?unit=1 belongs to board `b1` already
     ");
-    // What it has itself is no other board's; what nobody has any more is free.
+    // A board's own values are not taken by another; values of no board are free.
     for (line, body) in [
         ("PATCH /api/v1/devices/b1", r#"{"power_url": "modbus://relay.lab:502/5?off=3s"}"#.to_owned()),
         ("PATCH /api/v1/devices/b1", r#"{"power_url": null}"#.to_owned()),
@@ -358,7 +358,7 @@ async fn boards_that_already_share_an_outlet_are_kept_and_no_other_can_join() {
     for (name, coil) in [("b1", 5), ("b2", 6)] {
         world.register(name, json!({ "power_url": format!("modbus://relay.lab/{coil}") })).await;
     }
-    // As an older program leaves them.
+    // As left by an older version.
     let pool = world.database.pool().await;
     sqlx::query("UPDATE device SET power_outlet = NULL, power_url = 'modbus://RELAY.lab/5'")
         .execute(&pool)

@@ -8,7 +8,7 @@ use super::{contract, dump_tables, send};
 use crate::replay::assert_history_gives_instances;
 use crate::world::{World, wait_until};
 
-/// A board in Ready that has been seen to run: nothing happens to it by itself.
+/// A board in Ready that is known to run: nothing happens to it by itself.
 async fn ready(world: &World, name: &str) -> TcpListener {
     let up = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let poll_url = format!("tcp://{}", up.local_addr().unwrap());
@@ -238,7 +238,7 @@ async fn a_board_that_reports_in_a_loop_is_answered_200_and_fills_no_history() {
     let path = "POST /api/v1/devices/b1/events/image-running";
     let body = json!({ "log": "x".repeat(60_000) }).to_string();
     let mut sent = 0;
-    // As many at once as a board in a loop has connections.
+    // Concurrently, as many as a board in a loop has connections.
     while sent < REPORTS {
         let reports = (0..20).map(|_| send(&world, path, body.clone()));
         for answer in futures_util::future::join_all(reports).await {
@@ -266,6 +266,6 @@ async fn repeated_reports_of_a_board_are_answered_with_a_delay() {
     for _ in 0..11 {
         assert_eq!(send(&world, line, "").await.status, 200);
     }
-    // Ten are answered at once, and one more for each second: a slow machine takes longer, none is faster.
+    // Ten are answered at once, then one per second: a slow machine takes longer, none is faster.
     assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
 }

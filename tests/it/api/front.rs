@@ -1,4 +1,4 @@
-//! What stands around all routes: paths, hosts, origins, what browsers may do, and how many clients there may be.
+//! Tests of what applies to all routes: paths, hosts, origins, browser security, and connection limits.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -30,7 +30,7 @@ async fn a_base_url_may_end_in_slashes() {
     }
     let reported = send(&world, "POST //api/v1/devices/b1/events/image-running/", "").await;
     assert_eq!((reported.status, &reported.json()["outcome"]), (200, &json!("ignored")));
-    // What guards changes is no way around for being written with two slashes.
+    // Two slashes in a path do not bypass the protection of changes.
     let foreign = [("sec-fetch-site", "cross-site")];
     let line = "GET //api/v1/devices/b1//events/image-running";
     assert_eq!(send_to(world.server.http, line, &foreign, "").await.status, 403);
@@ -82,7 +82,8 @@ async fn a_page_of_another_origin_cannot_change_anything_and_our_own_can() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_get_from_another_site_is_not_a_report_and_one_from_a_tool_is() {
-    // What Chromium 156 sends to http://board.lab:8080, for pages of http://evil.lab: neither `Origin` nor `Sec-Fetch-Site`.
+    // Headers of Chromium 156 to http://board.lab:8080 for pages of http://evil.lab: neither `Origin` nor
+    // `Sec-Fetch-Site`.
     let chromium = [
         (
             "user-agent",
@@ -112,7 +113,7 @@ async fn a_get_from_another_site_is_not_a_report_and_one_from_a_tool_is() {
     }
     assert_eq!(world.history("b1").await.len(), 1, "nothing but its registration");
     for headers in [
-        // As curl 7.88, Wget 1.21 and busybox send it, and a browser for its user.
+        // As sent by curl 7.88, Wget 1.21 and busybox, and by a browser for its user.
         vec![("user-agent", "curl/7.88.1"), ("accept", "*/*")],
         vec![("user-agent", "Wget/1.21.3"), ("accept", "*/*"), ("accept-encoding", "identity")],
         vec![("user-agent", "Wget"), ("connection", "close")],
@@ -128,7 +129,7 @@ async fn a_get_from_another_site_is_not_a_report_and_one_from_a_tool_is() {
         command
             .args(options)
             .arg(format!("http://{}/api/v1/devices/b1/events/image-running", world.server.http));
-        // A tool that is not installed shows nothing.
+        // A tool that is not installed is skipped.
         let Ok(output) = tokio::task::spawn_blocking(move || command.output()).await.unwrap() else {
             continue;
         };
@@ -155,7 +156,7 @@ async fn the_host_header_must_be_an_address_or_a_configured_name() {
         let line = "POST /api/v1/devices/b1/events/image-running";
         assert_eq!(asked(&world, line, &[("host", host)]).await.status, 200, "{host}");
     }
-    // A target in absolute form counts, whatever `Host` says; and a tool of old says nothing at all.
+    // A target in absolute form takes precedence over `Host`; an old tool sends neither.
     let mut stream = TcpStream::connect(world.server.http).await.unwrap();
     let text = "GET http://evil.example/healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     assert!(exchange(&mut stream, text).await.starts_with("HTTP/1.1 421 "));
@@ -163,7 +164,7 @@ async fn the_host_header_must_be_an_address_or_a_configured_name() {
     assert!(exchange(&mut stream, "GET /healthz HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200 "));
 }
 
-/// Sends a text and reads to the end.
+/// Sends a text and reads until the end.
 async fn exchange(stream: &mut TcpStream, text: &str) -> String {
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -193,7 +194,7 @@ async fn every_answer_has_security_headers() {
         assert!(policy.contains("frame-ancestors 'none'"), "{line}: {policy}");
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{line}");
         assert_eq!(answer.header("referrer-policy"), "no-referrer", "{line}");
-        // Each style that stands in it is allowed, by the digest that browsers make of it; and there is nothing else to allow.
+        // Each inline style is allowed by its digest, and no other.
         let styles: Vec<&str> = answer.text.split("<style>").skip(1).collect();
         for style in &styles {
             let (style, _) = style.split_once("</style>").unwrap();
@@ -205,12 +206,12 @@ async fn every_answer_has_security_headers() {
     }
 }
 
-/// Opens connections from the loopback address 127.0.0.`number` and sends half a request over each.
+/// Opens connections from the loopback address 127.0.0.`number` and sends half a request on each.
 async fn half_sent(server: SocketAddr, number: u8, count: usize) -> Vec<TcpStream> {
     let mut streams = Vec::new();
     for _ in 0..count {
         let mut stream = connect_from(server, number).await;
-        // One that was closed at once takes nothing.
+        // A connection closed at once accepts no data.
         let _ = stream.write_all(b"POST /api/v1/devices/b1/events/image-running HTTP/1.1\r\nhost: loc").await;
         streams.push(stream);
     }
@@ -244,7 +245,7 @@ async fn a_thousand_incomplete_requests_leave_connections_and_descriptors_free()
     }
     let open = fs_err::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
     assert!(open + 256 <= limit, "{open} of {limit} descriptors are open: none are left for relay boards");
-    // A board that had none, and one of those that have many.
+    // A board without connections, and one with many.
     for number in [6, 5] {
         let mut stream = connect_from(server.http(), number).await;
         let text = "POST /api/v1/devices/b1/events/image-running HTTP/1.1\r\nhost: localhost\r\n\
@@ -297,7 +298,7 @@ async fn a_server_accepts_its_configured_host_names() {
     let line = "POST /api/v1/devices/nobody/events/image-running";
     for headers in [
         [("host", "boards.lab:8080"), ("origin", "http://boards.lab:8080")],
-        // As a proxy passes it on that does not keep the host.
+        // As forwarded by a proxy that does not preserve the host.
         [("host", "127.0.0.1:8080"), ("origin", "https://boards.lab")],
         [("host", "lifeguard.example"), ("origin", "https://lifeguard.example:8443")],
     ] {
@@ -311,7 +312,7 @@ async fn a_server_accepts_its_configured_host_names() {
     assert_eq!(world.call(Method::GET, "/healthz", None).await.0, StatusCode::OK);
 }
 
-/// Asks for the whole history of `b1` and gives the connection.
+/// Requests the whole history of `b1`; returns the connection.
 async fn ask_history(server: SocketAddr, number: u8) -> TcpStream {
     let mut stream = connect_from(server, number).await;
     let text =
@@ -320,7 +321,7 @@ async fn ask_history(server: SocketAddr, number: u8) -> TcpStream {
     stream
 }
 
-/// What the kernel counts of a server's memory: `VmRSS` is what it has, `VmHWM` the most that it ever had.
+/// A server's memory as counted by the kernel: `VmRSS` is the current size, `VmHWM` the peak.
 fn memory_bytes(server: &ServerProcess, what: &str) -> usize {
     let text = fs_err::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':')).unwrap();

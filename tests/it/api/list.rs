@@ -19,7 +19,7 @@ use crate::links::THING;
 use crate::versions::changed;
 use crate::world::{World, await_within_timeout, unreachable_power, wait_until};
 
-/// The names of a list.
+/// The names in a list.
 async fn names(world: &World, query: &str) -> String {
     let list = world.get(&format!("/api/v1/devices{query}")).await;
     let names = list["devices"].as_array().unwrap().iter().map(|device| device["name"].as_str().unwrap());
@@ -205,7 +205,7 @@ async fn an_unchanged_list_is_answered_with_304() {
         assert_eq!(answer.status, 200, "{path}");
         assert_ne!(answer.header("etag"), tag, "{path}");
     }
-    // A tag is of one question.
+    // A tag belongs to one query.
     let tag = send(&world, "GET /api/v1/devices?state=New", "").await.header("etag").to_owned();
     let answer = send_to(world.server.http, "GET /api/v1/devices", &[("if-none-match", &tag)], "").await;
     assert_eq!(answer.status, 200);
@@ -257,7 +257,7 @@ async fn each_kind_of_change_changes_the_entity_tag() {
         let answer = send_to(world.server.http, "GET /api/v1/devices", &[("if-none-match", &tag)], "").await;
         assert_eq!(answer.status, 200, "{line}");
     }
-    // What is heard and changes nothing makes no other list.
+    // An event that changes nothing does not change the list.
     let tag = send(&world, "GET /api/v1/devices", "").await.header("etag").to_owned();
     assert_eq!(world.report("b1", "image-installed").await.1["outcome"], "ignored");
     let answer = send_to(world.server.http, "GET /api/v1/devices", &[("if-none-match", &tag)], "").await;
@@ -271,7 +271,7 @@ async fn a_farm_at_rest_changes_no_list() {
     for name in ["b1", "b2", "b3"] {
         world.register(name, json!({})).await;
         world.force(name, "Ready").await;
-        // Its poll has begun, which is a change.
+        // The start of its poll is a change.
         world.until(name, "it is polled", |device| device["actions"][0]["began_at"].is_string()).await;
     }
     let paths = ["/api/v1/devices", "/api/v1/devices?state=Ready", "/api/v1/states"];
@@ -282,7 +282,7 @@ async fn a_farm_at_rest_changes_no_list() {
     let mut cursor = world.get("/api/v1/devices").await["cursor"].as_str().unwrap().to_owned();
     let mut followers = [world.server.engine.follow(), other.server.engine.follow()];
     let visit = world.get("/api/v1/devices/b1").await["visit"].as_i64().unwrap();
-    // Half an hour: each of the boards enters its state anew six times.
+    // Half an hour: each board re-enters its state six times.
     for turn in 1..=6 {
         world.pass_deadline("b1").await;
         for name in ["b1", "b2", "b3"] {
@@ -360,7 +360,7 @@ async fn a_re_entry_is_listed_only_if_it_changed_what_is_shown() {
     }
 }
 
-/// Asks what changed since the cursor, which goes on with the answer: the boards with their states, and what is gone.
+/// Requests the changes since the cursor and advances it: the boards with their states, and the removed ones.
 async fn since(world: &World, query: &str, cursor: &mut String) -> String {
     let answer = world.get(&format!("/api/v1/devices?{query}since={cursor}")).await;
     answer["cursor"].as_str().unwrap().clone_into(cursor);
@@ -400,7 +400,7 @@ async fn a_returning_client_gets_only_the_changes() {
     assert_eq!(since(&world, "state=New&", &mut new).await, "b1 New, b3 New, b4 New, -b2");
     assert_eq!(since(&world, "", &mut begin.clone()).await, "b1 New, b3 New, b4 New, -b2");
 
-    // What is open on other databases of this server keeps the log from being forgotten.
+    // Open transactions on other databases of this server delay removing old entries.
     wait_until("the cursor is gone", async || {
         let mut tx = world.server.engine.store().begin().await.unwrap();
         changes::prune(&mut tx, 1).await.unwrap();
@@ -419,7 +419,7 @@ async fn too_many_changes_require_a_new_list() {
     let pool = world.database.pool().await;
     for (entries, boards_each, status) in [(4096, 1, 200), (4097, 1, 410), (100, 100, 200), (73, 137, 410)] {
         let cursor = world.get("/api/v1/devices").await["cursor"].as_str().unwrap().to_owned();
-        // So many entries of the log, each of boards of its own.
+        // Many entries of the log, each of other boards.
         let sql = "INSERT INTO change (xact, instances, visits, deadlines)
                    SELECT pg_current_xact_id()::text::bigint, array_agg(1000000 + entry * $2 + board),
                           array_agg(1), array_agg(NULL::timestamptz)
@@ -447,14 +447,14 @@ async fn boards_are_counted_by_state() {
     for counts in answers {
         assert_eq!(counts, json!({ "total": 3, "states": { "LockedOut": 1, "New": 2 } }));
     }
-    // The cursor is one to go on from.
+    // The cursor is valid for continuing.
     let mut cursor = world.get("/api/v1/states").await["cursor"].as_str().unwrap().to_owned();
     world.force("b1", "LockedOut").await;
     assert_eq!(since(&world, "", &mut cursor).await, "b1 LockedOut");
     assert_eq!(counts().await, json!({ "total": 3, "states": { "LockedOut": 2, "New": 1 } }));
 }
 
-/// Registers boards in the database, quicker than by HTTP, each with so many bytes of comments.
+/// Inserts boards into the database, faster than by HTTP, each with so many bytes of comments.
 pub(super) async fn fill(pool: &PgPool, boards: i32, bytes: i32) {
     sqlx::query(
         "WITH made AS (
@@ -475,7 +475,7 @@ pub(super) async fn fill(pool: &PgPool, boards: i32, bytes: i32) {
 async fn a_long_list_is_complete_and_consistent() {
     let world = World::new().await;
     let pool = world.database.pool().await;
-    // More than are read at once.
+    // More than one read fetches.
     fill(&pool, 12_000, 0).await;
     let expected: Vec<String> = (1..=12_000).map(|n| format!("b{n:06}")).collect();
     for (query, begin, most) in [
@@ -495,7 +495,7 @@ async fn a_long_list_is_complete_and_consistent() {
         let next = (begin + most < 12_000).then(|| expected[begin + most - 1].clone());
         assert_eq!(list["next"], json!(next), "{query}");
     }
-    // Boards that come while a list is read are not in it, and those that go are.
+    // Boards added while a list is read are not in it, and removed ones still are.
     fill_comments(&pool, 2000).await;
     let mut answer = begin_list(&world).await;
     sqlx::query("DELETE FROM instance WHERE name = 'b012000'").execute(&pool).await.unwrap();
@@ -546,12 +546,12 @@ async fn each_field_of_a_listed_board_has_its_value() {
     assert_eq!(board.read().unwrap().failure, Some("no hands"));
 }
 
-/// Gives all boards so much to say that no socket holds it.
+/// Gives all boards comments larger than any socket buffer.
 async fn fill_comments(pool: &PgPool, bytes: i32) {
     sqlx::query("UPDATE device SET comments = repeat('x', $1)").bind(bytes).execute(pool).await.unwrap();
 }
 
-/// Asks for all boards; the answer begins.
+/// Requests all boards; returns when the answer begins.
 async fn begin_list(world: &World) -> reqwest::Response {
     let answer = reqwest::get(format!("http://{}/api/v1/devices", world.server.http)).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
@@ -564,7 +564,7 @@ async fn a_truncated_list_is_detected_as_truncated() {
     let pool = world.database.pool().await;
     fill(&pool, 5000, 10_000).await;
     let mut answer = begin_list(&world).await;
-    // The server has got as far as the sockets hold, and waits.
+    // The server has filled the socket buffers and waits.
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                 WHERE datname = current_database() AND wait_event = 'ClientWrite'
                   AND query LIKE '%JOIN device%'";
@@ -579,11 +579,11 @@ async fn a_truncated_list_is_detected_as_truncated() {
         }
     };
     assert!(end.is_err(), "a part is not taken for the whole");
-    // The next one is whole.
+    // The next one is complete.
     assert_eq!(world.get("/api/v1/devices").await["devices"].as_array().unwrap().len(), 5000);
 }
 
-/// A server on the same engine that is less patient with lists.
+/// A server on the same engine with shorter timeouts for lists.
 struct ShortTimeoutServer {
     url: String,
     _server: JoinSet<()>,
@@ -610,7 +610,7 @@ async fn a_too_slow_reader_of_a_list_is_disconnected_and_blocks_no_other() {
         ListTimeouts { stall_timeout: short, ..ListTimeouts::default() },
     ] {
         let server = ShortTimeoutServer::serve(&world, timeouts).await;
-        // Each takes the beginning, and nothing for a while; there are as many as there may be at once.
+        // Each reads the beginning and then pauses; there are as many as allowed at once.
         let mut answers = Vec::new();
         for _ in 0..ConnectionBudget::default().snapshots {
             answers.push(reqwest::get(&server.url).await.unwrap());
@@ -634,7 +634,7 @@ async fn a_too_slow_reader_of_a_list_is_disconnected_and_blocks_no_other() {
             assert!(end.is_err(), "a part is not taken for the whole");
         }
     }
-    // Nor does one that goes away.
+    // A client that disconnects does not block either.
     for _ in 0..2 * ConnectionBudget::default().snapshots {
         drop(begin_list(&world).await);
     }
@@ -759,7 +759,7 @@ async fn unknown_filter_values_are_refused_instead_of_giving_an_empty_list() {
         let answer = answer.status_and_body();
         told.push(format!("{query}: {}", answer.lines().next().unwrap()));
     }
-    // What a cursor belongs to is another list in each run.
+    // Cursors differ from run to run.
     let told = told.iter().map(|line| line.split("\"cursor\"").next().unwrap()).collect::<Vec<_>>();
     assert_snapshot!(told.join("\n"), @"
     state=Reday: 422 no_state: no state `Reday`; did you mean `Ready`?

@@ -1,4 +1,4 @@
-//! The HTTP faces as recorded contracts: what each answers, word by word.
+//! Tests of the HTTP API as recorded contracts: answers are compared word by word.
 
 mod devices;
 mod events;
@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::world::World;
 
-/// What a server answered.
+/// A server's answer.
 pub(crate) struct ApiAnswer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
@@ -49,7 +49,7 @@ impl ApiAnswer {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The status and the body. Of a problem, whose form is checked, what it says: `STATUS CODE: DETAIL MORE`.
+    /// The status and the body. A problem, whose form is checked, is shown as `STATUS CODE: DETAIL MORE`.
     pub(crate) fn status_and_body(&self) -> String {
         let status = self.status;
         if status < 400 {
@@ -72,13 +72,13 @@ impl ApiAnswer {
     }
 }
 
-/// JSON on one line where it is short.
+/// Formats JSON on one line if it is short.
 pub(crate) fn pretty_json(value: &Value) -> String {
     let line = value.to_string();
     if line.len() <= 160 { line } else { format!("{value:#}") }
 }
 
-/// The API over an engine that a test has made, or that it shares with a server.
+/// The API on an engine that a test has created, or shares with a server.
 pub(crate) fn api_over(engine: Engine) -> ApiContext {
     let machine = MachineName::new("board").unwrap();
     ApiContext {
@@ -94,7 +94,7 @@ pub(crate) fn api_over(engine: Engine) -> ApiContext {
     }
 }
 
-/// Serves it; gives where, and who serves.
+/// Serves the API; returns its address and its tasks.
 pub(crate) async fn serve(api: ApiContext) -> (SocketAddr, JoinSet<()>) {
     let store = Some(api.engine.store().clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -123,13 +123,13 @@ pub(crate) async fn send_to(
     ApiAnswer { status, headers, text: response.text().await.unwrap() }
 }
 
-/// Sends a request with a body, or an empty one, as tools do that know nothing of JSON.
+/// Sends a request with a body, or an empty one, like tools without JSON support.
 pub(crate) async fn send(world: &World, line: &str, body: impl Into<reqwest::Body>) -> ApiAnswer {
     let form = [(CONTENT_TYPE.as_str(), "application/x-www-form-urlencoded")];
     send_to(world.server.http, line, &form, body).await
 }
 
-/// What each of `requests`, a line and a body, is answered, one after the other.
+/// Sends each of `requests`, a line and a body, in sequence; returns the answers.
 pub(crate) async fn contract<B: Into<reqwest::Body>>(
     world: &World,
     requests: impl IntoIterator<Item = (&str, B)>,
@@ -141,7 +141,7 @@ pub(crate) async fn contract<B: Into<reqwest::Body>>(
     told.join("\n\n")
 }
 
-/// All that the server remembers, except history.
+/// All stored tables except history.
 pub(crate) async fn dump_tables(world: &World) -> Value {
     let pool = world.database.pool().await;
     let all = sqlx::query_scalar::<_, Json<Value>>(

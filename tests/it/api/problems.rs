@@ -89,7 +89,7 @@ async fn every_error_is_a_problem() {
         answer.status_and_body()
     );
     assert!(answer.text.len() < 500, "the answer does not repeat it all");
-    // Longer ones are refused before any of our code sees them.
+    // Longer ones are refused before our code sees them.
     let mut connection = TcpStream::connect(world.server.http).await.unwrap();
     let request = format!("GET /{} HTTP/1.1\r\nHost: b1\r\n\r\n", "a".repeat(70_000));
     connection.write_all(request.as_bytes()).await.unwrap();
@@ -103,8 +103,8 @@ async fn head_is_answered_as_get_without_a_body() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     for path in ["/", "/healthz", "/api/v1/devices", "/api/v1/devices/b1", "/api/v1/devices/b2", "/nothing"] {
-        // A list has a cursor, which goes on with the whole database server, and so with what other tests do there: only
-        // between two answers that are the same must the one between them be.
+        // A list has a cursor that changes with the whole database server, also by other tests: the HEAD is compared
+        // only between two equal answers.
         let (get, head) = loop {
             let get = send(&world, &format!("GET {path}"), "").await;
             let head = send(&world, &format!("HEAD {path}"), "").await;
@@ -117,7 +117,7 @@ async fn head_is_answered_as_get_without_a_body() {
             assert_eq!(head.header(name), get.header(name), "{path}: {name}");
         }
     }
-    // Where only GET knows how long its answer is, HEAD does not say.
+    // Where only GET knows the length of the answer, HEAD omits it.
     let get = send(&world, "GET /api/v1/devices/%ff", "").await;
     let head = send(&world, "HEAD /api/v1/devices/%ff", "").await;
     assert_eq!((head.status, &*head.text), (get.status, ""));
@@ -125,7 +125,7 @@ async fn head_is_answered_as_get_without_a_body() {
     assert_eq!(head.header("content-length"), "");
 }
 
-/// A way to a database that can be closed.
+/// A forwarder to a database that can be closed.
 struct DatabaseForwarder {
     address: SocketAddr,
     is_open: watch::Sender<bool>,
@@ -173,7 +173,7 @@ async fn carry(mut near: TcpStream, options: &PgConnectOptions) {
     }
 }
 
-/// Asks until the answer has this status.
+/// Repeats a request until the answer has this status.
 async fn until(server: SocketAddr, line: &str, status: u16) -> ApiAnswer {
     let mut tries = 0;
     loop {

@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 use super::pretty_json;
 use crate::world::World;
 
-/// Why a board stands where it stands, without what is known of it otherwise.
+/// The explanation of a board's state, without its other attributes.
 fn explained(device: &Value) -> String {
     let keys = ["about", "waits_for", "until", "then", "may", "actions", "boot", "counters", "data"];
     let of = |key: &&str| match device[*key].as_array() {
@@ -186,7 +186,7 @@ async fn a_board_is_shown_with_the_explanation_of_its_state() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn boards_at_a_busy_relay_board_are_shown_with_their_queue_positions() {
     let world = World::new().await;
-    // Takes connections and says nothing.
+    // Accepts connections and sends nothing.
     let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let place = relay.local_addr().unwrap();
     for (coil, name) in ["b1", "b2", "b3"].into_iter().enumerate() {

@@ -16,12 +16,12 @@ async fn why(world: &World, name: &str) -> Value {
     world.get(&format!("/api/v1/devices/{name}/why")).await
 }
 
-/// What is said of a board, without what changes with the test's machine.
-async fn said(world: &World, rack: &Rack, name: &str) -> String {
+/// The explanation of a board, without parts that depend on the test's machine.
+async fn explanation(world: &World, rack: &Rack, name: &str) -> String {
     let why = why(world, name).await;
     let sentences = why["sentences"].as_array().unwrap().iter().map(|sentence| sentence.as_str().unwrap());
-    let said = sentences.collect::<Vec<_>>().join("\n").replace(&rack.resource(), "modbus://relay");
-    format!("{name}, {}, {}\n{said}", why["state"].as_str().unwrap(), why["kind"].as_str().unwrap())
+    let explanation = sentences.collect::<Vec<_>>().join("\n").replace(&rack.resource(), "modbus://relay");
+    format!("{name}, {}, {}\n{explanation}", why["state"].as_str().unwrap(), why["kind"].as_str().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,8 +41,11 @@ async fn boards_at_one_relay_board_show_which_is_cycled_and_which_are_queued() {
         }
     }
     world.clock.advance(Duration::from_secs(7));
-    let told =
-        [said(&world, &rack, "b1").await, said(&world, &rack, "b2").await, said(&world, &rack, "b3").await];
+    let told = [
+        explanation(&world, &rack, "b1").await,
+        explanation(&world, &rack, "b2").await,
+        explanation(&world, &rack, "b3").await,
+    ];
     assert_snapshot!(told.join("\n\n"), @"
     b1, RebootRebooting, working
     Carries out power-cycle at modbus://relay since 12:00:00 UTC (12 s); it waits for power-cycle-ok or power-cycle-failed from its action; at 12:01:00 UTC (in 48 s) it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
@@ -115,7 +118,7 @@ async fn a_board_waiting_for_its_image_shows_its_deadline_and_remaining_tries() 
         "(try 4 of 10, 6 left after it), in the end to FailedRebootComplete",
     ]);
     has(&["It came from RebootRebooting", "when power-cycle-ok came"]);
-    // Its three stays so far took the whole of the time each.
+    // Its three visits so far took the whole time limit each.
     has(&["Usual time here: 10 min (median), 95 of 100 within 10 min; from 3 stays"]);
     has(&["Last evidence", "(0 s ago): its boot config: there is none"]);
     has(&["it asked for its boot config 12 s after power-on"]);
@@ -132,7 +135,7 @@ async fn resting_and_failed_boards_show_the_available_requests() {
     world.register("bad", unreachable_power(1)).await;
     world.force("bad", "ReimageBooted").await;
     world.report_with("bad", "image-failed", json!({ "fault": "board", "reason": "no card" })).await;
-    // Its polls get an answer, or at the most two of them in a row do not, which is not silence yet.
+    // Its polls are answered, or at most two in a row are not, which does not count as silent yet.
     let answers = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let poll_url = format!("tcp://{}", answers.local_addr().unwrap());
     world.register("well", json!({ "poll_url": poll_url })).await;
@@ -143,7 +146,7 @@ async fn resting_and_failed_boards_show_the_available_requests() {
     world.until("unwired", "its actions are over", |device| device["actions"] == json!([])).await;
     let mut told = Vec::new();
     for name in ["new", "bad", "unwired"] {
-        told.push(said(&world, &rack, name).await);
+        told.push(explanation(&world, &rack, name).await);
     }
     assert_snapshot!(told.join("\n\n"), @"
     new, New, resting
@@ -176,7 +179,7 @@ async fn resting_and_failed_boards_show_the_available_requests() {
     {"about":"boot the self-test image and wait for its verdict","event":"rq-self-test","needs":[],"refused":null,"to":["SelfTestRebooting"]}
     "#);
 
-    // Ready is entered anew every five minutes, and that is one stay.
+    // Ready is re-entered every five minutes, which is one stay in the statistics.
     for _ in 0..2 {
         world.pass_deadline("well").await;
     }
@@ -187,7 +190,7 @@ async fn resting_and_failed_boards_show_the_available_requests() {
     assert!(first.starts_with("Rests since 12:00:00 UTC (10 min): the board's image runs"), "{first}");
     assert!(first.contains("poll-failed would lead to RebootRebooting"), "{first}");
 
-    // What is older than the retention is gone.
+    // Entries older than the retention are removed.
     let pool = world.database.pool().await;
     sqlx::query("DELETE FROM history").execute(&pool).await.unwrap();
     let why = why(&world, "new").await;
@@ -217,7 +220,7 @@ async fn a_board_whose_definition_was_replaced_shows_it() {
     );
 }
 
-/// Writes that `instance` moved, `seconds` after 2025-12-31 12:00.
+/// Inserts a move of `instance`, `seconds` after 2025-12-31 12:00.
 async fn moved(pool: &PgPool, instance: i64, visit: i64, seconds: i64, from: &str, to: Option<&str>) {
     let at: DateTime<Utc> = "2025-12-31T12:00:00Z".parse().unwrap();
     sqlx::query(
@@ -239,8 +242,8 @@ async fn typical_times_come_from_completed_dwell_times() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     sqlx::query("SELECT history_partition('2025-12-31')").execute(&pool).await.unwrap();
-    // Twenty stays in RebootComplete: of 10 s, 20 s, … 200 s, the longest entered anew in its middle; and one in Ready
-    // before each, of 100 s, which its own deadline entered anew a thousand times.
+    // Twenty dwell times in RebootComplete: 10 s, 20 s, … 200 s, the longest with a re-entry in the middle; and one in
+    // Ready before each, of 100 s, re-entered a thousand times by its own deadline.
     let mut at = 0;
     for number in 1..=20 {
         moved(&pool, 1, number * 9, at, "RebootComplete", Some("Ready")).await;
@@ -261,7 +264,7 @@ async fn typical_times_come_from_completed_dwell_times() {
     .execute(&pool)
     .await
     .unwrap();
-    // Of an instance that is gone, and of another machine, nothing is told.
+    // Removed instances and other machines are not included.
     moved(&pool, 99, 1, 0, "Ready", Some("RebootComplete")).await;
     moved(&pool, 99, 2, 9999, "RebootComplete", Some("Ready")).await;
 
@@ -274,13 +277,16 @@ async fn typical_times_come_from_completed_dwell_times() {
         "p50_s": 105.0, "p95_s": 190.5, "stays": 20, "since": "2025-12-31T00:00:00Z", "one_in": 1,
     });
     assert_eq!(first, expected);
-    // They are kept for a while, for whoever asks.
+    // The statistics are cached for a while.
     moved(&pool, 2, 9, 0, "Ready", Some("RebootComplete")).await;
     moved(&pool, 2, 10, 99, "RebootComplete", Some("Ready")).await;
     assert_eq!(why(&world, "b2").await["usual"], expected);
     world.force("b3", "LockedOut").await;
     let none = why(&world, "b3").await;
     assert_eq!(none["usual"], Value::Null);
-    let said = none["sentences"].to_string();
-    assert!(said.contains("No usual time yet: no stay here that began and ended since 2025-12-31"), "{said}");
+    let explanation = none["sentences"].to_string();
+    assert!(
+        explanation.contains("No usual time yet: no stay here that began and ended since 2025-12-31"),
+        "{explanation}"
+    );
 }

@@ -1,4 +1,4 @@
-//! The judge: whether what is written agrees with itself, with the lifecycle, and with all that clients were told.
+//! The checker: whether the stored rows agree with each other, with the lifecycle, and with the answers to clients.
 //!
 //! It shares nothing with the kernel and the store; it knows rows, messages and the [`ReferenceModel`].
 
@@ -9,40 +9,40 @@ use super::exchange::{ClientAnswer, ClientRequest, Exchange};
 use super::model::ReferenceModel;
 use super::rows::{StoredBoard, StoredEntry};
 
-/// What must hold.
+/// The checked rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum CheckedRule {
-    /// A board comes to be first, and once.
+    /// A board is created first, and once.
     Created,
-    /// An entry goes on from the state to which the one before led.
+    /// An entry continues from the state of the previous one.
     Chain,
-    /// Entering a state is the next visit; nothing else is.
+    /// Entering a state starts the next visit; nothing else does.
     Visit,
-    /// What has an effect and speaks of a visit speaks of the present one.
+    /// An effective entry with a visit is of the current visit.
     Fence,
-    /// A deadline passes only once it is due.
+    /// A deadline fires only when it is due.
     Due,
-    /// What came of it is what the lifecycle says.
+    /// The outcome is the one of the lifecycle.
     Lifecycle,
-    /// The instance is what its history made of it.
+    /// The instance is the result of its history.
     Instance,
-    /// What was acknowledged is there.
+    /// Acknowledged messages are stored.
     Kept,
-    /// Nothing that was said is there twice.
+    /// No message is stored twice.
     Once,
-    /// What is there was said, and so.
+    /// Stored messages were sent with this content.
     Said,
-    /// What clients were told is what is there.
+    /// Answers to clients agree with the rows.
     Told,
-    /// What was answered before something else was sent is there before it.
+    /// A message answered before another was sent is stored before it.
     Order,
-    /// What is answered can be seen by others.
+    /// Answered messages are visible to others.
     Seen,
-    /// Each answer is one that clients may be given.
+    /// Each answer is a valid one.
     Answer,
 }
 
-/// That something does not hold.
+/// Violation of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RuleViolation {
     pub(super) rule: CheckedRule,
@@ -56,7 +56,7 @@ impl fmt::Display for RuleViolation {
     }
 }
 
-/// Finds all that does not hold.
+/// Finds all violations.
 pub(super) fn check(boards: &BTreeMap<String, StoredBoard>, messages: &[Exchange]) -> Vec<RuleViolation> {
     let by_mark: BTreeMap<&str, &Exchange> =
         messages.iter().map(|message| (message.mark.as_str(), message)).collect();
@@ -109,7 +109,7 @@ impl<'a> HistoryChecker<'a> {
         self.expect(*is == must, CheckedRule::Instance, || format!("is {is:?}, must be {must:?}"));
     }
 
-    /// Compares a row with what the row before leaves possible, and goes on from what it says.
+    /// Compares a row with the model's state, and continues from the row's state.
     fn check_row(&mut self, row: &'a StoredEntry, model: &mut ReferenceModel) {
         let before = model.clone();
         self.expect(row.kind != "created", CheckedRule::Created, || format!("again: {row}"));
@@ -131,23 +131,23 @@ impl<'a> HistoryChecker<'a> {
         self.expect(is_right, CheckedRule::Lifecycle, || {
             format!("must be {outcome} to {}; it was {before:?}: {row}", model.state)
         });
-        // So that one fault is not found again in each row that follows.
+        // So that one fault is not reported again for each later row.
         (model.state, model.visit) = (row.to.clone(), row.visit);
     }
 
-    /// Compares a row with the message that it is of.
+    /// Compares a row with its message.
     fn check_mark(&mut self, row: &'a StoredEntry, mark: &str, latest_sent: &mut Option<u64>) {
         let Some(message) = self.by_mark.get(mark).copied() else {
             return self.expect(false, CheckedRule::Said, || format!("nobody said {row}"));
         };
-        let is_said = message.board == self.board && is_said(row, &message.said);
-        self.expect(is_said, CheckedRule::Said, || {
-            format!("{:?} was said to {}: {row}", message.said, message.board)
+        let matches_request = message.board == self.board && matches_request(row, &message.request);
+        self.expect(matches_request, CheckedRule::Said, || {
+            format!("{:?} was said to {}: {row}", message.request, message.board)
         });
-        self.expect(is_told(row, &message.told), CheckedRule::Told, || {
-            format!("{:?} was told: {row}", message.told)
+        self.expect(matches_answer(row, &message.answer), CheckedRule::Told, || {
+            format!("{:?} was told: {row}", message.answer)
         });
-        let is_known = !matches!(message.told, ClientAnswer::Nothing | ClientAnswer::Nonsense(_));
+        let is_known = !matches!(message.answer, ClientAnswer::Nothing | ClientAnswer::Nonsense(_));
         let is_in_order = !is_known || latest_sent.is_none_or(|sent| sent < message.answered);
         self.expect(is_in_order, CheckedRule::Order, || {
             format!("something said after its answer is before it: {row}")
@@ -157,19 +157,19 @@ impl<'a> HistoryChecker<'a> {
 
     fn check_message(&mut self, message: &'a Exchange) {
         let times = self.found.get(message.mark.as_str()).copied().unwrap_or_default();
-        let is_acknowledged = !matches!(message.told, ClientAnswer::Nothing | ClientAnswer::Nonsense(_));
+        let is_acknowledged = !matches!(message.answer, ClientAnswer::Nothing | ClientAnswer::Nonsense(_));
         self.expect(times <= 1, CheckedRule::Once, || format!("{times} times: {message:?}"));
         self.expect(!is_acknowledged || times >= 1, CheckedRule::Kept, || format!("{message:?}"));
         self.expect(message.is_seen != Some(false), CheckedRule::Seen, || format!("{message:?}"));
-        let is_answer = !matches!(message.told, ClientAnswer::Nonsense(_));
+        let is_answer = !matches!(message.answer, ClientAnswer::Nonsense(_));
         self.expect(is_answer, CheckedRule::Answer, || format!("{message:?}"));
     }
 }
 
-/// Whether `row` is of what was said.
-fn is_said(row: &StoredEntry, said: &ClientRequest) -> bool {
+/// Whether `row` belongs to the request.
+fn matches_request(row: &StoredEntry, request: &ClientRequest) -> bool {
     let event = row.event.as_deref();
-    match said {
+    match request {
         ClientRequest::Event(name, visit) => {
             row.kind == "event" && event == Some(name) && row.spoken_visit == *visit
         }
@@ -183,9 +183,9 @@ fn is_said(row: &StoredEntry, said: &ClientRequest) -> bool {
     }
 }
 
-/// Whether what was told is what `row` says.
-fn is_told(row: &StoredEntry, told: &ClientAnswer) -> bool {
-    match told {
+/// Whether the answer agrees with `row`.
+fn matches_answer(row: &StoredEntry, answer: &ClientAnswer) -> bool {
+    match answer {
         ClientAnswer::Moved { from, to, visit } => {
             (row.outcome.as_str(), &row.from, &row.to, row.visit) == ("moved", from, to, *visit)
         }

@@ -1,4 +1,4 @@
-//! The checker finds every fault that is put into a history in which nothing is wrong.
+//! The checker finds every fault injected into a correct history.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use super::*;
 
 const BOARD: &str = "b1";
 
-/// A board's history, and the messages that it came of.
+/// A board's history, and its messages.
 struct ExampleHistory {
     written: StoredBoard,
     messages: Vec<Exchange>,
@@ -19,7 +19,7 @@ fn at(ms: i64) -> DateTime<Utc> {
 }
 
 impl ExampleHistory {
-    /// A board hears of everything once: it is hit, goes on, hurries until its time runs out, is forced, and is cleared.
+    /// Each event happens once: the board is hit, goes on, hurries until its time runs out, is forced, and is cleared.
     fn new() -> Self {
         let created = StoredEntry {
             id: 1,
@@ -40,24 +40,25 @@ impl ExampleHistory {
             counters: BTreeMap::new(),
             last: Some("hit-2".to_owned()),
         };
-        let mut story =
+        let mut history =
             Self { written: StoredBoard { history: vec![created], instance }, messages: Vec::new() };
-        story.say("hit-1", ClientRequest::Event("hit", None), "stayed", "New", 1);
-        story.say("go-1", ClientRequest::Event("go", Some(1)), "moved", "North", 2);
-        story.say("go-2", ClientRequest::Event("go", Some(1)), "ignored", "North", 2);
-        story.say("hit-2", ClientRequest::Request("rq-hit"), "stayed", "North", 2);
-        story.say("hurry-1", ClientRequest::Event("hurry", Some(2)), "moved", "Hurried", 3);
-        story.add("deadline", Some(3), Value::Null, "moved", "Hurried", 4).at += TimeDelta::milliseconds(50);
+        history.say("hit-1", ClientRequest::Event("hit", None), "stayed", "New", 1);
+        history.say("go-1", ClientRequest::Event("go", Some(1)), "moved", "North", 2);
+        history.say("go-2", ClientRequest::Event("go", Some(1)), "ignored", "North", 2);
+        history.say("hit-2", ClientRequest::Request("rq-hit"), "stayed", "North", 2);
+        history.say("hurry-1", ClientRequest::Event("hurry", Some(2)), "moved", "Hurried", 3);
+        history.add("deadline", Some(3), Value::Null, "moved", "Hurried", 4).at +=
+            TimeDelta::milliseconds(50);
         let force = |from: &str| ClientRequest::Force { from: from.to_owned(), to: "West" };
-        story.say("force-1", force("Hurried"), "moved", "West", 5);
-        story.say("force-2", force("Hurried"), "ignored", "West", 5);
-        story.say("clear-1", ClientRequest::Request("rq-clear"), "moved", "Clearing", 6);
-        let began = story.add("began", Some(6), Value::Null, "stayed", "Clearing", 6).at;
-        story.written.instance.deadline_at = Some(began + TimeDelta::milliseconds(400));
-        story
+        history.say("force-1", force("Hurried"), "moved", "West", 5);
+        history.say("force-2", force("Hurried"), "ignored", "West", 5);
+        history.say("clear-1", ClientRequest::Request("rq-clear"), "moved", "Clearing", 6);
+        let began = history.add("began", Some(6), Value::Null, "stayed", "Clearing", 6).at;
+        history.written.instance.deadline_at = Some(began + TimeDelta::milliseconds(400));
+        history
     }
 
-    /// Adds a row, a tenth of a second after the last.
+    /// Adds a row, 100 ms after the last.
     fn add(
         &mut self,
         kind: &str,
@@ -77,7 +78,7 @@ impl ExampleHistory {
         self.written.history.last_mut().unwrap()
     }
 
-    /// Adds a message, and the row that it came to.
+    /// Adds a message and its row.
     fn say(&mut self, mark: &str, said: ClientRequest, outcome: &str, to: &str, visit: i64) {
         let (sent, from) = (self.messages.len() as u64 * 2, self.written.history.last().unwrap().to.clone());
         let is_event = matches!(said, ClientRequest::Event(..));
@@ -116,7 +117,7 @@ impl ExampleHistory {
         self.written.history.retain(|row| row.mark() != Some(mark));
     }
 
-    /// The rules that do not hold, each once.
+    /// The violated rules, each once.
     fn broken(&self) -> Vec<CheckedRule> {
         let boards = BTreeMap::from([(BOARD.to_owned(), self.written.clone())]);
         let mut rules: Vec<CheckedRule> =
@@ -127,59 +128,60 @@ impl ExampleHistory {
     }
 }
 
-/// Breaks a story, and says which rules do not hold then.
-fn broken_by(harm: impl FnOnce(&mut ExampleHistory)) -> Vec<CheckedRule> {
-    let mut story = ExampleHistory::new();
-    harm(&mut story);
-    story.broken()
+/// Damages a history; returns the violated rules.
+fn broken_by(damage: impl FnOnce(&mut ExampleHistory)) -> Vec<CheckedRule> {
+    let mut history = ExampleHistory::new();
+    damage(&mut history);
+    history.broken()
 }
 
 #[test]
 fn a_correct_history_passes() {
     assert_eq!(ExampleHistory::new().broken(), []);
-    let unknown =
-        broken_by(|story| story.messages.iter_mut().for_each(|message| message.told = ClientAnswer::Nothing));
+    let unknown = broken_by(|history| {
+        history.messages.iter_mut().for_each(|message| message.told = ClientAnswer::Nothing)
+    });
     assert_eq!(unknown, [], "what nobody answered may be there");
-    let lost = broken_by(|story| {
-        story.message("go-2").told = ClientAnswer::Nothing;
-        story.forget("go-2");
+    let lost = broken_by(|history| {
+        history.message("go-2").told = ClientAnswer::Nothing;
+        history.forget("go-2");
     });
     assert_eq!(lost, [], "what nobody answered may be missing");
-    let note = broken_by(|story| _ = story.add("note", None, Value::Null, "noted", "Clearing", 6));
+    let note = broken_by(|history| _ = history.add("note", None, Value::Null, "noted", "Clearing", 6));
     assert_eq!(note, []);
 }
 
 #[test]
 fn each_fault_of_one_history_is_found() {
     // Two servers decide on the same visit: both enter the next one.
-    let twice = broken_by(|story| {
-        story.say("go-3", ClientRequest::Event("go", None), "moved", "Clearing", 6);
-        story.written.history.last_mut().unwrap().from = "West".to_owned();
+    let twice = broken_by(|history| {
+        history.say("go-3", ClientRequest::Event("go", None), "moved", "Clearing", 6);
+        history.written.history.last_mut().unwrap().from = "West".to_owned();
     });
     assert!(twice.contains(&CheckedRule::Visit) && twice.contains(&CheckedRule::Chain), "{twice:?}");
-    assert_eq!(broken_by(|story| story.row("go-2").from = "New".to_owned()), [CheckedRule::Chain]);
-    let skipped = broken_by(|story| {
-        story.deadline().visit = 5;
-        story.forget("force-1");
-        story.messages.retain(|message| message.mark != "force-1");
+    assert_eq!(broken_by(|history| history.row("go-2").from = "New".to_owned()), [CheckedRule::Chain]);
+    let skipped = broken_by(|history| {
+        history.deadline().visit = 5;
+        history.forget("force-1");
+        history.messages.retain(|message| message.mark != "force-1");
     });
     assert!(skipped.contains(&CheckedRule::Visit), "{skipped:?}");
-    let stale = broken_by(|story| {
-        story.say("hit-3", ClientRequest::Event("spend", Some(5)), "stayed", "Clearing", 6);
+    let stale = broken_by(|history| {
+        history.say("hit-3", ClientRequest::Event("spend", Some(5)), "stayed", "Clearing", 6);
     });
     assert_eq!(stale, [CheckedRule::Fence, CheckedRule::Lifecycle]);
-    let early = broken_by(|story| story.deadline().at -= TimeDelta::microseconds(1));
+    let early = broken_by(|history| history.deadline().at -= TimeDelta::microseconds(1));
     assert!(early.contains(&CheckedRule::Due), "{early:?}");
     // There is one hit too few to be spent.
-    let spent = broken_by(|story| {
-        let end = story.written.history.split_off(5);
-        story.say("spend-1", ClientRequest::Event("spend", None), "stayed", "North", 2);
-        story.written.history.extend(end);
+    let spent = broken_by(|history| {
+        let end = history.written.history.split_off(5);
+        history.say("spend-1", ClientRequest::Event("spend", None), "stayed", "North", 2);
+        history.written.history.extend(end);
     });
     assert!(spent.contains(&CheckedRule::Lifecycle), "{spent:?}");
-    let again = broken_by(|story| _ = story.add("created", None, Value::Null, "moved", "New", 7));
+    let again = broken_by(|history| _ = history.add("created", None, Value::Null, "moved", "New", 7));
     assert!(again.contains(&CheckedRule::Created), "{again:?}");
-    assert!(broken_by(|story| _ = story.written.history.remove(0)).contains(&CheckedRule::Created));
+    assert!(broken_by(|history| _ = history.written.history.remove(0)).contains(&CheckedRule::Created));
 }
 
 #[test]
@@ -191,43 +193,43 @@ fn an_instance_that_contradicts_its_history_is_found() {
         |instance| _ = instance.counters.insert("hits".to_owned(), 1),
         |instance| instance.last = Some("hit-1".to_owned()),
     ];
-    for harm in harms {
-        assert_eq!(broken_by(|story| harm(&mut story.written.instance)), [CheckedRule::Instance]);
+    for damage in harms {
+        assert_eq!(broken_by(|history| damage(&mut history.written.instance)), [CheckedRule::Instance]);
     }
     // A lost update: two hits were acknowledged, and one was counted.
-    let lost = broken_by(|story| {
-        story.written.history.truncate(5);
-        story.messages.truncate(4);
+    let lost = broken_by(|history| {
+        history.written.history.truncate(5);
+        history.messages.truncate(4);
         let (state, last) = ("North".to_owned(), Some("hit-2".to_owned()));
         let counters = BTreeMap::from([("hits".to_owned(), 1)]);
-        story.written.instance = FinalInstance { state, visit: 2, deadline_at: None, counters, last };
+        history.written.instance = FinalInstance { state, visit: 2, deadline_at: None, counters, last };
     });
     assert_eq!(lost, [CheckedRule::Instance]);
 }
 
 #[test]
 fn contradictions_to_the_clients_are_found() {
-    assert_eq!(broken_by(|story| story.forget("go-2")), [CheckedRule::Kept]);
-    let twice = broken_by(|story| {
-        let again = story.row("force-2").clone();
-        story.written.history.insert(9, again);
+    assert_eq!(broken_by(|history| history.forget("go-2")), [CheckedRule::Kept]);
+    let twice = broken_by(|history| {
+        let again = history.row("force-2").clone();
+        history.written.history.insert(9, again);
     });
     assert_eq!(twice, [CheckedRule::Once]);
-    let unanswered_twice = broken_by(|story| {
-        story.message("force-2").told = ClientAnswer::Nothing;
-        let again = story.row("force-2").clone();
-        story.written.history.insert(9, again);
+    let unanswered_twice = broken_by(|history| {
+        history.message("force-2").told = ClientAnswer::Nothing;
+        let again = history.row("force-2").clone();
+        history.written.history.insert(9, again);
     });
     assert_eq!(unanswered_twice, [CheckedRule::Once]);
-    let foreign = broken_by(|story| story.messages.retain(|message| message.mark != "go-2"));
+    let foreign = broken_by(|history| history.messages.retain(|message| message.mark != "go-2"));
     assert_eq!(foreign, [CheckedRule::Said]);
     assert_eq!(
-        broken_by(|story| story.message("go-2").said = ClientRequest::Event("hit", Some(1))),
+        broken_by(|history| history.message("go-2").said = ClientRequest::Event("hit", Some(1))),
         [CheckedRule::Said]
     );
-    let elsewhere = broken_by(|story| story.message("go-2").board = "b2".to_owned());
+    let elsewhere = broken_by(|history| history.message("go-2").board = "b2".to_owned());
     assert_eq!(elsewhere, [CheckedRule::Said]);
-    let told = |told: ClientAnswer| broken_by(|story| story.message("go-1").told = told);
+    let told = |told: ClientAnswer| broken_by(|history| history.message("go-1").told = told);
     let moved =
         |from: &str, to: &str, visit| ClientAnswer::Moved { from: from.to_owned(), to: to.to_owned(), visit };
     assert_eq!(told(moved("New", "North", 2)), []);
@@ -237,9 +239,9 @@ fn contradictions_to_the_clients_are_found() {
     assert_eq!(told(ClientAnswer::Stayed { state: "North".to_owned(), visit: 2 }), [CheckedRule::Told]);
     assert_eq!(told(ClientAnswer::Ignored { state: "North".to_owned(), visit: None }), [CheckedRule::Told]);
     assert_eq!(told(ClientAnswer::Nonsense("500".to_owned())), [CheckedRule::Answer]);
-    assert_eq!(broken_by(|story| story.message("go-1").is_seen = Some(false)), [CheckedRule::Seen]);
+    assert_eq!(broken_by(|history| history.message("go-1").is_seen = Some(false)), [CheckedRule::Seen]);
     assert_eq!(
-        broken_by(|story| story.message("go-1").sent = 6),
+        broken_by(|history| history.message("go-1").sent = 6),
         [CheckedRule::Order],
         "answered after go-2 was"
     );

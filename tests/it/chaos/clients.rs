@@ -1,4 +1,4 @@
-//! The clients: each says one thing after the other, to whichever server answers.
+//! The clients: each sends one message after the other, to any server that answers.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,10 +15,10 @@ use super::rows;
 use super::servers::{SERVERS, Servers};
 use crate::world::yield_briefly;
 
-/// How many clients there are.
+/// Number of clients.
 const CLIENTS: u64 = 8;
 
-/// What the clients of a run share.
+/// State shared by the clients of a run.
 pub(super) struct ClientLoad {
     pub(super) seed: u64,
     pub(super) servers: Arc<Servers>,
@@ -29,8 +29,8 @@ pub(super) struct ClientLoad {
     /// Counts what is sent and what is answered.
     moments: AtomicU64,
     answers: AtomicUsize,
-    /// After so many the run is over.
-    most_answers: usize,
+    /// The run ends after this many answers.
+    max_answers: usize,
 }
 
 impl ClientLoad {
@@ -40,12 +40,12 @@ impl ClientLoad {
         boards: Vec<String>,
         disasters: Disasters,
         pool: PgPool,
-        most_answers: usize,
+        max_answers: usize,
     ) -> Self {
         let new = || Mutex::new(KnownState { state: "New".to_owned(), visit: 1 });
         let known = boards.iter().map(|_| new()).collect();
         let (moments, answers) = (AtomicU64::new(0), AtomicUsize::new(0));
-        Self { seed, servers, boards, disasters, pool, known, moments, answers, most_answers }
+        Self { seed, servers, boards, disasters, pool, known, moments, answers, max_answers }
     }
 
     /// Registers the boards.
@@ -56,7 +56,7 @@ impl ClientLoad {
             let body = json!({ "name": board, "mac": mac, "hardware": "panda" });
             loop {
                 match lines.post(&self.servers, 0, "/api/v1/devices", &body).await {
-                    // Who is not answered does not know whether it was done.
+                    // Without an answer it is unknown whether it was done.
                     Some((_, Some((201 | 409, _)))) => break,
                     Some((_, Some((503, _)) | None)) | None => yield_briefly().await,
                     Some((_, Some(answer))) => panic!("{board}: {answer:?}"),
@@ -65,7 +65,7 @@ impl ClientLoad {
         }
     }
 
-    /// Lets all clients speak until there are enough answers, and gives all that was said.
+    /// Runs all clients until there are enough answers; returns all exchanges.
     pub(super) async fn run(self: &Arc<Self>) -> Vec<Exchange> {
         let clients = (0..CLIENTS).map(|client| Arc::clone(self).run_client(client));
         clients.collect::<JoinSet<_>>().join_all().await.concat()
@@ -75,8 +75,8 @@ impl ClientLoad {
         let mut random = Random::stream(self.seed, 1 + client);
         let mut lines = ClientConnections::default();
         let mut messages = Vec::new();
-        while self.answers.load(Ordering::Relaxed) < self.most_answers {
-            // The lesser of two, so that some boards hear much from all.
+        while self.answers.load(Ordering::Relaxed) < self.max_answers {
+            // The smaller of two, so that some boards get many messages.
             let board = random.next_below(self.boards.len()).min(random.next_below(self.boards.len()));
             let said = ClientRequest::choose(&mut random, &self.known[board].lock().unwrap());
             let mark = format!("{}-{client}-{}", self.seed, messages.len());
@@ -128,8 +128,8 @@ impl ClientLoad {
 struct ClientConnections([Option<HttpConnection>; SERVERS]);
 
 impl ClientConnections {
-    /// Posts to the server that is wanted, or to the next that can be reached; says which it was and what it answered.
-    /// Nothing was sent where nobody can be reached.
+    /// Posts to the requested server, or to the next reachable one; returns the server and its answer. If none is
+    /// reachable, nothing was sent.
     async fn post(
         &mut self,
         servers: &Servers,

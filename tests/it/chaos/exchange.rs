@@ -1,30 +1,30 @@
-//! What clients say to a board, and what they are told.
+//! Messages of clients to a board, and their answers.
 
 use lifeguard::farm::Random;
 use serde_json::{Value, json};
 
-/// The states that a forced move may lead to.
+/// The targets of forced moves.
 const STATES: [&str; 7] = ["New", "North", "East", "South", "West", "Hurried", "Clearing"];
 
-/// What clients last heard of a board.
+/// A board's state as clients last knew it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct KnownState {
     pub(super) state: String,
     pub(super) visit: i64,
 }
 
-/// What is said.
+/// A message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ClientRequest {
-    /// By the board, perhaps of a visit.
+    /// An event of the board, perhaps with a visit.
     Event(&'static str, Option<i64>),
-    /// By an operator.
+    /// A request of an operator.
     Request(&'static str),
-    /// By an operator, who believes the board to be in `from`.
+    /// A forced move by an operator, who expects the board in `from`.
     Force { from: String, to: &'static str },
 }
 
-/// What a client is told.
+/// An answer to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ClientAnswer {
     Moved {
@@ -36,34 +36,34 @@ pub(super) enum ClientAnswer {
         state: String,
         visit: i64,
     },
-    /// Operators are told no visit.
+    /// Answers to operators contain no visit.
     Ignored {
         state: String,
         visit: Option<i64>,
     },
-    /// That nobody can say: what was said may have been written down or not.
+    /// Unknown: the message may have been stored or not.
     Nothing,
-    /// What no client should be told.
+    /// An invalid answer.
     Nonsense(String),
 }
 
-/// Something that a client said.
+/// A client's message with its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Exchange {
-    /// Tells it apart from all others.
+    /// Its unique mark.
     pub(super) mark: String,
     pub(super) board: String,
     pub(super) said: ClientRequest,
     pub(super) told: ClientAnswer,
-    /// When it was sent and when it was answered, as all clients count.
+    /// When it was sent and answered, in the clients' common count.
     pub(super) sent: u64,
     pub(super) answered: u64,
-    /// Whether it was seen to be written once it was answered, if somebody looked.
+    /// Whether it was visible in the database once it was answered, if this was checked.
     pub(super) is_seen: Option<bool>,
 }
 
 impl ClientRequest {
-    /// Chooses something to say to a board of which `known` was last heard.
+    /// Chooses a message to a board last known as `known`.
     pub(super) fn choose(random: &mut Random, known: &KnownState) -> Self {
         let visit = match random.next_below(10) {
             0..4 => None,
@@ -82,7 +82,7 @@ impl ClientRequest {
         }
     }
 
-    /// Where it is posted, below the board's path.
+    /// Its path below the board's.
     pub(super) fn path(&self) -> String {
         match self {
             Self::Event(event, None) => format!("events/{event}"),
@@ -92,7 +92,7 @@ impl ClientRequest {
         }
     }
 
-    /// What is posted there.
+    /// Its body.
     pub(super) fn body(&self, mark: &str) -> Value {
         match self {
             Self::Event(..) | Self::Request(_) => json!({ "mark": mark }),
@@ -102,7 +102,7 @@ impl ClientRequest {
 }
 
 impl ClientAnswer {
-    /// Understands an answer.
+    /// Parses an answer.
     pub(super) fn read(status: u16, answer: &Value) -> Self {
         let nonsense = || Self::Nonsense(format!("{status} {answer}"));
         let text = |key: &str| answer[key].as_str().map(str::to_owned).ok_or_else(nonsense);
@@ -121,7 +121,7 @@ impl ClientAnswer {
         told.unwrap_or_else(|nonsense| nonsense)
     }
 
-    /// What is now known of the board.
+    /// The board's state known from this answer.
     pub(super) fn known(&self) -> Option<KnownState> {
         match self {
             Self::Moved { to: state, visit, .. }

@@ -1,7 +1,6 @@
-//! HTTP by hand: a client that sends each request once, and knows whether it was answered.
+//! A minimal HTTP client that sends each request once, and knows whether it was answered.
 //!
-//! Libraries send a request again where they believe that nobody took it; what is counted here must not depend on their
-//! being right.
+//! Libraries may retry requests that they consider unprocessed; the counts here must not depend on that.
 
 use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
@@ -10,7 +9,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-/// A connection that is kept.
+/// A persistent connection.
 pub(super) struct HttpConnection {
     stream: BufReader<TcpStream>,
     pub(super) server: SocketAddr,
@@ -23,7 +22,7 @@ impl HttpConnection {
         Ok(Self { stream: BufReader::new(stream), server })
     }
 
-    /// Posts `body` and gives the whole answer. After an error the connection is of no use.
+    /// Posts `body` and returns the complete answer. After an error the connection is unusable.
     pub(super) async fn post(&mut self, path: &str, body: &Value) -> Result<(u16, Value)> {
         let (host, body) = (self.server, body.to_string());
         let length = body.len();
@@ -53,7 +52,7 @@ impl HttpConnection {
     async fn line(&mut self) -> Result<String> {
         let mut line = String::new();
         self.stream.read_line(&mut line).await?;
-        // A line without its end is all that a killed server could say.
+        // A line without its end comes from a killed server.
         line.strip_suffix("\r\n").map(str::to_owned).ok_or_else(|| ErrorKind::UnexpectedEof.into())
     }
 }

@@ -1,8 +1,8 @@
-//! Chaos: eight clients, three servers on one Postgres, and whatever of it is killed at any moment. An independent checker
-//! then reads what is written.
+//! Chaos: eight clients, three servers on one PostgreSQL, and any of these killed at any moment. An independent checker
+//! then reads the database.
 //!
-//! Chance comes from a seed: `LIFEGUARD_CHAOS_SEED` is the first, `LIFEGUARD_CHAOS_RUNS` says how many. A seed gives the
-//! same messages and the same disasters, but not the same races.
+//! Random numbers come from a seed: `LIFEGUARD_CHAOS_SEED` is the first, `LIFEGUARD_CHAOS_RUNS` the number of runs. A
+//! seed gives the same messages and disasters, but not the same races.
 
 mod checker;
 mod clients;
@@ -24,7 +24,7 @@ use lifeguard::store::private::{PrivatePostgres, PrivatePostgresOptions};
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 
-use crate::guarded::GuardedDir;
+use crate::guarded_dir::GuardedDir;
 use crate::world::yield_briefly;
 use checker::{CheckedRule, RuleViolation};
 use clients::ClientLoad;
@@ -34,18 +34,18 @@ use rows::StoredBoard;
 use servers::Servers;
 use severable_proxy::SeverableProxy;
 
-/// The lifecycle that the boards follow.
+/// The lifecycle of the boards.
 const BOARD_YAML: &str = include_str!("board.yaml");
-/// How many runs there are, if nobody says.
+/// The default number of runs.
 const RUNS: u64 = 100;
-/// How many answers a run takes.
+/// Number of answers in a run.
 const ANSWERS: usize = 400;
-/// How long a run may take, in real time: a server that cannot start or a board that does not come to rest is a fault.
+/// Timeout of a run, in real time: a server that cannot start or a board that does not come to rest is a fault.
 const RUN_TIMEOUT: Duration = Duration::from_mins(3);
-/// How many faults are shown.
+/// The largest number of faults shown.
 const MAX_SHOWN_VIOLATIONS: usize = 10;
 
-/// Postgres and the servers, which stay from run to run.
+/// PostgreSQL and the servers, used for all runs.
 struct ChaosScene {
     data: PathBuf,
     servers: Arc<Servers>,
@@ -59,7 +59,7 @@ impl ChaosScene {
     async fn start() -> Self {
         let dir = GuardedDir::new();
         let data = dir.path().join("data");
-        // The log is to say of each fault which it is.
+        // The log shows the error code of each fault.
         let settings = vec![("log_line_prefix".to_owned(), "%e ".to_owned())];
         let postgres =
             PrivatePostgres::start(PrivatePostgresOptions { settings, ..PrivatePostgresOptions::new(&data) })
@@ -86,7 +86,7 @@ impl ChaosScene {
         Self { data, servers, wire, pool, postgres, _dir: dir }
     }
 
-    /// Lets one run happen, until all boards are at rest; gives what is written and what was said.
+    /// Executes one run until all boards are at rest; returns the stored rows and the messages.
     async fn run(&self, seed: u64) -> (BTreeMap<String, StoredBoard>, Vec<Exchange>) {
         let mut random = Random::stream(seed, 0);
         let boards: Vec<String> =
@@ -97,15 +97,15 @@ impl ChaosScene {
         load.register().await;
         let messages = load.run().await;
         self.servers.until_all_serve().await;
-        // Whoever was killed, time goes on: no board stays where its time runs out.
+        // Deadlines fire whatever was killed, so that all boards come to rest.
         while !rows::are_at_rest(&self.pool, &boards).await {
             yield_briefly().await;
         }
         (rows::read(&self.pool, &boards).await, messages)
     }
 
-    /// Stops all in order. Postgres's log must not tell of transactions that stood in each other's way; its own count of
-    /// deadlocks begins anew when it is killed.
+    /// Stops everything in order. PostgreSQL's log must not contain deadlocks; its own counter of deadlocks is reset
+    /// when it is killed.
     async fn end(self) {
         self.servers.terminate();
         self.pool.close().await;
@@ -123,7 +123,7 @@ fn number(name: &str) -> Option<u64> {
     std::env::var_os(name).map(|text| text.to_str().unwrap().parse().unwrap())
 }
 
-/// Shows the first faults, and all that is written of the boards that they are about.
+/// Prints the first faults, and all rows of the boards concerned.
 fn show(faults: &[RuleViolation], boards: &BTreeMap<String, StoredBoard>) -> String {
     let mut rules: BTreeMap<CheckedRule, usize> = BTreeMap::new();
     for fault in faults {
@@ -161,7 +161,7 @@ async fn after_any_kill_each_board_has_one_history_with_everything_acknowledged(
     scene.end().await;
 }
 
-/// Says what a run was like.
+/// Prints a summary of a run.
 fn print_summary(seed: u64, took: Duration, boards: &BTreeMap<String, StoredBoard>, messages: &[Exchange]) {
     let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
     for row in boards.values().flat_map(|written| &written.history) {

@@ -1,4 +1,4 @@
-//! The wire between the servers and Postgres, which can be cut.
+//! A proxy between the servers and PostgreSQL that can be cut.
 
 use std::path::{Path, PathBuf};
 
@@ -7,14 +7,14 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Passes connections on from one socket to another.
+/// Forwards connections from one socket to another.
 pub(super) struct SeverableProxy {
     cut: watch::Sender<()>,
     _tasks: JoinSet<()>,
 }
 
 impl SeverableProxy {
-    /// Lays a wire from the socket `here`, which it makes, to the socket `there`.
+    /// Forwards from the socket `here`, which it creates, to the socket `there`.
     pub(super) fn new(here: &Path, there: PathBuf) -> Self {
         let listener = UnixListener::bind(here).unwrap();
         let (cut, is_cut) = watch::channel(());
@@ -23,7 +23,8 @@ impl SeverableProxy {
         Self { cut, _tasks: tasks }
     }
 
-    /// Ends all connections at once. What Postgres has been told it still does, and nobody hears what came of it.
+    /// Closes all connections at once. PostgreSQL still executes what it has received, without anybody getting the
+    /// result.
     pub(super) fn cut(&self) {
         self.cut.send_replace(());
     }
@@ -38,7 +39,7 @@ async fn pass_on(listener: UnixListener, there: PathBuf, is_cut: watch::Receiver
         connections.spawn(async move {
             let Ok(mut postgres) = UnixStream::connect(there).await else { return };
             tokio::select! {
-                // Whichever side falls silent, the other sees its connection end.
+                // When one side closes, the other side's connection is closed too.
                 _ = copy_bidirectional(&mut server, &mut postgres) => {}
                 _ = is_cut.changed() => {}
             }

@@ -1,4 +1,4 @@
-//! What sound boards do.
+//! Tests of simulated boards without faults.
 
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ async fn any_interruption_of_the_power_restarts_the_board() {
     let world = FarmWorld::new().await;
     world.power_on(0).await;
     world.reports(1).await;
-    // Nobody else runs between the two: the board sees a coil that is on, twice.
+    // Nothing else runs between the two: the board sees a coil that is on twice.
     let relay = world.farm.relay(0).unwrap();
     relay.switch(0, false);
     relay.switch(0, true);
@@ -85,7 +85,7 @@ async fn a_board_without_an_image_on_its_card_is_silent() {
 async fn loss_of_power_during_a_transfer_ends_it_at_once() {
     let world = FarmWorld::new().await;
     world.link(0, "base-2");
-    // Without content, but never through in a test's time.
+    // A sparse file, too large to be transferred within the test.
     fs_err::OpenOptions::new().write(true).open(world.path("live/initrd")).unwrap().set_len(1 << 33).unwrap();
     world.power_on(0).await;
     world.until_asked("live/initrd", 1).await;
@@ -94,7 +94,7 @@ async fn loss_of_power_during_a_transfer_ends_it_at_once() {
     let ends = world.ends("live/initrd", 1).await;
     assert!(matches!(ends[..], [TransferEnd::Aborted { by: ClientAbort::PortClosed, .. }]), "{ends:?}");
     assert!(world.events().is_empty());
-    // And from the beginning again.
+    // It boots from the beginning again.
     world.power_on(0).await;
     world.until_asked("live/initrd", 2).await;
     let link = world.link_name(0);
@@ -115,7 +115,7 @@ async fn an_image_is_installed_and_booted_without_a_power_cycle() {
             ("live-running", None),
             ("image-installing", Some(ARGUMENTS_VISIT)),
             ("image-installed", reports[1].answered),
-            // Memory does not outlive the reboot.
+            // Memory is lost at the reboot.
             ("image-running", None),
         ]
     );
@@ -183,7 +183,7 @@ async fn a_refused_report_is_repeated_until_it_is_accepted() {
 
 #[tokio::test]
 async fn a_board_repeats_reports_without_a_server_until_it_loses_power() {
-    // Bound and never listening: nobody else takes the port.
+    // Bound but not listening: no other process uses the port.
     let nobody = tokio::net::TcpSocket::new_v4().unwrap();
     nobody.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let url = format!("http://{}", nobody.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! What boards with faults do.
+//! Tests of simulated boards with faults.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ async fn a_board_that_does_not_boot_requests_nothing() {
     world.power_on(0).await;
     world.until(0, "is silent", |status| status.activity == BoardActivity::Silent).await;
     assert!(world.asked().is_empty() && world.events().is_empty());
-    // A fault is a boot's, not the board's.
+    // A fault belongs to a boot, not to the board.
     world.board(0).set_faults(NONE);
     world.power_off(0).await;
     world.power_on(0).await;
@@ -160,7 +160,7 @@ async fn a_relay_board_lies_or_hangs_for_a_minute_and_recovers() {
     panic!("bad in {bad} minutes, well in {well}");
 }
 
-/// Whether each coil of a relay board goes on and off again.
+/// Whether each coil of a relay board can be switched on and off.
 async fn all_switch(relay: SocketAddr) -> bool {
     for coil in 0..8 {
         for is_on in [true, false] {

@@ -1,4 +1,4 @@
-//! What a farm needs around it, and how the tests look at it.
+//! The environment of a farm, and the observations of the tests.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -23,13 +23,13 @@ use tokio::task::JoinSet;
 use tokio_modbus::client::{Client as _, Reader as _, Writer as _, tcp};
 use tokio_util::sync::CancellationToken;
 
-/// How long a test waits until something is so.
+/// How long a test waits for a condition.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The visit that the recorder's boot arguments name.
+/// The visit in the recorder's boot arguments.
 pub(super) const ARGUMENTS_VISIT: u64 = 1000;
 
-/// One report, whether it was taken or not.
+/// One report, accepted or refused.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ReceivedReport {
     pub device: String,
@@ -37,11 +37,11 @@ pub(super) struct ReceivedReport {
     pub visit: Option<u64>,
     pub arguments: Value,
     pub from: IpAddr,
-    /// The visit that it was answered with; `None` for a report that was refused.
+    /// The visit in the answer; `None` for a refused report.
     pub answered: Option<u64>,
 }
 
-/// What Lifeguard's servers saw, and what they are to do.
+/// What the servers received, and how they answer.
 #[derive(Default)]
 struct FarmRecorder {
     root: PathBuf,
@@ -52,7 +52,7 @@ struct FarmRecorder {
     next_image: watch::Sender<Option<String>>,
 }
 
-/// A farm and what it speaks with.
+/// A farm and its servers.
 pub(super) struct FarmWorld {
     pub farm: SimulatedFarm,
     pub clock: Arc<dyn Clock>,
@@ -62,7 +62,7 @@ pub(super) struct FarmWorld {
 }
 
 impl FarmWorld {
-    /// A farm of four boards, the last one wired inverted, whose clock runs 300 times as fast.
+    /// Creates a farm of four boards, the last one wired inverted, with a clock 300 times as fast.
     pub(super) async fn new() -> Self {
         Self::with(|_| {}).await
     }
@@ -105,12 +105,12 @@ impl FarmWorld {
         self.root.path().join(file)
     }
 
-    /// Has the next `count` reports answered with 503.
+    /// Answers the next `count` reports with 503.
     pub(super) fn refuse(&self, count: usize) {
         self.recorder.refusals.send_replace(count);
     }
 
-    /// Has the boot arguments name this image.
+    /// Sets the image in the boot arguments.
     pub(super) fn set_next_image(&self, image: &str) {
         self.recorder.next_image.send_replace(Some(image.to_owned()));
     }
@@ -127,17 +127,17 @@ impl FarmWorld {
         RegisteredBoard { link: link_of(&registration.mac), config, power: registration.power_url.clone() }
     }
 
-    /// The file that a board asks for first.
+    /// The file that a board requests first.
     pub(super) fn link_name(&self, board: usize) -> String {
         link_of(&self.board(board).registration().mac)
     }
 
-    /// Gives a board power over Modbus.
+    /// Switches a board on by Modbus.
     pub(super) async fn power_on(&self, board: usize) {
         self.switch(board, SwitchTo::On).await;
     }
 
-    /// Takes a board's power over Modbus, and waits until it is dark.
+    /// Switches a board off by Modbus, and waits until it is off.
     pub(super) async fn power_off(&self, board: usize) {
         self.switch(board, SwitchTo::Off).await;
         self.until(board, "is off", |status| status.activity == BoardActivity::Off).await;
@@ -149,7 +149,7 @@ impl FarmWorld {
         let coil: u16 = url.path().trim_start_matches('/').parse().unwrap();
         let relay = url.socket_addrs(|| None).unwrap()[0];
         let is_on = (power == SwitchTo::On) != is_inverted;
-        // One client at a time: the one before may not be gone yet.
+        // One client at a time: the previous one may still be connected.
         for _ in 0..1000 {
             if switch_coil(relay, coil, is_on).await.is_some() {
                 return;
@@ -159,7 +159,7 @@ impl FarmWorld {
         panic!("the relay board at {relay} does not switch coil {coil}");
     }
 
-    /// Waits until a board's status is as asked for.
+    /// Waits for a board's status.
     pub(super) async fn until(
         &self,
         board: usize,
@@ -169,7 +169,7 @@ impl FarmWorld {
         wait(self.board(board).watch(), what, is_so).await
     }
 
-    /// Waits until `count` reports were taken, and gives all that there are.
+    /// Waits until `count` reports were accepted; returns all reports.
     pub(super) async fn reports(&self, count: usize) -> Vec<ReceivedReport> {
         let taken =
             |reports: &Vec<ReceivedReport>| reports.iter().filter(|r| r.answered.is_some()).count() >= count;
@@ -181,18 +181,18 @@ impl FarmWorld {
         self.recorder.reports.borrow().iter().map(|report| report.event.clone()).collect()
     }
 
-    /// The files asked for so far.
+    /// The files requested so far.
     pub(super) fn asked(&self) -> Vec<String> {
         self.recorder.asked.borrow().iter().map(|fetch| fetch.file.clone()).collect()
     }
 
-    /// Waits until `file` has been asked for `count` times.
+    /// Waits until `file` has been requested `count` times.
     pub(super) async fn until_asked(&self, file: &str, count: usize) -> Vec<TftpFetch> {
         let is_so = |asked: &Vec<TftpFetch>| asked.iter().filter(|fetch| fetch.file == file).count() >= count;
         wait(self.recorder.asked.subscribe(), &format!("{file} asked for {count} times"), is_so).await
     }
 
-    /// Waits until `count` fetches of `file` have ended, and says how.
+    /// Waits until `count` fetches of `file` have ended; returns how they ended.
     pub(super) async fn ends(&self, file: &str, count: usize) -> Vec<TransferEnd> {
         let of_file = |(fetch, _): &&(TftpFetch, TransferEnd)| fetch.file == file;
         let is_so = |ended: &Vec<(TftpFetch, TransferEnd)>| ended.iter().filter(of_file).count() >= count;
@@ -201,7 +201,7 @@ impl FarmWorld {
         ended.iter().filter(of_file).map(|(_, end)| end.clone()).collect()
     }
 
-    /// Whether a board takes a poll.
+    /// Whether a board answers a poll.
     pub(super) async fn answers_poll(&self, board: usize) -> bool {
         let url = self.board(board).registration().poll_url.clone();
         TcpStream::connect(url.strip_prefix("tcp://").unwrap()).await.is_ok()
@@ -224,7 +224,7 @@ fn link_of(mac: &str) -> String {
     format!("pxelinux.cfg/01-{}", mac.replace(':', "-"))
 }
 
-/// Switches a coil and reads it back; `None` where the relay board does not do it.
+/// Switches a coil and reads it back; `None` if the relay board does not do it.
 pub(super) async fn switch_coil(relay: SocketAddr, coil: u16, is_on: bool) -> Option<()> {
     let mut client = tcp::connect(relay).await.ok()?;
     let switched = async {
@@ -232,7 +232,7 @@ pub(super) async fn switch_coil(relay: SocketAddr, coil: u16, is_on: bool) -> Op
         let read = client.read_coils(coil, 1).await.ok()?.ok()?;
         (read == [is_on]).then_some(())
     };
-    #[expect(clippy::disallowed_methods, reason = "a test's patience is real time")]
+    #[expect(clippy::disallowed_methods, reason = "a test's time limit is in real time")]
     let switched = tokio::time::timeout(Duration::from_millis(500), switched).await.ok().flatten();
     client.disconnect().await.ok();
     switched
@@ -243,7 +243,7 @@ async fn wait<T: Clone + std::fmt::Debug>(
     what: &str,
     is_so: impl FnMut(&T) -> bool,
 ) -> T {
-    #[expect(clippy::disallowed_methods, reason = "a test's patience is real time")]
+    #[expect(clippy::disallowed_methods, reason = "a test's time limit is in real time")]
     let waited =
         tokio::time::timeout(WAIT_TIMEOUT, watched.wait_for(is_so)).await.map(|seen| seen.unwrap().clone());
     waited.unwrap_or_else(|_| panic!("waited in vain: {what}; there is {:?}", *watched.borrow()))

@@ -1,4 +1,4 @@
-//! A board that QEMU emulates, with real firmware, whose power is a coil.
+//! A board emulated by QEMU, with real firmware, whose power is a coil.
 
 use std::io::{Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
@@ -11,13 +11,13 @@ use tokio::task::JoinSet;
 
 use super::media::Media;
 
-/// The host as boards see it: QEMU leads what is sent there to 127.0.0.1.
+/// The host as seen by boards: QEMU forwards this address to 127.0.0.1.
 pub(super) const HOST: &str = "10.0.2.2";
 
-/// The coil of the board in the README, which cuts its power.
+/// The coil of the board in the README, which switches off its power.
 const COIL: u16 = 5;
 
-/// Runs the emulator until its input ends, which comes when the test drops it or dies.
+/// Runs the emulator until its input ends, which is when the test drops it or dies.
 const GUARDIAN: &str = r#"
 "$@" </dev/null &
 exec 2>/dev/null
@@ -69,12 +69,12 @@ impl EmulatedBoard {
         self.relay.addr().to_string()
     }
 
-    /// What was done to its power so far: whether it was cut.
+    /// The changes of its power so far: whether it was switched off.
     pub(super) fn power_cuts(&self) -> Vec<bool> {
         self.relay.coil_changes().iter().map(|operation| operation.is_on).collect()
     }
 
-    /// The last of what it said on its serial line.
+    /// The end of its serial output.
     pub(super) fn serial(&self) -> String {
         const SHOWN: u64 = 6000;
         let mut file = fs::File::open(&self.serial).unwrap();
@@ -86,7 +86,7 @@ impl EmulatedBoard {
     }
 }
 
-/// A running QEMU; it is killed when it is dropped.
+/// A running QEMU, killed on drop.
 struct Emulator {
     guardian: Child,
 }
@@ -94,7 +94,7 @@ struct Emulator {
 impl Emulator {
     fn start(args: &[String]) -> Self {
         let mut command = Command::new("sh");
-        // A group of its own, as Ctrl-C must not take the guardian.
+        // Its own process group, so that Ctrl-C does not reach the guardian.
         command.args(["-c", GUARDIAN, "guardian"]).args(args).process_group(0);
         Self { guardian: command.stdin(Stdio::piped()).spawn().unwrap() }
     }

@@ -1,4 +1,4 @@
-//! Boards that are linked to other instances.
+//! Tests of boards linked to other instances.
 
 use serde_json::json;
 

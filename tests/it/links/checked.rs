@@ -1,4 +1,4 @@
-//! `lifeguard machine check` and `instance create --link`.
+//! Tests of `lifeguard machine check` with linked machines, and `instance create --link`.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::{THING, create, load, show, world};
 use crate::api::send;
 use crate::cli::lifeguard;
 
-/// What the program prints, its errors after that, and how it ends.
+/// The program's output, its errors, and its exit status.
 async fn run(args: Vec<String>) -> String {
     let run = move || {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();

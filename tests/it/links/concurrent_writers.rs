@@ -1,4 +1,4 @@
-//! Others write the same instances: what belongs together is written together or not at all.
+//! Tests of concurrent writers of linked instances: related changes are written together or not at all.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! A server is killed while linked instances move.
+//! Test of a server killed while linked instances move.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn ask(http: &reqwest::Client, method: Method, url: String, body: Value) -
     answer.json().await.ok()
 }
 
-/// Sends to one lease until the server is gone; gives how often it was answered.
+/// Sends events to one lease until the server is gone; returns the number of answers.
 async fn send(url: String) -> usize {
     let http = reqwest::Client::new();
     let mut answered = 0;

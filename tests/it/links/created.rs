@@ -1,4 +1,4 @@
-//! Instances that are linked from the beginning, and definitions that belong together.
+//! Tests of instances linked at creation, and of definitions that refer to each other.
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -20,7 +20,7 @@ async fn events_raised_at_creation_are_decided_with_it() {
     assert_eq!(second["data"], json!({ "why": why }));
     assert_eq!(history(&world, "lease/l2").await[1..], ["claim-refused: Asking → Refused (thing/t1)"]);
     assert_eq!(history(&world, "thing/t1").await[2..], [format!("claim: ignored: {why} (lease/l2)")]);
-    // One without a link raises nothing.
+    // An instance without a link raises nothing.
     assert_eq!(create(&world, "lease/l3", json!({})).await["state"], "Asking");
     assert_replay_is_exact(world.server.engine.store(), &["lease", "thing"]).await;
 }
@@ -43,7 +43,7 @@ async fn links_to_missing_instances_are_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_definition_that_raises_an_unknown_event_of_the_other_machine_is_refused() {
     let world = World::new().await;
-    // The other machine may come later.
+    // The other machine may be loaded later.
     let answer = send(&world, "PUT /api/v1/machines/lease", LEASE).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     let deaf = THING.replace("  release: { from: { machine: lease }", "  release: { from: operator");
@@ -54,7 +54,7 @@ async fn a_definition_that_raises_an_unknown_event_of_the_other_machine_is_refus
     let dry = send(&world, "GET /api/v1/machines", "").await;
     assert!(!dry.text.contains("\"thing\""), "{}", dry.text);
     assert_eq!(send(&world, "PUT /api/v1/machines/thing", THING).await.status, 200);
-    // What others rely on stays.
+    // What others refer to cannot be removed.
     let less = LEASE.replace("args: [thing, visit]", "args: [thing, visit, more]");
     let answer = send(&world, "PUT /api/v1/machines/lease", less).await;
     assert_eq!(answer.status, 409, "{}", answer.text);

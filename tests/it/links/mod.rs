@@ -1,4 +1,4 @@
-//! Linked instances: what one raises the other decides on in the same transaction.
+//! Tests of linked instances: a raised event is decided in the same transaction.
 
 mod boards;
 mod checked;
@@ -21,7 +21,7 @@ use crate::world::World;
 pub(super) const LEASE: &str = include_str!("lease.yaml");
 pub(super) const THING: &str = include_str!("thing.yaml");
 
-/// A server with leases and things.
+/// A server with the machines `lease` and `thing`.
 async fn world() -> World {
     let world = World::new().await;
     load(&world, "thing", THING).await;
@@ -55,7 +55,7 @@ async fn post(world: &World, which: &str, event: &str) -> Value {
     answer
 }
 
-/// What happened to an instance, a line each: `event: from → to (sender)`.
+/// The history of an instance, one line per entry: `event: from → to (sender)`.
 async fn history(world: &World, which: &str) -> Vec<String> {
     let answer = world.get(&format!("/api/v1/machines/{which}/history?limit=1000")).await;
     let line = |entry: &Value| {
@@ -72,7 +72,7 @@ async fn history(world: &World, which: &str) -> Vec<String> {
     answer["history"].as_array().unwrap().iter().rev().map(line).collect()
 }
 
-/// A lease `l1` that has the thing `t1`.
+/// A lease `l1` that holds the thing `t1`.
 async fn leased() -> World {
     let world = world().await;
     create(&world, "thing/t1", json!({})).await;

@@ -1,4 +1,4 @@
-//! Order, fence, refusal and bound of what is raised.
+//! Tests of raised events: order, visit, refusal and the limit of chains.
 
 use serde_json::json;
 
@@ -84,7 +84,7 @@ states:
     let of = |mine: &str, other: &str| BALL.replace("MINE", mine).replace("OTHER", other);
     let world = World::new().await;
     load(&world, "ping", &of("ping", "pong")).await;
-    // The check sees that it goes on for ever, so it is put in where nothing checks it.
+    // The check detects the endless chain, so it is inserted without a check.
     let quiet = of("pong", "ping").replace(", do: { raise: { event: hit, to: other } }", "");
     load(&world, "pong", &quiet).await;
     create(&world, "ping/a", json!({})).await;

@@ -1,4 +1,4 @@
-//! What is raised is to its target as any event: its actions run, its time passes, and both raise something in turn.
+//! Tests of the effects of a raised event in its target: actions run, deadlines fire, and both raise events.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Instances to which others are linked go, and others get their names.
+//! Tests of removed instances that others are linked to, and of new instances with their names.
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -21,7 +21,7 @@ async fn a_link_to_a_removed_instance_does_not_lead_to_another_of_its_name() {
     assert_eq!(lease[3..], [refused("tell-one"), refused("tell-two")]);
     post(&world, "lease/l1", "rq-end").await;
     assert_eq!(show(&world, "lease/l1").await["data"], json!({ "why": "there is no thing/t1" }));
-    // The one that is there now can be had by somebody else, and answers to nobody else.
+    // The new one can be leased by another, and answers to no other.
     create(&world, "lease/l2", json!({ "thing": "t1" })).await;
     assert_eq!(show(&world, "thing/t1").await["state"], "Booting");
     assert_replay_is_exact(world.server.engine.store(), &["lease"]).await;
@@ -48,7 +48,7 @@ async fn a_process_that_cached_the_previous_instance_finds_the_current_one() {
 async fn an_event_raised_to_an_instance_being_removed_is_refused() {
     let world = leased().await;
     let pool = world.database.pool().await;
-    // Another process, between the removal and its commit.
+    // Another process, between its removal and its commit.
     let mut other = pool.begin().await.unwrap();
     sqlx::query("DELETE FROM instance WHERE name = 't1'").execute(&mut *other).await.unwrap();
     let overtaken = world.server.engine.retries().overtaken.get();

@@ -1,4 +1,4 @@
-//! A model that does not return keeps nobody from the others, and the server from nothing.
+//! Tests of models that hang: other models and the server are not blocked.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,18 +12,18 @@ use crate::api::send_to;
 use crate::server_process::ServerProcess;
 use crate::world::{await_within_timeout, wait_until};
 
-/// A number to which nobody can count.
+/// A loop count that never finishes.
 const FOREVER: i64 = 9_007_199_254_740_992;
 
-/// A number to which counting takes seconds: a test must not leave threads that never end.
+/// A loop count that takes seconds: a test must not leave endless threads.
 const SECONDS: i64 = 4_000_000;
 
-/// Hosts with little patience.
+/// Hosts models with short timeouts.
 fn open_with_short_timeouts(folders: &Folders, library: &Path) -> Models {
     hosted(ModelOptions { timeout: Duration::from_millis(400), ..folders.options(library) })
 }
 
-/// As many models that do not return as would take all places, and one more; and one that does.
+/// One more hanging model than there are slots, and one that returns.
 fn folders(endless: &str) -> (Folders, Vec<String>) {
     let folders = Folders::new();
     let processors = std::thread::available_parallelism().unwrap().get();
@@ -58,7 +58,7 @@ async fn others_answer_while_some_do_not(endless: &str) {
         predict_text(&models, "colors_v1", json!([[500, 0]])).await == "green"
     })
     .await;
-    // Nobody is kept waiting by it again, until it returns or its file is another one.
+    // It blocks no request again until it returns or its file changes.
     wait_until("the mark", async || {
         predict_text(&models, "m0", json!([[SECONDS]])).await
             == "stuck: team/m0.onnx: it took longer than 400ms and is not asked again until it has returned or its file has changed"

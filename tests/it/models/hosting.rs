@@ -1,4 +1,4 @@
-//! Models are loaded when they are asked, refused in words, kept within the bound and loaded again when they change.
+//! Tests of hosting models: loaded on request, refused with a reason, limited in number, and reloaded when they change.
 
 use fs_err as fs;
 use insta::assert_snapshot;
@@ -102,7 +102,7 @@ async fn an_unverifiable_model_is_refused_when_it_is_loaded() {
         let error = models.load(&model.name).await.err();
         let error = error.map_or_else(|| "is loaded".to_owned(), |error| error.to_string());
         let error = error.replace(&folders.models().display().to_string(), "MODELS");
-        // The runtime's own words are its own; but the operator is to be named.
+        // The runtime's own text may vary; but the operator must be named.
         let error = match error.split_once("cannot run it: ") {
             Some((ours, theirs)) if !theirs.contains("Frobnicate") => format!("{ours}cannot run it: …"),
             _ => error,
@@ -145,7 +145,7 @@ async fn a_model_whose_file_changes_is_loaded_again() {
     fs::rename(folders.folder.path().join("new"), folders.model("m")).unwrap();
     assert_eq!(ask().await, "blue");
 
-    // Half of it is written; then all of it is.
+    // Half of the file is written, then all of it.
     let whole = fs::read(fixture("multi")).unwrap();
     fs::write(folders.model("m"), &whole[..40]).unwrap();
     let broken = ask().await;

@@ -1,4 +1,4 @@
-//! Models over HTTP: what is answered to what, and that the server goes on.
+//! Tests of models by HTTP: answers, errors, and that the server keeps running.
 
 use std::os::unix::fs::symlink;
 
@@ -14,7 +14,7 @@ use crate::server_process::ServerProcess;
 const COLORS: [&str; 3] = ["green", "red", "blue"];
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
-/// Asks `POST /state` as JSON.
+/// Sends `POST /state` as JSON.
 async fn state(hosting: &Hosting, body: impl Into<reqwest::Body>) -> ApiAnswer {
     send_to(hosting.http(), "POST /state", &JSON, body).await
 }
@@ -359,7 +359,7 @@ async fn a_server_without_the_runtime_works_and_finds_it_later() {
     let shown = send_to(server.http(), "GET /api/v1/models/colors_v1", &[], "").await.json();
     assert_eq!(shown["status"], "failed");
 
-    // As pip puts it there.
+    // As installed by pip.
     let folder = data.join("onnxruntime/onnxruntime/capi");
     fs::create_dir_all(&folder).unwrap();
     symlink(&library, folder.join(library.file_name().unwrap())).unwrap();

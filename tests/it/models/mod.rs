@@ -1,4 +1,4 @@
-//! Hosted models, run by a real ONNX Runtime.
+//! Tests of hosted models, run by a real ONNX Runtime.
 
 mod hanging_model;
 mod hosting;
@@ -22,8 +22,8 @@ use crate::world::options;
 
 /// The shared library of ONNX Runtime.
 ///
-/// `None`, with a note, when nobody says where it is: a fresh machine may test without it, and the test is skipped. With
-/// `LIFEGUARD_TEST_FOREIGN=1`, as in CI, that fails the test.
+/// `None`, with a note, if its path is not configured: the test is then skipped. With `LIFEGUARD_TEST_FOREIGN=1`, as in
+/// CI, that fails the test.
 pub(crate) fn onnxruntime() -> Option<PathBuf> {
     let found = std::env::var_os("LIFEGUARD_TEST_ONNXRUNTIME").map(PathBuf::from);
     if found.is_none() {
@@ -35,13 +35,13 @@ pub(crate) fn onnxruntime() -> Option<PathBuf> {
     found
 }
 
-/// A folder of configs and one of models.
+/// A directory of configs and one of models.
 pub(crate) struct Folders {
     pub(crate) folder: TempDir,
 }
 
 impl Folders {
-    /// Both are empty.
+    /// Creates empty directories.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in ["configs", "models/team"] {
@@ -76,7 +76,7 @@ impl Folders {
         fs::copy(fixture(name), self.model(name)).unwrap();
     }
 
-    /// What a server that hosts them is told.
+    /// The arguments of a server that hosts them.
     pub(crate) fn args(&self, onnxruntime: &Path) -> ModelArgs {
         ModelArgs {
             config: Some(self.configs()),
@@ -86,7 +86,7 @@ impl Folders {
         }
     }
 
-    /// What hosts them.
+    /// The options for hosting them.
     pub(crate) fn options(&self, onnxruntime: &Path) -> ModelOptions {
         ModelOptions {
             config: Some(self.configs()),
@@ -110,7 +110,7 @@ pub(crate) fn hosted(options: ModelOptions) -> Models {
     Models::new(options, Arc::new(clock))
 }
 
-/// The file of a model that is made by `fixtures/models/make_vectors.py`.
+/// The file of a model created by `fixtures/models/make_vectors.py`.
 pub(crate) fn fixture(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models/state_service");
     folder.join(format!("{name}.onnx"))
@@ -134,7 +134,7 @@ impl Hosting {
         Self { server, _database: database, _folder: folder }
     }
 
-    /// Where it serves HTTP.
+    /// Its HTTP address.
     pub(crate) fn http(&self) -> SocketAddr {
         self.server.http
     }
@@ -145,7 +145,7 @@ impl Hosting {
     }
 }
 
-/// What a model says, or why it does not.
+/// A model's prediction or error, as text.
 async fn predict_text(models: &Models, model: &str, values: Value) -> String {
     match models.predict(model, &values).await {
         Ok(states) => states.join(" "),

@@ -1,4 +1,4 @@
-//! What StateService answered to `POST /state`, asked again over HTTP.
+//! Tests of recorded answers of StateService to `POST /state`, repeated over HTTP.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::{Hosting, fixture, onnxruntime};
 use crate::api::send_to;
 use crate::state_service::differences;
 
-/// A request that was recorded, with what came of it.
+/// A recorded request with its answer.
 struct VectorStep<'v> {
     id: &'v str,
     method: &'v str,
@@ -19,7 +19,7 @@ struct VectorStep<'v> {
     headers: Vec<(&'v str, &'v str)>,
     body: Vec<u8>,
     status: u64,
-    /// Which type and which body were recorded, where they are the program's own.
+    /// The recorded content type and body, where they are the program's own.
     own: Option<(&'v str, &'v str)>,
 }
 
@@ -46,7 +46,7 @@ impl<'v> VectorStep<'v> {
     }
 }
 
-/// The folders that the recording used: configs by the names that its arguments give them, and the models.
+/// Creates the directories of the recording: configs by the names in its arguments, and the models.
 fn lay_out(folder: &Path, fixtures: &Value) {
     let write = |name: &str, files: &Value| {
         for (file, content) in files.as_object().unwrap() {
@@ -67,7 +67,7 @@ fn lay_out(folder: &Path, fixtures: &Value) {
     fs::create_dir_all(&models).unwrap();
     let constants = fixtures["constant_models"].as_object().unwrap();
     for name in constants.keys().map(String::as_str).chain(["colors_v1"]) {
-        // All were pickles. Those that nothing but code can be have no other form.
+        // All were pickles. Those that can only be code have no other form.
         fs::write(models.join(format!("{name}.pkl")), "a pickle").unwrap();
         if fixture(name).exists() {
             fs::copy(fixture(name), models.join(format!("{name}.onnx"))).unwrap();
@@ -75,7 +75,7 @@ fn lay_out(folder: &Path, fixtures: &Value) {
     }
 }
 
-/// What somebody did before a step of the group `H-hot`.
+/// The change made before a step of the group `H-hot`.
 fn change_before(id: &str, folder: &Path) {
     let config = |name: &str, states: [&str; 3]| {
         let config = json!({ "name": name, "team": "state_service", "model": "m.onnx", "states": states });
@@ -97,7 +97,7 @@ fn change_before(id: &str, folder: &Path) {
     }
 }
 
-/// What the server of a group is told.
+/// The arguments of a group's server.
 fn args(group: &Value, folder: &Path, library: &Path) -> ModelArgs {
     let mut args = ModelArgs { onnxruntime: Some(library.to_owned()), ..ModelArgs::default() };
     let words: Vec<&str> = group["args"].as_array().unwrap().iter().filter_map(Value::as_str).collect();

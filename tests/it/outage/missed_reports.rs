@@ -1,4 +1,4 @@
-//! Boards that could not report anything because no server was at work.
+//! Tests of boards that could not report because no server was running.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::rack::Rack;
 use crate::world::{World, pass_time_during, wait_until};
 
-/// Makes as if the last server, which was stopped in order, had ended `span` earlier than it did.
+/// Sets the stop of the last server, which was stopped in order, to `span` earlier.
 async fn ended_earlier(pool: &sqlx::PgPool, span: &str) {
     let sql = "UPDATE worker SET lease_until = lease_until - $1::text::interval,
                       heard_until = heard_until - $1::text::interval, deadlines_held_until = NULL
@@ -30,7 +30,7 @@ async fn after_an_hour_without_a_server_reports_are_accepted_before_deadlines_fi
         clock.advance(Duration::from_hours(1));
     });
     let world = world.await.unwrap();
-    // Others that start meanwhile know as well that nobody was there.
+    // Other servers that start meanwhile also know of the downtime.
     let other = world.second_server().await;
     let pool = world.database.pool().await;
     let at_work = "SELECT count(*) FROM worker
@@ -42,7 +42,7 @@ async fn after_an_hour_without_a_server_reports_are_accepted_before_deadlines_fi
     assert_eq!(other.report("late", "image-running").await.0, 200);
     world.until_state("late", "Ready").await;
     assert_eq!(world.state("silent").await, "RebootComplete");
-    // Where somebody was there all the time, the next one waits for nobody.
+    // If a server was running all the time, the next one does not wait.
     other.server.stop().await.unwrap();
     wait_until("the other one is forgotten", async || {
         sqlx::query_scalar::<_, i64>("SELECT count(*) FROM worker").fetch_one(&pool).await.unwrap() == 1
@@ -74,7 +74,7 @@ async fn a_stopping_server_fires_no_deadlines_and_the_next_one_knows_the_downtim
         sqlx::query_scalar::<_, bool>(sql).bind(span).fetch_one(&pool).await.unwrap()
     };
     wait_until("it tells since when", async || unheard("2 s").await).await;
-    // Its power cycle ends; the other board's time runs out.
+    // Its power cycle ends; the other board's deadline fires.
     clock.advance(Duration::from_mins(3));
     pass_time_during("the end of the server", &clock, stop.join_next()).await.unwrap().unwrap().unwrap();
     assert!(rack.is_on(0));

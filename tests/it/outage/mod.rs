@@ -1,4 +1,4 @@
-//! Databases that go away, fall silent, change their past, or are reached in another way than directly.
+//! Tests of databases that are unavailable, unresponsive, restored to an earlier state, or reached through a pooler.
 
 mod cluster;
 mod missed_reports;
@@ -11,7 +11,7 @@ mod unresponsive_database;
 use lifeguard::store::Store;
 use sqlx::AssertSqlSafe;
 
-/// What a setting is on a connection for reading.
+/// The value of a setting on a connection for reading.
 async fn setting(store: &Store, name: &str) -> String {
     let sql = format!("SELECT current_setting('{name}')");
     let mut db = store.reader().await.unwrap();

@@ -1,4 +1,4 @@
-//! PgBouncer before the database.
+//! Tests with PgBouncer in front of the database.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -13,10 +13,10 @@ use tokio::net::TcpStream;
 use super::cluster::{TestCluster, as_postgres, own_dir};
 use super::setting;
 use crate::foreign_programs::tool;
-use crate::guarded::GuardedDir;
+use crate::guarded_dir::GuardedDir;
 use crate::world::{World, wait_until};
 
-/// A PgBouncer that runs; it is ended with this value.
+/// A running PgBouncer, stopped on drop.
 struct Pooler {
     child: Child,
     port: u16,
@@ -25,7 +25,7 @@ struct Pooler {
 impl Pooler {
     async fn start(program: &Path, dir: &Path, cluster: &TestCluster, pool_mode: &str) -> Self {
         own_dir(dir);
-        // Free just now; nobody else on this machine is given it soon.
+        // Free at this moment; it is not assigned to another process soon.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = format!(
             "[databases]\n* = host={} user=lifeguard\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
@@ -72,7 +72,7 @@ async fn acknowledged_changes_are_durable_behind_a_pooler_in_session_mode() {
     let world = World::at_url(&pooler.url()).await.unwrap();
     world.register("b1", json!({})).await;
     world.force("b1", "LockedOut").await;
-    // The database crashes and comes back behind the pooler.
+    // The database crashes and restarts behind the pooler.
     cluster.crash();
     cluster.launch();
     wait_until("the server is ready", async || {

@@ -1,4 +1,4 @@
-//! A proxy before a database, which can fall silent, or accept and close.
+//! A proxy in front of a database that can become unresponsive, or accept and close.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,23 +8,22 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What the proxy does with connections, those that are open included.
+/// What the proxy does with connections, including open ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ProxyMode {
-    /// Carries them to this socket.
+    /// Forwards them to this socket.
     Carry(PathBuf),
-    /// Accepts them and says nothing, as where the machine behind is gone.
+    /// Accepts them and sends nothing, as if the machine behind it were gone.
     Silent,
-    /// Keeps those that are open without a word for ever, and carries new ones to this socket, as where a middlebox forgot
-    /// the open ones.
+    /// Keeps open ones silent forever and forwards new ones to this socket, like a middlebox that lost the open ones.
     Forget(PathBuf),
-    /// Accepts them and closes them, as where there is nobody behind.
+    /// Accepts and closes them, like a proxy without a backend.
     Close,
-    /// Accepts them, says something that is not of this protocol, and closes them.
+    /// Accepts them, sends data of another protocol, and closes them.
     Foreign,
 }
 
-/// A proxy; it goes with this value.
+/// A proxy, stopped on drop.
 pub(super) struct Proxy {
     address: SocketAddr,
     mode: watch::Sender<ProxyMode>,
@@ -46,12 +45,12 @@ impl Proxy {
         Self { address, mode, _task: task }
     }
 
-    /// Where it listens.
+    /// Its address.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From now on.
+    /// Changes the mode from now on.
     pub(super) fn set(&self, mode: ProxyMode) {
         self.mode.send_replace(mode);
     }
@@ -62,11 +61,11 @@ impl Proxy {
     }
 }
 
-/// Carries a connection. Once it was silent it carries nothing any more, and is closed as soon as there is another mode.
+/// Forwards a connection. Once silent, it forwards nothing any more, and is closed when the mode changes.
 async fn carry(mut near: TcpStream, mut mode: watch::Receiver<ProxyMode>) {
     let present = mode.borrow_and_update().clone();
     if present == ProxyMode::Foreign {
-        // Whoever connected may have gone.
+        // The client may have disconnected.
         let _ = near.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").await;
         return;
     }

@@ -1,4 +1,4 @@
-//! A database that went back to an earlier state: nothing that was remembered is taken for true any more.
+//! Tests of a database restored to an earlier state: cached data is not trusted any more.
 
 use std::time::{Duration, Instant};
 
@@ -8,21 +8,21 @@ use serde_json::{Value, json};
 
 use super::cluster::{TestCluster, as_postgres, bin_dir, run};
 use super::proxy::{Proxy, ProxyMode};
-use crate::guarded::GuardedDir;
+use crate::guarded_dir::GuardedDir;
 use crate::world::{World, wait_until};
 
-/// Where changes would be read on from.
+/// The cursor for continuing with changes.
 async fn cursor(world: &World) -> String {
     world.get("/api/v1/devices").await["cursor"].as_str().unwrap().to_owned()
 }
 
-/// Whether the answer says that the cursor is void.
+/// Whether the answer says that the cursor is invalid.
 async fn is_gone(world: &World, cursor: &str) -> bool {
     let (status, _) = world.call(Method::GET, &format!("/api/v1/devices?since={cursor}"), None).await;
     status == StatusCode::GONE
 }
 
-/// Waits until the server serves again.
+/// Waits until the server is ready again.
 async fn until_ready(world: &World) {
     wait_until("the server is ready", async || {
         world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK
@@ -30,17 +30,17 @@ async fn until_ready(world: &World) {
     .await;
 }
 
-/// Moves a board on by so many visits.
+/// Advances a board by so many visits.
 async fn change_states(world: &World, name: &str, visits: usize) {
     for to in ["LockedOut", "Maintenance"].into_iter().cycle().take(visits) {
         world.force(name, to).await;
     }
 }
 
-/// Makes sure that the server lives in the present: whatever happens from now on is seen, decided and told.
+/// Checks that the server works on the current state: new events are accepted, decided and reported.
 async fn assert_lives_on(world: &World, name: &str) {
     let since = cursor(world).await;
-    // A state with a time limit; the deadline is learned anew, and fires.
+    // A state with a time limit; its deadline is loaded again, and fires.
     world.force(name, "ReimageBooting").await;
     let before = world.get(&format!("/api/v1/devices/{name}")).await;
     world.pass_deadline(name).await;
@@ -58,7 +58,7 @@ async fn lost_changes_are_not_cached_after_a_standby_was_promoted() {
     let world = World::at_url(&proxy.url("lifeguard")).await.unwrap();
     world.register("b1", json!({})).await;
     world.register("b2", json!({})).await;
-    // Both wait for something when the copy is made; the copy stands still from then on.
+    // Both have deadlines when the copy is made; the copy does not change from then on.
     world.force("b1", "ReimageBooting").await;
     let two = one.standby(&dir.path().join("two"));
     two.stop();
@@ -82,9 +82,9 @@ async fn lost_changes_are_not_cached_after_a_standby_was_promoted() {
     let (status, _) = world.call(Method::GET, "/api/v1/devices/b3", None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert!(is_gone(&world, &cursor_of_the_lost).await);
-    // Its deadline is of a lower visit than what was known of it.
+    // Its deadline has a lower visit than the cached one.
     world.pass_deadline("b1").await;
-    // As many transactions again as were lost, so that their numbers are given out again.
+    // As many transactions as were lost, so that their IDs are reused.
     change_states(&world, "b2", 12).await;
     assert!(is_gone(&world, &cursor_of_the_lost).await, "numbers that come back are other changes");
     assert_lives_on(&world, "b1").await;
@@ -131,7 +131,7 @@ async fn an_entity_tag_of_a_lost_change_is_not_accepted() {
     };
     let before = tag().await;
     assert_eq!(before, tag().await);
-    // Nothing but the life is another: the row, its version and its visit stay as they are.
+    // Only the database's life differs: the row, its version and its visit are the same.
     let pool = world.database.pool().await;
     sqlx::query("UPDATE database_life SET life = life").execute(&pool).await.unwrap();
     wait_until("the server has noticed", async || tag().await != before).await;
@@ -162,7 +162,7 @@ async fn after_a_restore_each_of_two_servers_reloads_every_deadline() {
     change_states(&one, "b1", 3).await;
     let cursor_of_later = cursor(&one).await;
     restore(&one, &dump);
-    // Whoever notices first writes, and the other hears of it perhaps before it has noticed.
+    // The first server that notices writes, and the other may be notified before it notices itself.
     for world in [&one, &other] {
         wait_until("the server has noticed", async || {
             let (status, device) = world.call(Method::GET, "/api/v1/devices/b1", None).await;
@@ -180,7 +180,7 @@ async fn after_a_restore_each_of_two_servers_reloads_every_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn starting_an_incarnation_may_wait_for_a_lock_longer_than_the_connection_timeout() {
+async fn starting_a_life_may_wait_for_a_lock_longer_than_the_connection_timeout() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let pool = world.database.pool().await;
@@ -194,7 +194,7 @@ async fn starting_an_incarnation_may_wait_for_a_lock_longer_than_the_connection_
         sqlx::query_scalar::<_, i64>(waits_long).fetch_one(&pool).await.unwrap() > 0
     })
     .await;
-    // Which nobody else waits for: by our limits 3.5 s in all, the rest is for a busy machine.
+    // No other request waits for it: by our limits 3.5 s in total, the rest is for a busy machine.
     let begun = Instant::now();
     wait_until("others are told so", async || {
         let (status, answer) = world.call(Method::GET, "/api/v1/devices/b1", None).await;
@@ -207,7 +207,7 @@ async fn starting_an_incarnation_may_wait_for_a_lock_longer_than_the_connection_
     world.force("b1", "LockedOut").await;
 }
 
-/// Dumps the world's database into a file of its folder.
+/// Dumps the world's database into a file in its directory.
 fn dump(world: &World) -> std::path::PathBuf {
     let file = world.folder.path().join("dump");
     let options = world.database.connect_options();
@@ -217,7 +217,7 @@ fn dump(world: &World) -> std::path::PathBuf {
     file
 }
 
-/// Restores it over the database as it is.
+/// Restores it over the current database.
 fn restore(world: &World, dump: &std::path::Path) {
     let options = world.database.connect_options();
     let mut command = std::process::Command::new(bin_dir().join("pg_restore"));
@@ -225,7 +225,7 @@ fn restore(world: &World, dump: &std::path::Path) {
         .args(["--clean", "--if-exists", "--single-transaction"])
         .args(connection_args(&options))
         .arg(dump);
-    // It locks tables in another order than the server does, and may be the one that gives way.
+    // It locks tables in another order than the server does, and may be aborted.
     loop {
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -254,13 +254,13 @@ fn connection_args(options: &sqlx::postgres::PgConnectOptions) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_with_older_files_is_another_incarnation() {
+async fn a_cluster_with_older_files_is_another_life() {
     let dir = GuardedDir::new();
     let one = TestCluster::start(&dir.path().join("one"), "").await;
     let world = World::at_url(&one.url()).await.unwrap();
     world.register("b1", json!({})).await;
     let data = dir.path().join("one/postgres");
-    // A copy of the files while nothing is written; in it the log ends earlier.
+    // A copy of the files while nothing is written; its log ends earlier.
     one.stop();
     let copy = dir.path().join("copy");
     super::cluster::own_dir(&copy);
@@ -269,7 +269,7 @@ async fn a_cluster_with_older_files_is_another_incarnation() {
     until_ready(&world).await;
     change_states(&world, "b1", 6).await;
     let cursor_of_later = cursor(&world).await;
-    // The pulse has seen how far the log is.
+    // The pulse has read the position of the log.
     world.clock.sleep(Duration::ZERO).await;
     until_ready(&world).await;
     let life = world.server.engine.store().life();

@@ -1,4 +1,4 @@
-//! How each connection is set up, and what a server does where it can have none, or none to write by.
+//! Tests of connection settings, and of servers without a connection or without a writable one.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -11,17 +11,17 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use super::cluster::TestCluster;
 use super::setting;
 use crate::database::{TestDatabase, database};
-use crate::guarded::GuardedDir;
+use crate::guarded_dir::GuardedDir;
 use crate::world::{World, await_within_timeout, wait_until};
 
-/// Changes the test's database in a way that only new connections see.
+/// Changes the test's database in a way that affects only new connections.
 async fn alter(database: &TestDatabase, pool: &PgPool, change: &str) {
     let name = database.connect_options().get_database().unwrap().to_owned();
     let sql = format!("ALTER DATABASE {name} {change}");
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await.unwrap();
 }
 
-/// Ends all connections of the database but one's own.
+/// Terminates all other connections of the database.
 async fn end_connections(pool: &PgPool) {
     let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                 WHERE datname = current_database() AND application_name = 'lifeguard'";
@@ -56,7 +56,7 @@ async fn acknowledged_changes_are_durable_and_bounded_under_any_database_setting
 async fn a_connection_that_rejects_its_settings_is_refused() {
     let database = database().await;
     let pool = database.pool().await;
-    // It says that it has set what it has not.
+    // It claims to have applied a setting that it has not.
     let sql = "CREATE SCHEMA odd;
                CREATE FUNCTION odd.set_config(text, text, boolean) RETURNS text LANGUAGE sql AS 'SELECT $2'";
     sqlx::raw_sql(sql).execute(&pool).await.unwrap();
@@ -121,7 +121,7 @@ async fn a_full_disk_is_reported_only_while_it_lasts() {
     let full = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                     RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$";
     sqlx::raw_sql(full).execute(&pool).await.unwrap();
-    // Whichever of an event's tables cannot grow.
+    // For each of an event's tables that cannot grow.
     for (table, from, to) in [("change", "New", "LockedOut"), ("history", "LockedOut", "Maintenance")] {
         let trigger =
             format!("CREATE TRIGGER full_disk BEFORE INSERT ON {table} EXECUTE FUNCTION full_disk()");
@@ -154,7 +154,7 @@ async fn connections_terminated_by_an_operator_are_not_an_outage() {
         let (status, answer) = world.call(Method::GET, "/readyz", None).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
     }
-    // An event may still meet a connection that was ended.
+    // An event may still use a terminated connection.
     let force = json!({ "from": "New", "to": "LockedOut", "reason": "a test" });
     let path = "/api/v1/devices/b1/force";
     wait_until("an event is taken", async || {
@@ -169,7 +169,7 @@ async fn a_server_keeps_the_connections_that_events_need() {
     let cluster = TestCluster::start(&dir.path().join("one"), "-c max_connections=20").await;
     let world = World::at_url(&cluster.url()).await.unwrap();
     world.register("b1", json!({})).await;
-    // Superusers may have the last ones too.
+    // Superusers may use the reserved connections too.
     let pool = cluster.pool("lifeguard").await;
     let mut taken = Vec::new();
     while let Ok(connection) = pool.acquire().await {
@@ -196,7 +196,7 @@ async fn a_server_with_too_few_connections_reports_it_and_serves_once_it_has_eno
     let dir = GuardedDir::new();
     let cluster = TestCluster::start(&dir.path().join("one"), "").await;
     let pool = cluster.pool("lifeguard").await;
-    // One who is no superuser, and owns the database.
+    // A user who is not a superuser and owns the database.
     sqlx::raw_sql("CREATE ROLE few LOGIN; ALTER DATABASE lifeguard OWNER TO few")
         .execute(&pool)
         .await
@@ -217,7 +217,7 @@ async fn a_server_with_too_few_connections_reports_it_and_serves_once_it_has_eno
     world.server.stop().await.unwrap();
 }
 
-/// A cluster whose user `few` gets as many connections as the test says.
+/// A cluster whose user `few` has a connection limit set by the test.
 struct LimitedDatabase {
     cluster: TestCluster,
     pool: PgPool,
@@ -229,7 +229,7 @@ impl LimitedDatabase {
         let dir = GuardedDir::new();
         let cluster = TestCluster::start(&dir.path().join("one"), "").await;
         let pool = cluster.pool("lifeguard").await;
-        // One who is no superuser, and owns the database.
+        // A user who is not a superuser and owns the database.
         let few = "CREATE ROLE few LOGIN; ALTER DATABASE lifeguard OWNER TO few";
         sqlx::raw_sql(few).execute(&pool).await.unwrap();
         Self { cluster, pool, _dir: dir }
@@ -251,13 +251,13 @@ impl LimitedDatabase {
         sqlx::query_scalar::<_, i32>(sql).fetch_all(&self.pool).await.unwrap().into_iter().collect()
     }
 
-    /// Waits until there are only so many: four are two that write events, the health check's, and one to read by.
+    /// Waits until there are only so many: four are two that write events, the health check's, and one for reading.
     async fn until_there_are(&self, connections: usize) -> BTreeSet<i32> {
         wait_until("others have ended", async || self.processes().await.len() == connections).await;
         self.processes().await
     }
 
-    /// How often `few` was refused another connection.
+    /// How often `few` was refused a connection.
     fn refusals(&self) -> usize {
         let log = fs_err::read_to_string(self.cluster.run_dir().join("log")).unwrap();
         log.matches("too many connections for role").count()
@@ -282,7 +282,7 @@ async fn without_a_free_connection_a_request_waits_a_few_seconds_for_the_next() 
     assert!((4..30).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
 
     drop(one);
-    // On a machine that is too busy the few seconds may pass before: then once more.
+    // On a busy machine the few seconds may pass before; then it is repeated.
     wait_until("the other has the one that becomes free", async || {
         let Ok(one) = store.snapshot().await else { return false };
         let before = scarce.refusals();
@@ -316,7 +316,7 @@ async fn an_old_connection_is_replaced_if_a_new_one_is_available() {
         first.difference(&scarce.processes().await).count() == 2
     })
     .await;
-    // What they replaced is gone.
+    // The replaced ones are closed.
     scarce.until_there_are(4).await;
 }
 
@@ -333,7 +333,7 @@ async fn busy_connections_and_slow_statements_are_reported_differently() {
     assert_eq!(error_word(&refused), "busy");
     assert!((4..30).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
 
-    // Longer than the database lets a statement take.
+    // Longer than the statement timeout.
     assert_eq!(Store::MAX_STATEMENT_TIME, Duration::from_secs(25));
     let endless = store.within(Duration::from_millis(50), std::future::pending::<Result<(), StoreError>>());
     assert_eq!(error_word(&await_within_timeout("an end", endless).await.unwrap_err()), "silent");

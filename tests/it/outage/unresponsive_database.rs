@@ -1,4 +1,4 @@
-//! Databases that do not answer: every wait has an end, and says why.
+//! Tests of unresponsive databases: every wait is bounded and reports its cause.
 
 use std::cell::Cell;
 use std::io::{BufRead, BufReader};
@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 
 use super::cluster::TestCluster;
 use super::proxy::{Proxy, ProxyMode};
-use crate::guarded::GuardedDir;
+use crate::guarded_dir::GuardedDir;
 use crate::rack::Rack;
 use crate::world::{WAIT_TIMEOUT, World, await_within_timeout, until_lock_waiters, wait_until};
 
-/// What is asked of a database that is away, in all the ways there are to wait for it.
+/// Requests that wait for the database in all possible ways.
 fn questions() -> Vec<(Method, &'static str, Option<Value>)> {
     let new = json!({ "name": "b9", "mac": "02:00:00:00:00:09", "hardware": "panda" });
     vec![
@@ -60,14 +60,14 @@ async fn requests_to_an_unresponsive_database_end_with_a_cause() {
         await_within_timeout("all answers", futures_util::future::join_all(asked)).await
     {
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {answer}");
-        // 3.5 s by our limits; the rest is for a machine that is busy with other tests.
+        // 3.5 s by our limits; the rest is for a machine busy with other tests.
         assert!(took < Duration::from_secs(10), "{path} took {took:?}");
         if path != "/" {
-            // On a slow machine somebody may have waited so long for a connection that others wait over.
+            // On a slow machine a request may have waited for a connection for longer than usual.
             assert!(answer["cause"] == "silent" || answer["cause"] == "busy", "{path}: {answer}");
         }
     }
-    // Now that it is known, nobody waits at all.
+    // Once the outage is known, requests do not wait at all.
     let begun = Instant::now();
     let (status, _) = world.call(Method::GET, "/api/v1/devices/b1", None).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
@@ -103,7 +103,7 @@ async fn a_running_request_ends_when_the_database_becomes_unresponsive() {
             let took = begun.elapsed();
             assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {answer}");
             assert!(took < Duration::from_secs(10), "{path} took {took:?}");
-            // The lock timeout of 2 s may pass before all four wait: such a request is sent again. The answer to a lock
+            // The lock timeout of 2 s may pass before all four wait; such a request is sent again. The answer to a lock
             // timeout has no cause.
             if is_silent.get() && !answer["cause"].is_null() {
                 break;
@@ -111,7 +111,7 @@ async fn a_running_request_ends_when_the_database_becomes_unresponsive() {
         }
     });
     tokio::join!(await_within_timeout("all answers", futures_util::future::join_all(asked)), async {
-        // Their statements are under way, and what the database says of them is not heard any more.
+        // Their statements are running, and the database's answers do not arrive any more.
         until_lock_waiters(&pool, 4).await;
         proxy.set(ProxyMode::Silent);
         is_silent.set(true);
@@ -144,23 +144,23 @@ async fn a_proxy_without_a_backend_is_an_outage_not_an_internal_error() {
     world.server.stop().await.unwrap();
 }
 
-/// A server that is started; it is killed where the test ends before it.
+/// A starting server, killed on drop.
 struct StartingServer {
     child: Child,
-    /// What it says, line by line.
+    /// Its log lines.
     log: Receiver<String>,
 }
 
 impl Drop for StartingServer {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 impl StartingServer {
-    /// Starts a server as a process of its own.
+    /// Starts a server process.
     fn at(url: &str, folder: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--database-url", url]);
@@ -172,7 +172,7 @@ impl StartingServer {
         Self { child, log }
     }
 
-    /// Reads what it says until that is `message`.
+    /// Reads its log until `message`.
     fn until_says(&self, message: &str) -> Value {
         let mut read = String::new();
         loop {
@@ -233,7 +233,7 @@ async fn actions_start_and_a_stop_ends_although_open_connections_hang() {
     let rack = Rack::new(&world, 1);
     world.register("b2", rack.slow_power_facts(0)).await;
     let pool = cluster.pool("lifeguard").await;
-    // Whoever looks for actions to start, and for those that were lost, waits for an answer just then.
+    // The tasks that look for actions to start and for lost ones are waiting for an answer then.
     let mut lock = pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE action IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
     until_lock_waiters(&pool, 2).await;
@@ -269,7 +269,7 @@ async fn a_start_waits_while_the_database_has_too_few_connections() {
     let dir = GuardedDir::new();
     let cluster = TestCluster::start(&dir.path().join("one"), "").await;
     let pool = cluster.pool("lifeguard").await;
-    // Enough to make the schema, and not for the connections that events need.
+    // Enough to create the schema, but not for the connections that events need.
     let few = "CREATE ROLE few LOGIN CONNECTION LIMIT 2; ALTER DATABASE lifeguard OWNER TO few";
     sqlx::raw_sql(few).execute(&pool).await.unwrap();
     let folder = tempfile::tempdir().unwrap();

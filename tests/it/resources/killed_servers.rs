@@ -1,4 +1,4 @@
-//! Servers are killed while they grant: never is more in use than there is, and all of it comes back.
+//! Test of servers killed while they grant resources: usage never exceeds capacity, and all units are released.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -39,7 +39,7 @@ states:
   FailedWorking: { about: nobody could be told, on: { go: Working } }
 ";
 
-/// How many are told something at this moment, and the most there were.
+/// The number of concurrent notifications, and its maximum.
 #[derive(Default)]
 struct OpenRequestCount {
     now: AtomicI64,
@@ -62,7 +62,7 @@ impl Drop for OpenRequest {
     }
 }
 
-/// Whom the jobs tell, as long as `serving` lasts; it answers while it may.
+/// The receiver of notifications while `serving` lasts; it answers when allowed.
 async fn listener(
     told: &Arc<OpenRequestCount>,
     may_answer: Receiver<bool>,
@@ -84,7 +84,7 @@ async fn listener(
     url
 }
 
-/// Looks at how much is in use until `is_over`; gives the most that it saw.
+/// Observes the usage until `is_over`; returns the maximum.
 async fn look_on(pool: PgPool, is_over: Arc<AtomicBool>) -> i64 {
     let mut most = 0;
     while !is_over.load(Ordering::SeqCst) {
@@ -129,7 +129,7 @@ async fn killed_servers_never_exceed_capacity_and_lose_nothing() {
             let url = format!("{other}/job/j{number}/events/go");
             assert_eq!(http.post(url).send().await.unwrap().status(), 200);
         }
-        // Some are being told, others wait for their turn.
+        // Some notifications are running, others are queued.
         wait_until("all of it is in use", async || told.now.load(Ordering::SeqCst) == CAPACITY).await;
         servers[killed].kill();
         answers.send_replace(true);

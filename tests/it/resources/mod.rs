@@ -1,4 +1,4 @@
-//! Resources: never more is granted than there is, in the order of the queue, and what is given back is granted on.
+//! Tests of resources: grants never exceed capacity, follow the queue, and released units are granted again.
 
 mod killed_servers;
 mod selectors;
@@ -41,7 +41,7 @@ fn claim(resource: &str, capacity: u32, gap: u64, settle: u64) -> Claim {
     }
 }
 
-/// A process on the database.
+/// A process using the database.
 struct TestProcess {
     store: Store,
     worker: WorkerId,
@@ -55,7 +55,7 @@ impl TestProcess {
         Self { store, worker: worker.id, faces: Faces::default() }
     }
 
-    /// Writes an instance that asks for an action with these claims.
+    /// Inserts an instance that requests an action with these claims.
     async fn ask(&self, name: &str, claims: Vec<Claim>, queue_at: Option<DateTime<Utc>>, now: DateTime<Utc>) {
         let instance = Instance {
             machine: MachineName::new("board").unwrap(),
@@ -83,7 +83,7 @@ impl TestProcess {
         engine::find_startable(&mut self.store.connect().await.unwrap(), &self.faces, &[], now).await.unwrap()
     }
 
-    /// Starts each of these; says which did start.
+    /// Tries to start each of these; returns the started ones.
     async fn start(&self, startable: &[StartableAction], now: DateTime<Utc>) -> Vec<InstanceId> {
         let mut started = Vec::new();
         let mut startable = startable.to_vec();
@@ -129,7 +129,7 @@ impl TestProcess {
         batches::write(&mut db, group, origin, ActivationId(i64::MAX), Some(self.worker), now).await.unwrap()
     }
 
-    /// The action of an instance ends, and gives back what it holds.
+    /// Ends the action of an instance and releases its resources.
     async fn end(&self, instance: InstanceId, now: DateTime<Utc>) {
         let mut db = self.store.connect().await.unwrap();
         let live = actions::list_live(&mut db, &[instance]).await.unwrap().remove(0).action;
@@ -138,24 +138,24 @@ impl TestProcess {
         assert!(self.write(&[decision], now).await.overtaken.is_empty());
     }
 
-    /// An instance leaves the last state that held `name`.
+    /// Moves an instance out of the last state that held `name`.
     async fn leave(&self, instance: InstanceId, name: &str, now: DateTime<Utc>) {
         let decision = self.decided(instance).await;
         let decision = DecidedUpdate { dropped_holds: vec![name.to_owned()], ..decision };
         assert!(self.write(&[decision], now).await.overtaken.is_empty());
     }
 
-    /// The names of the instances whose actions run, or have been granted what they claim.
+    /// The names of the instances whose actions run, or have been granted their claims.
     async fn holders(&self, resource: &str) -> Vec<String> {
         let mut db = self.store.reader().await.unwrap();
         let holders = resources::list_holders(&mut db, &[resource.to_owned()]).await.unwrap();
         holders.into_iter().map(|holder| holder.owner.name).collect()
     }
 
-    /// Takes all that may be had until nothing is left to start; says in which order.
-    async fn drain(&self, now: DateTime<Utc>, most: usize) -> Vec<String> {
+    /// Starts and ends actions until none is left; returns their order.
+    async fn drain(&self, now: DateTime<Utc>, max: usize) -> Vec<String> {
         let mut names = Vec::new();
-        while names.len() < most {
+        while names.len() < max {
             let looked = self.look(now).await;
             let Some(one) = looked.actions.first() else { break };
             assert_eq!(self.start(std::slice::from_ref(one), now).await, [one.instance]);
@@ -177,7 +177,7 @@ async fn two_concurrent_processes_never_grant_more_than_the_capacity() {
         let (first, second) = (one.look(at(1)).await, other.look(at(1)).await);
         assert_eq!(first.actions.len(), capacity as usize);
         assert_eq!(first.actions, second.actions);
-        // The others of the queue, as a process takes them that has seen less in use than there is.
+        // The rest of the queue, as started by a process that has read a lower usage.
         let ids: Vec<ActionId> = first.actions.iter().map(|one| one.id).collect();
         let mut stale = second.actions.clone();
         for one in &mut stale {
@@ -190,7 +190,7 @@ async fn two_concurrent_processes_never_grant_more_than_the_capacity() {
         assert_eq!(other.start(&stale, at(1)).await, [], "all of it is in use");
         assert_eq!(one.holders("r").await.len(), capacity as usize);
         assert!(other.look(at(1)).await.actions.is_empty());
-        // Among those that are looked for again is who was refused.
+        // The refused one is among those considered again.
         one.end(first.actions[0].instance, at(2)).await;
         assert_eq!(one.holders("r").await.len(), capacity as usize, "it was granted on at once");
     }
@@ -210,7 +210,7 @@ async fn released_units_are_granted_in_queue_order_and_any_process_starts_the_ac
     assert_eq!(one.holders("r").await, ["b1"], "before anybody looks again");
     let looked = other.look(at(2)).await;
     assert_eq!((looked.actions.len(), looked.actions[0].grant.based_on.len()), (1, 0));
-    // Nobody starts it for too long: others have their turn meanwhile.
+    // It is not started for too long: others are granted meanwhile.
     let mut tx = one.store.begin().await.unwrap();
     assert_eq!(actions::revoke_grants(&mut tx, at(2)).await.unwrap(), 0, "it has not waited for so long");
     assert_eq!(actions::revoke_grants(&mut tx, at(3)).await.unwrap(), 1);
@@ -235,13 +235,13 @@ async fn gaps_and_settle_times_use_the_farm_s_clock() {
     assert_eq!((looked.actions.len(), looked.next_at), (0, Some(at(10))));
     let looked = other.look(at(10)).await;
     assert_eq!(other.start(&looked.actions, at(10)).await.len(), 1);
-    // It has to settle, so it is not granted on at once.
+    // It has a settle time, so it is not granted at once.
     one.end(held, at(19)).await;
     assert_eq!(one.holders("r").await, ["b1"]);
     let looked = one.look(at(21)).await;
     assert_eq!((looked.actions.len(), looked.next_at), (0, Some(at(23))));
     assert_eq!(one.look(at(23)).await.actions.len(), 1);
-    // The clock was put back, by far more than anybody waits for.
+    // The clock was set back by far more than any wait.
     assert_eq!(one.look(at(-1000)).await.actions.len(), 1);
 }
 
@@ -417,7 +417,7 @@ async fn compensations_do_not_wait_for_resources_held_by_states() {
     let looked = one.look(at(1)).await;
     assert_eq!(one.start(&looked.actions, at(1)).await.len(), 1);
     let (first, action) = (looked.actions[0].instance, looked.actions[0].id);
-    // The state is left, and somebody else holds what it held, before the action is seen to stop in the middle.
+    // The state is left, and another instance holds its resource, before the action is found interrupted.
     let decision = one.decided(first).await;
     let decision =
         DecidedUpdate { left_visit: Some(Visit(1)), dropped_holds: vec!["imaging".to_owned()], ..decision };
@@ -510,7 +510,7 @@ async fn a_state_waits_for_its_resource_and_releases_it_when_it_is_left() {
     let waits = world.get("/api/v1/devices/b1").await;
     assert_eq!((&waits["state"], &waits["deadline"]), (&json!("ReimageRebooting"), &Value::Null), "{waits}");
     assert_eq!(waits["actions"][0]["ahead"], 1, "{waits}");
-    // Its try fails, and the next one holds it still.
+    // Its try fails, and the next one still holds the resource.
     world.pass_deadline("b0").await;
     world.pass_time_until("b0", "it boots again", |device| device["state"] == "ReimageBooting").await;
     assert_eq!(world.state("b1").await, "ReimageRebooting");
@@ -518,7 +518,7 @@ async fn a_state_waits_for_its_resource_and_releases_it_when_it_is_left() {
     world.pass_time_until("b1", "it boots", |device| device["state"] == "ReimageBooting").await;
     let imaging = world.get("/api/v1/resources/imaging").await;
     assert_eq!((names(&imaging["holders"]), &imaging["in_use"]), (vec![json!("b1")], &json!(1)));
-    // Whoever has another definition put in force ends what only the one before asked for.
+    // Activating another definition ends what only the previous one requested.
     let (status, loaded) = load(&world, &changed(&[]), "").await;
     assert_eq!(status, StatusCode::OK, "{loaded}");
     wait_until("nothing is held", async || world.get("/api/v1/resources/imaging").await["in_use"] == 0).await;

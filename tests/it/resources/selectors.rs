@@ -1,4 +1,4 @@
-//! A state holds any of the resources that a face says, in the order in which it says them.
+//! Tests of selectors: a state holds any of the resources that a face selects, in the face's order.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +12,7 @@ use lifeguard::store::{DbConnection, InstanceFacts, StoreError};
 use super::{TestProcess, at, claim};
 use crate::database::database;
 
-/// Knows workers, and which of them may be had.
+/// A face with workers, some of which are available.
 struct SelectorFace(Arc<Mutex<Vec<String>>>);
 
 #[async_trait]
@@ -65,7 +65,7 @@ async fn any_selected_candidate_is_granted_and_released_ones_go_to_matching_requ
     assert_eq!(one.start(&looked.actions, at(1)).await.len(), 2);
     assert_eq!((one.holders("w2").await, one.holders("w1").await), (vec!["b0".into()], vec!["b1".into()]));
     assert!(one.look(at(2)).await.actions.is_empty(), "both are in use");
-    // One more is known by the time that somebody looks again.
+    // Another one is known at the next look.
     known.lock().unwrap().push("w3".to_owned());
     let looked = one.look(at(3)).await;
     assert_eq!(looked.actions[0].grant.units[0].resource, "w3");

@@ -1,4 +1,4 @@
-//! What `model convert` refuses, and that nothing comes of it then.
+//! Tests of what `model convert` refuses without leaving files.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 use super::*;
 use crate::foreign_programs::tool;
 
-/// What the command complains of, with places that differ from run to run left out.
+/// The command's error, without paths that differ from run to run.
 fn refused(python: &OsStr, folder: &Path, args: &[&OsStr]) -> String {
     let done = convert(python, args);
     let told = String::from_utf8(done.stderr).unwrap();
@@ -22,7 +22,7 @@ fn refused(python: &OsStr, folder: &Path, args: &[&OsStr]) -> String {
     version.map_or(told.clone(), |version| told.replace(version, "VERSION")).trim_end().to_owned()
 }
 
-/// All that is in a folder.
+/// The names in a directory.
 fn names(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.collect();

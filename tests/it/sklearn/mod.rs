@@ -1,4 +1,4 @@
-//! Models that scikit-learn has trained, converted by the command that does so and hosted by a server, predict the same.
+//! Tests of scikit-learn models: converted by the command and hosted by a server, they predict the same.
 
 mod convert;
 
@@ -25,8 +25,8 @@ const MODELS: [&str; 9] = [
 ];
 const STATES: [&str; 3] = ["low", "middle", "high"];
 
-/// A Python environment that has scikit-learn, skl2onnx and onnxruntime; `None`, with a note, where there is none and
-/// none is required.
+/// A Python environment with scikit-learn, skl2onnx and onnxruntime; `None`, with a note, if there is none and none is
+/// required.
 #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn python() -> Option<OsString> {
     let python = std::env::var_os("LIFEGUARD_TEST_SKLEARN");
@@ -64,7 +64,7 @@ fn convert(python: &OsStr, args: &[&OsStr]) -> Output {
     command.stdin(Stdio::null()).output().unwrap()
 }
 
-/// The states of rows, which both faces of a server tell alike.
+/// The predicted states of rows, the same by both interfaces of a server.
 async fn predict(hosting: &Hosting, name: &str, rows: &Value) -> Vec<String> {
     let http = reqwest::Client::new();
     let ask = async |path: &str, body: Value| {

@@ -1,4 +1,4 @@
-//! Requests and answers that were recorded from the original, and where ours differ.
+//! Tests of requests and answers recorded from the original, and of documented differences.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use super::differences;
 use crate::server_process::ServerProcess;
 use crate::world::World;
 
-/// What was recorded.
+/// The recordings.
 pub(super) fn vectors() -> Value {
     serde_json::from_str(include_str!("../../../fixtures/state_service/vectors.json")).unwrap()
 }
 
-/// Sends what was recorded; says where the answer is another one.
+/// Sends the recorded requests; returns where the answer differs.
 async fn send(http: &reqwest::Client, server: std::net::SocketAddr, step: &Value) -> Option<String> {
     let (request, expected) = (&step["request"], &step["expect"]);
     let method = Method::from_bytes(request["method"].as_str().unwrap().as_bytes()).unwrap();
@@ -79,7 +79,7 @@ async fn recorded_answers_are_reproduced_or_documented_as_different() {
         let file = world.folder.path().join("states.yaml");
         assert_eq!(fs_err::read_to_string(file).unwrap(), machine, "{id}: the file is never written");
     }
-    // Servers that were given no machine.
+    // Servers without a machine.
     let world = World::new().await;
     for group in groups.iter().filter(|group| group["machine_yaml"].is_null()) {
         let steps = group["steps"].as_array().unwrap().iter();
@@ -92,7 +92,7 @@ async fn recorded_answers_are_reproduced_or_documented_as_different() {
     assert!(same >= 70, "only {same} requests were sent");
 }
 
-/// The options of a server on nothing that is there, with a machine.
+/// The options of a server without existing files, with a machine.
 fn options(folder: &Path, machine: &str) -> Vec<String> {
     let path = |name: &str| folder.join(name).display().to_string();
     ["--machine", &path(machine), "--data-dir", &path("data")].map(str::to_owned).to_vec()

@@ -1,4 +1,4 @@
-//! One machine and many who use it: nothing that was accepted is lost or counted twice.
+//! Tests of one machine with many clients: no accepted request is lost or counted twice.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -10,10 +10,10 @@ use crate::database::database;
 use crate::server_process::ServerProcess;
 use crate::world::{World, await_within_timeout, wait_until};
 
-/// How many clients PUT at once.
+/// Number of concurrent clients.
 const CLIENTS: usize = 64;
 
-/// The count of the shared machine, and how often history says that it was counted.
+/// The count of the shared machine, and the number of counts in its history.
 async fn counted(http: &reqwest::Client, server: std::net::SocketAddr) -> (i64, i64) {
     let url = format!("http://{server}/api/v1/machines/states/shared");
     let shown: Value = http.get(&url).send().await.unwrap().json().await.unwrap();
@@ -38,7 +38,7 @@ async fn each_accepted_put_of_many_at_once_is_counted_once_and_the_last_one_move
     let other = world.second_server().await;
     let (accepted, http) = (AtomicI64::new(0), reqwest::Client::new());
     let client = async |number: usize| {
-        // Two processes are one machine.
+        // Two processes share one machine.
         let server = if number.is_multiple_of(2) { world.server.http } else { other.server.http };
         loop {
             let status = http.put(format!("http://{server}/state?state=a")).send().await.unwrap().status();
@@ -94,7 +94,7 @@ async fn requests_accepted_by_a_killed_server_are_counted() {
     let (count, told) = counted(&reqwest::Client::new(), again.http()).await;
     let (accepted, unanswered) = (accepted.into_inner(), unanswered.into_inner());
     assert_eq!(count, told, "what is counted is in history, and what is in history is counted");
-    // Of a PUT that was not answered nobody knows whether it was accepted.
+    // For an unanswered PUT it is unknown whether it was accepted.
     assert!((accepted..=accepted + unanswered).contains(&count), "{accepted} + {unanswered}: {count}");
 }
 
@@ -110,7 +110,7 @@ async fn a_request_waiting_for_a_state_is_answered_when_it_is_entered() {
     };
     let ((status, _), ()) = await_within_timeout("the state", async { tokio::join!(waits, comes) }).await;
     assert_eq!(status, StatusCode::OK);
-    // What has ended never becomes another, so nobody waits for that.
+    // A finished machine never changes, so a request does not wait for it.
     let never = world.call(Method::GET, "/state?state=a&wait=10m", None);
     assert_eq!(await_within_timeout("an answer", never).await.0, StatusCode::NOT_ACCEPTABLE);
     for wrong in ["11m", "soon", "-1s", ""] {
@@ -128,7 +128,7 @@ async fn waiting_requests_are_answered_with_the_current_state_when_the_server_st
     let world = World::with_state_service(&waits_for(2)).await.unwrap();
     let url = format!("http://{}/state?state=b&wait=10m", world.server.http);
     let asked = tokio::task::JoinSet::from_iter([async move { reqwest::get(url).await.unwrap().status() }]);
-    // The second request shows that the first is under way, or comes after it.
+    // The second request shows that the first is running, or comes after it.
     world.until_current("/state?state=a").await;
     world.server.stop().await.unwrap();
     let answered = await_within_timeout("an answer", asked.join_all()).await;
@@ -142,7 +142,7 @@ async fn a_changed_file_is_activated_and_must_contain_the_current_state() {
     let file = world.folder.path().join("states.yaml");
     fs_err::write(&file, waits_for(2).replace("value: 0", "value: 1")).unwrap();
     let world = world.restart_after(std::time::Duration::ZERO).await.unwrap();
-    // What was counted before counts, whatever the file says that it begins with.
+    // Earlier counts continue, whatever initial count the file names.
     assert_eq!(world.call(Method::PUT, "/state?state=a", None).await.0, StatusCode::OK);
     world.until_current("/state?state=b").await;
 

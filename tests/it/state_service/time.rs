@@ -1,4 +1,4 @@
-//! States that only time moves.
+//! Tests of states that end only by time.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::world::World;
 
-/// Ten states, each a second after the one before, and the end.
+/// Ten states, each ending a second after the previous one, and the final state.
 fn chain() -> String {
     let at = |second: i64| World::noon() + TimeDelta::seconds(second);
     let states = (1..=10).map(|second| {
@@ -65,7 +65,7 @@ async fn timeouts_during_a_downtime_are_processed_at_once() {
         moves(&world).await.into_iter().map(|(to, at, due)| (to, seconds(at), seconds(due))).collect();
     let caught_up: Vec<(&str, i64, i64)> =
         caught_up.iter().map(|(to, at, due)| (to.as_str(), *at, *due)).collect();
-    // The clock went two seconds in one step.
+    // The clock advanced two seconds in one step.
     let expected =
         [("s2", 2, 1), ("s3", 2, 2), ("s4", 7, 3), ("s5", 7, 4), ("s6", 7, 5), ("s7", 7, 6), ("s8", 7, 7)];
     assert_eq!(caught_up, expected);

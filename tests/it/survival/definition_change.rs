@@ -1,4 +1,4 @@
-//! A new definition comes into force while two hundred boards are being reimaged.
+//! Test of a definition activated while two hundred boards are being reimaged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::{READY_TIMEOUT, SurvivalScene, history, private_postgres_options};
-use crate::guarded::GuardedDir;
+use crate::guarded_dir::GuardedDir;
 use crate::server_process::ServerProcess;
 use crate::versions::changed;
 use crate::world::yield_briefly;
 
-/// How many boards.
+/// Number of boards.
 const BOARDS: u16 = 200;
-/// So many of them cannot install their image at first.
+/// Number of boards that cannot install their image at first.
 const UNLUCKY: usize = 8;
 
 impl SurvivalScene {
@@ -43,8 +43,8 @@ impl SurvivalScene {
         }
     }
 
-    /// Reports in the place of a board that is silent, as it would if its installation failed `times` times for no reason
-    /// that it could name; then lets it speak for itself.
+    /// Reports for a silent board as if its installation failed `times` times without a known reason; then lets it
+    /// report itself.
     async fn fail_to_install(&self, board: &farm::SimulatedBoard, times: i64) {
         let url = self.url(&format!("devices/{}", board.registration().name));
         let give_up_at = Instant::now() + READY_TIMEOUT;
@@ -76,8 +76,8 @@ impl SurvivalScene {
     }
 }
 
-/// The built-in definition with another name and less time for the state in which boards wait for their live image; more time
-/// than any of them takes on a busy machine, or else the replay of what would have been goes another way.
+/// The built-in definition with another name and a shorter time limit for the state in which boards wait for their live
+/// image; the limit is longer than any of them needs on a busy machine, otherwise the replay would differ.
 fn renamed() -> String {
     let names = "renamed: { ReimageBooting: ReimageStarting, FailedReimageBooting: FailedReimageStarting }\n";
     changed(&[
@@ -99,12 +99,12 @@ async fn a_definition_is_replaced_during_two_hundred_reimages() {
         board.set_faults(FaultRates { does_not_boot: 1.0, ..FaultRates::NONE });
     }
     scene.request_all("rq-reimage", &json!({ "image": farm::IMAGES[0] })).await;
-    // The others go on meanwhile; these stay until somebody speaks for them.
+    // The others continue meanwhile; these wait for the test's reports.
     for board in &unlucky {
         scene.until_it_is(board, "ReimageBooting").await;
     }
 
-    // One that knows nothing of the state that boards are in is refused, with their names.
+    // A definition without the boards' current state is refused, with their names.
     let (status, refused) = scene.load(&changed(&[("ReimageBooting", "ReimageStarting")])).await;
     assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &json!("strands")), "{refused}");
     let stranded = refused["stranded"].as_array().unwrap();

@@ -1,4 +1,4 @@
-//! The road from the boards to whichever server serves them now: an address that stays while servers come and go.
+//! Forwarder from the boards to the current server: an address that stays while servers are replaced.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// Passes connections on to servers in turn; to the next where one does not answer.
+/// Forwards connections to servers in turn; to the next if one does not answer.
 pub(super) struct Forwarder {
     address: SocketAddr,
     ends: Arc<Mutex<Vec<SocketAddr>>>,
@@ -45,7 +45,7 @@ async fn pass_on(listener: TcpListener, ends: Arc<Mutex<Vec<SocketAddr>>>) {
         connections.spawn(async move {
             for end in ends {
                 if let Ok(mut server) = TcpStream::connect(end).await {
-                    // Whichever side falls silent, the other sees its connection end.
+                    // When one side closes, the other side's connection is closed too.
                     let _ = copy_bidirectional(&mut client, &mut server).await;
                     return;
                 }

@@ -1,4 +1,4 @@
-//! What history and hardware must agree on.
+//! Checks of history against hardware.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use lifeguard::store::history::{self, HistoryContent, HistoryEntry};
 
 use crate::replay::boards;
 
-/// What a board and its relay know of themselves.
+/// Observations of a board and its relay.
 pub(super) struct Hardware {
     name: String,
-    /// How many reports were acknowledged.
+    /// Number of acknowledged reports.
     reports: u64,
-    /// When its power came on.
+    /// When its power was switched on.
     cycles: Vec<DateTime<Utc>>,
 }
 
@@ -56,7 +56,7 @@ fn is_from_board(entry: &HistoryEntry) -> bool {
         if matches!(&stimulus.cause, Cause::Event { source: EventSource::Face(_), .. }))
 }
 
-/// Each report that was answered with 2xx is in history.
+/// Checks that each report answered with 2xx is in history.
 pub(super) fn assert_all_acknowledged_is_there(
     boards: &BTreeMap<String, Vec<HistoryEntry>>,
     hardware: &[Hardware],
@@ -73,8 +73,8 @@ pub(super) fn assert_all_acknowledged_is_there(
     }
 }
 
-/// How far the clocks of two processes may be apart: hardware tells the time of the test's own, history that of servers, which
-/// know each other's to a quarter of a second.
+/// The largest difference between the clocks of two processes: hardware uses the test's clock, history those of
+/// servers, which know each other's to a quarter of a second.
 const SKEW: TimeDelta = TimeDelta::milliseconds(300);
 
 /// A visit in which power is cycled.
@@ -82,7 +82,7 @@ const SKEW: TimeDelta = TimeDelta::milliseconds(300);
 struct PowerVisit {
     began: DateTime<Utc>,
     ended: DateTime<Utc>,
-    /// Whether its time ran out: on a busy machine a cycle may come to nothing, and the next visit tries again.
+    /// Whether its deadline fired: on a busy machine a cycle may fail, and the next visit retries.
     is_repeated: bool,
 }
 
@@ -91,7 +91,7 @@ impl PowerVisit {
         self.began <= at && at <= self.ended
     }
 
-    /// The same as far as the clocks of two processes agree.
+    /// The same within the difference of clocks.
     fn may_cover(&self, at: DateTime<Utc>) -> bool {
         self.began - at <= SKEW && at - self.ended <= SKEW
     }
@@ -112,7 +112,7 @@ fn power_visits(entries: &[HistoryEntry]) -> Vec<PowerVisit> {
         .collect()
 }
 
-/// No power was cycled for a visit that had ended, nor for one that had not begun.
+/// Checks that no power was cycled outside the visit that requested it.
 pub(super) fn assert_power_was_cycled_only_for_the_visit_that_asked(
     boards: &BTreeMap<String, Vec<HistoryEntry>>,
     hardware: &[Hardware],
@@ -131,7 +131,7 @@ pub(super) fn assert_power_was_cycled_only_for_the_visit_that_asked(
     }
 }
 
-/// Power was cycled once for each visit that led on, but for the one that a killed server was at.
+/// Checks that power was cycled once for each visit that moved on, except during a killed server's visit.
 pub(super) fn assert_power_was_cycled_once_a_visit(
     boards: &BTreeMap<String, Vec<HistoryEntry>>,
     hardware: &[Hardware],
@@ -152,7 +152,7 @@ pub(super) fn assert_power_was_cycled_once_a_visit(
     }
 }
 
-/// No visit is entered twice, and none after a later one.
+/// Checks that no visit is entered twice or after a later one.
 pub(super) fn assert_no_visit_is_twice(boards: &BTreeMap<String, Vec<HistoryEntry>>) {
     for (name, entries) in boards {
         let visits: Vec<i64> =

@@ -1,6 +1,6 @@
-//! What survives `kill -9`: whole servers as processes, boards and relay boards on real sockets, real time.
+//! Tests of `kill -9`: server processes, boards and relay boards on real sockets, in real time.
 //!
-//! The boards are quick, so that a life takes a second; what is asked of the servers is what the contract says.
+//! The boards are fast, so that a lifecycle takes a second; the requirements on the servers are those of the contract.
 
 mod definition_change;
 mod forwarder;
@@ -24,16 +24,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::{TestDatabase, database};
-use crate::guarded::GuardedDir;
+use crate::guarded_dir::GuardedDir;
 use crate::server_process::{self, Pause, ServerProcess};
 use crate::world::{wait_until, yield_briefly};
 use forwarder::Forwarder;
 
-/// How long a farm may take to come to rest, in real time: a power cycle that came to nothing on a busy machine is
-/// tried again after a minute, and one that was tried again may be once more.
+/// How long a farm may take to come to rest, in real time: a power cycle that failed on a busy machine is retried after
+/// a minute, possibly twice.
 const READY_TIMEOUT: Duration = Duration::from_mins(3);
 
-/// A farm on the road to one or more servers, and an operator.
+/// A farm with a forwarder to one or more servers, and an operator.
 struct SurvivalScene {
     farm: SimulatedFarm,
     road: Forwarder,
@@ -42,7 +42,7 @@ struct SurvivalScene {
 }
 
 impl SurvivalScene {
-    /// Starts a farm of `boards` that boot from `boot_root`, and registers them with the server at the road's end.
+    /// Starts a farm of `boards` that boot from `boot_root`, and registers them through the forwarder.
     async fn new(boards: u16, boot_root: &Path, server: &ServerProcess) -> Self {
         let road = Forwarder::to(server.http()).await;
         let mut tasks = JoinSet::new();
@@ -94,7 +94,7 @@ impl SurvivalScene {
         format!("http://{}/api/v1/{path}", self.road.address())
     }
 
-    /// Asks for something until it is acknowledged, as a patient operator does; gives how often it was put off.
+    /// Repeats a request until it is acknowledged; returns the number of 503 answers.
     async fn request(&self, board: &str, request: &str, body: &Value) -> usize {
         let url = self.url(&format!("devices/{board}/requests/{request}"));
         let mut put_off = 0;
@@ -103,7 +103,7 @@ impl SurvivalScene {
             assert!(Instant::now() < give_up_at, "{board}: {request} is put off again and again");
             match self.http.post(&url).json(body).send().await {
                 Ok(answer) if answer.status() == StatusCode::OK => return put_off,
-                // It may have become durable although nobody could say so.
+                // It may have become durable without an answer.
                 Ok(answer) if answer.status() == StatusCode::CONFLICT && put_off > 0 => return put_off,
                 Ok(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => {
                     assert_eq!(answer.headers()["retry-after"], "1");
@@ -122,14 +122,14 @@ impl SurvivalScene {
         }
     }
 
-    /// Lets some relay boards, each of which has eight boards, behave like this.
+    /// Sets the behaviour of some relay boards, each with eight boards.
     fn set_relays(&self, relays: Range<usize>, behaviour: RelayBehaviour) {
         for index in relays {
             self.farm.relay(index).unwrap().set_behaviour(behaviour);
         }
     }
 
-    /// How many boards are in each state; nothing while no server answers.
+    /// The number of boards in each state; `None` while no server answers.
     async fn states(&self) -> Option<BTreeMap<String, usize>> {
         let answer: Value = self.http.get(self.url("devices")).send().await.ok()?.json().await.ok()?;
         let mut states = BTreeMap::new();
@@ -152,7 +152,7 @@ impl SurvivalScene {
         }
     }
 
-    /// Ends the farm, so that nothing is reported any more.
+    /// Stops the farm, so that no more reports are sent.
     async fn end(mut self) -> Vec<history::Hardware> {
         let hardware = history::Hardware::of(&self.farm);
         self.farm.stop().await;
@@ -169,7 +169,7 @@ impl tftp::TftpObserver for SilentObserver {
     fn on_drop(&self, _: &tftp::TftpFetch) {}
 }
 
-/// The road of most scenes: a server of its own private Postgres below `dir`.
+/// Options of a server with its own private PostgreSQL below `dir`.
 fn private_postgres_options(dir: &GuardedDir) -> Vec<String> {
     vec!["--data-dir".to_owned(), dir.path().join("data").display().to_string()]
 }
@@ -181,7 +181,7 @@ async fn a_server_killed_during_a_hundred_reboots_continues_after_a_restart() {
     let mut server = ServerProcess::start(&private_postgres_options(&dir));
     farm::write_boot_tree(&boot_root).unwrap();
     let scene = SurvivalScene::new(100, &boot_root, &server).await;
-    // Two relay boards do nothing until the second server serves: the first is killed while their boards reboot.
+    // Two relay boards hang until the second server is ready: the first is killed while their boards reboot.
     scene.set_relays(0..2, RelayBehaviour::Hanging);
     scene.request_all("rq-reboot", &json!({})).await;
     scene.until_ready(|ready| ready >= 10).await;
@@ -205,7 +205,7 @@ async fn a_server_killed_during_a_hundred_reboots_continues_after_a_restart() {
     server.terminate();
 }
 
-/// Speaks to the server from several sides without pause, and counts in `put_off` how often the answer is 503.
+/// Sends requests of several kinds continuously; counts answers with 503 in `put_off`.
 async fn send_requests(scene: &SurvivalScene, put_off: &AtomicUsize) {
     let sides = (1..=8).map(|number| async move {
         let url = scene.url(&format!("devices/board-{number:03}/events/self-test-ok"));
@@ -223,7 +223,7 @@ async fn send_requests(scene: &SurvivalScene, put_off: &AtomicUsize) {
     futures_util::future::join_all(sides).await;
 }
 
-/// Kills each postmaster that comes up, until somebody was put off because of it.
+/// Kills each new postmaster until a request was answered with 503 because of it.
 async fn kill_postgres_until_noticed(data: &Path, put_off: &AtomicUsize) {
     let give_up_at = Instant::now() + READY_TIMEOUT;
     let mut killed = None;
@@ -265,7 +265,7 @@ async fn postgres_killed_under_load_is_restarted_and_nothing_acknowledged_is_los
     }
 
     scene.until_ready(|ready| ready == 40).await;
-    // Operators and boards alike are served again.
+    // Operators and boards are served again.
     scene.request_all("rq-reimage", &json!({ "image": "base-2" })).await;
     scene.until_ready(|ready| ready == 40).await;
     let hardware = scene.end().await;
@@ -325,9 +325,9 @@ async fn a_server_that_hung_longer_than_its_lease_does_not_repeat_another_s_work
     let boot_root = dir.path().join("boot");
     let [mut hanging, mut other] = two_servers(&database, &boot_root);
     farm::write_boot_tree(&boot_root).unwrap();
-    // Boards speak to the other one, so that none waits for an answer of the one that hangs; the operator does not.
+    // Boards use the other server, so that none waits for the hanging one; the operator does not.
     let scene = SurvivalScene::new(100, &boot_root, &other).await;
-    // Power cycles of its own are under way and do not get on when it hangs.
+    // Its own power cycles are running and do not progress when it hangs.
     scene.set_relays(0..13, RelayBehaviour::Hanging);
     for board in scene.farm.boards() {
         let name = &board.registration().name;
@@ -347,7 +347,7 @@ async fn a_server_that_hung_longer_than_its_lease_does_not_repeat_another_s_work
     scene.set_relays(0..13, RelayBehaviour::Normal);
     scene.until_ready(|ready| ready == 100).await;
     hanging.pause(Pause::Ends);
-    // It wakes up amid its power cycles, of boards that are Ready by now; then it serves again.
+    // It resumes during its power cycles of boards that are Ready by now; then it serves again.
     scene.road.lead_to(&[hanging.http()]);
     scene.request_all("rq-reboot", &json!({})).await;
     scene.until_ready(|ready| ready == 100).await;

@@ -1,4 +1,4 @@
-//! A power cycle in the middle of which servers are killed, or stopped for longer than their lease.
+//! Tests of a power cycle during which servers are killed, or paused for longer than their lease.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use reqwest::Method;
 use super::*;
 use crate::database::TestDatabase;
 
-/// One board with power at coil 0 of a relay board that takes many clients.
+/// One powered board at coil 0 of a relay board that serves many clients.
 struct PowerBench {
     database: TestDatabase,
     dir: GuardedDir,
@@ -40,7 +40,7 @@ impl PowerBench {
         answer.json().await.unwrap()
     }
 
-    /// Registers the board, which a cycle keeps off for so long, and asks for its reboot.
+    /// Registers the board with this off time, and requests its reboot.
     async fn reboot(&self, server: &ServerProcess, off: &str) {
         let power_url = format!("modbus://{}/0?off={off}", self.relay.addr());
         let board = json!({
@@ -54,7 +54,7 @@ impl PowerBench {
         wait_until("the power is switched", async || *self.relay.coil(0).borrow() == on).await;
     }
 
-    /// How often the board's power was taken away, whether it had any or not.
+    /// How often the board was switched off, whether it was on or not.
     fn power_off_count(&self) -> usize {
         self.relay.writes().iter().filter(|write| !write.is_on).count()
     }
@@ -67,7 +67,7 @@ async fn a_repeatedly_killed_power_cycle_switches_off_once_and_restores_the_powe
     let pool = bench.database.pool().await;
     bench.reboot(&server, "30s").await;
     bench.until_power(false).await;
-    // Each run after the first finds the board dark, and would wait for longer than the test does.
+    // Each run after the first finds the board off, and would wait for longer than the test does.
     for _ in 0..3 {
         server.kill();
         server = bench.serve();
@@ -79,15 +79,15 @@ async fn a_repeatedly_killed_power_cycle_switches_off_once_and_restores_the_powe
         })
         .await;
     }
-    // The third run that finds it dark gives the power back at once.
+    // The third run that finds it off restores the power at once.
     bench.until_power(true).await;
     assert_eq!(bench.power_off_count(), 1);
-    // A lease that expires on a busy machine interrupts a run as well, and is counted.
+    // A lease that expires on a busy machine interrupts a run too, and is counted.
     let is_end = |entry: &Value| {
         let reason = entry["reason"].as_str().unwrap_or_default();
         reason.starts_with("power cycle interrupted ") && reason.ends_with("power restored, not cycled again")
     };
-    wait_until("the end is told", async || {
+    wait_until("the end is recorded", async || {
         let history = bench.call(&server, Method::GET, "devices/b1/history", json!({})).await;
         history["history"].as_array().unwrap().iter().any(is_end)
     })
@@ -100,10 +100,10 @@ async fn a_server_paused_during_a_cycle_writes_nothing_after_it_resumes() {
     let bench = PowerBench::new().await;
     let [mut stopped, mut other] = [bench.serve(), bench.serve()];
     let pool = bench.database.pool().await;
-    // Long enough for a busy machine to find and stop its server meanwhile.
+    // Long enough for a busy machine to find and pause its server meanwhile.
     bench.reboot(&stopped, "6s").await;
     bench.until_power(false).await;
-    // Whichever has the action: the other is stopped instead where it is not the one.
+    // Pauses the server that runs the action, whichever it is.
     let holder = "SELECT w.name FROM action JOIN worker w USING (worker_id) WHERE status = 'RUNNING'";
     let holder: String = sqlx::query_scalar(holder).fetch_one(&pool).await.unwrap();
     if holder != format!("pid {}", stopped.pid()) {

@@ -1,4 +1,4 @@
-//! Clients that others wrote, on a file of more than 65,535 blocks.
+//! Tests with external TFTP clients, on a file of more than 65,535 blocks.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -34,7 +34,7 @@ async fn run(program: &Path, line: &[&str], site: &TftpSite, out: &Path) -> Outp
     let arguments = line.iter().map(|argument| argument.replace("PORT", &port).replace("OUT", out));
     let mut command = Command::new(program);
     command.args(arguments).kill_on_drop(true);
-    // No bound on the time: each of these clients has its own.
+    // No timeout: each of these clients has its own.
     command.output().await.unwrap()
 }
 

@@ -1,4 +1,4 @@
-//! Starting, stopping, bounds, and our own client with and without a network that loses packets.
+//! Tests of start, stop, limits, and of our own client, also on a lossy network.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -89,7 +89,7 @@ async fn the_client_can_hang_and_reports_the_server_s_error() {
     assert_eq!(fetch(site.server, HERE, "empty", &TransferOptions::default()).await.unwrap(), empty);
 }
 
-/// Passes packets between one client and the server and loses each fifth one.
+/// Forwards packets between one client and the server and drops each fifth one.
 async fn lossy(relay: UdpSocket, server: SocketAddr) {
     let inner = UdpSocket::bind((HERE, 0)).await.unwrap();
     let (mut client, listener, mut server, mut count) = (None, server, server, 0_u32);
@@ -110,7 +110,7 @@ async fn lossy(relay: UdpSocket, server: SocketAddr) {
         count += 1;
         match (count % 5 == 2, is_outward, client) {
             (false, true, _) => {
-                // A request goes where requests go, also when it is repeated.
+                // Requests go to the listening port, also repeated ones.
                 let to = if from_client.starts_with(&[0, 1]) { listener } else { server };
                 drop(inner.send_to(&from_client[..length], to).await);
             }
@@ -209,7 +209,7 @@ async fn a_repeated_request_repeats_the_first_packet_at_a_limited_rate() {
     for _ in 0..20 {
         client.ask("image", &[]).await;
     }
-    // Whatever else it says, the server has seen all of that by then.
+    // Once it gets an answer, the server has processed all earlier packets.
     let mut other = site.client().await;
     other.ask("nowhere", &[]).await;
     other.hear_error().await;
@@ -282,7 +282,7 @@ async fn a_client_alternating_between_two_names_has_one_transfer() {
         client.ask("two", &[]).await;
     }
     client.hear_data(1).await;
-    // Whatever comes after it, the server has seen all of that by then.
+    // Once it gets an answer, the server has processed all earlier packets.
     let mut other = site.client().await;
     other.ask("nowhere", &[]).await;
     other.hear_error().await;
@@ -294,7 +294,7 @@ async fn a_client_alternating_between_two_names_has_one_transfer() {
     assert_eq!(asked, 2, "its first request and the other's");
 }
 
-/// Asks for `image` from `count` ports of one address and never answers.
+/// Requests `image` from `count` ports of one address without ever answering.
 async fn flood(site: &TftpSite, from: &str, count: usize) -> Vec<RawTftpClient> {
     let mut clients = Vec::new();
     for _ in 0..count {

@@ -1,4 +1,4 @@
-//! What the server tells about fetches.
+//! Tests of the observer.
 
 use lifeguard::tftp::packet::{TftpErrorCode, TftpPacket};
 use lifeguard::tftp::{ClientAbort, TransferEnd};

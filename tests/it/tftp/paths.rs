@@ -1,4 +1,4 @@
-//! No name leads out of the boot tree, and no answer tells where it is.
+//! Tests of file names: none leads out of the boot tree, and no answer reveals its location.
 
 use std::os::unix::fs::symlink;
 

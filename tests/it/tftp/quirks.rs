@@ -1,4 +1,4 @@
-//! What boot loaders do that servers get wrong.
+//! Tests of boot loaders' behaviour that servers often handle wrongly.
 
 use lifeguard::tftp::packet::{TftpErrorCode, TftpPacket, TftpRequest, TransferMode};
 use lifeguard::tftp::{ClientAbort, TransferEnd};
@@ -157,7 +157,7 @@ async fn one_request_causes_at_most_64_blocks() {
     assert_eq!(client.hear_options().await, "windowsize=64 blksize=65464");
     client.ack(0).await;
     let mut last = 0;
-    // The kernel drops what its queue cannot take, so not all of it comes; what comes ends with the window.
+    // The kernel may drop packets, so not all arrive; those that arrive end with the window.
     loop {
         let bytes = client.hear_raw().await;
         let Ok(TftpPacket::Data { block, .. }) = TftpPacket::parse(&bytes) else { panic!("no block") };

@@ -1,4 +1,4 @@
-//! Answers from the listening port, for clients behind NAT.
+//! Tests of answers from the listening port, for clients behind NAT.
 
 use std::net::IpAddr;
 use std::time::Duration;

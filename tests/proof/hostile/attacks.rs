@@ -1,4 +1,4 @@
-//! Clients that mean no good, or have lost their power in the middle of something.
+//! Malicious clients, and clients that lost power in the middle of a request.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -9,13 +9,13 @@ use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 use crate::cluster::pause;
 
-/// How many half-sent requests there are at once, and how many transfers are begun.
+/// Number of concurrent incomplete requests, and of TFTP transfers.
 const CONNECTIONS: usize = 600;
 const TRANSFERS: usize = 600;
-/// Where attackers' addresses begin.
+/// The first attacker's address.
 const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 66, 0, 1);
 
-/// Opens connections and leaves them: headers half sent, bodies half sent, idle, answers unread.
+/// Opens connections and leaves them: incomplete headers, incomplete bodies, idle, answers unread.
 pub(super) async fn half_sent_http(server: SocketAddr, span: Duration, random: &mut Random) {
     let pieces: [&[u8]; 5] = [
         b"",
@@ -42,7 +42,7 @@ async fn connect(from: Ipv4Addr, server: SocketAddr) -> std::io::Result<TcpStrea
     connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
 }
 
-/// Begins transfers that are never acknowledged, with the longest time-out there is; some requests are nonsense.
+/// Starts transfers that are never acknowledged, with the longest timeout; some requests are garbage.
 pub(super) async fn tftp_flood(server: SocketAddr, span: Duration, random: &mut Random) {
     let requests: [&[u8]; 5] = [
         b"\x00\x01live/initrd\x00octet\x00timeout\x0030\x00",

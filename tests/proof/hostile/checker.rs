@@ -1,6 +1,6 @@
-//! The judge: what must hold after a run, whatever was struck.
+//! The checker: what must hold after a run, whatever faults were injected.
 //!
-//! It knows the [`RunRecord`] alone, and nothing of the kernel, the store or the drivers.
+//! It uses only the [`RunRecord`], and nothing of the kernel, the store or the drivers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,45 +13,45 @@ use super::record::{
     StoredEntry, TimeSpan, uncovered,
 };
 
-/// How long a board may be without power while neither its relay board, nor the database, nor all servers at once were
-/// struck: `off=`, the take-over from a dead process, and two deadlines of a step that came to nothing.
+/// How long a board may be off while no fault was injected into its relay board, the database, or all servers at once:
+/// `off=`, the take-over from a killed process, and two deadlines of a failed step.
 pub(super) const MAX_POWER_OFF_TIME: TimeDelta = TimeDelta::seconds(30);
-/// How long after a strike what it delayed may still be under way: connections are made anew, a lease is taken again.
+/// How long after a fault its effects may last: reconnection, a new lease.
 const AFTERMATH: TimeDelta = TimeDelta::seconds(5);
-/// What a server may take more than before the first fault.
+/// How much more memory a server may use than before the first fault.
 const MORE_KB: u64 = 96 * 1024;
 const MORE_DESCRIPTORS: u64 = 24;
 
-/// What must hold.
+/// The checked rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum CheckedRule {
-    /// No board is without power beyond its bound, nor at the end.
+    /// No board is off for longer than allowed, nor at the end.
     Dark,
-    /// Nothing is written to the relay of a board that is known to be Ready.
+    /// Nothing is written to the relay of a board known to be Ready.
     Ready,
-    /// A board leaves Ready because an operator asked, or because it did not answer polls.
+    /// A board leaves Ready because of an operator's request or unanswered polls.
     Cause,
-    /// What was acknowledged is in history.
+    /// Acknowledged messages are in history.
     Kept,
-    /// History says no visit twice, and goes on from where it was.
+    /// History contains no visit twice, and is continuous.
     Chain,
-    /// Who followed the changes has what there is.
+    /// A follower of the changes has the stored state.
     Mirror,
-    /// Replay gives what is stored.
+    /// Replay gives the stored instances.
     Replay,
-    /// Each board comes to rest, where it should.
+    /// Each board comes to rest in the right state.
     Rest,
-    /// A failure says what was wrong.
+    /// A failure names its cause.
     Reason,
-    /// Each answer is one that clients may be given.
+    /// Each answer is a valid one.
     Answer,
-    /// Servers take what they took before.
+    /// Servers use as many resources as before.
     Usage,
-    /// No server ends by itself, panics or drowns its log.
+    /// No server exits by itself, panics or floods its log.
     Accident,
 }
 
-/// That something does not hold.
+/// Violation of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RuleViolation {
     pub(super) rule: CheckedRule,
@@ -64,7 +64,7 @@ impl fmt::Display for RuleViolation {
     }
 }
 
-/// Finds all that does not hold.
+/// Finds all violations.
 pub(super) fn check(record: &RunRecord) -> Vec<RuleViolation> {
     let mut checker = RunChecker { record, breaches: Vec::new() };
     for board in &record.boards {
@@ -91,7 +91,7 @@ impl RunChecker<'_> {
         }
     }
 
-    /// When nobody could give the boards of this relay board their power.
+    /// When the boards of this relay board could not be switched on.
     fn excuses(&self, relay: usize) -> impl Iterator<Item = TimeSpan> {
         let is_excuse = move |struck: &FaultTarget| match struck {
             FaultTarget::Database => true,
@@ -122,7 +122,7 @@ impl RunChecker<'_> {
         self.expect(has_power, CheckedRule::Dark, || format!("{}: without power at the end", board.name));
     }
 
-    /// What is written to relays is for boards that are not known to have been Ready before and after, in one visit.
+    /// Checks that relays are written only for boards not known to be Ready before and after, in one visit.
     fn check_ready(&mut self, board: &BoardRecord) {
         let seen = self.record.sightings.get(&board.name).map(Vec::as_slice).unwrap_or_default();
         for (at, on) in &board.writes {
@@ -143,7 +143,7 @@ impl RunChecker<'_> {
         }
     }
 
-    /// Each visit in which power is cycled follows an operator's request, or, from Ready, a silence of the board.
+    /// Checks that each power cycle follows an operator's request, or, from Ready, a silence of the board.
     fn check_causes(&mut self, board: &BoardRecord) {
         let Some(history) = self.record.history.get(&board.name) else { return };
         let mut requests: BTreeMap<&str, usize> = BTreeMap::new();
@@ -170,12 +170,12 @@ impl RunChecker<'_> {
         }
     }
 
-    /// Whether the board was silent at some time before it was seen to have left Ready for `visit`; also where that was
-    /// not seen and it was silent at any time.
+    /// Whether the board was silent before it was observed to have left Ready for `visit`; or at any time, if leaving
+    /// was not observed.
     fn was_silent(&self, board: &BoardRecord, visit: i64) -> bool {
         let seen = self.record.sightings.get(&board.name).map(Vec::as_slice).unwrap_or_default();
         let poll = TimeDelta::from_std(SILENCE).unwrap_or_default();
-        // Visits that a promotion lost are counted again: it may have left Ready for this one more than once.
+        // Visits lost by a promotion are counted again: it may have left Ready for this one more than once.
         let left = seen.windows(2).filter(|pair| pair[0].visit < visit && visit <= pair[1].visit);
         let left: Vec<TimeSpan> =
             left.map(|pair| TimeSpan { from: pair[0].asked - poll, to: pair[1].seen }).collect();
@@ -214,7 +214,8 @@ impl RunChecker<'_> {
         }
     }
 
-    /// A board at a relay board that works fails only by its own fault, or what was struck; and the state says which.
+    /// Checks that a board at a working relay board fails only by its own or an injected fault, and in the matching
+    /// state.
     fn check_failure(&mut self, board: &BoardRecord, rested: &FinalState) {
         self.expect(rested.rests(), CheckedRule::Rest, || {
             format!("{}: still {} when all should rest", board.name, rested.state)
@@ -235,7 +236,7 @@ impl RunChecker<'_> {
                     FaultTarget::Database | FaultTarget::Server(_) | FaultTarget::Board(_) => false,
                 })
             }
-            // A board says once that its self-test has ended.
+            // A board reports the end of its self-test once.
             _ => board.silences > 0 || self.has_lost_a_message(&board.name),
         };
         self.expect(is_true, CheckedRule::Reason, || {
@@ -246,8 +247,8 @@ impl RunChecker<'_> {
         });
     }
 
-    /// Whether what was sent at `sent` and acknowledged at `at` may have been lost by a promotion: it was committed at some
-    /// moment between the two.
+    /// Whether a message sent at `sent` and acknowledged at `at` may have been lost by a promotion: it was committed
+    /// between the two.
     fn is_lost(&self, sent: Moment, at: Moment) -> bool {
         self.record.lost.iter().any(|lost| lost.from <= at && sent <= lost.to)
     }
@@ -293,10 +294,10 @@ impl RunChecker<'_> {
             let mut before: Option<(&str, i64)> = None;
             for row in rows {
                 let is_next = before.is_none_or(|(state, visit)| {
-                    // `always` enters two states at once; and that Ready is entered anew in its turn is not written.
-                    let least = i64::from(row.outcome == "moved");
-                    let most = if state == "Ready" { i64::MAX } else { 2 * least };
-                    row.from == state && (least..=most).contains(&(row.visit - visit))
+                    // `always` enters two states at once; and re-entries of Ready are not recorded.
+                    let min = i64::from(row.outcome == "moved");
+                    let most = if state == "Ready" { i64::MAX } else { 2 * min };
+                    row.from == state && (min..=most).contains(&(row.visit - visit))
                 });
                 let notes = row.kind == "note";
                 self.expect(is_next || notes, CheckedRule::Chain, || {
@@ -323,7 +324,7 @@ impl RunChecker<'_> {
             let is_arrival =
                 |row: &&StoredEntry| row.outcome == "moved" && row.from != row.to && row.to == end.state;
             let arrival = rows.iter().rfind(is_arrival).map_or(end.visit, |row| row.visit);
-            // A board that stays Ready begins a visit anew now and then, of which those who follow hear nothing.
+            // A board that stays Ready starts a new visit regularly, which followers do not receive.
             let is_as_it_is = mirrored.is_some_and(|(state, visit)| {
                 *state == end.state && (*visit == end.visit || (state == "Ready" && *visit >= arrival))
             });
@@ -346,7 +347,7 @@ impl RunChecker<'_> {
     }
 }
 
-/// When a board was without power; until the end, where it still is.
+/// When a board was off; until the end, if it still is.
 fn dark(
     board: &BoardRecord,
     ended_at: super::record::Moment,

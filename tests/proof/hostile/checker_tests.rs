@@ -1,4 +1,4 @@
-//! The judge finds each fault that is put into the record of a run in which nothing is wrong.
+//! The checker finds each fault injected into a correct record.
 
 use chrono::TimeDelta;
 
@@ -111,12 +111,12 @@ fn a_correct_record_has_no_findings() {
     assert_eq!(check(&sound()), []);
 }
 
-/// What is wrong with a record.
-type Harm = fn(&mut RunRecord);
+/// A change that damages a record.
+type Damage = fn(&mut RunRecord);
 
 #[test]
 fn each_fault_is_found() {
-    let harms: [(&str, CheckedRule, Harm); 26] = [
+    let harms: [(&str, CheckedRule, Damage); 26] = [
         ("dark at the end", CheckedRule::Dark, |record| record.boards[0].power.truncate(4)),
         ("dark for long", CheckedRule::Dark, |record| record.boards[0].power[2].0 = at(60)),
         ("dark while another relay board is struck", CheckedRule::Dark, |record| {
@@ -183,7 +183,7 @@ fn strike(record: &mut RunRecord, struck: FaultTarget, from: i64, to: i64) {
 
 #[test]
 fn injected_faults_excuse_only_their_own_effects() {
-    let excused: [(&str, Harm); 5] = [
+    let excused: [(&str, Damage); 5] = [
         ("dark while its relay board was struck", |record| {
             record.boards[0].power[2].0 = at(60);
             strike(record, FaultTarget::Relay(0), 15, 45);

@@ -1,4 +1,4 @@
-//! Who speaks to the servers besides boards: operators, who leaves marks, and who follows the changes.
+//! The clients besides boards: operators, mark writers, and a follower of changes.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -15,12 +15,12 @@ use crate::cluster::pause;
 
 /// How long a client waits for an answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-/// How often somebody leaves a mark, looks for changes, or asks for something.
+/// How often a mark is written, changes are fetched, or a request is sent.
 const MARK_EVERY: Duration = Duration::from_millis(60);
 const LOOK_EVERY: Duration = Duration::from_millis(150);
 const ASK_EVERY: Duration = Duration::from_millis(400);
 
-/// What the people of a run share.
+/// State shared by the clients of a run.
 pub(super) struct TestClients {
     pub(super) seed: u64,
     pub(super) servers: Arc<Servers>,
@@ -30,13 +30,13 @@ pub(super) struct TestClients {
     mirror: Mutex<ObservedStates>,
 }
 
-/// Boards as who follows the changes knows them.
+/// Boards as known to the follower of changes.
 #[derive(Default)]
 struct ObservedStates {
     cursor: Option<String>,
     places: BTreeMap<String, StateAndVisit>,
     sightings: BTreeMap<String, Vec<Observation>>,
-    /// How often a cursor was void.
+    /// How often a cursor was invalid.
     voided: usize,
 }
 
@@ -55,11 +55,11 @@ impl TestClients {
         format!("http://{}/api/v1/{path}", self.servers.http(server))
     }
 
-    /// Says something once, and notes what came of it.
+    /// Sends one message, and records the result.
     async fn say(&self, mut message: SentMessage, path: &str, body: &Value) -> Option<u16> {
         let url = self.url(message.server, &format!("devices/{}/{path}", message.board));
         message.sent = SystemClock.now();
-        // Before it is sent: whoever says it may be interrupted.
+        // Recorded before it is sent, because the sender may be interrupted.
         let index = {
             let mut messages = self.messages.lock().unwrap();
             messages.push(message.clone());
@@ -68,7 +68,7 @@ impl TestClients {
         let answer = self.http.post(url).json(body).timeout(REQUEST_TIMEOUT).send().await;
         if let Ok(answer) = answer {
             let status = answer.status().as_u16();
-            // An answer that breaks off promises nothing.
+            // A truncated answer promises nothing.
             if let Ok(text) = answer.text().await {
                 message.answer = Some((SystemClock.now(), status));
                 message.outcome = outcome(&serde_json::from_str(&text).unwrap_or_default());
@@ -79,7 +79,7 @@ impl TestClients {
         status
     }
 
-    /// Leaves marks on boards, for ever.
+    /// Writes marks on boards, endlessly.
     pub(super) async fn leave_marks(self: Arc<Self>, who: u64) {
         let mut random = Random::stream(self.seed, 1000 + who);
         for number in 0_u64.. {
@@ -97,7 +97,7 @@ impl TestClients {
         }
     }
 
-    /// Asks for reboots, at times for a new image or a self-test, and gives up what is under way, for ever.
+    /// Requests reboots, sometimes a new image or a self-test, and cancels running ones, endlessly.
     pub(super) async fn ask(self: Arc<Self>) {
         let mut random = Random::stream(self.seed, 2000);
         loop {
@@ -107,7 +107,7 @@ impl TestClients {
                 0..6 => ("rq-reboot", json!({})),
                 6..8 => ("rq-reimage", json!({ "image": image })),
                 8 => ("rq-self-test", json!({})),
-                // In whatever it is.
+                // In any state.
                 _ => ("rq-cancel", json!({})),
             };
             self.request(&board, random.next_below(SERVERS), request, &body).await;
@@ -115,7 +115,7 @@ impl TestClients {
         }
     }
 
-    /// Asks for something once.
+    /// Sends one request.
     pub(super) async fn request(
         &self,
         board: &str,
@@ -128,7 +128,7 @@ impl TestClients {
         self.say(message, &format!("requests/{request}"), body).await
     }
 
-    /// Moves a board by force, once; says whether that was acknowledged.
+    /// Moves a board by force once; returns whether that was acknowledged.
     pub(super) async fn force(&self, board: &str, server: usize, from: &str, to: &str) -> bool {
         let message = SentMessage {
             board: board.to_owned(),
@@ -140,7 +140,7 @@ impl TestClients {
         self.say(message, "force", &body).await == Some(200)
     }
 
-    /// Follows the changes, for ever, from one server and then another.
+    /// Follows the changes endlessly, from alternating servers.
     pub(super) async fn follow(self: Arc<Self>) {
         for server in (0..SERVERS).cycle() {
             self.look(server).await;
@@ -148,7 +148,7 @@ impl TestClients {
         }
     }
 
-    /// Asks once what changed, or for the whole list.
+    /// Requests the changes once, or the whole list.
     pub(super) async fn look(&self, server: usize) -> Option<()> {
         let cursor = self.mirror.lock().unwrap().cursor.clone();
         let path = cursor.as_ref().map_or("devices".to_owned(), |cursor| format!("devices?since={cursor}"));
@@ -176,11 +176,11 @@ impl TestClients {
             mirror.places.remove(removed.as_str()?);
         }
         mirror.cursor = Some(list["cursor"].as_str()?.to_owned());
-        // What did not change is seen where it was.
+        // Unchanged boards are recorded in their state.
         let ObservedStates { places, sightings, .. } = &mut *mirror;
         for (name, (state, visit)) in places {
             let of = sightings.entry(name.clone()).or_default();
-            // Of a long stay the first and the last look are enough.
+            // For a long stay the first and the last observation are sufficient.
             if let [.., before, last] = of.as_mut_slice()
                 && before.visit == *visit
                 && last.visit == *visit
@@ -195,12 +195,12 @@ impl TestClients {
         Some(())
     }
 
-    /// All that was said.
+    /// All messages.
     pub(super) fn messages(&self) -> Vec<SentMessage> {
         self.messages.lock().unwrap().clone()
     }
 
-    /// What who follows the changes has, what they saw on the way, and how often a cursor was void.
+    /// The follower's final state, its observations, and the number of invalid cursors.
     pub(super) fn mirror(
         &self,
     ) -> (BTreeMap<String, StateAndVisit>, BTreeMap<String, Vec<Observation>>, usize) {
@@ -208,7 +208,7 @@ impl TestClients {
         (mirror.places.clone(), mirror.sightings.clone(), mirror.voided)
     }
 
-    /// The JSON of whichever server answers first; nothing where none does.
+    /// The JSON of the first server that answers; `None` if none does.
     pub(super) async fn get(&self, path: &str) -> Option<Value> {
         for server in 0..SERVERS {
             let answer = self.http.get(self.url(server, path)).timeout(REQUEST_TIMEOUT).send().await;

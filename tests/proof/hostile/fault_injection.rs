@@ -1,4 +1,4 @@
-//! What goes wrong, by seed: several lanes at once, in each of which one fault follows another. Each fault has an end.
+//! Fault injection by seed: several lanes at once, each with a sequence of faults. Each fault ends.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,12 +15,12 @@ use crate::cluster::pause;
 use crate::database_proxy::ProxyMode;
 use crate::site::DiskFiller;
 
-/// How much a promoted standby has not heard of.
+/// How much a promoted standby has missed.
 const LOST: Duration = Duration::from_secs(1);
-/// What asynchronous replication may lag behind while it is not cut off.
+/// The lag of asynchronous replication while it is not cut.
 const LAG: chrono::TimeDelta = chrono::TimeDelta::milliseconds(500);
 
-/// What a lane strikes.
+/// The target of a lane.
 #[derive(Debug, Clone, Copy)]
 enum InjectionLane {
     Database,
@@ -44,14 +44,14 @@ const LANES: [InjectionLane; 8] = [
     InjectionLane::BootTree,
 ];
 
-/// Strikes for so long; on return every fault has ended.
+/// Injects faults for `span`; on return every fault has ended.
 pub(super) async fn strike(stage: &Arc<TestStage>, span: Duration) {
     let until = Instant::now() + span;
     let lanes = LANES.into_iter().enumerate().map(|(number, lane)| {
         let stage = Arc::clone(stage);
         async move {
             let mut random = Random::stream(stage.seed, 3000 + number as u64);
-            // Each lane goes through all its faults in an order of its own, then again, so that none is left out for long.
+            // Each lane runs all its faults in its own order, repeatedly, so that none is left out for long.
             let mut turn = random.next_below(64);
             while Instant::now() < until {
                 pause(seconds(&mut random, 1, 5)).await;
@@ -138,12 +138,12 @@ impl TestStage {
         }
     }
 
-    /// Promotes a standby that has not heard of the last second.
+    /// Promotes a standby that has missed the last second.
     async fn fail_over(&self, turn: usize, random: &mut Random) {
         let mut cluster = self.cluster.lock().await;
         cluster.until_in_step().await;
         let from = cluster.cut_replication();
-        // A board that is moved in what is lost, and is not touched afterwards: who followed the changes must see it go back.
+        // A board moved in the lost second and not touched afterwards: the follower of changes must see it go back.
         let name = witness(turn / 7 % WITNESSES);
         self.people.force(&name, random.next_below(SERVERS), "New", "LockedOut").await;
         pause(LOST).await;
@@ -202,7 +202,7 @@ impl TestStage {
             return;
         }
         let coil = u16::try_from(random.next_below(8)).unwrap();
-        // A lie is found out only where what was written is read back.
+        // Lies are detected only with readback.
         let lies = if more.contains("readback=none") { usual } else { RelayBehaviour::Lying { coil } };
         let bad = [RelayBehaviour::Refusing, RelayBehaviour::Hanging, RelayBehaviour::Mute, lies][turn % 4];
         self.farm.relay(relay).unwrap().set_behaviour(bad);

@@ -1,4 +1,4 @@
-//! The road from the boards to whichever server takes their connection, and what was said on it.
+//! Forwarder from the boards to any server that accepts their connection; it records the messages.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 
 use super::record::{Moment, SentMessage};
 
-/// How much of an answer is looked at.
+/// How much of an answer is recorded.
 const MAX_ANSWER: usize = 16 * 1024;
 
-/// Passes connections on to servers in turn; to the next where one does not take it.
+/// Forwards connections to servers in turn; to the next if one does not accept.
 pub(super) struct Forwarder {
     addr: SocketAddr,
     messages: Arc<Mutex<Vec<SentMessage>>>,
@@ -34,7 +34,7 @@ impl Forwarder {
         self.addr
     }
 
-    /// What boards said so far, and were told.
+    /// The messages of boards and their answers.
     pub(super) fn messages(&self) -> Vec<SentMessage> {
         self.messages.lock().unwrap().clone()
     }
@@ -61,7 +61,7 @@ async fn serve(listener: TcpListener, servers: Vec<SocketAddr>, messages: Arc<Mu
     }
 }
 
-/// The beginnings of what went to and fro; boards use each connection for one request.
+/// The beginnings of request and answer; boards use each connection for one request.
 #[derive(Default)]
 struct ForwardedBytes {
     request: Vec<u8>,
@@ -120,7 +120,7 @@ impl ForwardedBytes {
     }
 }
 
-/// What came of an event, as the answer has it.
+/// The outcome of an event in an answer.
 pub(super) fn outcome(body: &Value) -> Option<(String, i64)> {
     Some((body["outcome"].as_str()?.to_owned(), body["visit"].as_i64()?))
 }

@@ -1,5 +1,5 @@
-//! The hostile hour: boards, relay boards, servers, database, disks, clocks and clients are struck by seed, and
-//! whatever was struck, certain things hold.
+//! The hostile hour: faults are injected by seed into boards, relay boards, servers, database, disks, clocks and
+//! clients, and the rules of the checker must hold.
 //!
 //! ```text
 //! start ─► all boards Ready ─► strikes for LIFEGUARD_PROOF_SECONDS ─► rest ─► those that failed are reimaged ─► judged
@@ -29,7 +29,7 @@ use self::servers::SERVERS;
 use self::stage::TestStage;
 use crate::cluster::pause;
 
-/// How long the strikes last where nobody says.
+/// The default duration of fault injection.
 const STRIKES: Duration = Duration::from_mins(1);
 /// How long boards may take to come to rest.
 const REST: Duration = Duration::from_mins(3);
@@ -72,7 +72,7 @@ async fn the_farm_survives_a_hostile_world() {
     assert!(breaches.is_empty(), "seed {seed}: what does not hold, and how often: {shown:?}");
 }
 
-/// Keeps the logs of a run and what was seen of it.
+/// Stores the logs and the record of a run.
 fn keep_evidence(
     stage: &TestStage,
     record: &RunRecord,
@@ -119,12 +119,12 @@ async fn run(seed: u64, span: Duration, say: &impl Fn(&str)) -> (RunRecord, Arc<
     stage.servers.until_ready(&stage.people.http, Duration::from_mins(2)).await;
     let mut rested = stage.until_rest(REST, |_, _| true).await;
     say("boards rest");
-    // Not rebooted: what interrupted an installation has left a card from which nothing boots.
+    // Not rebooted: an interrupted installation leaves an unbootable card.
     let image = json!({ "image": farm::IMAGES[0] });
     request(&stage, "rq-reimage", image, |name| stage.works(name) && rested[name].state != "Ready").await;
     stage.until_rest(REST, |_, _| true).await;
     say("those that had failed were reimaged");
-    // What clients held open is closed by then, if ever.
+    // Connections held open by clients are closed by then.
     pause(Duration::from_secs(5)).await;
     let usage = usage.into_iter().enumerate();
     let usage = usage.map(|(server, before)| (before, stage.servers.usage(server))).collect();
@@ -171,7 +171,7 @@ async fn run(seed: u64, span: Duration, say: &impl Fn(&str)) -> (RunRecord, Arc<
     (record, stage)
 }
 
-/// Asks for something for some boards, until each request is acknowledged.
+/// Sends a request for some boards, until each is acknowledged.
 async fn request(stage: &TestStage, request: &str, body: Value, wanted: impl Fn(&str) -> bool) {
     for name in stage.people.boards.iter().filter(|name| wanted(name)) {
         let give_up_at = Instant::now() + Duration::from_mins(1);

@@ -1,12 +1,12 @@
-//! What was seen of a run, from outside: by relay boards, boards, clients, and in the database afterwards.
+//! The record of a run from outside: by relay boards, boards, clients, and from the database afterwards.
 //!
-//! All times are those of the test process, whose clock is never touched, but for [`StoredEntry::at_url`].
+//! All times are those of the test process, whose clock is never changed, except [`StoredEntry::at`].
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// A moment by the test's clock.
+/// A time by the test's clock.
 pub(super) type Moment = DateTime<Utc>;
 
 /// A span of time.
@@ -17,22 +17,22 @@ pub(super) struct TimeSpan {
 }
 
 impl TimeSpan {
-    /// Whether it has a moment in common with another one.
+    /// Whether it overlaps another one.
     pub(super) fn meets(&self, other: Self) -> bool {
         self.from <= other.to && other.from <= self.to
     }
 }
 
-/// What the relay board of a board is like, for the whole run.
+/// Health of a board's relay board during the whole run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RelayHealth {
-    /// It can be worked with.
+    /// It works.
     Works,
-    /// It cannot; the failure must say one of these words.
+    /// It does not; the failure must contain one of these words.
     Broken(&'static [&'static str]),
 }
 
-/// What was struck by a fault of the plan.
+/// The target of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FaultTarget {
     Database,
@@ -55,17 +55,17 @@ pub(super) struct BoardRecord {
     pub(super) name: String,
     pub(super) relay: usize,
     pub(super) habit: RelayHealth,
-    /// When its power went (`false`) and came (`true`).
+    /// When its power was switched off (`false`) and on (`true`).
     pub(super) power: Vec<(Moment, bool)>,
-    /// What was written to its coil, be it a change or not.
+    /// All writes to its coil, changes or not.
     pub(super) writes: Vec<(Moment, bool)>,
-    /// When it began (`true`) and ceased (`false`) to answer polls.
+    /// When it started (`true`) and stopped (`false`) answering polls.
     pub(super) answers: Vec<(Moment, bool)>,
     /// How often it hung or crashed.
     pub(super) silences: usize,
 }
 
-/// What a client said to a server, and what it was told.
+/// A client's message to a server, and the answer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SentMessage {
     pub(super) board: String,
@@ -80,16 +80,16 @@ pub(super) struct SentMessage {
 }
 
 impl SentMessage {
-    /// When the server said that it would keep this.
+    /// When the server acknowledged it.
     pub(super) fn acknowledged(&self) -> Option<Moment> {
         self.answer.filter(|(_, status)| *status == 200).map(|(at, _)| at)
     }
 }
 
-/// A row of a board's history, in the order of its numbers.
+/// A row of a board's history, in the order of IDs.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct StoredEntry {
-    /// By the clock of whichever server wrote it, which may have been stepped.
+    /// By the clock of the server that wrote it, which may have been stepped.
     pub(super) at: Moment,
     pub(super) kind: String,
     pub(super) event: Option<String>,
@@ -103,7 +103,7 @@ pub(super) struct StoredEntry {
 }
 
 impl StoredEntry {
-    /// Whether its reason may be why the board is where it is: not what was noted on the way, nor what the board said in vain.
+    /// Whether its reason may be the cause of the board's state; not for notes and ignored reports.
     pub(super) fn is_cause(&self) -> bool {
         match self.kind.as_str() {
             "event" => self.outcome != "ignored" || self.source.as_deref() == Some("action"),
@@ -112,7 +112,7 @@ impl StoredEntry {
     }
 }
 
-/// Where the observer saw a board: it asked at `asked` and was answered at `seen`.
+/// An observation of a board's state: requested at `asked` and answered at `seen`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Observation {
     pub(super) asked: Moment,
@@ -121,58 +121,58 @@ pub(super) struct Observation {
     pub(super) visit: i64,
 }
 
-/// Where a board is.
+/// A board's state and visit.
 pub(super) type StateAndVisit = (String, i64);
 
-/// How a board stands at the end.
+/// A board's final state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FinalState {
     pub(super) state: String,
     pub(super) visit: i64,
-    /// What the board's page says of its failure: the last reason that an action or the board gave.
+    /// The reason on the board's page: the last one of an action or the board.
     pub(super) reason: String,
 }
 
 impl FinalState {
-    /// Whether nothing is under way.
+    /// Whether nothing is running.
     pub(super) fn rests(&self) -> bool {
         self.state.starts_with("Failed") || matches!(self.state.as_str(), "Ready" | "New")
     }
 }
 
-/// What a server takes of the machine.
+/// Resource usage of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ServerUsage {
     pub(super) resident_kb: u64,
     pub(super) descriptors: u64,
 }
 
-/// All that was seen.
+/// The complete record.
 #[derive(Debug, Clone)]
 pub(super) struct RunRecord {
     pub(super) boards: Vec<BoardRecord>,
     pub(super) strikes: Vec<InjectedFault>,
     pub(super) messages: Vec<SentMessage>,
-    /// Between these moments a standby that was promoted had been cut off.
+    /// Between these times a standby that was promoted had been cut off.
     pub(super) lost: Vec<TimeSpan>,
     pub(super) sightings: BTreeMap<String, Vec<Observation>>,
-    /// Boards as the observer of changes had them at the end, and as they were.
+    /// Boards as known to the follower of changes at the end, and as stored.
     pub(super) mirror: BTreeMap<String, StateAndVisit>,
     pub(super) history: BTreeMap<String, Vec<StoredEntry>>,
-    /// How boards stood when they had come to rest after the last fault.
+    /// States of the boards at rest after the last fault.
     pub(super) rested: BTreeMap<String, FinalState>,
-    /// How they stood after the operator's last round, in which those that had failed were reimaged.
+    /// States after the operator's last round, in which failed boards were reimaged.
     pub(super) ends: BTreeMap<String, FinalState>,
-    /// What replay found not to agree.
+    /// The differences found by replay.
     pub(super) difference: Option<String>,
-    /// What each server took before the first fault and after the last one.
+    /// Resource usage of each server before the first fault and after the last one.
     pub(super) usage: Vec<(ServerUsage, ServerUsage)>,
-    /// What must not be in a server's log, nor happen to a server.
+    /// Errors in a server's log, and unexpected events of a server.
     pub(super) accidents: Vec<String>,
     pub(super) ended_at: Moment,
 }
 
-/// How much of `span` none of `spans` covers.
+/// How much of `span` is covered by none of `spans`.
 pub(super) fn uncovered(span: TimeSpan, spans: impl IntoIterator<Item = TimeSpan>) -> TimeDelta {
     let mut spans: Vec<TimeSpan> = spans.into_iter().filter(|other| other.meets(span)).collect();
     spans.sort_by_key(|other| other.from);

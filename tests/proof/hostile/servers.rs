@@ -1,4 +1,4 @@
-//! Three servers, as a process supervisor would run them: one that ends is started again, at the same address.
+//! Three servers, run like by a process supervisor: one that exits is restarted at the same address.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -18,36 +18,36 @@ use super::record::ServerUsage;
 use crate::cluster::pause;
 use crate::site::TestSite;
 
-/// How many servers there are.
+/// Number of servers.
 pub(super) const SERVERS: usize = 3;
 const HTTP_PORT: u16 = 8001;
 const TFTP_PORT: u16 = 8069;
-/// How many descriptors the last server may have; the others have what the test has.
+/// File descriptor limit of the last server; the others have the test's limit.
 const FEW_DESCRIPTORS: u32 = 768;
-/// The library that tells programs another time.
+/// The library that changes the time of programs.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
-/// So many errors in a log are a flood: each outage is told once.
+/// More errors than this in a log are a flood: each outage is logged once.
 const FLOOD: usize = 300;
 
-/// Where a server's log goes.
+/// Target of a server's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LogTarget {
     File,
-    /// To a disk that is full.
+    /// A full disk.
     Full,
-    /// To a program that has ended.
+    /// A pipe to an exited program.
     Broken,
-    /// Nowhere: the descriptor is closed.
+    /// A closed descriptor.
     Closed,
 }
 
-/// One server's place.
+/// One server's slot.
 struct ServerSlot {
     child: Option<Child>,
     log: LogTarget,
-    /// Whether it has served since it was started.
+    /// Whether it has been ready since it was started.
     has_served: bool,
-    /// Whether it was told to end, or killed.
+    /// Whether it was told to stop, or killed.
     is_ending: bool,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Servers {
     options: Vec<String>,
     places: [Mutex<ServerSlot>; SERVERS],
     accidents: Mutex<Vec<String>>,
-    /// Whether what ends stays ended.
+    /// Whether exited servers are no longer restarted.
     is_over: AtomicBool,
 }
 
@@ -132,7 +132,8 @@ impl Servers {
         }
     }
 
-    /// Looks after the servers for ever: what ends is started again; by itself it may end only before it has served.
+    /// Supervises the servers endlessly: exited ones are restarted; exiting by itself is allowed only before being
+    /// ready.
     pub(super) async fn supervise(&self, http: reqwest::Client) {
         loop {
             for server in 0..SERVERS {
@@ -166,9 +167,9 @@ impl Servers {
         answer.is_ok_and(|answer| answer.status().is_success())
     }
 
-    /// Waits until all are ready; one that is not is an accident.
-    pub(super) async fn until_ready(&self, http: &reqwest::Client, patience: Duration) {
-        let give_up_at = std::time::Instant::now() + patience;
+    /// Waits until all are ready; a server that is not is reported as an accident.
+    pub(super) async fn until_ready(&self, http: &reqwest::Client, timeout: Duration) {
+        let give_up_at = std::time::Instant::now() + timeout;
         for server in 0..SERVERS {
             let url = format!("http://{}/readyz", self.http(server));
             loop {
@@ -195,7 +196,7 @@ impl Servers {
         }
     }
 
-    /// Kills a server; the next one in its place logs to `log`.
+    /// Kills a server; its successor logs to `log`.
     pub(super) fn kill(&self, server: usize, log: LogTarget) {
         self.places[server].lock().unwrap().log = log;
         self.signal(server, Signal::SIGKILL);
@@ -206,22 +207,22 @@ impl Servers {
         self.signal(server, Signal::SIGTERM);
     }
 
-    /// Stops a server in its tracks.
+    /// Pauses a server.
     pub(super) fn stop(&self, server: usize) {
         self.signal(server, Signal::SIGSTOP);
     }
 
-    /// Lets a server go on.
+    /// Resumes a server.
     pub(super) fn go_on(&self, server: usize) {
         self.signal(server, Signal::SIGCONT);
     }
 
-    /// Steps a server's clock by so many seconds against the right time.
+    /// Steps a server's clock by so many seconds from the correct time.
     pub(super) fn step_clock(&self, server: usize, seconds: i64) {
         fs::write(self.clock_file(server), format!("{seconds:+}")).unwrap();
     }
 
-    /// What a server takes of the machine.
+    /// Resource usage of a server.
     pub(super) fn usage(&self, server: usize) -> ServerUsage {
         let pid = self.places[server].lock().unwrap().child.as_ref().unwrap().id();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -231,7 +232,7 @@ impl Servers {
         ServerUsage { resident_kb: resident.unwrap_or(0), descriptors: descriptors as u64 }
     }
 
-    /// What must not be in logs, and did happen.
+    /// Returns the errors in logs and the unexpected events.
     pub(super) fn accidents(&self) -> Vec<String> {
         let mut accidents = self.accidents.lock().unwrap().clone();
         for server in 0..SERVERS {
@@ -257,7 +258,7 @@ impl Servers {
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
 
-    /// Asks all to stop in order; says which did not.
+    /// Stops all in order; returns those that did not.
     pub(super) async fn end(&self) -> Vec<String> {
         let mut faults = Vec::new();
         self.is_over.store(true, Ordering::SeqCst);

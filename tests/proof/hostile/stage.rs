@@ -1,4 +1,4 @@
-//! All that takes part in a run: two database nodes, three servers, boards on relay boards, and people.
+//! The participants of a run: two database nodes, three servers, boards on relay boards, and clients.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -21,21 +21,21 @@ use crate::cluster::{ReplicatedCluster, pause};
 use crate::database_proxy::DatabaseProxy;
 use crate::site::TestSite;
 
-/// How many boards there are, eight at each relay board.
+/// Number of boards, eight at each relay board.
 pub(super) const BOARDS: u16 = 200;
-/// Boards without hardware that are moved in seconds that are lost, and never else.
+/// Number of boards without hardware that are moved only in seconds that are lost.
 pub(super) const WITNESSES: usize = 4;
 /// The database as the servers know it: a port of the site's address.
 const DATABASE_PORT: u16 = 5440;
 /// The disk of the boot tree.
 const BOOT_DISK_MB: u32 = 16;
 pub(super) const BOOT_INODES: u32 = 2000;
-/// How often boards have a fault of their own while things go wrong.
+/// Fault rate of boards during fault injection.
 const BOARD_FAULTS: f64 = 0.1;
 /// How long the servers may take to start.
 const START_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Everything and everybody.
+/// The stage of a run.
 pub(super) struct TestStage {
     pub(super) site: Arc<TestSite>,
     pub(super) cluster: tokio::sync::Mutex<ReplicatedCluster>,
@@ -48,7 +48,7 @@ pub(super) struct TestStage {
     pub(super) lost: Mutex<Vec<TimeSpan>>,
     pub(super) seed: u64,
     road: Forwarder,
-    /// When each board began and ceased to answer polls, and how often it hung.
+    /// When each board started and stopped answering polls, and how often it hung.
     lives: Vec<Arc<Mutex<PollAnswers>>>,
     tasks: Mutex<JoinSet<()>>,
 }
@@ -59,7 +59,7 @@ struct PollAnswers {
     silences: usize,
 }
 
-/// What the relay board at `index` is like: how it behaves, whether it works, and what its boards' power URLs say of it.
+/// Behaviour and health of the relay board at `index`, and what its boards' power URLs contain.
 pub(super) fn relay_health(index: usize) -> (RelayBehaviour, RelayHealth, &'static str) {
     match index {
         21 => (RelayBehaviour::ReadsBanks { coils: 8 }, RelayHealth::Broken(&["readback=all8"]), ""),
@@ -158,19 +158,19 @@ impl TestStage {
         stage
     }
 
-    /// Lets something go on until the end.
+    /// Runs a task until the end.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.lock().unwrap().spawn(task);
     }
 
-    /// Lets all relay boards be as they are.
+    /// Restores the normal behaviour of all relay boards.
     pub(super) fn restore_relays(&self) {
         for index in 0..usize::from(BOARDS / 8) {
             self.farm.relay(index).unwrap().set_behaviour(relay_health(index).0);
         }
     }
 
-    /// Lets boards have faults of their own, or none from their next boot on.
+    /// Enables or disables faults of boards from their next boot on.
     pub(super) fn set_board_faults(&self, have_faults: bool) {
         let faults = if have_faults { FaultRates::with_rate(BOARD_FAULTS) } else { FaultRates::NONE };
         for board in self.farm.boards() {
@@ -205,7 +205,7 @@ impl TestStage {
         }
     }
 
-    /// How many boards are in each state; nothing while no server says so.
+    /// The states of all boards; `None` while no server answers.
     pub(super) async fn ends(&self) -> Option<BTreeMap<String, FinalState>> {
         let list = self.people.get("devices").await?;
         let devices = list["devices"].as_array()?.iter();
@@ -223,13 +223,13 @@ impl TestStage {
         index.is_some_and(|index| relay_health(index / 8).1 == RelayHealth::Works)
     }
 
-    /// Waits until every board that is meant rests, or patience ends; gives how they stand then.
+    /// Waits until every matching board rests, or the timeout; returns the states then.
     pub(super) async fn until_rest(
         &self,
-        patience: Duration,
+        timeout: Duration,
         is_meant: impl Fn(&Self, &str) -> bool,
     ) -> BTreeMap<String, FinalState> {
-        let give_up_at = std::time::Instant::now() + patience;
+        let give_up_at = std::time::Instant::now() + timeout;
         loop {
             let ends = self.ends().await;
             let rests = |end: &FinalState| end.rests();
@@ -243,12 +243,12 @@ impl TestStage {
                         .all(|name| !is_meant(self, name) || ends.get(name).is_some_and(rests)))
             {
                 if is_over {
-                    let restless = ends.iter().filter(|(_, end)| !end.rests());
-                    let restless: Vec<_> =
-                        restless.map(|(name, end)| format!("{name} {}", end.state)).collect();
+                    let unsettled = ends.iter().filter(|(_, end)| !end.rests());
+                    let unsettled: Vec<_> =
+                        unsettled.map(|(name, end)| format!("{name} {}", end.state)).collect();
                     #[expect(clippy::print_stdout, reason = "the harness shows it where the test fails")]
                     {
-                        println!("        patience ended with {restless:?}");
+                        println!("        timed out with {unsettled:?}");
                     }
                 }
                 return ends;
@@ -258,7 +258,7 @@ impl TestStage {
         }
     }
 
-    /// What replay finds.
+    /// The differences found by replay.
     pub(super) async fn replay(&self) -> Option<String> {
         let answer = self.people.http.post(self.people.url(0, "machines/board/replay")).send().await;
         let answer = async { answer?.text().await }.await;
@@ -267,7 +267,7 @@ impl TestStage {
         (!agrees).then(|| format!("{answer:?}"))
     }
 
-    /// The history of every board, and where all boards are, at one moment.
+    /// The history and the state of every board, in one snapshot.
     pub(super) async fn read(&self) -> (BTreeMap<String, Vec<StoredEntry>>, BTreeMap<String, FinalState>) {
         let options = self.cluster.lock().await.primary_options();
         let mut connection = PgConnection::connect_with(&options).await.unwrap();
@@ -302,7 +302,7 @@ impl TestStage {
         (history, ends)
     }
 
-    /// What boards and relay boards know of themselves.
+    /// The records of boards and relay boards.
     pub(super) fn boards(&self) -> Vec<BoardRecord> {
         let boards = self.farm.boards().zip(&self.lives).enumerate();
         let read = |(index, (board, life)): (usize, (&farm::SimulatedBoard, &Arc<Mutex<PollAnswers>>))| {
@@ -310,7 +310,7 @@ impl TestStage {
             let coil = u16::try_from(index % 8).unwrap();
             let operations = self.farm.relay(index / 8).unwrap().coil_changes().into_iter();
             let own = operations.filter(|operation| operation.coil == coil);
-            // That it has no power before it is rebooted for the first time is nobody's fault.
+            // That it is off before its first reboot is not a fault.
             let power = own.map(|operation| (operation.at, operation.is_on != is_inverted));
             let power = power.skip_while(|(_, on)| !on).collect();
             let writes = self.farm.relay(index / 8).unwrap().writes().into_iter();
@@ -330,19 +330,19 @@ impl TestStage {
         boards.filter(|(index, _)| is_used(*index)).map(read).collect()
     }
 
-    /// What boards said.
+    /// The messages of boards.
     pub(super) fn road_messages(&self) -> Vec<super::record::SentMessage> {
         self.road.messages()
     }
 }
 
-/// Whether the board at `index` takes part. At a relay board that does not work only one does, as each of its tries
-/// keeps others waiting.
+/// Whether the board at `index` takes part. At a broken relay board only one does, because each of its tries delays the
+/// others.
 fn is_used(index: usize) -> bool {
     relay_health(index / 8).1 == RelayHealth::Works || index.is_multiple_of(8)
 }
 
-/// The name of a board that bears witness.
+/// The name of a witness board.
 pub(super) fn witness(number: usize) -> String {
     format!("witness-{number}")
 }

@@ -1,4 +1,4 @@
-//! A directory that goes, with every Postgres at work in it, however the test process ends: `kill -9` included.
+//! A directory that is removed, with every PostgreSQL in it, however the test process ends, including `kill -9`.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -7,11 +7,11 @@ use std::process::{Child, Command, Stdio};
 
 use fs_err as fs;
 
-/// Makes the directory and tells its name, then waits for the end of its input, which comes when the test process drops
-/// it or dies, and cleans up. As it makes the directory itself, there is no moment at which nobody would remove it.
+/// Creates the directory and prints its name, then waits for the end of its input, which is when the test process drops
+/// it or dies, and cleans up. As it creates the directory itself, the directory is always removed.
 ///
-/// A cluster is two levels down at most. A process is stopped only if it works in the cluster that names it. An
-/// `initdb` that outlived us may go on writing for a moment, so removing is tried for a while.
+/// A cluster is at most two levels down. A process is stopped only if it works in the cluster that names it. An
+/// `initdb` that outlives the test may write for a moment, so the removal is retried for a while.
 const GUARDIAN: &str = r#"
 trap '' PIPE
 dir=$(mktemp -d "${TMPDIR:-/tmp}/lifeguard-test-XXXXXX") || exit
@@ -43,17 +43,17 @@ while [ -e "$dir" ] && [ $tries -lt 200 ]; do
 done
 "#;
 
-/// A new directory, entered by every user, that its guardian removes.
+/// A new directory, accessible to every user, that its guardian removes.
 pub(crate) struct GuardedDir {
     path: PathBuf,
     guardian: Child,
 }
 
 impl GuardedDir {
-    /// Starts a guardian, which makes the directory.
+    /// Starts a guardian, which creates the directory.
     pub(crate) fn new() -> Self {
         let mut command = Command::new("sh");
-        // A group of its own, as Ctrl-C must not take it.
+        // Its own process group, so that Ctrl-C does not reach it.
         command.args(["-c", GUARDIAN]).current_dir("/").process_group(0);
         let mut guardian = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut name = String::new();
