@@ -166,8 +166,8 @@ async fn a_suspended_action_keeps_its_remaining_time_for_its_own_visit_only() {
     }
     let mut db = store.reader().await.unwrap();
     let open = actions::list_summaries(&mut db, id).await.unwrap();
-    let told = (open[0].status.as_str(), open[0].suspended_at, open[0].reason.as_deref());
-    assert_eq!(told, ("WAITING", Some(NOW), Some("no memory")));
+    let stored = (open[0].status.as_str(), open[0].suspended_at, open[0].reason.as_deref());
+    assert_eq!(stored, ("WAITING", Some(NOW), Some("no memory")));
     // Not by a process with that local fault, but by one without.
     let with = |troubles: &[&str]| troubles.iter().map(|trouble| (*trouble).to_owned()).collect::<Vec<_>>();
     assert_eq!(startable(&mut db, &with(&["descriptors", "memory"])).await, []);
@@ -215,7 +215,7 @@ async fn the_compensation_of_a_cancelled_power_cycle_outlives_its_state_and_rais
     assert!(!leave(&store, id, lives).await);
     let rescue = start(&store, lives).await;
     assert_eq!((rescue.action.as_str(), rescue.speaks_for(Visit(7))), ("power-on", Visit(1)));
-    assert_eq!(attempts(&store, id).await, 2, "begun twice and not seen to end");
+    assert_eq!(attempts(&store, id).await, 2, "started twice without finishing");
     assert!(!leave(&store, id, lives).await);
     let open = actions::list_summaries(&mut store.reader().await.unwrap(), id).await.unwrap();
     assert_eq!((open[0].status.as_str(), open[0].is_cancelled), ("RUNNING", false));

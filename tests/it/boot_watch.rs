@@ -68,8 +68,8 @@ async fn fetched_files_and_their_times_are_in_a_board_s_history() {
     get(&world, here(1), LINK).await;
     get(&world, here(1), "kernel").await;
 
-    let told = "its boot config: there is none; kernel: fetched, 5000 bytes";
-    wait_until("both are written down", async || reasons_of(&world, "fetched").await == [told]).await;
+    let expected = "its boot config: there is none; kernel: fetched, 5000 bytes";
+    wait_until("both are recorded", async || reasons_of(&world, "fetched").await == [expected]).await;
     assert_eq!(
         reasons_of(&world, "asked-boot-config").await,
         ["asked for its boot config 12 s after power-on"]

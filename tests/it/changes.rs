@@ -60,12 +60,12 @@ async fn a_slow_commit_between_two_fast_ones_is_delivered_exactly_once() {
     change(&store, 1).await.commit().await.unwrap();
     let slow = change(&store, 2).await;
     change(&store, 3).await.commit().await.unwrap();
-    assert_eq!(read(&store, &mut cursor).await, [1, 3], "what is committed is told at once");
+    assert_eq!(read(&store, &mut cursor).await, [1, 3], "committed changes are delivered at once");
     assert_eq!(read(&store, &mut cursor).await, NOTHING);
 
     slow.commit().await.unwrap();
     assert_ne!(state(&store).await, cursor, "the slow one shows");
-    assert_eq!(read(&store, &mut cursor).await, [2], "its number is lower than one that was told");
+    assert_eq!(read(&store, &mut cursor).await, [2], "its number is lower than a delivered one");
     assert_eq!(read(&store, &mut cursor).await, NOTHING);
 
     let given_up = change(&store, 4).await;
@@ -219,7 +219,7 @@ async fn changes_of(
     while visits.last().is_none_or(|visit| *visit < until) {
         let Some(FeedUpdate::Changed(changed, _)) = await_within_timeout("news", follower.next()).await
         else {
-            panic!("all that changes is told");
+            panic!("all changes are delivered");
         };
         for LoggedChange { origin, change: changed } in changed.iter().filter(|logged| logged.change.id == id)
         {

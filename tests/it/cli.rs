@@ -54,11 +54,11 @@ async fn at(world: &World, words: &str) -> CommandOutput {
 
 /// Runs each of `lines` in sequence; returns the output.
 async fn session(world: &World, lines: &[&str]) -> String {
-    let mut told = Vec::new();
+    let mut output = Vec::new();
     for line in lines {
-        told.push(format!("$ {line}\n{}", at(world, line).await.output_text()));
+        output.push(format!("$ {line}\n{}", at(world, line).await.output_text()));
     }
-    told.join("\n\n")
+    output.join("\n\n")
 }
 
 #[tokio::test]
@@ -81,8 +81,8 @@ async fn times_without_an_offset_are_local_times() {
     command.arg(&file).env("TZ", "CET-1CEST,M3.5.0,M10.5.0/3");
     let ran = run(command).await;
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
-    let told = |line: &&str| line.contains("machine:") || line.contains("timeout:");
-    let told: Vec<&str> = ran.out.lines().filter(told).map(str::trim).collect();
+    let output = |line: &&str| line.contains("machine:") || line.contains("timeout:");
+    let output: Vec<&str> = ran.out.lines().filter(output).map(str::trim).collect();
     let expected = [
         "machine: \"m1-by-time\"",
         "timeout: { at: 2026-07-01T10:00:00Z, target: b }",
@@ -90,13 +90,13 @@ async fn times_without_an_offset_are_local_times() {
         "timeout: { at: 2026-10-25T00:30:00Z, target: d }",
         "timeout: { at: 2026-07-01T17:00:00Z, target: e }",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(output, expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn instances_are_managed_from_the_command_line() {
     let world = World::with_state_service(&crate::state_service::waits_for(2)).await.unwrap();
-    let told = session(
+    let output = session(
         &world,
         &[
             "instance list states",
@@ -119,7 +119,7 @@ async fn instances_are_managed_from_the_command_line() {
         ],
     )
     .await;
-    assert_snapshot!(told, @r#"
+    assert_snapshot!(output, @r#"
     $ instance list states
     NAME    STATE  SINCE                UNTIL  VISIT
     shared  a      2026-01-01 12:00:00         1
@@ -228,7 +228,7 @@ async fn instances_are_managed_from_the_command_line() {
 async fn boards_are_managed_from_the_command_line() {
     let world = World::new().await;
     fs::write(world.folder.path().join("boot/configs/base.cfg"), "").unwrap();
-    let told = session(
+    let output = session(
         &world,
         &[
             "image set base --about small --boot-config panda=base.cfg --boot-config beagle=base.cfg",
@@ -282,7 +282,7 @@ async fn boards_are_managed_from_the_command_line() {
         ],
     )
     .await;
-    assert_snapshot!(told, @r#"
+    assert_snapshot!(output, @r#"
     $ image set base --about small --boot-config panda=base.cfg --boot-config beagle=base.cfg
     exit 0
 
@@ -548,7 +548,7 @@ async fn hosted_models_are_queried_from_the_command_line() {
     folders.host("colors_v1", &["green", "red", "blue"]);
     folders.host("four_classes", &["green", "red", "blue"]);
     let hosting = Hosting::start(folders.args(&library)).await;
-    let mut told = Vec::new();
+    let mut output = Vec::new();
     for line in [
         "model list",
         "model predict colors_v1 [[100,50],[501,300],[\"100\",300]]",
@@ -563,9 +563,9 @@ async fn hosted_models_are_queried_from_the_command_line() {
     ] {
         let mut command = lifeguard(&line.split(' ').collect::<Vec<_>>());
         command.env("LIFEGUARD_SERVER", format!("http://{}", hosting.http()));
-        told.push(format!("$ {line}\n{}", run(command).await.output_text()));
+        output.push(format!("$ {line}\n{}", run(command).await.output_text()));
     }
-    assert_snapshot!(told.join("\n\n"), @r#"
+    assert_snapshot!(output.join("\n\n"), @r#"
     $ model list
     MODEL         STATUS      STATES            FILE                    REMARK
     colors_v1     not loaded  green, red, blue  team/colors_v1.onnx
@@ -638,12 +638,12 @@ async fn the_state_of_boards_is_explained_in_a_few_lines() {
     world.register("b2", unreachable_power(1)).await;
     world.force("b2", "ReimageBooting").await;
     world.clock.advance(std::time::Duration::from_secs(42));
-    let told = session(
+    let output = session(
         &world,
         &["device why b1", "device why b1 b3 b2", "device why b3", "device why ..", "device why"],
     )
     .await;
-    assert_snapshot!(told, @r#"
+    assert_snapshot!(output, @r#"
     $ device why b1
     b1  New (resting)
     Rests since 12:00:00 UTC (42 s): nobody has asked for anything yet; nothing is under way; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
@@ -753,7 +753,7 @@ async fn json_output_is_the_server_s_answer() {
         }
         assert_eq!(shown, answer, "{words}");
     }
-    let told = session(
+    let output = session(
         &world,
         &[
             "device reboot b1 b2 --json",
@@ -764,7 +764,7 @@ async fn json_output_is_the_server_s_answer() {
         ],
     )
     .await;
-    assert_snapshot!(told, @r#"
+    assert_snapshot!(output, @r#"
     $ device reboot b1 b2 --json
     {"from":"New","name":"b1","outcome":"moved","to":"RebootRebooting","visit":2}
     stderr: lifeguard: b2: there is no board "b2"
@@ -802,7 +802,7 @@ async fn json_output_is_the_server_s_answer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unreachable_server_is_reported_clearly() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let mut told = Vec::new();
+    let mut output = Vec::new();
     for server in [
         &*format!("http://{closed}"),
         "https://lifeguard.lab",
@@ -814,10 +814,10 @@ async fn an_unreachable_server_is_reported_clearly() {
             let mut command = lifeguard(args);
             command.env("LIFEGUARD_SERVER", server);
             let ran = run(command).await;
-            told.push(format!("{server}\n{}", ran.output_text()).replace(&closed.to_string(), "SERVER"));
+            output.push(format!("{server}\n{}", ran.output_text()).replace(&closed.to_string(), "SERVER"));
         }
     }
-    assert_snapshot!(told.join("\n\n"), @r"
+    assert_snapshot!(output.join("\n\n"), @r"
     http://SERVER
     stderr: lifeguard: no answer from http://SERVER/ (is `lifeguard serve` running there?): error sending request: client error (Connect): tcp connect error: Connection refused (os error 111)
     exit 1
@@ -1152,7 +1152,7 @@ async fn an_invalid_definition_is_refused_before_anything_starts() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("board.yaml");
     let data = folder.path().join("data");
-    let mut told = Vec::new();
+    let mut output = Vec::new();
     for (right, wrong) in [
         ("image-running: Ready", "image-running: Redy"),
         ("timeout: { after: 5m,", "timeot: { after: 5m,"),
@@ -1167,7 +1167,7 @@ async fn an_invalid_definition_is_refused_before_anything_starts() {
         fs::write(&file, BOARD.replacen(right, wrong, 1)).unwrap();
         let mut command = lifeguard(&["serve", "--listen", "127.0.0.1:0", "--states"]);
         command.arg(&file).arg("--data-dir").arg(&data);
-        told.push(run(command).await.output_text());
+        output.push(run(command).await.output_text());
         assert!(!data.exists(), "{wrong}: no Postgres was made");
     }
     for path in ["none.yaml", ""] {
@@ -1175,11 +1175,11 @@ async fn an_invalid_definition_is_refused_before_anything_starts() {
         fs::create_dir_all(folder.path().join("empty")).unwrap();
         let at = if path.is_empty() { folder.path().join("empty") } else { folder.path().join(path) };
         command.arg(at).arg("--data-dir").arg(&data);
-        told.push(run(command).await.output_text());
+        output.push(run(command).await.output_text());
         assert!(!data.exists());
     }
-    let told = told.join("\n\n").replace(folder.path().to_str().unwrap(), "FOLDER");
-    assert_snapshot!(told, @"
+    let output = output.join("\n\n").replace(folder.path().to_str().unwrap(), "FOLDER");
+    assert_snapshot!(output, @"
     stderr: lifeguard: FOLDER/board.yaml:177:22: error[unknown-target]: unknown target `Redy`; did you mean `Ready`?
     exit 1
 
@@ -1219,20 +1219,20 @@ async fn invalid_listen_addresses_are_refused_before_anything_starts() {
     let data = folder.path().join("data");
     let holder = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let taken = holder.local_addr().unwrap().to_string();
-    let mut told = Vec::new();
+    let mut output = Vec::new();
     for listen in ["0.0.0.0:0", "[::]:0", &*taken, "localhost:8080", "8080"] {
         let mut command = lifeguard(&["serve", "--listen", listen, "--data-dir"]);
         command.arg(&data);
-        told.push(run(command).await.output_text().replace(&taken, "TAKEN"));
+        output.push(run(command).await.output_text().replace(&taken, "TAKEN"));
         assert!(!data.exists(), "{listen}: no Postgres was made");
     }
     let mut command = lifeguard(&["serve", "--listen", "0.0.0.0:0", "--states", "/nowhere"]);
     command.env("LIFEGUARD_INSECURE", "1");
-    told.push(run(command).await.output_text());
+    output.push(run(command).await.output_text());
     let mut command = lifeguard(&["serve", "--database-url", "postgres://db.lab/lifeguard", "--data-dir"]);
     command.arg(&data);
-    told.push(run(command).await.output_text().replace(data.to_str().unwrap(), "DATA"));
-    assert_snapshot!(told.join("\n\n"), @r"
+    output.push(run(command).await.output_text().replace(data.to_str().unwrap(), "DATA"));
+    assert_snapshot!(output.join("\n\n"), @r"
     stderr: lifeguard: 0.0.0.0:0 can be reached by others, and nobody is asked who they are: listen on 127.0.0.1, or say --insecure if the network is trusted
     exit 1
 
@@ -1268,9 +1268,9 @@ async fn invalid_listen_addresses_are_refused_before_anything_starts() {
 async fn loading_the_active_definition_again_changes_nothing() {
     let world = World::new().await;
     let board = concat!(env!("CARGO_MANIFEST_DIR"), "/states/board.yaml");
-    let told =
+    let output =
         session(&world, &[&format!("machine load {board} --dry-run"), &format!("machine load {board}")])
             .await;
-    let said = "definition 1 of board is this text already, and in force: nothing to change\nexit 0";
-    assert_eq!(told.matches(said).count(), 2, "{told}");
+    let expected = "definition 1 of board is this text already, and in force: nothing to change\nexit 0";
+    assert_eq!(output.matches(expected).count(), 2, "{output}");
 }

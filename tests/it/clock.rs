@@ -154,7 +154,7 @@ async fn a_server_started_while_its_peers_were_unreachable_takes_over_their_time
     wait_until("the fast one tells its time", async || offsets().await.iter().any(|offset| *offset > 7000.0))
         .await;
     one.process.pause(Pause::Ends);
-    wait_until("both tell the same time", async || {
+    wait_until("both have the same time", async || {
         let offsets = offsets().await;
         offsets.len() == 2 && offsets.iter().all(|offset| offset.abs() < 60.0)
     })

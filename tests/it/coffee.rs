@@ -407,7 +407,7 @@ impl Cafe {
                     Cause::Began { .. } => "began".to_owned(),
                     Cause::Created { .. } => "created".to_owned(),
                     Cause::Suspend { .. } | Cause::Deadline { .. } | Cause::Force { .. } => {
-                        panic!("nobody did that: {stimulus:?}")
+                        panic!("unexpected stimulus: {stimulus:?}")
                     }
                 },
                 HistoryContent::Note(note) => note.clone(),
@@ -616,7 +616,10 @@ async fn a_state_holds_the_circuit_and_releases_it_when_it_is_left() {
     cafe.request("maker", "m1", "rq-stop").await;
     wait_until("the other brews", async || cafe.at("circuit").await == (names(&["m2"]), Vec::new())).await;
     cafe.request("maker", "m2", "rq-stop").await;
-    wait_until("nobody does", async || cafe.at("circuit").await == (Vec::new(), Vec::new())).await;
+    wait_until("nobody holds it or waits for it", async || {
+        cafe.at("circuit").await == (Vec::new(), Vec::new())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

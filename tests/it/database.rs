@@ -93,12 +93,12 @@ struct TestPostgres {
 impl TestPostgres {
     /// Starts the server's thread and waits until the template exists.
     fn start() -> Self {
-        let (ready, told) = mpsc::channel();
+        let (ready, is_ready) = mpsc::channel();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(serve(&ready));
         });
-        told.recv().expect("the test server starts")
+        is_ready.recv().expect("the test server starts")
     }
 }
 

@@ -24,13 +24,13 @@ fn left(dir: &GuardedDir) -> Vec<String> {
 #[test]
 fn the_demo_brings_every_board_to_ready_and_leaves_nothing_behind() {
     let dir = GuardedDir::new();
-    let told = demo(&dir, &["--speed", "60", "--once"]).wait_with_output().unwrap();
-    let story = String::from_utf8(told.stdout).unwrap();
-    assert!(told.status.success(), "{story}");
-    for said in
+    let output = demo(&dir, &["--speed", "60", "--once"]).wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    for expected in
         ["6 boards registered", "Rolling reboot, group 6", "base-2 is installed", "Every board is Ready"]
     {
-        assert!(story.contains(said), "{said}:\n{story}");
+        assert!(text.contains(expected), "{expected}:\n{text}");
     }
     assert_eq!(left(&dir), Vec::<String>::new());
 }

@@ -332,7 +332,7 @@ async fn shared_history_of_many_instances_is_replayed_in_order() {
     }
 
     let mut db = store.reader().await.unwrap();
-    let told = |entries: &[HistoryEntry]| {
+    let formatted = |entries: &[HistoryEntry]| {
         entries.iter().map(|entry| (entry.visit.0, entry.content.clone())).collect::<Vec<_>>()
     };
     let note = (2, HistoryContent::Note("peace".to_owned()));
@@ -340,10 +340,10 @@ async fn shared_history_of_many_instances_is_replayed_in_order() {
         let cause = Cause::Deadline { visit: Visit(visit - 1) };
         (visit, HistoryContent::Stimulus(Stimulus::new(cause)))
     };
-    assert_eq!(told(&history::list(&mut db, one, None, 10).await.unwrap()), std::slice::from_ref(&note));
-    assert_eq!(told(&history::list_all(&mut db, one).await.unwrap()), [kept(2), note, kept(3)]);
+    assert_eq!(formatted(&history::list(&mut db, one, None, 10).await.unwrap()), std::slice::from_ref(&note));
+    assert_eq!(formatted(&history::list_all(&mut db, one).await.unwrap()), [kept(2), note, kept(3)]);
     let all = history::list_all(&mut db, other).await.unwrap();
-    assert_eq!(told(&all), [kept(70), kept(71)]);
+    assert_eq!(formatted(&all), [kept(70), kept(71)]);
     assert_eq!((all[0].at, &all[0].from, &all[0].to, all[0].outcome.as_str()), (at, &state, &state, "moved"));
 }
 
@@ -383,12 +383,12 @@ async fn every_kind_of_stimulus_is_read_as_it_was_written() {
                 Cause::Force { expected: from.clone(), to: to.clone(), reason: "so".to_owned() },
             ] {
                 let predicted = if spoken == 6 { predicted.clone() } else { ModelAnswers::default() };
-                let told = HistoryContent::Stimulus(Stimulus { predicted, ..Stimulus::new(cause) });
+                let formatted = HistoryContent::Stimulus(Stimulus { predicted, ..Stimulus::new(cause) });
                 let after = if *outcome == moved { &to } else { &from };
                 let entry = NewHistoryEntry {
                     instance: InstanceId(1),
                     at: time("2026-01-01T00:00:00Z"),
-                    content: told.clone(),
+                    content: formatted.clone(),
                     sender: Some("anna".to_owned()),
                     outcome: Some(outcome.clone()),
                     from: from.clone(),
@@ -401,7 +401,7 @@ async fn every_kind_of_stimulus_is_read_as_it_was_written() {
                 history::append(&mut tx, &entry).await.unwrap();
                 tx.commit().await.unwrap();
                 let outcome = if *outcome == moved { "moved" } else { "stayed" };
-                written.push((told, after.clone(), outcome.to_owned()));
+                written.push((formatted, after.clone(), outcome.to_owned()));
             }
         }
     }
@@ -437,14 +437,14 @@ async fn history_from_before_partitioning_is_kept_and_continues() {
     let days = partitions::list(&mut store.reader().await.unwrap()).await.unwrap();
     assert_eq!(days, [day("2026-11-01"), day("2026-11-02"), day("2026-11-03")]);
     let entries = history::list_all(&mut store.reader().await.unwrap(), InstanceId(1)).await.unwrap();
-    let told = entries.iter().map(|entry| {
-        let told = match &entry.content {
+    let formatted = entries.iter().map(|entry| {
+        let formatted = match &entry.content {
             HistoryContent::Stimulus(Stimulus { cause, .. }) => format!("{cause:?}"),
             HistoryContent::Note(note) | HistoryContent::Unreadable(note) => note.clone(),
         };
-        format!("{} {} {} {told}", entry.visit, entry.outcome, entry.to)
+        format!("{} {} {} {formatted}", entry.visit, entry.outcome, entry.to)
     });
-    assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @r#"
+    assert_snapshot!(formatted.collect::<Vec<_>>().join("\n"), @r#"
     1 moved New Created { links: {} }
     2 moved ReimageRebooting Event { name: "rq-reimage", source: Operator, args: {"image": String("linux")}, visit: None }
     2 stayed ReimageRebooting Began { visit: Visit(2) }

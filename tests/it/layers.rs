@@ -249,8 +249,8 @@ fn from_the_root<'a>(below: &Path, line: &'a str) -> impl Iterator<Item = &'a st
     let folders = below.components().count() - 1;
     let depth = if below.file_name().is_some_and(|name| name == "mod.rs") { folders } else { folders + 1 };
     let up = "super::".repeat(depth);
-    let ends = |way: &str| {
-        let begins = line.match_indices(way).filter(|(at, _)| is_path_begin(&line[..*at]));
+    let ends = |separator: &str| {
+        let begins = line.match_indices(separator).filter(|(at, _)| is_path_begin(&line[..*at]));
         begins.map(|(at, found)| at + found.len()).collect::<Vec<_>>()
     };
     let mut all = ends("crate::");

@@ -81,7 +81,7 @@ async fn a_board_whose_power_cannot_be_cycled_fails_after_the_two_hundred_and_fi
     let is_over = |device: &Value| {
         device["actions"].as_array().unwrap().iter().all(|action| action["action"] == "power-on")
     };
-    world.pass_time_until("b1", "no cycle is under way", is_over).await;
+    world.pass_time_until("b1", "no cycle is running", is_over).await;
 
     // Earlier failures do not count against the next request.
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);

@@ -26,12 +26,12 @@ fn the_shipped_definitions_are_proved() {
     assert!(!shipped.is_empty() && !examples.is_empty());
     for file in shipped.into_iter().chain(examples) {
         let checked = check(&fs::read_to_string(&file).unwrap(), lifeguard::boards::vocabulary());
-        let told: Vec<String> = checked
+        let findings: Vec<String> = checked
             .faults
             .iter()
             .map(|fault| fault.display(&file.display().to_string()).to_string())
             .collect();
-        assert!(checked.definition.is_some() && told.is_empty(), "{}", told.join("\n"));
+        assert!(checked.definition.is_some() && findings.is_empty(), "{}", findings.join("\n"));
     }
 }
 

@@ -42,7 +42,7 @@ async fn until(world: &World, state: &str) -> Value {
 async fn an_instance_of_a_generic_machine_notifies_and_moves_on() {
     let (world, porter) = (World::new().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
     let url = format!("http://{}/", porter.local_addr().unwrap());
-    let told = async {
+    let received = async {
         let (mut stream, _) = porter.accept().await.unwrap();
         let mut request = String::new();
         while !request.ends_with('}') {
@@ -53,9 +53,9 @@ async fn an_instance_of_a_generic_machine_notifies_and_moves_on() {
         serde_json::from_str::<Value>(body).unwrap()
     };
     let settings = json!({ "url": url, "message": "open the door" });
-    let ((), message) = tokio::join!(door(&world, &settings), told);
-    let said = ["machine", "instance", "state", "action", "message"].map(|key| &message[key]);
-    assert_eq!(json!(said), json!(["door", "front", "Opening", "notify", "open the door"]));
+    let ((), message) = tokio::join!(door(&world, &settings), received);
+    let fields = ["machine", "instance", "state", "action", "message"].map(|key| &message[key]);
+    assert_eq!(json!(fields), json!(["door", "front", "Opening", "notify", "open the door"]));
     let history = until(&world, "Open").await;
     let history = history.to_string();
     assert!(history.contains("notify-ok") && history.contains(r#""answer":"coming""#), "{history}");

@@ -190,7 +190,7 @@ async fn the_left_over_server_of_a_killed_process_is_replaced_without_loss() {
     owner.wait().unwrap();
     let acknowledged = kept.last().unwrap_or(before);
     let orphan = postmaster(dir.path()).unwrap();
-    assert!(lives(orphan), "nobody told it to stop");
+    assert!(lives(orphan), "it was not told to stop");
 
     let postgres = PrivatePostgres::start(PrivatePostgresOptions::new(dir.path())).await.unwrap();
 

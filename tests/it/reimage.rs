@@ -52,8 +52,8 @@ async fn a_reimage_ends_in_ready_with_the_new_image_recorded() {
     let device = until_booting(&world, "ReimageBooting").await;
     assert_eq!(target(&link), "../configs/linux");
     assert_eq!((&device["image"], &device["next_image"]), (&Value::Null, &json!("linux")));
-    let told = world.get("/api/v1/devices/b1/boot-config").await;
-    assert_eq!((&told["next_image"], &told["next_boot_config"]), (&json!("linux"), &config));
+    let arguments = world.get("/api/v1/devices/b1/boot-config").await;
+    assert_eq!((&arguments["next_image"], &arguments["next_boot_config"]), (&json!("linux"), &config));
 
     report(&world, "live-running", "ReimageBooted").await;
     report(&world, "image-installing", "ReimageInstalling").await;
@@ -283,9 +283,9 @@ async fn reports_of_another_visit_are_recorded_and_change_nothing() {
     ] {
         let answer = world.report_with("b1", &format!("image-running?visit={spoken}"), json!({})).await;
         assert_eq!((&answer["outcome"], &answer["reason"]), (&json!("ignored"), &json!(why)));
-        let told = world.history("b1").await.pop().unwrap();
-        assert_eq!((&told["event"], &told["outcome"]), (&json!("image-running"), &json!("ignored")));
-        assert_eq!(told["reason"], why);
+        let entry = world.history("b1").await.pop().unwrap();
+        assert_eq!((&entry["event"], &entry["outcome"]), (&json!("image-running"), &json!("ignored")));
+        assert_eq!(entry["reason"], why);
         let after = world.get("/api/v1/devices/b1").await;
         let kept = |key: &str| before[key] == after[key];
         assert!(

@@ -68,8 +68,8 @@ impl ServerProcess {
         };
         // The rest is read too, so that the server is not blocked by a full pipe.
         #[expect(clippy::print_stdout, reason = "the harness shows it where the test fails")]
-        let tell = |line| println!("server: {line}");
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(tell));
+        let print = |line| println!("server: {line}");
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(print));
         Ok(Self { child, http, tftp, killed_at: None })
     }
 

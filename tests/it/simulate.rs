@@ -1,4 +1,4 @@
-//! Tests of `lifeguard machine simulate`.
+//! `lifeguard machine simulate` as its user sees it.
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -104,7 +104,7 @@ async fn values_that_cannot_be_stored_or_compared_are_refused_without_a_write() 
     world.register("b1", json!({})).await;
     let before = world.history("b1").await;
     let deep = format!("{{\"celsius\": {}1{}}}", "[".repeat(100), "]".repeat(100));
-    for (body, told) in [
+    for (body, expected) in [
         ("{\"celsius\": 1e309}", "celsius: this number is beyond double precision"),
         ("{\"celsius\": 1e-400}", "celsius: this number has too many digits"),
         ("{\"celsius\": \"\\u0000\"}", "celsius: a text holds the character U+0000"),
@@ -112,7 +112,7 @@ async fn values_that_cannot_be_stored_or_compared_are_refused_without_a_write() 
     ] {
         let (status, answer) = report_warm(&world, "b1", body).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
-        assert!(answer["detail"].as_str().unwrap().contains(told), "{answer}");
+        assert!(answer["detail"].as_str().unwrap().contains(expected), "{answer}");
     }
     assert_eq!(world.history("b1").await, before);
 }

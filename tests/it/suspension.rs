@@ -108,8 +108,11 @@ async fn a_poll_of_an_unresolvable_name_is_suspended_and_never_reboots_its_board
     assert!(action(&device)["reason"].as_str().unwrap().contains("board-1.invalid"), "{device:#}");
     assert_eq!((&device["state"], &device["deadline"]), (&json!("Ready"), &Value::Null));
     let why = world.get("/api/v1/devices/b1/why").await;
-    let told = why["sentences"][0].as_str().unwrap();
-    assert!(told.contains("poll is suspended") && told.contains("board-1.invalid"), "{told}");
+    let explanation = why["sentences"][0].as_str().unwrap();
+    assert!(
+        explanation.contains("poll is suspended") && explanation.contains("board-1.invalid"),
+        "{explanation}"
+    );
     let ready = world.get("/readyz").await;
     assert_eq!((&ready["status"], &ready["troubles"][0]["suspended"]), (&json!("ready"), &json!(1)));
     // It is recorded once however long it lasts, and the board rests.
@@ -186,8 +189,8 @@ async fn a_board_without_a_poll_url_is_not_polled_and_stays_ready() {
         yield_briefly().await;
     }
     assert_eq!(world.state("b1").await, "Ready");
-    let told = world.get("/api/v1/devices/b1/why").await["sentences"][0].as_str().unwrap().to_owned();
-    assert!(told.contains("the board has no poll URL, so nothing is asked"), "{told}");
+    let explanation = world.get("/api/v1/devices/b1/why").await["sentences"][0].as_str().unwrap().to_owned();
+    assert!(explanation.contains("the board has no poll URL, so nothing is asked"), "{explanation}");
     world
         .until("b1", "it is entered anew", |device| device["visit"].as_i64() > first["visit"].as_i64())
         .await;
@@ -215,7 +218,8 @@ async fn a_poll_that_never_succeeded_is_reported_and_never_reboots_its_board() {
     world.register("b1", wired).await;
     world.force("b1", "Ready").await;
     let device =
-        pass_intervals_until(&world, "b1", "it is told", |device| action(device)["reason"].is_string()).await;
+        pass_intervals_until(&world, "b1", "it is reported", |device| action(device)["reason"].is_string())
+            .await;
     let reason = action(&device)["reason"].as_str().unwrap();
     assert!(reason.contains(&format!("nothing has ever answered at the poll URL tcp://{addr}")), "{reason}");
     for _ in 0..60 {
@@ -232,12 +236,14 @@ async fn a_poll_that_never_succeeded_is_reported_and_never_reboots_its_board() {
             drop(board.accept().await.unwrap());
         }
     };
-    let told = pass_intervals_until(&world, "b1", "it is well", |device| action(device)["reason"].is_null());
+    let explanation = pass_intervals_until(&world, "b1", "it is polled successfully", |device| {
+        action(device)["reason"].is_null()
+    });
     tokio::select! {
-        _ = told => {}
+        _ = explanation => {}
         () = answers => unreachable!("it answers for ever"),
     }
-    wait_until("history says so", async || {
+    wait_until("it is in history", async || {
         count(&world, "b1", |entry| entry["event"] == "configured").await == 1
     })
     .await;
@@ -267,11 +273,11 @@ async fn a_failed_write_for_one_board_is_retried_and_delays_no_other() {
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(refuse)).execute(&pool).await.unwrap();
     let noted = async |name| count(&world, name, |entry| entry["event"] == "misconfigured").await;
-    let is_told = |device: &Value| action(device)["reason"].is_string();
-    pass_intervals_until(&world, "b2", "it is told", is_told).await;
+    let is_reported = |device: &Value| action(device)["reason"].is_string();
+    pass_intervals_until(&world, "b2", "it is reported", is_reported).await;
     assert_eq!((noted("b1").await, noted("b2").await), (0, 1));
     sqlx::query("ALTER TABLE history DROP CONSTRAINT refused").execute(&pool).await.unwrap();
-    world.until("b1", "it is told", is_told).await;
+    world.until("b1", "it is reported", is_reported).await;
     assert_eq!((noted("b1").await, noted("b2").await), (1, 1));
 }
 
@@ -302,7 +308,7 @@ async fn unrestored_power_is_restored_later_in_any_state() {
         world.pass_time_until("b1", "it is tried again", again).await;
         let is_failure = |entry: &Value| entry["event"] == "power-cycle-failed";
         assert_eq!(count(&world, "b1", is_failure).await, 1);
-        wait_until("it is told", async || {
+        wait_until("it is reported", async || {
             pass_a_little_time(&world.clock).await;
             world.get("/readyz").await["troubles"][0]["kind"] == "power"
         })
@@ -351,8 +357,11 @@ async fn an_unresolvable_relay_board_suspends_its_boards_and_fails_none() {
     assert_eq!((&device["state"], &device["deadline"]), (&json!("RebootRebooting"), &Value::Null));
     assert!(action(&device)["reason"].as_str().unwrap().contains("relay-1.invalid"), "{device:#}");
     let why = world.get("/api/v1/devices/b1/why").await;
-    let told = why["sentences"][0].as_str().unwrap();
-    assert!(told.contains("power-cycle is suspended") && told.contains("relay-1.invalid"), "{told}");
+    let explanation = why["sentences"][0].as_str().unwrap();
+    assert!(
+        explanation.contains("power-cycle is suspended") && explanation.contains("relay-1.invalid"),
+        "{explanation}"
+    );
     let troubles = world.get("/readyz").await["troubles"].clone();
     assert!(troubles[0]["trouble"].as_str().unwrap().contains("relay-1.invalid"), "{troubles}");
     // A correct URL wakes it.
@@ -378,7 +387,7 @@ async fn a_missing_boot_tree_suspends_setting_links_until_it_is_back() {
     assert_eq!((&device["state"], &device["counters"]), (&json!("ReimageRebooting"), &json!({})));
     assert_eq!(rack.switched(1), []);
     // Reported by the task that maintains the tree, which creates nothing in an empty mount point.
-    wait_until("it is told", async || world.call(Method::GET, "/readyz", None).await.0 == 503).await;
+    wait_until("it is reported", async || world.call(Method::GET, "/readyz", None).await.0 == 503).await;
     fs_err::remove_dir(&root).unwrap();
     fs_err::rename(&elsewhere, &root).unwrap();
     world.pass_time_until("b1", "its power came back", |device| device["state"] == "ReimageBooting").await;
@@ -444,7 +453,7 @@ async fn a_process_without_descriptors_suspends_its_polls_and_power_cycles_no_he
     let device = http.get("/api/v1/devices/b1").await;
     assert_eq!(device["state"], "Ready", "{device:#}");
     assert!(device["deadline"].is_string(), "its time runs again: {device:#}");
-    assert_eq!(relay.coil_changes().len(), 1, "nobody switched it");
+    assert_eq!(relay.coil_changes().len(), 1, "it was not switched");
     drop(server);
     board.shutdown().await;
     assert_history_gives_instances(&Store::open(database.connect_options()).await.unwrap()).await;

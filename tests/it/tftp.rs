@@ -81,7 +81,7 @@ impl TftpObserver for RecordingObserver {
 struct TftpSite {
     grounds: TempDir,
     server: SocketAddr,
-    told: mpsc::UnboundedReceiver<ObservedFetch>,
+    observed: mpsc::UnboundedReceiver<ObservedFetch>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -96,8 +96,8 @@ impl TftpSite {
     }
 
     async fn answering(listen: &str, limits: TftpLimits, ports: PortMode) -> Self {
-        let (tell, told) = mpsc::unbounded_channel();
-        let observer = Arc::new(RecordingObserver(tell));
+        let (sender, observed) = mpsc::unbounded_channel();
+        let observer = Arc::new(RecordingObserver(sender));
         let grounds = tempfile::tempdir().unwrap();
         let root = grounds.path().join("boot");
         fs_err::create_dir(&root).unwrap();
@@ -105,7 +105,7 @@ impl TftpSite {
         let server = server.with_limits(limits).with_port_mode(ports);
         let (address, stop, mut tasks) = (server.local_addr(), CancellationToken::new(), JoinSet::new());
         tasks.spawn(server.run(stop.clone()));
-        Self { grounds, server: address, told, stop, tasks }
+        Self { grounds, server: address, observed, stop, tasks }
     }
 
     /// The path of `name` in the tree.
@@ -122,7 +122,7 @@ impl TftpSite {
 
     /// The next call of the observer.
     async fn next_observed(&mut self) -> ObservedFetch {
-        within("a word to the observer", self.told.recv()).await.expect("the server has gone")
+        within("a call of the observer", self.observed.recv()).await.expect("the server has stopped")
     }
 
     /// How the next fetch ended.
@@ -241,8 +241,8 @@ impl RawTftpClient {
     async fn hear_no_more(&mut self) {
         let own = (Ipv4Addr::LOCALHOST, self.socket.local_addr().unwrap().port());
         self.socket.send_to(b"nothing more", own).await.unwrap();
-        let heard = self.hear_raw().await;
-        assert_eq!(heard, b"nothing more", "{:?}", TftpPacket::parse(&heard));
+        let packet = self.hear_raw().await;
+        assert_eq!(packet, b"nothing more", "{:?}", TftpPacket::parse(&packet));
     }
 
     /// Acknowledges block by block of 512 bytes from `block` on; returns the content.

@@ -203,7 +203,7 @@ async fn a_rollback_is_the_same_command_and_a_restart_changes_nothing() {
         (&json!(2), &json!("loaded"))
     );
     let restarted = world.second_server().await;
-    assert_eq!(restarted.get("/api/v1/machines").await, shown, "what is built in gives way");
+    assert_eq!(restarted.get("/api/v1/machines").await, shown, "the built-in definition is replaced");
     let url = format!("http://{}/api/v1/machines/board/definitions/1", world.server.http);
     let first = reqwest::get(url).await.unwrap().text().await.unwrap();
     assert_eq!(first, BOARD_YAML);

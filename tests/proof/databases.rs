@@ -90,9 +90,9 @@ impl<'a> DatabaseScene<'a> {
         self.http.get(self.url("readyz")).send().await.is_ok_and(|answer| answer.status().is_success())
     }
 
-    async fn until(&self, what: &str, is_so: impl AsyncFn() -> bool) {
+    async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
         let give_up_at = Instant::now() + READY_TIMEOUT;
-        while !is_so().await {
+        while !condition().await {
             let log = || fs::read_to_string(self.site.path().join("server.log")).unwrap_or_default();
             assert!(Instant::now() < give_up_at, "it never was so: {what}\n{}", log());
             pause(Duration::from_millis(50)).await;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 
 #[tokio::test]
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+#[expect(clippy::print_stderr, reason = "a skipped test prints a note")]
 async fn a_foreign_modbus_server_is_switched() {
     let Some(python) = std::env::var_os("LIFEGUARD_TEST_PYMODBUS") else {
         assert!(
@@ -49,9 +49,9 @@ async fn a_foreign_modbus_server_is_switched() {
 
     drop(server.stdin.take());
     assert!(within_long_timeout("the server's end", server.wait()).await.unwrap().success());
-    let mut told = Vec::new();
+    let mut lines = Vec::new();
     while let Some(line) = lines.next_line().await.unwrap() {
-        told.push(line);
+        lines.push(line);
     }
-    assert_eq!(told, ["coil 5 on", "coil 5 off", "coil 5 on", "coil 5 off", "coil 5 on"]);
+    assert_eq!(lines, ["coil 5 on", "coil 5 off", "coil 5 on", "coil 5 off", "coil 5 on"]);
 }

@@ -72,7 +72,7 @@ async fn a_relay_board_that_hangs_costs_a_bounded_time() {
 async fn a_call_times_out_after_five_seconds_and_a_phase_after_fifteen() {
     let relay = relay(RelayBehaviour::Hanging);
     let ((clock, shared), token) = (manual(), CancellationToken::new());
-    let (driver, job, begun) =
+    let (driver, job, started) =
         (power(PowerOperation::On), with_clock(shared, job(coil_5(relay.addr()))), clock.now());
     let time = async {
         loop {
@@ -88,7 +88,7 @@ async fn a_call_times_out_after_five_seconds_and_a_phase_after_fifteen() {
     });
     let failed = ended.await.unwrap_err();
     assert!(failed.reason.ends_with(" within 5s"), "{failed}");
-    let took = (clock.now() - begun).num_seconds();
+    let took = (clock.now() - started).num_seconds();
     assert!((15..20).contains(&took), "{took} s");
 }
 

@@ -155,12 +155,12 @@ async fn a_bad_setting_or_url_is_reported_with_the_right_form_and_does_not_blame
         ("tcp://board-1.lab:22", json!({ "failures": 0 }), "at least 1"),
         ("ssh://board-1.lab", json!({}), "tcp://HOST:PORT"),
     ] {
-        let (token, (tell, mut told)) = (CancellationToken::new(), mpsc::unbounded_channel());
+        let (token, (sender, mut findings)) = (CancellationToken::new(), mpsc::unbounded_channel());
         let mut job = poll_job(&shared, url.to_owned(), &with);
-        job.findings = FindingReporter::to_listener(move |finding| tell.send(finding).unwrap());
+        job.findings = FindingReporter::to_listener(move |finding| sender.send(finding).unwrap());
         let run = driver.run(&job, &token);
         let cancelled = async {
-            let finding = told.recv().await.unwrap();
+            let finding = findings.recv().await.unwrap();
             token.cancel();
             finding
         };
@@ -175,10 +175,10 @@ async fn a_bad_setting_or_url_is_reported_with_the_right_form_and_does_not_blame
 async fn a_board_that_never_answered_is_reported_once_and_an_impossible_probe_suspends() {
     let ((clock, shared), (listener, authority)) = (manual(), listener().await);
     drop(listener);
-    let (token, (tell, mut told)) = (CancellationToken::new(), mpsc::unbounded_channel());
+    let (token, (sender, mut findings)) = (CancellationToken::new(), mpsc::unbounded_channel());
     let mut job = poll_job(&shared, format!("tcp://{authority}"), &json!({ "failures": 2 }));
     job.facts.remove("answered_url");
-    job.findings = FindingReporter::to_listener(move |finding| tell.send(finding).unwrap());
+    job.findings = FindingReporter::to_listener(move |finding| sender.send(finding).unwrap());
     let driver = PollAction;
     let time = async {
         for _ in 0..50 {
@@ -191,11 +191,11 @@ async fn a_board_that_never_answered_is_reported_once_and_an_impossible_probe_su
         within_long_timeout("its end", async { tokio::join!(driver.run(&job, &token), time) }).await;
     let ended = ended.unwrap_err();
     assert_eq!((ended.reason.as_str(), &ended.kind), ("abandoned", &ActionEnding::Failed));
-    let finding = told.try_recv().unwrap();
+    let finding = findings.try_recv().unwrap();
     assert!(
         matches!(&finding, Finding::Misconfigured(reason) if reason.contains("nothing has ever answered"))
     );
-    assert!(told.try_recv().is_err(), "it was told twice");
+    assert!(findings.try_recv().is_err(), "it was reported twice");
 
     // Connecting to this address is always refused locally.
     for url in ["tcp://255.255.255.255:22", "http://255.255.255.255/"] {

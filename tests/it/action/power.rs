@@ -69,8 +69,8 @@ struct RecordingClock {
 
 impl RecordingClock {
     fn new(clock: &ManualClock) -> (Arc<Self>, mpsc::UnboundedReceiver<DateTime<Utc>>) {
-        let (tell, asked) = mpsc::unbounded_channel();
-        (Arc::new(Self { clock: clock.clone(), asked: tell }), asked)
+        let (sender, asked) = mpsc::unbounded_channel();
+        (Arc::new(Self { clock: clock.clone(), asked: sender }), asked)
     }
 }
 
@@ -99,15 +99,15 @@ async fn a_board_is_off_for_the_time_in_its_url() {
     let (overheard, mut asked) = RecordingClock::new(&clock);
     let (driver, job, token) =
         (power(PowerOperation::Cycle), with_clock(overheard, job(url)), CancellationToken::new());
-    let begun = clock.now();
+    let started = clock.now();
     let mut until_asked_for = async |at: DateTime<Utc>| while asked.recv().await.unwrap() != at {};
     let mut wire = relay.coil(5);
     let time = async {
         // Another client may have disconnected just now: the settle time comes first.
-        until_asked_for(begun + TimeDelta::seconds(1)).await;
+        until_asked_for(started + TimeDelta::seconds(1)).await;
         assert_eq!(relay.connections(), 0);
         clock.advance(Duration::from_secs(1));
-        until_asked_for(begun + TimeDelta::seconds(8)).await;
+        until_asked_for(started + TimeDelta::seconds(8)).await;
         for seconds in 0..7 {
             assert!(!*wire.borrow(), "after {seconds} s");
             clock.advance(Duration::from_secs(1));
@@ -139,9 +139,12 @@ async fn a_run_cancelled_between_two_tries_reports_the_first_error() {
     let (clock, _) = manual();
     let (overheard, mut asked) = RecordingClock::new(&clock);
     let second_try = clock.now() + TimeDelta::milliseconds(250);
-    let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
-    let (driver, job, token) =
-        (power(PowerOperation::On), with_clock(overheard, job(coil_5(nobody))), CancellationToken::new());
+    let unreachable = SocketAddr::from(([127, 0, 0, 1], 1));
+    let (driver, job, token) = (
+        power(PowerOperation::On),
+        with_clock(overheard, job(coil_5(unreachable))),
+        CancellationToken::new(),
+    );
     let (ended, ()) = within_long_timeout("the cancelled run", async {
         tokio::join!(driver.run(&job, &token), async {
             while asked.recv().await.unwrap() != second_try {}
@@ -150,7 +153,8 @@ async fn a_run_cancelled_between_two_tries_reports_the_first_error() {
     })
     .await;
     let reason = ended.unwrap_err().reason;
-    let refused = format!("no connection to {nobody}: Connection refused (os error 111), then cancelled");
+    let refused =
+        format!("no connection to {unreachable}: Connection refused (os error 111), then cancelled");
     assert_eq!(reason, refused);
 }
 

@@ -172,14 +172,14 @@ async fn an_invalid_board_is_not_registered() {
         ("comments", json!(["a"])),
         ("state", json!("Ready")),
     ];
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for (field, value) in wrong {
         let mut body = json!({ "name": "b2", "mac": "02:00:00:00:00:02", "hardware": "panda" });
         body[field] = value.clone();
         let answer = send(&world, "POST /api/v1/devices", body.to_string()).await;
-        told.push(format!("{field} {value}: {}", without_power_forms(&answer.status_and_body())));
+        answers.push(format!("{field} {value}: {}", without_power_forms(&answer.status_and_body())));
     }
-    assert_snapshot!(told.join("\n"), @r#"
+    assert_snapshot!(answers.join("\n"), @r#"
     name "a/b": 422 invalid: name: "a/b" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
     name "..": 422 invalid: name: ".." is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
     name "a..b": 422 invalid: name: "a..b" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`

@@ -67,18 +67,18 @@ async fn unexpected_reports_of_a_board_change_nothing() {
         ("POST /api/v1/devices/b1/events/image-running", "{\"reason\": [{\"a\": \"\\u0000\"}]}"),
         ("POST /api/v1/devices/b1/events/image-running", "{\"\\u0000\": 1}"),
     ];
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for (line, body) in requests {
         let answer = send(&world, line, body.to_owned()).await;
         let shown: String = body.chars().take(40).collect();
         if line.starts_with("HEAD") {
-            told.push(format!("{line}\n{} allow: {}", answer.status, answer.header("allow")));
+            answers.push(format!("{line}\n{} allow: {}", answer.status, answer.header("allow")));
         } else {
-            told.push(format!("{line} {shown:?}\n{}", answer.status_and_body()));
+            answers.push(format!("{line} {shown:?}\n{}", answer.status_and_body()));
         }
         assert_eq!(dump_tables(&world).await, before, "{line}");
     }
-    assert_snapshot!(told.join("\n\n"), @r#"
+    assert_snapshot!(answers.join("\n\n"), @r#"
     POST /api/v1/devices/b1/events/image-running ""
     200 {"outcome":"ignored","reason":"state Ready does not wait for image-running","state":"Ready","visit":3}
 
@@ -262,10 +262,10 @@ async fn repeated_reports_of_a_board_are_answered_with_a_delay() {
     let world = World::new().await;
     let _up = ready(&world, "b1").await;
     let line = "POST /api/v1/devices/b1/events/image-running";
-    let begun = Instant::now();
+    let started = Instant::now();
     for _ in 0..11 {
         assert_eq!(send(&world, line, "").await.status, 200);
     }
     // Ten are answered at once, then one per second: a slow machine takes longer, none is faster.
-    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(started.elapsed() >= Duration::from_secs(1), "{:?}", started.elapsed());
 }

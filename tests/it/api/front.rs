@@ -265,9 +265,12 @@ async fn a_server_with_too_few_open_files_reports_the_required_limit() {
         env!("CARGO_BIN_EXE_lifeguard"),
     ]);
     let output = shell.stdin(Stdio::null()).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
+    let message = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
-    assert!(told.contains("may open 200 files at once, and needs ") && told.contains("ulimit -n"), "{told}");
+    assert!(
+        message.contains("may open 200 files at once, and needs ") && message.contains("ulimit -n"),
+        "{message}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -307,8 +310,8 @@ async fn a_server_accepts_its_configured_host_names() {
     let status =
         asked(&world, line, &[("host", "boards.lab"), ("origin", "http://boards.lab:3000")]).await.status;
     assert_eq!(status, 403, "another port is another site");
-    let told: Value = asked(&world, "GET /", &[("host", "evil.example")]).await.json();
-    assert!(told["detail"].as_str().unwrap().contains("boards.lab, lifeguard.example:8443"), "{told}");
+    let message: Value = asked(&world, "GET /", &[("host", "evil.example")]).await.json();
+    assert!(message["detail"].as_str().unwrap().contains("boards.lab, lifeguard.example:8443"), "{message}");
     assert_eq!(world.call(Method::GET, "/healthz", None).await.0, StatusCode::OK);
 }
 

@@ -115,7 +115,7 @@ async fn unknown_hardware_is_reported() {
         let mac = format!("02:00:00:00:00:{:02x}", name.len());
         json!({ "name": name, "mac": mac, "hardware": hardware }).to_string()
     };
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for (line, body) in [
         ("PUT /api/v1/images/base", r#"{"boot_configs": {"panda": "p"}}"#.to_owned()),
         ("POST /api/v1/devices", board("b", "panda")),
@@ -128,9 +128,9 @@ async fn unknown_hardware_is_reported() {
         ("PATCH /api/v1/devices/bb", r#"{"comments": "cow"}"#.to_owned()),
     ] {
         let answer = send(&world, line, body).await;
-        told.push(format!("{line} {} {}", answer.status, answer.json()["warnings"]));
+        answers.push(format!("{line} {} {}", answer.status, answer.json()["warnings"]));
     }
-    assert_snapshot!(told.join("\n"), @r#"
+    assert_snapshot!(answers.join("\n"), @r#"
     PUT /api/v1/images/base 201 null
     POST /api/v1/devices 201 null
     POST /api/v1/devices 201 ["no image has a boot config for hardware `pnada`; did you mean `panda`?"]

@@ -18,7 +18,7 @@ async fn with_rollout() -> World {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
     let world = with_rollout().await;
-    let told = contract(
+    let answers = contract(
         &world,
         [
             ("PUT /api/v1/machines/rollout/web", ""),
@@ -45,7 +45,7 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
         ],
     )
     .await;
-    assert_snapshot!(told, @r#"
+    assert_snapshot!(answers, @r#"
     PUT /api/v1/machines/rollout/web
     201 {
       "about": "somebody has to approve it",
@@ -266,7 +266,7 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
 async fn invalid_operations_on_an_instance_are_refused_with_the_reason() {
     let world = with_rollout().await;
     world.register("b1", json!({})).await;
-    let told = contract(
+    let answers = contract(
         &world,
         [
             ("PUT /api/v1/machines/rollouts/web", ""),
@@ -304,7 +304,7 @@ async fn invalid_operations_on_an_instance_are_refused_with_the_reason() {
         ],
     )
     .await;
-    assert_snapshot!(told, @r#"
+    assert_snapshot!(answers, @r#"
     PUT /api/v1/machines/rollouts/web
     404 no_machine: there is no machine rollouts; `PUT /api/v1/machines/rollouts` defines one
 

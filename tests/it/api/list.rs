@@ -41,7 +41,7 @@ async fn boards_are_filtered_sorted_and_paged() {
     world.force("b1", "FailedBadBoard").await;
     world.force("b10", "FailedBadImage").await;
     world.force("a-1", "LockedOut").await;
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for query in [
         "",
         "?state=New",
@@ -62,9 +62,9 @@ async fn boards_are_filtered_sorted_and_paged() {
         "?limit=1000000000000",
         "?after=b1",
     ] {
-        told.push(names(&world, query).await);
+        answers.push(names(&world, query).await);
     }
-    assert_snapshot!(told.join("\n"), @r"
+    assert_snapshot!(answers.join("\n"), @r"
      B2 a-1 a_1 b1 b10
     ?state=New B2 a_1
     ?state=Failed* b1 b10
@@ -312,12 +312,12 @@ async fn a_farm_at_rest_changes_no_list() {
                 visits.push(visit.0);
             }
         }
-        assert!(visits.iter().all(|told| !(visit + 1..visit + 7).contains(told)), "{visits:?}");
+        assert!(visits.iter().all(|answers| !(visit + 1..visit + 7).contains(answers)), "{visits:?}");
     }
     assert_eq!(since(&other, "", &mut cursor).await, "b2 LockedOut");
-    let told = "SELECT count(*), count(DISTINCT d) FROM rearmed, unnest(instances) d";
-    let told: (i64, i64) = sqlx::query_as(told).fetch_one(&world.database.pool().await).await.unwrap();
-    assert_eq!(told, (18, 3), "other processes learn the deadlines");
+    let answers = "SELECT count(*), count(DISTINCT d) FROM rearmed, unnest(instances) d";
+    let answers: (i64, i64) = sqlx::query_as(answers).fetch_one(&world.database.pool().await).await.unwrap();
+    assert_eq!(answers, (18, 3), "other processes learn the deadlines");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -659,9 +659,9 @@ async fn slow_readers_at_one_address_are_limited_and_then_refused() {
         reqwest::Client::builder().local_address(address).build().unwrap()
     };
     let slow = client(2);
-    let mut begun = Vec::new();
+    let mut started_lists = Vec::new();
     for _ in 0..ConnectionBudget::default().snapshots / 2 {
-        begun.push(
+        started_lists.push(
             await_within_timeout("the beginning of a list", slow.get(&server.url).send()).await.unwrap(),
         );
     }
@@ -679,7 +679,7 @@ async fn slow_readers_at_one_address_are_limited_and_then_refused() {
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     let problem: Value = refused.json().await.unwrap();
     assert_eq!(problem["detail"], "other lists take longer than 5 s; try again shortly");
-    drop(begun);
+    drop(started_lists);
     let list =
         await_within_timeout("a list once the others are gone", slow.get(&server.url).send()).await.unwrap();
     assert_eq!(list.status(), StatusCode::OK);
@@ -699,19 +699,19 @@ async fn a_list_that_cannot_start_is_answered_with_a_problem() {
     };
     let mut locked = pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE device IN ACCESS EXCLUSIVE MODE").execute(&mut *locked).await.unwrap();
-    let (short, mut told) = (Duration::from_millis(200), Vec::new());
+    let (short, mut answers) = (Duration::from_millis(200), Vec::new());
     for timeouts in [
         ListTimeouts { first_part_timeout: short, ..ListTimeouts::default() },
         ListTimeouts { whole_timeout: short, ..ListTimeouts::default() },
     ] {
         let server = ShortTimeoutServer::serve(&world, timeouts).await;
-        told.push(list(&server.url).await);
+        answers.push(list(&server.url).await);
     }
     locked.rollback().await.unwrap();
     sqlx::query("ALTER TABLE device RENAME comments TO remarks").execute(&pool).await.unwrap();
     let server = ShortTimeoutServer::serve(&world, ListTimeouts::default()).await;
-    told.push(list(&server.url).await);
-    assert_snapshot!(told.join("\n"), @r#"
+    answers.push(list(&server.url).await);
+    assert_snapshot!(answers.join("\n"), @r#"
     503 Service Unavailable application/problem+json true "unavailable" "the list took longer than 200ms; try again shortly, or ask for fewer boards"
     503 Service Unavailable application/problem+json true "unavailable" "the list took longer than 200ms; try again shortly, or ask for fewer boards"
     503 Service Unavailable application/problem+json true "unavailable" "the schema of the database is incomplete, as while a dump is restored; try again shortly"
@@ -741,7 +741,7 @@ async fn unknown_filter_values_are_refused_instead_of_giving_an_empty_list() {
     assert_eq!((none.status, &none.json()["devices"]), (200, &json!([])), "of no boards nothing is known");
     world.register("b1", json!({ "environment": "lab" })).await;
     world.image("base").await;
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for query in [
         "state=Reday",
         "state=New,Reday",
@@ -757,11 +757,11 @@ async fn unknown_filter_values_are_refused_instead_of_giving_an_empty_list() {
     ] {
         let answer = send(&world, &format!("GET /api/v1/devices?{query}"), "").await;
         let answer = answer.status_and_body();
-        told.push(format!("{query}: {}", answer.lines().next().unwrap()));
+        answers.push(format!("{query}: {}", answer.lines().next().unwrap()));
     }
     // Cursors differ from run to run.
-    let told = told.iter().map(|line| line.split("\"cursor\"").next().unwrap()).collect::<Vec<_>>();
-    assert_snapshot!(told.join("\n"), @"
+    let answers = answers.iter().map(|line| line.split("\"cursor\"").next().unwrap()).collect::<Vec<_>>();
+    assert_snapshot!(answers.join("\n"), @"
     state=Reday: 422 no_state: no state `Reday`; did you mean `Ready`?
     state=New,Reday: 422 no_state: no state `Reday`; did you mean `Ready`?
     state=: 422 no_state: no state ``
@@ -800,11 +800,11 @@ async fn lists_and_the_page_show_the_last_failure_and_its_count() {
     })
     .await;
     let listed = world.get("/api/v1/devices").await;
-    let told = listed["devices"].as_array().unwrap().iter().map(|device| {
+    let answers = listed["devices"].as_array().unwrap().iter().map(|device| {
         let keys = ["name", "state", "failed_tries", "failure", "lock_reason"];
         keys.map(|key| device[key].to_string()).join(" ")
     });
-    assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @r#"
+    assert_snapshot!(answers.collect::<Vec<_>>().join("\n"), @r#"
     "b1" "RebootRebooting" 6 "no connection to 127.0.0.1:1: Connection refused (os error 111)" null
     "b2" "LockedOut" null null "<smells>"
     "b3" "New" null null null

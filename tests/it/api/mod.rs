@@ -134,11 +134,11 @@ pub(crate) async fn contract<B: Into<reqwest::Body>>(
     world: &World,
     requests: impl IntoIterator<Item = (&str, B)>,
 ) -> String {
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for (line, body) in requests {
-        told.push(format!("{line}\n{}", send(world, line, body).await.status_and_body()));
+        answers.push(format!("{line}\n{}", send(world, line, body).await.status_and_body()));
     }
-    told.join("\n\n")
+    answers.join("\n\n")
 }
 
 /// All stored tables except history.

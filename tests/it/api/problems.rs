@@ -190,16 +190,16 @@ async fn until(server: SocketAddr, line: &str, status: u16) -> ApiAnswer {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_outage_is_reported_and_the_server_recovers() {
     let database = database().await;
-    let way = DatabaseForwarder::to(&database).await;
+    let forwarder = DatabaseForwarder::to(&database).await;
     let folder = tempfile::tempdir().unwrap();
     let mut options = options(&database, &folder);
-    options.database_url = Some(way.url(&database).into());
+    options.database_url = Some(forwarder.url(&database).into());
     let clock = ManualClock::new("2026-01-01T12:00:00Z".parse().unwrap());
     let server = LifeguardServer::start(options, Arc::new(clock)).await.unwrap();
     let new = json!({ "name": "b1", "mac": "02:00:00:00:00:01", "hardware": "panda" }).to_string();
     assert_eq!(send_to(server.http, "POST /api/v1/devices", &[], new.clone()).await.status, 201);
 
-    way.is_open.send_replace(false);
+    forwarder.is_open.send_replace(false);
     let requests = [
         ("GET /healthz", ""),
         ("GET /readyz", ""),
@@ -217,12 +217,12 @@ async fn a_database_outage_is_reported_and_the_server_recovers() {
         ("PUT /api/v1/images/base", r#"{"boot_configs": {}}"#),
         ("DELETE /api/v1/images/base", ""),
     ];
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for (line, body) in requests {
         let answer = send_to(server.http, line, &[], body.to_owned()).await;
-        told.push(format!("{line}: {}", answer.status_and_body()));
+        answers.push(format!("{line}: {}", answer.status_and_body()));
     }
-    assert_snapshot!(told.join("\n"), @r#"
+    assert_snapshot!(answers.join("\n"), @r#"
     GET /healthz: 200 {"status":"alive","version":"0.1.0"}
     GET /readyz: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
@@ -260,7 +260,7 @@ async fn a_database_outage_is_reported_and_the_server_recovers() {
         page.text.contains("The database is unavailable") && page.text.contains("http-equiv=\"refresh\"")
     );
 
-    way.is_open.send_replace(true);
+    forwarder.is_open.send_replace(true);
     until(server.http, "GET /readyz", 200).await;
     let device = until(server.http, "GET /api/v1/devices/b1", 200).await.json();
     assert_eq!((&device["state"], &device["visit"]), (&json!("New"), &json!(1)));

@@ -190,8 +190,8 @@ async fn a_forced_move_is_compared_and_set() {
         (path, ""),
         ("POST /api/v1/devices/b2/force", r#"{"from": "New", "to": "LockedOut", "reason": "it smells"}"#),
     ];
-    let told = contract(&world, requests).await;
-    assert_snapshot!(told, @r#"
+    let answers = contract(&world, requests).await;
+    assert_snapshot!(answers, @r#"
     POST /api/v1/devices/b1/force
     409 not_accepted: the state is New, not Ready
     {"accepted":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"],"state":"New"}

@@ -102,12 +102,12 @@ async fn a_board_is_shown_with_the_explanation_of_its_state() {
       "waits_for": []
     }
     "#);
-    let mut told = Vec::new();
+    let mut shown = Vec::new();
     for state in ["RebootComplete", "ReimageBooted", "SelfTestBooting", "FailedBadImage", "LockedOut"] {
         world.force("b1", state).await;
-        told.push(format!("{state}\n{}", explained(&world.get("/api/v1/devices/b1").await)));
+        shown.push(format!("{state}\n{}", explained(&world.get("/api/v1/devices/b1").await)));
     }
-    assert_snapshot!(told.join("\n\n"), @r#"
+    assert_snapshot!(shown.join("\n\n"), @r#"
     RebootComplete
     about "power is back; the board's image should report that it runs"
     waits_for
@@ -188,24 +188,24 @@ async fn boards_at_a_busy_relay_board_are_shown_with_their_queue_positions() {
     let world = World::new().await;
     // Accepts connections and sends nothing.
     let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let place = relay.local_addr().unwrap();
+    let relay_addr = relay.local_addr().unwrap();
     for (coil, name) in ["b1", "b2", "b3"].into_iter().enumerate() {
-        world.register(name, json!({ "power_url": format!("modbus://{place}/{coil}") })).await;
+        world.register(name, json!({ "power_url": format!("modbus://{relay_addr}/{coil}") })).await;
         assert_eq!(world.request(name, "rq-reboot", json!({})).await.0, 200);
         if name == "b1" {
             world.until(name, "it has begun", |device| device["deadline"].is_string()).await;
         }
     }
-    let mut told = Vec::new();
+    let mut shown = Vec::new();
     for name in ["b1", "b3"] {
         let device = world
             .until(name, "only power is to be cycled", |device| {
                 name == "b3" || device["actions"].as_array().is_some_and(|actions| actions.len() == 1)
             })
             .await;
-        told.push(format!("{name}\n{}", explained(&device)).replace(&place.to_string(), "relay"));
+        shown.push(format!("{name}\n{}", explained(&device)).replace(&relay_addr.to_string(), "relay"));
     }
-    assert_snapshot!(told.join("\n\n"), @r#"
+    assert_snapshot!(shown.join("\n\n"), @r#"
     b1
     about "the boot link is removed, then power is cycled"
     waits_for

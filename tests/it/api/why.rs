@@ -41,12 +41,12 @@ async fn boards_at_one_relay_board_show_which_is_cycled_and_which_are_queued() {
         }
     }
     world.clock.advance(Duration::from_secs(7));
-    let told = [
+    let explanations = [
         explanation(&world, &rack, "b1").await,
         explanation(&world, &rack, "b2").await,
         explanation(&world, &rack, "b3").await,
     ];
-    assert_snapshot!(told.join("\n\n"), @"
+    assert_snapshot!(explanations.join("\n\n"), @"
     b1, RebootRebooting, working
     Carries out power-cycle at modbus://relay since 12:00:00 UTC (12 s); it waits for power-cycle-ok or power-cycle-failed from its action; at 12:01:00 UTC (in 48 s) it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
@@ -144,11 +144,11 @@ async fn resting_and_failed_boards_show_the_available_requests() {
     world.register("unwired", json!({})).await;
     world.force("unwired", "RebootRebooting").await;
     world.until("unwired", "its actions are over", |device| device["actions"] == json!([])).await;
-    let mut told = Vec::new();
+    let mut explanations = Vec::new();
     for name in ["new", "bad", "unwired"] {
-        told.push(explanation(&world, &rack, name).await);
+        explanations.push(explanation(&world, &rack, name).await);
     }
-    assert_snapshot!(told.join("\n\n"), @"
+    assert_snapshot!(explanations.join("\n\n"), @"
     new, New, resting
     Rests since 12:00:00 UTC (0 s): nobody has asked for anything yet; nothing is under way; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).

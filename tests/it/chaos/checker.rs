@@ -27,19 +27,19 @@ pub(super) enum CheckedRule {
     /// The instance is the result of its history.
     Instance,
     /// Acknowledged messages are stored.
-    Kept,
+    Durable,
     /// No message is stored twice.
     Once,
     /// Stored messages were sent with this content.
-    Said,
+    Sent,
     /// Answers to clients agree with the rows.
-    Told,
+    AnswerAgrees,
     /// A message answered before another was sent is stored before it.
     Order,
     /// Answered messages are visible to others.
-    Seen,
+    Visible,
     /// Each answer is a valid one.
-    Answer,
+    ValidAnswer,
 }
 
 /// Violation of a rule.
@@ -138,31 +138,31 @@ impl<'a> HistoryChecker<'a> {
     /// Compares a row with its message.
     fn check_mark(&mut self, row: &'a StoredEntry, mark: &str, latest_sent: &mut Option<u64>) {
         let Some(message) = self.by_mark.get(mark).copied() else {
-            return self.expect(false, CheckedRule::Said, || format!("nobody said {row}"));
+            return self.expect(false, CheckedRule::Sent, || format!("never sent: {row}"));
         };
         let matches_request = message.board == self.board && matches_request(row, &message.request);
-        self.expect(matches_request, CheckedRule::Said, || {
-            format!("{:?} was said to {}: {row}", message.request, message.board)
+        self.expect(matches_request, CheckedRule::Sent, || {
+            format!("{:?} was sent to {}: {row}", message.request, message.board)
         });
-        self.expect(matches_answer(row, &message.answer), CheckedRule::Told, || {
-            format!("{:?} was told: {row}", message.answer)
+        self.expect(matches_answer(row, &message.answer), CheckedRule::AnswerAgrees, || {
+            format!("{:?} was answered: {row}", message.answer)
         });
-        let is_known = !matches!(message.answer, ClientAnswer::Nothing | ClientAnswer::Nonsense(_));
+        let is_known = !matches!(message.answer, ClientAnswer::Unknown | ClientAnswer::Invalid(_));
         let is_in_order = !is_known || latest_sent.is_none_or(|sent| sent < message.answered);
         self.expect(is_in_order, CheckedRule::Order, || {
-            format!("something said after its answer is before it: {row}")
+            format!("a message sent after its answer is stored before it: {row}")
         });
         *latest_sent = (*latest_sent).max(Some(message.sent));
     }
 
     fn check_message(&mut self, message: &'a Exchange) {
         let times = self.found.get(message.mark.as_str()).copied().unwrap_or_default();
-        let is_acknowledged = !matches!(message.answer, ClientAnswer::Nothing | ClientAnswer::Nonsense(_));
+        let is_acknowledged = !matches!(message.answer, ClientAnswer::Unknown | ClientAnswer::Invalid(_));
         self.expect(times <= 1, CheckedRule::Once, || format!("{times} times: {message:?}"));
-        self.expect(!is_acknowledged || times >= 1, CheckedRule::Kept, || format!("{message:?}"));
-        self.expect(message.is_seen != Some(false), CheckedRule::Seen, || format!("{message:?}"));
-        let is_answer = !matches!(message.answer, ClientAnswer::Nonsense(_));
-        self.expect(is_answer, CheckedRule::Answer, || format!("{message:?}"));
+        self.expect(!is_acknowledged || times >= 1, CheckedRule::Durable, || format!("{message:?}"));
+        self.expect(message.is_seen != Some(false), CheckedRule::Visible, || format!("{message:?}"));
+        let is_answer = !matches!(message.answer, ClientAnswer::Invalid(_));
+        self.expect(is_answer, CheckedRule::ValidAnswer, || format!("{message:?}"));
     }
 }
 
@@ -196,7 +196,7 @@ fn matches_answer(row: &StoredEntry, answer: &ClientAnswer) -> bool {
             (row.outcome.as_str(), &row.to) == ("ignored", state)
                 && visit.is_none_or(|visit| visit == row.visit)
         }
-        ClientAnswer::Nothing | ClientAnswer::Nonsense(_) => true,
+        ClientAnswer::Unknown | ClientAnswer::Invalid(_) => true,
     }
 }
 

@@ -62,7 +62,7 @@ impl ExampleHistory {
     fn add(
         &mut self,
         kind: &str,
-        spoken: Option<i64>,
+        sent_visit: Option<i64>,
         args: Value,
         outcome: &str,
         to: &str,
@@ -72,32 +72,44 @@ impl ExampleHistory {
         let from = self.written.history.last().unwrap().to.clone();
         let (kind, outcome, to) = (kind.to_owned(), outcome.to_owned(), to.to_owned());
         let (id, at) = (number + 1, at(100 * number));
-        let row =
-            StoredEntry { id, at, kind, event: None, spoken_visit: spoken, args, outcome, from, to, visit };
+        let row = StoredEntry {
+            id,
+            at,
+            kind,
+            event: None,
+            spoken_visit: sent_visit,
+            args,
+            outcome,
+            from,
+            to,
+            visit,
+        };
         self.written.history.push(row);
         self.written.history.last_mut().unwrap()
     }
 
     /// Adds a message and its row.
-    fn say(&mut self, mark: &str, said: ClientRequest, outcome: &str, to: &str, visit: i64) {
+    fn say(&mut self, mark: &str, request: ClientRequest, outcome: &str, to: &str, visit: i64) {
         let (sent, from) = (self.messages.len() as u64 * 2, self.written.history.last().unwrap().to.clone());
-        let is_event = matches!(said, ClientRequest::Event(..));
-        let (kind, event, spoken, args) = match &said {
-            ClientRequest::Event(event, spoken) => ("event", Some(*event), *spoken, json!({ "mark": mark })),
+        let is_event = matches!(request, ClientRequest::Event(..));
+        let (kind, event, sent_visit, args) = match &request {
+            ClientRequest::Event(event, sent_visit) => {
+                ("event", Some(*event), *sent_visit, json!({ "mark": mark }))
+            }
             ClientRequest::Request(event) => ("event", Some(*event), None, json!({ "mark": mark })),
             ClientRequest::Force { from, to } => {
                 ("force", None, None, json!({ "expected": from, "to": to, "reason": mark }))
             }
         };
-        self.add(kind, spoken, args, outcome, to, visit).event = event.map(str::to_owned);
+        self.add(kind, sent_visit, args, outcome, to, visit).event = event.map(str::to_owned);
         let state = to.to_owned();
-        let told = match outcome {
+        let answer = match outcome {
             "moved" => ClientAnswer::Moved { from, to: state, visit },
             "stayed" => ClientAnswer::Stayed { state, visit },
             _ => ClientAnswer::Ignored { state, visit: is_event.then_some(visit) },
         };
         let (mark, board, answered, is_seen) = (mark.to_owned(), BOARD.to_owned(), sent + 1, Some(true));
-        self.messages.push(Exchange { mark, board, said, told, sent, answered, is_seen });
+        self.messages.push(Exchange { mark, board, request, answer, sent, answered, is_seen });
     }
 
     /// The row of a message.
@@ -139,14 +151,14 @@ fn broken_by(damage: impl FnOnce(&mut ExampleHistory)) -> Vec<CheckedRule> {
 fn a_correct_history_passes() {
     assert_eq!(ExampleHistory::new().broken(), []);
     let unknown = broken_by(|history| {
-        history.messages.iter_mut().for_each(|message| message.told = ClientAnswer::Nothing)
+        history.messages.iter_mut().for_each(|message| message.answer = ClientAnswer::Unknown)
     });
-    assert_eq!(unknown, [], "what nobody answered may be there");
+    assert_eq!(unknown, [], "an unanswered message may be stored");
     let lost = broken_by(|history| {
-        history.message("go-2").told = ClientAnswer::Nothing;
+        history.message("go-2").answer = ClientAnswer::Unknown;
         history.forget("go-2");
     });
-    assert_eq!(lost, [], "what nobody answered may be missing");
+    assert_eq!(lost, [], "an unanswered message may be missing");
     let note = broken_by(|history| _ = history.add("note", None, Value::Null, "noted", "Clearing", 6));
     assert_eq!(note, []);
 }
@@ -209,37 +221,43 @@ fn an_instance_that_contradicts_its_history_is_found() {
 
 #[test]
 fn contradictions_to_the_clients_are_found() {
-    assert_eq!(broken_by(|history| history.forget("go-2")), [CheckedRule::Kept]);
+    assert_eq!(broken_by(|history| history.forget("go-2")), [CheckedRule::Durable]);
     let twice = broken_by(|history| {
         let again = history.row("force-2").clone();
         history.written.history.insert(9, again);
     });
     assert_eq!(twice, [CheckedRule::Once]);
     let unanswered_twice = broken_by(|history| {
-        history.message("force-2").told = ClientAnswer::Nothing;
+        history.message("force-2").answer = ClientAnswer::Unknown;
         let again = history.row("force-2").clone();
         history.written.history.insert(9, again);
     });
     assert_eq!(unanswered_twice, [CheckedRule::Once]);
     let foreign = broken_by(|history| history.messages.retain(|message| message.mark != "go-2"));
-    assert_eq!(foreign, [CheckedRule::Said]);
+    assert_eq!(foreign, [CheckedRule::Sent]);
     assert_eq!(
-        broken_by(|history| history.message("go-2").said = ClientRequest::Event("hit", Some(1))),
-        [CheckedRule::Said]
+        broken_by(|history| history.message("go-2").request = ClientRequest::Event("hit", Some(1))),
+        [CheckedRule::Sent]
     );
     let elsewhere = broken_by(|history| history.message("go-2").board = "b2".to_owned());
-    assert_eq!(elsewhere, [CheckedRule::Said]);
-    let told = |told: ClientAnswer| broken_by(|history| history.message("go-1").told = told);
+    assert_eq!(elsewhere, [CheckedRule::Sent]);
+    let broken_with = |answer: ClientAnswer| broken_by(|history| history.message("go-1").answer = answer);
     let moved =
         |from: &str, to: &str, visit| ClientAnswer::Moved { from: from.to_owned(), to: to.to_owned(), visit };
-    assert_eq!(told(moved("New", "North", 2)), []);
-    assert_eq!(told(moved("West", "North", 2)), [CheckedRule::Told]);
-    assert_eq!(told(moved("New", "East", 2)), [CheckedRule::Told]);
-    assert_eq!(told(moved("New", "North", 3)), [CheckedRule::Told]);
-    assert_eq!(told(ClientAnswer::Stayed { state: "North".to_owned(), visit: 2 }), [CheckedRule::Told]);
-    assert_eq!(told(ClientAnswer::Ignored { state: "North".to_owned(), visit: None }), [CheckedRule::Told]);
-    assert_eq!(told(ClientAnswer::Nonsense("500".to_owned())), [CheckedRule::Answer]);
-    assert_eq!(broken_by(|history| history.message("go-1").is_seen = Some(false)), [CheckedRule::Seen]);
+    assert_eq!(broken_with(moved("New", "North", 2)), []);
+    assert_eq!(broken_with(moved("West", "North", 2)), [CheckedRule::AnswerAgrees]);
+    assert_eq!(broken_with(moved("New", "East", 2)), [CheckedRule::AnswerAgrees]);
+    assert_eq!(broken_with(moved("New", "North", 3)), [CheckedRule::AnswerAgrees]);
+    assert_eq!(
+        broken_with(ClientAnswer::Stayed { state: "North".to_owned(), visit: 2 }),
+        [CheckedRule::AnswerAgrees]
+    );
+    assert_eq!(
+        broken_with(ClientAnswer::Ignored { state: "North".to_owned(), visit: None }),
+        [CheckedRule::AnswerAgrees]
+    );
+    assert_eq!(broken_with(ClientAnswer::Invalid("500".to_owned())), [CheckedRule::ValidAnswer]);
+    assert_eq!(broken_by(|history| history.message("go-1").is_seen = Some(false)), [CheckedRule::Visible]);
     assert_eq!(
         broken_by(|history| history.message("go-1").sent = 6),
         [CheckedRule::Order],

@@ -78,26 +78,26 @@ impl ClientLoad {
         while self.answers.load(Ordering::Relaxed) < self.max_answers {
             // The smaller of two, so that some boards get many messages.
             let board = random.next_below(self.boards.len()).min(random.next_below(self.boards.len()));
-            let said = ClientRequest::choose(&mut random, &self.known[board].lock().unwrap());
+            let request = ClientRequest::choose(&mut random, &self.known[board].lock().unwrap());
             let mark = format!("{}-{client}-{}", self.seed, messages.len());
-            let path = format!("/api/v1/devices/{}/{}", self.boards[board], said.path());
+            let path = format!("/api/v1/devices/{}/{}", self.boards[board], request.path());
             let wanted = random.next_below(SERVERS);
             let sent = self.moments.fetch_add(1, Ordering::SeqCst);
-            let Some((server, answer)) = lines.post(&self.servers, wanted, &path, &said.body(&mark)).await
+            let Some((server, answer)) = lines.post(&self.servers, wanted, &path, &request.body(&mark)).await
             else {
                 yield_briefly().await;
                 continue;
             };
             let answered = self.moments.fetch_add(1, Ordering::SeqCst);
-            let told =
-                answer.map_or(ClientAnswer::Nothing, |(status, answer)| ClientAnswer::read(status, &answer));
+            let answer =
+                answer.map_or(ClientAnswer::Unknown, |(status, answer)| ClientAnswer::read(status, &answer));
             let mut is_seen = None;
-            if told == ClientAnswer::Nothing {
+            if answer == ClientAnswer::Unknown {
                 yield_briefly().await;
             } else {
                 let answers = 1 + self.answers.fetch_add(1, Ordering::Relaxed);
                 self.disasters.strike(answers, server, &self.servers);
-                self.learn(board, &told);
+                self.learn(board, &answer);
                 if random.next_below(4) == 0 {
                     is_seen = rows::is_seen(&self.pool, &self.boards[board], &mark).await;
                 }
@@ -105,8 +105,8 @@ impl ClientLoad {
             messages.push(Exchange {
                 mark,
                 board: self.boards[board].clone(),
-                said,
-                told,
+                request,
+                answer,
                 sent,
                 answered,
                 is_seen,
@@ -115,10 +115,10 @@ impl ClientLoad {
         messages
     }
 
-    fn learn(&self, board: usize, told: &ClientAnswer) {
+    fn learn(&self, board: usize, answer: &ClientAnswer) {
         let mut known = self.known[board].lock().unwrap();
-        if let Some(news) = told.known().filter(|news| news.visit >= known.visit) {
-            *known = news;
+        if let Some(update) = answer.known().filter(|update| update.visit >= known.visit) {
+            *known = update;
         }
     }
 }

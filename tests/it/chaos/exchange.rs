@@ -42,9 +42,9 @@ pub(super) enum ClientAnswer {
         visit: Option<i64>,
     },
     /// Unknown: the message may have been stored or not.
-    Nothing,
+    Unknown,
     /// An invalid answer.
-    Nonsense(String),
+    Invalid(String),
 }
 
 /// A client's message with its answer.
@@ -53,8 +53,8 @@ pub(super) struct Exchange {
     /// Its unique mark.
     pub(super) mark: String,
     pub(super) board: String,
-    pub(super) said: ClientRequest,
-    pub(super) told: ClientAnswer,
+    pub(super) request: ClientRequest,
+    pub(super) answer: ClientAnswer,
     /// When it was sent and answered, in the clients' common count.
     pub(super) sent: u64,
     pub(super) answered: u64,
@@ -104,11 +104,11 @@ impl ClientRequest {
 impl ClientAnswer {
     /// Parses an answer.
     pub(super) fn read(status: u16, answer: &Value) -> Self {
-        let nonsense = || Self::Nonsense(format!("{status} {answer}"));
-        let text = |key: &str| answer[key].as_str().map(str::to_owned).ok_or_else(nonsense);
+        let invalid = || Self::Invalid(format!("{status} {answer}"));
+        let text = |key: &str| answer[key].as_str().map(str::to_owned).ok_or_else(invalid);
         let visit = answer["visit"].as_i64();
-        let told = match (status, answer["outcome"].as_str(), visit) {
-            (503, None, None) => Ok(Self::Nothing),
+        let parsed = match (status, answer["outcome"].as_str(), visit) {
+            (503, None, None) => Ok(Self::Unknown),
             (200, Some("moved"), Some(visit)) => {
                 text("from").and_then(|from| Ok(Self::Moved { from, to: text("to")?, visit }))
             }
@@ -116,9 +116,9 @@ impl ClientAnswer {
             (200, Some("ignored"), Some(_)) | (409, None, None) => {
                 text("state").map(|state| Self::Ignored { state, visit })
             }
-            _ => Err(nonsense()),
+            _ => Err(invalid()),
         };
-        told.unwrap_or_else(|nonsense| nonsense)
+        parsed.unwrap_or_else(|invalid| invalid)
     }
 
     /// The board's state known from this answer.
@@ -129,7 +129,7 @@ impl ClientAnswer {
             | Self::Ignored { state, visit: Some(visit) } => {
                 Some(KnownState { state: state.clone(), visit: *visit })
             }
-            Self::Ignored { visit: None, .. } | Self::Nothing | Self::Nonsense(_) => None,
+            Self::Ignored { visit: None, .. } | Self::Unknown | Self::Invalid(_) => None,
         }
     }
 }

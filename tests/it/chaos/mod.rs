@@ -111,10 +111,10 @@ impl ChaosScene {
         self.pool.close().await;
         self.postgres.stop().await.unwrap();
         let log = fs_err::read_to_string(self.data.join("postgres.log")).unwrap();
-        let says = |code: &'static str| log.lines().filter(move |line| line.starts_with(code));
-        assert!(says("00000 LOG").next().is_some(), "each line of the log begins with a code");
-        let conflicts: Vec<&str> = says("40P01").chain(says("40001")).collect();
-        assert!(conflicts.is_empty(), "deadlocks, or transactions that gave way:\n{}", conflicts.join("\n"));
+        let lines_with = |code: &'static str| log.lines().filter(move |line| line.starts_with(code));
+        assert!(lines_with("00000 LOG").next().is_some(), "each line of the log begins with a code");
+        let conflicts: Vec<&str> = lines_with("40P01").chain(lines_with("40001")).collect();
+        assert!(conflicts.is_empty(), "deadlocks, or serialization failures:\n{}", conflicts.join("\n"));
     }
 }
 
@@ -168,8 +168,11 @@ fn print_summary(seed: u64, took: Duration, boards: &BTreeMap<String, StoredBoar
         let what = if row.kind == "deadline" { "deadlines" } else { &row.outcome };
         *outcomes.entry(what).or_default() += 1;
     }
-    let unknown = messages.iter().filter(|message| message.told == ClientAnswer::Nothing).count();
+    let unknown = messages.iter().filter(|message| message.answer == ClientAnswer::Unknown).count();
     #[expect(clippy::print_stdout, reason = "the harness shows it where the test fails")]
-    let tell = |text| println!("{text}");
-    tell(format!("seed {seed}: {took:.1?}, {} boards, {unknown} without answer, {outcomes:?}", boards.len()));
+    let print = |text| println!("{text}");
+    print(format!(
+        "seed {seed}: {took:.1?}, {} boards, {unknown} without answer, {outcomes:?}",
+        boards.len()
+    ));
 }

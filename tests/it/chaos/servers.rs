@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The servers, each in its slot; a slot is empty while its server is being replaced.
 pub(super) struct Servers {
     options: Vec<String>,
-    places: [Mutex<Option<ServerProcess>>; SERVERS],
+    slots: [Mutex<Option<ServerProcess>>; SERVERS],
     tasks: Mutex<JoinSet<()>>,
     own: Weak<Self>,
 }
@@ -27,7 +27,7 @@ impl Servers {
     pub(super) async fn start(options: Vec<String>) -> Arc<Self> {
         let servers = Arc::new_cyclic(|own| Self {
             options,
-            places: Default::default(),
+            slots: Default::default(),
             tasks: Mutex::default(),
             own: own.clone(),
         });
@@ -38,12 +38,12 @@ impl Servers {
 
     /// The address of a server; `None` if there is none.
     pub(super) fn address(&self, server: usize) -> Option<SocketAddr> {
-        self.places[server].lock().unwrap().as_ref().map(ServerProcess::http)
+        self.slots[server].lock().unwrap().as_ref().map(ServerProcess::http)
     }
 
     /// Kills a server, if there is one, and replaces it.
     pub(super) fn kill(&self, server: usize) {
-        let Some(mut process) = self.places[server].lock().unwrap().take() else { return };
+        let Some(mut process) = self.slots[server].lock().unwrap().take() else { return };
         process.kill();
         self.replace(server);
     }
@@ -54,10 +54,7 @@ impl Servers {
         self.signal(server, paused, Pause::Begins);
         let servers = self.own.upgrade().unwrap();
         self.tasks.lock().unwrap().spawn(async move {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "whatever goes on, it goes on without this server"
-            )]
+            #[expect(clippy::disallowed_methods, reason = "the run continues without this server")]
             tokio::time::sleep(PAUSE).await;
             servers.signal(server, paused, Pause::Ends);
         });
@@ -65,9 +62,8 @@ impl Servers {
 
     /// Signals the server at `address`, if it still exists.
     fn signal(&self, server: usize, address: Option<SocketAddr>, pause: Pause) {
-        let place = self.places[server].lock().unwrap();
-        place
-            .iter()
+        let slot = self.slots[server].lock().unwrap();
+        slot.iter()
             .filter(|process| Some(process.http()) == address)
             .for_each(|process| process.pause(pause));
     }
@@ -80,7 +76,7 @@ impl Servers {
                 let options = servers.options.clone();
                 let started = tokio::task::spawn_blocking(move || ServerProcess::try_start(&options));
                 if let Ok(process) = started.await.unwrap() {
-                    *servers.places[server].lock().unwrap() = Some(process);
+                    *servers.slots[server].lock().unwrap() = Some(process);
                     return;
                 }
                 yield_briefly().await;
@@ -93,8 +89,8 @@ impl Servers {
         while let Some(done) = self.next_done().await {
             done.unwrap();
         }
-        for place in &self.places {
-            assert!(place.lock().unwrap().as_mut().unwrap().is_running(), "a server ended by itself");
+        for slot in &self.slots {
+            assert!(slot.lock().unwrap().as_mut().unwrap().is_running(), "a server exited by itself");
         }
     }
 
@@ -104,8 +100,8 @@ impl Servers {
 
     /// Stops all servers in order and waits for their exit.
     pub(super) fn terminate(&self) {
-        for place in &self.places {
-            place.lock().unwrap().take().unwrap().terminate();
+        for slot in &self.slots {
+            slot.lock().unwrap().take().unwrap().terminate();
         }
     }
 }

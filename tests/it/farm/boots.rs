@@ -108,9 +108,9 @@ async fn an_image_is_installed_and_booted_without_a_power_cycle() {
     world.link(1, "base-2");
     world.power_on(1).await;
     let reports = world.reports(4).await;
-    let told: Vec<_> = reports.iter().map(|report| (&*report.event, report.visit)).collect();
+    let received: Vec<_> = reports.iter().map(|report| (&*report.event, report.visit)).collect();
     assert_eq!(
-        told,
+        received,
         [
             ("live-running", None),
             ("image-installing", Some(ARGUMENTS_VISIT)),
@@ -184,9 +184,9 @@ async fn a_refused_report_is_repeated_until_it_is_accepted() {
 #[tokio::test]
 async fn a_board_repeats_reports_without_a_server_until_it_loses_power() {
     // Bound but not listening: no other process uses the port.
-    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
-    nobody.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let url = format!("http://{}", nobody.local_addr().unwrap());
+    let closed_port = tokio::net::TcpSocket::new_v4().unwrap();
+    closed_port.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let url = format!("http://{}", closed_port.local_addr().unwrap());
     let world = FarmWorld::with(|options| options.server = url).await;
     world.power_on(0).await;
     world.until(0, "was refused three times", |status| status.rejected_reports >= 3).await;

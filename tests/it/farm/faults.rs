@@ -82,10 +82,10 @@ async fn a_report_of_the_previous_boot_arrives_before_this_boot_s_first() {
     world.until(0, "its report was taken", |status| status.accepted_reports == 1).await;
     world.power_off(0).await;
     world.power_on(0).await;
-    let told: Vec<_> =
+    let received: Vec<_> =
         world.reports(3).await.into_iter().map(|report| (report.event, report.visit)).collect();
     let running = || "image-running".to_owned();
-    assert_eq!(told, [(running(), None), (running(), first[0].answered), (running(), None)]);
+    assert_eq!(received, [(running(), None), (running(), first[0].answered), (running(), None)]);
 }
 
 #[tokio::test]

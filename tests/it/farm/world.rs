@@ -164,9 +164,9 @@ impl FarmWorld {
         &self,
         board: usize,
         what: &str,
-        is_so: impl FnMut(&BoardStatus) -> bool + Send,
+        condition: impl FnMut(&BoardStatus) -> bool + Send,
     ) -> BoardStatus {
-        wait(self.board(board).watch(), what, is_so).await
+        wait(self.board(board).watch(), what, condition).await
     }
 
     /// Waits until `count` reports were accepted; returns all reports.
@@ -188,16 +188,17 @@ impl FarmWorld {
 
     /// Waits until `file` has been requested `count` times.
     pub(super) async fn until_asked(&self, file: &str, count: usize) -> Vec<TftpFetch> {
-        let is_so = |asked: &Vec<TftpFetch>| asked.iter().filter(|fetch| fetch.file == file).count() >= count;
-        wait(self.recorder.asked.subscribe(), &format!("{file} asked for {count} times"), is_so).await
+        let condition =
+            |asked: &Vec<TftpFetch>| asked.iter().filter(|fetch| fetch.file == file).count() >= count;
+        wait(self.recorder.asked.subscribe(), &format!("{file} asked for {count} times"), condition).await
     }
 
     /// Waits until `count` fetches of `file` have ended; returns how they ended.
     pub(super) async fn ends(&self, file: &str, count: usize) -> Vec<TransferEnd> {
         let of_file = |(fetch, _): &&(TftpFetch, TransferEnd)| fetch.file == file;
-        let is_so = |ended: &Vec<(TftpFetch, TransferEnd)>| ended.iter().filter(of_file).count() >= count;
+        let condition = |ended: &Vec<(TftpFetch, TransferEnd)>| ended.iter().filter(of_file).count() >= count;
         let ended =
-            wait(self.recorder.ended.subscribe(), &format!("{file} ended {count} times"), is_so).await;
+            wait(self.recorder.ended.subscribe(), &format!("{file} ended {count} times"), condition).await;
         ended.iter().filter(of_file).map(|(_, end)| end.clone()).collect()
     }
 
@@ -241,11 +242,12 @@ pub(super) async fn switch_coil(relay: SocketAddr, coil: u16, is_on: bool) -> Op
 async fn wait<T: Clone + std::fmt::Debug>(
     mut watched: watch::Receiver<T>,
     what: &str,
-    is_so: impl FnMut(&T) -> bool,
+    condition: impl FnMut(&T) -> bool,
 ) -> T {
     #[expect(clippy::disallowed_methods, reason = "a test's time limit is in real time")]
-    let waited =
-        tokio::time::timeout(WAIT_TIMEOUT, watched.wait_for(is_so)).await.map(|seen| seen.unwrap().clone());
+    let waited = tokio::time::timeout(WAIT_TIMEOUT, watched.wait_for(condition))
+        .await
+        .map(|seen| seen.unwrap().clone());
     waited.unwrap_or_else(|_| panic!("waited in vain: {what}; there is {:?}", *watched.borrow()))
 }
 

@@ -80,9 +80,9 @@ impl EmulatedBoard {
         let mut file = fs::File::open(&self.serial).unwrap();
         let from = file.metadata().unwrap().len().saturating_sub(SHOWN);
         file.seek(SeekFrom::Start(from)).unwrap();
-        let mut said = Vec::new();
-        std::io::Read::read_to_end(&mut file, &mut said).unwrap();
-        String::from_utf8_lossy(&said).into_owned()
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 

@@ -115,13 +115,13 @@ impl FirmwareSite {
 
     /// Waits until the board is Ready.
     async fn until_ready(&self) -> Duration {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let state = self.device().await["state"].clone();
             if state == "Ready" {
-                return begun.elapsed();
+                return started.elapsed();
             }
-            let is_lost = state.as_str().unwrap().starts_with("Failed") || begun.elapsed() > READY_WITHIN;
+            let is_lost = state.as_str().unwrap().starts_with("Failed") || started.elapsed() > READY_WITHIN;
             assert!(!is_lost, "the board is not Ready but {state}\n{}", self.board_report().await);
             pause().await;
         }
@@ -129,13 +129,13 @@ impl FirmwareSite {
 
     /// Checks for a while that the board stays Ready.
     async fn stays_ready(&self, span: Duration) {
-        let begun = Instant::now();
-        while begun.elapsed() < span {
+        let started = Instant::now();
+        while started.elapsed() < span {
             let state = self.device().await["state"].clone();
             assert!(
                 state == "Ready",
                 "after {:?} it is {state}\n{}",
-                begun.elapsed(),
+                started.elapsed(),
                 self.board_report().await
             );
             pause().await;
@@ -167,7 +167,7 @@ fn readme() -> (Vec<&'static str>, Vec<&'static str>) {
     (setup.to_vec(), looks.to_vec())
 }
 
-#[expect(clippy::print_stdout, reason = "the proof says how long it took")]
+#[expect(clippy::print_stdout, reason = "the proof prints how long it took")]
 async fn assert_ready_as_the_readme_has_it(firmware: Firmware) {
     let Some(media) = Media::find() else { return };
     // How long a Ready board is watched: not at all in the short form.

@@ -34,12 +34,12 @@ async fn files_checked_together_are_checked_against_each_other() {
     let right = check(&[lease, thing]).await;
     assert!(right.ends_with("exit 0") && !right.contains("[links]"), "{right}");
     let alone = check(&[lease]).await;
-    let told = "warning[links]: lease: link `thing` leads to the machine `thing`, which there is not";
-    assert!(alone.contains(told) && alone.ends_with("exit 0"), "{alone}");
+    let expected = "warning[links]: lease: link `thing` leads to the machine `thing`, which there is not";
+    assert!(alone.contains(expected) && alone.ends_with("exit 0"), "{alone}");
     let wrong = check(&[lease, deaf.to_str().unwrap()]).await;
-    let told =
+    let expected =
         "error[links]: lease raises `release` at thing, which does not declare it `from: { machine: lease }`";
-    assert!(wrong.contains(told) && wrong.ends_with("exit 1"), "{wrong}");
+    assert!(wrong.contains(expected) && wrong.ends_with("exit 1"), "{wrong}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,7 +57,7 @@ async fn a_server_refuses_definitions_that_contradict_the_resources_of_active_on
     let world = world().await;
     load(&world, "one", &job("one", "a", 1)).await;
     load(&world, "two", &job("two", "a", 1)).await;
-    for (text, told) in [
+    for (text, expected) in [
         (
             job("two", "b", 1),
             "instances may wait for one another for ever: in one from `First` to `Both` `a` is kept",
@@ -66,7 +66,11 @@ async fn a_server_refuses_definitions_that_contradict_the_resources_of_active_on
     ] {
         let answer = send(&world, "PUT /api/v1/machines/two", text).await;
         assert_eq!(answer.status, 409, "{}", answer.text);
-        assert!(answer.text.contains("\"code\":\"links\"") && answer.text.contains(told), "{}", answer.text);
+        assert!(
+            answer.text.contains("\"code\":\"links\"") && answer.text.contains(expected),
+            "{}",
+            answer.text
+        );
     }
 }
 

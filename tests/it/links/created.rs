@@ -49,8 +49,8 @@ async fn a_definition_that_raises_an_unknown_event_of_the_other_machine_is_refus
     let deaf = THING.replace("  release: { from: { machine: lease }", "  release: { from: operator");
     let answer = send(&world, "PUT /api/v1/machines/thing", deaf).await;
     assert_eq!((answer.status, answer.json()["code"].as_str()), (409, Some("links")), "{}", answer.text);
-    let told = "lease raises `release` at thing, which does not declare it `from: { machine: lease }`";
-    assert_eq!(answer.json()["faults"], json!([told]));
+    let fault = "lease raises `release` at thing, which does not declare it `from: { machine: lease }`";
+    assert_eq!(answer.json()["faults"], json!([fault]));
     let dry = send(&world, "GET /api/v1/machines", "").await;
     assert!(!dry.text.contains("\"thing\""), "{}", dry.text);
     assert_eq!(send(&world, "PUT /api/v1/machines/thing", THING).await.status, 200);

@@ -51,8 +51,8 @@ async fn others_answer_while_some_do_not(endless: &str) {
     let (folders, names) = folders(endless);
     let models = open_with_short_timeouts(&folders, &library);
     let all = names.iter().map(|name| predict_text(&models, name, json!([[SECONDS]])));
-    for told in await_within_timeout("answers", futures_util::future::join_all(all)).await {
-        assert!(told.starts_with("busy: ") || told.starts_with("stuck: "), "{told}");
+    for answer in await_within_timeout("answers", futures_util::future::join_all(all)).await {
+        assert!(answer.starts_with("busy: ") || answer.starts_with("stuck: "), "{answer}");
     }
     wait_until("an answer of another model", async || {
         predict_text(&models, "colors_v1", json!([[500, 0]])).await == "green"

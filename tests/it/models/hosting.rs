@@ -19,14 +19,14 @@ async fn each_row_gets_its_predicted_state() {
     folders.host("double", &COLORS);
     let models = folders.open(&library);
     assert_eq!(models.show("colors_v1").unwrap().status, ModelStatus::NotLoaded);
-    let told = [
+    let predicted = [
         predict_text(&models, "colors_v1", json!([[500, 0], [100, 400], [900, 900]])).await,
         predict_text(&models, "colors_v1", json!([["500", " 2e2 "], [500.7, 200.1]])).await,
         predict_text(&models, "whole", json!([[1, 2, 0], [3, 2, 1], [0, 0, 9_007_199_254_740_992_i64]]))
             .await,
         predict_text(&models, "double", json!([[1e300, 2, 0], [0, 1e300, 1e301]])).await,
     ];
-    assert_eq!(told, ["green red blue", "green blue", "red green blue", "green blue"]);
+    assert_eq!(predicted, ["green red blue", "green blue", "red green blue", "green blue"]);
     let shown = models.show("colors_v1").unwrap();
     assert_eq!((shown.status, shown.width), (ModelStatus::Loaded, Some(2)));
     assert_eq!(shown.size_bytes, Some(fs::metadata(fixture("colors_v1")).unwrap().len()));
@@ -182,10 +182,10 @@ async fn loaded_models_are_limited_and_the_least_used_is_unloaded_first() {
         assert_eq!(loaded(), kept);
         assert!(models.runtime().used_bytes <= 2 * size + 1);
     }
-    let told = predict_text(&models, "colors_v1", json!([[1, 2]])).await;
+    let predicted = predict_text(&models, "colors_v1", json!([[1, 2]])).await;
     let bytes = fs::metadata(fixture("colors_v1")).unwrap().len();
     assert_eq!(
-        told,
+        predicted,
         format!(
             "file: team/colors_v1.onnx: it has {bytes} bytes, and at most {} are kept in memory: --model-memory",
             2 * size + 1

@@ -49,7 +49,7 @@ async fn models_are_listed_shown_loaded_and_queried() {
     "four_classes": "not_loaded"
     "#);
 
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for (line, body) in [
         ("POST /api/v1/models/colors_v1/predictions", r#"{"values": [[500, 0], ["100", 400]]}"#),
         ("POST /api/v1/models/colors_v1/predictions", r#"{"values": [[500]]}"#),
@@ -69,9 +69,9 @@ async fn models_are_listed_shown_loaded_and_queried() {
         ("GET /api/v1/models/four_classes", ""),
     ] {
         let answer = send_to(hosting.http(), line, &JSON, body).await;
-        told.push(format!("{line} {body}\n{}", answer.status_and_body()));
+        answers.push(format!("{line} {body}\n{}", answer.status_and_body()));
     }
-    assert_snapshot!(told.join("\n\n"), @r#"
+    assert_snapshot!(answers.join("\n\n"), @r#"
     POST /api/v1/models/colors_v1/predictions {"values": [[500, 0], ["100", 400]]}
     200 {"states":["green","red"]}
 
@@ -202,7 +202,7 @@ async fn errors_are_reported_and_the_server_keeps_running() {
         fs::write(folders.configs().join(format!("{file}.json")), config.to_string()).unwrap();
     }
     let hosting = Hosting::start(folders.args(&library)).await;
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for body in [
         r#"{"name": "nobody", "values": [[500, 0]]}"#.to_owned(),
         r#"{"name": ["colors_v1"], "values": [[500, 0]]}"#.to_owned(),
@@ -224,11 +224,11 @@ async fn errors_are_reported_and_the_server_keeps_running() {
         let shown = if body.len() < 100 { body.as_str() } else { "much" };
         let answer = state(&hosting, body.clone()).await.status_and_body();
         let answer = answer.replace(&folders.models().display().to_string(), "MODELS");
-        told.push(format!("{shown}\n{answer}"));
+        answers.push(format!("{shown}\n{answer}"));
         let fine = state(&hosting, r#"{"name": "colors_v1", "values": [[500, 0]]}"#).await;
         assert_eq!((fine.status, &*fine.text), (200, r#"{"state": ["green"]}"#));
     }
-    assert_snapshot!(told.join("\n\n"), @r#"
+    assert_snapshot!(answers.join("\n\n"), @r#"
     {"name": "nobody", "values": [[500, 0]]}
     500 no_model: there is no model "nobody"
 

@@ -139,10 +139,10 @@ async fn each_recorded_post_is_answered_as_recorded_or_as_documented() {
             let line = format!("{method} {target}");
             let answer = send_to(hosting.http(), &line, &headers, body).await;
             let kind = answer.header("content-type").to_owned();
-            let is_so = u64::from(answer.status) == status
+            let is_as_recorded = u64::from(answer.status) == status
                 && own
                     .is_none_or(|(recorded_kind, recorded)| kind == recorded_kind && answer.text == recorded);
-            if is_so == documented.contains(id) {
+            if is_as_recorded == documented.contains(id) {
                 wrong.insert(
                     id.to_owned(),
                     format!("{status} {own:?} became {} {}", answer.status, answer.text),

@@ -68,7 +68,7 @@ async fn a_stopping_server_fires_no_deadlines_and_the_next_one_knows_the_downtim
     let (pool, url) = (database.pool().await, format!("http://{}/healthz", server.http));
     let mut stop = JoinSet::new();
     stop.spawn(async move { server.stop().await.map_err(|error| error.to_string()) });
-    wait_until("nobody listens", async || reqwest::get(&url).await.is_err()).await;
+    wait_until("the port is closed", async || reqwest::get(&url).await.is_err()).await;
     let unheard = async |span: &str| {
         let sql = "SELECT lease_until - heard_until > $1::text::interval FROM worker";
         sqlx::query_scalar::<_, bool>(sql).bind(span).fetch_one(&pool).await.unwrap()
@@ -81,5 +81,5 @@ async fn a_stopping_server_fires_no_deadlines_and_the_next_one_knows_the_downtim
     let state = "SELECT state FROM instance WHERE name = 'installs'";
     let state: String = sqlx::query_scalar(state).fetch_one(&pool).await.unwrap();
     assert_eq!(state, "ReimageBooted");
-    assert!(unheard("0.3 s").await, "its row says when it stopped to listen, and not when it ended");
+    assert!(unheard("0.3 s").await, "its row has the time when it stopped listening, not its exit");
 }

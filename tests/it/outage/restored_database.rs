@@ -195,13 +195,13 @@ async fn starting_a_life_may_wait_for_a_lock_longer_than_the_connection_timeout(
     })
     .await;
     // No other request waits for it: by our limits 3.5 s in total, the rest is for a busy machine.
-    let begun = Instant::now();
-    wait_until("others are told so", async || {
+    let started = Instant::now();
+    wait_until("the others are notified", async || {
         let (status, answer) = world.call(Method::GET, "/api/v1/devices/b1", None).await;
         status == StatusCode::SERVICE_UNAVAILABLE && answer["cause"] == "silent"
     })
     .await;
-    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(25), "{:?}", started.elapsed());
     lock.rollback().await.unwrap();
     until_ready(&world).await;
     world.force("b1", "LockedOut").await;
@@ -228,11 +228,11 @@ fn restore(world: &World, dump: &std::path::Path) {
     // It locks tables in another order than the server does, and may be aborted.
     loop {
         let output = command.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         if output.status.success() {
             return;
         }
-        assert!(said.contains("deadlock detected"), "{said}");
+        assert!(stderr.contains("deadlock detected"), "{stderr}");
     }
 }
 

@@ -130,8 +130,8 @@ async fn a_full_disk_is_reported_only_while_it_lasts() {
         let forced = world.call(Method::POST, "/api/v1/devices/b1/force", Some(force)).await;
         assert_eq!((forced.0, &forced.1["cause"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("disk_full")));
         let (status, answer) = world.call(Method::GET, "/readyz", None).await;
-        let told = (status, &answer["cause"]);
-        assert_eq!(told, (StatusCode::SERVICE_UNAVAILABLE, &json!("disk_full")), "{table}: {answer}");
+        let problem = (status, &answer["cause"]);
+        assert_eq!(problem, (StatusCode::SERVICE_UNAVAILABLE, &json!("disk_full")), "{table}: {answer}");
         assert_eq!(world.state("b1").await, from, "reading goes on");
 
         let sql = format!("DROP TRIGGER full_disk ON {table}");
@@ -206,7 +206,7 @@ async fn a_server_with_too_few_connections_reports_it_and_serves_once_it_has_eno
     sqlx::raw_sql("ALTER ROLE few CONNECTION LIMIT 1").execute(&pool).await.unwrap();
     end_connections(&pool).await;
     let readyz = async || world.call(Method::GET, "/readyz", None).await;
-    wait_until("it says what is missing", async || {
+    wait_until("it reports what is missing", async || {
         let (status, answer) = readyz().await;
         status == StatusCode::SERVICE_UNAVAILABLE && answer["cause"] == "too_many_connections"
     })
@@ -276,10 +276,10 @@ async fn without_a_free_connection_a_request_waits_a_few_seconds_for_the_next() 
     scarce.limit(5).await;
     let mut one = store.snapshot().await.unwrap();
     one.take_time(Duration::from_mins(1)).await.unwrap();
-    let begun = Instant::now();
+    let started = Instant::now();
     let refused = await_within_timeout("an end", store.snapshot()).await.unwrap_err();
     assert_eq!(error_word(&refused), "too_many_connections");
-    assert!((4..30).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    assert!((4..30).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
 
     drop(one);
     // On a busy machine the few seconds may pass before; then it is repeated.
@@ -328,10 +328,10 @@ async fn busy_connections_and_slow_statements_are_reported_differently() {
     for _ in 0..4 {
         taken.push(store.snapshot().await.unwrap());
     }
-    let begun = Instant::now();
+    let started = Instant::now();
     let refused = await_within_timeout("an end", store.snapshot()).await.unwrap_err();
     assert_eq!(error_word(&refused), "busy");
-    assert!((4..30).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    assert!((4..30).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
 
     // Longer than the statement timeout.
     assert_eq!(Store::MAX_STATEMENT_TIME, Duration::from_secs(25));

@@ -51,10 +51,10 @@ async fn requests_to_an_unresponsive_database_end_with_a_cause() {
     let dir = GuardedDir::new();
     let (cluster, proxy, world) = cluster(&dir).await;
     proxy.set(ProxyMode::Silent);
-    let begun = Instant::now();
+    let started = Instant::now();
     let asked = questions().into_iter().map(|(method, path, body)| {
         let world = &world;
-        async move { (path, world.call(method, path, body).await, begun.elapsed()) }
+        async move { (path, world.call(method, path, body).await, started.elapsed()) }
     });
     for (path, (status, answer), took) in
         await_within_timeout("all answers", futures_util::future::join_all(asked)).await
@@ -68,10 +68,10 @@ async fn requests_to_an_unresponsive_database_end_with_a_cause() {
         }
     }
     // Once the outage is known, requests do not wait at all.
-    let begun = Instant::now();
+    let started = Instant::now();
     let (status, _) = world.call(Method::GET, "/api/v1/devices/b1", None).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
 
     proxy.set(ProxyMode::Carry(cluster.socket()));
     wait_until("the server is ready", async || {
@@ -98,9 +98,9 @@ async fn a_running_request_ends_when_the_database_becomes_unresponsive() {
     let is_silent = Cell::new(false);
     let asked = paths.map(async |path| {
         loop {
-            let begun = Instant::now();
+            let started = Instant::now();
             let (status, answer) = world.call(Method::GET, path, None).await;
-            let took = begun.elapsed();
+            let took = started.elapsed();
             assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {answer}");
             assert!(took < Duration::from_secs(10), "{path} took {took:?}");
             // The lock timeout of 2 s may pass before all four wait; such a request is sent again. The answer to a lock
@@ -167,8 +167,8 @@ impl StartingServer {
         command.arg("--boot-root").arg(folder).stdin(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (said, log) = mpsc::channel();
-        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| said.send(line)));
+        let (sender, log) = mpsc::channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
         Self { child, log }
     }
 
@@ -214,14 +214,14 @@ async fn a_start_that_waited_serves_once_the_database_answers() {
     let proxy = Proxy::start(ProxyMode::Close).await;
     let folder = tempfile::tempdir().unwrap();
     let (url, path) = (proxy.url("lifeguard"), folder.path().to_owned());
-    let (tell, told) = tokio::sync::oneshot::channel();
+    let (sender, received) = tokio::sync::oneshot::channel();
     let served = tokio::task::spawn_blocking(move || {
         let server = StartingServer::at(&url, &path);
         server.until_says("waiting for the database");
-        tell.send(()).unwrap();
+        sender.send(()).unwrap();
         server.until_says("serving");
     });
-    await_within_timeout("it says that it waits", told).await.unwrap();
+    await_within_timeout("it says that it waits", received).await.unwrap();
     proxy.set(ProxyMode::Carry(cluster.socket()));
     await_within_timeout("it serves", served).await.unwrap();
 }
@@ -274,14 +274,14 @@ async fn a_start_waits_while_the_database_has_too_few_connections() {
     sqlx::raw_sql(few).execute(&pool).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let (url, path) = (cluster.url().replace("lifeguard@", "few@"), folder.path().to_owned());
-    let (tell, told) = tokio::sync::oneshot::channel();
+    let (sender, received) = tokio::sync::oneshot::channel();
     let served = tokio::task::spawn_blocking(move || {
         let server = StartingServer::at(&url, &path);
         let event = server.until_says("waiting for the database");
-        tell.send(event).unwrap();
+        sender.send(event).unwrap();
         server.until_says("serving");
     });
-    let event = await_within_timeout("it says that it waits", told).await.unwrap();
+    let event = await_within_timeout("it says that it waits", received).await.unwrap();
     assert_eq!(event["fields"]["cause"], "too_many_connections", "{event}");
     sqlx::raw_sql("ALTER ROLE few CONNECTION LIMIT -1").execute(&pool).await.unwrap();
     await_within_timeout("it serves", served).await.unwrap();
@@ -291,10 +291,10 @@ async fn a_start_waits_while_the_database_has_too_few_connections() {
 async fn an_unresolvable_host_name_is_reported_as_the_cause() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_owned();
-    let said = tokio::task::spawn_blocking(move || {
+    let sender = tokio::task::spawn_blocking(move || {
         StartingServer::at("postgresql://lifeguard@nowhere.invalid/lifeguard", &path)
             .until_says("waiting for the database")
     });
-    let event = await_within_timeout("it says that it waits", said).await.unwrap();
+    let event = await_within_timeout("it says that it waits", sender).await.unwrap();
     assert_eq!(event["fields"]["cause"], "host_unknown", "{event}");
 }

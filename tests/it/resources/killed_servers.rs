@@ -43,16 +43,16 @@ states:
 #[derive(Default)]
 struct OpenRequestCount {
     now: AtomicI64,
-    most: AtomicI64,
+    max: AtomicI64,
 }
 
 struct OpenRequest(Arc<OpenRequestCount>);
 
 impl OpenRequest {
-    fn begin(told: &Arc<OpenRequestCount>) -> Self {
-        let now = told.now.fetch_add(1, Ordering::SeqCst) + 1;
-        told.most.fetch_max(now, Ordering::SeqCst);
-        Self(Arc::clone(told))
+    fn begin(open_requests: &Arc<OpenRequestCount>) -> Self {
+        let now = open_requests.now.fetch_add(1, Ordering::SeqCst) + 1;
+        open_requests.max.fetch_max(now, Ordering::SeqCst);
+        Self(Arc::clone(open_requests))
     }
 }
 
@@ -64,17 +64,17 @@ impl Drop for OpenRequest {
 
 /// The receiver of notifications while `serving` lasts; it answers when allowed.
 async fn listener(
-    told: &Arc<OpenRequestCount>,
+    open_requests: &Arc<OpenRequestCount>,
     may_answer: Receiver<bool>,
     serving: &mut JoinSet<()>,
 ) -> String {
-    let told = Arc::clone(told);
+    let open_requests = Arc::clone(open_requests);
     let answer = move || {
-        let telling = OpenRequest::begin(&told);
+        let open_request = OpenRequest::begin(&open_requests);
         let mut may_answer = may_answer.clone();
         async move {
             may_answer.wait_for(|may| *may).await.unwrap();
-            drop(telling);
+            drop(open_request);
             "done"
         }
     };
@@ -86,15 +86,15 @@ async fn listener(
 
 /// Observes the usage until `is_over`; returns the maximum.
 async fn look_on(pool: PgPool, is_over: Arc<AtomicBool>) -> i64 {
-    let mut most = 0;
+    let mut max = 0;
     while !is_over.load(Ordering::SeqCst) {
         let sql = "SELECT coalesce(sum(units), 0)::bigint FROM resource_use() WHERE name = 'slot'";
         let in_use: i64 = sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap();
         assert!(in_use <= CAPACITY, "{in_use} are in use, of which there are {CAPACITY}");
-        most = most.max(in_use);
+        max = max.max(in_use);
         yield_briefly().await;
     }
-    most
+    max
 }
 
 async fn state(http: &Client, base: &str, job: usize) -> Option<String> {
@@ -106,12 +106,12 @@ async fn state(http: &Client, base: &str, job: usize) -> Option<String> {
 async fn killed_servers_never_exceed_capacity_and_lose_nothing() {
     let database = database().await;
     let options = || vec!["--database-url".to_owned(), database.url()];
-    let (http, told) = (Client::new(), Arc::new(OpenRequestCount::default()));
+    let (http, open_requests) = (Client::new(), Arc::new(OpenRequestCount::default()));
     let (mut serving, mut watching) = (JoinSet::new(), JoinSet::new());
     let mut servers = [ServerProcess::start(&options()), ServerProcess::start(&options())];
     let base = |server: &ServerProcess| format!("http://{}/api/v1/machines", server.http());
     let (answers, may_answer) = watch::channel(false);
-    let job = JOB.replace("URL", &listener(&told, may_answer, &mut serving).await);
+    let job = JOB.replace("URL", &listener(&open_requests, may_answer, &mut serving).await);
     let loaded = http.put(format!("{}/job", base(&servers[0]))).body(job).send().await.unwrap();
     let status = loaded.status();
     assert_eq!(status, 200, "{}", loaded.text().await.unwrap());
@@ -130,7 +130,8 @@ async fn killed_servers_never_exceed_capacity_and_lose_nothing() {
             assert_eq!(http.post(url).send().await.unwrap().status(), 200);
         }
         // Some notifications are running, others are queued.
-        wait_until("all of it is in use", async || told.now.load(Ordering::SeqCst) == CAPACITY).await;
+        wait_until("all of it is in use", async || open_requests.now.load(Ordering::SeqCst) == CAPACITY)
+            .await;
         servers[killed].kill();
         answers.send_replace(true);
         for number in 0..JOBS {
@@ -144,7 +145,7 @@ async fn killed_servers_never_exceed_capacity_and_lose_nothing() {
     }
     is_over.store(true, Ordering::SeqCst);
     assert_eq!(watching.join_next().await.unwrap().unwrap(), CAPACITY, "all of it was in use at some time");
-    assert_eq!(told.most.load(Ordering::SeqCst), CAPACITY);
+    assert_eq!(open_requests.max.load(Ordering::SeqCst), CAPACITY);
     let pool = database.pool().await;
     for left in
         ["SELECT count(*) FROM action", "SELECT count(*) FROM hold", "SELECT count(*) FROM resource_use()"]

@@ -27,15 +27,15 @@ const STATES: [&str; 3] = ["low", "middle", "high"];
 
 /// A Python environment with scikit-learn, skl2onnx and onnxruntime; `None`, with a note, if there is none and none is
 /// required.
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+#[expect(clippy::print_stderr, reason = "a skipped test prints a note")]
 fn python() -> Option<OsString> {
     let python = std::env::var_os("LIFEGUARD_TEST_SKLEARN");
     if python.is_none() {
-        let told =
+        let name =
             "LIFEGUARD_TEST_SKLEARN: the path of a Python that has scikit-learn, skl2onnx and onnxruntime";
         let is_required = std::env::var_os("LIFEGUARD_TEST_FOREIGN").is_some_and(|value| value == "1");
-        assert!(!is_required, "LIFEGUARD_TEST_FOREIGN=1 needs {told}");
-        eprintln!("skipped: there is no {told}");
+        assert!(!is_required, "LIFEGUARD_TEST_FOREIGN=1 needs {name}");
+        eprintln!("skipped: there is no {name}");
     }
     python
 }
@@ -89,9 +89,9 @@ async fn converted_models_predict_the_classes_that_scikit_learn_predicts() {
     for name in MODELS {
         let pickle = folder.join(name).with_extension("pkl");
         let done = convert(&python, &[pickle.as_os_str()]);
-        let told = String::from_utf8_lossy(&done.stdout);
+        let name = String::from_utf8_lossy(&done.stdout);
         assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
-        assert!(told.contains("\n1000 rows are predicted as by scikit-learn "), "{told}");
+        assert!(name.contains("\n1000 rows are predicted as by scikit-learn "), "{name}");
         folders.config(name, &STATES);
     }
     let hosting = Hosting::start(folders.args(&library)).await;

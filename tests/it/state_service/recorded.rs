@@ -125,7 +125,7 @@ async fn a_file_that_the_original_refuses_is_refused_and_not_changed() {
         let log = ServerProcess::try_start(&options(folder.path(), "states.yaml")).err().unwrap();
         assert!(log.contains("states.yaml:") && log.contains("error["), "{id}: {log}");
         assert_eq!(fs_err::read_to_string(&file).unwrap(), before, "{id}");
-        assert!(!folder.path().join("data").exists(), "{id}: nothing was begun");
+        assert!(!folder.path().join("data").exists(), "{id}: nothing was started");
         refused += 1;
     }
     assert!(refused >= 7, "only {refused} files were refused");

@@ -17,18 +17,18 @@ const CLIENTS: usize = 64;
 async fn counted(http: &reqwest::Client, server: std::net::SocketAddr) -> (i64, i64) {
     let url = format!("http://{server}/api/v1/machines/states/shared");
     let shown: Value = http.get(&url).send().await.unwrap().json().await.unwrap();
-    let (mut told, mut before) = (0, String::new());
+    let (mut recorded, mut before) = (0, String::new());
     loop {
         let url = format!("{url}/history?limit=1000{before}");
         let page: Value = http.get(url).send().await.unwrap().json().await.unwrap();
         let entries = page["history"].as_array().unwrap().iter();
-        told += entries.filter(|entry| entry["event"] == "a" && entry["outcome"] != "ignored").count();
+        recorded += entries.filter(|entry| entry["event"] == "a" && entry["outcome"] != "ignored").count();
         match page["next"].as_i64() {
             Some(next) => before = format!("&before={next}"),
             None => break,
         }
     }
-    (shown["counters"]["a"].as_i64().unwrap_or_default(), i64::try_from(told).unwrap())
+    (shown["counters"]["a"].as_i64().unwrap_or_default(), i64::try_from(recorded).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -91,9 +91,9 @@ async fn requests_accepted_by_a_killed_server_are_counted() {
     };
     tokio::join!(clients, killer);
     let again = ServerProcess::start(&options);
-    let (count, told) = counted(&reqwest::Client::new(), again.http()).await;
+    let (count, recorded) = counted(&reqwest::Client::new(), again.http()).await;
     let (accepted, unanswered) = (accepted.into_inner(), unanswered.into_inner());
-    assert_eq!(count, told, "what is counted is in history, and what is in history is counted");
+    assert_eq!(count, recorded, "the count agrees with history");
     // For an unanswered PUT it is unknown whether it was accepted.
     assert!((accepted..=accepted + unanswered).contains(&count), "{accepted} + {unanswered}: {count}");
 }
@@ -103,12 +103,12 @@ async fn a_request_waiting_for_a_state_is_answered_when_it_is_entered() {
     let world = World::with_state_service(&waits_for(2)).await.unwrap();
     let other = world.second_server().await;
     let waits = other.call(Method::GET, "/state?state=b&wait=5m", None);
-    let comes = async {
+    let enters = async {
         for _ in 0..2 {
             assert_eq!(world.call(Method::PUT, "/state?state=a", None).await.0, StatusCode::OK);
         }
     };
-    let ((status, _), ()) = await_within_timeout("the state", async { tokio::join!(waits, comes) }).await;
+    let ((status, _), ()) = await_within_timeout("the state", async { tokio::join!(waits, enters) }).await;
     assert_eq!(status, StatusCode::OK);
     // A finished machine never changes, so a request does not wait for it.
     let never = world.call(Method::GET, "/state?state=a&wait=10m", None);

@@ -131,12 +131,12 @@ async fn a_definition_is_replaced_during_two_hundred_reimages() {
     history::assert_power_was_cycled_only_for_the_visit_that_asked(&boards, &hardware);
     history::assert_power_was_cycled_once_a_visit(&boards, &hardware, DateTime::<Utc>::MAX_UTC);
     history::assert_no_visit_is_twice(&boards);
-    let adopted = |entry: &&lifeguard::store::history::HistoryEntry| {
+    let activated = |entry: &&lifeguard::store::history::HistoryEntry| {
         entry.at <= loaded_at
             && entry.from.as_str() == "ReimageBooting"
             && entry.to.as_str() == "ReimageStarting"
     };
-    assert!(boards.values().flatten().any(|entry| adopted(&entry)), "somebody was on the way");
+    assert!(boards.values().flatten().any(|entry| activated(&entry)), "some boards were in transit");
     crate::replay::assert_history_gives_instances(&store).await;
 
     let limit =

@@ -228,7 +228,7 @@ async fn kill_postgres_until_noticed(data: &Path, put_off: &AtomicUsize) {
     let give_up_at = Instant::now() + READY_TIMEOUT;
     let mut killed = None;
     while put_off.load(Ordering::Relaxed) == 0 {
-        assert!(Instant::now() < give_up_at, "nobody was told that the database was away");
+        assert!(Instant::now() < give_up_at, "no request was answered with the outage");
         let pid = server_process::postmaster(data);
         if pid.is_some() && pid != killed {
             pid.into_iter().for_each(server_process::kill_9);
@@ -335,7 +335,7 @@ async fn a_server_that_hung_longer_than_its_lease_does_not_repeat_another_s_work
         assert_eq!(scene.http.post(url).send().await.unwrap().status(), StatusCode::OK);
     }
     let pool = database.pool().await;
-    wait_until("it has power cycles under way", async || {
+    wait_until("it runs power cycles", async || {
         let busy = "SELECT count(*) FROM action JOIN worker w USING (worker_id)
                      WHERE action = 'power-cycle' AND status = 'RUNNING' AND w.name = 'pid ' || $1";
         let busy = sqlx::query_scalar::<_, i64>(busy).bind(i64::from(hanging.pid()));

@@ -71,7 +71,7 @@ async fn a_repeatedly_killed_power_cycle_switches_off_once_and_restores_the_powe
     for _ in 0..3 {
         server.kill();
         server = bench.serve();
-        wait_until("the next run is under way, or the power is back", async || {
+        wait_until("the next run started, or the power is restored", async || {
             let running = "SELECT count(*) FROM action JOIN worker w USING (worker_id)
                             WHERE status = 'RUNNING' AND w.name = 'pid ' || $1";
             let running = sqlx::query_scalar::<_, i64>(running).bind(i64::from(server.pid()));

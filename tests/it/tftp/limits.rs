@@ -288,8 +288,8 @@ async fn a_client_alternating_between_two_names_has_one_transfer() {
     other.hear_error().await;
     client.hear_no_more().await;
     let mut asked = 0;
-    while let Ok(told) = site.told.try_recv() {
-        asked += usize::from(matches!(told, ObservedFetch::Asked(_)));
+    while let Ok(call) = site.observed.try_recv() {
+        asked += usize::from(matches!(call, ObservedFetch::Asked(_)));
     }
     assert_eq!(asked, 2, "its first request and the other's");
 }

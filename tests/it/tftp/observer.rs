@@ -13,7 +13,7 @@ async fn a_fetch_is_reported_with_client_file_and_size() {
     let mut client = site.client().await;
     client.ask("//pxelinux.cfg/01-02", &[]).await;
     client.hear_rest(1).await;
-    let ObservedFetch::Asked(asked) = site.next_observed().await else { panic!("nobody asked") };
+    let ObservedFetch::Asked(asked) = site.next_observed().await else { panic!("no request") };
     assert_eq!(
         (asked.file.as_str(), asked.peer.port()),
         ("pxelinux.cfg/01-02", client.socket.local_addr().unwrap().port())

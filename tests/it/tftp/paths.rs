@@ -44,8 +44,8 @@ async fn a_path_out_of_the_tree_is_refused_without_revealing_it() {
         client.ask(name, &[("tsize", "0")]).await;
         let (code, message) = client.hear_error().await;
         assert_eq!(code, if refusal == Some(&outside) { 2 } else { 1 }, "{name}: {message}");
-        let place = site.grounds.path().to_str().unwrap();
-        assert!(!message.contains(place) && !message.contains('/'), "{name}: {message}");
+        let directory = site.grounds.path().to_str().unwrap();
+        assert!(!message.contains(directory) && !message.contains('/'), "{name}: {message}");
         let expected = refusal.map_or(TransferEnd::NotFound, |refusal| TransferEnd::Refused(refusal.clone()));
         assert_eq!(site.end().await, expected, "{name}");
     }
@@ -77,6 +77,6 @@ async fn file_names_are_bytes() {
     let request = TftpRequest { file: name.to_vec(), mode: TransferMode::Octet, options: Vec::new() };
     client.send_raw(&TftpPacket::Read(request).to_bytes()).await;
     assert_eq!(client.hear_rest(1).await, b"loader");
-    let super::ObservedFetch::Asked(fetch) = site.next_observed().await else { panic!("nobody asked") };
+    let super::ObservedFetch::Asked(fetch) = site.next_observed().await else { panic!("no request") };
     assert_eq!(fetch.file, "pxelinux.0\\xff");
 }

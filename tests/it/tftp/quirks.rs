@@ -51,7 +51,7 @@ async fn a_repeated_request_starts_no_second_transfer() {
         site.next_observed().await,
         ObservedFetch::Ended(_, TransferEnd::Sent { bytes: 1300, .. })
     ));
-    assert!(site.told.try_recv().is_err(), "the observer was told of one fetch");
+    assert!(site.observed.try_recv().is_err(), "the observer got one fetch");
 }
 
 #[tokio::test]
@@ -207,7 +207,7 @@ async fn the_answer_comes_from_the_requested_address() {
         client.ask("image", &[]).await;
         assert_eq!(client.hear_rest(1).await, content);
         assert_eq!(client.peer.ip(), client.server.ip(), "asked at {asked} of {listen}");
-        let ObservedFetch::Asked(fetch) = site.next_observed().await else { panic!("nobody asked") };
+        let ObservedFetch::Asked(fetch) = site.next_observed().await else { panic!("no request") };
         assert_eq!(fetch.peer.is_ipv4(), client.server.is_ipv4());
     }
 }

@@ -26,13 +26,13 @@ const MORE_DESCRIPTORS: u64 = 24;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum CheckedRule {
     /// No board is off for longer than allowed, nor at the end.
-    Dark,
+    PowerOff,
     /// Nothing is written to the relay of a board known to be Ready.
     Ready,
     /// A board leaves Ready because of an operator's request or unanswered polls.
     Cause,
     /// Acknowledged messages are in history.
-    Kept,
+    Durable,
     /// History contains no visit twice, and is continuous.
     Chain,
     /// A follower of the changes has the stored state.
@@ -44,7 +44,7 @@ pub(super) enum CheckedRule {
     /// A failure names its cause.
     Reason,
     /// Each answer is a valid one.
-    Answer,
+    ValidAnswer,
     /// Servers use as many resources as before.
     Usage,
     /// No server exits by itself, panics or floods its log.
@@ -109,7 +109,7 @@ impl RunChecker<'_> {
         for (from, to) in dark(board, self.record.ended_at) {
             let span = TimeSpan { from, to };
             let left = uncovered(span, self.excuses(board.relay));
-            self.expect(left <= MAX_POWER_OFF_TIME, CheckedRule::Dark, || {
+            self.expect(left <= MAX_POWER_OFF_TIME, CheckedRule::PowerOff, || {
                 format!(
                     "{}: without power for {} s, {} s of them for no reason, from {from}",
                     board.name,
@@ -119,7 +119,7 @@ impl RunChecker<'_> {
             });
         }
         let has_power = board.power.last().is_none_or(|(_, on)| *on);
-        self.expect(has_power, CheckedRule::Dark, || format!("{}: without power at the end", board.name));
+        self.expect(has_power, CheckedRule::PowerOff, || format!("{}: without power at the end", board.name));
     }
 
     /// Checks that relays are written only for boards not known to be Ready before and after, in one visit.
@@ -208,7 +208,7 @@ impl RunChecker<'_> {
                 });
                 let is_said = words.iter().any(|word| end.reason.contains(word));
                 self.expect(is_said, CheckedRule::Reason, || {
-                    format!("{}: {:?} says nothing of {words:?}", board.name, end.reason)
+                    format!("{}: {:?} does not mention {words:?}", board.name, end.reason)
                 });
             }
         }
@@ -274,7 +274,7 @@ impl RunChecker<'_> {
         for message in &self.record.messages {
             if let Some((_, status)) = message.answer {
                 let is_answer = status < 500 || matches!(status, 503 | 504);
-                self.expect(is_answer, CheckedRule::Answer, || format!("{status}: {message:?}"));
+                self.expect(is_answer, CheckedRule::ValidAnswer, || format!("{status}: {message:?}"));
             }
             let Some(acknowledged) = message.acknowledged() else { continue };
             let is_there = match (&message.mark, &message.outcome) {
@@ -285,7 +285,7 @@ impl RunChecker<'_> {
                 (None, _) => true,
             };
             let was_lost = self.is_lost(message.sent, acknowledged);
-            self.expect(is_there || was_lost, CheckedRule::Kept, || format!("{message:?}"));
+            self.expect(is_there || was_lost, CheckedRule::Durable, || format!("{message:?}"));
         }
     }
 
@@ -312,7 +312,7 @@ impl RunChecker<'_> {
                 end == before || (end.0 == before.0 && end.0 == "Ready" && end.1 > before.1)
             });
             self.expect(is_end, CheckedRule::Chain, || {
-                format!("{board}: is {end:?}, history says {before:?}")
+                format!("{board}: is {end:?}, history has {before:?}")
             });
         }
     }

@@ -117,9 +117,9 @@ type Damage = fn(&mut RunRecord);
 #[test]
 fn each_fault_is_found() {
     let harms: [(&str, CheckedRule, Damage); 26] = [
-        ("dark at the end", CheckedRule::Dark, |record| record.boards[0].power.truncate(4)),
-        ("dark for long", CheckedRule::Dark, |record| record.boards[0].power[2].0 = at(60)),
-        ("dark while another relay board is struck", CheckedRule::Dark, |record| {
+        ("dark at the end", CheckedRule::PowerOff, |record| record.boards[0].power.truncate(4)),
+        ("dark for long", CheckedRule::PowerOff, |record| record.boards[0].power[2].0 = at(60)),
+        ("dark while another relay board is struck", CheckedRule::PowerOff, |record| {
             record.boards[0].power[2].0 = at(60);
             strike(record, FaultTarget::Relay(1), 10, 60);
         }),
@@ -136,10 +136,12 @@ fn each_fault_is_found() {
         ("rebooted by its deadline", CheckedRule::Cause, |record| {
             (history(record)[5].event, history(record)[5].kind) = (None, "deadline".to_owned());
         }),
-        ("nobody asked", CheckedRule::Cause, |record| _ = record.messages.remove(0)),
-        ("a mark is gone", CheckedRule::Kept, |record| history(record)[4].mark = None),
-        ("a move is gone", CheckedRule::Kept, |record| history(record)[3].event = Some("force".to_owned())),
-        ("lost in another second", CheckedRule::Kept, |record| {
+        ("no request", CheckedRule::Cause, |record| _ = record.messages.remove(0)),
+        ("a mark is gone", CheckedRule::Durable, |record| history(record)[4].mark = None),
+        ("a move is gone", CheckedRule::Durable, |record| {
+            history(record)[3].event = Some("force".to_owned())
+        }),
+        ("lost in another second", CheckedRule::Durable, |record| {
             history(record)[4].mark = None;
             record.lost.push(TimeSpan { from: at(41), to: at(43) });
         }),
@@ -164,7 +166,9 @@ fn each_fault_is_found() {
             end(record).state = "FailedRebootRebooting".to_owned();
             end(record).reason = "no answer within 4s".to_owned();
         }),
-        ("a fault of ours", CheckedRule::Answer, |record| record.messages[1].answer = Some((at(20), 500))),
+        ("a fault of ours", CheckedRule::ValidAnswer, |record| {
+            record.messages[1].answer = Some((at(20), 500))
+        }),
         ("descriptors leak", CheckedRule::Usage, |record| record.usage[0].1.descriptors += 100),
         ("a panic", CheckedRule::Accident, |record| record.accidents.push("panicked".to_owned())),
     ];

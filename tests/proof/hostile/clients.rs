@@ -34,7 +34,7 @@ pub(super) struct TestClients {
 #[derive(Default)]
 struct ObservedStates {
     cursor: Option<String>,
-    places: BTreeMap<String, StateAndVisit>,
+    states: BTreeMap<String, StateAndVisit>,
     sightings: BTreeMap<String, Vec<Observation>>,
     /// How often a cursor was invalid.
     voided: usize,
@@ -165,20 +165,20 @@ impl TestClients {
         let seen = SystemClock.now();
         let mut mirror = mirror.lock().unwrap();
         if cursor.is_none() {
-            mirror.places.clear();
+            mirror.states.clear();
         }
         for device in list["devices"].as_array()? {
             let name = device["name"].as_str()?.to_owned();
-            let place = (device["state"].as_str()?.to_owned(), device["visit"].as_i64()?);
-            mirror.places.insert(name, place);
+            let state_and_visit = (device["state"].as_str()?.to_owned(), device["visit"].as_i64()?);
+            mirror.states.insert(name, state_and_visit);
         }
         for removed in list["removed"].as_array().into_iter().flatten() {
-            mirror.places.remove(removed.as_str()?);
+            mirror.states.remove(removed.as_str()?);
         }
         mirror.cursor = Some(list["cursor"].as_str()?.to_owned());
         // Unchanged boards are recorded in their state.
-        let ObservedStates { places, sightings, .. } = &mut *mirror;
-        for (name, (state, visit)) in places {
+        let ObservedStates { states, sightings, .. } = &mut *mirror;
+        for (name, (state, visit)) in states {
             let of = sightings.entry(name.clone()).or_default();
             // For a long stay the first and the last observation are sufficient.
             if let [.., before, last] = of.as_mut_slice()
@@ -205,7 +205,7 @@ impl TestClients {
         &self,
     ) -> (BTreeMap<String, StateAndVisit>, BTreeMap<String, Vec<Observation>>, usize) {
         let mirror = self.mirror.lock().unwrap();
-        (mirror.places.clone(), mirror.sightings.clone(), mirror.voided)
+        (mirror.states.clone(), mirror.sightings.clone(), mirror.voided)
     }
 
     /// The JSON of the first server that answers; `None` if none does.

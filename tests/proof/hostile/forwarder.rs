@@ -52,8 +52,8 @@ async fn serve(listener: TcpListener, servers: Vec<SocketAddr>, messages: Arc<Mu
             for server in order {
                 if let Ok(there) = TcpStream::connect(servers[server]).await {
                     let sent = SystemClock.now();
-                    let said = pass_on(client, there).await;
-                    messages.lock().unwrap().extend(said.read(server, sent));
+                    let forwarded = pass_on(client, there).await;
+                    messages.lock().unwrap().extend(forwarded.read(server, sent));
                     return;
                 }
             }
@@ -72,26 +72,26 @@ struct ForwardedBytes {
 async fn pass_on(client: TcpStream, server: TcpStream) -> ForwardedBytes {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let mut said = ForwardedBytes::default();
+    let mut forwarded = ForwardedBytes::default();
     let mut buffers = [vec![0_u8; 4096], vec![0_u8; 4096]];
     let [request, answer] = &mut buffers;
     loop {
         tokio::select! {
             read = from_client.read(request) => {
-                let Ok(read @ 1..) = read else { return said };
-                said.request.extend_from_slice(&request[..read]);
+                let Ok(read @ 1..) = read else { return forwarded };
+                forwarded.request.extend_from_slice(&request[..read]);
                 if to_server.write_all(&request[..read]).await.is_err() {
-                    return said;
+                    return forwarded;
                 }
             }
             read = from_server.read(answer) => {
-                let Ok(read @ 1..) = read else { return said };
-                if said.answer.len() < MAX_ANSWER {
-                    said.answer.extend_from_slice(&answer[..read]);
+                let Ok(read @ 1..) = read else { return forwarded };
+                if forwarded.answer.len() < MAX_ANSWER {
+                    forwarded.answer.extend_from_slice(&answer[..read]);
                 }
-                said.answered = Some(SystemClock.now());
+                forwarded.answered = Some(SystemClock.now());
                 if to_client.write_all(&answer[..read]).await.is_err() {
-                    return said;
+                    return forwarded;
                 }
             }
         }

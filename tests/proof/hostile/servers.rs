@@ -48,14 +48,14 @@ struct ServerSlot {
     /// Whether it has been ready since it was started.
     has_served: bool,
     /// Whether it was told to stop, or killed.
-    is_ending: bool,
+    is_stopping: bool,
 }
 
 /// The servers.
 pub(super) struct Servers {
     site: Arc<TestSite>,
     options: Vec<String>,
-    places: [Mutex<ServerSlot>; SERVERS],
+    slots: [Mutex<ServerSlot>; SERVERS],
     accidents: Mutex<Vec<String>>,
     /// Whether exited servers are no longer restarted.
     is_over: AtomicBool,
@@ -64,13 +64,18 @@ pub(super) struct Servers {
 impl Servers {
     /// Starts them.
     pub(super) fn start(site: Arc<TestSite>, options: Vec<String>) -> Arc<Self> {
-        let place = || {
-            Mutex::new(ServerSlot { child: None, log: LogTarget::File, has_served: false, is_ending: false })
+        let slot = || {
+            Mutex::new(ServerSlot {
+                child: None,
+                log: LogTarget::File,
+                has_served: false,
+                is_stopping: false,
+            })
         };
         let servers = Self {
             site,
             options,
-            places: [place(), place(), place()],
+            slots: [slot(), slot(), slot()],
             accidents: Mutex::default(),
             is_over: AtomicBool::new(false),
         };
@@ -98,10 +103,10 @@ impl Servers {
     }
 
     fn spawn(&self, server: usize) {
-        let mut place = self.places[server].lock().unwrap();
+        let mut slot = self.slots[server].lock().unwrap();
         let limit =
             if server == SERVERS - 1 { format!("ulimit -n {FEW_DESCRIPTORS}; ") } else { String::new() };
-        let close = if place.log == LogTarget::Closed { " 2>&-" } else { "" };
+        let close = if slot.log == LogTarget::Closed { " 2>&-" } else { "" };
         let mut command = self.site.command(Path::new("sh"));
         command.args(["-c", &format!("{limit}exec \"$@\"{close}"), "sh"]);
         command.arg(env!("CARGO_BIN_EXE_lifeguard")).args(["serve", "--log-format", "json"]);
@@ -112,9 +117,9 @@ impl Servers {
             command.env("FAKETIME_CACHE_DURATION", "1").env("FAKETIME_DISABLE_SHM", "1");
             command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
         }
-        command.stderr(self.stderr(server, place.log)).stdout(Stdio::null());
-        place.child = Some(command.spawn().unwrap());
-        (place.has_served, place.is_ending) = (false, false);
+        command.stderr(self.stderr(server, slot.log)).stdout(Stdio::null());
+        slot.child = Some(command.spawn().unwrap());
+        (slot.has_served, slot.is_stopping) = (false, false);
     }
 
     fn stderr(&self, server: usize, log: LogTarget) -> Stdio {
@@ -139,14 +144,14 @@ impl Servers {
             for server in 0..SERVERS {
                 let serves = self.is_serving(server, &http).await;
                 let ended = {
-                    let mut place = self.places[server].lock().unwrap();
-                    place.has_served |= serves;
-                    let ended = place.child.as_mut().and_then(|child| child.try_wait().unwrap());
+                    let mut slot = self.slots[server].lock().unwrap();
+                    slot.has_served |= serves;
+                    let ended = slot.child.as_mut().and_then(|child| child.try_wait().unwrap());
                     if let Some(status) = ended
-                        && place.has_served
-                        && !place.is_ending
+                        && slot.has_served
+                        && !slot.is_stopping
                     {
-                        let log = place.log;
+                        let log = slot.log;
                         self.accidents.lock().unwrap().push(format!(
                             "server {server} ended by itself ({status}), its log going to {log:?}"
                         ));
@@ -188,9 +193,9 @@ impl Servers {
     }
 
     fn signal(&self, server: usize, signal: Signal) {
-        let mut place = self.places[server].lock().unwrap();
-        place.is_ending |= matches!(signal, Signal::SIGKILL | Signal::SIGTERM);
-        if let Some(child) = &place.child {
+        let mut slot = self.slots[server].lock().unwrap();
+        slot.is_stopping |= matches!(signal, Signal::SIGKILL | Signal::SIGTERM);
+        if let Some(child) = &slot.child {
             // It may have ended meanwhile.
             let _ = kill(Pid::from_raw(child.id().try_into().unwrap()), signal);
         }
@@ -198,7 +203,7 @@ impl Servers {
 
     /// Kills a server; its successor logs to `log`.
     pub(super) fn kill(&self, server: usize, log: LogTarget) {
-        self.places[server].lock().unwrap().log = log;
+        self.slots[server].lock().unwrap().log = log;
         self.signal(server, Signal::SIGKILL);
     }
 
@@ -224,7 +229,7 @@ impl Servers {
 
     /// Resource usage of a server.
     pub(super) fn usage(&self, server: usize) -> ServerUsage {
-        let pid = self.places[server].lock().unwrap().child.as_ref().unwrap().id();
+        let pid = self.slots[server].lock().unwrap().child.as_ref().unwrap().id();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let resident = resident.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
@@ -266,8 +271,8 @@ impl Servers {
             self.go_on(server);
             self.terminate(server);
         }
-        for (server, place) in self.places.iter().enumerate() {
-            let Some(mut child) = place.lock().unwrap().child.take() else { continue };
+        for (server, slot) in self.slots.iter().enumerate() {
+            let Some(mut child) = slot.lock().unwrap().child.take() else { continue };
             let give_up_at = std::time::Instant::now() + Duration::from_mins(1);
             let status = loop {
                 if let Some(status) = child.try_wait().unwrap() {
@@ -290,8 +295,8 @@ impl Servers {
 
 impl Drop for Servers {
     fn drop(&mut self) {
-        for place in &self.places {
-            if let Some(mut child) = place.lock().unwrap().child.take() {
+        for slot in &self.slots {
+            if let Some(mut child) = slot.lock().unwrap().child.take() {
                 let _ = child.kill();
                 let _ = child.wait();
             }
