@@ -1,6 +1,6 @@
 //! Every command block of the README, CONTRIBUTING.md and `docs` is run: in order, in an empty directory of its page.
 //!
-//! What the words after the three backticks mean is in CONTRIBUTING.md, "Pages whose commands are run".
+//! The words after the three backticks are explained in CONTRIBUTING.md, "Pages whose commands are run".
 
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt;
@@ -18,7 +18,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::docs::markdown;
-use crate::guarded::GuardedDir;
+use crate::guarded_dir::GuardedDir;
 use crate::layers::root;
 
 /// Why a block is not run; each word is explained in CONTRIBUTING.md.
@@ -27,11 +27,11 @@ const REASONS: &[&str] = &["source", "root", "firmware", "network", "long"];
 const OTHER_LANGUAGES: &[&str] = &["text", "yaml", "json", "rust", "toml", "python", "ruby", "html", "sql"];
 /// How long one block may take.
 const BLOCK_TIMEOUT: Duration = Duration::from_mins(2);
-/// How long a server may take to serve.
+/// How long a server may take to become ready.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
-/// How many pages are tried at once.
+/// The largest number of pages tested concurrently.
 const THREADS: usize = 3;
-/// Fewer blocks than these were not read at all.
+/// The smallest plausible number of blocks.
 const MIN_RUN: usize = 20;
 const MIN_SERVERS: usize = 6;
 const MIN_OUTPUTS: usize = 4;
@@ -45,7 +45,7 @@ fn the_commands_of_every_page_can_be_typed_in_an_empty_directory() {
     let servers = count(|kind| matches!(kind, BlockKind::Server));
     let outputs = count(|kind| matches!(kind, BlockKind::Output));
     let parsed = count(|kind| matches!(kind, BlockKind::ParseOnly));
-    // Counted otherwise than they are read: no block of commands is left out.
+    // Counted independently of the parser, so that no block of commands is left out.
     let texts = pages.iter().map(|page| format!("\n{}", page.text));
     let all: usize = texts.map(|text| text.matches("\n```sh").count()).sum();
     assert_eq!(run + servers + parsed, all, "{run} are run, {servers} are servers, {parsed} are only parsed");
@@ -71,7 +71,7 @@ fn the_commands_of_every_page_can_be_typed_in_an_empty_directory() {
 }
 
 #[test]
-fn blocks_are_told_apart_and_what_is_none_is_refused() {
+fn kinds_of_blocks_are_distinguished_and_unknown_ones_refused() {
     fn kinds(text: &str) -> Result<Vec<BlockKind>, String> {
         let page = Page::parse("p.md", text)?;
         Ok(page.blocks.into_iter().map(|block| block.kind).collect())
@@ -179,7 +179,7 @@ enum BlockKind {
     Server,
     /// Commands that cannot be run in a test.
     ParseOnly,
-    /// What the block before printed.
+    /// The expected output of the previous block.
     Output,
     /// A file to be written.
     File(String),
@@ -258,7 +258,7 @@ impl Page {
     }
 }
 
-/// What a block is, by what stands after its three backticks.
+/// Returns the kind of a block from the words after its three backticks.
 fn kind_of(info: &str, text: &str) -> Result<BlockKind, String> {
     let words: Vec<&str> = info.split(' ').collect();
     match words.as_slice() {
@@ -338,7 +338,7 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// Compares what was printed with what a page says; `…` stands for anything, within a line or for whole lines.
+/// Compares the output with the page; `…` stands for anything, within a line or for whole lines.
 fn compare(expected: &str, actual: &str) -> Result<(), String> {
     let expected: Vec<&str> = expected.trim_end().lines().map(str::trim_end).collect();
     let lines: Vec<&str> = actual.trim_end().lines().map(str::trim_end).collect();
@@ -373,14 +373,14 @@ struct PageDirectory {
 /// A server or demo that a page started.
 struct RunningServer {
     child: Child,
-    /// The port that the page says.
+    /// The port in the page.
     port: String,
     address: String,
 }
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
-        // It stops its PostgreSQL; one that has ended already needs no signal.
+        // It stops its PostgreSQL; one that has exited needs no signal.
         let _ = kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGINT);
         let _ = self.child.wait();
     }
@@ -401,7 +401,7 @@ impl PageDirectory {
         self.path().join(".bin")
     }
 
-    /// Puts a `lifeguard` on the path that asks the page's server.
+    /// Writes a `lifeguard` to the path that uses the page's server.
     fn write_program(&self, server: &str) {
         fs::create_dir_all(self.bin()).unwrap();
         let script =
@@ -435,7 +435,7 @@ impl PageDirectory {
         command
     }
 
-    /// Runs the commands; gives what they print on standard output.
+    /// Runs the commands; returns their standard output.
     fn run(&self, text: &str) -> Result<String, String> {
         let script = match &self.server {
             Some(RunningServer { port, address, .. }) => ["SERVER", "127.0.0.1", "localhost"]
@@ -454,7 +454,7 @@ impl PageDirectory {
         }
         let is_late = !waiting.is_finished();
         if is_late {
-            // It may end just then.
+            // It may exit at that moment.
             let _ = killpg(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL);
         }
         let output = waiting.join().unwrap().unwrap();
@@ -469,7 +469,7 @@ impl PageDirectory {
         }
     }
 
-    /// Starts a server at a free port, in place of the one before, and waits until it serves.
+    /// Starts a server at a free port, replacing the previous one, and waits until it is ready.
     fn start(&mut self, text: &str) -> Result<(), String> {
         self.server = None;
         let command = commands(text).concat();
@@ -492,15 +492,15 @@ impl PageDirectory {
         let mut server = RunningServer { child, port: port.to_owned(), address: String::new() };
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
-            let [told, logged] = [&out, &log].map(|file| fs::read_to_string(file).unwrap_or_default());
-            let is_ready = !is_demo || told.contains("boards registered");
-            if let Some(address) = served_address(&told, &logged).filter(|_| is_ready) {
+            let [output, logged] = [&out, &log].map(|file| fs::read_to_string(file).unwrap_or_default());
+            let is_ready = !is_demo || output.contains("boards registered");
+            if let Some(address) = served_address(&output, &logged).filter(|_| is_ready) {
                 server.address = address;
                 break;
             }
             let has_ended = server.child.try_wait().unwrap().is_some();
             if has_ended || Instant::now() > deadline {
-                return Err(format!("it does not serve:\n{told}{logged}"));
+                return Err(format!("it does not serve:\n{output}{logged}"));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -510,11 +510,11 @@ impl PageDirectory {
     }
 }
 
-/// Where a server says that it serves: in its log, or a demo on standard output.
-fn served_address(told: &str, logged: &str) -> Option<String> {
-    let told = told.split_once("http://").and_then(|(_, rest)| rest.split('/').next());
+/// The address printed by a server in its log, or by a demo on standard output.
+fn served_address(output: &str, logged: &str) -> Option<String> {
+    let output = output.split_once("http://").and_then(|(_, rest)| rest.split('/').next());
     let serving = logged.lines().find(|line| line.contains(r#""message":"serving""#));
     let logged =
         serving.and_then(|line| line.split_once(r#""http":""#)).and_then(|(_, rest)| rest.split('"').next());
-    told.or(logged).map(str::to_owned)
+    output.or(logged).map(str::to_owned)
 }

@@ -7,7 +7,7 @@ use fs_err as fs;
 
 use crate::layers::root;
 
-/// Words that look like types and are others' or plain ones.
+/// Words that look like types but are external or plain words.
 const NO_TYPES: &[&str] = &["Failed", "None", "Some", "PostgreSQL"];
 
 /// The pages whose names are checked.
@@ -15,7 +15,7 @@ fn is_checked(page: &str) -> bool {
     ["architecture.md", "glossary.md"].contains(&page) || page.starts_with("adding-")
 }
 
-/// Pages, paths, types and functions found in fewer places than these were not read at all.
+/// The smallest plausible numbers of pages, paths, types and tests.
 const MIN_PAGES: usize = 6;
 const MIN_PATHS: usize = 100;
 const MIN_TYPES: usize = 40;
@@ -89,7 +89,7 @@ fn every_route_is_on_the_page_of_the_api() {
     for folder in ["src/api", "src/dashboard"] {
         read_sources(&root().join(folder), &mut sources);
     }
-    // The functions that list routes; those of the router itself are made of the others.
+    // The functions that list routes; those of the router itself combine the others.
     let functions = sources.iter().filter(|(path, _)| !path.ends_with("api/router.rs"));
     let functions =
         functions.flat_map(|(_, text)| text.split("fn router(").chain(text.split("fn routes(")).skip(1));
@@ -103,7 +103,7 @@ fn every_route_is_on_the_page_of_the_api() {
 }
 
 #[test]
-fn what_a_page_names_is_told_apart() {
+fn named_paths_types_and_tests_are_distinguished() {
     let text = "See `src/lib.rs`\n```text\nsrc/main.rs  Alpha::b Word\n```\n`Visit`, `a_b_c_d` | `NAME.rs` `WAITING`";
     let words = named_words(text);
     let words: Vec<&str> = words.iter().flat_map(|(_, words)| words.iter().copied()).collect();
@@ -179,7 +179,8 @@ fn is_test(word: &str) -> bool {
     word.chars().all(of_a_name) && word.matches('_').count() >= 3
 }
 
-/// Whether the file or folder is there. Of a path with NAME in it, which the reader chooses, the folder above that has to be.
+/// Whether the file or directory exists. For a path with NAME in it, which the reader chooses, the directory above must
+/// exist.
 fn exists(path: &str) -> bool {
     let known = path.split('/').take_while(|part| !part.contains("NAME"));
     root().join(known.collect::<PathBuf>()).exists()

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 #[derive(Debug, thiserror::Error)]
 pub enum BootTreeError {
     /// The root is missing or unreadable: nothing is known of any name.
-    #[error("cannot read the boot root")]
+    #[error("the boot root cannot be read")]
     RootUnreadable(#[source] io::Error),
     /// There is no such file.
     #[error("no such file")]
