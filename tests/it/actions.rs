@@ -206,7 +206,7 @@ async fn the_compensation_of_a_cancelled_power_cycle_outlives_its_state_and_rais
     let lives = workers::register(&store, "lives", Duration::from_mins(1), Duration::ZERO).await.unwrap().id;
 
     let cycle = start(&store, dies).await;
-    assert_eq!(cycle.speaks_for(Visit(7)), Visit(7), "its state has been entered anew and kept it");
+    assert_eq!(cycle.speaks_for(Visit(7)), Visit(7), "its state was re-entered and kept it");
     assert!(!leave(&store, id, lives).await);
     let mut tx = store.begin().await.unwrap();
     actions::hand_back(&mut tx, &[dies], None, NOW).await.unwrap();

@@ -272,7 +272,7 @@ fn kind_of(info: &str, text: &str) -> Result<BlockKind, String> {
                 [] if is_server => Err("a server has a block of its own".to_owned()),
                 [] => Ok(BlockKind::Run),
                 [reason] if REASONS.contains(reason) => Ok(BlockKind::ParseOnly),
-                _ => Err(format!("`{info}`: after `sh` comes nothing or one of {REASONS:?}")),
+                _ => Err(format!("`{info}`: after `sh` write nothing or one of {REASONS:?}")),
             }
         }
         ["text", "output"] => Ok(BlockKind::Output),

@@ -91,7 +91,7 @@ async fn a_board_in_a_queue_loses_none_of_its_time() {
     world.pass_time_until("b0", "the resource is free", |device| device["actions"] == json!([])).await;
     for name in ["b1", "b2"] {
         let is_armed = |device: &Value| device["deadline"].is_string();
-        let device = world.until(name, "its turn has come", is_armed).await;
+        let device = world.until(name, "it was granted the resource", is_armed).await;
         assert_eq!(device["state"], "RebootRebooting");
         let history = world.history(name).await;
         let began = history.iter().find(|entry| entry["kind"] == "began").unwrap();
@@ -220,7 +220,9 @@ async fn a_resource_is_held_until_the_cancelled_cycle_has_ended() {
     let waiting = world.get("/api/v1/devices/b2").await;
     assert_eq!((actions_ahead(&waiting), &waiting["deadline"]), (vec![1, 1], &Value::Null));
     rack.relay.set_behaviour(lifeguard::farm::relay::RelayBehaviour::Normal);
-    world.pass_time_until("b2", "its turn", |device| device["state"] == "RebootComplete").await;
+    world
+        .pass_time_until("b2", "it was granted the resource", |device| device["state"] == "RebootComplete")
+        .await;
     assert!(rack.is_on(0) && rack.is_on(1));
     let switched = rack.switched(2);
     assert_eq!(switched, [(0, false), (0, true), (1, false), (1, true)], "never two boards in between");
@@ -249,7 +251,9 @@ async fn an_action_whose_start_was_committed_but_lost_is_started_again() {
     .await
     .unwrap();
     assert_eq!(world.request("b2", "rq-reboot", json!({})).await.0, 200);
-    world.pass_time_until("b2", "its turn", |device| device["state"] == "RebootComplete").await;
+    world
+        .pass_time_until("b2", "it was granted the resource", |device| device["state"] == "RebootComplete")
+        .await;
     assert_eq!(rack.switched(2), [(0, false), (0, true), (1, false), (1, true)]);
 }
 
@@ -264,7 +268,9 @@ async fn the_actions_of_a_removed_board_end_and_its_resource_is_free() {
     let removed = world.call(reqwest::Method::DELETE, "/api/v1/devices/b1", None).await;
     assert_eq!(removed.0, StatusCode::NO_CONTENT);
     assert_eq!(world.request("b2", "rq-reboot", json!({})).await.0, 200);
-    world.pass_time_until("b2", "its turn", |device| device["state"] == "RebootComplete").await;
+    world
+        .pass_time_until("b2", "it was granted the resource", |device| device["state"] == "RebootComplete")
+        .await;
     assert!(rack.is_on(0), "the board that was removed has its power");
 }
 

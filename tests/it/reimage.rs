@@ -219,18 +219,18 @@ async fn a_locked_out_board_is_left_alone_until_it_is_unlocked_or_moved_by_force
     let device = world.get("/api/v1/devices/b1").await;
     assert_eq!((&device["state"], &device["visit"]), (&json!("LockedOut"), &json!(2)));
 
-    let force = |from: &str, to: &str| json!({ "from": from, "to": to, "reason": "it is mended" });
+    let force = |from: &str, to: &str| json!({ "from": from, "to": to, "reason": "it is repaired" });
     let path = "/api/v1/devices/b1/force";
     let (status, answer) = world.call(Method::POST, path, Some(force("New", "Ready"))).await;
     assert_eq!((status.as_u16(), &answer["state"]), (409, &json!("LockedOut")), "{answer}");
     let refused = world.history("b1").await.pop().unwrap();
-    assert_eq!(refused["reason"], "the state is LockedOut, not New; forced: it is mended");
+    assert_eq!(refused["reason"], "the state is LockedOut, not New; forced: it is repaired");
     let (status, _) = world.call(Method::POST, path, Some(force("LockedOut", "Nowhere"))).await;
     assert_eq!(status, 422);
     let (status, answer) = world.call(Method::POST, path, Some(force("LockedOut", "New"))).await;
     assert_eq!((status.as_u16(), &answer["to"]), (200, &json!("New")));
     let history = world.history("b1").await;
-    assert_eq!(history.last().unwrap()["reason"], "forced: it is mended");
+    assert_eq!(history.last().unwrap()["reason"], "forced: it is repaired");
     ask_for(&world, "rq-lock-out", json!({ "reason": "it smells" })).await;
     ask_for(&world, "rq-unlock", json!({})).await;
     assert_eq!(world.state("b1").await, "New");

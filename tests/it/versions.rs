@@ -145,7 +145,7 @@ async fn a_definition_that_would_strand_boards_is_refused_with_their_names() {
     assert_eq!(activations(&world).await, [(1, "built-in".to_owned())]);
     assert_eq!(world.state("b1").await, "RebootComplete");
     world.report("b1", "image-running").await;
-    assert_eq!(world.state("b1").await, "Ready", "the one in force goes on");
+    assert_eq!(world.state("b1").await, "Ready", "the active definition continues");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

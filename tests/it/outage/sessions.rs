@@ -132,7 +132,7 @@ async fn a_full_disk_is_reported_only_while_it_lasts() {
         let (status, answer) = world.call(Method::GET, "/readyz", None).await;
         let problem = (status, &answer["cause"]);
         assert_eq!(problem, (StatusCode::SERVICE_UNAVAILABLE, &json!("disk_full")), "{table}: {answer}");
-        assert_eq!(world.state("b1").await, from, "reading goes on");
+        assert_eq!(world.state("b1").await, from, "reads still work");
 
         let sql = format!("DROP TRIGGER full_disk ON {table}");
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&pool).await.unwrap();

@@ -176,7 +176,7 @@ async fn request(stage: &TestStage, request: &str, body: Value, wanted: impl Fn(
     for name in stage.people.boards.iter().filter(|name| wanted(name)) {
         let give_up_at = Instant::now() + Duration::from_mins(1);
         while !matches!(stage.people.request(name, 0, request, &body).await, Some(200 | 409)) {
-            assert!(Instant::now() < give_up_at, "{request} is not taken for {name}");
+            assert!(Instant::now() < give_up_at, "{request} is not accepted for {name}");
             pause(Duration::from_millis(200)).await;
         }
     }
