@@ -49,9 +49,9 @@ async fn a_foreign_modbus_server_is_switched() {
 
     drop(server.stdin.take());
     assert!(within_long_timeout("the server's end", server.wait()).await.unwrap().success());
-    let mut lines = Vec::new();
+    let mut received = Vec::new();
     while let Some(line) = lines.next_line().await.unwrap() {
-        lines.push(line);
+        received.push(line);
     }
-    assert_eq!(lines, ["coil 5 on", "coil 5 off", "coil 5 on", "coil 5 off", "coil 5 on"]);
+    assert_eq!(received, ["coil 5 on", "coil 5 off", "coil 5 on", "coil 5 off", "coil 5 on"]);
 }

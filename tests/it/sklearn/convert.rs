@@ -45,7 +45,7 @@ fn unconvertible_models_are_refused_with_the_reason_and_leave_no_files() {
     fs::write(odd.join("no.csv"), "number\n").unwrap();
     fs::write(odd.join("kept.onnx"), "an older file").unwrap();
     let before = names(&odd);
-    let mut output = Vec::new();
+    let mut outputs = Vec::new();
     for (name, samples) in [
         ("histogram", None),
         ("quantity", None),
@@ -72,9 +72,9 @@ fn unconvertible_models_are_refused_with_the_reason_and_leave_no_files() {
         if let Some(samples) = &samples {
             args.extend([OsStr::new("--samples"), samples.as_os_str()]);
         }
-        output.push(refused(&python, &odd, &args));
+        outputs.push(refused(&python, &odd, &args));
     }
-    assert_snapshot!(output.join("\n"), @r#"
+    assert_snapshot!(outputs.join("\n"), @r#"
     lifeguard: FOLDER/histogram.pkl: skl2onnx cannot convert HistGradientBoostingClassifier: ValueError: Unable to create node 'TreeEnsembleClassifier' with name='TreeEnsembleClassifier' and attributes
     lifeguard: FOLDER/quantity.pkl: LinearRegression predicts a quantity, not a class, and only a class can stand for a state
     lifeguard: FOLDER/from-one.pkl: its classes are 1, 2, 3; a class is the place of its state in the config, so 0, 1, 2 and so on are needed, or texts

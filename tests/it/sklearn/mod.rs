@@ -89,9 +89,9 @@ async fn converted_models_predict_the_classes_that_scikit_learn_predicts() {
     for name in MODELS {
         let pickle = folder.join(name).with_extension("pkl");
         let done = convert(&python, &[pickle.as_os_str()]);
-        let name = String::from_utf8_lossy(&done.stdout);
-        assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
-        assert!(name.contains("\n1000 rows are predicted as by scikit-learn "), "{name}");
+        let output = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success(), "{output}: {}", String::from_utf8_lossy(&done.stderr));
+        assert!(output.contains("\n1000 rows are predicted as by scikit-learn "), "{output}");
         folders.config(name, &STATES);
     }
     let hosting = Hosting::start(folders.args(&library)).await;
