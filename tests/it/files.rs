@@ -29,7 +29,7 @@ fn files_have_no_import_cycle_and_import_nothing_from_their_parent_module() {
 }
 
 #[test]
-fn half_of_the_files_are_short_and_few_are_long() {
+fn most_files_are_short_and_few_are_long() {
     let tree = SourceTree::read();
     let lines = tree.files.iter().map(|file| u32::try_from(file.lines).unwrap().into());
     let lines: Vec<f64> = lines.collect();

@@ -40,8 +40,10 @@ impl SwitchingRun {
         self.is_resumed = interrupted_runs > 0;
         if interrupted_runs > MAX_RESUMES {
             self.restore_power().await?;
-            let reason =
-                format!("power cycle interrupted {}: power restored, not cycled again", formatting::count(interrupted_runs, "time"));
+            let reason = format!(
+                "power cycle interrupted {}: power restored, not cycled again",
+                formatting::count(interrupted_runs, "time")
+            );
             return Err(OutletError::new(OutletErrorKind::Interrupted, reason));
         }
         let switched_off = match self.read_state(cancel).await {

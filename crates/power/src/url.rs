@@ -48,8 +48,7 @@ impl PowerUrl {
         let url: Self = text.parse()?;
         let total = url.off_for + RESTS_PER_CYCLE * url.capabilities().settle_for;
         if total > MAX_CYCLE_TIME {
-            let (total, max) =
-                (formatting::duration(total), formatting::duration(MAX_CYCLE_TIME));
+            let (total, max) = (formatting::duration(total), formatting::duration(MAX_CYCLE_TIME));
             let summary = if has_rest(url.scheme) {
                 format!("`off` and {RESTS_PER_CYCLE} times `rest` add up to {total}")
             } else {
