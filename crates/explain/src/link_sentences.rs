@@ -63,5 +63,5 @@ fn raised_by<'a>(operations: impl IntoIterator<Item = &'a Operation>, instance: 
     let one = |DeclaredRaise { event, to, .. }: DeclaredRaise<'_>| {
         Some(format!("{event} at {}", instance.links.get(to)?.to))
     };
-    operations.into_iter().filter_map(Operation::raises).filter_map(one).collect()
+    operations.into_iter().filter_map(Operation::declared_raise).filter_map(one).collect()
 }

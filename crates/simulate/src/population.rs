@@ -82,9 +82,9 @@ fn check(definitions: &[&Definition]) -> Result<(), SimulationError> {
 
 /// The links that `definition` sets itself, except those at which events are raised on creation.
 fn links_set_later(definition: &Definition) -> BTreeSet<&LinkName> {
-    let mut later: BTreeSet<&LinkName> = operations(definition).flat_map(Operation::links).collect();
+    let mut later: BTreeSet<&LinkName> = operations(definition).flat_map(Operation::links_made).collect();
     let initial = definition.states.get(&definition.initial);
-    let raised = initial.into_iter().flat_map(|state| &state.entry).filter_map(Operation::raises);
+    let raised = initial.into_iter().flat_map(|state| &state.entry).filter_map(Operation::declared_raise);
     raised.for_each(|raises| _ = later.remove(raises.to));
     later
 }

@@ -42,7 +42,7 @@ pub(super) fn endless_raises<'d>(edges: &[EventEdge<'d>]) -> Vec<Vec<EventNode<'
 fn is_bounded(edge: &EventEdge<'_>, circle: &[usize], edges: &[EventEdge<'_>]) -> bool {
     let is_cleared = |machine: &MachineName, counter: &CounterName| {
         let of_machine = circle.iter().map(|other| &edges[*other]).filter(|other| other.from.0 == machine);
-        of_machine.into_iter().any(|other| other.clears.all || other.clears.some.contains(counter))
+        of_machine.into_iter().any(|other| other.clears.has(counter))
     };
     let counted = edge.bounded_by.iter().filter(|counter| edge.counts.contains(counter));
     counted.into_iter().any(|counter| !is_cleared(edge.from.0, counter))

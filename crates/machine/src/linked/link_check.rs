@@ -122,7 +122,7 @@ pub fn check_linked(definitions: &[&Definition]) -> Vec<LinkFault> {
                 faults.push(LinkFault::NoMachine { machine, link: link.clone(), target });
             }
         }
-        for raise in operations(definition).filter_map(Operation::raises) {
+        for raise in operations(definition).filter_map(Operation::declared_raise) {
             if let Some(target) = by_machine.get(raise.machine) {
                 faults.extend(refused(&definition.machine, &raise, target));
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::definition::{Definition, State, Transition, TransitionEffect};
 use crate::guard::Guard;
 use crate::names::{CounterName, EventName, MachineName, StateName};
-use crate::operation::{CounterEffect, DeclaredRaise, Operation, refusal};
+use crate::operation::{ClearedCounters, CounterEffect, DeclaredRaise, Operation, refusal};
 
 /// An event of a machine.
 pub(super) type EventNode<'d> = (&'d MachineName, EventName);
@@ -20,14 +20,7 @@ pub(super) struct EventEdge<'d> {
     /// Those that have to be below some number.
     pub(super) bounded_by: BTreeSet<CounterName>,
     /// Those that may begin anew.
-    pub(super) clears: PossiblyClearedCounters<'d>,
-}
-
-/// The counters that may begin anew.
-#[derive(Debug, Clone, Default)]
-pub(super) struct PossiblyClearedCounters<'d> {
-    pub(super) all: bool,
-    pub(super) some: BTreeSet<&'d CounterName>,
+    pub(super) clears: ClearedCounters<'d>,
 }
 
 /// What may happen on a way.
@@ -35,27 +28,25 @@ pub(super) struct PossiblyClearedCounters<'d> {
 struct OperationEffects<'d> {
     raises: Vec<DeclaredRaise<'d>>,
     counts: BTreeSet<&'d CounterName>,
-    clears: PossiblyClearedCounters<'d>,
+    clears: ClearedCounters<'d>,
 }
 
 impl<'d> OperationEffects<'d> {
     fn add(&mut self, operations: &'d [Operation]) {
         for operation in operations {
-            self.raises.extend(operation.raises());
-            match operation.on_counters() {
-                CounterEffect::Nothing => {}
-                CounterEffect::Counts(counter) => _ = self.counts.insert(counter),
-                CounterEffect::Clears(counter) => _ = self.clears.some.insert(counter),
-                CounterEffect::ClearsAll => self.clears.all = true,
+            self.raises.extend(operation.declared_raise());
+            let effect = operation.counter_effect();
+            if let CounterEffect::Counts(counter) = effect {
+                self.counts.insert(counter);
             }
+            self.clears.add(effect);
         }
     }
 
     /// Adds what may happen besides, which is not certain.
     fn add_possible(&mut self, other: Self) {
         self.raises.extend(other.raises);
-        self.clears.all |= other.clears.all;
-        self.clears.some.extend(other.clears.some);
+        self.clears.extend(&other.clears);
     }
 }
 
@@ -109,8 +100,7 @@ fn add_transition<'d>(
             clears: happens.clears.clone(),
         });
         if let Some(refused) = refusal(raise.event) {
-            let (counts, bounded_by, clears) =
-                (BTreeSet::new(), BTreeSet::new(), PossiblyClearedCounters::default());
+            let (counts, bounded_by, clears) = (BTreeSet::new(), BTreeSet::new(), ClearedCounters::default());
             let to = (&definition.machine, refused);
             edges.push(EventEdge { from: there, to, counts, bounded_by, clears });
         }

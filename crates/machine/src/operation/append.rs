@@ -16,7 +16,7 @@ const MAX_APPENDED_VALUES: usize = 20;
 
 /// What is added, and to which list.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Append {
+pub struct AppendOperation {
     /// The entry of the data that is the list. What is no list is replaced by one.
     pub to: String,
     /// The value. What is not there, a list or an object is not added.
@@ -25,7 +25,7 @@ pub struct Append {
     pub last: usize,
 }
 
-impl OperationKind for Append {
+impl OperationKind for AppendOperation {
     const KEY: &'static str = "append";
 
     fn parse(node: &SourceNode, _: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {
@@ -179,7 +179,7 @@ states:
 
     #[test]
     fn it_is_told_in_words() {
-        let append = Append { to: "faults".to_owned(), value: OperationValue::Argument("fault".to_owned()), last: 2 };
+        let append = AppendOperation { to: "faults".to_owned(), value: OperationValue::Argument("fault".to_owned()), last: 2 };
         assert_eq!(append.describe(), "append $args.fault to faults, which keeps the last 2");
     }
 }

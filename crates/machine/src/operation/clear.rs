@@ -13,14 +13,14 @@ pub(super) const ALL_COUNTERS: &str = "counters";
 
 /// The counters that begin anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Clear {
+pub enum ClearOperation {
     /// All of them.
     All,
     /// This one.
     One(CounterName),
 }
 
-impl OperationKind for Clear {
+impl OperationKind for ClearOperation {
     const KEY: &'static str = "clear";
 
     fn parse(node: &SourceNode, _: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {
@@ -48,7 +48,7 @@ impl OperationKind for Clear {
         }
     }
 
-    fn on_counters(&self) -> CounterEffect<'_> {
+    fn counter_effect(&self) -> CounterEffect<'_> {
         match self {
             Self::All => CounterEffect::ClearsAll,
             Self::One(counter) => CounterEffect::Clears(counter),

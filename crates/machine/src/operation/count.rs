@@ -12,9 +12,9 @@ use crate::source::SourceNode;
 
 /// The counter that grows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Count(pub CounterName);
+pub struct CountOperation(pub CounterName);
 
-impl OperationKind for Count {
+impl OperationKind for CountOperation {
     const KEY: &'static str = "count";
 
     fn parse(node: &SourceNode, _: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {
@@ -37,7 +37,7 @@ impl OperationKind for Count {
         format!("count {}", self.0)
     }
 
-    fn on_counters(&self) -> CounterEffect<'_> {
+    fn counter_effect(&self) -> CounterEffect<'_> {
         CounterEffect::Counts(&self.0)
     }
 }

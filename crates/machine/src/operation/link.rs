@@ -6,7 +6,7 @@ use super::operation_kind::OperationKind;
 use super::value::OperationValue;
 use crate::fault::FaultCollector;
 use crate::visit::Visit;
-use crate::link::{self, InstanceAddress};
+use crate::link::{InstanceAddress, Link};
 use crate::names::{LinkName, MachineName, is_instance_name};
 use crate::parse_helpers::required;
 use crate::rule::Rule;
@@ -14,7 +14,7 @@ use crate::source::{SourceContent, SourceKey, SourceNode};
 
 /// The links to make.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Link(pub Vec<LinkAssignment>);
+pub struct LinkOperation(pub Vec<LinkAssignment>);
 
 /// A link to make.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +29,7 @@ pub struct LinkAssignment {
     pub visit: Option<OperationValue>,
 }
 
-impl OperationKind for Link {
+impl OperationKind for LinkOperation {
     const KEY: &'static str = "link";
 
     fn parse(node: &SourceNode, names: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {
@@ -45,14 +45,14 @@ impl OperationKind for Link {
             match name {
                 Some(name) => {
                     let to = InstanceAddress { machine: machine.clone(), name };
-                    links.insert(link.clone(), link::Link { to, visit });
+                    links.insert(link.clone(), Link { to, visit });
                 }
                 None => _ = links.remove(link),
             }
         }
     }
 
-    fn links(&self) -> Vec<&LinkName> {
+    fn links_made(&self) -> Vec<&LinkName> {
         self.0.iter().map(|new| &new.link).collect()
     }
 

@@ -3,12 +3,14 @@
 //! Each is a file of its own, which says how it is written, what it does and what proofs have to know of it. A new one is
 //! such a file and a line in the table below.
 
+mod cleared_counters;
 mod context;
 mod names;
 mod operation_kind;
 mod table;
 mod value;
 
+pub(crate) use cleared_counters::ClearedCounters;
 pub(crate) use context::OperationContext;
 pub(crate) use names::OperationNames;
 pub use operation_kind::{CounterEffect, DeclaredRaise};
@@ -24,14 +26,14 @@ use operation_kind::OperationKind;
 use table::operations;
 
 operations! {
-    append: Append,
-    clear: Clear,
-    count: Count,
-    link: Link,
-    raise: Raise,
-    set: Set,
-    unlink: Unlink,
-    unset: Unset,
+    append: Append(AppendOperation),
+    clear: Clear(ClearOperation),
+    count: Count(CountOperation),
+    link: Link(LinkOperation),
+    raise: Raise(RaiseOperation),
+    set: Set(SetOperation),
+    unlink: Unlink(UnlinkOperation),
+    unset: Unset(UnsetOperation),
 }
 
 impl Operation {

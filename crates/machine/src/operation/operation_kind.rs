@@ -27,17 +27,17 @@ pub(crate) trait OperationKind: Sized {
     fn describe(&self) -> String;
 
     /// What it does to counters: the proofs that loops end go by it.
-    fn on_counters(&self) -> CounterEffect<'_> {
+    fn counter_effect(&self) -> CounterEffect<'_> {
         CounterEffect::Nothing
     }
 
     /// The links that it makes: whoever makes instances up leaves them to it.
-    fn links(&self) -> Vec<&LinkName> {
+    fn links_made(&self) -> Vec<&LinkName> {
         Vec::new()
     }
 
     /// What it raises: whether that comes to an end is proved across machines.
-    fn raises(&self) -> Option<DeclaredRaise<'_>> {
+    fn declared_raise(&self) -> Option<DeclaredRaise<'_>> {
         None
     }
 }

@@ -18,7 +18,7 @@ use crate::raised_event::RaisedEvent;
 
 /// What is raised. Where the link leads nowhere, nothing is.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Raise {
+pub struct RaiseOperation {
     /// The event.
     pub event: EventName,
     /// The link to the instance whose event it is.
@@ -45,7 +45,7 @@ pub(crate) fn refusal(event: &EventName) -> Option<EventName> {
     EventName::new(&format!("{event}-refused")).ok()
 }
 
-impl OperationKind for Raise {
+impl OperationKind for RaiseOperation {
     const KEY: &'static str = "raise";
 
     fn parse(node: &SourceNode, names: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {
@@ -94,7 +94,7 @@ impl OperationKind for Raise {
         text
     }
 
-    fn raises(&self) -> Option<DeclaredRaise<'_>> {
+    fn declared_raise(&self) -> Option<DeclaredRaise<'_>> {
         let args = self.args.keys().map(String::as_str).collect();
         Some(DeclaredRaise { event: &self.event, to: &self.to, machine: &self.machine, args })
     }

@@ -11,9 +11,9 @@ use crate::source::{SourceKey, SourceNode};
 
 /// The entries, and what they are set to.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Set(pub BTreeMap<String, OperationValue>);
+pub struct SetOperation(pub BTreeMap<String, OperationValue>);
 
-impl OperationKind for Set {
+impl OperationKind for SetOperation {
     const KEY: &'static str = "set";
 
     fn parse(node: &SourceNode, _: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {

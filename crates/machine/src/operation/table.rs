@@ -3,32 +3,32 @@
 /// Makes [`Operation`](super::Operation) of the files and types that are listed: each type is an
 /// [`OperationKind`](super::operation_kind::OperationKind).
 macro_rules! operations {
-    ($($file:ident: $kind:ident),+ $(,)?) => {
+    ($($file:ident: $kind:ident($type:ident)),+ $(,)?) => {
         $(mod $file;)+
 
-        pub use {$($file::$kind),+};
+        pub use {$($file::$type),+};
 
         /// A change to the instance, made in the transaction of its transition.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Operation {
-            $(#[doc = concat!("`", stringify!($file), ":`")] $kind($kind),)+
+            $(#[doc = concat!("`", stringify!($file), ":`")] $kind($type),)+
         }
 
         /// The keys that operations are written with.
-        const KEYS: &[&str] = &[$($kind::KEY),+];
+        const KEYS: &[&str] = &[$($type::KEY),+];
 
         impl Operation {
             fn parse_one(key: &str, node: &SourceNode, names: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {
-                $(if key == $kind::KEY {
-                    return $kind::parse(node, names, faults).map(Self::$kind);
+                $(if key == $type::KEY {
+                    return $type::parse(node, names, faults).map(Self::$kind);
                 })+
                 None
             }
 
             /// The counter that is named after the key of an operation.
             pub(crate) fn counter_named<'n>(key: &str, node: &'n SourceNode) -> Option<&'n str> {
-                $(if key == $kind::KEY {
-                    return $kind::counter(node);
+                $(if key == $type::KEY {
+                    return $type::counter(node);
                 })+
                 None
             }
@@ -46,20 +46,20 @@ macro_rules! operations {
 
             /// The links that it makes.
             #[must_use]
-            pub fn links(&self) -> Vec<&LinkName> {
-                match self { $(Self::$kind(operation) => operation.links(),)+ }
+            pub fn links_made(&self) -> Vec<&LinkName> {
+                match self { $(Self::$kind(operation) => operation.links_made(),)+ }
             }
 
             /// What it raises.
             #[must_use]
-            pub fn raises(&self) -> Option<DeclaredRaise<'_>> {
-                match self { $(Self::$kind(operation) => operation.raises(),)+ }
+            pub fn declared_raise(&self) -> Option<DeclaredRaise<'_>> {
+                match self { $(Self::$kind(operation) => operation.declared_raise(),)+ }
             }
 
             /// What it does to counters.
             #[must_use]
-            pub fn on_counters(&self) -> CounterEffect<'_> {
-                match self { $(Self::$kind(operation) => operation.on_counters(),)+ }
+            pub fn counter_effect(&self) -> CounterEffect<'_> {
+                match self { $(Self::$kind(operation) => operation.counter_effect(),)+ }
             }
         }
     };

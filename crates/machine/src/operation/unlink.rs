@@ -9,9 +9,9 @@ use crate::source::SourceNode;
 
 /// The links.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unlink(pub Vec<LinkName>);
+pub struct UnlinkOperation(pub Vec<LinkName>);
 
-impl OperationKind for Unlink {
+impl OperationKind for UnlinkOperation {
     const KEY: &'static str = "unlink";
 
     fn parse(node: &SourceNode, names: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {

@@ -8,9 +8,9 @@ use crate::source::SourceNode;
 
 /// The entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unset(pub Vec<String>);
+pub struct UnsetOperation(pub Vec<String>);
 
-impl OperationKind for Unset {
+impl OperationKind for UnsetOperation {
     const KEY: &'static str = "unset";
 
     fn parse(node: &SourceNode, _: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {

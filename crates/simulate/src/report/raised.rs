@@ -59,7 +59,7 @@ pub(super) fn unsimulated(simulation: &Simulation<'_>) -> Vec<UnsimulatedRaises>
     let mut unsimulated = Vec::new();
     for definition in simulation.machines.iter().map(|machine| machine.definition) {
         let mut events: BTreeMap<(&LinkName, &MachineName), BTreeSet<EventName>> = BTreeMap::new();
-        for raises in operations(definition).filter_map(Operation::raises) {
+        for raises in operations(definition).filter_map(Operation::declared_raise) {
             if !is_there(raises.machine) {
                 events.entry((raises.to, raises.machine)).or_default().insert(raises.event.clone());
             }

@@ -7,7 +7,7 @@ use super::super::super::definition::{
 };
 use super::super::super::guard::{CounterRanges, Guard};
 use super::super::super::names::{CounterName, EventName, StateName};
-use super::super::super::operation::{CounterEffect, Operation};
+use super::super::super::operation::{ClearedCounters, CounterEffect, Operation};
 use super::super::super::sender::Sender;
 use super::unhandled_outcomes;
 
@@ -54,23 +54,6 @@ pub(super) struct InternalTransition<'d> {
     pub(super) state: usize,
     pub(super) event: &'d EventName,
     pub(super) clears: ClearedCounters<'d>,
-}
-
-/// The counters that begin anew.
-#[derive(Debug, Clone, Default)]
-pub(super) struct ClearedCounters<'d> {
-    pub(super) all: bool,
-    pub(super) some: BTreeSet<&'d CounterName>,
-}
-
-impl ClearedCounters<'_> {
-    pub(super) fn has(&self, counter: &CounterName) -> bool {
-        self.all || self.some.contains(counter)
-    }
-
-    fn is_none(&self) -> bool {
-        !self.all && self.some.is_empty()
-    }
 }
 
 impl<'d> StateGraph<'d> {
@@ -162,7 +145,7 @@ impl<'d> StateGraph<'d> {
                 }
                 (TransitionEffect::Stay { operations }, StateEdgeCause::Event(event)) => {
                     let clears = operations_clear(operations);
-                    if !is_operators && !clears.is_none() {
+                    if !is_operators && !clears.is_empty() {
                         self.internal_transitions.push(InternalTransition { state: from, event, clears });
                     }
                 }
@@ -226,19 +209,15 @@ impl<'d> StateGraph<'d> {
     /// The counters that begin anew on these edges, or by what happens in the states between them.
     pub(super) fn cleared_in(&self, set: &[usize]) -> ClearedCounters<'d> {
         let mut cleared = ClearedCounters::default();
-        let mut add = |clears: &ClearedCounters<'d>| {
-            cleared.all |= clears.all;
-            cleared.some.extend(&clears.some);
-        };
         let mut states = BTreeSet::new();
         for &index in set {
-            add(&self.edges[index].clears);
+            cleared.extend(&self.edges[index].clears);
             states.insert(self.edges[index].from);
         }
         for stay in &self.internal_transitions {
             // What happens at rest is no part of the loop, which only passes there.
             if states.contains(&stay.state) && self.states[stay.state].1.kind != StateKind::Resting {
-                add(&stay.clears);
+                cleared.extend(&stay.clears);
             }
         }
         cleared
@@ -264,13 +243,11 @@ impl<'d> StateGraph<'d> {
 impl<'d> StateEdge<'d> {
     fn add_operations(&mut self, operations: &'d [Operation]) {
         for operation in operations {
-            if let CounterEffect::Counts(counter) = operation.on_counters() {
+            if let CounterEffect::Counts(counter) = operation.counter_effect() {
                 self.counts.insert(counter);
             }
         }
-        let ClearedCounters { all, some } = operations_clear(operations);
-        self.clears.all |= all;
-        self.clears.some.extend(some);
+        self.clears.extend(&operations_clear(operations));
     }
 }
 
@@ -278,7 +255,7 @@ impl<'d> StateEdge<'d> {
 fn changes_counters(state: &State) -> bool {
     state.on.values().flatten().any(|transition| match &transition.effect {
         TransitionEffect::Stay { operations } => {
-            operations.iter().any(|operation| operation.on_counters() != CounterEffect::Nothing)
+            operations.iter().any(|operation| operation.counter_effect() != CounterEffect::Nothing)
         }
         TransitionEffect::Move { .. } | TransitionEffect::Refuse { .. } => false,
     })
@@ -287,11 +264,7 @@ fn changes_counters(state: &State) -> bool {
 fn operations_clear(operations: &[Operation]) -> ClearedCounters<'_> {
     let mut clears = ClearedCounters::default();
     for operation in operations {
-        match operation.on_counters() {
-            CounterEffect::ClearsAll => clears.all = true,
-            CounterEffect::Clears(counter) => _ = clears.some.insert(counter),
-            CounterEffect::Counts(_) | CounterEffect::Nothing => {}
-        }
+        clears.add(operation.counter_effect());
     }
     clears
 }

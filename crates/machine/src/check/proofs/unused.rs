@@ -47,7 +47,7 @@ fn idle_counters(definition: &Definition, places: &DefinitionPositions<'_>, faul
     let limits = definition.states.values().filter_map(|state| state.timeout.as_ref()?.limit.as_ref());
     let limited: BTreeSet<&CounterName> = limits.map(|limit| &limit.counter).collect();
     let counted: BTreeSet<&CounterName> = operations(definition)
-        .filter_map(|operation| match operation.on_counters() {
+        .filter_map(|operation| match operation.counter_effect() {
             CounterEffect::Counts(counter) => Some(counter),
             CounterEffect::Nothing | CounterEffect::Clears(_) | CounterEffect::ClearsAll => None,
         })

@@ -171,7 +171,7 @@ fn the_table_of_states_is_as_agreed() {
         assert_eq!(describe(&board.definition, state), format!("{state} {rest}"));
     }
     let ready = &board.definition.states["Ready"];
-    assert_eq!(ready.entry[0], crate::Operation::Clear(crate::operation::Clear::All));
+    assert_eq!(ready.entry[0], crate::Operation::Clear(crate::operation::ClearOperation::All));
 }
 
 #[test]
