@@ -19,6 +19,9 @@ pub struct BoardSummary<'a> {
     pub name: &'a str,
     /// The name of its state.
     pub state: &'a str,
+    /// The label of its state, if that has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<&'a str>,
     /// When it entered the state from another one.
     pub since: DateTime<Utc>,
     /// The number of the present visit.
@@ -71,7 +74,7 @@ struct SummarySource<'a> {
 impl<'a> BoardSummary<'a> {
     /// Summarizes a board of a list, by its machine's active definition.
     #[must_use]
-    pub fn of_listed(board: &ListedBoard<'a>, definition: Option<&Definition>) -> Self {
+    pub fn of_listed(board: &ListedBoard<'a>, definition: Option<&'a Definition>) -> Self {
         // Counters are parsed only where there are some; a board whose counters are invalid is listed without them.
         let counters = Some(board.counters.get()).filter(|counters| *counters != "{}");
         Self::new(
@@ -93,7 +96,7 @@ impl<'a> BoardSummary<'a> {
 
     /// Summarizes a board that was read by itself, by its machine's active definition.
     #[must_use]
-    pub fn of_board(board: &'a Board, definition: Option<&Definition>) -> Self {
+    pub fn of_board(board: &'a Board, definition: Option<&'a Definition>) -> Self {
         let instance = &board.instance;
         let text = |key| instance.data.get(key).and_then(Value::as_str);
         Self::new(
@@ -113,7 +116,7 @@ impl<'a> BoardSummary<'a> {
         )
     }
 
-    fn new(source: SummarySource<'a>, definition: Option<&Definition>) -> Self {
+    fn new(source: SummarySource<'a>, definition: Option<&'a Definition>) -> Self {
         let SummarySource {
             name,
             state,
@@ -133,6 +136,7 @@ impl<'a> BoardSummary<'a> {
         Self {
             name,
             state,
+            label: definition.and_then(|definition| definition.explicit_label(state)),
             since,
             visit,
             deadline_at,

@@ -13,6 +13,11 @@ pub(super) fn local_time(answer: &Value, key: &str) -> String {
     time.map(|time| time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string()).unwrap_or_default()
 }
 
+/// The label of an instance's state, where it says more than the state's name.
+pub(super) fn label(answer: &Value) -> String {
+    if answer["label"] == answer["state"] { String::new() } else { text(answer, "label") }
+}
+
 /// What came of an event or a request.
 pub(super) fn describe_outcome(answer: &Value) -> String {
     match answer["outcome"].as_str() {
@@ -41,6 +46,7 @@ pub(super) fn describe_instance(device: &Value) -> String {
     say("machine", text(device, "machine"));
     say("name", text(device, "name"));
     say("state", format!("{} since {}", text(device, "state"), local_time(device, "since")));
+    say("", label(device));
     say("", text(device, "about"));
     say("failure", text(device, "failure"));
     say("locked out", text(&device["data"], "lock_reason"));

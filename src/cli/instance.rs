@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::api_client::{ApiClient, ApiClientError, ServerOptions};
-use super::describe::{describe_history, describe_instance, describe_outcome, local_time};
+use super::describe::{describe_history, describe_instance, describe_outcome, label, local_time};
 use super::output::{self, json_object, row, text};
 use super::why;
 
@@ -164,15 +164,24 @@ async fn list_all(client: &ApiClient, machine: &str) -> Result<Value, ApiClientE
 }
 
 fn instance_table(answer: &Value) -> String {
+    let listed: Vec<&Value> = answer["instances"].as_array().into_iter().flatten().collect();
     let mut rows = vec![row(["NAME", "STATE", "SINCE", "UNTIL", "VISIT"].map(str::to_owned))];
-    for one in answer["instances"].as_array().into_iter().flatten() {
-        rows.push(row([
-            text(one, "name"),
-            text(one, "state"),
-            local_time(one, "since"),
-            local_time(one, "deadline"),
-            text(one, "visit"),
-        ]));
+    rows.extend(listed.iter().map(|instance| {
+        row([
+            text(instance, "name"),
+            text(instance, "state"),
+            local_time(instance, "since"),
+            local_time(instance, "deadline"),
+            text(instance, "visit"),
+        ])
+    }));
+    // Most machines have no labels.
+    let labels = listed.iter().map(|instance| output::clipped(&label(instance)));
+    let labels: Vec<String> = std::iter::once("LABEL".to_owned()).chain(labels).collect();
+    if labels.iter().skip(1).any(|label| !label.is_empty()) {
+        for (row, label) in rows.iter_mut().zip(labels) {
+            row.push(label);
+        }
     }
     output::table(&rows)
 }

@@ -2,11 +2,15 @@
 
 use serde_json::Value;
 
+use super::describe::label;
 use super::output::{self, row, text};
 
 /// The answer for one board: what is said of it, and what may be asked for.
 pub(super) fn describe(why: &Value) -> String {
-    let mut lines = vec![format!("{}  {} ({})", text(why, "name"), text(why, "state"), text(why, "kind"))];
+    let label = Some(label(why)).filter(|label| !label.is_empty());
+    let label = label.map(|label| format!(": {}", output::shown(&label))).unwrap_or_default();
+    let mut lines =
+        vec![format!("{}  {}{label} ({})", text(why, "name"), text(why, "state"), text(why, "kind"))];
     let sentences = why["sentences"].as_array().into_iter().flatten().filter_map(Value::as_str);
     lines.extend(sentences.map(|sentence| output::shown(sentence).replace('\n', " ")));
     let may: Vec<Vec<String>> = why["may"].as_array().into_iter().flatten().map(request).collect();

@@ -59,7 +59,7 @@ async fn read(pages: &DashboardContext, name: &str, now: DateTime<Utc>) -> Resul
     let history = read_history(pages, why.id).await?;
     let diagram = pages.engine.draw_diagram(&pages.machine, Some(name)).await?;
     Ok(BoardPage {
-        layout: Layout { title: format!("{}: {}", why.name, why.state), refresh_s: BOARD_REFRESH_S, now },
+        layout: Layout { title: format!("{}: {}", why.name, why.label), refresh_s: BOARD_REFRESH_S, now },
         rank: page_rank(why.kind),
         why,
         history: history.iter().map(|entry| HistoryRow::new(entry, now)).collect(),

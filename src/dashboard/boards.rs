@@ -34,6 +34,8 @@ struct StateSection<'a> {
     /// The number in the class of the section's colour.
     rank: u8,
     state: &'a str,
+    /// The state's label, if it has one.
+    label: Option<&'a str>,
     count: i64,
     /// The boards; nothing where there are too many to show.
     boards: Option<Vec<BoardItem<'a>>>,
@@ -71,7 +73,7 @@ pub(super) async fn show(
 
 fn boards_page<'a>(
     farm: &'a FarmOverview,
-    definition: Option<&Definition>,
+    definition: Option<&'a Definition>,
     now: DateTime<Utc>,
 ) -> Result<BoardsPage<'a>, StoreError> {
     let mut by_state: BTreeMap<&str, Vec<BoardItem<'a>>> = BTreeMap::new();
@@ -82,6 +84,7 @@ fn boards_page<'a>(
     let section = |((rank, state), count): (&'a (u8, String), &i64)| StateSection {
         rank: *rank,
         state,
+        label: definition.and_then(|definition| definition.explicit_label(state)),
         count: *count,
         boards: by_state.remove(state.as_str()),
     };

@@ -39,6 +39,11 @@ impl DefinitionSet {
         in_force.map(|one| &one.definition).ok_or_else(|| EngineError::NoMachine(machine.clone()))
     }
 
+    /// The number of the definition of `machine`.
+    pub(super) fn number(&self, machine: &MachineName) -> Option<i32> {
+        self.machines.get(machine).map(|active| active.activated.number)
+    }
+
     /// The tag of an instance as it was read ([`VersionedInstance::entity_tag`]).
     pub(super) fn tag(&self, seen: &VersionedInstance) -> String {
         let in_force = self.machines.get(&seen.instance.machine);

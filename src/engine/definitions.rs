@@ -32,6 +32,12 @@ impl Engine {
         self.inner.definitions.current().tag(seen)
     }
 
+    /// The number of the active definition of `machine`, where there is one.
+    #[must_use]
+    pub fn definition_number(&self, machine: &MachineName) -> Option<i32> {
+        self.inner.definitions.current().number(machine)
+    }
+
     /// The definitions that are in force, by machine.
     #[must_use]
     pub fn active_definitions(&self) -> Vec<Arc<ActiveDefinition>> {

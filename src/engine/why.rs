@@ -35,6 +35,8 @@ pub struct InstanceExplanation {
     pub name: String,
     /// Its state.
     pub state: StateName,
+    /// What people see for the state: its label, or its name.
+    pub label: String,
     /// What being in the state means.
     pub kind: StateKind,
     /// What the definition says of the state, or empty.
@@ -297,6 +299,7 @@ fn build_explanation(
         id: record.id,
         name: instance.name.clone(),
         state: instance.state.clone(),
+        label: definition.label(&instance.state).to_owned(),
         kind: explanation.kind,
         about: explanation.about,
         sentences,

@@ -404,6 +404,7 @@ async fn boards_are_managed_from_the_command_line() {
     $ device show b1
     name         b1
     state        ReimageBooted since 2026-01-01 12:00:00
+                 live image runs, waiting for it to install
                  the live image runs; it should begin to install
     waits for    image-failed from the board, then FailedBadImage, FailedBadBoard, ReimageRebooting, FailedReimageBooted
     waits for    image-installing from the board, then ReimageInstalling
@@ -671,7 +672,7 @@ async fn the_state_of_boards_is_explained_in_a_few_lines() {
       rq-reimage      install an image; boot_config, an object, may come with it                              needs image
       rq-self-test    boot the self-test image and wait for its verdict
 
-    b2  ReimageBooting (working)
+    b2  ReimageBooting: power is back, waiting for the live image (working)
     Waits since 12:00:00 UTC (42 s) for live-running or image-failed from the board; at 12:03:00 UTC (in 2 min 18 s) it goes to ReimageRebooting (try 1 of 30, 29 left after it), in the end to FailedReimageBooting.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
     It came from New at 12:00:00 UTC, when an operator (127.0.0.1) moved it to ReimageBooting by force: the test wants it there.
@@ -1180,26 +1181,26 @@ async fn an_invalid_definition_is_refused_before_anything_starts() {
     }
     let output = output.join("\n\n").replace(folder.path().to_str().unwrap(), "FOLDER");
     assert_snapshot!(output, @"
-    stderr: lifeguard: FOLDER/board.yaml:177:22: error[unknown-target]: unknown target `Redy`; did you mean `Ready`?
+    stderr: lifeguard: FOLDER/board.yaml:180:22: error[unknown-target]: unknown target `Redy`; did you mean `Ready`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:130:5: error[form]: unknown key `timeot`; did you mean `timeout`?
+    stderr: lifeguard: FOLDER/board.yaml:131:5: error[form]: unknown key `timeot`; did you mean `timeout`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:130:23: error[form]: bad duration `5 fortnights`: there is no unit `fortnights`; units are `ms`, `s`, `m`, `h`, `d` and `w`; write it like `60s`, `5m` or `1h 30m`
+    stderr: lifeguard: FOLDER/board.yaml:131:23: error[form]: bad duration `5 fortnights`: there is no unit `fortnights`; units are `ms`, `s`, `m`, `h`, `d` and `w`; write it like `60s`, `5m` or `1h 30m`
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:203:28: error[guard-form]: this condition is not CEL: token recognition error at: '= '; write it like `args.fault == 'network' && counters.Booting < 3`
-    FOLDER/board.yaml:203:30: error[guard-form]: this condition is not CEL: extraneous input ''image'' expecting <EOF>; write it like `args.fault == 'network' && counters.Booting < 3`
+    stderr: lifeguard: FOLDER/board.yaml:208:28: error[guard-form]: this condition is not CEL: token recognition error at: '= '; write it like `args.fault == 'network' && counters.Booting < 3`
+    FOLDER/board.yaml:208:30: error[guard-form]: this condition is not CEL: extraneous input ''image'' expecting <EOF>; write it like `args.fault == 'network' && counters.Booting < 3`
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:204:17: error[unknown-variable]: unknown variable `arg`; did you mean `args`?
+    stderr: lifeguard: FOLDER/board.yaml:209:17: error[unknown-variable]: unknown variable `arg`; did you mean `args`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:219:23: error[unknown-counter]: unknown counter `ReimageBoted`; did you mean `ReimageBooted`?
+    stderr: lifeguard: FOLDER/board.yaml:225:23: error[unknown-counter]: unknown counter `ReimageBoted`; did you mean `ReimageBooted`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:40:7: error[yaml]: illegal placement of ':' indicator
+    stderr: lifeguard: FOLDER/board.yaml:41:7: error[yaml]: illegal placement of ':' indicator
     exit 1
 
     stderr: lifeguard: FOLDER/board.yaml: no definition of the machine `board` is there

@@ -53,10 +53,12 @@ async fn list(
     let listed = instances::list_page(&mut db, &machine, &after, limit).await?;
     let is_full = usize::try_from(limit).is_ok_and(|limit| listed.len() == limit);
     let next = listed.last().filter(|_| is_full).map(|last| last.name.clone());
+    let definition = api.engine.definition(&machine).ok();
     let view = |instance: &InstanceSummary| {
+        let label = definition.as_ref().and_then(|definition| definition.explicit_label(&instance.state));
         json!({
-            "name": instance.name, "state": instance.state, "since": instance.since, "visit": instance.visit,
-            "deadline": instance.deadline_at,
+            "name": instance.name, "state": instance.state, "label": label.unwrap_or(&instance.state),
+            "since": instance.since, "visit": instance.visit, "deadline": instance.deadline_at,
         })
     };
     Ok(Json(json!({ "instances": listed.iter().map(view).collect::<Vec<_>>(), "next": next })))

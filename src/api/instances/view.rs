@@ -20,7 +20,7 @@ struct InstanceView {
     machine: MachineName,
     name: String,
     state: StateName,
-    /// What others call the state.
+    /// What people see for the state: its label, or its name.
     label: String,
     since: DateTime<Utc>,
     visit: Visit,

@@ -32,6 +32,7 @@ fn write_summary(
     let BoardSummary {
         name,
         state,
+        label,
         since,
         visit,
         deadline_at,
@@ -44,6 +45,9 @@ fn write_summary(
     } = board;
     write_member(to, r#"{"name":"#, name)?;
     write_member(to, r#","state":"#, state)?;
+    if let Some(label) = label {
+        write_member(to, r#","label":"#, label)?;
+    }
     write_member(to, r#","since":"#, &JsonTime(*since))?;
     write_member(to, r#","visit":"#, visit)?;
     write_member(to, r#","deadline":"#, &deadline_at.map(JsonTime))?;

@@ -93,6 +93,8 @@ async fn list(
     }
     let states: Vec<String> =
         state.map(|state| state.split(',').map(|name| name.trim().to_owned()).collect()).unwrap_or_default();
+    // Labels and failed tries are those of a definition. If another one is activated in between, the next tag differs.
+    let number = api.engine.definition_number(&api.machine);
     let definition = api.engine.definition(&api.machine).ok();
     if let Some(definition) = &definition {
         unknown_values::refuse_states(definition, &states)?;
@@ -106,7 +108,7 @@ async fn list(
         }
         return list_changes(&api, client, filter, definition.as_deref(), &since).await;
     }
-    let kind = query_hash(&("devices", raw));
+    let kind = query_hash(&("devices", raw, number));
     if let Some(tag) = current_tag(&api, &headers, &kind).await? {
         return Ok(not_modified(&tag));
     }

@@ -25,18 +25,27 @@ struct StateCountsView<'a> {
     cursor: String,
     total: i64,
     states: &'a BTreeMap<String, i64>,
+    /// What people see for the states that have a label.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    labels: BTreeMap<&'a str, &'a str>,
 }
 
 /// `GET /api/v1/states`: the number of boards in each state.
 async fn states(State(api): State<Arc<ApiContext>>, headers: HeaderMap) -> Result<Response, Problem> {
-    let kind = query_hash(&"states");
+    // Labels are those of the definition.
+    let kind = query_hash(&("states", api.engine.definition_number(&api.machine)));
+    let definition = api.engine.definition(&api.machine).ok();
     if let Some(tag) = current_tag(&api, &headers, &kind).await? {
         return Ok(not_modified(&tag));
     }
     let counts = api.engine.count_by_state(&api.machine).await?;
     let cursor = counts.cursor.to_string();
     let tag = format!("{kind}.{cursor}");
-    let view = StateCountsView { cursor, total: counts.value.values().sum(), states: &counts.value };
+    let states = counts.value.keys();
+    let labels =
+        states.filter_map(|state| Some((state.as_str(), definition.as_ref()?.explicit_label(state)?)));
+    let labels = labels.collect();
+    let view = StateCountsView { cursor, total: counts.value.values().sum(), states: &counts.value, labels };
     let body = serde_json::to_vec(&view).map_err(|error| internal_error(&error))?;
     Ok(json(&tag, body))
 }

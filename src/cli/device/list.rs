@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::cli::api_client::{ApiClient, ApiClientError};
-use crate::cli::describe::local_time;
+use crate::cli::describe::{label, local_time};
 use crate::cli::output::{self, row, text};
 
 /// How many boards are asked for at a time.
@@ -52,9 +52,10 @@ pub(super) fn device_table(answer: &Value) -> String {
     output::table(&rows)
 }
 
-/// What keeps a board from where it should be: how many tries have failed, and the last reason that was given.
+/// Why a board is in its state: how many tries have failed, its problem, and the label of the state.
 fn reason(device: &Value) -> String {
     let tries = device["failed_tries"].as_i64().map(|tries| format!("{tries} × "));
     let no_problem = if tries.is_some() { "no success" } else { "" };
-    tries.unwrap_or_default() + device["problem"].as_str().unwrap_or(no_problem)
+    let problem = tries.unwrap_or_default() + device["problem"].as_str().unwrap_or(no_problem);
+    [problem, label(device)].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
 }

@@ -231,7 +231,7 @@ async fn an_invalid_board_is_not_registered() {
     422 invalid: the body must be a JSON object
 
     POST /api/v1/devices
-    422 invalid: comments: a text holds the character U+0000, which cannot be stored
+    422 invalid: comments: a text contains the character U+0000, which cannot be stored
     ");
     assert_eq!(dump_tables(&world).await, before);
 }

@@ -158,7 +158,7 @@ async fn unexpected_reports_of_a_board_change_nothing() {
     {"column":13,"line":2}
 
     POST /api/v1/devices/b1/events/image-running "{\"reason\": 1e999}"
-    422 invalid: reason: this number is beyond double precision; the greatest is 1.797e308
+    422 invalid: reason: this number exceeds double precision; the maximum is 1.797e308
 
     POST /api/v1/devices/b1/events/image-running "{\"reason\": \"\\ud800\"}"
     400 bad_json: the body is not JSON: unexpected end of hex escape at line 1 column 19
@@ -175,10 +175,10 @@ async fn unexpected_reports_of_a_board_change_nothing() {
     422 invalid: the body must be a JSON object, or empty
 
     POST /api/v1/devices/b1/events/image-running "{\"reason\": [{\"a\": \"\\u0000\"}]}"
-    422 invalid: reason[0].a: a text holds the character U+0000, which cannot be stored
+    422 invalid: reason[0].a: a text contains the character U+0000, which cannot be stored
 
     POST /api/v1/devices/b1/events/image-running "{\"\\u0000\": 1}"
-    422 invalid: a text holds the character U+0000, which cannot be stored
+    422 invalid: a text contains the character U+0000, which cannot be stored
     "#);
 
     let history = world.history("b1").await;

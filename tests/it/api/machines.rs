@@ -26,7 +26,7 @@ async fn definitions_are_checked() {
         {
           "column": 11,
           "line": 3,
-          "message": "`A` has no `about`: say in a line what it waits for or what a person should do",
+          "message": "`A` has no `about`: describe in a line what it waits for or what an operator should do",
           "rule": "no-about",
           "severity": "warning"
         }
@@ -41,7 +41,7 @@ async fn definitions_are_checked() {
         {
           "column": 11,
           "line": 3,
-          "message": "nothing leads out of `A`: give it a `timeout` or an event; or say `resting: true` if an instance may stay, or `final: true` if its life ends there",
+          "message": "nothing leads out of `A`: give it a `timeout` or an event; or declare `resting: true` if an instance may stay, or `final: true` if its life ends there",
           "rule": "no-way-out",
           "severity": "error"
         }

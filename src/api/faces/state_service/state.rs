@@ -139,7 +139,7 @@ async fn answer_done(
     let refused = |reason: &str| Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "", reason));
     let (asked, event, args) = match (query.get("state"), query.get("event")) {
         // The event of a state has the state's name; the body is ignored.
-        (Some(label), _) => match definition.find_labelled(label) {
+        (Some(label), _) => match definition.find_by_label(label) {
             Some(state) => (label, state.as_str(), Map::new()),
             None => return refused(&format!("there is no state {label:?}")),
         },
