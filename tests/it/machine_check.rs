@@ -68,7 +68,7 @@ fn each_seeded_fault_is_found_by_its_rule_at_its_position() {
 fn the_endless_power_cycle_is_shown_as_a_trace() {
     let text = include_str!("../../fixtures/faults/power-cycles-without-end.yaml");
     let faults = check(text, lifeguard::boards::vocabulary()).faults;
-    assert_snapshot!(faults[0].message, @"these states can follow one another for ever: `ReimageBooted`, `ReimageBooting`, `ReimageClearing`, `ReimageComplete`, `ReimageInstalling`, `ReimageRebooting`; ReimageRebooting --(power-cycle-ok)--> ReimageBooting --(live-running)--> ReimageBooted --(image-installing)--> ReimageInstalling --(image-installed)--> ReimageClearing --(clear-pxe-ok)--> ReimageComplete --(10m pass)--> ReimageRebooting. Nothing ends it: give a `timeout` on the way a `limit`, or count in a transition and go on only `if: counters.NAME < N`");
+    assert_snapshot!(faults[0].message, @"these states can follow one another endlessly: `ReimageBooted`, `ReimageBooting`, `ReimageClearing`, `ReimageComplete`, `ReimageInstalling`, `ReimageRebooting`; ReimageRebooting --(power-cycle-ok)--> ReimageBooting --(live-running)--> ReimageBooted --(image-installing)--> ReimageInstalling --(image-installed)--> ReimageClearing --(clear-pxe-ok)--> ReimageComplete --(10m pass)--> ReimageRebooting. Nothing ends it: give a `timeout` on the way a `limit`, or count in a transition and go on only `if: counters.NAME < N`");
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn the_original_mozpool_machine_has_its_endless_power_cycle() {
     let faults = check(text, lifeguard::boards::vocabulary()).faults;
     let endless: Vec<&str> =
         faults.iter().filter(|fault| fault.rule == Rule::EndlessLoop).map(|fault| &*fault.message).collect();
-    assert_snapshot!(endless[0], @"these states can follow one another for ever: `pc_pinging`, `pc_power_cycling`, `pc_rebooting`; pc_power_cycling --(power-cycle-ok)--> pc_rebooting --(2m pass)--> pc_pinging --(10s pass, limit 12 exceeded)--> pc_power_cycling. Nothing ends it: `exceeded` of the timeout of `pc_pinging` leads on within it: lead it out");
+    assert_snapshot!(endless[0], @"these states can follow one another endlessly: `pc_pinging`, `pc_power_cycling`, `pc_rebooting`; pc_power_cycling --(power-cycle-ok)--> pc_rebooting --(2m pass)--> pc_pinging --(10s pass, limit 12 exceeded)--> pc_power_cycling. Nothing ends it: `exceeded` of the timeout of `pc_pinging` leads on within it: lead it out");
     assert!(endless.len() == 2 && endless[1].contains("`failed_android_downloading`"), "{endless:?}");
     let others: BTreeSet<String> = faults.iter().map(|fault| fault.rule.to_string()).collect();
     let expected = ["endless-loop", "no-deadline", "unhandled-failed", "unreachable"].map(str::to_owned);
@@ -106,17 +106,17 @@ fn the_command_reports_faults_and_its_exit_status() {
     exit 0
     ");
     assert_snapshot!(check_output(&[fixture, "states/board.yaml"], b""), @"
-    fixtures/faults/no-deadline-while-booting.yaml:156:3: error[no-deadline]: `ReimageBooted` may wait for ever for what never comes: give it `timeout: { after: …, target: … }`; or say `resting: true` if nothing is under way in it
+    fixtures/faults/no-deadline-while-booting.yaml:156:3: error[no-deadline]: `ReimageBooted` may wait forever for an event that never comes: give it `timeout: { after: …, target: … }`; or declare `resting: true` if no work is in progress in it
     states/board.yaml: nothing is wrong with machine board: 35 states, 24 events
     exit 1
     ");
     assert_snapshot!(check_output(&["states/none.yaml", fixture], b""), @"
-    fixtures/faults/no-deadline-while-booting.yaml:156:3: error[no-deadline]: `ReimageBooted` may wait for ever for what never comes: give it `timeout: { after: …, target: … }`; or say `resting: true` if nothing is under way in it
+    fixtures/faults/no-deadline-while-booting.yaml:156:3: error[no-deadline]: `ReimageBooted` may wait forever for an event that never comes: give it `timeout: { after: …, target: … }`; or declare `resting: true` if no work is in progress in it
     lifeguard: failed to open file `states/none.yaml`: No such file or directory (os error 2)
     exit 2
     ");
     assert_snapshot!(check_output(&["-"], b"machine: m\ninitial: A\nstates: { A: { resting: true } }"), @"
-    standard input:3:11: warning[no-about]: `A` has no `about`: say in a line what it waits for or what a person should do
+    standard input:3:11: warning[no-about]: `A` has no `about`: describe in a line what it waits for or what an operator should do
     standard input: nothing is wrong with machine m: 1 state, 0 events
     exit 0
     ");
@@ -248,14 +248,14 @@ fn rules_are_explained() {
     assert_snapshot!(check_output(&["--explain", "no-deadline"], b""), @"
     no-deadline (error)
 
-    A working state (one that is neither `resting`, `final` nor failed) has no `timeout`, and `always`
-    does not lead out of it whatever holds.
+    A working state (one that is neither `resting`, `final` nor failed) has no `timeout`, and no
+    `always` transition leaves it unconditionally.
 
     Why it matters
 
-    It waits for something, and what it waits for may never come: reports get lost, boards hang, relay
-    boards lose power. With a deadline that costs minutes; without one, the board stands still until
-    somebody asks.
+    It waits for an event that may never come: reports get lost, boards hang, relay boards lose power. A
+    deadline limits the delay to minutes; without one, the board stays in the state until an operator
+    notices.
 
     Wrong
 
@@ -275,46 +275,47 @@ fn rules_are_explained() {
           Booting: { about: the image should report, timeout: { after: 10m, target: Idle }, on: { image-running: Idle } }
           Idle: { resting: true, about: nothing is under way }
 
-    Meant so?
+    If this is intended
 
-    Say `resting: true` if nothing is under way in the state and an instance may stay as long as it
-    likes.
+    Declare `resting: true` if no work is in progress in the state and an instance may stay
+    indefinitely.
     exit 0
     ");
     assert_snapshot!(check_output(&["--explain", "list"], b""), @"
     RULE              SEVERITY  WHAT IT FINDS
     yaml              error     the text is not YAML
-    form              error     something has not the form that belongs there, is missing, or is there twice
-    name              error     a name has other characters than names have
-    unknown-target    error     a state is named that there is not
-    unknown-event     error     an event is named that nobody sends
-    unknown-action    error     an action is named that there is not
+    form              error     something has the wrong form, is missing, or is present twice
+    name              error     a name contains an invalid character
+    label             error     a state's label is too long, or contains control characters
+    unknown-target    error     a state is named that does not exist
+    unknown-event     error     an event is named that cannot occur
+    unknown-action    error     an action is named that does not exist
     unknown-counter   error     a condition names a counter that nothing counts
-    unknown-variable  error     a condition names a variable that there is not
-    unknown-link      error     a link is named that there is not
-    unknown-resource  error     a resource is named that is not declared, or a selector that there is not
-    settings          error     an action is given settings that it does not take
-    guard-form        error     a condition is not one: it cannot be parsed, or does what conditions may not
-    guard-type        error     a condition takes a text for a number, or the like
-    two-senders       error     both an operator and what reports may send an event
-    two-groups        error     two groups say what an event does in a state
+    unknown-variable  error     a condition names a variable that does not exist
+    unknown-link      error     a link is named that is not declared
+    unknown-resource  error     a resource is named that is not declared, or a selector that does not exist
+    settings          error     an action has settings that it does not accept
+    guard-form        error     a condition cannot be parsed, or contains what conditions may not
+    guard-type        error     a condition uses a value of the wrong type, such as a text for a number
+    two-senders       error     both an operator and a reporter may send an event
+    two-groups        error     two groups define what an event does in a state
     shadowed          error     a transition is never taken, because one before it always is
-    always-loop       error     `always` leads in a circle
+    always-loop       error     `always` transitions form a cycle
     unreachable       error     nothing leads to a state
     no-way-out        error     a working state cannot be left
-    failed-for-ever   error     no operator can get an instance out of a failed state
+    failed-for-ever   error     no operator's event leads out of a failed state
     final-goes-on     error     a final state does something, or can be left
-    no-deadline       error     a working state may last for ever
-    endless-loop      error     working states can follow one another for ever
-    unclaimed-hold    error     a state holds a resource that nothing claims on the way into it
-    hold-order        error     states take what they hold in different orders
-    unhandled-ok      error     nobody waits for an action's success
-    unhandled-failed  error     a state says nothing of its action's failure
+    no-deadline       error     a working state may last forever
+    endless-loop      error     working states can follow one another endlessly
+    unclaimed-hold    error     a state holds a resource that nothing claims before it is entered
+    hold-order        error     states claim the resources that they hold in different orders
+    unhandled-ok      error     no state awaits an action's success
+    unhandled-failed  error     a state does not handle its action's failure
     never-holds       warning   a condition never holds
-    unused-event      warning   no state takes an event
+    unused-event      warning   no state handles an event
     unused-resource   warning   a resource is declared, and no state holds it
-    idle-counter      warning   a counter is counted or cleared to no purpose
-    no-about          warning   a state does not say what it is about
+    idle-counter      warning   a counter is counted or cleared without effect
+    no-about          warning   a state has no description (`about`)
     long-duration     warning   a duration is in months or years
 
     ACTION       SETTINGS
@@ -346,7 +347,7 @@ fn each_page_shows_a_fault_and_its_correction() {
     for rule in Rule::ALL {
         let page = check_output(&["--explain", rule.id()], b"");
         assert!(page.starts_with(&format!("{rule} ({})\n", rule.severity())), "{rule}: {page}");
-        for heading in ["Why it matters", "Wrong", "Right", "Meant so?"] {
+        for heading in ["Why it matters", "Wrong", "Right", "If this is intended"] {
             assert!(page.contains(&format!("\n\n{heading}\n\n")), "{rule}: {heading}");
         }
         let found = |heading| {

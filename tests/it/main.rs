@@ -49,6 +49,7 @@ mod server_process;
 mod several_servers;
 mod simulate;
 mod sklearn;
+mod state_labels;
 mod state_service;
 mod stored_values;
 mod survival;

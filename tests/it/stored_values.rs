@@ -105,10 +105,10 @@ async fn values_that_cannot_be_stored_or_compared_are_refused_without_a_write() 
     let before = world.history("b1").await;
     let deep = format!("{{\"celsius\": {}1{}}}", "[".repeat(100), "]".repeat(100));
     for (body, expected) in [
-        ("{\"celsius\": 1e309}", "celsius: this number is beyond double precision"),
+        ("{\"celsius\": 1e309}", "celsius: this number exceeds double precision"),
         ("{\"celsius\": 1e-400}", "celsius: this number has too many digits"),
-        ("{\"celsius\": \"\\u0000\"}", "celsius: a text holds the character U+0000"),
-        (deep.as_str(), "nest too deep"),
+        ("{\"celsius\": \"\\u0000\"}", "celsius: a text contains the character U+0000"),
+        (deep.as_str(), "nested too deeply"),
     ] {
         let (status, answer) = report_warm(&world, "b1", body).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");

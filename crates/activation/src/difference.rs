@@ -91,6 +91,7 @@ impl Difference {
             self.note(Some(name), what, was, is);
         };
         note("kind", &|(state, _)| Some(format!("{:?}", state.kind).to_lowercase()));
+        note("label", &|(state, _)| state.label.clone());
         note("entry", &|(state, _)| non_empty(operations(&state.entry)));
         note("hold", &|(state, _)| {
             let held = |(resource, units): (&ResourceName, &u32)| format!("{resource}: {units}");
@@ -142,7 +143,7 @@ fn timeout(timeout: &Timeout, names: StateNaming<'_>) -> String {
         // A counter named after a state is renamed with it.
         let counter = StateName::new(limit.counter.as_str()).map(|counter| names(&counter).to_string());
         let counter = counter.unwrap_or_default();
-        format!(", limit: {} (counted as {counter}), exceeded: {}", limit.most, names(&limit.exceeded))
+        format!(", limit: {} (counted as {counter}), exceeded: {}", limit.max_count, names(&limit.exceeded))
     });
     let keep = if *keeps_actions { ", keep: actions" } else { "" };
     format!("{due}, target: {}{}{keep}", names(target), limit.unwrap_or_default())

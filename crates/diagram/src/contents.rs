@@ -108,7 +108,7 @@ fn card(graph: &DiagramGraph<'_>, node: usize) -> Card {
 fn state_tooltip(name: &str, state: &State) -> String {
     let mut tip = name.to_owned();
     if let Some(label) = &state.label {
-        tip = format!("{tip}, called {label:?}");
+        tip = format!("{tip} ({label})");
     }
     if !state.about.is_empty() {
         tip = format!("{tip}: {}", state.about);

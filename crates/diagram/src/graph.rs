@@ -298,9 +298,9 @@ impl<'d> GraphBuilder<'d> {
             TimeoutDue::At(at) => format!("at {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
         };
         let limit_text =
-            timeout.limit.as_ref().map_or_else(String::new, |limit| format!(", {}×", limit.most));
+            timeout.limit.as_ref().map_or_else(String::new, |limit| format!(", {}×", limit.max_count));
         let tip = timeout.limit.as_ref().map_or_else(String::new, |limit| {
-            format!("at most {} of the counter {}", limit.most, limit.counter)
+            format!("at most {} of the counter {}", limit.max_count, limit.counter)
         });
         if self.ids.get(&timeout.target) == Some(&from) {
             let kept_actions = if timeout.keeps_actions { ", actions continue" } else { "" };
@@ -312,7 +312,8 @@ impl<'d> GraphBuilder<'d> {
             self.add(from, to, label, EdgeKind::TimedOut);
         }
         let Some(limit) = &timeout.limit else { return };
-        let label = EdgeLabel { senders, text: format!("{} time", ordinal(u64::from(limit.most) + 1)), tip };
+        let label =
+            EdgeLabel { senders, text: format!("{} time", ordinal(u64::from(limit.max_count) + 1)), tip };
         match self.ids.get(&limit.exceeded).copied() {
             Some(to) if to == from => add(inner, label),
             Some(to) => self.add(from, to, label, EdgeKind::LimitExceeded),

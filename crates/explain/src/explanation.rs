@@ -112,12 +112,13 @@ fn timeout_consequence(
 ) -> TimeoutConsequence {
     let counts = definition.effective_counters(&instance.counters);
     let count = timeout.limit.as_ref().map(|limit| counts.get(&limit.counter).copied().unwrap_or(0));
-    let left = timeout.limit.as_ref().zip(count).map(|(limit, count)| (i64::from(limit.most) - count).max(0));
+    let left =
+        timeout.limit.as_ref().zip(count).map(|(limit, count)| (i64::from(limit.max_count) - count).max(0));
     let exceeded = timeout.limit.as_ref().map(|limit| limit.exceeded.clone());
     TimeoutConsequence {
         to: exceeded.clone().filter(|_| left == Some(0)).unwrap_or_else(|| timeout.target.clone()),
         count,
-        most: timeout.limit.as_ref().map(|limit| limit.most),
+        most: timeout.limit.as_ref().map(|limit| limit.max_count),
         left,
         exceeded,
         limit: match timeout.due {

@@ -189,7 +189,7 @@ fn invalid_names_become_labels() {
         let text = text.replace("current_state: a", &format!("current_state: {label:?}"));
         let definition = definition(&text);
         assert_eq!(definition.label(&definition.initial), label);
-        assert_eq!(definition.find_labelled(label), Some(&definition.initial));
+        assert_eq!(definition.find_by_label(label), Some(&definition.initial));
         assert_ne!(definition.initial.as_str(), label);
         assert_eq!(put(&definition, 1), [("b".to_owned(), 1)]);
     }
@@ -267,7 +267,7 @@ fn faults_have_their_position() {
     states.yaml:3:3: error[endless-loop]: these states follow one another without end, by time alone: a → b → a
     states.yaml:3:57: error[form]: bad time `10001-01-01T00:00:00`; write it like '3000-01-01T12:00:00', by this server's clock, or like '3000-01-01T12:00:00+01:00'
     states.yaml:3:10: error[name]: a name has at most 200 characters, and no control characters
-    states.yaml:2:1: error[form]: `current_state` is here twice
+    states.yaml:2:1: error[form]: `current_state` is present twice
     ");
 }
 
@@ -292,7 +292,7 @@ fn equal_derived_names_are_made_unique() {
     );
     let definition = definition(&text);
     assert_eq!(definition.initial.as_str(), format!("{derived}-2"));
-    assert_eq!(definition.find_labelled(&derived).unwrap().as_str(), derived);
+    assert_eq!(definition.find_by_label(&derived).unwrap().as_str(), derived);
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Messages of libraries in the words of those who read them.
+//! Library messages, reworded for users.
 
-/// What libraries say, and what it means to whoever wrote the text that they refused.
+/// Phrases of libraries, and their replacements.
 const LIBRARY_MESSAGES: [(&str, &str); 23] = [
     ("invalid digit found in string", "this is not a whole number"),
     ("cannot parse integer from empty string", "a whole number is missing"),
@@ -27,8 +27,7 @@ const LIBRARY_MESSAGES: [(&str, &str); 23] = [
     ("input contains invalid characters", "this is not a time such as 2026-01-01T00:00:00Z"),
 ];
 
-/// Says a library's message about a text that it refused in plain words: what it calls by the names of its own types is
-/// called as in JSON.
+/// Rewords a library's message about a refused text: JSON names replace the names of Rust types.
 #[must_use]
 pub fn reword_library_error(message: &str) -> String {
     LIBRARY_MESSAGES.iter().fold(message.to_owned(), |message, (from, to)| {
@@ -41,7 +40,7 @@ mod tests {
     use super::reword_library_error;
 
     #[test]
-    fn nobody_reads_the_names_of_types() {
+    fn messages_do_not_contain_the_names_of_types() {
         fn error<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> String {
             reword_library_error(&text.parse::<T>().err().map(|error| error.to_string()).unwrap())
         }

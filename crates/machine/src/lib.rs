@@ -1,9 +1,9 @@
-//! The kernel: what a machine is, and what follows when something happens to an instance of one.
+//! The kernel: machine definitions, instances, and decisions on what happens to instances.
 //!
-//! Pure: nothing here reads a file, a clock or a table, and equal arguments give equal results.
+//! Pure: nothing here reads a file, a clock or a database, and equal arguments give equal results.
 //!
-//! What needs only a definition stands beside it, in crates of its own: drawings, simulations, explanations, comparisons and
-//! translations from other languages.
+//! Crates of their own use definitions for diagrams, simulations, explanations, comparisons and imports from other
+//! languages.
 
 mod check;
 mod decide;

@@ -1,11 +1,11 @@
-//! What is read alike in all parts of a definition's text.
+//! Parsing shared by all parts of a definition.
 
 use crate::fault::{FaultCollector, SourcePosition};
 use crate::names::BadName;
 use crate::rule::Rule;
 use crate::source::{SourceContent, SourceFields, SourceNode};
 
-/// The value of `key`, which must be there.
+/// Returns the value of the required `key`.
 pub(crate) fn required<'a>(
     parent: &SourceNode,
     fields: SourceFields<'a>,
@@ -19,7 +19,7 @@ pub(crate) fn required<'a>(
     node
 }
 
-/// The name, or a note of why it is none.
+/// Returns the name, or adds a fault.
 pub(crate) fn valid_name<T>(
     at: SourcePosition,
     name: Result<T, BadName>,
@@ -28,7 +28,7 @@ pub(crate) fn valid_name<T>(
     name.inspect_err(|bad| faults.add(at, Rule::Name, bad.to_string())).ok()
 }
 
-/// The name that `node` is.
+/// Parses a name.
 pub(crate) fn required_name<T: TryFrom<String, Error = BadName>>(
     node: &SourceNode,
     kind: &str,
@@ -38,13 +38,13 @@ pub(crate) fn required_name<T: TryFrom<String, Error = BadName>>(
     valid_name(node.at, T::try_from(text.to_owned()), faults)
 }
 
-/// The line for people, or nothing.
+/// Returns the description (`about`), or an empty text.
 pub(crate) fn about_text(fields: SourceFields<'_>, faults: &mut FaultCollector) -> String {
-    let text = fields.get("about").and_then(|node| node.text("a line for people", faults));
+    let text = fields.get("about").and_then(|node| node.text("a description of one line", faults));
     text.unwrap_or_default().trim().to_owned()
 }
 
-/// Whether `node` says yes: `true` is all that can be said.
+/// Whether `node` is `true`, the only accepted value.
 pub(crate) fn is_true(node: &SourceNode, faults: &mut FaultCollector) -> bool {
     if matches!(node.content, SourceContent::Bool(true)) {
         return true;

@@ -1,4 +1,4 @@
-//! Events that an instance raises at others.
+//! Events that an instance raises at linked instances.
 
 use serde_json::{Map, Value};
 
@@ -6,15 +6,15 @@ use super::link::InstanceAddress;
 use super::names::EventName;
 use super::visit::Visit;
 
-/// An event for a linked instance, to be decided in the same transaction.
+/// An event for a linked instance, decided in the same transaction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RaisedEvent {
-    /// Whose event it is.
+    /// The receiving instance.
     pub to: InstanceAddress,
     /// The event.
     pub event: EventName,
     /// Its arguments.
     pub args: Map<String, Value>,
-    /// The visit that it speaks of, where it is fenced.
+    /// The visit that it refers to, if it is fenced.
     pub visit: Option<Visit>,
 }

@@ -1,4 +1,4 @@
-//! Who sends events: what a definition allows (`from:`), and who it was in fact.
+//! Senders of events: those that a definition allows (`from:`), and the actual source of an event.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,12 +8,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::link::InstanceAddress;
 use super::names::{BadName, MachineName};
 
-/// Names a sender outside the kernel that a face registers, such as `sensor`.
+/// The name of a sender that a face registers, such as `sensor`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SenderName(Cow<'static, str>);
 
 impl SenderName {
-    /// The name that a face registers. A [`Vocabulary`](super::Vocabulary) with a text that is no name is refused.
+    /// Creates the name of a sender. [`Vocabulary`](super::Vocabulary) refuses invalid names.
     #[must_use]
     pub const fn of(name: &'static str) -> Self {
         Self(Cow::Borrowed(name))
@@ -26,25 +26,25 @@ impl SenderName {
     }
 }
 
-/// The senders that every definition may name; no face registers these.
+/// The senders that every definition may name.
 pub(super) const OPERATOR_SENDER: &str = "operator";
 pub(super) const ACTION_SENDER: &str = "action";
 
-/// Who a definition lets send an event.
+/// A sender that a definition allows for an event.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Sender {
-    /// What a face speaks for, such as the thing itself that the instance stands for.
+    /// A reporter of a face, such as the thing that the instance represents.
     Face(SenderName),
-    /// A person, or a program in a person's place.
+    /// A person, or a program on behalf of one.
     Operator,
-    /// An action that ended.
+    /// An action that finished.
     Action,
-    /// An instance of this machine, which raises it.
+    /// An instance of this machine, which raises the event.
     Machine(MachineName),
 }
 
 impl Sender {
-    /// The source that it is; nothing where that is one of many instances.
+    /// Returns the event source for it; `None` for a machine, which stands for many instances.
     #[must_use]
     pub fn source(&self) -> Option<EventSource> {
         match self {
@@ -55,7 +55,7 @@ impl Sender {
         }
     }
 
-    /// Whether it is what reports, rather than one who asks or an action.
+    /// Whether it reports, as opposed to an operator's request or an action's outcome.
     #[must_use]
     pub fn is_reporter(&self) -> bool {
         match self {
@@ -82,21 +82,21 @@ impl Serialize for Sender {
     }
 }
 
-/// Who an event comes from.
+/// The source of an event.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventSource {
-    /// What a face speaks for.
+    /// A reporter that a face represents.
     Face(SenderName),
-    /// A person, or a program in a person's place.
+    /// A person, or a program on behalf of one.
     Operator,
-    /// An action that ended.
+    /// An action that finished.
     Action,
     /// Another instance, which raised it.
     Instance(InstanceAddress),
 }
 
 impl EventSource {
-    /// Whether it is one that `sender` allows.
+    /// Whether `sender` allows this source.
     #[must_use]
     pub fn accepts_sender(&self, sender: &Sender) -> bool {
         match (self, sender) {
@@ -107,7 +107,7 @@ impl EventSource {
         }
     }
 
-    /// It as text, as history keeps it.
+    /// Returns the source as text, as stored in history.
     #[must_use]
     pub fn text(&self) -> Cow<'_, str> {
         match self {
@@ -118,13 +118,13 @@ impl EventSource {
         }
     }
 
-    /// Reads [`source_text`](Self::source_text).
+    /// Parses [`text`](Self::text).
     ///
     /// # Errors
     ///
-    /// [`BadName`] when it is none of the kernel's own senders, no name and no instance.
+    /// [`BadName`] if it is neither a built-in sender, a valid name nor the address of an instance.
     pub fn parse(text: &str) -> Result<Self, BadName> {
-        // A machine's name has no slash; an instance's may.
+        // Only the address of an instance contains a slash.
         if let Some((machine, name)) = text.split_once('/') {
             let machine = MachineName::new(machine)?;
             return Ok(Self::Instance(InstanceAddress { machine, name: name.to_owned() }));

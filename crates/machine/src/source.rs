@@ -1,7 +1,7 @@
-//! A definition's YAML as it was written: every key and value with its place in the text.
+//! A definition's YAML as a tree in which every key and value has its position in the text.
 //!
-//! A generic tree instead of one type per mapping, because serde stops at the first fault and forgets places inside
-//! a choice of forms, and an author wants to see all faults, each where it is.
+//! This is a generic tree instead of one type per mapping, because serde stops at the first error and loses positions
+//! inside untagged enums. Authors need all faults with their positions.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,38 +15,38 @@ use super::fault::{FaultCollector, SourcePosition};
 use super::rule::Rule;
 use super::storable;
 
-/// The longest definition, in bytes.
+/// The maximum size of a definition, in bytes.
 pub const MAX_SOURCE_BYTES: usize = 4 << 20;
 
-/// How deep values may nest: a definition needs a dozen levels, and each takes of the stack.
+/// The maximum nesting depth: a definition needs a dozen levels, and each uses stack.
 const MAX_SOURCE_DEPTH: usize = 24;
 
-/// A value with its place.
+/// A value with its position.
 #[derive(Debug, Clone)]
 pub struct SourceNode {
-    /// Where it stands.
+    /// Its position.
     pub at: SourcePosition,
-    /// How many characters it takes in the text, quotes included.
+    /// Its width in the text in characters, including quotes.
     width: u64,
-    /// What it is.
+    /// The value.
     pub content: SourceContent,
 }
 
-/// A key with its place.
+/// A key with its position.
 #[derive(Debug, Clone)]
 pub struct SourceKey {
-    /// Where it stands.
+    /// Its position.
     pub at: SourcePosition,
     /// The key.
     pub text: String,
 }
 
-/// What a value is.
+/// The content of a value.
 #[derive(Debug, Clone)]
 pub enum SourceContent {
-    /// Nothing.
+    /// Null.
     Null,
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
     /// A number.
     Number(Number),
@@ -54,11 +54,11 @@ pub enum SourceContent {
     Text(String),
     /// A list.
     List(Vec<SourceNode>),
-    /// A mapping, in the order of the text.
+    /// A mapping, in text order.
     Map(Vec<(SourceKey, SourceNode)>),
 }
 
-/// Reads a text.
+/// Parses a text.
 pub fn read(text: &str, faults: &mut FaultCollector) -> Option<SourceNode> {
     if text.len() > MAX_SOURCE_BYTES {
         faults.add(SourcePosition { line: 1, column: 1 }, Rule::Yaml, "a definition has at most 4 MiB");
@@ -66,7 +66,7 @@ pub fn read(text: &str, faults: &mut FaultCollector) -> Option<SourceNode> {
     }
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_depth: MAX_SOURCE_DEPTH, flow_nesting_limit: MAX_SOURCE_DEPTH },
-        // Reported by `Node::fields`, with all other faults.
+        // `SourceNode::entries` reports these, with all other faults.
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough,
         // `no` and `on` are texts.
         strict_booleans: true,
@@ -78,7 +78,7 @@ pub fn read(text: &str, faults: &mut FaultCollector) -> Option<SourceNode> {
             let at = error.location().map_or(SourcePosition { line: 1, column: 1 }, position);
             let message = error.without_snippet().to_string();
             let message = message.lines().next().unwrap_or("not YAML");
-            // The place is told once, before the message.
+            // The position is reported once, before the message.
             faults.add(at, Rule::Yaml, message.split(" at line ").next().unwrap_or(message));
             None
         }
@@ -90,7 +90,7 @@ fn position(location: Location) -> SourcePosition {
 }
 
 impl SourceNode {
-    /// What it is, in words.
+    /// Returns the kind of value in words.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self.content {
@@ -103,19 +103,19 @@ impl SourceNode {
         }
     }
 
-    /// Notes that it is not what belongs there.
+    /// Adds the fault that something else was expected.
     pub fn refuse(&self, expected: &str, faults: &mut FaultCollector) {
         faults.add(self.at, Rule::Form, format!("expected {expected}, found {}", self.kind()));
     }
 
-    /// Its entries, if it is a mapping; nothing written stands for an empty one.
+    /// Returns the entries of a mapping; null counts as an empty one.
     pub fn entries(&self, expected: &str, faults: &mut FaultCollector) -> &[(SourceKey, SourceNode)] {
         match &self.content {
             SourceContent::Map(entries) => {
                 let mut seen = BTreeSet::new();
                 for (key, _) in entries {
                     if !seen.insert(&key.text) {
-                        faults.add(key.at, Rule::Form, format!("`{}` is here twice", key.text));
+                        faults.add(key.at, Rule::Form, format!("`{}` is present twice", key.text));
                     }
                 }
                 entries
@@ -131,7 +131,7 @@ impl SourceNode {
         }
     }
 
-    /// Its entries, if it is a mapping with no other keys than `known`.
+    /// Returns the entries of a mapping that has no keys except `known`.
     pub fn fields(&self, expected: &str, known: &[&str], faults: &mut FaultCollector) -> SourceFields<'_> {
         let entries = self.entries(expected, faults);
         for (key, _) in entries {
@@ -142,7 +142,7 @@ impl SourceNode {
         SourceFields(entries)
     }
 
-    /// The text, if it is one.
+    /// Returns the text, or adds a fault.
     pub fn text(&self, expected: &str, faults: &mut FaultCollector) -> Option<&str> {
         if let SourceContent::Text(text) = &self.content {
             return Some(text);
@@ -151,23 +151,23 @@ impl SourceNode {
         None
     }
 
-    /// Its entries, if it is a mapping.
+    /// Returns the entries of a mapping, or none.
     #[must_use]
     pub fn members(&self) -> &[(SourceKey, SourceNode)] {
         if let SourceContent::Map(entries) = &self.content { entries } else { &[] }
     }
 
-    /// The text, if it is one.
+    /// Returns the text, if it is one.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         if let SourceContent::Text(text) = &self.content { Some(text) } else { None }
     }
 
-    /// Where the character at `offset` of `text`, its own text, stands; its beginning where that cannot be told.
+    /// Returns the position of the character at `offset` of its own text `text`; its own position if that is unknown.
     #[must_use]
     pub fn position_within(&self, text: &str, offset: usize) -> SourcePosition {
         let length = text.chars().count() as u64;
-        // A text that takes more than its characters and two quotes has escapes or line breaks.
+        // A text wider than its characters and two quotes contains escapes or line breaks.
         let quote = match self.width.checked_sub(length) {
             Some(quotes @ (0 | 2)) if !text.contains('\n') => quotes / 2,
             _ => return self.at,
@@ -175,14 +175,14 @@ impl SourceNode {
         SourcePosition { line: self.at.line, column: self.at.column + quote + offset as u64 }
     }
 
-    /// The value of `key` with the key, if it is a mapping with that key.
+    /// Returns the key and value of `key`, if it is a mapping with that key.
     #[must_use]
     pub fn child(&self, key: &str) -> Option<(&SourceKey, &SourceNode)> {
         let SourceContent::Map(entries) = &self.content else { return None };
         entries.iter().find(|(candidate, _)| candidate.text == key).map(|(key, node)| (key, node))
     }
 
-    /// The elements of a list; anything else is its own only element, and nothing is none.
+    /// Returns the elements of a list; any other value is a list of one, and null is empty.
     #[must_use]
     pub fn one_or_many(&self) -> &[SourceNode] {
         match &self.content {
@@ -195,7 +195,7 @@ impl SourceNode {
         }
     }
 
-    /// The value without places.
+    /// Returns the value without positions.
     pub fn to_json(&self) -> Value {
         match &self.content {
             SourceContent::Null => Value::Null,
@@ -211,24 +211,24 @@ impl SourceNode {
     }
 }
 
-/// The entries of a mapping whose keys are known.
+/// The entries of a mapping with known keys.
 #[derive(Debug, Clone, Copy)]
 pub struct SourceFields<'a>(&'a [(SourceKey, SourceNode)]);
 
 impl<'a> SourceFields<'a> {
-    /// The value of `key`.
+    /// Returns the value of `key`.
     #[must_use]
     pub fn get(self, key: &str) -> Option<&'a SourceNode> {
         self.0.iter().find(|(candidate, _)| candidate.text == key).map(|(_, node)| node)
     }
 
-    /// Where `key` stands.
+    /// Returns the position of `key`.
     #[must_use]
     pub fn position_of(self, key: &str) -> Option<SourcePosition> {
         self.0.iter().find(|(candidate, _)| candidate.text == key).map(|(candidate, _)| candidate.at)
     }
 
-    /// The entries as they were written.
+    /// Returns the entries in text order.
     #[must_use]
     pub fn entries(self) -> &'a [(SourceKey, SourceNode)] {
         self.0
@@ -292,7 +292,7 @@ impl<'de> Visitor<'de> for SourceContentVisitor {
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<SourceContent, E> {
         let number = Number::from_f64(value).ok_or_else(|| E::custom("not a finite number"))?;
-        // As it will be read back from where it is stored.
+        // The number as it is read back from the database.
         storable::number(&number).map(SourceContent::Number).map_err(E::custom)
     }
 

@@ -1,4 +1,4 @@
-//! Texts like definitions: YAML in which every key and value knows its place, and what is wrong with it.
+//! Parsing of texts like definitions: YAML with positions, and the faults in it.
 
 pub use crate::fault::{FaultCollector, SourcePosition};
 pub use crate::source::{SourceContent, SourceFields, SourceKey, SourceNode, read};

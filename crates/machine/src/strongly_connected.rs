@@ -1,14 +1,14 @@
 //! Strongly connected components: the sets of states that lead to one another.
 
-/// A way from one number to another.
+/// An edge between two numbered nodes.
 pub(crate) type IndexEdge = (usize, usize);
 
-/// The ways among `ways` that lie on a circle, by the component that they are in; each is given by its index.
+/// Returns the edges that lie on a cycle, grouped by component; each edge is given by its index.
 ///
-/// Kosaraju's algorithm, without recursion: a definition may have many states.
-pub(crate) fn cyclic_components(nodes: usize, ways: &[IndexEdge]) -> Vec<Vec<usize>> {
-    let order = completion_order(nodes, ways);
-    let back = adjacent(nodes, ways.iter().map(|(from, to)| (*to, *from)));
+/// Kosaraju's algorithm without recursion, because a definition may have many states.
+pub(crate) fn cyclic_components(nodes: usize, edges: &[IndexEdge]) -> Vec<Vec<usize>> {
+    let order = completion_order(nodes, edges);
+    let back = adjacent(nodes, edges.iter().map(|(from, to)| (*to, *from)));
     let mut component = vec![usize::MAX; nodes];
     let mut count = 0;
     for &start in order.iter().rev() {
@@ -27,19 +27,19 @@ pub(crate) fn cyclic_components(nodes: usize, ways: &[IndexEdge]) -> Vec<Vec<usi
         }
         count += 1;
     }
-    let mut circles = vec![Vec::new(); count];
-    for (index, (from, to)) in ways.iter().enumerate() {
+    let mut components = vec![Vec::new(); count];
+    for (index, (from, to)) in edges.iter().enumerate() {
         if component[*from] == component[*to] {
-            circles[component[*from]].push(index);
+            components[component[*from]].push(index);
         }
     }
-    circles.retain(|circle| !circle.is_empty());
-    circles
+    components.retain(|edges| !edges.is_empty());
+    components
 }
 
-/// The nodes in the order in which a search, depth first, is done with them.
-fn completion_order(nodes: usize, ways: &[IndexEdge]) -> Vec<usize> {
-    let next = adjacent(nodes, ways.iter().copied());
+/// Returns the nodes in the post-order of a depth-first search.
+fn completion_order(nodes: usize, edges: &[IndexEdge]) -> Vec<usize> {
+    let next = adjacent(nodes, edges.iter().copied());
     let mut seen = vec![false; nodes];
     let mut order = Vec::with_capacity(nodes);
     for start in 0..nodes {
@@ -61,9 +61,9 @@ fn completion_order(nodes: usize, ways: &[IndexEdge]) -> Vec<usize> {
     order
 }
 
-fn adjacent(nodes: usize, ways: impl Iterator<Item = IndexEdge>) -> Vec<Vec<usize>> {
+fn adjacent(nodes: usize, edges: impl Iterator<Item = IndexEdge>) -> Vec<Vec<usize>> {
     let mut adjacent = vec![Vec::new(); nodes];
-    for (from, to) in ways {
+    for (from, to) in edges {
         adjacent[from].push(to);
     }
     adjacent

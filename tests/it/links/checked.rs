@@ -34,7 +34,7 @@ async fn files_checked_together_are_checked_against_each_other() {
     let right = check(&[lease, thing]).await;
     assert!(right.ends_with("exit 0") && !right.contains("[links]"), "{right}");
     let alone = check(&[lease]).await;
-    let expected = "warning[links]: lease: link `thing` leads to the machine `thing`, which there is not";
+    let expected = "warning[links]: lease: link `thing` leads to the machine `thing`, which does not exist";
     assert!(alone.contains(expected) && alone.ends_with("exit 0"), "{alone}");
     let wrong = check(&[lease, deaf.to_str().unwrap()]).await;
     let expected =
@@ -58,10 +58,7 @@ async fn a_server_refuses_definitions_that_contradict_the_resources_of_active_on
     load(&world, "one", &job("one", "a", 1)).await;
     load(&world, "two", &job("two", "a", 1)).await;
     for (text, expected) in [
-        (
-            job("two", "b", 1),
-            "instances may wait for one another for ever: in one from `First` to `Both` `a` is kept",
-        ),
+        (job("two", "b", 1), "instances may deadlock: in one from `First` to `Both` `a` is held"),
         (job("two", "a", 2), "two declares `b` as { capacity: 2 }, and one as { capacity: 1 }"),
     ] {
         let answer = send(&world, "PUT /api/v1/machines/two", text).await;

@@ -1,4 +1,4 @@
-//! `always` transitions that lead in a circle.
+//! Cycles of `always` transitions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,10 @@ use crate::names::StateName;
 use crate::rule::Rule;
 use crate::source::{SourceKey, SourceNode};
 
-/// How many states of a circle are named.
+/// The maximum number of states that a message lists.
 const MAX_NAMED_STATES: usize = 20;
 
-/// Refuses `always` transitions that lead in a circle, so that entering a state comes to an end.
+/// Refuses cycles of `always` transitions, so that entering a state always finishes.
 pub(super) fn refuse(
     written: &[(SourceKey, SourceNode)],
     states: &BTreeMap<StateName, State>,
@@ -19,7 +19,7 @@ pub(super) fn refuse(
 ) {
     let mut done: BTreeSet<&StateName> = BTreeSet::new();
     for start in states.keys() {
-        // Depth first, without recursion: each step is a state and those of its targets that are still to follow.
+        // Depth-first search without recursion: each step is a state with those of its targets that remain.
         let mut path = vec![(start, next_states(start, states))];
         while let Some((state, targets)) = path.last_mut() {
             let state = *state;
@@ -27,12 +27,13 @@ pub(super) fn refuse(
                 Some(target) if done.contains(target) => {}
                 Some(target) => match path.iter().position(|(on_path, _)| *on_path == target) {
                     Some(first) => {
-                        let circle = path[first..].iter().map(|(name, _)| name.as_str());
-                        let mut named: Vec<&str> = circle.take(MAX_NAMED_STATES).collect();
+                        let cycle = path[first..].iter().map(|(name, _)| name.as_str());
+                        let mut named: Vec<&str> = cycle.take(MAX_NAMED_STATES).collect();
                         if path.len() - first > MAX_NAMED_STATES {
                             named.push("…");
                         }
-                        let message = format!("`always` leads in a circle: {} → {target}", named.join(" → "));
+                        let message =
+                            format!("`always` transitions form a cycle: {} → {target}", named.join(" → "));
                         let key = written.iter().find(|(key, _)| key.text == target.as_str());
                         faults.add(
                             key.map_or_else(SourcePosition::default, |(key, _)| key.at),

@@ -1,4 +1,4 @@
-//! The events that a definition declares: who may send them, and with which arguments.
+//! The declared events: senders and arguments.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,10 @@ use crate::rule::Rule;
 use crate::sender::Sender;
 use crate::source::SourceNode;
 
-/// Adds the events that `node` declares to what is known.
+/// Adds the events that `node` declares to the known names.
 pub(super) fn declare(node: &SourceNode, known: &mut KnownNames<'_>, faults: &mut FaultCollector) {
     let vocabulary = known.vocabulary;
-    // Nothing else is known to come from other machines yet.
+    // So far, only refusals come from other machines.
     let is_refusal = |(_, event): &(&EventName, &Event)| {
         event.from.iter().any(|sender| matches!(sender, Sender::Machine(_)))
     };
@@ -40,7 +40,7 @@ pub(super) fn declare(node: &SourceNode, known: &mut KnownNames<'_>, faults: &mu
         let senders = fields.get("from").map_or(&[][..], SourceNode::one_or_many);
         if senders.is_empty() {
             let known = senders::choice(vocabulary, "`from: ", "`");
-            faults.add(key.at, Rule::Form, format!("say who may send this event: {known}"));
+            faults.add(key.at, Rule::Form, format!("declare who may send this event: {known}"));
         }
         event.from.extend(senders.iter().filter_map(|node| senders::check(node, vocabulary, faults)));
         for argument in fields.get("args").map_or(&[][..], SourceNode::one_or_many) {

@@ -1,21 +1,21 @@
-//! Files of other programs that people take for definitions: each is told by its name, with what to do about it.
+//! Files of other programs that are mistaken for definitions: each is named, with advice.
 
 use crate::source::{SourceContent, SourceNode};
 
-/// How the text of `root`, or one that is not YAML, is known to be of another kind; nothing where it may be a definition.
+/// Returns which other format `text`, parsed as `root` if it is YAML, is recognised as; `None` if it may be a
+/// definition.
 pub(super) fn describe(text: &str, root: Option<&SourceNode>) -> Option<String> {
     if root.is_some_and(|root| root.child("machine").is_some()) {
         return None;
     }
-    let by_shape = root.and_then(of_shape);
-    by_shape.or_else(|| of_text(text)).map(|(format, advice)| format!("this is {format}: {advice}"))
+    let by_shape = root.and_then(recognize_shape);
+    by_shape.or_else(|| recognize_text(text)).map(|(format, advice)| format!("this is {format}: {advice}"))
 }
 
 const IMPORT_ADVICE: &str = "`lifeguard machine import FILE` translates it";
-const REWRITE_ADVICE: &str = "it cannot be imported; write it as a definition, with `machine`, `initial` and `states`, of which \
-                       `lifeguard machine check --explain form` shows one";
+const REWRITE_ADVICE: &str = "it cannot be imported; write a definition with `machine`, `initial` and `states`, as `lifeguard machine check --explain form` shows";
 
-fn of_shape(root: &SourceNode) -> Option<(&'static str, &'static str)> {
+fn recognize_shape(root: &SourceNode) -> Option<(&'static str, &'static str)> {
     let has = |key| root.child(key).is_some();
     let states = root.child("states").map(|(_, states)| &states.content);
     match states {
@@ -38,7 +38,7 @@ fn of_shape(root: &SourceNode) -> Option<(&'static str, &'static str)> {
     }
 }
 
-fn of_text(text: &str) -> Option<(&'static str, &'static str)> {
+fn recognize_text(text: &str) -> Option<(&'static str, &'static str)> {
     let begins = |words: &[&str]| {
         text.lines().map(str::trim_start).any(|line| words.iter().any(|word| line.starts_with(word)))
     };

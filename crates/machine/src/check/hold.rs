@@ -10,14 +10,14 @@ use crate::resource::ResourceDeclaration;
 use crate::rule::Rule;
 use crate::source::{SourceContent, SourceKey, SourceNode};
 
-/// The units of each resource that `node` says.
+/// Parses the units of each resource.
 pub(super) fn check(
     node: &SourceNode,
     known: &KnownNames<'_>,
     faults: &mut FaultCollector,
 ) -> BTreeMap<ResourceName, u32> {
     let mut held = BTreeMap::new();
-    for (key, node) in node.entries("a mapping from resources to how many units are held", faults) {
+    for (key, node) in node.entries("a mapping from resources to units", faults) {
         let units = match &node.content {
             SourceContent::Number(number) => {
                 number.as_u64().and_then(|units| i32::try_from(units).ok()?.try_into().ok())
@@ -40,9 +40,9 @@ pub(super) fn check(
             continue;
         };
         match (units, capacity) {
-            // A capacity of nothing is a resource that is out of use for now.
+            // A capacity of zero takes a resource out of use.
             (Some(units), Some(capacity @ 1..)) if units > *capacity => {
-                let message = format!("{units} units of `{name}` are held, of which there are {capacity}");
+                let message = format!("{units} units of `{name}` are held, but its capacity is {capacity}");
                 faults.add(node.at, Rule::Form, message);
             }
             (Some(units), _) => _ = held.insert(name.clone(), units),
@@ -52,7 +52,7 @@ pub(super) fn check(
     held
 }
 
-/// Refuses states that hold different amounts of one resource: what is held is kept or given back as a whole.
+/// Refuses states that hold different amounts of one resource: a hold is kept or released as a whole.
 pub(super) fn refuse_different(
     written: &[(SourceKey, SourceNode)],
     states: &BTreeMap<StateName, State>,

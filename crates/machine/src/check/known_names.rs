@@ -1,4 +1,4 @@
-//! The names that a definition gives, collected before anything refers to them.
+//! The names in a definition, collected before references are checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,22 +18,22 @@ use crate::parse_helpers::valid_name;
 
 /// The names that a definition may refer to.
 pub(super) struct KnownNames<'a> {
-    /// The states, also those whose names are refused.
+    /// The states, including those with invalid names.
     states: BTreeSet<&'a str>,
-    /// The events that are declared, and those that the invoked actions end in.
+    /// The declared events, and the outcomes of the invoked actions.
     pub(super) events: BTreeMap<EventName, Event>,
-    /// The counters: of limits, and those that operations count or clear.
+    /// The counters of limits and of operations.
     pub(super) counters: BTreeSet<CounterName>,
     /// The links.
     pub(super) links: BTreeMap<LinkName, LinkDeclaration>,
-    /// The resources; added later.
+    /// The resources, which are added later.
     pub(super) resources: BTreeMap<ResourceName, ResourceDeclaration>,
-    /// What faces register.
+    /// The names that faces register.
     pub(super) vocabulary: &'a Vocabulary,
 }
 
 impl<'a> KnownNames<'a> {
-    /// Collects the names of `states` and of what `groups` count; declared events and resources are added later.
+    /// Collects the names in `states` and `groups`; declared events and resources are added later.
     pub(super) fn collect(
         states: &'a [(SourceKey, SourceNode)],
         groups: Option<&'a SourceNode>,
@@ -86,7 +86,7 @@ impl<'a> KnownNames<'a> {
         }
     }
 
-    /// What is raised may be refused.
+    /// Adds the refusal of a raised event.
     fn collect_refusal(&mut self, node: &SourceNode) {
         let event = text_at(node, "event").and_then(|event| EventName::new(event).ok());
         let to = text_at(node, "to").and_then(|to| self.links.get(to));
@@ -96,7 +96,7 @@ impl<'a> KnownNames<'a> {
         }
     }
 
-    /// What operations may name.
+    /// Returns the names that operations may use.
     pub(super) fn names(&self) -> OperationNames<'_> {
         OperationNames { links: &self.links }
     }
@@ -114,7 +114,7 @@ impl<'a> KnownNames<'a> {
         self.states.contains(name)
     }
 
-    /// The state that `node`, which is to be a `kind` such as a target, names.
+    /// Resolves the state that `node` names; `kind` says what it is used for, such as a target.
     pub(super) fn state(
         &self,
         node: &SourceNode,
@@ -126,18 +126,18 @@ impl<'a> KnownNames<'a> {
             self.refuse_state(node, kind, faults);
             return None;
         }
-        // A name that is none has been noted where the state stands.
+        // An invalid name has been reported at the state itself.
         StateName::new(text).ok()
     }
 
-    /// Notes that there is no such state as `node` names.
+    /// Adds the fault that `node` names no state.
     pub(super) fn refuse_state(&self, node: &SourceNode, kind: &str, faults: &mut FaultCollector) {
         if let SourceContent::Text(text) = &node.content {
             faults.add_unknown(node.at, Rule::UnknownTarget, kind, text, self.states.iter().copied());
         }
     }
 
-    /// The event that `key` names.
+    /// Resolves the event that `key` names.
     pub(super) fn event(&self, key: &SourceKey, faults: &mut FaultCollector) -> Option<EventName> {
         match (
             self.events.get_key_value(key.text.as_str()),
@@ -161,7 +161,7 @@ impl<'a> KnownNames<'a> {
         None
     }
 
-    /// The action that `text` names.
+    /// Resolves the action that `text` names.
     pub(super) fn action(
         &self,
         at: SourcePosition,

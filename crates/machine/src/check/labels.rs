@@ -1,4 +1,4 @@
-//! What others call states, and what states were called before.
+//! Labels of states, and names that states had before.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,20 @@ use crate::parse_helpers::valid_name;
 use crate::rule::Rule;
 use crate::source::{SourceKey, SourceNode};
 
-/// What states of earlier versions are called now.
+/// The maximum length of a label, in characters: one line of a page or table.
+const MAX_LABEL_CHARS: usize = 200;
+
+/// Parses a state's label.
+pub(super) fn label(node: &SourceNode, faults: &mut FaultCollector) -> Option<String> {
+    let text = node.text("the label of the state", faults)?;
+    if text.chars().count() > MAX_LABEL_CHARS || text.chars().any(char::is_control) {
+        let message = format!("a label has at most {MAX_LABEL_CHARS} characters, and no control characters");
+        faults.add(node.at, Rule::Label, message);
+    }
+    Some(text.to_owned())
+}
+
+/// Parses the names of earlier versions, with the current names.
 pub(super) fn renamed(
     node: &SourceNode,
     known: &KnownNames<'_>,
@@ -30,7 +43,7 @@ pub(super) fn renamed(
     renamed
 }
 
-/// Refuses two states that others would call the same.
+/// Refuses two states that people could not tell apart.
 pub(super) fn refuse_equal(
     written: &[(SourceKey, SourceNode)],
     states: &BTreeMap<StateName, State>,
@@ -41,7 +54,7 @@ pub(super) fn refuse_equal(
         let label = states.get(key.text.as_str()).and_then(|state| state.label.as_deref());
         let label = label.unwrap_or(&key.text);
         if let Some(other) = taken.insert(label, &key.text).filter(|other| *other != key.text) {
-            let message = format!("`{}` and `{other}` are both called {label:?}", key.text);
+            let message = format!("`{}` and `{other}` both have the label {label:?}", key.text);
             faults.add(key.at, Rule::Form, message);
         }
     }

@@ -1,7 +1,7 @@
-//! From a definition's text to a checked [`Definition`]: everything that is wrong is found at once.
+//! Checks a definition's text, and builds the [`Definition`]. All faults are reported at once.
 //!
-//! First the text is read; what cannot be made sense of would make nonsense of proofs, so it is told alone. Then what
-//! the definition's graph of states shows is proved ([`proofs`]).
+//! First the text is parsed; its errors are reported alone, because proofs would be meaningless. Then the graph of
+//! states is checked ([`proofs`]).
 
 mod action_outcomes;
 mod always_loops;
@@ -36,22 +36,25 @@ use known_names::KnownNames;
 use positions::DefinitionPositions;
 pub(crate) use proofs::{HoldWait, hold_extensions, hold_wait_cycles};
 
-/// A definition's text, checked.
+/// The result of a check.
 #[derive(Debug)]
 pub struct CheckReport {
-    /// The definition, if nothing is wrong with it.
+    /// The definition, if there is no error.
     pub definition: Option<Definition>,
-    /// What is wrong with the text or merely odd, in its order: a hundred errors and a hundred warnings at most.
+    /// The errors and warnings in text order: at most a hundred of each.
     pub faults: Vec<SourceFault>,
 }
 
-/// Checks a definition's text against every [`Rule`]; `vocabulary` is what it may name besides its own.
+/// Checks a definition's text against every [`Rule`]; it may use the names in `vocabulary`.
 #[must_use]
 pub fn check(text: &str, vocabulary: &Vocabulary) -> CheckReport {
-    let mut faults = FaultCollector::default();
+    check_into(FaultCollector::default(), text, vocabulary)
+}
+
+fn check_into(mut faults: FaultCollector, text: &str, vocabulary: &Vocabulary) -> CheckReport {
     let root = source::read(text, &mut faults);
     if let Some(message) = foreign_formats::describe(text, root.as_ref()) {
-        // What else is wrong with it is nothing that its author did.
+        // Other faults would only distract.
         let mut faults = FaultCollector::default();
         faults.add(SourcePosition { line: 1, column: 1 }, Rule::Form, message);
         return CheckReport { definition: None, faults: faults.finish() };
@@ -63,40 +66,46 @@ pub fn check(text: &str, vocabulary: &Vocabulary) -> CheckReport {
     CheckReport { definition: definition.filter(|_| !faults.has_errors()), faults: faults.finish() }
 }
 
-/// Reads a definition with which nothing is wrong; `vocabulary` is what it may name besides its own.
+/// Parses and checks a definition; it may use the names in `vocabulary`.
 ///
 /// # Errors
 ///
-/// [`SourceFaults`], with every error in the text, each with its line and column.
+/// [`SourceFaults`], with all errors and their positions.
 pub fn load(text: &str, vocabulary: &Vocabulary) -> Result<Definition, SourceFaults> {
     let CheckReport { definition, faults } = check(text, vocabulary);
     definition.ok_or_else(|| SourceFaults(faults.into_iter().filter(SourceFault::is_error).collect()))
 }
 
-/// Reads a definition that was accepted before, and is followed also where its actions do not take their settings any more:
-/// those faults come with it.
+/// Parses a definition that was accepted before. Outdated settings of actions and labels do not disable it; their
+/// faults are returned with it.
 ///
 /// # Errors
 ///
-/// [`SourceFaults`], where anything else is wrong with it.
+/// [`SourceFaults`] for any other error.
 pub fn load_stored(
     text: &str,
     vocabulary: &Vocabulary,
 ) -> Result<(Definition, Option<SourceFaults>), SourceFaults> {
     match load(text, vocabulary) {
         Ok(definition) => Ok((definition, None)),
-        Err(faults) if faults.iter().all(|fault| fault.rule == Rule::Settings) => {
-            Ok((load(text, &vocabulary.with_any_settings())?, Some(faults)))
+        Err(faults) if faults.iter().all(|fault| matches!(fault.rule, Rule::Settings | Rule::Label)) => {
+            let tolerant = FaultCollector::tolerating(&[Rule::Label]);
+            match check_into(tolerant, text, &vocabulary.with_any_settings()).definition {
+                Some(definition) => Ok((definition, Some(faults))),
+                None => {
+                    load(text, &vocabulary.with_any_settings()).map(|definition| (definition, Some(faults)))
+                }
+            }
         }
         Err(faults) => Err(faults),
     }
 }
 
-/// Reads a definition and proves nothing of it: for tests of what decides, which has to work for any.
+/// Parses a definition without proofs, for tests of decisions, which must work for any definition.
 ///
 /// # Errors
 ///
-/// [`SourceFaults`], with what makes no sense in it.
+/// [`SourceFaults`], with the errors of parsing.
 #[cfg(any(test, feature = "testing"))]
 pub fn load_unproved(text: &str, vocabulary: &Vocabulary) -> Result<Definition, SourceFaults> {
     let mut faults = FaultCollector::default();
@@ -106,9 +115,9 @@ pub fn load_unproved(text: &str, vocabulary: &Vocabulary) -> Result<Definition, 
     definition.ok_or_else(|| SourceFaults(faults.finish()))
 }
 
-/// The most states: what is proved of each way through them is to be proved soon, also of what somebody sends to a server.
+/// The maximum number of states. It bounds the time of the proofs, which also run on definitions that clients send.
 const MAX_STATES: usize = 5000;
-/// Makes sense of a text that is YAML.
+/// Builds the definition from parsed YAML.
 fn read(root: &SourceNode, vocabulary: &Vocabulary, faults: &mut FaultCollector) -> Option<Definition> {
     let keys =
         ["machine", "initial", "renamed", "counters", "links", "resources", "events", "groups", "states"];
@@ -122,7 +131,7 @@ fn read(root: &SourceNode, vocabulary: &Vocabulary, faults: &mut FaultCollector)
     let initial = required(root, fields, "initial", faults);
     let states = states.map_or(&[][..], |node| node.entries("a mapping of states", faults));
     if states.is_empty() {
-        // Without states every reference would be a fault, and none of them the author's.
+        // Without states every reference would be a fault.
         if let Some(node) = fields
             .get("states")
             .filter(|node| matches!(node.content, SourceContent::Map(_) | SourceContent::Null))
@@ -162,7 +171,7 @@ fn read(root: &SourceNode, vocabulary: &Vocabulary, faults: &mut FaultCollector)
     hold::refuse_different(states, &checked, faults);
     always_loops::refuse(states, &checked, faults);
     let renamed = fields.get("renamed").map(|node| labels::renamed(node, &known, faults)).unwrap_or_default();
-    let beginnings =
+    let initial_counts =
         fields.get("counters").map(|node| counters::initial_counts(node, &known, faults)).unwrap_or_default();
     let KnownNames { events, counters, links, resources, .. } = known;
     Some(Definition {
@@ -170,7 +179,7 @@ fn read(root: &SourceNode, vocabulary: &Vocabulary, faults: &mut FaultCollector)
         initial: initial?,
         events,
         counters,
-        initial_counts: beginnings,
+        initial_counts,
         links,
         resources,
         facts: vocabulary.facts().to_vec(),
@@ -181,7 +190,7 @@ fn read(root: &SourceNode, vocabulary: &Vocabulary, faults: &mut FaultCollector)
     })
 }
 
-/// What conditions ask models when an event comes, in whichever state.
+/// Returns the questions that guards ask models on each event, in any state.
 fn questions(states: &BTreeMap<StateName, State>) -> BTreeMap<EventName, BTreeSet<ModelQuestion>> {
     let mut questions: BTreeMap<EventName, BTreeSet<ModelQuestion>> = BTreeMap::new();
     for (event, transitions) in states.values().flat_map(|state| &state.on) {

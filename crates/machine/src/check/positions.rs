@@ -1,4 +1,4 @@
-//! Where in its text what a definition speaks of stands.
+//! Positions of a definition's parts in its text.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::super::source::{SourceKey, SourceNode};
 use super::written_operations;
 use crate::operation::Operation;
 
-/// The places of a definition's text.
+/// The positions of a definition's parts.
 pub(super) struct DefinitionPositions<'a> {
     root: &'a SourceNode,
     states: BTreeMap<&'a str, &'a (SourceKey, SourceNode)>,
@@ -24,49 +24,49 @@ impl<'a> DefinitionPositions<'a> {
         Self { root, states: by_name(entries("states")), events: by_name(entries("events")) }
     }
 
-    /// Where a state stands.
+    /// Returns the position of a state.
     pub(super) fn state(&self, name: &StateName) -> SourcePosition {
         self.states.get(name.as_str()).map(|(key, _)| key.at).unwrap_or_default()
     }
 
-    /// Where a state says `key`, or where it stands.
+    /// Returns the position of `key` in a state, or that of the state.
     pub(super) fn within_state(&self, name: &StateName, key: &str) -> SourcePosition {
         let found = self.states.get(name.as_str()).and_then(|(_, node)| node.child(key));
         found.map_or_else(|| self.state(name), |(key, _)| key.at)
     }
 
-    /// Where a state itself says what an event does in it.
+    /// Returns the position of an event in a state's own `on:`.
     pub(super) fn event_in_state(&self, name: &StateName, event: &EventName) -> Option<SourcePosition> {
         let (_, state) = self.states.get(name.as_str())?;
         let (_, on) = state.child("on")?;
         on.child(event.as_str()).map(|(key, _)| key.at)
     }
 
-    /// Where a state invokes its action of this index.
+    /// Returns the position of the action with this index in a state's `invoke:`.
     pub(super) fn invoked(&self, name: &StateName, index: usize) -> SourcePosition {
         let invoke = self.states.get(name.as_str()).and_then(|(_, node)| node.child("invoke"));
         let action = invoke.and_then(|(_, node)| node.one_or_many().get(index));
         action.map_or_else(|| self.state(name), |node| node.at)
     }
 
-    /// Where a resource is declared.
+    /// Returns the position of a resource's declaration.
     pub(super) fn resource(&self, name: &ResourceName) -> SourcePosition {
         let declared = self.root.child("resources").and_then(|(_, node)| node.child(name.as_str()));
         declared.map_or(SourcePosition::default(), |(key, _)| key.at)
     }
 
-    /// Where an event is declared.
+    /// Returns the position of an event's declaration.
     pub(super) fn event(&self, name: &EventName) -> Option<SourcePosition> {
         self.events.get(name.as_str()).map(|(key, _)| key.at)
     }
 
-    /// Where an event's declaration says who may send it.
+    /// Returns the position of the senders in an event's declaration.
     pub(super) fn senders(&self, name: &EventName) -> Option<SourcePosition> {
         let (key, node) = self.events.get(name.as_str())?;
         Some(node.child("from").map_or(key.at, |(key, _)| key.at))
     }
 
-    /// Where an `operation` on this counter stands first.
+    /// Returns the position of the first `operation` on this counter.
     pub(super) fn operation(&self, operation: &str, counter: &CounterName) -> Option<SourcePosition> {
         let parts = ["groups", "states"].into_iter().filter_map(|key| self.root.child(key));
         let members = parts.flat_map(|(_, node)| node.members());

@@ -1,4 +1,4 @@
-//! The resources that states hold: `resources:`.
+//! Declarations of resources: `resources:`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use crate::rule::Rule;
 use crate::source::{SourceContent, SourceNode};
 use crate::vocabulary::Vocabulary;
 
-/// The resources that `node` declares.
+/// Parses the declared resources.
 pub(super) fn declared(
     node: &SourceNode,
     vocabulary: &Vocabulary,
     faults: &mut FaultCollector,
 ) -> BTreeMap<ResourceName, ResourceDeclaration> {
     let mut resources = BTreeMap::new();
-    for (key, node) in node.entries("a mapping from resources to how much there is of them", faults) {
+    for (key, node) in node.entries("a mapping from resources to their limits", faults) {
         let resource = valid_name(key.at, ResourceName::new(&key.text), faults);
         let declaration = declaration(node, vocabulary, faults);
         resources.extend(resource.map(|resource| (resource, declaration)));
@@ -27,7 +27,7 @@ pub(super) fn declared(
     resources
 }
 
-/// A capacity alone, or a mapping.
+/// Parses a declaration: a capacity alone, or a mapping.
 fn declaration(
     node: &SourceNode,
     vocabulary: &Vocabulary,
@@ -51,7 +51,7 @@ fn declaration(
     declared.any = fields.get("any").and_then(|node| selector(node, vocabulary, faults));
     declared.capacity = match fields.get("capacity") {
         Some(node) => capacity(node, faults),
-        // Who may choose among several wants one for itself.
+        // A choice among several resources is for exclusive use.
         None => fields.get("any").map(|_| 1),
     };
     declared.about = about_text(fields, faults);

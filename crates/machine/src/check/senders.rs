@@ -1,4 +1,4 @@
-//! Who may send an event: `from:`.
+//! Senders of events: `from:`.
 
 use super::super::fault::FaultCollector;
 use super::super::rule::Rule;
@@ -7,7 +7,7 @@ use super::super::source::{SourceContent, SourceNode};
 use super::super::vocabulary::Vocabulary;
 use crate::parse_helpers::{required, required_name};
 
-/// The sender that `node` names.
+/// Parses a sender.
 pub(super) fn check(
     node: &SourceNode,
     vocabulary: &Vocabulary,
@@ -29,7 +29,7 @@ pub(super) fn check(
     registered.cloned().map(Sender::Face)
 }
 
-/// The senders that there are in words, each between `before` and `after`.
+/// Lists the known senders, each between `before` and `after`.
 pub(super) fn choice(vocabulary: &Vocabulary, before: &str, after: &str) -> String {
     let all: Vec<String> = names(vocabulary).map(|name| format!("{before}{name}{after}")).collect();
     all.join(" or ")

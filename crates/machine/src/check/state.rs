@@ -1,4 +1,4 @@
-//! States, what they invoke, and when they end by themselves.
+//! States, their actions and their time limits.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use super::super::source::{SourceContent, SourceFields, SourceKey, SourceNode};
 use super::super::span::{is_in_calendar_units, parse_span};
 use super::super::vocabulary::SettingFault;
 use super::known_names::KnownNames;
-use super::{hold, transition};
+use super::{hold, labels, transition};
 use crate::operation::Operation;
 use crate::parse_helpers::{about_text, is_true, required, required_name};
 
-/// The longest duration: ten years.
+/// The maximum duration: ten years.
 const MAX_DURATION: Duration = Duration::from_hours(10 * 366 * 24);
 
 /// Checks the state that `key` names.
@@ -42,8 +42,8 @@ pub(super) fn check(
     ];
     let fields = node.fields("a state; `{}` for one without anything", &keys, faults);
     let (kind, rests) = kind(key, fields, faults);
-    let label = fields.get("label").and_then(|node| node.text("what others call the state", faults));
-    let (label, about) = (label.map(str::to_owned), about_text(fields, faults));
+    let label = fields.get("label").and_then(|node| labels::label(node, faults));
+    let about = about_text(fields, faults);
     let mut state = State { kind, label, is_declared_resting: rests, about, ..State::default() };
     if let Some(node) = fields.get("entry") {
         state.entry = Operation::parse_all(node, known.names(), faults);
@@ -64,12 +64,12 @@ pub(super) fn check(
     state
 }
 
-/// Whether all its actions could be read: of an action that there is not, no end is known either; that has been noted.
+/// Whether all its actions were parsed: the outcomes of an unknown action, which has been reported, are unknown too.
 fn knows_actions(fields: SourceFields<'_>, state: &State) -> bool {
     fields.get("invoke").map_or(0, |node| node.one_or_many().len()) == state.invoke.len()
 }
 
-/// The ends of the state's actions that are to change nothing, because its time limit decides what follows.
+/// Parses the outcomes of the state's actions that are ignored, because the time limit decides what follows.
 fn left_to_deadline(
     key: &SourceKey,
     fields: SourceFields<'_>,
@@ -92,7 +92,7 @@ fn left_to_deadline(
         } else if state.on.get(text).is_some_and(|on| on.iter().any(|transition| transition.guard.is_none()))
         {
             let message =
-                format!("`on` says what `{text}` does, without a condition: nothing is left to the deadline");
+                format!("`on` handles `{text}` without a condition, so nothing is left to the deadline");
             faults.add(element.at, Rule::Form, message);
         } else {
             state.left_to_deadline.extend(EventName::new(text));
@@ -104,7 +104,7 @@ fn left_to_deadline(
     }
 }
 
-/// What the state is, and whether it says itself that it is resting.
+/// Returns the state's kind, and whether it is declared resting.
 fn kind(key: &SourceKey, fields: SourceFields<'_>, faults: &mut FaultCollector) -> (StateKind, bool) {
     let resting = fields.get("resting").is_some_and(|node| is_true(node, faults));
     let is_final = fields.get("final").is_some_and(|node| is_true(node, faults));
@@ -121,7 +121,7 @@ fn kind(key: &SourceKey, fields: SourceFields<'_>, faults: &mut FaultCollector) 
     (kind, resting)
 }
 
-/// Whether a state's name says that a person has to look.
+/// Whether a state's name says that an operator is needed.
 fn has_failed(name: &str) -> bool {
     name.starts_with("Failed") || name.starts_with("failed")
 }
@@ -159,7 +159,7 @@ fn invoke(
     Some(invoke)
 }
 
-/// Has the settings of an action checked, which stand in `with` if there are any.
+/// Checks the settings of an action, which are in `with`, if given.
 fn check_settings(
     invoke: &ActionInvocation,
     node: &SourceNode,
@@ -209,7 +209,7 @@ fn timeout(
             );
         }
         if invoke.is_empty() {
-            faults.add(node.at, Rule::Form, format!("`{}` invokes nothing that could be kept", state.text));
+            faults.add(node.at, Rule::Form, format!("`{}` invokes no action that could be kept", state.text));
         }
     }
     let limit = limit(state, fields, known, faults);
@@ -230,27 +230,27 @@ fn limit(
     faults: &mut FaultCollector,
 ) -> Option<TimeoutLimit> {
     let exceeded = fields.get("exceeded").map(|node| known.state(node, "target", faults));
-    let Some(most) = fields.get("limit") else {
+    let Some(node) = fields.get("limit") else {
         for key in ["exceeded", "count"] {
             if let Some(at) = fields.position_of(key) {
                 faults.add(
                     at,
                     Rule::Form,
-                    format!("`{key}` without `limit`: say how often the time may pass"),
+                    format!("`{key}` without `limit`: add how often the time limit may expire"),
                 );
             }
         }
         return None;
     };
     if exceeded.is_none() {
-        let at = fields.position_of("limit").unwrap_or(most.at);
-        faults.add(at, Rule::Form, "`limit` without `exceeded`: say which state follows");
+        let at = fields.position_of("limit").unwrap_or(node.at);
+        faults.add(at, Rule::Form, "`limit` without `exceeded`: add which state follows");
     }
     let counter = match fields.get("count") {
         Some(node) => required_name(node, "a counter", faults),
         None => CounterName::new(&state.text).ok(),
     };
-    let most = match &most.content {
+    let max_count = match &node.content {
         SourceContent::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
         SourceContent::Null
         | SourceContent::Bool(_)
@@ -259,10 +259,10 @@ fn limit(
         | SourceContent::Map(_) => None,
     }
     .or_else(|| {
-        faults.add(most.at, Rule::Form, "`limit` is a whole number from 0 to 4294967295");
+        faults.add(node.at, Rule::Form, "`limit` is a whole number from 0 to 4294967295");
         None
     });
-    Some(TimeoutLimit { counter: counter?, most: most?, exceeded: exceeded.flatten()? })
+    Some(TimeoutLimit { counter: counter?, max_count: max_count?, exceeded: exceeded.flatten()? })
 }
 
 pub(super) fn duration(node: &SourceNode, faults: &mut FaultCollector) -> Option<Duration> {
@@ -279,13 +279,13 @@ pub(super) fn duration(node: &SourceNode, faults: &mut FaultCollector) -> Option
         | SourceContent::Map(_) => node.text("a duration", faults)?,
     };
     let message = match parse_span(text) {
-        Ok(duration) if duration.is_zero() => "a duration is more than nothing".to_owned(),
+        Ok(duration) if duration.is_zero() => "a duration must be greater than zero".to_owned(),
         Ok(duration) if duration > MAX_DURATION => format!("`{text}` is more than ten years"),
         Ok(duration) => {
             if is_in_calendar_units(text) {
                 let days = duration.as_secs() / 86_400;
                 let message = format!(
-                    "`{text}` is {days} days and some hours: months and years are averages; say it in days"
+                    "`{text}` is {days} days and some hours: months and years are averages; write it in days"
                 );
                 faults.add(node.at, Rule::LongDuration, message);
             }

@@ -1,4 +1,4 @@
-//! What events do in a state (`on:`), and what leaves it at once (`always:`).
+//! Transitions of events (`on:`) and immediate transitions (`always:`).
 
 use super::super::definition::{Transition, TransitionEffect};
 use super::super::fault::{FaultCollector, SourcePosition};
@@ -10,22 +10,22 @@ use super::super::source::{SourceContent, SourceNode};
 use super::known_names::KnownNames;
 use crate::operation::Operation;
 
-/// Checks the transitions of events; each with the place of its event.
+/// Checks the transitions of events, and returns each with the position of its event.
 pub(super) fn check_on(
     node: &SourceNode,
     known: &KnownNames<'_>,
     faults: &mut FaultCollector,
 ) -> Vec<(SourcePosition, EventName, Vec<Transition>)> {
-    let entries = node.entries("a mapping from events to what they do", faults);
+    let entries = node.entries("a mapping from events to transitions", faults);
     let mut checked = Vec::new();
     for (key, node) in entries {
         let senders = known.events.get(key.text.as_str()).into_iter().flat_map(|event| &event.from);
-        let occasion = senders.fold(GuardEvaluation::Event, |occasion, sender| match sender {
+        let evaluated_on = senders.fold(GuardEvaluation::Event, |evaluated_on, sender| match sender {
             Sender::Action => GuardEvaluation::ActionEnd,
             Sender::Machine(_) => GuardEvaluation::Raised,
-            Sender::Face(_) | Sender::Operator => occasion,
+            Sender::Face(_) | Sender::Operator => evaluated_on,
         });
-        let transitions = check_all(node, occasion, known, faults);
+        let transitions = check_all(node, evaluated_on, known, faults);
         if let Some(event) = known.event(key, faults) {
             checked.push((key.at, event, transitions));
         }
@@ -33,7 +33,7 @@ pub(super) fn check_on(
     checked
 }
 
-/// Checks the transitions that are looked at on entry.
+/// Checks the transitions on entry.
 pub(super) fn check_always(
     node: &SourceNode,
     known: &KnownNames<'_>,
@@ -42,12 +42,12 @@ pub(super) fn check_always(
     check_all(node, GuardEvaluation::Entry, known, faults)
 }
 
-/// The most transitions in one list: each is held against all before it.
+/// The maximum number of transitions in a list: each is compared with all before it.
 const MAX_TRANSITIONS_IN_LIST: usize = 100;
 
 fn check_all(
     node: &SourceNode,
-    occasion: GuardEvaluation,
+    evaluated_on: GuardEvaluation,
     known: &KnownNames<'_>,
     faults: &mut FaultCollector,
 ) -> Vec<Transition> {
@@ -70,7 +70,7 @@ fn check_all(
     let mut checked = Vec::new();
     let mut before = PrecedingTransitions::default();
     for element in elements {
-        let (has_guard, transition) = check(element, occasion, known, faults);
+        let (has_guard, transition) = check(element, evaluated_on, known, faults);
         let guard = transition.as_ref().and_then(|transition| transition.guard.as_ref());
         before.look_at(element, guard, faults);
         before.is_last |= !has_guard;
@@ -80,24 +80,24 @@ fn check_all(
     checked
 }
 
-/// What stands before a transition in its list.
+/// The transitions before another one in its list.
 #[derive(Default)]
 struct PrecedingTransitions {
     guards: Vec<(SourcePosition, Guard)>,
-    /// Between which numbers counters are where none of these holds.
+    /// The counter ranges in which none of them may be taken.
     left: CounterRanges,
     /// One of them has no condition.
     is_last: bool,
 }
 
 impl PrecedingTransitions {
-    /// Notes that the transition at `element` is never taken, where that can be told.
+    /// Reports that the transition at `element` is never taken, where that can be proved.
     fn look_at(&mut self, element: &SourceNode, guard: Option<&Guard>, faults: &mut FaultCollector) {
         let mut shadowed = |why: &str| {
-            faults.add(element.at, Rule::Shadowed, format!("this is never reached: {why}"));
+            faults.add(element.at, Rule::Shadowed, format!("this transition is never taken: {why}"));
         };
         if self.is_last {
-            return shadowed("what stands before it has no `if`");
+            return shadowed("the one before it has no `if`");
         }
         let ranges = guard.map(Guard::ranges).unwrap_or_default();
         let covers = |before: &Guard| {
@@ -105,11 +105,15 @@ impl PrecedingTransitions {
                 || (before.is_ranges_only() && ranges.is_within(&before.ranges()))
         };
         if ranges.is_impossible() {
-            faults.add(element.at, Rule::NeverHolds, "this is never reached: its condition never holds");
+            faults.add(
+                element.at,
+                Rule::NeverHolds,
+                "this transition is never taken: its condition never holds",
+            );
         } else if let Some((at, _)) = self.guards.iter().find(|(_, before)| covers(before)) {
-            shadowed(&format!("wherever its condition holds, that at line {} holds before it", at.line));
+            shadowed(&format!("whenever its condition holds, the one at line {} holds first", at.line));
         } else if self.left.clone().intersect(&ranges).is_impossible() {
-            shadowed("one of the conditions before it always holds where it would");
+            shadowed("whenever its condition holds, one before it holds first");
         }
         if let Some(guard) = guard {
             self.left = std::mem::take(&mut self.left).intersect(&guard.ranges_otherwise());
@@ -117,10 +121,10 @@ impl PrecedingTransitions {
     }
 }
 
-/// Checks a transition, and says whether it has a condition.
+/// Checks a transition, and returns whether it has a condition.
 fn check(
     node: &SourceNode,
-    occasion: GuardEvaluation,
+    evaluated_on: GuardEvaluation,
     known: &KnownNames<'_>,
     faults: &mut FaultCollector,
 ) -> (bool, Option<Transition>) {
@@ -130,15 +134,15 @@ fn check(
         return (false, effect.map(|effect| Transition { guard: None, effect }));
     }
     let expected = "a state, or `{ target, if, do }`";
-    let is_always = occasion == GuardEvaluation::Entry;
-    let fields = match occasion {
+    let is_always = evaluated_on == GuardEvaluation::Entry;
+    let fields = match evaluated_on {
         GuardEvaluation::Event | GuardEvaluation::ActionEnd | GuardEvaluation::Raised => {
             node.fields(expected, &["target", "if", "do", "refuse"], faults)
         }
         GuardEvaluation::Entry => node.fields(expected, &["target", "if", "do"], faults),
     };
     let condition = fields.get("if");
-    let guard = condition.and_then(|node| guard(node, occasion, known, faults));
+    let guard = condition.and_then(|node| guard(node, evaluated_on, known, faults));
     let operations =
         fields.get("do").map_or_else(Vec::new, |node| Operation::parse_all(node, known.names(), faults));
     let target = fields.get("target").map(|node| known.state(node, "target", faults));
@@ -148,10 +152,10 @@ fn check(
                 faults.add(
                     node.at,
                     Rule::Form,
-                    "what is refused changes nothing: no `target` and no `do` beside `refuse`",
+                    "a refusal changes nothing: `refuse` excludes `target` and `do`",
                 );
             }
-            let reason = node.text("a sentence for the sender", faults);
+            let reason = node.text("a message for the sender", faults);
             reason.map(|reason| TransitionEffect::Refuse { reason: reason.to_owned() })
         }
         (None, Some(target)) => target.map(|target| TransitionEffect::Move { operations, target }),
@@ -166,7 +170,7 @@ fn check(
 
 fn guard(
     node: &SourceNode,
-    occasion: GuardEvaluation,
+    evaluated_on: GuardEvaluation,
     known: &KnownNames<'_>,
     faults: &mut FaultCollector,
 ) -> Option<Guard> {
@@ -181,8 +185,7 @@ fn guard(
             node.text("a condition; quote it if it begins with `!`, `[`, `{` or a quote", faults)?.to_owned()
         }
     };
-    let scope =
-        GuardScope { counters: &known.counters, facts: known.vocabulary.facts(), evaluated_on: occasion };
+    let scope = GuardScope { counters: &known.counters, facts: known.vocabulary.facts(), evaluated_on };
     match Guard::new(&text, scope) {
         Ok(guard) => Some(guard),
         Err(found) => {

@@ -1,8 +1,8 @@
-//! Operations as they stand in a definition's text, before anything is made of them.
+//! The operations in a definition's text, before they are parsed.
 
 use crate::source::{SourceKey, SourceNode};
 
-/// The operations of a state, each by its key and what stands after it.
+/// Returns the operations of a state as keys and values.
 pub(super) fn operations(state: &SourceNode) -> Vec<(&SourceKey, &SourceNode)> {
     let mut found = Vec::new();
     if let Some((_, entry)) = state.child("entry") {

@@ -1,4 +1,4 @@
-//! What a condition may say, proved before it is ever evaluated.
+//! Static checks of conditions.
 
 use std::collections::BTreeSet;
 
@@ -12,24 +12,25 @@ use super::super::vocabulary::{FactObject, GUARD_VARIABLES};
 use super::scope::{GuardEvaluation, GuardFault, GuardScope};
 use super::{predict, types};
 
-/// How many operators, selections and indexes there may be, `&&` and `||` not counted: those do not nest.
+/// The maximum number of nested operators, selections and indexes; `&&` and `||` do not count, because they do not
+/// nest.
 pub(super) const MAX_GUARD_OPERATORS: usize = 48;
-/// The functions of the standard environment that have a use in a condition.
+/// The allowed functions of the CEL standard library.
 pub(super) const GUARD_FUNCTIONS: [&str; 9] =
     ["bool", "contains", "double", "endsWith", "int", "size", "startsWith", "string", "uint"];
-/// The macros, which the parser has replaced by what they stand for.
+/// The allowed macros, which the parser has expanded.
 const GUARD_MACROS: [&str; 4] = ["all", "exists", "exists_one", "has"];
 
-/// What a condition was found to have.
+/// The results of a check.
 #[derive(Default)]
 pub(super) struct GuardFindings {
-    /// A macro that runs over values.
+    /// Whether it contains a macro that iterates over values.
     pub(super) has_macro: bool,
-    /// What it asks models.
+    /// Its questions to models.
     pub(super) questions: BTreeSet<ModelQuestion>,
 }
 
-/// Checks a condition, and says what it has.
+/// Checks a condition, and returns what it contains.
 pub(super) fn check(
     program: &IdedExpr,
     source: &SourceInfo,
@@ -47,7 +48,7 @@ pub(super) fn check(
 struct GuardChecker<'a> {
     source: &'a SourceInfo,
     scope: GuardScope<'a>,
-    /// The variables of the macro that the walk is in.
+    /// The variables of the enclosing macro.
     bound: Vec<String>,
     found: GuardFindings,
     faults: Vec<GuardFault>,
@@ -60,7 +61,7 @@ impl GuardChecker<'_> {
     }
 
     fn walk(&mut self, node: &IdedExpr, depth: usize) {
-        // A bound of its own, so that evaluating what was accepted is as bounded as reading it.
+        // Bounded separately, so that evaluation is as bounded as parsing.
         if depth > MAX_GUARD_OPERATORS {
             return self.add(node, Rule::GuardForm, "this condition is too long: split it");
         }
@@ -75,7 +76,7 @@ impl GuardChecker<'_> {
             Expr::Call(call) => self.walk_call(node, call, depth),
             Expr::Comprehension(comprehension) => self.walk_macro(node, comprehension, depth),
             Expr::Map(_) | Expr::Struct(_) => {
-                self.add(node, Rule::GuardForm, "a condition has no use for `{…}`");
+                self.add(node, Rule::GuardForm, "a condition cannot contain `{…}`");
             }
             Expr::Unspecified => self.add(node, Rule::GuardForm, "this condition is not CEL"),
         }
@@ -164,11 +165,11 @@ impl GuardChecker<'_> {
             return self.add(node, Rule::GuardForm, "a macro (`exists`, `all`) cannot stand inside another");
         }
         if matches!(comprehension.accu_init.expr, Expr::List(_)) {
-            // They keep the order of a map's keys, which differs from one evaluation to the next.
+            // Their results follow the key order of maps, which differs between evaluations.
             return self.add(
                 node,
                 Rule::GuardForm,
-                "`map` and `filter` have no place in a condition; say `exists` or `all`",
+                "`map` and `filter` are not allowed in a condition; use `exists` or `all`",
             );
         }
         self.walk(&comprehension.iter_range, depth + 1);

@@ -1,4 +1,4 @@
-//! What a condition says of counters: between which numbers they are where it holds, and where it does not.
+//! The counter ranges in which a condition holds or does not hold.
 
 use std::collections::BTreeMap;
 
@@ -6,28 +6,28 @@ use cel::common::ast::{Expr, IdedExpr, LiteralValue, operators};
 
 use super::super::names::CounterName;
 
-/// The numbers from `least` to `most`; none where `least` is the greater.
+/// The numbers from `min` to `max`; empty if `min` is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CounterRange {
-    pub(crate) least: i64,
-    pub(crate) most: i64,
+    pub(crate) min: i64,
+    pub(crate) max: i64,
 }
 
 impl CounterRange {
-    /// What a counter may be: it begins at zero and only grows until it is cleared.
-    const ALL: Self = Self { least: 0, most: i64::MAX };
-    const NONE: Self = Self { least: 1, most: 0 };
+    /// All values of a counter: it is never negative.
+    const ALL: Self = Self { min: 0, max: i64::MAX };
+    const NONE: Self = Self { min: 1, max: 0 };
 
     fn is_empty(self) -> bool {
-        self.least > self.most
+        self.min > self.max
     }
 
     fn is_within(self, other: Self) -> bool {
-        self.is_empty() || (other.least <= self.least && self.most <= other.most)
+        self.is_empty() || (other.min <= self.min && self.max <= other.max)
     }
 
     fn intersect(self, other: Self) -> Self {
-        Self { least: self.least.max(other.least), most: self.most.min(other.most) }
+        Self { min: self.min.max(other.min), max: self.max.min(other.max) }
     }
 
     fn union(self, other: Self) -> Self {
@@ -36,16 +36,16 @@ impl CounterRange {
         } else if other.is_empty() {
             self
         } else {
-            Self { least: self.least.min(other.least), most: self.most.max(other.most) }
+            Self { min: self.min.min(other.min), max: self.max.max(other.max) }
         }
     }
 }
 
-/// The ranges of counters; one that is not here may be anything.
+/// Ranges of counters; a counter without an entry is unrestricted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct CounterRanges {
     by_counter: BTreeMap<CounterName, CounterRange>,
-    /// It never comes to that.
+    /// Whether no combination of counters is possible.
     is_impossible: bool,
 }
 
@@ -59,17 +59,17 @@ impl CounterRanges {
         Self { is_impossible: range.is_empty(), by_counter: BTreeMap::from([(counter, range)]) }
     }
 
-    /// Whether no counters are like this.
+    /// Whether no combination of counters is possible.
     pub(crate) fn is_impossible(&self) -> bool {
         self.is_impossible
     }
 
-    /// The counters that are bounded from above.
+    /// Returns the counters with an upper bound.
     pub(crate) fn bounded_counters(&self) -> impl Iterator<Item = &CounterName> {
-        self.by_counter.iter().filter(|(_, range)| range.most < i64::MAX).map(|(counter, _)| counter)
+        self.by_counter.iter().filter(|(_, range)| range.max < i64::MAX).map(|(counter, _)| counter)
     }
 
-    /// Where both are so.
+    /// Returns the intersection.
     pub(crate) fn intersect(mut self, other: &Self) -> Self {
         self.is_impossible |= other.is_impossible;
         for (counter, range) in &other.by_counter {
@@ -80,7 +80,7 @@ impl CounterRanges {
         self
     }
 
-    /// Where either is so, or a little more.
+    /// Returns a superset of the union.
     fn union(self, other: &Self) -> Self {
         if self.is_impossible {
             return other.clone();
@@ -95,7 +95,7 @@ impl CounterRanges {
         Self { by_counter: of.collect(), is_impossible: false }
     }
 
-    /// Whether all that is like this is like `other` too.
+    /// Whether it is a subset of `other`.
     pub(crate) fn is_within(&self, other: &Self) -> bool {
         self.is_impossible
             || (!other.is_impossible
@@ -105,7 +105,7 @@ impl CounterRanges {
     }
 }
 
-/// How a condition comes out: what cannot be evaluated is neither true nor false.
+/// The result of a condition: one that cannot be evaluated is neither true nor false.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConditionResult {
     True,
@@ -114,34 +114,34 @@ pub(super) enum ConditionResult {
     NotFalse,
 }
 
-/// The ranges that counters are in wherever `node` comes out like this.
-pub(super) fn ranges(node: &IdedExpr, comes: ConditionResult) -> CounterRanges {
-    let is_true = matches!(comes, ConditionResult::True | ConditionResult::NotFalse);
+/// Returns the counter ranges in which `node` has this result.
+pub(super) fn ranges(node: &IdedExpr, result: ConditionResult) -> CounterRanges {
+    let is_true = matches!(result, ConditionResult::True | ConditionResult::NotFalse);
     if let Some(value) = literal_bool(node) {
         return if value == is_true { CounterRanges::default() } else { CounterRanges::impossible() };
     }
     match call(node) {
         Some((operators::LOGICAL_NOT, [part])) => {
-            let turned = match comes {
+            let negated = match result {
                 ConditionResult::True => ConditionResult::False,
                 ConditionResult::False => ConditionResult::True,
                 ConditionResult::NotTrue => ConditionResult::NotFalse,
                 ConditionResult::NotFalse => ConditionResult::NotTrue,
             };
-            ranges(part, turned)
+            ranges(part, negated)
         }
-        // One false part makes it false, whatever the other is; `||` is the same for true.
+        // One false operand makes `&&` false, whatever the other is; the same holds for `||` and true.
         Some((name @ (operators::LOGICAL_AND | operators::LOGICAL_OR), [left, right])) => {
-            let (left, right) = (ranges(left, comes), ranges(right, comes));
+            let (left, right) = (ranges(left, result), ranges(right, result));
             let needs_both = (name == operators::LOGICAL_AND) == is_true;
             if needs_both { left.intersect(&right) } else { left.union(&right) }
         }
-        Some((name, [left, right])) => comparison(name, left, right, comes).unwrap_or_default(),
+        Some((name, [left, right])) => comparison(name, left, right, result).unwrap_or_default(),
         _ => CounterRanges::default(),
     }
 }
 
-/// Whether `node` says nothing but what ranges counters are in.
+/// Whether `node` depends on counter ranges only.
 pub(super) fn is_ranges_only(node: &IdedExpr) -> bool {
     match call(node) {
         None => literal_bool(node).is_some(),
@@ -152,23 +152,23 @@ pub(super) fn is_ranges_only(node: &IdedExpr) -> bool {
     }
 }
 
-/// What a comparison of a counter with a number says of the counter.
+/// Returns the counter range of a comparison of a counter with a number.
 fn comparison(
     name: &str,
     left: &IdedExpr,
     right: &IdedExpr,
-    comes: ConditionResult,
+    result: ConditionResult,
 ) -> Option<CounterRanges> {
     let (counter, number, name) = match (counter(left), number(right)) {
         (Some(counter), Some(number)) => (counter, number, name),
         _ => (counter(right)?, number(left)?, mirrored_operator(name)),
     };
-    let below = |most| CounterRange { most, ..CounterRange::ALL };
-    let above = |least| CounterRange { least, ..CounterRange::ALL };
+    let below = |max| CounterRange { max, ..CounterRange::ALL };
+    let above = |min| CounterRange { min, ..CounterRange::ALL };
     let before = number.checked_sub(1).map_or(CounterRange::NONE, below);
     let after = number.checked_add(1).map_or(CounterRange::NONE, above);
-    let equal = CounterRange { least: number, most: number };
-    // A counter is never below zero, so that not being zero is a range too.
+    let equal = CounterRange { min: number, max: number };
+    // A counter is never negative, so `!= 0` is a range too.
     let unequal = if number == 0 { after } else { CounterRange::ALL };
     let (holds, otherwise) = match name {
         operators::LESS => (before, above(number)),
@@ -179,13 +179,13 @@ fn comparison(
         operators::NOT_EQUALS => (unequal, equal),
         _ => return None,
     };
-    // A comparison of two whole numbers is always true or false.
+    // A comparison of two integers is always true or false.
     let range =
-        if matches!(comes, ConditionResult::True | ConditionResult::NotFalse) { holds } else { otherwise };
+        if matches!(result, ConditionResult::True | ConditionResult::NotFalse) { holds } else { otherwise };
     Some(CounterRanges::one(CounterName::new(counter).ok()?, range))
 }
 
-/// The comparison with its sides exchanged.
+/// Returns the comparison with its operands swapped.
 fn mirrored_operator(name: &str) -> &str {
     match name {
         operators::LESS => operators::GREATER,
@@ -196,7 +196,7 @@ fn mirrored_operator(name: &str) -> &str {
     }
 }
 
-/// The counter that `node` is: `counters.x` or `counters['x']`.
+/// Returns the counter that `node` refers to: `counters.x` or `counters['x']`.
 fn counter(node: &IdedExpr) -> Option<&str> {
     let is_counters = |node: &IdedExpr| matches!(&node.expr, Expr::Ident(name) if name == "counters");
     if let Expr::Select(select) = &node.expr {
@@ -223,7 +223,7 @@ fn number(node: &IdedExpr) -> Option<i64> {
     Some(*number.inner())
 }
 
-/// The text that `node` is, word by word.
+/// Returns the text of a string literal.
 pub(super) fn literal_text(node: &IdedExpr) -> Option<&str> {
     let Expr::Literal(LiteralValue::String(text)) = &node.expr else { return None };
     Some(text.inner())

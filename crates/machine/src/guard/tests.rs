@@ -48,7 +48,7 @@ fn holds(text: &str) -> bool {
     holds_with(text, &object(json!({ "image": "debian", "fault": "board" })))
 }
 
-/// Counters, and nothing else.
+/// Variables with counters only.
 fn variables<'a>(
     counters: &'a BTreeMap<CounterName, i64>,
     none: &'a Map<String, Value>,
@@ -92,7 +92,7 @@ fn conditions_hold_or_do_not() {
 }
 
 #[test]
-fn what_cannot_be_evaluated_does_not_hold() {
+fn a_condition_that_cannot_be_evaluated_does_not_hold() {
     for text in [
         "data.missing == 1",
         "data.missing != 1",
@@ -118,7 +118,7 @@ fn what_cannot_be_evaluated_does_not_hold() {
 }
 
 #[test]
-fn faults_say_where_and_what_would_be_right() {
+fn faults_have_positions_and_suggestions() {
     for (text, expected) in [
         (
             "data.n ==",
@@ -144,10 +144,10 @@ fn faults_say_where_and_what_would_be_right() {
         ("device.images", "6: a condition is true or false, and this is a list; compare it with something"),
         (
             "size(data.list.map(x, x)) > 0",
-            "18: `map` and `filter` have no place in a condition; say `exists` or `all`",
+            "18: `map` and `filter` are not allowed in a condition; use `exists` or `all`",
         ),
         ("data.l.exists(x, x.exists(y, y))", "25: a macro (`exists`, `all`) cannot stand inside another"),
-        ("{'a': 1} == data", "0: a condition has no use for `{…}`"),
+        ("{'a': 1} == data", "0: a condition cannot contain `{…}`"),
         (
             "predict.x(1)",
             "9: unknown function `x`\n0: unknown variable `predict`; known: args, counters, data, device",
@@ -202,7 +202,7 @@ fn long_and_deep_conditions_need_no_deep_stack() {
             "x".repeat(1001),
         ])
         .collect();
-    // As small as the stacks that threads get by default.
+    // As small as the default stack of a thread.
     let worker = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
         for text in texts {
             if let Ok(guard) = read(&text) {
@@ -217,7 +217,7 @@ fn long_and_deep_conditions_need_no_deep_stack() {
 }
 
 #[test]
-fn values_are_not_taken_for_those_of_another_kind() {
+fn values_of_another_type_are_refused() {
     for (text, expected) in [
         ("counters.tries == 'x'", "15: `==` stands between a number and a text: it cannot hold"),
         ("device.name > 3", "12: `>` stands between a text and a number: it cannot hold"),
@@ -319,7 +319,7 @@ fn a_condition_holds_only_in_its_ranges_and_fails_only_in_the_others() {
     }
 }
 
-/// What the model `m` says of the argument `v`.
+/// The answer of the model `m` about the argument `v`.
 fn says(answer: Prediction) -> ModelAnswers {
     let mut predicted = ModelAnswers::default();
     predicted.insert(ModelQuestion { model: "m".to_owned(), argument: "v".to_owned() }, answer);
@@ -377,7 +377,7 @@ fn a_models_answer_is_a_text_or_one_for_each_row() {
 }
 
 #[test]
-fn without_an_answer_no_condition_holds_that_needs_one() {
+fn a_condition_without_the_models_answer_does_not_hold() {
     let args = object(json!({ "v": [1, 2] }));
     for (text, expected) in [
         ("predict('m', args.v) == 'failing'", false),
@@ -400,7 +400,7 @@ fn a_condition_knows_what_it_asks() {
 }
 
 #[test]
-fn what_is_asked_of_a_model_must_be_known_before() {
+fn questions_to_models_must_be_known_before_the_decision() {
     let example = r#"write it like `predict("health", args.values)`"#;
     let model = r#"the model is named by a text, such as `"health"`"#;
     let argument = "a model judges an argument of the event, such as `args.values`";
@@ -438,7 +438,7 @@ fn what_is_asked_of_a_model_must_be_known_before() {
 }
 
 #[test]
-fn a_models_answer_is_not_taken_for_something_else() {
+fn a_models_answer_has_a_type_of_its_own() {
     for (text, expected) in [
         (
             "predict('m', args.v)",

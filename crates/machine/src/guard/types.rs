@@ -1,4 +1,4 @@
-//! What kind of value each part of a condition has, as far as that can be told before it is evaluated.
+//! Static types of conditions, as far as they are known before evaluation.
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo, operators};
 
@@ -8,7 +8,7 @@ use super::predict;
 use super::ranges::literal_text;
 use super::scope::GuardFault;
 
-/// A kind of value.
+/// A static type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum GuardType {
     Boolean,
@@ -16,11 +16,10 @@ enum GuardType {
     Text,
     List,
     Mapping,
-    /// A model's answer: a text or a list of texts, as the event's values are a plain list or rows; that is known when it
-    /// comes.
+    /// A model's answer: a text or a list of texts, depending on the event's values.
     Prediction,
     Nothing,
-    /// It is told by what others send.
+    /// Unknown: it depends on data from clients.
     Any,
 }
 
@@ -38,7 +37,7 @@ impl GuardType {
         }
     }
 
-    /// Whether a value of this kind may be one of `kinds`.
+    /// Whether a value of this type may have one of the types `kinds`.
     fn may_be(self, kinds: &[Self]) -> bool {
         let may_be_text_or_list = self == Self::Prediction;
         self == Self::Any
@@ -47,7 +46,7 @@ impl GuardType {
     }
 }
 
-/// Finds the parts of a condition that take a value for one of another kind.
+/// Returns the type errors of a condition.
 pub(super) fn check(program: &IdedExpr, source: &SourceInfo, facts: &[FactObject]) -> Vec<GuardFault> {
     let mut typer = GuardTypeChecker { source, facts, bound: Vec::new(), faults: Vec::new() };
     typer.demand_boolean(program);
@@ -57,7 +56,7 @@ pub(super) fn check(program: &IdedExpr, source: &SourceInfo, facts: &[FactObject
 struct GuardTypeChecker<'a> {
     source: &'a SourceInfo,
     facts: &'a [FactObject],
-    /// The variables of the macro that the walk is in.
+    /// The variables of the enclosing macro.
     bound: Vec<&'a str>,
     faults: Vec<GuardFault>,
 }
@@ -72,7 +71,7 @@ impl<'a> GuardTypeChecker<'a> {
         matches!(&node.expr, Expr::Ident(ident) if ident == name) && !self.bound.contains(&name)
     }
 
-    /// Whether it is one of the objects that the definition and faces give.
+    /// Whether it is one of the objects of the definition or of a face.
     fn is_object(&self, node: &IdedExpr) -> bool {
         GUARD_VARIABLES.iter().any(|known| self.is_variable(node, known))
             || self.facts.iter().any(|facts| self.is_variable(node, &facts.name))
@@ -89,7 +88,8 @@ impl<'a> GuardTypeChecker<'a> {
         }
     }
 
-    /// The kind of `node`, which `what` takes only if it is one of `kinds`; once that is refused, no more is made of it.
+    /// Returns the type of `node`, which `what` requires to be one of `kinds`; after a fault it is `Any`, to avoid
+    /// further faults.
     fn demand(&mut self, node: &'a IdedExpr, kinds: &[GuardType], what: &str) -> GuardType {
         let kind = self.kind(node);
         if !kind.may_be(kinds) {
@@ -135,7 +135,7 @@ impl<'a> GuardTypeChecker<'a> {
         self.member_kind(&select.operand, &select.field)
     }
 
-    /// The kind of what the variable `operand` holds by the name of `field`.
+    /// Returns the type of the field `field` of the variable `operand`.
     fn member_kind(&self, operand: &IdedExpr, field: &str) -> GuardType {
         if self.is_variable(operand, "counters") {
             return GuardType::Number;
@@ -213,7 +213,7 @@ impl<'a> GuardTypeChecker<'a> {
         }
     }
 
-    /// Notes that two values are compared or added that are of different kinds.
+    /// Adds a fault if two values of different types are compared or added.
     fn compare(&mut self, node: &IdedExpr, name: &str, left: GuardType, right: GuardType) {
         if !left.may_be(&[right]) && !right.may_be(&[left]) {
             let (left, right) = (left.words(), right.words());
@@ -272,7 +272,7 @@ fn literal_kind(literal: &LiteralValue) -> GuardType {
     }
 }
 
-/// An operator as people write it.
+/// Returns an operator's symbol.
 fn sign(name: &str) -> &str {
     name.trim_matches('_')
 }

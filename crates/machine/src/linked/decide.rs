@@ -1,4 +1,4 @@
-//! A chain of decisions where all instances are at hand.
+//! A chain of decisions with all instances in memory.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -14,34 +14,34 @@ use crate::stimulus::{Decision, Stimulus};
 
 /// Instances that may be linked, with their definitions and facts.
 pub trait LinkedInstances {
-    /// The definition of a machine.
+    /// Returns the definition of a machine.
     fn definition(&self, machine: &MachineName) -> Option<&Definition>;
 
-    /// An instance as it stands.
+    /// Returns an instance.
     fn find(&self, address: &InstanceAddress) -> Option<&Instance>;
 
-    /// What is known of an instance from outside.
+    /// Returns the facts of an instance.
     fn facts(&self, address: &InstanceAddress) -> Map<String, Value>;
 
-    /// Keeps what an instance is after a decision.
+    /// Stores an instance after a decision.
     fn put(&mut self, address: &InstanceAddress, instance: Instance);
 }
 
-/// One decision of a chain.
+/// A decision of a chain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkedDecision {
-    /// Who decided.
+    /// The instance that decided.
     pub address: InstanceAddress,
-    /// On what.
+    /// The stimulus.
     pub stimulus: Stimulus,
-    /// What follows.
+    /// The decision.
     pub decision: Decision,
 }
 
-/// Decides on something that happens to the instance at `address`, and on all that is raised by it, in order: what each
-/// instance becomes is put back before the next one decides.
+/// Decides on `stimulus` for the instance at `address`, and on all events raised by it, in order: each instance is
+/// stored before the next decision.
 ///
-/// The first decision is that of `stimulus`; there is none where there is no such instance.
+/// The first decision is that of `stimulus`; the list is empty if the instance does not exist.
 pub fn decide_linked(
     instances: &mut dyn LinkedInstances,
     address: InstanceAddress,
@@ -61,7 +61,7 @@ pub fn decide_linked(
         let stimulus = first.take().unwrap_or_else(|| {
             let is_read = reads_facts(definition, &instance.state, &cause);
             let facts = if is_read { instances.facts(&address) } else { Map::new() };
-            // No model is asked about what is raised.
+            // Models are not asked about raised events.
             Stimulus { cause, facts, predicted: ModelAnswers::default() }
         });
         let decision = decide(definition, instance, &stimulus, now);

@@ -1,7 +1,7 @@
-//! Events that may raise one another for ever, with no time between.
+//! Events that may raise one another endlessly in one transaction.
 //!
-//! A way that needs a counter to be below some number, and counts it, ends, unless another way of the circle clears that
-//! counter. What is left without such ways has no end.
+//! An edge that requires a counter below some number, and counts it, can be taken a limited number of times, unless
+//! another edge of the cycle clears that counter. A cycle that remains without such edges is endless.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -9,7 +9,7 @@ use super::raise_graph::{EventEdge, EventNode};
 use crate::names::{CounterName, MachineName};
 use crate::strongly_connected::cyclic_components;
 
-/// A shortest circle of each set of events that may raise one another for ever.
+/// Returns a shortest cycle of each set of events that may raise one another endlessly.
 pub(super) fn endless_raises<'d>(edges: &[EventEdge<'d>]) -> Vec<Vec<EventNode<'d>>> {
     let mut nodes: BTreeMap<&EventNode<'d>, usize> = BTreeMap::new();
     for edge in edges {
@@ -18,19 +18,19 @@ pub(super) fn endless_raises<'d>(edges: &[EventEdge<'d>]) -> Vec<Vec<EventNode<'
             nodes.entry(node).or_insert(next);
         }
     }
-    let way = |edge: usize| (nodes[&edges[edge].from], nodes[&edges[edge].to]);
+    let nodes_of = |edge: usize| (nodes[&edges[edge].from], nodes[&edges[edge].to]);
     let mut open: Vec<Vec<usize>> = vec![(0..edges.len()).collect()];
     let mut found = Vec::new();
     while let Some(set) = open.pop() {
-        let ways: Vec<_> = set.iter().map(|edge| way(*edge)).collect();
-        for circle in cyclic_components(nodes.len(), &ways) {
-            let circle: Vec<usize> = circle.into_iter().map(|index| set[index]).collect();
-            let left: Vec<usize> =
-                circle.iter().copied().filter(|edge| !is_bounded(&edges[*edge], &circle, edges)).collect();
-            if left.len() < circle.len() {
-                open.push(left);
+        let pairs: Vec<_> = set.iter().map(|edge| nodes_of(*edge)).collect();
+        for component in cyclic_components(nodes.len(), &pairs) {
+            let cycle: Vec<usize> = component.into_iter().map(|index| set[index]).collect();
+            let unbounded: Vec<usize> =
+                cycle.iter().copied().filter(|edge| !is_bounded(&edges[*edge], &cycle, edges)).collect();
+            if unbounded.len() < cycle.len() {
+                open.push(unbounded);
             } else {
-                found.push(shortest_cycle(&circle, edges));
+                found.push(shortest_cycle(&cycle, edges));
             }
         }
     }
@@ -38,32 +38,32 @@ pub(super) fn endless_raises<'d>(edges: &[EventEdge<'d>]) -> Vec<Vec<EventNode<'
     found
 }
 
-/// Whether a way can be gone a number of times only, as long as nothing but `circle` happens.
-fn is_bounded(edge: &EventEdge<'_>, circle: &[usize], edges: &[EventEdge<'_>]) -> bool {
+/// Whether an edge can be taken a limited number of times only, as long as nothing but `cycle` happens.
+fn is_bounded(edge: &EventEdge<'_>, cycle: &[usize], edges: &[EventEdge<'_>]) -> bool {
     let is_cleared = |machine: &MachineName, counter: &CounterName| {
-        let of_machine = circle.iter().map(|other| &edges[*other]).filter(|other| other.from.0 == machine);
-        of_machine.into_iter().any(|other| other.clears.has(counter))
+        let same_machine = cycle.iter().map(|other| &edges[*other]).filter(|other| other.from.0 == machine);
+        same_machine.into_iter().any(|other| other.clears.has(counter))
     };
     let counted = edge.bounded_by.iter().filter(|counter| edge.counts.contains(counter));
     counted.into_iter().any(|counter| !is_cleared(edge.from.0, counter))
 }
 
-/// The events of a shortest circle, each once, beginning with the first by name.
-fn shortest_cycle<'d>(circle: &[usize], edges: &[EventEdge<'d>]) -> Vec<EventNode<'d>> {
-    let starts: BTreeSet<&EventNode<'d>> = circle.iter().map(|edge| &edges[*edge].from).collect();
-    let rounds = starts.into_iter().filter_map(|start| shortest_cycle_through(start, circle, edges));
-    rounds.min_by_key(Vec::len).unwrap_or_default()
+/// Returns the events of a shortest cycle, each once, starting with the first by name.
+fn shortest_cycle<'d>(cycle: &[usize], edges: &[EventEdge<'d>]) -> Vec<EventNode<'d>> {
+    let starts: BTreeSet<&EventNode<'d>> = cycle.iter().map(|edge| &edges[*edge].from).collect();
+    let cycles = starts.into_iter().filter_map(|start| shortest_cycle_through(start, cycle, edges));
+    cycles.min_by_key(Vec::len).unwrap_or_default()
 }
 
 fn shortest_cycle_through<'d>(
     start: &EventNode<'d>,
-    circle: &[usize],
+    cycle: &[usize],
     edges: &[EventEdge<'d>],
 ) -> Option<Vec<EventNode<'d>>> {
     let mut came_from: BTreeMap<&EventNode<'d>, &EventNode<'d>> = BTreeMap::new();
     let mut open = VecDeque::from([start]);
     while let Some(node) = open.pop_front() {
-        for edge in circle.iter().map(|edge| &edges[*edge]).filter(|edge| edge.from == *node) {
+        for edge in cycle.iter().map(|edge| &edges[*edge]).filter(|edge| edge.from == *node) {
             if edge.to == *start {
                 let mut path = vec![node.clone()];
                 let mut at = node;

@@ -1,5 +1,5 @@
-//! What is proved of several definitions together: what one raises the other takes, and it comes to an end; they declare the
-//! same of what they both hold, and take it in one order.
+//! Checks across definitions: receivers declare the events that are raised at them, raising ends, and machines that
+//! share resources declare the same limits and claim in the same order.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,20 +13,20 @@ use crate::operation::{DeclaredRaise, Operation};
 use crate::resource::ResourceDeclaration;
 use crate::sender::Sender;
 
-/// What is wrong between machines: those that are linked, and those whose states hold the same.
+/// A fault between machines that are linked or that hold the same resources.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum LinkFault {
-    /// There is no such machine among those that were looked at.
-    #[error("{machine}: link `{link}` leads to the machine `{target}`, which there is not")]
+    /// The machine is not among those checked.
+    #[error("{machine}: link `{link}` leads to the machine `{target}`, which does not exist")]
     NoMachine {
         /// The machine that has the link.
         machine: MachineName,
         /// The link.
         link: LinkName,
-        /// The machine that it leads to.
+        /// The machine of the linked instances.
         target: MachineName,
     },
-    /// The other machine does not declare the event, or not for this sender.
+    /// The receiving machine does not declare the event, or not for this sender.
     #[error(
         "{machine} raises `{event}` at {target}, which does not declare it `from: {{ machine: {machine} }}`"
     )]
@@ -35,81 +35,81 @@ pub enum LinkFault {
         machine: MachineName,
         /// The event.
         event: EventName,
-        /// The machine whose event it would be.
+        /// The receiving machine.
         target: MachineName,
     },
-    /// An argument that the event must bring is not given.
-    #[error("{machine} raises `{event}` at {target} without the argument `{argument}`, which it must bring")]
+    /// A required argument of the event is missing.
+    #[error("{machine} raises `{event}` at {target} without the required argument `{argument}`")]
     MissingArgument {
         /// The machine that raises it.
         machine: MachineName,
         /// The event.
         event: EventName,
-        /// The machine whose event it is.
+        /// The receiving machine.
         target: MachineName,
         /// The argument.
         argument: String,
     },
-    /// Events raise one another for ever, with no time between.
-    #[error("these events may raise one another for ever, with no time between: {}", path(.0))]
+    /// Events raise one another endlessly, with no time in between.
+    #[error("these events may raise one another endlessly, with no time in between: {}", path(.0))]
     Endless(
-        /// The events on the way round, in order.
+        /// The events of the cycle, in order.
         Vec<(MachineName, EventName)>,
     ),
-    /// Instances may wait for one another for ever.
-    #[error("instances may wait for one another for ever: {}", waits(.0))]
+    /// Instances may deadlock: each waits for what another holds.
+    #[error("instances may deadlock: {}", waits(.0))]
     HoldOrder(
-        /// The ways on which they wait, in a circle.
+        /// The transitions that wait, as a cycle.
         Vec<HeldWhileWaiting>,
     ),
-    /// Another machine declares other limits of a resource.
+    /// Another machine declares different limits of a resource.
     #[error("{machine} declares `{resource}` as {limits}, and {other} as {other_limits}")]
     OtherLimits {
         /// The machine.
         machine: MachineName,
         /// The resource.
         resource: ResourceName,
-        /// What it says of it.
+        /// Its declaration.
         limits: String,
         /// The other machine.
         other: MachineName,
-        /// What that says of it.
+        /// The other machine's declaration.
         other_limits: String,
     },
 }
 
-/// What is kept on a way from state to state while something else is waited for.
+/// A transition that holds one resource while it waits for another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HeldWhileWaiting {
     /// The machine.
     pub machine: MachineName,
-    /// The state that is left.
+    /// The source state.
     pub from: StateName,
-    /// The state that is entered.
+    /// The target state.
     pub to: StateName,
-    /// What is kept, as one says it.
+    /// The resource that is held, for messages.
     pub keeps: String,
-    /// What is waited for, as one says it.
+    /// The resource that is waited for, for messages.
     pub waits_for: String,
 }
 
 impl fmt::Display for HeldWhileWaiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { machine, from, to, keeps, waits_for } = self;
-        write!(f, "in {machine} from `{from}` to `{to}` {keeps} is kept while {waits_for} is waited for")
+        write!(f, "in {machine} from `{from}` to `{to}` {keeps} is held while it waits for {waits_for}")
     }
 }
 
-fn waits(circle: &[HeldWhileWaiting]) -> String {
-    circle.iter().map(ToString::to_string).collect::<Vec<_>>().join(", and ")
+fn waits(cycle: &[HeldWhileWaiting]) -> String {
+    cycle.iter().map(ToString::to_string).collect::<Vec<_>>().join(", and ")
 }
 
-fn path(circle: &[(MachineName, EventName)]) -> String {
-    let steps = circle.iter().chain(circle.first()).map(|(machine, event)| format!("{machine}: {event}"));
+fn path(cycle: &[(MachineName, EventName)]) -> String {
+    let steps = cycle.iter().chain(cycle.first()).map(|(machine, event)| format!("{machine}: {event}"));
     steps.collect::<Vec<_>>().join(" → ")
 }
 
-/// Checks definitions that may be linked to one another and hold the same resources; each machine is to be here once.
+/// Checks definitions that may be linked and may hold the same resources; each machine must be present once.
 #[must_use]
 pub fn check_linked(definitions: &[&Definition]) -> Vec<LinkFault> {
     let by_machine: BTreeMap<&MachineName, &Definition> =
@@ -129,13 +129,13 @@ pub fn check_linked(definitions: &[&Definition]) -> Vec<LinkFault> {
         }
     }
     let all: Vec<_> = by_machine.values().flat_map(|definition| edges(definition)).collect();
-    for circle in endless_raises(&all) {
-        let circle = circle.into_iter().map(|(machine, event)| (machine.clone(), event));
-        faults.push(LinkFault::Endless(circle.collect()));
+    for cycle in endless_raises(&all) {
+        let cycle = cycle.into_iter().map(|(machine, event)| (machine.clone(), event));
+        faults.push(LinkFault::Endless(cycle.collect()));
     }
-    let growths: Vec<_> = by_machine.values().flat_map(|definition| hold_extensions(definition)).collect();
-    for circle in hold_wait_cycles(&growths) {
-        faults.push(LinkFault::HoldOrder(circle.iter().map(kept_while_waiting).collect()));
+    let extensions: Vec<_> = by_machine.values().flat_map(|definition| hold_extensions(definition)).collect();
+    for cycle in hold_wait_cycles(&extensions) {
+        faults.push(LinkFault::HoldOrder(cycle.iter().map(kept_while_waiting).collect()));
     }
     faults.extend(other_limits(by_machine.values().copied()));
     faults.sort();
@@ -143,22 +143,22 @@ pub fn check_linked(definitions: &[&Definition]) -> Vec<LinkFault> {
     faults
 }
 
-fn kept_while_waiting(HoldWait { extension: growth, keeps, waits_for }: &HoldWait<'_>) -> HeldWhileWaiting {
+fn kept_while_waiting(HoldWait { extension, keeps, waits_for }: &HoldWait<'_>) -> HeldWhileWaiting {
     HeldWhileWaiting {
-        machine: growth.machine.clone(),
-        from: growth.from.clone(),
-        to: growth.to.clone(),
+        machine: extension.machine.clone(),
+        from: extension.from.clone(),
+        to: extension.to.clone(),
         keeps: keeps.to_string(),
         waits_for: waits_for.to_string(),
     }
 }
 
-/// Where a definition says of a resource other than the first that declares it.
+/// Returns a fault for each declaration of a resource that differs from the first one.
 fn other_limits<'d>(definitions: impl Iterator<Item = &'d Definition>) -> Vec<LinkFault> {
     let mut first: BTreeMap<&ResourceName, (&MachineName, &ResourceDeclaration)> = BTreeMap::new();
     let mut faults = Vec::new();
     for Definition { machine, resources, .. } in definitions {
-        // What a selector says is called otherwise.
+        // Resources behind a selector have other names.
         for (resource, limits) in resources.iter().filter(|(_, declared)| declared.any.is_none()) {
             let (other, other_limits) = *first.entry(resource).or_insert((machine, limits));
             if !limits.has_limits_of(other_limits) {
@@ -175,7 +175,7 @@ fn other_limits<'d>(definitions: impl Iterator<Item = &'d Definition>) -> Vec<Li
     faults
 }
 
-/// Why `target` would refuse what `machine` raises, wherever it is.
+/// Returns why `target` would refuse an event that `machine` raises.
 fn refused(machine: &MachineName, raise: &DeclaredRaise<'_>, target: &Definition) -> Vec<LinkFault> {
     let sender = Sender::Machine(machine.clone());
     let event = target.events.get(raise.event).filter(|event| event.from.contains(&sender));

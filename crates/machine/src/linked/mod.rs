@@ -1,7 +1,8 @@
-//! Instances that are linked: what one of them raises, others decide in the same transaction.
+//! Linked instances: an event that one raises is decided by others in the same transaction.
 //!
-//! [`RaiseChain`] says whose turn it is; whoever drives it loads the instance, decides and tells it what came of that. So the
-//! engine, which reads from a database in between, and [`decide_linked`], which has all instances at hand, go by one order.
+//! [`RaiseChain`] defines the order. Its caller loads the instance, decides, and passes the decision back. So the
+//! engine, which reads from a database in between, and [`decide_linked`], which has all instances in memory, follow the
+//! same order.
 
 mod decide;
 mod endless_raises;

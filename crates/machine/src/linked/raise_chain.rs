@@ -1,4 +1,4 @@
-//! The order in which linked instances decide on what is raised.
+//! The order in which linked instances decide on raised events.
 
 use std::collections::VecDeque;
 
@@ -10,52 +10,53 @@ use crate::raised_event::RaisedEvent;
 use crate::sender::EventSource;
 use crate::stimulus::{Cause, Effect, Outcome};
 
-/// How long a chain may be: what somebody sends is 0, what that raises is 1, what this raises is 2.
+/// The maximum depth of a chain: the original stimulus has depth 0, an event raised by it 1, and so on.
 ///
-/// [`check_linked`](super::check_linked) refuses definitions that could go on for ever; this is for what it did not see.
+/// [`check_linked`](super::check_linked) refuses definitions that could raise endlessly; this is the limit for cases
+/// that it does not detect.
 pub const MAX_CHAIN_DEPTH: u32 = 8;
-/// How much may be raised in one chain in all.
+/// The maximum number of raised events in a chain.
 pub const MAX_CHAIN_EVENTS: usize = 100;
 
-/// Something that happens, and all that is raised by it: first in, first out.
+/// A stimulus, and all events raised by it: first in, first out.
 #[derive(Debug)]
 pub struct RaiseChain {
     pending: VecDeque<PendingCause>,
-    /// How much was raised so far.
+    /// The number of events raised so far.
     raised: usize,
 }
 
-/// Something that an instance has to decide on.
+/// A cause that an instance has to decide on.
 #[derive(Debug)]
 struct PendingCause {
     to: InstanceAddress,
     cause: Cause,
     depth: u32,
-    /// Who raised it, and is told of its refusal.
+    /// The instance that raised it, which receives the refusal.
     sender: Option<InstanceAddress>,
 }
 
 impl RaiseChain {
-    /// Begins with something that happens to the instance `to`.
+    /// Starts with a cause for the instance `to`.
     #[must_use]
     pub fn new(to: InstanceAddress, cause: Cause) -> Self {
         let first = PendingCause { to, cause, depth: 0, sender: None };
         Self { pending: VecDeque::from([first]), raised: 0 }
     }
 
-    /// Which instance has to decide next, and on what; nothing once all is decided.
+    /// Returns the instance that decides next, and the cause; `None` if the chain is complete.
     #[must_use]
     pub fn next(&self) -> Option<(&InstanceAddress, &Cause)> {
         self.pending.front().map(|next| (&next.to, &next.cause))
     }
 
-    /// Who raised what is to be decided next; nothing for what began the chain, and for refusals.
+    /// Returns the instance that raised the next cause; `None` for the first one and for refusals.
     #[must_use]
     pub fn raised_by(&self) -> Option<&InstanceAddress> {
         self.pending.front()?.sender.as_ref()
     }
 
-    /// Takes what [`next`](Self::next)'s decision came to.
+    /// Takes the result of [`next`](Self::next)'s decision.
     pub fn decided(&mut self, outcome: &Outcome, effects: &[Effect]) {
         let Some(done) = self.pending.pop_front() else { return };
         if let Outcome::Ignored(why) = outcome {
@@ -68,7 +69,7 @@ impl RaiseChain {
         }
     }
 
-    /// Takes that [`next`](Self::next) cannot be decided, such as where there is no such instance.
+    /// Takes the failure to decide [`next`](Self::next), such as a missing instance.
     pub fn undecided(&mut self, why: &str) {
         if let Some(done) = self.pending.pop_front() {
             self.refuse(&done, why);
@@ -81,15 +82,15 @@ impl RaiseChain {
         let cause = Cause::Event { name: event, source, args, visit };
         let raised = PendingCause { to, cause, depth: by.depth + 1, sender: Some(by.to.clone()) };
         if raised.depth > MAX_CHAIN_DEPTH || self.raised >= MAX_CHAIN_EVENTS {
-            self.refuse(&raised, "too much is raised at once");
+            self.refuse(&raised, "too many events are raised at once");
         } else {
             self.raised += 1;
             self.pending.push_back(raised);
         }
     }
 
-    /// Tells the sender of what was raised that it was refused. A refusal is not refused in turn; nor is anybody told of
-    /// what is raised because of one that the limits made.
+    /// Sends a refusal to the instance that raised the event. A refusal is not refused in turn. Beyond the limits
+    /// nothing more is sent.
     fn refuse(&mut self, refused: &PendingCause, why: &str) {
         let (Some(sender), Cause::Event { name, .. }) = (&refused.sender, &refused.cause) else { return };
         let Some(name) = refusal(name) else { return };

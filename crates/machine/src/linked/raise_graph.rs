@@ -1,4 +1,4 @@
-//! What each event of each machine may raise, whatever the states of the instances.
+//! The graph of events that may raise one another, regardless of the instances' states.
 
 use std::collections::BTreeSet;
 
@@ -10,20 +10,20 @@ use crate::operation::{ClearedCounters, CounterEffect, DeclaredRaise, Operation,
 /// An event of a machine.
 pub(super) type EventNode<'d> = (&'d MachineName, EventName);
 
-/// That an event, where it is decided, may let another be decided on in the same transaction.
+/// The decision on `from` may lead to a decision on `to` in the same transaction.
 #[derive(Debug)]
 pub(super) struct EventEdge<'d> {
     pub(super) from: EventNode<'d>,
     pub(super) to: EventNode<'d>,
-    /// The counters, of the machine that it comes from, that grow on the way.
+    /// The counters of the sending machine that are incremented.
     pub(super) counts: BTreeSet<&'d CounterName>,
-    /// Those that have to be below some number.
+    /// The counters that must be below some number.
     pub(super) bounded_by: BTreeSet<CounterName>,
-    /// Those that may begin anew.
+    /// The counters that may be cleared.
     pub(super) clears: ClearedCounters<'d>,
 }
 
-/// What may happen on a way.
+/// The possible effects of operations.
 #[derive(Debug, Clone, Default)]
 struct OperationEffects<'d> {
     raises: Vec<DeclaredRaise<'d>>,
@@ -43,21 +43,21 @@ impl<'d> OperationEffects<'d> {
         }
     }
 
-    /// Adds what may happen besides, which is not certain.
+    /// Adds effects that are possible but not certain.
     fn add_possible(&mut self, other: Self) {
         self.raises.extend(other.raises);
         self.clears.extend(&other.clears);
     }
 }
 
-/// What the events of `definition` may let be decided on.
+/// Returns the edges from the events of `definition`.
 pub(super) fn edges(definition: &Definition) -> Vec<EventEdge<'_>> {
     let mut edges = Vec::new();
     for state in definition.states.values() {
-        let leaving = effects_after_entry(definition, state);
+        let after_entry = effects_after_entry(definition, state);
         for (event, transitions) in &state.on {
             for transition in transitions {
-                add_transition(definition, event, transition, &leaving, &mut edges);
+                add_transition(definition, event, transition, &after_entry, &mut edges);
             }
         }
     }
@@ -68,61 +68,61 @@ fn add_transition<'d>(
     definition: &'d Definition,
     event: &EventName,
     transition: &'d Transition,
-    leaving: &OperationEffects<'d>,
+    after_entry: &OperationEffects<'d>,
     edges: &mut Vec<EventEdge<'d>>,
 ) {
-    let mut happens = OperationEffects::default();
+    let mut effects = OperationEffects::default();
     match &transition.effect {
         TransitionEffect::Refuse { .. } => return,
-        // It may be led out of the state by what it changes.
+        // The changes may make an `always` transition leave the state.
         TransitionEffect::Stay { operations } => {
-            happens.add(operations);
-            happens.add_possible(leaving.clone());
+            effects.add(operations);
+            effects.add_possible(after_entry.clone());
         }
         TransitionEffect::Move { operations, target } => {
-            happens.add(operations);
+            effects.add(operations);
             if let Some(state) = definition.states.get(target) {
-                happens.add(&state.entry);
-                happens.add_possible(effects_after_entry(definition, state));
+                effects.add(&state.entry);
+                effects.add_possible(effects_after_entry(definition, state));
             }
         }
     }
     let ranges = transition.guard.as_ref().map(Guard::ranges).unwrap_or_default();
     let bounded_by: BTreeSet<CounterName> = ranges.bounded_counters().cloned().collect();
-    let here = (&definition.machine, event.clone());
-    for raise in happens.raises {
-        let there = (raise.machine, raise.event.clone());
+    let event_node = (&definition.machine, event.clone());
+    for raise in effects.raises {
+        let raised = (raise.machine, raise.event.clone());
         edges.push(EventEdge {
-            from: here.clone(),
-            to: there.clone(),
-            counts: happens.counts.clone(),
+            from: event_node.clone(),
+            to: raised.clone(),
+            counts: effects.counts.clone(),
             bounded_by: bounded_by.clone(),
-            clears: happens.clears.clone(),
+            clears: effects.clears.clone(),
         });
         if let Some(refused) = refusal(raise.event) {
             let (counts, bounded_by, clears) = (BTreeSet::new(), BTreeSet::new(), ClearedCounters::default());
             let to = (&definition.machine, refused);
-            edges.push(EventEdge { from: there, to, counts, bounded_by, clears });
+            edges.push(EventEdge { from: raised, to, counts, bounded_by, clears });
         }
     }
 }
 
-/// What may happen once `state` is entered, by what leads out of it at once.
+/// Returns the possible effects of `always` transitions after `state` is entered.
 fn effects_after_entry<'d>(definition: &'d Definition, state: &'d State) -> OperationEffects<'d> {
-    let mut happens = OperationEffects::default();
+    let mut effects = OperationEffects::default();
     let mut seen: BTreeSet<&StateName> = BTreeSet::new();
     let mut open = vec![state];
     while let Some(state) = open.pop() {
         for transition in &state.always {
             let TransitionEffect::Move { operations, target } = &transition.effect else { continue };
-            happens.add(operations);
+            effects.add(operations);
             if let Some((name, next)) = definition.states.get_key_value(target)
                 && seen.insert(name)
             {
-                happens.add(&next.entry);
+                effects.add(&next.entry);
                 open.push(next);
             }
         }
     }
-    happens
+    effects
 }

@@ -1,4 +1,5 @@
-//! `append: { to: NAME, value: VALUE, last: COUNT }`: adds a value to a list in the instance's data, which keeps its last ones.
+//! `append: { to: NAME, value: VALUE, last: COUNT }`: adds a value to a list in the instance's data, which keeps the
+//! last ones.
 
 use serde_json::Value;
 
@@ -11,17 +12,17 @@ use crate::parse_helpers::required;
 use crate::rule::Rule;
 use crate::source::{SourceContent, SourceNode};
 
-/// How many values a list may keep: it is stored anew with each transition, and each may be as long as a request.
+/// The maximum length of a list: it is stored anew with each transition, and each value may be as long as a request.
 const MAX_APPENDED_VALUES: usize = 20;
 
-/// What is added, and to which list.
+/// Appends a value to a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AppendOperation {
-    /// The entry of the data that is the list. What is no list is replaced by one.
+    /// The data entry with the list. A value of another kind is replaced by a list.
     pub to: String,
-    /// The value. What is not there, a list or an object is not added.
+    /// The value. A missing value, a list or an object is not appended.
     pub value: OperationValue,
-    /// How many values the list keeps.
+    /// The maximum length of the list.
     pub last: usize,
 }
 
@@ -54,7 +55,7 @@ impl OperationKind for AppendOperation {
 
     fn describe(&self) -> String {
         let Self { to, value, last } = self;
-        format!("append {value} to {to}, which keeps the last {last}")
+        format!("append {value} to {to}, keep the last {last}")
     }
 }
 
@@ -74,13 +75,13 @@ fn last(node: &SourceNode, faults: &mut FaultCollector) -> Option<usize> {
     };
     let count = count.filter(|count| (1..=MAX_APPENDED_VALUES).contains(count));
     if count.is_none() {
-        let message = format!("`last` is how many values are kept, from 1 to {MAX_APPENDED_VALUES}");
+        let message = format!("`last` is the maximum length of the list, from 1 to {MAX_APPENDED_VALUES}");
         faults.add(node.at, Rule::Form, message);
     }
     count
 }
 
-/// Whether a value holds no others: with those that do, a list that is added to itself would nest without end.
+/// Whether a value is scalar: a list that is appended to itself would nest without end.
 fn is_single(value: &Value) -> bool {
     match value {
         Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
@@ -149,7 +150,7 @@ states:
     }
 
     #[test]
-    fn what_is_no_list_is_replaced_by_one_and_a_list_is_not_added_to_itself() {
+    fn other_values_are_replaced_by_a_list_and_a_list_is_not_appended_to_itself() {
         let appended = |append: &str| {
             let definition = definition(append);
             let mut instance = create(&definition, "one", Map::new(), DateTime::UNIX_EPOCH).instance;
@@ -167,8 +168,8 @@ states:
             ("{ to: faults, value: 1 }", "`last` is missing"),
             ("{ to: faults, last: 1 }", "`value` is missing"),
             ("{ value: 1, last: 1 }", "`to` is missing"),
-            ("{ to: faults, value: 1, last: 0 }", "`last` is how many values are kept, from 1 to 20"),
-            ("{ to: faults, value: 1, last: 21 }", "`last` is how many values are kept, from 1 to 20"),
+            ("{ to: faults, value: 1, last: 0 }", "`last` is the maximum length of the list, from 1 to 20"),
+            ("{ to: faults, value: 1, last: 21 }", "`last` is the maximum length of the list, from 1 to 20"),
             ("{ to: faults, value: [1], last: 1 }", "expected a text, a number, `true` or `false`"),
             ("{ to: faults, value: $argument, last: 1 }", "`$argument` is none of"),
         ] {
@@ -178,8 +179,8 @@ states:
     }
 
     #[test]
-    fn it_is_told_in_words() {
+    fn it_is_described_in_words() {
         let append = AppendOperation { to: "faults".to_owned(), value: OperationValue::Argument("fault".to_owned()), last: 2 };
-        assert_eq!(append.describe(), "append $args.fault to faults, which keeps the last 2");
+        assert_eq!(append.describe(), "append $args.fault to faults, keep the last 2");
     }
 }

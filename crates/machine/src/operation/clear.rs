@@ -1,4 +1,4 @@
-//! `clear: NAME` and `clear: counters`: a counter, or all of them, begin anew.
+//! `clear: NAME` and `clear: counters`: sets a counter, or all of them, back to the initial value.
 
 use super::context::OperationContext;
 use super::names::OperationNames;
@@ -8,15 +8,15 @@ use crate::names::CounterName;
 use crate::parse_helpers::required_name;
 use crate::source::SourceNode;
 
-/// What stands for all counters, so that no single one can be called that.
+/// The keyword for all counters, which is no name for a single one.
 pub(super) const ALL_COUNTERS: &str = "counters";
 
-/// The counters that begin anew.
+/// Clears counters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClearOperation {
-    /// All of them.
+    /// All counters.
     All,
-    /// This one.
+    /// One counter.
     One(CounterName),
 }
 

@@ -1,4 +1,4 @@
-//! The counters that a series of operations clears.
+//! The counters that a sequence of operations clears.
 
 use std::collections::BTreeSet;
 

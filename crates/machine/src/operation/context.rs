@@ -1,4 +1,4 @@
-//! An instance while operations change it.
+//! The context in which operations change an instance.
 
 use std::collections::BTreeMap;
 
@@ -9,28 +9,28 @@ use crate::instance::Instance;
 use crate::names::CounterName;
 use crate::raised_event::RaisedEvent;
 
-/// An instance that is being changed, and what the changes may look at.
+/// An instance that is being changed, and what operations may read.
 pub(crate) struct OperationContext<'a> {
     /// The instance.
     pub(crate) instance: &'a mut Instance,
-    /// Where counters begin that do not begin at zero.
-    pub(crate) beginnings: &'a BTreeMap<CounterName, i64>,
-    /// The arguments of the event, or nothing.
+    /// The initial values of counters that do not start at zero.
+    pub(crate) initial_counts: &'a BTreeMap<CounterName, i64>,
+    /// The arguments of the event, or none.
     pub(crate) args: &'a Map<String, Value>,
-    /// What is raised.
+    /// The events raised so far.
     pub(crate) raised: &'a mut Vec<RaisedEvent>,
 }
 
 impl OperationContext<'_> {
-    /// Adds one to a counter, and says what it is then.
+    /// Adds one to a counter, and returns the new count.
     pub(crate) fn count(&mut self, counter: &CounterName) -> i64 {
-        let beginning = self.beginnings.get(counter).copied().unwrap_or(0);
-        let count = self.instance.counters.entry(counter.clone()).or_insert(beginning);
+        let initial = self.initial_counts.get(counter).copied().unwrap_or(0);
+        let count = self.instance.counters.entry(counter.clone()).or_insert(initial);
         *count = count.saturating_add(1);
         *count
     }
 
-    /// What a setting is now; nothing where what it refers to is not there.
+    /// Evaluates a value; `None` if it refers to something missing.
     pub(crate) fn value(&self, setting: &OperationValue) -> Option<Value> {
         match setting {
             OperationValue::Value(value) => Some(value.clone()),

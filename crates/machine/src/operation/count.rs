@@ -10,7 +10,7 @@ use crate::parse_helpers::required_name;
 use crate::rule::Rule;
 use crate::source::SourceNode;
 
-/// The counter that grows.
+/// Increments a counter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CountOperation(pub CounterName);
 

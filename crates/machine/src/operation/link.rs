@@ -1,4 +1,4 @@
-//! `link: { NAME: $args.x }` and `link: { NAME: { name: $args.x, visit: $args.y } }`: links the instance to another one.
+//! `link: { NAME: $args.x }` and `link: { NAME: { name: $args.x, visit: $args.y } }`: links the instance to others.
 
 use super::context::OperationContext;
 use super::names::OperationNames;
@@ -12,20 +12,20 @@ use crate::parse_helpers::required;
 use crate::rule::Rule;
 use crate::source::{SourceContent, SourceKey, SourceNode};
 
-/// The links to make.
+/// Sets links.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkOperation(pub Vec<LinkAssignment>);
 
-/// A link to make.
+/// A link to set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkAssignment {
     /// The link.
     pub link: LinkName,
-    /// The machine that it leads to.
+    /// The machine of the linked instance.
     pub machine: MachineName,
-    /// The name of the instance that it leads to. Where that is no text, the link is removed.
+    /// The name of the linked instance. If it is not a text, the link is removed.
     pub name: OperationValue,
-    /// That instance's visit, where it is to be known.
+    /// The linked instance's visit, if given.
     pub visit: Option<OperationValue>,
 }
 
@@ -85,7 +85,7 @@ fn parse((key, node): &(SourceKey, SourceNode), names: OperationNames<'_>, fault
     Some(LinkAssignment { link, machine, name: instance(name, faults)?, visit })
 }
 
-/// The name of an instance, or where it comes from.
+/// Parses the name of an instance, or a reference to it.
 fn instance(node: &SourceNode, faults: &mut FaultCollector) -> Option<OperationValue> {
     let name = OperationValue::parse(node, faults)?;
     if let OperationValue::Value(value) = &name

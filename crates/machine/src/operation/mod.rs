@@ -1,7 +1,8 @@
-//! The operations of the language: what `entry:` and `do:` change in the instance, in the transaction of its transition.
+//! The operations of the language: changes that `entry:` and `do:` make to the instance, in the transaction of the
+//! transition.
 //!
-//! Each is a file of its own, which says how it is written, what it does and what proofs have to know of it. A new one is
-//! such a file and a line in the table below.
+//! Each operation is a file of its own with its syntax, its effect and what the proofs need to know. To add one, add a
+//! file and a line in the table below.
 
 mod cleared_counters;
 mod context;
@@ -37,7 +38,7 @@ operations! {
 }
 
 impl Operation {
-    /// Reads the operations of `entry:` or `do:`: one, or a list.
+    /// Parses the operations of `entry:` or `do:`: one, or a list.
     pub(crate) fn parse_all(
         node: &SourceNode,
         names: OperationNames<'_>,

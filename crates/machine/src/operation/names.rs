@@ -1,4 +1,4 @@
-//! What operations may name.
+//! Names that operations may use.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(crate) struct OperationNames<'a> {
 }
 
 impl<'a> OperationNames<'a> {
-    /// The declared link that `text` at `node` names.
+    /// Finds the declared link named `text`, or adds a fault at `node`.
     pub(super) fn link(
         self,
         node: &SourceNode,

@@ -1,4 +1,4 @@
-//! What each operation of the language is.
+//! The interface of an operation.
 
 use super::context::OperationContext;
 use super::names::OperationNames;
@@ -6,64 +6,65 @@ use crate::fault::FaultCollector;
 use crate::names::{CounterName, EventName, LinkName, MachineName};
 use crate::source::SourceNode;
 
-/// An operation: what is written after its key in `entry:` and `do:`, and what it does.
+/// An operation: its syntax in `entry:` and `do:`, and its effect.
 pub(crate) trait OperationKind: Sized {
-    /// The key that it is written with.
+    /// Its key.
     const KEY: &'static str;
 
-    /// Reads what stands after the key, and notes what is wrong with it.
+    /// Parses the value of the key, and adds faults.
     fn parse(node: &SourceNode, names: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self>;
 
-    /// The counter that it names, looked for before anything of the definition is checked: conditions may name it.
+    /// Returns the counter that it names. Counters are collected before anything is checked, because guards may name
+    /// them.
     fn counter(node: &SourceNode) -> Option<&str> {
         let _ = node;
         None
     }
 
-    /// Makes the change.
+    /// Applies the change.
     fn apply(&self, change: &mut OperationContext<'_>);
 
-    /// It in words, as it is compared with that of another definition.
+    /// Describes the operation; definitions are compared by it.
     fn describe(&self) -> String;
 
-    /// What it does to counters: the proofs that loops end go by it.
+    /// Returns its effect on counters, for the proofs that loops end.
     fn counter_effect(&self) -> CounterEffect<'_> {
         CounterEffect::Nothing
     }
 
-    /// The links that it makes: whoever makes instances up leaves them to it.
+    /// Returns the links that it sets: simulated instances start without them.
     fn links_made(&self) -> Vec<&LinkName> {
         Vec::new()
     }
 
-    /// What it raises: whether that comes to an end is proved across machines.
+    /// Returns the event that it raises, for the proof across machines that raising ends.
     fn declared_raise(&self) -> Option<DeclaredRaise<'_>> {
         None
     }
 }
 
-/// What an operation does to counters.
+/// The effect of an operation on counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CounterEffect<'a> {
-    /// It leaves them alone.
+    /// None.
     Nothing,
-    /// This one grows.
+    /// Increments this counter.
     Counts(&'a CounterName),
-    /// This one begins anew.
+    /// Clears this counter.
     Clears(&'a CounterName),
-    /// All of them begin anew.
+    /// Clears all counters.
     ClearsAll,
 }
 
-/// What an operation raises.
+/// An event that an operation raises.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeclaredRaise<'a> {
     /// The event.
     pub event: &'a EventName,
-    /// The link to the instance whose event it is.
+    /// The link to the receiving instance.
     pub to: &'a LinkName,
-    /// The machine whose event it is.
+    /// The machine of the receiving instance.
     pub machine: &'a MachineName,
-    /// The arguments that may come with it.
+    /// The arguments that the event may have.
     pub args: Vec<&'a str>,
 }

@@ -1,4 +1,4 @@
-//! `raise: { event: NAME, to: LINK, args: { … }, visit: linked }`: an event for the instance that a link leads to, which
+//! `raise: { event: NAME, to: LINK, args: { … }, visit: linked }`: raises an event at the linked instance, which
 //! decides on it in the same transaction.
 
 use std::collections::BTreeMap;
@@ -16,31 +16,31 @@ use crate::rule::Rule;
 use crate::source::{SourceKey, SourceNode};
 use crate::raised_event::RaisedEvent;
 
-/// What is raised. Where the link leads nowhere, nothing is.
+/// Raises an event. If the link is not set, nothing is raised.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RaiseOperation {
     /// The event.
     pub event: EventName,
-    /// The link to the instance whose event it is.
+    /// The link to the receiving instance.
     pub to: LinkName,
-    /// That instance's machine.
+    /// The machine of the receiving instance.
     pub machine: MachineName,
-    /// The arguments; one that refers to what is not there is left out.
+    /// The arguments; those that refer to something missing are omitted.
     pub args: BTreeMap<String, OperationValue>,
-    /// Which visit of that instance it is for.
+    /// The visit that the event refers to.
     pub fence: Fence,
 }
 
-/// Which visit of the linked instance an event is for.
+/// The visit of the linked instance that an event refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fence {
-    /// That which it was in when it was linked. No visit is known of some links; then it is for none, and refused.
+    /// Its visit at the time of linking. If that is unknown, the event is refused.
     Linked,
-    /// Whichever it is in.
+    /// Any visit.
     Any,
 }
 
-/// What the refusal of `event` is called where it was raised.
+/// Returns the event that reports the refusal of `event` to the instance that raised it.
 pub(crate) fn refusal(event: &EventName) -> Option<EventName> {
     EventName::new(&format!("{event}-refused")).ok()
 }

@@ -9,7 +9,7 @@ use super::value::OperationValue;
 use crate::fault::FaultCollector;
 use crate::source::{SourceKey, SourceNode};
 
-/// The entries, and what they are set to.
+/// Sets data entries.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SetOperation(pub BTreeMap<String, OperationValue>);
 
@@ -17,13 +17,13 @@ impl OperationKind for SetOperation {
     const KEY: &'static str = "set";
 
     fn parse(node: &SourceNode, _: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {
-        let entries = node.entries("a mapping of what to set", faults);
+        let entries = node.entries("a mapping from data entries to values", faults);
         let setting = |(key, node): &(SourceKey, SourceNode)| Some((key.text.clone(), OperationValue::parse(node, faults)?));
         Some(Self(entries.iter().filter_map(setting).collect()))
     }
 
     fn apply(&self, change: &mut OperationContext<'_>) {
-        // All are read before any is written, so that two entries can change places.
+        // All values are read before any is written, so that two entries can be swapped.
         let values: Vec<_> = self.0.iter().map(|(key, setting)| (key, change.value(setting))).collect();
         for (key, value) in values {
             match value {

@@ -1,6 +1,6 @@
-//! The table of operations, and what follows from it.
+//! The macro that builds the operations from their table.
 
-/// Makes [`Operation`](super::Operation) of the files and types that are listed: each type is an
+/// Defines [`Operation`](super::Operation) from the listed files and types: each type implements
 /// [`OperationKind`](super::operation_kind::OperationKind).
 macro_rules! operations {
     ($($file:ident: $kind:ident($type:ident)),+ $(,)?) => {
@@ -14,7 +14,7 @@ macro_rules! operations {
             $(#[doc = concat!("`", stringify!($file), ":`")] $kind($type),)+
         }
 
-        /// The keys that operations are written with.
+        /// The keys of all operations.
         const KEYS: &[&str] = &[$($type::KEY),+];
 
         impl Operation {
@@ -25,7 +25,7 @@ macro_rules! operations {
                 None
             }
 
-            /// The counter that is named after the key of an operation.
+            /// Returns the counter that the operation with this key names.
             pub(crate) fn counter_named<'n>(key: &str, node: &'n SourceNode) -> Option<&'n str> {
                 $(if key == $type::KEY {
                     return $type::counter(node);
@@ -33,30 +33,30 @@ macro_rules! operations {
                 None
             }
 
-            /// Makes the change.
+            /// Applies the change.
             pub(crate) fn apply(&self, change: &mut OperationContext<'_>) {
                 match self { $(Self::$kind(operation) => operation.apply(change),)+ }
             }
 
-            /// It in words.
+            /// Describes the operation in words.
             #[must_use]
             pub fn describe(&self) -> String {
                 match self { $(Self::$kind(operation) => operation.describe(),)+ }
             }
 
-            /// The links that it makes.
+            /// Returns the links that it sets.
             #[must_use]
             pub fn links_made(&self) -> Vec<&LinkName> {
                 match self { $(Self::$kind(operation) => operation.links_made(),)+ }
             }
 
-            /// What it raises.
+            /// Returns the event that it raises.
             #[must_use]
             pub fn declared_raise(&self) -> Option<DeclaredRaise<'_>> {
                 match self { $(Self::$kind(operation) => operation.declared_raise(),)+ }
             }
 
-            /// What it does to counters.
+            /// Returns its effect on counters.
             #[must_use]
             pub fn counter_effect(&self) -> CounterEffect<'_> {
                 match self { $(Self::$kind(operation) => operation.counter_effect(),)+ }

@@ -7,7 +7,7 @@ use crate::fault::FaultCollector;
 use crate::names::LinkName;
 use crate::source::SourceNode;
 
-/// The links.
+/// Removes links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnlinkOperation(pub Vec<LinkName>);
 

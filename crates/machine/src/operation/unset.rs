@@ -6,7 +6,7 @@ use super::operation_kind::OperationKind;
 use crate::fault::FaultCollector;
 use crate::source::SourceNode;
 
-/// The entries.
+/// Removes data entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnsetOperation(pub Vec<String>);
 

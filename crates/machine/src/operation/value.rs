@@ -1,4 +1,4 @@
-//! Values that operations set: given in the definition, or taken from elsewhere when the operation is carried out.
+//! Values in operations: constants, or references that are evaluated when the operation is applied.
 
 use std::fmt;
 
@@ -8,23 +8,23 @@ use crate::fault::FaultCollector;
 use crate::rule::Rule;
 use crate::source::{SourceContent, SourceNode};
 
-/// Where a value comes from.
+/// A value or a reference.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OperationValue {
-    /// The definition itself.
+    /// A constant from the definition.
     Value(Value),
-    /// The event's argument of this name (`$args.reason`); an argument that is not there unsets the entry.
+    /// The event argument of this name (`$args.reason`); if it is missing, `set` removes the entry.
     Argument(String),
-    /// The instance's datum of this name (`$data.failure`); a datum that is not there unsets the entry.
+    /// The data entry of this name (`$data.failure`); if it is missing, `set` removes the entry.
     Datum(String),
-    /// The instance's own name (`$instance.name`).
+    /// The instance's name (`$instance.name`).
     Name,
-    /// The instance's own visit (`$instance.visit`): in `entry:` that which begins, in `do:` that which ends.
+    /// The instance's visit (`$instance.visit`): in `entry:` the new visit, in `do:` the old one.
     Visit,
 }
 
 impl OperationValue {
-    /// Reads a value, or where to take it from.
+    /// Parses a value or a reference.
     pub(crate) fn parse(node: &SourceNode, faults: &mut FaultCollector) -> Option<Self> {
         let SourceContent::Text(text) = &node.content else { return Some(Self::Value(node.to_json())) };
         let Some(reference) = text.strip_prefix('$') else {

@@ -1,38 +1,38 @@
-//! How an action goes in a simulated farm.
+//! The simulation of an action.
 
 use super::distribution::Distribution;
 
-/// How often an action fails where nothing else is known.
+/// The default failure rate.
 const DEFAULT_FAILURE_RATE: f64 = 0.005;
 
-/// How an action goes.
+/// How an action is simulated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SimulatedAction {
-    /// Where it is done.
+    /// Where it runs.
     pub at: ActionSite,
     /// How long it takes.
     pub takes: Distribution,
-    /// How often it fails, from 0 to 1.
+    /// Its failure rate, from 0 to 1.
     pub failure_rate: f64,
-    /// How long it takes then.
+    /// How long a failure takes.
     pub fails_after: Distribution,
-    /// How long it takes to fail where what it is done at is cut off by an outage.
+    /// How long a failure takes when an outage cuts the action off.
     pub fails_after_outage: Distribution,
 }
 
-/// Where an action is done.
+/// Where an action runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActionSite {
-    /// At the resource that it claims, one at a time; what began there is brought to its end.
+    /// At the resource that it claims, one at a time; an action that started there is completed.
     Resource,
-    /// At what the instance stands for.
+    /// At the thing that the instance represents.
     Instance,
     /// At the server: no outage cuts it off.
     Server,
 }
 
 impl SimulatedAction {
-    /// One that operates the resource that it claims, within seconds.
+    /// Simulates an action that operates the claimed resource, within seconds.
     #[must_use]
     pub fn of_resource() -> Self {
         Self {
@@ -44,19 +44,20 @@ impl SimulatedAction {
         }
     }
 
-    /// One that watches what the instance stands for, up to `longest` seconds, and finds one in a hundred silent.
+    /// Simulates an action that watches the thing that the instance represents for up to `max_s` seconds; 1 % of them are
+    /// silent.
     #[must_use]
-    pub fn of_watch(longest: f64) -> Self {
+    pub fn of_watch(max_s: f64) -> Self {
         Self {
             at: ActionSite::Instance,
-            takes: Distribution::Constant(longest),
+            takes: Distribution::Constant(max_s),
             failure_rate: 0.01,
-            fails_after: Distribution::Uniform { from: 0.0, to: longest },
+            fails_after: Distribution::Uniform { from: 0.0, to: max_s },
             fails_after_outage: Distribution::Constant(90.0),
         }
     }
 
-    /// One that the server does by itself, within a second or two.
+    /// Simulates an action of the server itself, within a second or two.
     #[must_use]
     pub fn of_server() -> Self {
         let takes = Distribution::log_normal(1.0, 2.0);

@@ -1,52 +1,53 @@
-//! How long something takes, by chance.
+//! Random durations.
 
 use std::time::Duration;
 
 use random::Random;
 
-/// The standard normal distribution's 95th percentile. Source: any table of it.
+/// The 95th percentile of the standard normal distribution. Source: any table of it.
 const Z_SCORE_P95: f64 = 1.644_853_626_951_472;
 
-/// How long something takes. Spans are in seconds, and drawn to the millisecond.
+/// A distribution of durations, in seconds. Samples are rounded to milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Distribution {
-    /// Always the same.
+    /// A constant.
     Constant(f64),
-    /// Anything between these two, each as likely.
+    /// A uniform distribution.
     Uniform {
         /// The shortest.
         from: f64,
         /// The longest.
         to: f64,
     },
-    /// What happens at any time as likely as at any other.
+    /// An exponential distribution: the time until an event of constant rate.
     Exponential {
         /// The mean.
         mean: f64,
     },
-    /// What people and machines take: never less than nothing, and now and then much more than usual.
+    /// A lognormal distribution, as of people's and machines' durations: never negative, sometimes much longer than
+    /// usual.
     LogNormal {
         /// The median.
         median: f64,
-        /// The standard deviation of its logarithm.
+        /// The standard deviation of the logarithm.
         sigma: f64,
     },
 }
 
 impl Distribution {
-    /// The lognormal distribution with this median, which one in twenty exceeds `p95`.
+    /// Creates the lognormal distribution with this median and 95th percentile.
     #[must_use]
     pub fn log_normal(median: f64, p95: f64) -> Self {
         Self::LogNormal { median, sigma: (p95 / median).ln() / Z_SCORE_P95 }
     }
 
-    /// The time between two of what happens `times` in `period` seconds, in the mean.
+    /// Creates the distribution of the time between events that happen `times` in `period` seconds on average.
     #[must_use]
     pub fn rate(times: f64, period: f64) -> Self {
         Self::Exponential { mean: period / times }
     }
 
-    /// Draws a span, in milliseconds.
+    /// Draws a duration, in milliseconds.
     pub fn draw(&self, random: &mut Random) -> u64 {
         let seconds = match *self {
             Self::Constant(seconds) => seconds,
@@ -58,7 +59,7 @@ impl Distribution {
     }
 }
 
-/// A number of the standard normal distribution.
+/// Draws from the standard normal distribution.
 ///
 /// Source: Box, Muller, "A note on the generation of random normal deviates" (1958).
 fn normal(random: &mut Random) -> f64 {
@@ -66,9 +67,9 @@ fn normal(random: &mut Random) -> f64 {
     radius * (std::f64::consts::TAU * random.next_fraction()).cos()
 }
 
-/// Whole milliseconds; what is longer than time goes on for ever.
+/// Converts to whole milliseconds, at most the maximum.
 fn milliseconds(seconds: f64) -> u64 {
-    // Rounded, not cut off: a third of a second is 333 ms, and three tenths are 300.
+    // Rounded, not truncated: a third of a second is 333 ms, and three tenths are 300 ms.
     let span = Duration::try_from_secs_f64(seconds + 0.000_5);
     span.ok().and_then(|span| u64::try_from(span.as_millis()).ok()).unwrap_or(u64::MAX)
 }
@@ -84,7 +85,7 @@ mod tests {
         spans
     }
 
-    /// Within 2 % of what it should be.
+    /// Within 2 % of the expected value.
     fn is_near(found: u64, expected: u64) -> bool {
         found.abs_diff(expected) * 50 <= expected
     }
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_happens_does_not_happen_early() {
+    fn an_event_of_rate_zero_never_happens() {
         let never = Distribution::rate(1e-300, 1e300);
         assert_eq!(never.draw(&mut Random::new(1)), u64::MAX);
         assert_eq!(Distribution::Constant(f64::NAN).draw(&mut Random::new(1)), u64::MAX);

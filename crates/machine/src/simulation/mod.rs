@@ -1,4 +1,4 @@
-//! What is assumed of actions where nobody measured them: for farms that are simulated.
+//! Default assumptions about actions for simulated farms.
 
 mod action;
 mod distribution;

@@ -1,4 +1,4 @@
-//! Definitions and happenings, by chance.
+//! Random definitions and stimuli.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use crate::{
     Cause, EventName, EventSource, Instance, ModelAnswers, ModelQuestion, Prediction, StateName, Visit,
 };
 
-/// The last one only when somebody sends an event.
+/// The last one is used only where an event is sent.
 const GUARDS: [&str; 11] = [
     "counters.c > 2",
     "counters.S0 < 3",
@@ -36,31 +36,31 @@ const OPERATIONS: [&str; 9] = [
     "{ clear: c }",
     "{ clear: counters }",
 ];
-/// What makes a state keep its actions.
+/// The actions of a generated state with `keep: actions`.
 pub const KEEP: &str = ", keep: actions";
 const EVENTS: [&str; 6] = ["e0", "e1", "a-ok", "b-failed", "e2", "none"];
 
-/// A transition in the making: guard, target (or to stay, or to refuse), operations.
+/// The numbers of a transition: guard, target (or stay, or refuse), operations.
 pub type TransitionShape = (Option<usize>, usize, Vec<usize>);
 
-/// A state by numbers.
+/// The numbers of a state.
 #[derive(Debug, Clone)]
 pub struct StateShape {
     entry: Vec<usize>,
     invoke: usize,
-    /// Kind of due time, target, limit, whether to keep actions where that can be.
+    /// Kind of due time, target, limit, whether to keep actions where possible.
     timeout: Option<(usize, usize, Option<u32>, bool)>,
     always: Vec<TransitionShape>,
     on: BTreeMap<usize, Vec<TransitionShape>>,
 }
 
-/// What an event does, by numbers.
+/// The numbers of an event's transitions.
 pub fn shape() -> impl Strategy<Value = TransitionShape> {
     let operations = prop::collection::vec(0..OPERATIONS.len(), 0..3);
     (prop::option::of(0..GUARDS.len()), 0..9_usize, operations)
 }
 
-/// States, by numbers.
+/// A strategy for states.
 pub fn state_shape() -> impl Strategy<Value = StateShape> {
     (
         prop::collection::vec(0..OPERATIONS.len(), 0..3),
@@ -78,7 +78,7 @@ pub fn state_shape() -> impl Strategy<Value = StateShape> {
         })
 }
 
-/// Writes a definition down. With `census`, every entry counts in `entries` and nothing is ever cleared.
+/// Writes a definition. With `census`, every entry counts in `entries` and nothing is ever cleared.
 pub fn write(states: &[StateShape], grouped: &TransitionShape, census: bool) -> String {
     let operations = |indexes: &[usize]| -> String {
         let kept = indexes.iter().filter(|index| !census || !OPERATIONS[**index].contains("clear"));
@@ -95,7 +95,7 @@ pub fn write(states: &[StateShape], grouped: &TransitionShape, census: bool) -> 
             None => format!("{{ {condition}do: [{}], target: {} }}", operations(does), state(*to)),
         }
     };
-    // What stands behind one without a guard, or with the same, would be refused.
+    // A transition after one without a guard, or with the same guard, would be refused.
     let reachable = |shapes: &[TransitionShape], is_sent: bool| {
         let shapes: Vec<TransitionShape> = shapes
             .iter()
@@ -127,7 +127,7 @@ pub fn write(states: &[StateShape], grouped: &TransitionShape, census: bool) -> 
             writeln!(text, "    timeout: {{ {due}, target: {}{limit}{keep} }}", state(target)).unwrap();
         }
         let always = reachable(&shape.always, false);
-        // Only to later states, so that there is no circle.
+        // Only later states, so that there is no cycle.
         let later = |shape: &TransitionShape| index + 1 + shape.1 % (states.len() - index).max(1);
         let always: Vec<String> = always
             .iter()
@@ -149,30 +149,30 @@ pub fn write(states: &[StateShape], grouped: &TransitionShape, census: bool) -> 
     text
 }
 
-/// Something that happens: kind, detail, where to, which visit, whether with arguments, seconds since the last.
+/// The numbers of a stimulus: kind, detail, target, visit, whether with arguments, seconds since the last one.
 pub type GeneratedCause = (usize, usize, usize, i64, bool, i64);
 
-/// Something that happens, by numbers.
+/// A strategy for stimuli.
 pub fn generated_cause() -> impl Strategy<Value = GeneratedCause> {
     (0..9_usize, 0..EVENTS.len(), 0..8_usize, -2..3_i64, any::<bool>(), 0..80_i64)
 }
 
-/// What numbers stand for: something that happens to `instance`.
+/// Builds the stimulus for `instance` from its numbers.
 ///
 /// # Panics
 ///
-/// Where its names were no names.
+/// If a name is invalid.
 #[must_use]
 pub fn cause(happening: &GeneratedCause, instance: &Instance) -> Cause {
     let (kind, detail, to, visit, has_args, _) = *happening;
-    // The present visit more often than others.
-    let spoken = Visit(instance.visit.0 + if visit == 2 { 0 } else { visit });
+    // The current visit is more frequent than others.
+    let stated = Visit(instance.visit.0 + if visit == 2 { 0 } else { visit });
     let state = |index: usize| StateName::new(&format!("S{index}")).unwrap();
     match kind {
-        0 => Cause::Began { visit: spoken },
-        1 if detail % 2 == 0 => Cause::Began { visit: spoken },
-        1 => Cause::Suspend { visit: spoken },
-        2 | 3 => Cause::Deadline { visit: spoken },
+        0 => Cause::Began { visit: stated },
+        1 if detail % 2 == 0 => Cause::Began { visit: stated },
+        1 => Cause::Suspend { visit: stated },
+        2 | 3 => Cause::Deadline { visit: stated },
         4 if detail == 0 => Cause::Created { links: crate::Links::new() },
         4 => Cause::Force {
             expected: if visit < 0 { state(to) } else { instance.state.clone() },
@@ -190,13 +190,13 @@ pub fn cause(happening: &GeneratedCause, instance: &Instance) -> Cause {
             if to == 7 {
                 args.clear();
             }
-            let visit = (source == EventSource::Action || visit > -2).then_some(spoken);
+            let visit = (source == EventSource::Action || visit > -2).then_some(stated);
             Cause::Event { name: EventName::new(EVENTS[detail]).unwrap(), source, args, visit }
         }
     }
 }
 
-/// What a model says, if it says anything.
+/// A model's answer, if any.
 pub fn predicted(happening: &GeneratedCause) -> ModelAnswers {
     let states = ["bad", "good", "worse"].map(str::to_owned);
     let question = ModelQuestion { model: "m".to_owned(), argument: "x".to_owned() };

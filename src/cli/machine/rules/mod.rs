@@ -10,6 +10,7 @@ pub(super) fn page(rule: Rule) -> &'static str {
         Rule::Yaml => include_str!("yaml.txt"),
         Rule::Form => include_str!("form.txt"),
         Rule::Name => include_str!("name.txt"),
+        Rule::Label => include_str!("label.txt"),
         Rule::UnknownTarget => include_str!("unknown-target.txt"),
         Rule::UnknownEvent => include_str!("unknown-event.txt"),
         Rule::UnknownAction => include_str!("unknown-action.txt"),

@@ -1,10 +1,10 @@
-//! Endless loops: sets of working states that can follow one another for ever without a person.
+//! Endless loops: sets of working states that can follow one another indefinitely without an operator.
 //!
-//! A way that needs a counter to be below some number ends where that counter is counted and never begins anew. So in
-//! every set of states that lead to one another, a counter is looked for that no way within the set clears. If each way
-//! that it bounds counts it too, those ways are taken a number of times only, and what is left without them is looked at
-//! again. Otherwise either the ways that it bounds or the ways that count it are taken for ever, and not both; both
-//! are looked at. A set with ways and no such counter has no end.
+//! An edge that requires a counter below some number can be taken a limited number of times, if that counter is counted
+//! and never cleared. So in every strongly connected set, the check looks for a counter that no edge of the set clears.
+//! If each edge that it bounds counts it too, those edges are limited, and the rest of the set is examined again.
+//! Otherwise either the bounded edges or the counting edges are taken indefinitely, but not both; both rests are
+//! examined. A set with edges and without such a counter is endless.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,30 +16,30 @@ use super::graph::StateGraph;
 use super::loop_trace::{self, EndlessLoop};
 use crate::strongly_connected::{IndexEdge, cyclic_components};
 
-/// How many states and ways are looked at in all: so many that no definition that people write needs them.
+/// The maximum number of states and edges examined in all, beyond the needs of any definition that people write.
 const MAX_PROOF_STEPS: usize = 20_000_000;
 
-/// Notes the endless loops, and gives all states that are in one.
+/// Reports the endless loops, and returns all states that are in one.
 pub(super) fn check(
     graph: &StateGraph<'_>,
-    places: &DefinitionPositions<'_>,
+    positions: &DefinitionPositions<'_>,
     faults: &mut FaultCollector,
 ) -> BTreeSet<usize> {
-    let mut told: BTreeSet<usize> = BTreeSet::new();
+    let mut reported: BTreeSet<usize> = BTreeSet::new();
     for set in endless_sets(graph) {
         let states: BTreeSet<usize> = set.iter().map(|&edge| graph.edges[edge].from).collect();
-        // One loop of several that share a state is enough at a time.
-        if states.is_disjoint(&told) {
-            let at = |state: usize| places.state(graph.states[state].0);
+        // Of several loops that share a state, one is reported at a time.
+        if states.is_disjoint(&reported) {
+            let at = |state: usize| positions.state(graph.states[state].0);
             let found = EndlessLoop::shortest(graph, &set, &at);
             faults.add(at(found.first()), Rule::EndlessLoop, loop_trace::message(graph, &set, &found));
         }
-        told.extend(states);
+        reported.extend(states);
     }
-    told
+    reported
 }
 
-/// The sets of edges that can be gone for ever; each edge by its index.
+/// Returns the sets of edges that can be taken indefinitely; each edge by its index.
 fn endless_sets(graph: &StateGraph<'_>) -> Vec<Vec<usize>> {
     let by_themselves = (0..graph.edges.len()).filter(|&edge| graph.goes_on_by_itself(&graph.edges[edge]));
     let mut open: Vec<Vec<usize>> = vec![by_themselves.collect()];
@@ -47,35 +47,35 @@ fn endless_sets(graph: &StateGraph<'_>) -> Vec<Vec<usize>> {
     let mut steps = 0;
     while let Some(edges) = open.pop() {
         steps += graph.states.len() + edges.len();
-        let ways: Vec<IndexEdge> =
+        let pairs: Vec<IndexEdge> =
             edges.iter().map(|&edge| (graph.edges[edge].from, graph.edges[edge].to)).collect();
-        // The sets have no state in common, so that what is left of them is looked at together.
-        let (mut left, mut other) = (Vec::new(), Vec::new());
-        for circle in cyclic_components(graph.states.len(), &ways) {
-            let set: Vec<usize> = circle.into_iter().map(|index| edges[index]).collect();
+        // The sets have no state in common, so their rests are examined together.
+        let (mut rest, mut other) = (Vec::new(), Vec::new());
+        for component in cyclic_components(graph.states.len(), &pairs) {
+            let set: Vec<usize> = component.into_iter().map(|index| edges[index]).collect();
             match LoopBound::find(graph, &set) {
-                // What cannot be proved in time is not proved.
+                // A set that cannot be examined within the limit counts as endless.
                 _ if steps > MAX_PROOF_STEPS => endless.push(set),
                 None => endless.push(set),
                 Some(LoopBound::Edges(ends)) => {
-                    left.extend(set.into_iter().filter(|edge| !ends.contains(edge)))
+                    rest.extend(set.into_iter().filter(|edge| !ends.contains(edge)))
                 }
                 Some(LoopBound::Either(bounded, counting)) => {
-                    left.extend(set.iter().copied().filter(|edge| !bounded.contains(edge)));
+                    rest.extend(set.iter().copied().filter(|edge| !bounded.contains(edge)));
                     other.extend(set.into_iter().filter(|edge| !counting.contains(edge)));
                 }
             }
         }
-        open.extend([left, other].into_iter().filter(|edges| !edges.is_empty()));
+        open.extend([rest, other].into_iter().filter(|edges| !edges.is_empty()));
     }
     endless
 }
 
-/// What is not gone for ever in a set of edges.
+/// The edges of a set that cannot be taken indefinitely.
 enum LoopBound {
     /// These edges.
     Edges(BTreeSet<usize>),
-    /// Either of these.
+    /// Either the first or the second ones.
     Either(BTreeSet<usize>, BTreeSet<usize>),
 }
 

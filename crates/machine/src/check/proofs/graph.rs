@@ -1,4 +1,4 @@
-//! The graph of a definition's states: what leads from which to which, and what that does to counters.
+//! The graph of a definition's states: edges between states, and their effect on counters.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,40 +16,40 @@ pub(super) struct StateGraph<'d> {
     pub(super) definition: &'d Definition,
     pub(super) states: Vec<(&'d StateName, &'d State)>,
     pub(super) edges: Vec<StateEdge<'d>>,
-    /// What happens in each state without leaving it and clears counters, by itself.
+    /// The transitions that stay in a state and clear counters, without an operator.
     pub(super) internal_transitions: Vec<InternalTransition<'d>>,
     pub(super) initial: usize,
-    /// The states that one of their `always` leads out of whatever holds.
+    /// The states that are always left at once by an `always` transition.
     pub(super) left_at_once: BTreeSet<usize>,
 }
 
-/// A way from one state to another, or back to itself.
+/// An edge from a state to another one, or back to itself.
 pub(super) struct StateEdge<'d> {
     pub(super) from: usize,
     pub(super) to: usize,
     pub(super) cause: StateEdgeCause<'d>,
-    /// Only an operator goes this way.
+    /// Only an operator triggers it.
     pub(super) is_operators: bool,
-    /// The counters that grow on it.
+    /// The counters that are incremented.
     pub(super) counts: BTreeSet<&'d CounterName>,
-    /// The counters that begin anew on it.
+    /// The counters that are cleared.
     pub(super) clears: ClearedCounters<'d>,
-    /// The counters that have to be below some number for it.
+    /// The counters that must be below some number.
     pub(super) bounded_by: BTreeSet<CounterName>,
 }
 
-/// What makes an instance go a way.
+/// What triggers an edge.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum StateEdgeCause<'d> {
     Event(&'d EventName),
-    /// The time passes: how long, and how often at most.
+    /// The time limit expires: the limit, and how often it may expire.
     Passed(TimeoutDue, Option<u32>),
-    /// The time passes once too often.
+    /// The time limit expires more often than allowed.
     Exceeded(TimeoutDue, u32),
     Always,
 }
 
-/// Something that happens in a state without leaving it.
+/// A transition that stays in its state.
 pub(super) struct InternalTransition<'d> {
     pub(super) state: usize,
     pub(super) event: &'d EventName,
@@ -78,7 +78,7 @@ impl<'d> StateGraph<'d> {
 
     fn add_state(&mut self, from: usize, numbers: &BTreeMap<&StateName, usize>) {
         let (_, state) = self.states[from];
-        // Whoever is still in the state when something else happens was not led out of it at once.
+        // An instance that is still in the state was not moved by `always`.
         let any = CounterRanges::default();
         let stayed =
             self.add_transitions(from, StateEdgeCause::Always, &state.always, (&any, any.clone()), numbers);
@@ -87,7 +87,7 @@ impl<'d> StateGraph<'d> {
             return;
         }
         self.add_timeout(from, state, &stayed, numbers);
-        // Since then counters may have changed without its being left.
+        // Counters may have changed since entry, without a state change.
         let now = if changes_counters(state) { any } else { stayed.clone() };
         for (event, transitions) in &state.on {
             if unhandled_outcomes::can_occur(self.definition, state, event) {
@@ -102,8 +102,8 @@ impl<'d> StateGraph<'d> {
         }
     }
 
-    /// Adds the ways of transitions that are looked at where counters were in `entered` on entry and are in `ranges` now;
-    /// gives the ranges in which none is taken.
+    /// Adds the edges of transitions, for counters that were within `entered` on entry and are within `ranges` now.
+    /// Returns the ranges in which no transition is taken.
     fn add_transitions(
         &mut self,
         from: usize,
@@ -123,7 +123,7 @@ impl<'d> StateGraph<'d> {
         for Transition { guard, effect } in transitions {
             let here = ranges.clone().intersect(&guard.as_ref().map(Guard::ranges).unwrap_or_default());
             match (effect, cause) {
-                // Nobody goes a way whose condition never holds.
+                // A transition whose condition never holds has no edge.
                 _ if here.is_impossible() => {}
                 (TransitionEffect::Move { operations, target }, _) => {
                     let Some(&to) = numbers.get(target) else { continue };
@@ -151,7 +151,7 @@ impl<'d> StateGraph<'d> {
                 }
                 (TransitionEffect::Stay { .. } | TransitionEffect::Refuse { .. }, _) => {}
             }
-            // What has no condition is taken, whatever holds.
+            // A transition without a condition is always taken.
             ranges = ranges
                 .intersect(&guard.as_ref().map_or_else(CounterRanges::impossible, Guard::ranges_otherwise));
         }
@@ -177,25 +177,26 @@ impl<'d> StateGraph<'d> {
             bounded_by: stayed.bounded_counters().cloned().collect(),
         };
         if let Some(&to) = numbers.get(&timeout.target) {
-            let mut passed = edge(to, StateEdgeCause::Passed(timeout.due, limit.map(|limit| limit.most)));
+            let mut passed =
+                edge(to, StateEdgeCause::Passed(timeout.due, limit.map(|limit| limit.max_count)));
             passed.bounded_by.extend(limit.map(|limit| limit.counter.clone()));
             self.add(passed);
         }
         if let Some((limit, &to)) = limit.and_then(|limit| Some((limit, numbers.get(&limit.exceeded)?))) {
-            self.add(edge(to, StateEdgeCause::Exceeded(timeout.due, limit.most)));
+            self.add(edge(to, StateEdgeCause::Exceeded(timeout.due, limit.max_count)));
         }
     }
 
-    /// Adds an edge, with what entering its end does.
+    /// Adds an edge, with the operations on entry of its target.
     fn add(&mut self, mut edge: StateEdge<'d>) {
         let (_, target) = self.states[edge.to];
         edge.add_operations(&target.entry);
         self.edges.push(edge);
     }
 
-    /// The edges that leave `state`.
+    /// Returns the edges that leave `state`.
     pub(super) fn edges_from(&self, state: usize) -> &[StateEdge<'d>] {
-        // They were added state by state.
+        // The edges are sorted by source state.
         let first = self.edges.partition_point(|edge| edge.from < state);
         let end = self.edges.partition_point(|edge| edge.from <= state);
         &self.edges[first..end]
@@ -206,7 +207,7 @@ impl<'d> StateGraph<'d> {
         operations_clear(&self.states[state].1.entry).has(counter)
     }
 
-    /// The counters that begin anew on these edges, or by what happens in the states between them.
+    /// Returns the counters that are cleared by these edges, or by transitions within their states.
     pub(super) fn cleared_in(&self, set: &[usize]) -> ClearedCounters<'d> {
         let mut cleared = ClearedCounters::default();
         let mut states = BTreeSet::new();
@@ -215,7 +216,7 @@ impl<'d> StateGraph<'d> {
             states.insert(self.edges[index].from);
         }
         for stay in &self.internal_transitions {
-            // What happens at rest is no part of the loop, which only passes there.
+            // An instance only passes through resting states on the loop.
             if states.contains(&stay.state) && self.states[stay.state].1.kind != StateKind::Resting {
                 cleared.extend(&stay.clears);
             }
@@ -223,13 +224,13 @@ impl<'d> StateGraph<'d> {
         cleared
     }
 
-    /// Whether an instance goes this way without any person and without having come to rest.
+    /// Whether an instance takes this edge without an operator and without having rested.
     pub(super) fn goes_on_by_itself(&self, edge: &StateEdge<'_>) -> bool {
         match self.states[edge.from].1.kind {
-            // It has failed in name only.
+            // It is failed by name only.
             StateKind::Working | StateKind::Failed => !edge.is_operators,
-            // Whoever leaves it by an event was at rest before. A time limit that leads back to it is a periodic check; one
-            // that leads elsewhere does not wait for anybody.
+            // An instance that leaves by an event has rested before. A time limit that leads back to the state is a
+            // periodic check; one that leads to another state waits for nobody.
             StateKind::Resting => match edge.cause {
                 StateEdgeCause::Always => true,
                 StateEdgeCause::Passed(..) | StateEdgeCause::Exceeded(..) => edge.from != edge.to,
@@ -251,7 +252,7 @@ impl<'d> StateEdge<'d> {
     }
 }
 
-/// Whether something that happens in the state changes counters without leaving it.
+/// Whether a transition that stays in the state changes counters.
 fn changes_counters(state: &State) -> bool {
     state.on.values().flatten().any(|transition| match &transition.effect {
         TransitionEffect::Stay { operations } => {

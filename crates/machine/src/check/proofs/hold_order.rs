@@ -1,5 +1,5 @@
-//! In which order states take what they hold: instances that keep one thing while they wait for another must not wait for one
-//! another.
+//! The order in which states claim what they hold: instances that hold one resource while they wait for another must
+//! not wait for one another.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::names::{MachineName, ResourceName, SelectorName, StateName};
 use crate::rule::Rule;
 use crate::strongly_connected::cyclic_components;
 
-/// What is waited for: a resource, or any of those that a selector says.
+/// A resource that is waited for: by name, or any of a selector.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum HeldResource<'d> {
     Named(&'d ResourceName),
@@ -28,7 +28,7 @@ impl fmt::Display for HeldResource<'_> {
     }
 }
 
-/// A way from a state to one that holds some of the same and something besides.
+/// A transition to a state that holds some of the same resources and others besides.
 #[derive(Debug, Clone)]
 pub(crate) struct HoldExtension<'d> {
     pub(crate) machine: &'d MachineName,
@@ -38,7 +38,7 @@ pub(crate) struct HoldExtension<'d> {
     takes: BTreeSet<HeldResource<'d>>,
 }
 
-/// A growth on a circle: what it keeps is waited for on the way before it, and what it waits for is kept on the next.
+/// An extension on a cycle: another one waits for the resource that it keeps.
 #[derive(Debug, Clone)]
 pub(crate) struct HoldWait<'d> {
     pub(crate) extension: HoldExtension<'d>,
@@ -46,21 +46,25 @@ pub(crate) struct HoldWait<'d> {
     pub(crate) waits_for: HeldResource<'d>,
 }
 
-/// Refuses a definition whose instances may wait for one another for ever.
-pub(super) fn check(graph: &StateGraph<'_>, places: &DefinitionPositions<'_>, faults: &mut FaultCollector) {
-    for circle in hold_wait_cycles(&hold_extensions_in(graph)) {
-        let ways =
-            circle.iter().map(|HoldWait { extension: HoldExtension { from, to, .. }, keeps, waits_for }| {
-                format!("from `{from}` to `{to}` {keeps} is kept while {waits_for} is waited for")
+/// Refuses a definition whose instances may deadlock.
+pub(super) fn check(
+    graph: &StateGraph<'_>,
+    positions: &DefinitionPositions<'_>,
+    faults: &mut FaultCollector,
+) {
+    for cycle in hold_wait_cycles(&hold_extensions_in(graph)) {
+        let steps =
+            cycle.iter().map(|HoldWait { extension: HoldExtension { from, to, .. }, keeps, waits_for }| {
+                format!("from `{from}` to `{to}` {keeps} is held while it waits for {waits_for}")
             });
-        let ways = ways.collect::<Vec<_>>().join(", and ");
-        let message = format!("instances may wait for one another for ever: {ways}");
-        let at = circle.first().map(|first| places.within_state(first.extension.to, "hold"));
+        let steps = steps.collect::<Vec<_>>().join(", and ");
+        let message = format!("instances may deadlock: {steps}");
+        let at = cycle.first().map(|first| positions.within_state(first.extension.to, "hold"));
         faults.add(at.unwrap_or_default(), Rule::HoldOrder, message);
     }
 }
 
-/// The growths of a definition.
+/// Returns the extensions of a definition.
 pub(crate) fn hold_extensions(definition: &Definition) -> Vec<HoldExtension<'_>> {
     if definition.resources.is_empty() {
         Vec::new()
@@ -69,13 +73,13 @@ pub(crate) fn hold_extensions(definition: &Definition) -> Vec<HoldExtension<'_>>
     }
 }
 
-/// The growths, one for each that is kept and taken.
+/// Returns the extensions, one for each pair of kept and claimed resources.
 fn hold_extensions_in<'d>(graph: &StateGraph<'d>) -> Vec<HoldExtension<'d>> {
     let held = |name| match graph.definition.resources.get(name).and_then(|declared| declared.any.as_ref()) {
         Some(selector) => HeldResource::AnyOf(selector),
         None => HeldResource::Named(name),
     };
-    let mut growths = BTreeMap::new();
+    let mut extensions = BTreeMap::new();
     for (number, (from, state)) in graph.states.iter().enumerate() {
         if state.hold.is_empty() {
             continue;
@@ -88,55 +92,59 @@ fn hold_extensions_in<'d>(graph: &StateGraph<'d>) -> Vec<HoldExtension<'d>> {
             let takes: BTreeSet<_> = of(target).filter(|name| !has(name)).map(held).collect();
             if !keeps.is_empty() && !takes.is_empty() {
                 let machine = &graph.definition.machine;
-                let way = HoldExtension { machine, from, to, keeps: keeps.clone(), takes: takes.clone() };
-                growths.entry((keeps, takes)).or_insert(way);
+                let extension =
+                    HoldExtension { machine, from, to, keeps: keeps.clone(), takes: takes.clone() };
+                extensions.entry((keeps, takes)).or_insert(extension);
             }
         }
     }
-    growths.into_values().collect()
+    extensions.into_values().collect()
 }
 
-/// The states that are entered from this one; also those that are entered through others, which are left at once, for what
-/// these do not hold is not given back.
+/// Returns the states entered from this one, also through states that are left at once: a resource that those do not
+/// hold is not released.
 fn reached(graph: &StateGraph<'_>, from: usize) -> BTreeSet<usize> {
     let mut open: Vec<usize> = graph.edges_from(from).iter().map(|edge| edge.to).collect();
     let mut reached = BTreeSet::new();
     while let Some(state) = open.pop() {
         if reached.insert(state) {
-            let ways = graph.edges_from(state).iter();
-            open.extend(ways.filter(|edge| matches!(edge.cause, StateEdgeCause::Always)).map(|edge| edge.to));
+            let edges = graph.edges_from(state).iter();
+            open.extend(
+                edges.filter(|edge| matches!(edge.cause, StateEdgeCause::Always)).map(|edge| edge.to),
+            );
         }
     }
     reached
 }
 
-/// The circles of those that wait for what the next keeps, one for each set of growths that lead to one another.
-pub(crate) fn hold_wait_cycles<'d>(growths: &[HoldExtension<'d>]) -> Vec<Vec<HoldWait<'d>>> {
-    // Growths and resources take turns: from what is kept to the growth, from there to what is taken.
+/// Returns the cycles of extensions that wait for what the next one keeps, one for each strongly connected set.
+pub(crate) fn hold_wait_cycles<'d>(extensions: &[HoldExtension<'d>]) -> Vec<Vec<HoldWait<'d>>> {
+    // Extensions and resources alternate: edges lead from a kept resource to the extension, and from there to the
+    // claimed resource.
     let mut numbers: BTreeMap<&HeldResource<'d>, usize> = BTreeMap::new();
-    for held in growths.iter().flat_map(|growth| growth.keeps.iter().chain(&growth.takes)) {
-        let next = growths.len() + numbers.len();
+    for held in extensions.iter().flat_map(|extension| extension.keeps.iter().chain(&extension.takes)) {
+        let next = extensions.len() + numbers.len();
         numbers.entry(held).or_insert(next);
     }
-    let mut ways = Vec::new();
-    for (number, growth) in growths.iter().enumerate() {
-        ways.extend(growth.keeps.iter().map(|held| (numbers[held], number)));
-        ways.extend(growth.takes.iter().map(|held| (number, numbers[held])));
+    let mut edges = Vec::new();
+    for (number, extension) in extensions.iter().enumerate() {
+        edges.extend(extension.keeps.iter().map(|held| (numbers[held], number)));
+        edges.extend(extension.takes.iter().map(|held| (number, numbers[held])));
     }
     let held: BTreeMap<usize, &HeldResource<'d>> =
         numbers.iter().map(|(held, number)| (*number, *held)).collect();
     let mut found = Vec::new();
-    for circle in cyclic_components(growths.len() + numbers.len(), &ways) {
-        let ways = circle.into_iter().map(|way| ways[way]);
+    for component in cyclic_components(extensions.len() + numbers.len(), &edges) {
+        let edges = component.into_iter().map(|edge| edges[edge]);
         let mut next: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        ways.for_each(|(from, to)| next.entry(from).or_default().push(to));
-        let Some(round) = next.keys().next().map(|first| shortest_cycle(*first, &next)) else { continue };
-        let waiting = (0..round.len() / 2).filter_map(|index| {
-            let kept = (2 * index + round.len() - 1) % round.len();
+        edges.for_each(|(from, to)| next.entry(from).or_default().push(to));
+        let Some(cycle) = next.keys().next().map(|first| shortest_cycle(*first, &next)) else { continue };
+        let waiting = (0..cycle.len() / 2).filter_map(|index| {
+            let kept = (2 * index + cycle.len() - 1) % cycle.len();
             Some(HoldWait {
-                extension: growths.get(round[2 * index])?.clone(),
-                keeps: (*held.get(&round[kept])?).clone(),
-                waits_for: (*held.get(&round[2 * index + 1])?).clone(),
+                extension: extensions.get(cycle[2 * index])?.clone(),
+                keeps: (*held.get(&cycle[kept])?).clone(),
+                waits_for: (*held.get(&cycle[2 * index + 1])?).clone(),
             })
         });
         found.push(waiting.collect());
@@ -144,7 +152,7 @@ pub(crate) fn hold_wait_cycles<'d>(growths: &[HoldExtension<'d>]) -> Vec<Vec<Hol
     found
 }
 
-/// The shortest way from `first` back to it, beginning there.
+/// Returns the shortest cycle through `first`, starting there.
 fn shortest_cycle(first: usize, next: &BTreeMap<usize, Vec<usize>>) -> Vec<usize> {
     let mut came_from: BTreeMap<usize, usize> = BTreeMap::new();
     let mut open = VecDeque::from([first]);

@@ -1,4 +1,4 @@
-//! Endless loops in words: the shortest way round, and why nothing ends it.
+//! Messages about endless loops: the shortest cycle, and why nothing ends it.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
@@ -8,25 +8,25 @@ use super::super::super::fault::SourcePosition;
 use super::super::super::names::CounterName;
 use super::graph::{StateEdge, StateEdgeCause, StateGraph};
 
-/// How many edges are looked at to find the shortest loop; then the shortest so far is told.
+/// The maximum number of edges examined to find the shortest cycle; then the shortest so far is reported.
 const MAX_LOOP_SEARCH_STEPS: usize = 5_000_000;
-/// The most states that a message lists.
+/// The maximum number of states that a message lists.
 const MAX_LISTED_STATES: usize = 20;
 
-/// A way round, as indexes of edges.
+/// A cycle, as indexes of edges.
 pub(super) struct EndlessLoop {
     edges: Vec<usize>,
     first: usize,
 }
 
 impl EndlessLoop {
-    /// The state that it begins and ends with.
+    /// Returns the state where it starts.
     pub(super) fn first(&self) -> usize {
         self.first
     }
 
-    /// The shortest loop within `set` that is endless by itself, or else the shortest, beginning with what `at` places
-    /// first in the text.
+    /// Returns the shortest cycle within `set` that is endless by itself, or else the shortest one. It starts with the
+    /// state that comes first in the text, by `at`.
     pub(super) fn shortest(
         graph: &StateGraph<'_>,
         set: &[usize],
@@ -54,7 +54,7 @@ impl EndlessLoop {
     }
 }
 
-/// The shortest way round within `set` that goes by the edge `first`.
+/// Returns the shortest cycle within `set` that contains the edge `first`.
 fn shortest_cycle_by(graph: &StateGraph<'_>, set: &[usize], first: usize) -> Option<Vec<usize>> {
     let (goal, start) = (graph.edges[first].from, graph.edges[first].to);
     let mut out: Vec<Vec<usize>> = vec![Vec::new(); graph.states.len()];
@@ -87,7 +87,7 @@ fn shortest_cycle_by(graph: &StateGraph<'_>, set: &[usize], first: usize) -> Opt
     Some(edges)
 }
 
-/// Whether going round by `edges` and nothing else has no end.
+/// Whether repeating `edges` alone never ends.
 fn is_endless(graph: &StateGraph<'_>, edges: &[usize]) -> bool {
     let cleared = graph.cleared_in(edges);
     let mut all = edges.iter().map(|&edge| &graph.edges[edge]);
@@ -95,7 +95,7 @@ fn is_endless(graph: &StateGraph<'_>, edges: &[usize]) -> bool {
     all.all(|edge| edge.bounded_by.iter().all(|counter| cleared.has(counter) || !is_counted(counter)))
 }
 
-/// Says which states can follow one another for ever, by what way, and why nothing ends it.
+/// Returns the message: which states can follow one another indefinitely, along which path, and why nothing ends it.
 pub(super) fn message(graph: &StateGraph<'_>, set: &[usize], found: &EndlessLoop) -> String {
     let states: BTreeSet<usize> = set.iter().map(|&edge| graph.edges[edge].from).collect();
     let mut names: Vec<String> =
@@ -104,8 +104,8 @@ pub(super) fn message(graph: &StateGraph<'_>, set: &[usize], found: &EndlessLoop
         names.push(format!("and {} more", states.len() - MAX_LISTED_STATES));
     }
     let mut text = match names.as_slice() {
-        [one] => format!("{one} can be entered again and again for ever: "),
-        names => format!("these states can follow one another for ever: {}; ", names.join(", ")),
+        [one] => format!("{one} can be entered again and again without end: "),
+        names => format!("these states can follow one another endlessly: {}; ", names.join(", ")),
     };
     text += graph.states[found.first].0.as_str();
     for &edge in &found.edges {
@@ -121,8 +121,8 @@ fn cause(edge: &StateEdge<'_>) -> String {
     match edge.cause {
         StateEdgeCause::Event(event) => event.to_string(),
         StateEdgeCause::Passed(due, None) => time(due),
-        StateEdgeCause::Passed(due, Some(most)) => format!("{}, limit {most}", time(due)),
-        StateEdgeCause::Exceeded(due, most) => format!("{}, limit {most} exceeded", time(due)),
+        StateEdgeCause::Passed(due, Some(max_count)) => format!("{}, limit {max_count}", time(due)),
+        StateEdgeCause::Exceeded(due, max_count) => format!("{}, limit {max_count} exceeded", time(due)),
         StateEdgeCause::Always => "at once".to_owned(),
     }
 }
@@ -134,18 +134,20 @@ fn time(due: TimeoutDue) -> String {
     }
 }
 
-/// Why no counter ends it, and what would.
+/// Returns why no counter ends it, and how to change that.
 fn missing_bound(graph: &StateGraph<'_>, set: &[usize], found: &EndlessLoop) -> String {
-    let way = || found.edges.iter().map(|&edge| &graph.edges[edge]);
-    let bounding: BTreeSet<&CounterName> = way().flat_map(|edge| &edge.bounded_by).collect();
-    let counted: BTreeSet<&CounterName> = way().flat_map(|edge| edge.counts.iter().copied()).collect();
+    let cycle_edges = || found.edges.iter().map(|&edge| &graph.edges[edge]);
+    let bounding: BTreeSet<&CounterName> = cycle_edges().flat_map(|edge| &edge.bounded_by).collect();
+    let counted: BTreeSet<&CounterName> =
+        cycle_edges().flat_map(|edge| edge.counts.iter().copied()).collect();
     let is_exceeded = |counter: &CounterName| {
-        way().any(|edge| matches!(edge.cause, StateEdgeCause::Exceeded(..)) && edge.counts.contains(counter))
+        cycle_edges()
+            .any(|edge| matches!(edge.cause, StateEdgeCause::Exceeded(..)) && edge.counts.contains(counter))
     };
     let mut reasons = Vec::new();
     for counter in bounding.intersection(&counted) {
-        if let Some(place) = where_cleared(graph, set, found, counter) {
-            reasons.push(format!("`{counter}` is counted and limited, but {place} clears it"));
+        if let Some(location) = where_cleared(graph, set, found, counter) {
+            reasons.push(format!("`{counter}` is counted and limited, but {location} clears it"));
         }
     }
     if !reasons.is_empty() {
@@ -157,7 +159,7 @@ fn missing_bound(graph: &StateGraph<'_>, set: &[usize], found: &EndlessLoop) -> 
             "`counters.{counter}` is asked but not counted on the way: `do: {{ count: {counter} }}`"
         ));
     }
-    for edge in way().filter(|edge| matches!(edge.cause, StateEdgeCause::Exceeded(..))) {
+    for edge in cycle_edges().filter(|edge| matches!(edge.cause, StateEdgeCause::Exceeded(..))) {
         let name = graph.states[edge.from].0;
         reasons.push(format!("`exceeded` of the timeout of `{name}` leads on within it: lead it out"));
     }
@@ -173,7 +175,7 @@ fn missing_bound(graph: &StateGraph<'_>, set: &[usize], found: &EndlessLoop) -> 
     format!("Nothing ends it: {}", reasons.join("; "))
 }
 
-/// What clears `counter`: on the way round first, then elsewhere in the set.
+/// Returns what clears `counter`: on the cycle first, then elsewhere in the set.
 fn where_cleared(
     graph: &StateGraph<'_>,
     set: &[usize],
@@ -201,7 +203,7 @@ fn where_cleared(
         .map(|stay| format!("`{}` in `{}`", stay.event, name(stay.state)))
 }
 
-/// What makes an instance go this way.
+/// Returns what triggers this edge.
 pub(super) fn event(edge: &StateEdge<'_>) -> String {
     match edge.cause {
         StateEdgeCause::Event(event) => format!("`{event}`"),

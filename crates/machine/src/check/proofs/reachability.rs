@@ -1,4 +1,4 @@
-//! Ways in and out: every state is reached, and every state that is not for ever is left.
+//! Every state is reachable, and every state that is neither resting nor final can be left.
 
 use std::collections::BTreeSet;
 
@@ -9,11 +9,11 @@ use super::super::positions::DefinitionPositions;
 use super::graph::StateGraph;
 use crate::strongly_connected::IndexEdge;
 
-/// Checks each state's ways in and out; those in `endless` have been told of.
+/// Checks the edges to and from each state; the states in `endless` have been reported.
 pub(super) fn check(
     graph: &StateGraph<'_>,
     endless: &BTreeSet<usize>,
-    places: &DefinitionPositions<'_>,
+    positions: &DefinitionPositions<'_>,
     faults: &mut FaultCollector,
 ) {
     let reached = reached(graph);
@@ -28,33 +28,33 @@ pub(super) fn check(
     for (number, (name, state)) in graph.states.iter().enumerate() {
         if !reached.contains(&number) {
             let message = format!(
-                "nothing leads to `{name}` from `{}`; if only an operator's force leads there, say `resting: true`",
+                "nothing leads to `{name}` from `{}`; if only a forced move leads there, declare `resting: true`",
                 graph.states[graph.initial].0
             );
-            faults.add(places.state(name), Rule::Unreachable, message);
+            faults.add(positions.state(name), Rule::Unreachable, message);
         }
         match state.kind {
             StateKind::Resting => {}
-            StateKind::Final => check_final(graph, number, places, faults),
-            // Nobody finds an instance in one that is left at once; where that leads is told of by itself.
+            StateKind::Final => check_final(graph, number, positions, faults),
+            // No instance stays in a state that is left at once; its target is checked by itself.
             StateKind::Failed if operator_can.contains(&number) || graph.left_at_once.contains(&number) => {}
             StateKind::Failed => {
                 let message = format!(
-                    "no request of an operator leads out of `{name}` to a state that has not failed: take one in `on`, or in \
+                    "no request of an operator leads out of `{name}` to a state that has not failed: handle one in `on`, or in \
                      a group that it is in"
                 );
-                faults.add(places.state(name), Rule::FailedForEver, message);
+                faults.add(positions.state(name), Rule::FailedForEver, message);
             }
             StateKind::Working if !can_leave.contains(&number) => {
                 if !endless.contains(&number) {
                     let message = format!(
-                        "nothing leads out of `{name}`: give it a `timeout` or an event; or say `resting: true` if an \
+                        "nothing leads out of `{name}`: give it a `timeout` or an event; or declare `resting: true` if an \
                          instance may stay, or `final: true` if its life ends there"
                     );
-                    faults.add(places.state(name), Rule::NoWayOut, message);
+                    faults.add(positions.state(name), Rule::NoWayOut, message);
                 }
             }
-            StateKind::Working => check_deadline(graph, number, places, faults),
+            StateKind::Working => check_deadline(graph, number, positions, faults),
         }
     }
 }
@@ -62,7 +62,7 @@ pub(super) fn check(
 fn check_deadline(
     graph: &StateGraph<'_>,
     number: usize,
-    places: &DefinitionPositions<'_>,
+    positions: &DefinitionPositions<'_>,
     faults: &mut FaultCollector,
 ) {
     let (name, state) = graph.states[number];
@@ -70,16 +70,16 @@ fn check_deadline(
         return;
     }
     let message = format!(
-        "`{name}` may wait for ever for what never comes: give it `timeout: {{ after: …, target: … }}`; or say \
-         `resting: true` if nothing is under way in it"
+        "`{name}` may wait forever for an event that never comes: give it `timeout: {{ after: …, target: … }}`; or declare \
+         `resting: true` if no work is in progress in it"
     );
-    faults.add(places.state(name), Rule::NoDeadline, message);
+    faults.add(positions.state(name), Rule::NoDeadline, message);
 }
 
 fn check_final(
     graph: &StateGraph<'_>,
     number: usize,
-    places: &DefinitionPositions<'_>,
+    positions: &DefinitionPositions<'_>,
     faults: &mut FaultCollector,
 ) {
     let (name, state) = graph.states[number];
@@ -90,13 +90,12 @@ fn check_final(
         ("on", !state.on.is_empty()),
     ];
     for (key, _) in found.into_iter().filter(|(_, is_there)| *is_there) {
-        let message =
-            format!("`{name}` is final, so `{key}` has no place in it, nor in a group that it is in");
-        faults.add(places.within_state(name, key), Rule::FinalGoesOn, message);
+        let message = format!("`{name}` is final, so neither it nor its groups may have `{key}`");
+        faults.add(positions.within_state(name, key), Rule::FinalGoesOn, message);
     }
 }
 
-/// The states that instances come to: from the initial one, and from those where an operator may put them.
+/// Returns the reachable states: from the initial one, and from those to which an operator may move instances.
 fn reached(graph: &StateGraph<'_>) -> BTreeSet<usize> {
     let may_be_put = |state: &State| state.kind == StateKind::Resting || state.is_declared_resting;
     let resting = graph.states.iter().enumerate().filter(|(_, (_, state))| may_be_put(state));
@@ -104,17 +103,17 @@ fn reached(graph: &StateGraph<'_>) -> BTreeSet<usize> {
     follow(graph.states.len(), first, graph.edges.iter().map(|edge| (edge.from, edge.to)))
 }
 
-/// The states from which one that has not failed is reached, and those themselves.
+/// Returns the states from which one that has not failed can be reached, including those.
 fn recovering(graph: &StateGraph<'_>) -> BTreeSet<usize> {
-    let is_well = |number: &usize| graph.states[*number].1.kind != StateKind::Failed;
-    let well = (0..graph.states.len()).filter(is_well).collect();
-    follow(graph.states.len(), well, graph.edges.iter().map(|edge| (edge.to, edge.from)))
+    let is_not_failed = |number: &usize| graph.states[*number].1.kind != StateKind::Failed;
+    let not_failed = (0..graph.states.len()).filter(is_not_failed).collect();
+    follow(graph.states.len(), not_failed, graph.edges.iter().map(|edge| (edge.to, edge.from)))
 }
 
-/// What the ways lead to from `open`, and those themselves.
-fn follow(states: usize, mut open: Vec<usize>, ways: impl Iterator<Item = IndexEdge>) -> BTreeSet<usize> {
+/// Returns the nodes reachable from `open`, including those.
+fn follow(states: usize, mut open: Vec<usize>, edges: impl Iterator<Item = IndexEdge>) -> BTreeSet<usize> {
     let mut out: Vec<Vec<usize>> = vec![Vec::new(); states];
-    for (from, to) in ways {
+    for (from, to) in edges {
         out[from].push(to);
     }
     let mut reached = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! What states hold is claimed before: by an action of theirs, or on every way into them.
+//! Resources that states hold must be claimed: by an action of the state, or on every edge that leads to it.
 
 use std::collections::BTreeSet;
 
@@ -14,27 +14,31 @@ use crate::rule::Rule;
 /// A resource that a state holds, by the state's number.
 type StateHold<'d> = (usize, &'d ResourceName);
 
-/// Notes states that hold what nothing claims.
-pub(super) fn check(graph: &StateGraph<'_>, places: &DefinitionPositions<'_>, faults: &mut FaultCollector) {
+/// Reports states that hold a resource that nothing claims.
+pub(super) fn check(
+    graph: &StateGraph<'_>,
+    positions: &DefinitionPositions<'_>,
+    faults: &mut FaultCollector,
+) {
     let waiting = ungranted_holds(graph);
     for (number, (name, state)) in graph.states.iter().enumerate() {
         if state.hold.is_empty() || !state.invoke.is_empty() {
             continue;
         }
-        let mut ways = graph.edges.iter().filter(|edge| edge.to == number);
-        let poor = ways.find_map(|edge| unclaimed_entry(graph, edge, state, &waiting));
-        let from = match poor {
+        let mut edges = graph.edges.iter().filter(|edge| edge.to == number);
+        let reason = edges.find_map(|edge| unclaimed_entry(graph, edge, state, &waiting));
+        let from = match reason {
             Some(from) => from,
-            None if number == graph.initial => "when the instance comes to be".to_owned(),
+            None if number == graph.initial => "when the instance is created".to_owned(),
             None => continue,
         };
         let message =
             format!("`{name}` invokes no action with which its resources are claimed, and is entered {from}");
-        faults.add(places.within_state(name, "hold"), Rule::UnclaimedHold, message);
+        faults.add(positions.within_state(name, "hold"), Rule::UnclaimedHold, message);
     }
 }
 
-/// Why an instance that goes this way into `state` may lack something that this holds.
+/// Returns why an instance that takes this edge to `state` may lack a resource that the state holds.
 fn unclaimed_entry(
     graph: &StateGraph<'_>,
     edge: &StateEdge<'_>,
@@ -55,7 +59,7 @@ fn unclaimed_entry(
     ))
 }
 
-/// What states with actions hold, where an instance may be in them that was not granted it yet.
+/// Returns the resources of states with actions that an instance there may not have been granted yet.
 fn ungranted_holds<'d>(graph: &StateGraph<'d>) -> BTreeSet<StateHold<'d>> {
     let claimed = |number: usize| {
         let (_, state) = graph.states[number];
@@ -72,14 +76,14 @@ fn ungranted_holds<'d>(graph: &StateGraph<'d>) -> BTreeSet<StateHold<'d>> {
         if !waiting.insert((from, resource)) {
             continue;
         }
-        let ways = graph.edges_from(from).iter().filter(|edge| !is_granted_before(graph, edge));
-        open.extend(ways.flat_map(|edge| claimed(edge.to)).filter(|(_, other)| *other == resource));
+        let edges = graph.edges_from(from).iter().filter(|edge| !is_granted_before(graph, edge));
+        open.extend(edges.flat_map(|edge| claimed(edge.to)).filter(|(_, other)| *other == resource));
     }
     waiting
 }
 
-/// Whether nobody goes this way before the first action of the state that it leaves has begun, and with it what the state
-/// holds is granted: an action that ends has begun, and a time limit runs from then on.
+/// Whether this edge is taken only after the first action of its source state has started, and so after the state's
+/// resources are granted: a finished action has started, and a time limit runs from then on.
 fn is_granted_before(graph: &StateGraph<'_>, edge: &StateEdge<'_>) -> bool {
     match edge.cause {
         StateEdgeCause::Event(event) => {

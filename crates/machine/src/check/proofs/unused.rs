@@ -1,4 +1,4 @@
-//! What is merely odd, and does no harm.
+//! Warnings: questionable parts that do no harm.
 
 use std::collections::BTreeSet;
 
@@ -11,39 +11,43 @@ use super::super::super::rule::Rule;
 use super::super::super::sender::Sender;
 use super::super::positions::DefinitionPositions;
 
-/// How many idle counters are told of.
+/// The maximum number of idle counters reported.
 const MAX_IDLE_COUNTERS: usize = 20;
 
-/// Notes what is odd.
-pub(super) fn check(definition: &Definition, places: &DefinitionPositions<'_>, faults: &mut FaultCollector) {
+/// Reports the warnings.
+pub(super) fn check(
+    definition: &Definition,
+    positions: &DefinitionPositions<'_>,
+    faults: &mut FaultCollector,
+) {
     let taken: BTreeSet<&EventName> = definition.states.values().flat_map(|state| state.on.keys()).collect();
     for (name, event) in &definition.events {
         if !event.from.contains(&Sender::Action) && !taken.contains(name) {
-            // The refusal of what is raised is not declared, and may be left alone.
-            let Some(at) = places.event(name) else { continue };
-            let message = format!("no state takes `{name}`: whoever sends it is told that nothing follows");
+            // The refusal of a raised event is not declared, and may be ignored.
+            let Some(at) = positions.event(name) else { continue };
+            let message = format!("no state takes `{name}`: its senders get the answer that it is ignored");
             faults.add(at, Rule::UnusedEvent, message);
         }
     }
     for name in definition.resources.keys() {
         if !definition.states.values().any(|state| state.hold.contains_key(name)) {
             let message = format!("no state holds `{name}`, so nothing is limited by it");
-            faults.add(places.resource(name), Rule::UnusedResource, message);
+            faults.add(positions.resource(name), Rule::UnusedResource, message);
         }
     }
     for (name, state) in &definition.states {
         if state.about.is_empty() {
             let message = format!(
-                "`{name}` has no `about`: say in a line what it waits for or what a person should do"
+                "`{name}` has no `about`: describe in a line what it waits for or what an operator should do"
             );
-            faults.add(places.state(name), Rule::NoAbout, message);
+            faults.add(positions.state(name), Rule::NoAbout, message);
         }
     }
-    idle_counters(definition, places, faults);
+    idle_counters(definition, positions, faults);
 }
 
-/// Notes counters that are counted and never looked at, or cleared and never counted.
-fn idle_counters(definition: &Definition, places: &DefinitionPositions<'_>, faults: &mut FaultCollector) {
+/// Reports counters that are counted but never read, or cleared but never counted.
+fn idle_counters(definition: &Definition, positions: &DefinitionPositions<'_>, faults: &mut FaultCollector) {
     let limits = definition.states.values().filter_map(|state| state.timeout.as_ref()?.limit.as_ref());
     let limited: BTreeSet<&CounterName> = limits.map(|limit| &limit.counter).collect();
     let counted: BTreeSet<&CounterName> = operations(definition)
@@ -52,12 +56,12 @@ fn idle_counters(definition: &Definition, places: &DefinitionPositions<'_>, faul
             CounterEffect::Nothing | CounterEffect::Clears(_) | CounterEffect::ClearsAll => None,
         })
         .collect();
-    // A word may stand for something else than a counter; then an idle one goes unnoticed, which does no harm.
+    // A word may mean something else than a counter; then an idle one goes unnoticed, which does no harm.
     let asked: BTreeSet<&str> = transitions(definition)
         .filter_map(|transition| transition.guard.as_ref())
         .flat_map(Guard::words)
         .collect();
-    let mut told = 0;
+    let mut reported = 0;
     for counter in definition.counters.iter().filter(|counter| !limited.contains(counter)) {
         let (operation, message) = if !counted.contains(counter) {
             ("clear", format!("`{counter}` is cleared, but nothing counts it"))
@@ -66,12 +70,12 @@ fn idle_counters(definition: &Definition, places: &DefinitionPositions<'_>, faul
         } else {
             continue;
         };
-        // Each is looked for in the whole text.
-        told += 1;
-        if told > MAX_IDLE_COUNTERS {
+        // Each search covers the whole text.
+        reported += 1;
+        if reported > MAX_IDLE_COUNTERS {
             break;
         }
-        if let Some(at) = places.operation(operation, counter) {
+        if let Some(at) = positions.operation(operation, counter) {
             faults.add(at, Rule::IdleCounter, message);
         }
     }

@@ -1,4 +1,4 @@
-//! `states/board.yaml`, walked through: its table, reboots, limits, and what is ignored.
+//! Walks through `states/board.yaml`: its table, reboots, limits, and ignored events.
 
 mod requests;
 
@@ -22,7 +22,7 @@ fn object(value: Value) -> Map<String, Value> {
     entries
 }
 
-/// A board on its way.
+/// A board with its definition.
 struct Board {
     definition: Definition,
     instance: Instance,
@@ -56,7 +56,7 @@ impl Board {
         self.take(Cause::Event { name: EventName::new(name).unwrap(), source, args: object(args), visit })
     }
 
-    /// Goes by board, action and operator events, each with no arguments.
+    /// Sends events of the board, its actions and operators, each without arguments.
     fn go(&mut self, events: &[&str]) -> &mut Self {
         for event in events {
             let source = if event.starts_with("rq-") {
@@ -85,7 +85,7 @@ impl Board {
         assert_eq!(self.state(), to);
     }
 
-    /// Lets the state's time pass: `after` seconds from the beginning of its actions, and no less.
+    /// Lets the state's time limit expire: exactly `after` seconds after its actions start.
     fn pass(&mut self, after: i64) {
         let visit = self.instance.visit;
         if self.instance.deadline_at.is_none() {
@@ -109,7 +109,7 @@ impl Board {
     }
 }
 
-/// A state in a line, as the table of the issue has it.
+/// Describes a state in one line.
 fn describe(definition: &Definition, name: &str) -> String {
     let state = &definition.states[name];
     let actions: Vec<&str> = state.invoke.iter().map(|invoke| invoke.action.as_str()).collect();
@@ -121,7 +121,8 @@ fn describe(definition: &Definition, name: &str) -> String {
             line += " with its actions";
         }
         if let Some(limit) = &timeout.limit {
-            write!(line, ", more than {} of {} → {}", limit.most, limit.counter, limit.exceeded).unwrap();
+            write!(line, ", more than {} of {} → {}", limit.max_count, limit.counter, limit.exceeded)
+                .unwrap();
         }
     }
     for (event, transitions) in &state.on {
@@ -135,7 +136,7 @@ fn describe(definition: &Definition, name: &str) -> String {
 }
 
 #[test]
-fn the_table_of_states_is_as_agreed() {
+fn the_table_of_states_is_as_specified() {
     let board = Board::new();
     let requests = "rq-lock-out → LockedOut; rq-maintenance → MaintenanceRebooting; rq-reboot → RebootRebooting; \
                     rq-reimage → ReimageRebooting; rq-self-test → SelfTestRebooting";
@@ -175,6 +176,38 @@ fn the_table_of_states_is_as_agreed() {
 }
 
 #[test]
+fn labels_change_no_decision() {
+    let lines = BOARD.lines().filter(|line| !line.starts_with("    label: "));
+    let without: String = lines.flat_map(|line| [line, "\n"]).collect();
+    let mut boards = [BOARD, &without].map(Board::under);
+    let [labelled, plain] = &boards;
+    let label = "power is back, waiting for the image";
+    assert_eq!(labelled.definition.explicit_label("RebootComplete"), Some(label));
+    assert!(plain.definition.states.keys().all(|state| plain.definition.label(state) == state.as_str()));
+    let events: Vec<EventName> = labelled.definition.events.keys().cloned().collect();
+    let states: Vec<StateName> = labelled.definition.states.keys().cloned().collect();
+    let args = json!({ "image": "debian", "reason": "no power", "fault": "image" });
+    for state in states {
+        for board in &mut boards {
+            let expected = board.instance.state.clone();
+            let reason = "the test wants it there".to_owned();
+            board.take(Cause::Force { expected, to: state.clone(), reason });
+        }
+        let before = boards[0].instance.clone();
+        for event in &events {
+            for source in [EventSource::Operator, EventSource::Action, REPORTER] {
+                let [labelled, plain] = boards.each_mut().map(|board| {
+                    board.instance = before.clone();
+                    board.send(event.as_str(), source.clone(), args.clone())
+                });
+                assert_eq!(labelled, plain, "{event} in {state}");
+            }
+        }
+        boards.iter_mut().for_each(|board| board.instance = before.clone());
+    }
+}
+
+#[test]
 fn a_new_board_is_in_its_first_visit() {
     let board = Board::new();
     let decision = create(&board.definition, "b1", Map::new(), board.now);
@@ -185,7 +218,7 @@ fn a_new_board_is_in_its_first_visit() {
 }
 
 #[test]
-fn what_is_kept_is_entered_anew_at_a_full_second_unless_its_time_is_shorter() {
+fn kept_actions_are_re_entered_at_a_full_second_unless_the_time_limit_is_shorter() {
     for (after, until_next) in [("999ms", 999), ("1s", 600), ("1099ms", 600), ("1100ms", 1600)] {
         let definition = BOARD.replace("after: 5m, target: Ready", &format!("after: {after}, target: Ready"));
         assert_ne!(definition, BOARD);
@@ -215,9 +248,9 @@ fn a_reboot_leads_to_ready() {
     assert_eq!((board.state(), board.instance.visit), ("Ready", Visit(4)));
     board.pass(300);
     assert_eq!((board.state(), board.instance.visit), ("Ready", Visit(5)));
-    // Its poll goes on, so its time runs already.
+    // Its poll continues, so its time limit is running already.
     assert_eq!(board.instance.deadline_at, Some(board.now + TimeDelta::seconds(300)));
-    // However late it is seen, the next one is at a full second, with all others whose time is up then.
+    // However late it is processed, the next one is at a full second, together with all others due then.
     for (late, until_next) in [(499, 299_501), (500, 300_500), (0, 300_000)] {
         let visit = board.instance.visit;
         board.now = board.instance.deadline_at.unwrap() + TimeDelta::milliseconds(late);
@@ -244,7 +277,7 @@ fn a_power_cycle_is_tried_two_hundred_and_one_times() {
             assert_eq!(board.state(), state);
             let mut expected = board.instance.clone();
             board.send("power-cycle-failed", EventSource::Action, json!({ "reason": "timeout" }));
-            // Nothing but what everybody should see.
+            // Only data that everybody may see.
             expected.data = board.instance.data.clone();
             assert_eq!((&board.instance, board.datum("failure")), (&expected, json!("timeout")));
             board.pass(60);
@@ -253,7 +286,7 @@ fn a_power_cycle_is_tried_two_hundred_and_one_times() {
         board.pass(60);
         assert_eq!(board.state(), format!("Failed{state}"));
         assert_eq!(board.instance.deadline_at, None);
-        // An operator's request begins anew.
+        // An operator's request starts anew.
         board.go(&["rq-reboot"]).pass(60);
         assert_eq!(board.state(), "RebootRebooting");
     }
@@ -320,7 +353,7 @@ fn a_silent_step_is_tried_again_within_its_limit() {
 }
 
 #[test]
-fn what_is_ignored_says_why() {
+fn an_ignored_stimulus_has_a_reason() {
     let mut board = Board::new();
     board.go(&["rq-reboot"]);
     let visit = board.instance.visit;

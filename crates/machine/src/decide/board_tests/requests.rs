@@ -7,7 +7,7 @@ use crate::testing::REPORTER;
 use crate::{Effect, EventSource, IgnoreReason, Outcome};
 
 #[test]
-fn an_image_is_recorded_when_it_has_been_seen_to_run() {
+fn an_image_is_recorded_once_it_has_reported() {
     let mut board = Board::new();
     board.reimage().go(&["power-cycle-ok", "live-running"]);
     assert_eq!((board.datum("image"), board.datum("next_image")), (Value::Null, json!("debian")));
@@ -17,7 +17,7 @@ fn an_image_is_recorded_when_it_has_been_seen_to_run() {
     let expected = object(json!({ "image": "debian", "boot_config": { "branch": "main" } }));
     assert_eq!((board.state(), &board.instance.data), ("Ready", &expected));
     assert!(board.instance.counters.is_empty());
-    // The next image is no claim about the card until it is being written, and then there is none.
+    // The next image says nothing about the card until the card is being written; then its content is unknown.
     board.send("rq-reimage", EventSource::Operator, json!({ "image": "self-test" }));
     board.go(&["power-cycle-ok", "live-running"]);
     assert_eq!(board.datum("image"), json!("debian"));
@@ -38,7 +38,7 @@ fn an_image_that_runs_before_its_link_is_gone_is_not_lost() {
         ("Ready", json!("debian"), Value::Null)
     );
 
-    // A report from before a later power cycle says nothing of what boots after it.
+    // A report from before a later power cycle says nothing about what boots after it.
     board.reimage().go(&path).go(&["image-running"]);
     board.force("FailedReimageClearing");
     board.reimage().go(&path).go(&["clear-pxe-ok"]);
@@ -46,7 +46,7 @@ fn an_image_that_runs_before_its_link_is_gone_is_not_lost() {
 }
 
 #[test]
-fn a_failed_image_is_told_from_a_failed_board_and_from_bad_luck() {
+fn a_bad_image_a_bad_board_and_other_faults_are_distinguished() {
     let path = ["power-cycle-ok", "live-running", "image-installing", "image-installed", "clear-pxe-ok"];
     for (state, length) in [("ReimageBooted", 2), ("ReimageInstalling", 3), ("ReimageComplete", 5)] {
         for (fault, expected) in
@@ -96,7 +96,7 @@ fn an_image_that_was_never_installed_is_never_recorded() {
 }
 
 #[test]
-fn a_self_test_ends_where_the_board_earns_it() {
+fn the_verdict_of_a_self_test_decides_the_next_state() {
     let mut board = Board::new();
     board.go(&["rq-self-test"]);
     assert_eq!(board.datum("next_image"), json!("self-test"));
@@ -118,7 +118,7 @@ fn a_self_test_ends_where_the_board_earns_it() {
 }
 
 #[test]
-fn maintenance_leaves_the_board_to_a_person() {
+fn maintenance_leaves_the_board_to_an_operator() {
     let mut board = Board::new();
     board.instance.data.insert("image".to_owned(), json!("debian"));
     board.go(&["rq-maintenance", "power-cycle-ok", "maintenance-running"]);
@@ -155,7 +155,7 @@ fn a_board_is_locked_out_whatever_it_does_until_it_is_unlocked() {
             (board.datum("lock_reason"), board.datum("locked_by")),
             (json!("it smells"), json!("ann"))
         );
-        // The last word holds.
+        // The last reason is kept.
         board.send("rq-lock-out", EventSource::Operator, json!({ "reason": "it burns" }));
         assert_eq!((board.datum("lock_reason"), board.datum("locked_by")), (json!("it burns"), Value::Null));
         board.go(&["rq-unlock"]);
@@ -164,7 +164,7 @@ fn a_board_is_locked_out_whatever_it_does_until_it_is_unlocked() {
 }
 
 #[test]
-fn what_is_under_way_is_cancelled_and_leaves_no_boot_link() {
+fn cancelled_work_leaves_no_boot_link() {
     let mut board = Board::new();
     board.instance.data.insert("image".to_owned(), json!("old"));
     board.reimage();
@@ -188,7 +188,7 @@ fn what_is_under_way_is_cancelled_and_leaves_no_boot_link() {
 }
 
 #[test]
-fn the_last_failure_is_seen_until_it_is_over() {
+fn the_last_failure_is_shown_until_it_is_resolved() {
     for request in ["rq-reboot", "rq-self-test", "rq-maintenance"] {
         let mut board = Board::new();
         board.go(&[request]);
@@ -198,7 +198,7 @@ fn the_last_failure_is_seen_until_it_is_over() {
         board.go(&["power-cycle-ok"]);
         assert_eq!(board.datum("failure"), Value::Null, "{request}");
     }
-    // While a board is reimaged, its power says nothing of why the try before failed, nor for longer than it fails.
+    // While a board is reimaged, its power says nothing about why the try before failed, nor for longer than it fails.
     let mut board = Board::new();
     board.reimage().go(&["power-cycle-ok"]);
     board.send("image-failed", REPORTER, json!({ "reason": "checksum" }));
@@ -213,7 +213,7 @@ fn the_last_failure_is_seen_until_it_is_over() {
 }
 
 #[test]
-fn what_would_cycle_its_power_is_refused_for_a_board_without_power() {
+fn requests_that_cycle_the_power_are_refused_for_a_board_without_power() {
     let images = ["debian", "self-test", "maintenance"];
     for request in ["rq-reboot", "rq-reimage", "rq-self-test", "rq-maintenance"] {
         for (power, is_taken) in [(false, false), (true, true)] {
@@ -229,7 +229,7 @@ fn what_would_cycle_its_power_is_refused_for_a_board_without_power() {
 }
 
 #[test]
-fn what_the_boards_hardware_cannot_boot_is_refused() {
+fn an_image_that_the_hardware_cannot_boot_is_refused() {
     let mut board = Board::new();
     board.device = object(json!({ "images": ["debian"] }));
     for (event, args) in [

@@ -1,8 +1,8 @@
-//! Definitions by chance: mostly ones that could be meant, with loops, limits and counters; some damaged.
+//! Random definitions: mostly plausible ones, with loops, limits and counters; some damaged.
 
 use std::fmt::Write as _;
 
-/// Numbers by chance, the same for the same seed.
+/// Pseudorandom numbers, reproducible by seed.
 pub(super) struct TestRandom(u64);
 
 impl TestRandom {
@@ -10,7 +10,8 @@ impl TestRandom {
         Self(seed)
     }
 
-    /// A number below `below` (Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
+    /// Returns a number below `below` (Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
+    /// 2014).
     pub(super) fn roll(&mut self, below: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -19,7 +20,7 @@ impl TestRandom {
         usize::try_from((z ^ (z >> 31)) % below as u64).unwrap()
     }
 
-    /// Whether something happens that does so `percent` times in a hundred.
+    /// Returns true with a probability of `percent` %.
     pub(super) fn is(&mut self, percent: usize) -> bool {
         self.roll(100) < percent
     }
@@ -29,10 +30,10 @@ impl TestRandom {
     }
 }
 
-/// The greatest number that a limit or a condition compares a counter with.
+/// The greatest number in limits and comparisons.
 pub(super) const MAX_COUNTER_LIMIT: i64 = 3;
 
-/// The last one only when somebody sends an event.
+/// The last one is used only where an event is sent.
 const GUARDS: [&str; 10] = [
     "counters.c < 2",
     "counters.d <= 1",
@@ -55,7 +56,7 @@ const OPERATIONS: [&str; 7] = [
     "{ clear: counters }",
 ];
 
-/// Writes a definition down.
+/// Writes a definition.
 pub(super) fn definition(dice: &mut TestRandom) -> String {
     let states = 2 + dice.roll(4);
     let mut text = String::from(
@@ -70,7 +71,7 @@ pub(super) fn definition(dice: &mut TestRandom) -> String {
         "groups: {{ asked: {{ states: [Rest, Failed*], on: {{ rq: {{ target: W0{clears} }} }} }} }}"
     )
     .unwrap();
-    // So that every counter is one and every state is reached, whatever else is drawn.
+    // So every counter is counted and every state is reached, whatever else is drawn.
     let ways: Vec<String> = (0..states).map(|state| format!("to{state}: W{state}")).collect();
     writeln!(
         text,
@@ -138,7 +139,7 @@ fn working(dice: &mut TestRandom, text: &mut String, state: usize, states: usize
     writeln!(text, "    on: {{ {} }}", on.join(", ")).unwrap();
 }
 
-/// A state to go to: mostly onwards, sometimes back.
+/// A target state: mostly a later one, sometimes an earlier one.
 fn target(dice: &mut TestRandom, state: usize, states: usize) -> String {
     match dice.roll(10) {
         0..3 => format!("W{}", (state + 1).min(states - 1)),
@@ -152,7 +153,7 @@ fn target(dice: &mut TestRandom, state: usize, states: usize) -> String {
 fn operations(dice: &mut TestRandom, percent: usize) -> String {
     let mut chosen = Vec::new();
     while chosen.len() < 3 && dice.is(percent) {
-        // Clearing is rare, or nothing would ever be bounded.
+        // Clearing is rare, because otherwise nothing would be bounded.
         let among = if dice.is(80) { 5 } else { OPERATIONS.len() };
         chosen.push(OPERATIONS[dice.roll(among)]);
     }
@@ -178,7 +179,7 @@ fn transitions(dice: &mut TestRandom, state: usize, states: usize, guards: &[&st
     chosen.join(", ")
 }
 
-/// The text with a few of its parts exchanged, doubled or lost.
+/// Returns the text with a few of its parts swapped, duplicated or removed.
 fn damaged(dice: &mut TestRandom, text: &str) -> String {
     let pieces = [
         "{", "}", "[", "]", ":", "\n", "  ", "W9", "on", "null", "-1", "é", "\"", "&a", "*a", "counters",

@@ -1,5 +1,5 @@
-//! What the proofs promise, tried: whoever walks by chance through a definition that they pass never comes to a dead end
-//! and never goes round for ever.
+//! Tests the promise of the proofs: a random walk through a definition that passes never reaches a dead end and never
+//! loops endlessly.
 
 mod generate;
 
@@ -19,23 +19,23 @@ use crate::{
 use generate::{MAX_COUNTER_LIMIT, TestRandom, definition};
 
 const ACTIONS: [&str; 2] = ["a", "b"];
-/// How many definitions are generated, and how many steps are walked through each that passes.
+/// The number of generated definitions, and of steps through each that passes.
 const DEFINITIONS: u64 = 10_000;
 const STEPS: usize = 10_000;
-/// One of how many definitions that have endless loops is walked through, to see that the walks find them.
+/// One in this many definitions with endless loops is walked through, to see that the walks find them.
 const TRIED_OF_ENDLESS: usize = 30;
 
-/// Somebody who walks through a definition by chance.
+/// A random walk through a definition.
 struct Walker<'d> {
     definition: &'d Definition,
     dice: TestRandom,
     instance: Instance,
     now: DateTime<Utc>,
-    /// How often in a hundred times a board, an action or a person does something before the deadline passes.
+    /// How often in a hundred times an event occurs before the deadline.
     liveliness: usize,
-    /// What has been entered since a person did something or the instance was stirred from rest.
+    /// The states entered since the last operator request or start from a resting state.
     seen: HashSet<u64>,
-    /// The most states that have been entered so.
+    /// The maximum number of states entered so.
     longest: usize,
 }
 
@@ -48,7 +48,7 @@ impl<'d> Walker<'d> {
         Self { definition, dice, instance, now, liveliness, seen: HashSet::new(), longest: 0 }
     }
 
-    /// Takes a step; says what is wrong where it leads nowhere, or round for ever.
+    /// Takes a step; returns the fault if it is a dead end or an endless loop.
     fn step(&mut self) -> Result<(), String> {
         let definition = self.definition;
         let state = &definition.states[&self.instance.state];
@@ -71,7 +71,7 @@ impl<'d> Walker<'d> {
             }
             StateKind::Resting | StateKind::Failed => {}
         }
-        // A person is patient while something is under way, and most boards say nothing at rest.
+        // Operators wait while work is in progress, and most reporters are silent at rest.
         let is_patient = state.kind == StateKind::Working && self.dice.is(98);
         if self.dice.is(2) {
             let states: Vec<&StateName> = definition.states.keys().collect();
@@ -101,7 +101,7 @@ impl<'d> Walker<'d> {
         self.take(Cause::Event { name, source, args, visit }, is_operator).1
     }
 
-    /// Lets the time pass, if there is a time limit.
+    /// Lets the time limit expire, if there is one.
     fn wait(&mut self) -> Result<(), String> {
         let visit = self.instance.visit;
         let Some(at) = self.instance.deadline_at else {
@@ -122,14 +122,16 @@ impl<'d> Walker<'d> {
         let stimulus = Stimulus { predicted: self.predicted(is_event), ..Stimulus::new(cause) };
         let Decision { outcome, instance, .. } = decide(self.definition, &self.instance, &stimulus, self.now);
         self.instance = instance;
-        // An event at rest begins a new life; time that passes there does so only where it leads back, as a periodic check.
+        // An event at rest starts a new sequence; a time limit at rest does so only if it leads back, as a periodic
+        // check.
         let is_new_life = was_at_rest && (is_event || from == self.instance.state);
         let is_final = self.is_in(StateKind::Final);
         if is_persons || is_new_life || is_final {
             self.seen.clear();
         }
         if matches!(outcome, Outcome::Moved { .. }) && !is_final {
-            // All that the next decisions depend on. Who has been here before can go the same way again, and for ever.
+            // Everything that the next decisions depend on. A walk that returns to it can take the same path again,
+            // endlessly.
             let is_new = self.seen.insert(self.standing());
             self.longest = self.longest.max(self.seen.len());
             if !is_new {
@@ -140,7 +142,7 @@ impl<'d> Walker<'d> {
         (outcome, Ok(()))
     }
 
-    /// What a model says, if it says anything.
+    /// A model's answer, if any.
     fn predicted(&mut self, is_event: bool) -> ModelAnswers {
         let mut predicted = ModelAnswers::default();
         if is_event && self.dice.is(90) {
@@ -160,7 +162,7 @@ impl<'d> Walker<'d> {
         let mut hasher = DefaultHasher::new();
         state.hash(&mut hasher);
         for (counter, count) in counters {
-            // Above all that it is compared with, one number is like another.
+            // Numbers greater than all compared ones are equivalent.
             (counter, count.min(&(MAX_COUNTER_LIMIT + 1))).hash(&mut hasher);
         }
         if !data.is_empty() {
@@ -174,18 +176,18 @@ impl<'d> Walker<'d> {
     }
 }
 
-/// What came of some definitions.
+/// The results for a number of definitions.
 #[derive(Debug, Default)]
 struct Tally {
-    /// How many the proofs pass, and how many are refused for endless loops and nothing else.
+    /// How many pass the proofs, and how many are refused only for endless loops.
     passed: usize,
     endless: usize,
-    /// In how many of those a short walk goes round for ever, of how many that were tried.
+    /// In how many of those a short walk loops endlessly, and of how many tried.
     looping: usize,
     tried: usize,
-    /// The most states that a walk entered without a person and without coming to rest, where the proofs pass.
+    /// The maximum number of states entered without an operator and without rest, in definitions that pass.
     longest: usize,
-    /// How many each rule refuses.
+    /// The number of refusals by rule.
     refused: BTreeMap<Rule, usize>,
 }
 
@@ -229,7 +231,7 @@ impl Tally {
 }
 
 #[test]
-fn whoever_walks_through_what_is_proved_meets_no_dead_end_and_no_endless_loop() {
+fn random_walks_through_proved_definitions_meet_no_dead_end_and_no_endless_loop() {
     let tally = |first: u64| {
         let mut tally = Tally::default();
         (first..DEFINITIONS).step_by(2).for_each(|seed| tally.add(seed));
@@ -240,9 +242,9 @@ fn whoever_walks_through_what_is_proved_meets_no_dead_end_and_no_endless_loop() 
         tally(0).and(half.join().unwrap())
     });
     assert!(tally.passed >= 300, "{tally:?}");
-    // So the walks would have found what the rule against endless loops keeps out, had it not been kept out. They do not
-    // find all: the proofs take conditions on data for unknown, and counters for whatever they may have been before.
+    // So the walks would have found the endless loops that the rule refuses. They do not find all: the proofs take
+    // conditions on data as unknown, and counters as unknown before the loop.
     assert!(tally.tried >= 30 && tally.looping * 10 >= tally.tried * 8, "{tally:?}");
-    // The definitions are not all alike.
+    // The generated definitions vary.
     assert!(tally.longest >= 8 && tally.refused.len() >= 10, "{tally:?}");
 }
