@@ -32,6 +32,7 @@ mod machine_check;
 mod machine_diagram;
 mod migrations;
 mod models;
+mod names;
 mod notify_action;
 mod outage;
 mod outdated_definitions;
