@@ -41,10 +41,7 @@ async fn labels_are_shown_wherever_people_look() {
     assert_eq!(world.get("/api/v1/devices/b2/why").await["label"], "New");
     let listed = world.get("/api/v1/devices").await;
     assert_eq!(listed["devices"][0]["label"], LABEL);
-    assert!(
-        listed["devices"][1].get("label").is_none(),
-        "lists show only labels that say more than the name"
-    );
+    assert!(listed["devices"][1].get("label").is_none(), "New has no label");
     let instances = world.get("/api/v1/machines/board/instances").await;
     assert_eq!(
         (&instances["instances"][0]["label"], &instances["instances"][1]["label"]),
