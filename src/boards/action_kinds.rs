@@ -5,7 +5,7 @@ use std::path::Path;
 use super::boot_link::{ClearBootLink, SetBootLink};
 use crate::actions::{ActionRegistry, CommandPolicy};
 
-/// The kinds that instances of any machine may invoke, and boards' own, which change links in the boot tree at `boot_root`.
+/// Returns the kinds for instances of any machine, and those of boards, which change links in the boot tree at `boot_root`.
 #[must_use]
 pub fn action_kinds(boot_root: &Path, commands: CommandPolicy) -> ActionRegistry {
     ActionRegistry::standard(commands)
@@ -31,7 +31,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_says_what_there_is_to_say_of_it() {
+    fn every_kind_has_a_complete_description() {
         let registry = registry();
         for action in registry.names() {
             let description = registry.description(action).unwrap();
@@ -42,7 +42,7 @@ mod tests {
             let none = registry.check_settings(&name(action), &Map::new());
             assert!(none.iter().all(|fault| fault.key.is_none()), "{action}: {none:?}");
         }
-        let limit = |name: &str| registry.description(name).map(|one| one.limit);
+        let limit = |name: &str| registry.description(name).map(|description| description.limit);
         assert_eq!(limit("power-on"), Some(Duration::from_secs(15)));
         assert_eq!(limit("power-off"), Some(Duration::from_secs(30)));
         assert_eq!(limit("power-cycle"), Some(Duration::from_secs(95)));
@@ -52,14 +52,14 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_that_is_described_is_one() {
+    fn every_described_setting_exists() {
         let registry = registry();
         for action in registry.names() {
             for info in registry.find(action).unwrap().settings() {
                 let none = Map::from_iter([(info.field.name.to_owned(), Value::Null)]);
                 let faults = registry.check_settings(&name(action), &none);
-                let is_one = faults.iter().all(|fault| !fault.message.contains("unknown"));
-                assert!(is_one && !info.field.about.is_empty(), "{action}: {faults:?}");
+                let is_known = faults.iter().all(|fault| !fault.message.contains("unknown"));
+                assert!(is_known && !info.field.about.is_empty(), "{action}: {faults:?}");
             }
         }
     }

@@ -1,31 +1,32 @@
-//! How far a board's boot got, in words.
+//! The progress of a board's boot, and its description in words.
 
 use chrono::{DateTime, Utc};
 
 use crate::formatting::elapsed;
 
-/// What is known of the board's present boot.
+/// The progress of a board's present boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BootProgress {
-    /// When its power was last seen to come on.
+    /// When its power was last observed to come on.
     pub powered_at: Option<DateTime<Utc>>,
-    /// When it first asked for its boot config since then.
+    /// When it first requested its boot config since then.
     pub asked_at: Option<DateTime<Utc>>,
-    /// When it last asked for a file or reported something since then.
+    /// When it last requested a file or sent a report since then.
     pub last_seen_at: Option<DateTime<Utc>>,
 }
 
-/// What this process can have missed of boards' requests.
+/// What requests of boards this process may have missed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BootCoverage {
-    /// Since when it has served the boot tree by TFTP; nothing where it does not.
+    /// Since when it serves the boot tree by TFTP; `None` if it does not.
     pub served_since: Option<DateTime<Utc>>,
-    /// When there last was a request of which it is not known whose it was.
+    /// When the last request from an unknown sender arrived.
     pub unknown_sender_at: Option<DateTime<Utc>>,
 }
 
-/// Says in words how far the board's present boot got, and no more than is known; nothing where its power was never seen to
-/// come on.
+/// Describes the progress of the board's present boot; `None` if its power was never observed to come on.
+///
+/// The text claims no more than is known.
 #[must_use]
 pub fn describe_boot(boot: &BootProgress, coverage: BootCoverage) -> Option<String> {
     let powered_at = boot.powered_at?;
@@ -37,24 +38,24 @@ pub fn describe_boot(boot: &BootProgress, coverage: BootCoverage) -> Option<Stri
                 coverage_caveat(powered_at, coverage)
             )
         }
-        (None, Some(heard_at)) => {
-            let missed = coverage_caveat(powered_at, coverage);
+        (None, Some(last_seen_at)) => {
+            let caveat = coverage_caveat(powered_at, coverage);
             format!(
-                "no request for its boot config has been seen by this server{missed}; last heard {}",
-                after(heard_at)
+                "no request for its boot config has been seen by this server{caveat}; last request or report {}",
+                after(last_seen_at)
             )
         }
-        (Some(asked_at), heard_at) => {
+        (Some(asked_at), last_seen_at) => {
             let asked = format!("it asked for its boot config {}", after(asked_at));
-            match heard_at.filter(|heard_at| *heard_at > asked_at) {
-                Some(heard_at) => format!("{asked}; last heard {}", after(heard_at)),
-                None => format!("{asked} and has not been heard since"),
+            match last_seen_at.filter(|last_seen_at| *last_seen_at > asked_at) {
+                Some(last_seen_at) => format!("{asked}; last request or report {}", after(last_seen_at)),
+                None => format!("{asked}; no request or report since"),
             }
         }
     })
 }
 
-/// Why requests since `powered_at` could have gone unseen.
+/// Explains why requests since `powered_at` may have been missed.
 fn coverage_caveat(powered_at: DateTime<Utc>, coverage: BootCoverage) -> String {
     let after = |at: DateTime<Utc>| format!("{} after power-on", elapsed(at - powered_at));
     match coverage {
@@ -63,7 +64,7 @@ fn coverage_caveat(powered_at: DateTime<Utc>, coverage: BootCoverage) -> String 
             format!(" (but requests from unknown senders, the last {})", after(at))
         }
         BootCoverage { served_since: Some(at), .. } if at > powered_at => {
-            format!(" (this server serves the boot tree since {})", after(at))
+            format!(" (this server has served the boot tree only since {})", after(at))
         }
         BootCoverage { .. } => String::new(),
     }

@@ -1,4 +1,4 @@
-//! What the engine is told of boards.
+//! The face of boards: what the engine needs of them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::boot::{BootCoverage, describe_boot};
 use super::face_name::FACE;
-use super::facts::{ANSWERED_URL, BOOT_CONFIG, shared};
+use super::facts::{ANSWERED_URL_FACT, BOOT_CONFIG_FACT, shared};
 use super::store::{boots, devices, images};
 use super::{outlets, refusals};
 use crate::engine::{Face, FaceRefusal, FaceSummary, InstanceRemoval, LearnedFact};
@@ -17,7 +17,7 @@ use crate::machine::{Instance, MachineName};
 use crate::store::instances::InstanceId;
 use crate::store::{DbConnection, InstanceFacts, SharedFacts, Store, StoreError};
 
-/// Boards, as the engine knows them.
+/// The face of boards.
 #[derive(Debug)]
 pub struct BoardFace {
     machine: MachineName,
@@ -26,19 +26,19 @@ pub struct BoardFace {
 }
 
 impl BoardFace {
-    /// The face of the boards whose lifecycles are instances of `machine`.
+    /// Creates the face of the boards that are instances of `machine`.
     #[must_use]
     pub fn new(machine: MachineName) -> Self {
         Self { machine, coverage: Mutex::default(), boot_fault: Mutex::default() }
     }
 
-    /// The machine whose instances the boards are.
+    /// Returns the machine whose instances the boards are.
     #[must_use]
     pub fn machine(&self) -> &MachineName {
         &self.machine
     }
 
-    /// What can have been missed of boards' requests.
+    /// Returns what requests of boards may have been missed.
     pub(super) fn coverage(&self) -> BootCoverage {
         *self.coverage.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -47,7 +47,7 @@ impl BoardFace {
         *self.coverage.lock().unwrap_or_else(PoisonError::into_inner) = coverage;
     }
 
-    /// Why the boot tree cannot be read, in words for the operator; nothing where it can.
+    /// Returns why the boot tree cannot be read, for the operator; `None` if it can.
     pub(super) fn boot_fault(&self) -> Option<String> {
         self.boot_fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -81,7 +81,7 @@ impl Face for BoardFace {
     }
 
     fn is_shared_fact(&self, fact: &str) -> bool {
-        fact == BOOT_CONFIG
+        fact == BOOT_CONFIG_FACT
     }
 
     async fn read_silence(
@@ -104,15 +104,15 @@ impl Face for BoardFace {
     ) -> Result<FaceSummary, StoreError> {
         let facts = devices::read_facts(db, &[id]).await?.pop().map(|(_, facts)| facts);
         let boot = describe_boot(&boots::read_boot(db, id, now).await?, self.coverage());
-        let mut account = FaceSummary::default();
-        account.details.insert("boot".to_owned(), json!(boot));
-        account.progress = boot.map(|boot| format!("Of its present boot: {boot}."));
+        let mut summary = FaceSummary::default();
+        summary.details.insert("boot".to_owned(), json!(boot));
+        summary.progress = boot.map(|boot| format!("Of its present boot: {boot}."));
         if let Some(facts) = facts {
             let shared = self.read_shared(db).await?;
-            account.facts = facts.for_guards(instance, &shared);
-            account.action_facts = facts.for_actions(instance, &shared);
+            summary.facts = facts.for_guards(instance, &shared);
+            summary.action_facts = facts.for_actions(instance, &shared);
         }
-        Ok(account)
+        Ok(summary)
     }
 
     async fn record_facts(
@@ -122,7 +122,7 @@ impl Face for BoardFace {
     ) -> Result<Vec<InstanceId>, StoreError> {
         let answers: Vec<(InstanceId, &str)> = learned
             .iter()
-            .filter(|fact| fact.name == ANSWERED_URL)
+            .filter(|fact| fact.name == ANSWERED_URL_FACT)
             .filter_map(|fact| Some((fact.instance, fact.value.as_str()?)))
             .collect();
         devices::save_answered_urls(db, &answers).await

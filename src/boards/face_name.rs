@@ -1,4 +1,4 @@
 //! The name of this face.
 
-/// By which the facts of boards are told from those of other faces.
+/// The name that identifies the facts of boards.
 pub(super) const FACE: &str = "boards";

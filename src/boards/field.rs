@@ -1,6 +1,7 @@
-//! What is known of a board, field by field. Registration, changes, lists and their filters, the facts of conditions and
-//! actions, the API's answers and the command line go by this table, so that whoever adds something adds a line here, one in
-//! [`Device`](super::Device), and a column.
+//! The fields of a board's inventory data.
+//!
+//! Registration, changes, lists and their filters, facts of guards and actions, the API and the command line are driven by
+//! this table. A new field needs an entry here, a field of [`Device`](super::Device), and a column.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -10,74 +11,74 @@ use super::checks::{checked_labels, checked_name};
 use crate::actions::power_schemes;
 use crate::machine::{FactKind, reword_library_error};
 
-/// One thing that is known of a board.
+/// A field of a board's inventory data.
 #[derive(Debug, Clone, Copy)]
 pub struct DeviceField {
-    /// By which JSON, the database and the command line know it.
+    /// Its name in JSON, the database and the command line.
     pub name: &'static str,
-    /// What it is, in a sentence without its full stop.
+    /// Its description: a sentence without a full stop.
     pub about: &'static str,
-    /// The same at length, where there is more to say.
+    /// A longer description, if there is one.
     pub help: Option<fn() -> String>,
-    /// What it is where nobody has said.
+    /// Its value when it is not given.
     pub default: FieldDefault,
-    /// What its values are.
+    /// The parser of its values.
     pub parser: FieldParser,
-    /// By what conditions may read it.
+    /// The fact that guards may read.
     pub guard_fact: Option<GuardFact>,
     /// Whether actions get it.
     pub is_for_actions: bool,
-    /// Whether lists show it; what is secret is shown nowhere else than with its board.
+    /// Whether lists show it; secret fields are shown only with their board.
     pub is_listed: bool,
-    /// How lists are filtered by it.
+    /// The filter of lists by this field.
     pub filter: Option<FieldFilter>,
 }
 
-/// What a field is where nobody has said.
+/// The value of a field that is not given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldDefault {
-    /// It has to be said.
+    /// The field is required.
     Required,
     /// The board's name.
     BoardName,
-    /// Nothing.
+    /// Null.
     Null,
-    /// Empty.
+    /// Empty text.
     Empty,
 }
 
-/// What the values of a field are.
+/// A parser of the values of a field.
 #[derive(Debug, Clone, Copy)]
 pub enum FieldParser {
-    /// A text: gives it in the spelling in which it is kept, or says what is wrong with it.
+    /// A text: returns the stored spelling, or what is wrong.
     Text(fn(&str) -> Result<String, String>),
-    /// Anything else: the same for any JSON.
+    /// Any JSON: returns the stored value, or what is wrong.
     Json(fn(&Value) -> Result<Value, String>),
 }
 
-/// A fact as conditions read it.
+/// A fact that guards read.
 #[derive(Debug, Clone, Copy)]
 pub struct GuardFact {
-    /// By which name.
+    /// Its name in definitions.
     pub name: &'static str,
-    /// What kind of value it is.
+    /// The type of its value.
     pub kind: FactKind,
-    /// The fact, made of the field.
+    /// Computes the fact from the field.
     pub from_field: fn(&Value) -> Value,
 }
 
 /// A filter of lists.
 #[derive(Debug, Clone, Copy)]
 pub struct FieldFilter {
-    /// What it is for, in a sentence without its full stop.
+    /// Its description: a sentence without a full stop.
     pub about: &'static str,
-    /// The SQL that says whether the board `d` is wanted, made of the place of the value that is asked for.
+    /// Builds the SQL condition on the board `d`, given the placeholder of the wanted value.
     pub sql: fn(&str) -> String,
-    /// Says of a value that no board has it.
+    /// Builds the message that no board has a value.
     pub none_has: fn(&str) -> String,
 }
 
-/// A field of which nothing is known but the board itself.
+/// A field with all defaults.
 const DEFAULT_FIELD: DeviceField = DeviceField {
     name: "",
     about: "",
@@ -90,7 +91,7 @@ const DEFAULT_FIELD: DeviceField = DeviceField {
     filter: None,
 };
 
-/// All that is known of a board besides its lifecycle.
+/// All fields of a board's inventory data.
 pub const DEVICE_FIELDS: &[DeviceField] = &[
     DeviceField {
         name: "mac",
@@ -166,7 +167,7 @@ pub const DEVICE_FIELDS: &[DeviceField] = &[
     },
     DeviceField {
         name: "labels",
-        about: "Words by which it is told apart from others, separated by commas",
+        about: "Labels by which boards are selected, separated by commas",
         default: FieldDefault::Empty,
         parser: FieldParser::Json(checked_labels),
         guard_fact: Some(GuardFact { name: "labels", kind: FactKind::List, from_field: Value::clone }),
@@ -181,19 +182,19 @@ pub const DEVICE_FIELDS: &[DeviceField] = &[
     },
     DeviceField {
         name: "comments",
-        about: "What people should know of it",
+        about: "Comments for operators",
         default: FieldDefault::Empty,
         is_listed: true,
         ..DEFAULT_FIELD
     },
 ];
 
-/// A text that conditions read as it is.
+/// A text that guards read unchanged.
 const fn text_fact(name: &'static str) -> GuardFact {
     GuardFact { name, kind: FactKind::Text, from_field: Value::clone }
 }
 
-/// What a power URL may be, by all schemes that there are.
+/// Builds the help of power URLs from all schemes.
 fn power_help() -> String {
     let schemes = power_schemes().iter().map(|scheme| format!("\n\n{}", scheme.help()));
     format!(
@@ -203,20 +204,20 @@ fn power_help() -> String {
 }
 
 impl DeviceField {
-    /// Reads what somebody says, and gives it as it is kept.
+    /// Parses a given value, and returns the stored one.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, and what would be right.
-    pub fn read(&self, said: &Value) -> Result<Value, String> {
-        let read = match (self.default, said, self.parser) {
+    /// What is wrong, and what is expected.
+    pub fn read(&self, given: &Value) -> Result<Value, String> {
+        let read = match (self.default, given, self.parser) {
             (FieldDefault::Null, Value::Null, _) => Ok(Value::Null),
             (FieldDefault::Empty, Value::Null, FieldParser::Text(_)) => Ok(Value::from("")),
-            (_, _, FieldParser::Json(check)) => check(said),
-            (unsaid, _, FieldParser::Text(check)) => String::deserialize(said)
+            (_, _, FieldParser::Json(check)) => check(given),
+            (default, _, FieldParser::Text(check)) => String::deserialize(given)
                 .map_err(|error| reword_library_error(&error.to_string()))
                 .and_then(|text| {
-                    let is_empty = unsaid == FieldDefault::Empty && text.is_empty();
+                    let is_empty = default == FieldDefault::Empty && text.is_empty();
                     if is_empty { Ok(text) } else { check(&text) }
                 })
                 .map(Value::from),
@@ -233,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_has_all_that_is_known_of_a_board_and_nothing_else() {
+    fn the_table_has_exactly_the_fields_of_a_device() {
         let device = Device {
             mac: String::new(),
             hardware: String::new(),
@@ -244,8 +245,8 @@ mod tests {
             labels: Vec::new(),
             comments: String::new(),
         };
-        let known = device.to_fields();
-        let known: BTreeSet<&str> = known.keys().map(String::as_str).collect();
-        assert_eq!(DEVICE_FIELDS.iter().map(|field| field.name).collect::<BTreeSet<_>>(), known);
+        let fields = device.to_fields();
+        let names: BTreeSet<&str> = fields.keys().map(String::as_str).collect();
+        assert_eq!(DEVICE_FIELDS.iter().map(|field| field.name).collect::<BTreeSet<_>>(), names);
     }
 }

@@ -1,7 +1,7 @@
-//! Boards: what is known of them, what they boot, and what they ask for while they do. A face of the engine.
+//! Boards: the inventory, images and boot configs, boot links, and boot logs. A face of the engine.
 //!
-//! The engine drives instances and knows nothing of boards; what guards, actions and people are told of them comes from
-//! here, and so does all SQL about them.
+//! The engine drives instances and does not know boards. Their facts for guards, actions and operators come from here, and
+//! all SQL about them is here.
 
 mod action_kinds;
 mod boot;

@@ -1,4 +1,4 @@
-//! All that can be done with boards, for those who serve them.
+//! The operations on boards, for the API and the listeners.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,19 +19,19 @@ pub struct BoardService {
 }
 
 impl BoardService {
-    /// The boards of `face`, which `engine` was made with.
+    /// Creates the service over `engine`, which was created with `face`.
     #[must_use]
     pub fn new(engine: Engine, face: Arc<BoardFace>) -> Self {
         Self { engine, face }
     }
 
-    /// The engine that drives them.
+    /// Returns the engine that drives the boards.
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// The machine whose instances they are.
+    /// Returns the machine whose instances the boards are.
     #[must_use]
     pub fn machine(&self) -> &MachineName {
         self.face.machine()
@@ -49,7 +49,7 @@ impl BoardService {
         Ok(devices::find(&mut *self.engine.store().reader().await?, self.machine(), name).await?)
     }
 
-    /// Reads how far a board's present boot got.
+    /// Reads the progress of a board's present boot.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl BoardService {
         Ok(boots::read_boot(&mut *self.engine.store().reader().await?, id, now).await?)
     }
 
-    /// The network address of the one board that is registered as being at the address `peer`.
+    /// Finds the MAC address of the board that is registered with the address `peer`, if there is exactly one.
     ///
     /// # Errors
     ///
@@ -69,23 +69,23 @@ impl BoardService {
         Ok(devices::find_mac_at(&mut db, &peer.to_string()).await?)
     }
 
-    /// Learns what can have been missed of boards' requests.
+    /// Sets what requests of boards may have been missed.
     pub fn set_boot_coverage(&self, coverage: BootCoverage) {
         self.face.set_coverage(coverage);
     }
 
-    /// What can have been missed of boards' requests.
+    /// Returns what requests of boards may have been missed.
     #[must_use]
     pub fn boot_coverage(&self) -> BootCoverage {
         self.face.coverage()
     }
 
-    /// Learns why the boot tree cannot be read, or that it can.
+    /// Sets why the boot tree cannot be read; `None` if it can.
     pub fn set_boot_fault(&self, fault: Option<String>) {
         self.face.set_boot_fault(fault);
     }
 
-    /// Why the boot tree cannot be read, in words for the operator; nothing where it can.
+    /// Returns why the boot tree cannot be read, for the operator; `None` if it can.
     #[must_use]
     pub fn boot_fault(&self) -> Option<String> {
         self.face.boot_fault()

@@ -15,23 +15,23 @@ use super::links::{LinkedIds, StoredLinks};
 use super::{StoreError, Tx};
 use crate::machine::{Instance, Links, MachineName, StateName, Visit};
 
-/// An instance that is kept from other writers until the transaction ends.
+/// An instance whose row is locked until the transaction ends.
 #[derive(Debug)]
 pub struct LockedInstance {
-    /// Its number.
+    /// Its ID.
     pub id: InstanceId,
     /// The instance.
     pub instance: Instance,
 }
 
-/// An instance's row: it is there, whether all of it can be read or not.
+/// An instance's row, whether this program can read all of it or not.
 #[derive(Debug)]
 pub struct StoredInstance {
-    /// Its number.
+    /// Its ID.
     pub id: InstanceId,
     /// Its name.
     pub name: String,
-    /// The instance, or what of it this program cannot read.
+    /// The instance, or why it cannot be read.
     pub instance: Result<Instance, String>,
 }
 
@@ -82,7 +82,7 @@ impl InstanceRow {
 
 /// Reads a column that holds JSON.
 fn parse<T: DeserializeOwned>(column: &str, Json(json): &Json<Box<RawValue>>) -> Result<T, String> {
-    serde_json::from_str(json.get()).map_err(|error| format!("its `{column}` cannot be read: {error}"))
+    serde_json::from_str(json.get()).map_err(|error| format!("column `{column}` cannot be read: {error}"))
 }
 
 impl TryFrom<StoredInstance> for LockedInstance {
@@ -93,18 +93,22 @@ impl TryFrom<StoredInstance> for LockedInstance {
     }
 }
 
-/// What is left of the time limit of visit `visit`, where what a row holds is of that one.
-pub(crate) fn remaining_time(visit: i64, left_us: Option<i64>, of_visit: Option<i64>) -> Option<Duration> {
-    let left_us = left_us.filter(|_| of_visit == Some(visit))?;
-    Some(Duration::from_micros(u64::try_from(left_us).unwrap_or_default()))
+/// Returns the remaining time of a suspended deadline, if the row's columns belong to visit `visit`.
+pub(crate) fn remaining_time(
+    visit: i64,
+    remaining_us: Option<i64>,
+    remaining_visit: Option<i64>,
+) -> Option<Duration> {
+    let remaining_us = remaining_us.filter(|_| remaining_visit == Some(visit))?;
+    Some(Duration::from_micros(u64::try_from(remaining_us).unwrap_or_default()))
 }
 
-/// Takes a name that a row holds.
+/// Accepts a name that a row holds, or fails as for an unreadable row.
 pub(crate) fn checked_name_of_row<N>(name: Result<N, crate::machine::BadName>) -> Result<N, StoreError> {
     name.map_err(StoreError::unreadable)
 }
 
-/// Reads an instance and keeps other writers away from it until `tx` ends.
+/// Reads an instance and locks its row until `tx` ends.
 ///
 /// # Errors
 ///
@@ -134,7 +138,7 @@ pub async fn lock(tx: &mut Tx, target: &InstanceKey) -> Result<Option<LockedInst
     row.map(StoredInstance::from).map(LockedInstance::try_from).transpose()
 }
 
-/// Lists the instances of `machine`, or the one of this name.
+/// Lists the instances of `machine`, or only the one called `name`.
 ///
 /// # Errors
 ///
@@ -159,22 +163,22 @@ pub async fn list(
     Ok(rows.into_iter().map(StoredInstance::from).collect())
 }
 
-/// An instance as lists show it.
+/// An instance in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceSummary {
     /// Its name.
     pub name: String,
-    /// The state that it is in.
+    /// Its state.
     pub state: String,
-    /// Which visit of a state that is.
+    /// Its visit.
     pub visit: i64,
-    /// When it came there from another state.
+    /// When it entered its state from another one.
     pub since: DateTime<Utc>,
-    /// Until when, at the longest.
+    /// Its deadline.
     pub deadline_at: Option<DateTime<Utc>>,
 }
 
-/// Lists instances of `machine` by name: those after the name `after`, `limit` at most.
+/// Lists at most `limit` instances of `machine` whose names follow `after`, by name.
 ///
 /// # Errors
 ///
@@ -198,8 +202,7 @@ pub async fn list_page(
     Ok(listed)
 }
 
-/// Writes a new instance, with the numbers of those that it is linked to; nothing where the machine has one of this name
-/// already.
+/// Inserts an instance with the IDs of the instances that it is linked to; `None` if the name exists.
 ///
 /// # Errors
 ///
@@ -230,7 +233,7 @@ pub async fn insert(
     Ok(id.map(InstanceId))
 }
 
-/// Rewrites the rows of locked instances as they are, so that whatever was read of them before is out of date.
+/// Rewrites the rows of locked instances unchanged, so that decisions on what was read of them before do not apply.
 ///
 /// # Errors
 ///
@@ -243,7 +246,7 @@ pub async fn touch(tx: &mut Tx, ids: &[InstanceId]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Removes an instance and what hangs on it; its history stays.
+/// Deletes an instance and the rows that depend on it; its history stays.
 ///
 /// # Errors
 ///
@@ -253,10 +256,10 @@ pub async fn delete(tx: &mut Tx, id: InstanceId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A deadline that is armed.
+/// An armed deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArmedDeadline {
-    /// Whose it is.
+    /// The instance.
     pub id: InstanceId,
     /// The visit that armed it.
     pub visit: Visit,
@@ -264,7 +267,7 @@ pub struct ArmedDeadline {
     pub at: DateTime<Utc>,
 }
 
-/// Reads all deadlines that are armed, one after the other.
+/// Streams all armed deadlines.
 ///
 /// # Errors
 ///
@@ -281,16 +284,16 @@ pub fn stream_deadlines(db: &mut PgConnection) -> impl Stream<Item = Result<Arme
     })
 }
 
-/// An instance whose state is not among those that a definition has.
+/// An instance in a state that a definition does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StrandedInstance {
-    /// The instance's name.
+    /// Its name.
     pub name: String,
     /// Its state.
     pub state: String,
 }
 
-/// Lists instances of `machine` whose state is none of `states`, by name.
+/// Lists the instances of `machine` whose state is not among `states`, by name.
 ///
 /// # Errors
 ///

@@ -1,13 +1,13 @@
-//! Columns of a statement's arrays that are mostly NULL.
+//! Array parameters that are mostly NULL.
 
-/// A column that is mostly NULL: what is not there after the last value need not be sent.
+/// A column that is mostly NULL: NULLs after the last value are not sent.
 pub(super) struct SparseColumn<T> {
     values: Vec<Option<T>>,
-    /// How many are NULL at the end of it.
+    /// The number of NULLs after the last value.
     trailing_nulls: usize,
 }
 
-// Not derived: that would ask for a default of what is in it.
+// Not derived: that would require `T: Default`.
 impl<T> Default for SparseColumn<T> {
     fn default() -> Self {
         Self { values: Vec::new(), trailing_nulls: 0 }
@@ -25,7 +25,7 @@ impl<T> SparseColumn<T> {
         }
     }
 
-    /// The values up to the last that is there.
+    /// The column up to its last value.
     pub(super) fn as_slice(&self) -> &[Option<T>] {
         &self.values
     }
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_comes_before_the_last_value_is_there() {
+    fn nulls_after_the_last_value_are_left_out() {
         let mut column = SparseColumn::default();
         for (value, expected) in [
             (None, &[][..]),

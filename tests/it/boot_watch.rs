@@ -68,7 +68,7 @@ async fn fetched_files_and_their_times_are_in_a_board_s_history() {
     get(&world, here(1), LINK).await;
     get(&world, here(1), "kernel").await;
 
-    let expected = "its boot config: there is none; kernel: fetched, 5000 bytes";
+    let expected = "its boot config: no such file; kernel: fetched, 5000 bytes";
     wait_until("both are recorded", async || reasons_of(&world, "fetched").await == [expected]).await;
     assert_eq!(
         reasons_of(&world, "asked-boot-config").await,
@@ -104,7 +104,11 @@ async fn requests_are_listed_in_order_with_times_in_one_entry_per_boot() {
         .map(|one| one["at"].as_str().unwrap().parse().unwrap())
         .collect();
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] == chrono::TimeDelta::milliseconds(100)));
-    assert!(boot(&world).await.contains("last heard 5 s after power-on"), "{}", boot(&world).await);
+    assert!(
+        boot(&world).await.contains("last request or report 5 s after power-on"),
+        "{}",
+        boot(&world).await
+    );
 
     // The next boot has its own entry.
     world.report("b1", "image-running").await;
@@ -112,7 +116,7 @@ async fn requests_are_listed_in_order_with_times_in_one_entry_per_boot() {
     get(&world, here(2), "pxelinux.0").await;
     wait_until("the next boot is written down", async || reasons_of(&world, "fetched").await.len() == 2)
         .await;
-    assert_eq!(requests(&world).await, [("pxelinux.0".to_owned(), "there is none".to_owned())]);
+    assert_eq!(requests(&world).await, [("pxelinux.0".to_owned(), "no such file".to_owned())]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -158,7 +162,7 @@ async fn a_board_is_identified_by_the_mac_in_a_file_name_before_its_address() {
         let logs = world.history("b2").await.into_iter().filter(|entry| entry["event"] == "fetched");
         logs.map(|entry| entry["reason"].clone()).collect::<Vec<_>>()
     };
-    wait_until("the other one's is written", async || others().await == ["its boot config: there is none"])
+    wait_until("the other one's is written", async || others().await == ["its boot config: no such file"])
         .await;
 }
 
@@ -175,9 +179,9 @@ async fn refused_requests_are_in_the_boot_log_with_the_client_s_error_text() {
     let refused = ("../loader".to_owned(), "refused: outside the boot tree".to_owned());
     wait_until("the refusal is written down", async || requests(&world).await == [refused.clone()]).await;
     assert!(
-        boot(&world)
-            .await
-            .starts_with("no request for its boot config has been seen by this server; last heard")
+        boot(&world).await.starts_with(
+            "no request for its boot config has been seen by this server; last request or report"
+        )
     );
 
     fs_err::write(world.folder.path().join("boot/loader"), vec![7; 5000]).unwrap();

@@ -430,11 +430,11 @@ async fn boards_are_managed_from_the_command_line() {
     exit 0
 
     $ device add b5 --mac 02:00:00:00:00:04 --hardware panda
-    stderr: lifeguard: the MAC address 02:00:00:00:00:04 belongs to board `b4` already
+    stderr: lifeguard: the MAC address 02:00:00:00:00:04 is already used by board `b4`
     exit 1
 
     $ device add b5 --mac 02:00:00:00:00:05 --hardware pnada --power-url modbus://127.0.0.1:0001/00?off=9s
-    stderr: lifeguard: the power outlet modbus://127.0.0.1:1/0?unit=1 belongs to board `b4` already
+    stderr: lifeguard: the power outlet modbus://127.0.0.1:1/0?unit=1 is already used by board `b4`
     exit 1
 
     $ device add b5 --mac 02:00:00:00:00:05 --hardware pnada
@@ -496,17 +496,17 @@ async fn boards_are_managed_from_the_command_line() {
 
     $ device remove b4 b3 b2
     b2: forgotten
-    stderr: lifeguard: b4: b4 may have a boot link for base; a cancellation or a reboot removes it, by force if need be (to Cancelling)
+    stderr: lifeguard: b4: b4 may have a boot link for base; cancel or reboot to remove it, by a forced move to Cancelling if necessary
     lifeguard: b3: there is no board "b3"
     lifeguard: refused for 2 of 3 boards
     exit 1
 
     $ image remove base
-    stderr: lifeguard: base is being given to b4; it can go when they have it, or when that is cancelled
+    stderr: lifeguard: base is being installed on b4; try again after that has finished or was cancelled
     exit 1
 
     $ image set base --boot-config cow=base.cfg
-    stderr: lifeguard: base is being given to b4; it can go when they have it, or when that is cancelled
+    stderr: lifeguard: base is being installed on b4; try again after that has finished or was cancelled
     exit 1
 
     $ image set spare --boot-config pnada=base.cfg --boot-config sheep=base.cfg

@@ -37,7 +37,7 @@ async fn actions_of_the_previous_release_get_their_compensation_while_it_still_r
     assert_eq!(read, [cycle, poll, ("power-on", true, None), cycle, cycle, poll]);
 }
 
-/// The last migration before history was partitioned, which its sample rows are for.
+/// The last migration before history was partitioned, for its sample rows.
 const BEFORE_PARTITIONS: i64 = 20_261_122_000_003;
 
 #[tokio::test]
@@ -90,4 +90,71 @@ async fn the_history_of_the_previous_release_replays_to_its_instances() {
         .collect();
     let locked = ("board-001".to_owned(), "LockedOut".to_owned());
     assert!(states.len() == 6 && states.contains(&locked), "{states:?}");
+}
+
+/// The last migration before activations got their present name.
+const BEFORE_PLAIN_NAMES: i64 = 20_261_201_070_000;
+
+#[tokio::test]
+async fn the_release_before_reads_adds_and_locks_activations_by_their_earlier_name() {
+    let database = empty_database().await;
+    let mut present = PgConnection::connect_with(&database.connect_options()).await.unwrap();
+    MIGRATOR.run_to(OF_FARM, &mut present).await.unwrap();
+    let farm = include_str!("../../fixtures/migrations/20261130070000_farm.sql");
+    sqlx::raw_sql(farm).execute(&mut present).await.unwrap();
+    MIGRATOR.run_to(BEFORE_PLAIN_NAMES, &mut present).await.unwrap();
+    let grants = "GRANT SELECT, INSERT, UPDATE ON adoption TO pg_monitor; GRANT SELECT ON adoption TO PUBLIC";
+    sqlx::raw_sql(grants).execute(&mut present).await.unwrap();
+    // Statements of that release, prepared before the migration as by a server that runs during an upgrade.
+    let mut earlier = PgConnection::connect_with(&database.connect_options()).await.unwrap();
+    let read_last = "SELECT max(adoption_id) FROM adoption";
+    let check_last = "SELECT NOT EXISTS (SELECT FROM adoption WHERE adoption_id > $1 FOR KEY SHARE)";
+    let last: i64 = sqlx::query_scalar(read_last).fetch_one(&mut earlier).await.unwrap();
+    let is_last: bool = sqlx::query_scalar(check_last).bind(last).fetch_one(&mut earlier).await.unwrap();
+    assert!(is_last);
+
+    MIGRATOR.run(&mut present).await.unwrap();
+    let is_last: bool = sqlx::query_scalar(check_last).bind(last).fetch_one(&mut earlier).await.unwrap();
+    assert!(is_last);
+    let rights = "SELECT bool_and(has_table_privilege('pg_monitor', 'adoption', privilege))
+                         AND has_table_privilege('public', 'adoption', 'SELECT')
+                         AND NOT has_table_privilege('public', 'adoption', 'INSERT')
+                    FROM unnest('{SELECT,INSERT,UPDATE}'::text[]) privilege";
+    assert!(sqlx::query_scalar::<_, bool>(rights).fetch_one(&mut present).await.unwrap());
+
+    // Neither release activates a definition while the other writes decisions.
+    let both = [
+        ("LOCK TABLE activation IN ROW SHARE MODE", "LOCK TABLE adoption IN EXCLUSIVE MODE NOWAIT"),
+        (
+            "SELECT FROM activation WHERE activation_id > 99999 FOR KEY SHARE",
+            "LOCK TABLE adoption IN EXCLUSIVE MODE NOWAIT",
+        ),
+        ("LOCK TABLE activation IN EXCLUSIVE MODE", "LOCK TABLE adoption IN ROW SHARE MODE NOWAIT"),
+        ("LOCK TABLE adoption IN ROW SHARE MODE", "LOCK TABLE activation IN EXCLUSIVE MODE NOWAIT"),
+        (
+            "SELECT FROM adoption WHERE adoption_id > 99999 FOR KEY SHARE",
+            "LOCK TABLE activation IN EXCLUSIVE MODE NOWAIT",
+        ),
+        ("LOCK TABLE adoption IN EXCLUSIVE MODE", "LOCK TABLE activation IN ROW SHARE MODE NOWAIT"),
+    ];
+    for (first, second) in both {
+        let mut writing = present.begin().await.unwrap();
+        sqlx::query(first).execute(&mut *writing).await.unwrap();
+        let mut waiting = earlier.begin().await.unwrap();
+        let refused = sqlx::query(second).execute(&mut *waiting).await.unwrap_err();
+        let code = refused.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+        assert_eq!(code, "55P03", "{first}; {second}: {refused}");
+        waiting.rollback().await.unwrap();
+        writing.rollback().await.unwrap();
+    }
+
+    let add = "INSERT INTO adoption (machine, number, at, origin, sender, first_history)
+               SELECT machine, number, at, 'loaded', 'operator', first_history FROM adoption ORDER BY adoption_id LIMIT 1
+               RETURNING adoption_id, machine";
+    let (added, machine): (i64, String) = sqlx::query_as(add).fetch_one(&mut earlier).await.unwrap();
+    let active = lifeguard::store::definitions::read_active(&mut present).await.unwrap();
+    assert!(added > last);
+    assert_eq!(active.activation.0, added);
+    let loaded = active.definitions.iter().find(|definition| definition.origin == "loaded");
+    assert_eq!(loaded.map(|definition| definition.machine.as_str()), Some(machine.as_str()));
 }

@@ -123,7 +123,7 @@ async fn a_boot_link_that_cannot_be_set_fails_the_board_with_the_reason_and_its_
     let device = world.until_state("b1", "FailedReimageRebooting").await;
     assert_eq!(
         device["data"]["failure"],
-        "there is no boot config `linux` in the boot tree's `configs` folder"
+        "no boot config `linux` in the `configs` folder of the boot tree"
     );
     assert_eq!((&device["actions"], rack.switched(1)), (&json!([]), vec![]));
 

@@ -139,13 +139,16 @@ async fn an_unreadable_entry_affects_only_itself() {
     let history = world.history("b1").await;
     assert_eq!(history.len(), 3);
     assert_eq!(history[1]["kind"], "unreadable");
-    assert_eq!(history[1]["reason"], "its `kind` cannot be read");
+    assert_eq!(history[1]["reason"], "column `kind` cannot be read");
     let why = world.get("/api/v1/devices/b1/why").await;
     assert_eq!(why["state"], "Cold");
     let replayed = replayed(&world).await;
     assert_eq!((replayed.instances, replayed.difference), (2, None));
     let [unreadable] = &replayed.unreadable[..] else { panic!("{:?}", replayed.unreadable) };
-    assert_eq!((unreadable.name.as_str(), unreadable.reason.as_str()), ("b1", "its `kind` cannot be read"));
+    assert_eq!(
+        (unreadable.name.as_str(), unreadable.reason.as_str()),
+        ("b1", "column `kind` cannot be read")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -174,7 +177,7 @@ async fn an_unreadable_instance_affects_only_itself() {
     assert_eq!((replayed.instances, replayed.difference), (3, None));
     let [unreadable] = &replayed.unreadable[..] else { panic!("{:?}", replayed.unreadable) };
     assert!(
-        unreadable.entry.is_none() && unreadable.reason.contains("its `counters` cannot be read"),
+        unreadable.entry.is_none() && unreadable.reason.contains("column `counters` cannot be read"),
         "{unreadable:?}"
     );
 }

@@ -45,9 +45,9 @@ pub(crate) async fn load(world: &World, text: &str, query: &str) -> (StatusCode,
 
 async fn activations(world: &World) -> Vec<(i64, String)> {
     let shown = world.get("/api/v1/machines/board").await;
-    let adoption =
+    let activation =
         |one: &Value| (one["definition"].as_i64().unwrap(), one["origin"].as_str().unwrap().to_owned());
-    shown["history"].as_array().unwrap().iter().map(adoption).collect()
+    shown["history"].as_array().unwrap().iter().map(activation).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,7 +159,7 @@ async fn decisions_during_an_activation_use_the_new_definition() {
     let pool = world.database.pool().await;
     // A decision made before is being written.
     let mut writing = pool.begin().await.unwrap();
-    sqlx::query("LOCK TABLE adoption IN ROW SHARE MODE").execute(&mut *writing).await.unwrap();
+    sqlx::query("LOCK TABLE activation IN ROW SHARE MODE").execute(&mut *writing).await.unwrap();
     let text = changed(&[("target: LockedOut", "target: Maintenance")]);
     let engine = world.server.engine.clone();
     let mut loading = JoinSet::new();
@@ -285,7 +285,7 @@ async fn a_deadline_outlives_an_unreadable_definition() {
     // As if activated by another release.
     for statement in [
         "INSERT INTO definition (machine, number, digest, source) VALUES ('board', 2, 'x', 'machine: board')",
-        "INSERT INTO adoption (machine, number, at, origin, first_history)
+        "INSERT INTO activation (machine, number, at, origin, first_history)
          SELECT 'board', 2, now(), 'loaded', nextval(pg_get_serial_sequence('history', 'history_id'))",
     ] {
         sqlx::query(statement).execute(&pool).await.unwrap();

@@ -1,10 +1,10 @@
 //! The link `pxelinux.cfg/01-aa-bb-cc-dd-ee-ff` in the boot tree, to a file in its `configs` folder.
 //!
-//! A link is ours if it points into `configs`. Whatever else bears its name was put there by somebody for a reason: it is
-//! never replaced and never removed. A reader sees the old link or the new one, never none and never half of one.
+//! Only links that point into `configs` are replaced or removed; any other file of that name was put there by an operator. A
+//! reader sees either the old link or the new one.
 //!
-//! The link is written into the folder where `pxelinux.cfg` really is, and a link is set only if the boot tree then serves
-//! the config by the link's name, by the code that the TFTP server serves it by.
+//! The link is written into the resolved `pxelinux.cfg` folder, and setting it succeeds only if the boot tree then serves the
+//! config by the link's name, checked with the code of the TFTP server.
 
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
@@ -22,17 +22,18 @@ use super::super::boot_config_name::check_config_name;
 use super::error::LinkError;
 use crate::boot_tree::{BootFolder, BootTree, BootTreeError, CONFIGS_FOLDER, LINKS_FOLDER};
 
-/// How often a run looks again because somebody else changed the link under its hands.
+/// The maximum number of attempts while other processes change the link.
 const MAX_LINK_ATTEMPTS: u32 = 20;
-/// How long it waits before it writes for the second time; each further time twice as long, so that two runs fall out of step.
+/// The pause before the second write; each further pause is twice as long, so that concurrent runs diverge.
 const INITIAL_RETRY_PAUSE: Duration = Duration::from_micros(50);
-/// After how many more times that grows no more: 13 ms.
+/// The number of doublings after which the pause stays the same: 13 ms.
 const MAX_PAUSE_DOUBLINGS: u32 = 8;
-/// Tells the temporary links of one process apart.
+/// Numbers the temporary links of this process.
 static NEXT_TEMPORARY_LINK: AtomicU64 = AtomicU64::new(0);
 
-/// Who may change a link, and until when: asked immediately before each change, for a call to a disk or a share may hang, and
-/// the process may be stopped, until another process has the board.
+/// The permission to change a link, checked immediately before each change.
+///
+/// A call to a disk or a share may hang, or the process may be stopped, until another process is in charge of the board.
 #[derive(Debug, Clone)]
 pub(super) struct LinkPermit {
     pub(super) lease: ProcessLease,
@@ -51,23 +52,23 @@ impl LinkPermit {
     }
 }
 
-/// The boot links of one boot tree.
+/// The boot links of a boot tree.
 #[derive(Debug, Clone)]
 pub(super) struct BootLinks {
     tree: BootTree,
 }
 
-/// What was there when a link was to be removed.
+/// The result of clearing a link.
 pub(super) enum ClearedLink {
-    /// No link.
+    /// There was no link.
     Nothing,
-    /// What is not ours, and was left there.
+    /// There is another file, which was left unchanged.
     Foreign,
-    /// A link to this boot config, which was removed.
+    /// The link to this boot config was removed.
     Removed(String),
 }
 
-/// What bears a link's name.
+/// The file that has a link's name.
 enum ExistingLink {
     Nothing,
     Ours(PathBuf),
@@ -75,12 +76,12 @@ enum ExistingLink {
 }
 
 impl BootLinks {
-    /// The links of the boot tree at `root`.
+    /// Creates the links of the boot tree at `root`.
     pub(super) fn new(root: PathBuf) -> Self {
         Self { tree: BootTree::new(root) }
     }
 
-    /// Where the boot tree is.
+    /// Returns the root of the boot tree.
     pub(super) fn root(&self) -> &Path {
         self.tree.root()
     }
@@ -114,15 +115,17 @@ impl BootLinks {
                     sync(&folder)?;
                     match self.tree.open(link.as_bytes()) {
                         Ok(served) if served.identity == file.identity => return Ok(()),
-                        // Somebody else has set it meanwhile, or a path on its way was changed: it is looked at again.
+                        // Another process has changed the link or a folder on its path: try again.
                         Ok(_) | Err(BootTreeError::NotFound) => is_elsewhere = true,
                         Err(error) => return Err(LinkError::of(&link, error)),
                     }
                 }
                 ExistingLink::Ours(_) => {
-                    // Somebody else is at it where this is not the first look. What is written is checked at once.
-                    if let Some(lost) = attempt.checked_sub(1) {
-                        std::thread::sleep(INITIAL_RETRY_PAUSE * 2_u32.pow(lost.min(MAX_PAUSE_DOUBLINGS)));
+                    // After the first attempt another process is changing it, too. The result is checked without a pause.
+                    if let Some(doublings) = attempt.checked_sub(1) {
+                        std::thread::sleep(
+                            INITIAL_RETRY_PAUSE * 2_u32.pow(doublings.min(MAX_PAUSE_DOUBLINGS)),
+                        );
                     }
                     replace(&folder, name, &target, permit)?;
                 }
@@ -130,8 +133,8 @@ impl BootLinks {
                     permit.check()?;
                     match symlinkat(&target, &folder, name) {
                         Err(errno) if errno != Errno::EEXIST => return Err(errno.into()),
-                        // Straight to its name: where somebody was quicker, that failed. What is there is looked at, not
-                        // assumed.
+                        // Written directly under its name, which fails if another process was faster. Either way the
+                        // result is checked.
                         Ok(()) | Err(_) => {}
                     }
                 }
@@ -140,7 +143,7 @@ impl BootLinks {
         Err(if is_elsewhere { LinkError::Elsewhere(name.to_owned()) } else { LinkError::Contended })
     }
 
-    /// Removes the link `name` while `permit` allows it, and says what was there. Blocks.
+    /// Removes the link `name` while `permit` allows it. Blocks.
     ///
     /// # Errors
     ///
@@ -169,7 +172,7 @@ impl BootLinks {
         }
     }
 
-    /// Checks that the tree is there: a share that is not mounted leaves an empty folder in its place.
+    /// Checks that the tree is available: without its mount, a share is an empty folder.
     fn has_configs(&self) -> Result<(), LinkError> {
         match self.tree.folder(CONFIGS_FOLDER) {
             Err(BootTreeError::NotFound) => Err(LinkError::Root(Errno::ENOENT.into())),
@@ -181,16 +184,16 @@ impl BootLinks {
     fn find(&self, folder: &BootFolder, name: &str) -> Result<ExistingLink, Errno> {
         match readlinkat(folder, name) {
             Ok(target) if self.is_config(folder, Path::new(&target)) => Ok(ExistingLink::Ours(target.into())),
-            // EINVAL: it is no link.
+            // EINVAL: it is not a link.
             Ok(_) | Err(Errno::EINVAL) => Ok(ExistingLink::Foreign),
             Err(Errno::ENOENT) => Ok(ExistingLink::Nothing),
             Err(errno) => Err(errno),
         }
     }
 
-    /// Whether a link in `folder` that reads `target` points at a file directly in the `configs` folder.
+    /// Whether a link in `folder` with the text `target` points at a file directly in the `configs` folder.
     ///
-    /// `../configs` counts wherever the folder really is: links of older versions were written so.
+    /// `../configs` always counts: earlier versions wrote links like that.
     fn is_config(&self, folder: &BootFolder, target: &Path) -> bool {
         let configs = [
             Path::new(&folder.to_root()).join(CONFIGS_FOLDER),
@@ -204,7 +207,7 @@ impl BootLinks {
     }
 }
 
-/// Puts a new link over the old one in one step. Temporary links that a crash left behind are passed by.
+/// Replaces a link atomically. Temporary links left behind by a crash are skipped.
 fn replace(folder: &BootFolder, link: &str, target: &Path, permit: &LinkPermit) -> Result<(), LinkError> {
     let new = loop {
         permit.check()?;
@@ -219,13 +222,13 @@ fn replace(folder: &BootFolder, link: &str, target: &Path, permit: &LinkPermit) 
     let renamed =
         permit.check().and_then(|()| renameat(folder, new.as_str(), folder, link).map_err(LinkError::from));
     if renamed.is_err() {
-        // The link that could not be put in place is of no use; why it could not is what matters.
+        // The temporary link is removed; the error that matters is the first one.
         unlinkat(folder, new.as_str(), UnlinkatFlags::NoRemoveDir).ok();
     }
     renamed
 }
 
-/// Makes what was done in `folder` outlast a loss of power.
+/// Makes changes in `folder` durable.
 fn sync(folder: &BootFolder) -> Result<(), Errno> {
     fsync(openat(folder, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)
 }
@@ -238,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_changes_a_link_after_the_lease_or_once_cancelled() {
+    fn no_link_is_changed_after_the_lease_or_once_cancelled() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join(CONFIGS_FOLDER)).unwrap();
         for config in ["panda", "panda-2"] {

@@ -1,5 +1,5 @@
-//! What a board boots: `set-pxe` points its boot link at a boot config, `clear-pxe` removes it, so that the board boots what
-//! it has on disk.
+//! Boot links: `set-pxe` points the link of a board at a boot config, `clear-pxe` removes it, so that the board boots from
+//! disk.
 
 mod error;
 mod link;
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::error::LinkError;
 use self::link::{BootLinks, ClearedLink, LinkPermit};
+use super::facts::BOOT_CONFIG_FACT;
 use super::mac::{Mac, link_name};
 use crate::actions::{
     ActionDescription, BadSettingsPolicy, Evidence, Job, NoSettings, RunLocation, Trouble, TypedActionKind,
@@ -19,27 +20,25 @@ use crate::actions::{
 };
 use crate::boot_tree::LINKS_FOLDER;
 
-/// The longest run: a few calls to a disk or a share.
+/// The time limit of a run: a few calls to a disk or a share.
 const LINK_TIMEOUT: Duration = Duration::from_secs(5);
-/// The fact by which the board's boot loader asks for its link.
+/// The fact with the MAC address, by which the boot loader requests the link.
 const MAC_FACT: &str = "mac";
-/// The fact that names the boot config for the board's next image.
-const BOOT_CONFIG_FACT: &str = "boot_config";
 
-/// `set-pxe`.
+/// The action `set-pxe`.
 #[derive(Debug, Clone)]
 pub struct SetBootLink {
     links: BootLinks,
 }
 
-/// `clear-pxe`.
+/// The action `clear-pxe`.
 #[derive(Debug, Clone)]
 pub struct ClearBootLink {
     links: BootLinks,
 }
 
 impl SetBootLink {
-    /// Sets links in the boot tree at `root`.
+    /// Creates the action for the boot tree at `root`.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
         Self { links: BootLinks::new(root) }
@@ -47,7 +46,7 @@ impl SetBootLink {
 }
 
 impl ClearBootLink {
-    /// Clears links in the boot tree at `root`.
+    /// Creates the action for the boot tree at `root`.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
         Self { links: BootLinks::new(root) }
@@ -122,19 +121,19 @@ fn link_action_description(
 ) -> ActionDescription {
     ActionDescription {
         facts,
-        // A disk or a share that hangs.
+        // A disk or a share may hang.
         late_trouble: Some(Trouble::Storage(links.root().to_owned())),
         run_location: RunLocation::InServer,
-        // Releases before took any settings and looked at none.
+        // Earlier releases accepted and ignored all settings.
         bad_settings: BadSettingsPolicy::Ignore,
         ..ActionDescription::new(name, about, LINK_TIMEOUT)
     }
 }
 
-/// What was done to a link: a name for history, and a value.
+/// What was done to a link: a key and a value for the evidence.
 type LinkEvidence = Option<(&'static str, String)>;
 
-/// Changes the board's link, which blocks, and says what was done.
+/// Changes the board's link on a blocking thread, and returns what was done.
 async fn change(
     links: &BootLinks,
     job: &Job,
@@ -143,7 +142,7 @@ async fn change(
 ) -> Result<Evidence, UnfinishedAction> {
     let mut evidence = Evidence::new();
     let Some(mac) = job.fact(MAC_FACT) else {
-        let reason = format!("{} has no MAC address, by which it would ask for a boot link", job.subject);
+        let reason = format!("{} has no MAC address, which its boot link is named after", job.subject);
         return Err(UnfinishedAction::misconfigured(reason));
     };
     let mac: Mac = match mac.parse() {

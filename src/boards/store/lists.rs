@@ -1,4 +1,4 @@
-//! Boards in lists: those that match, by name.
+//! Lists of boards, by name, with filters.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -16,26 +16,26 @@ use crate::machine::MachineName;
 use crate::store::instances::InstanceId;
 use crate::store::{Snapshot, StoreError};
 
-/// Which boards a list is about. What is not said does not matter.
+/// A filter of a list of boards. Empty and missing conditions match all boards.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct BoardFilter {
-    /// In one of these states; a trailing `*` stands for the rest of a name.
+    /// In one of these states; a trailing `*` matches the rest of a name.
     pub states: Vec<String>,
-    /// With these values in the fields that lists are filtered by.
+    /// With these values in filterable fields, by field.
     pub fields: BTreeMap<&'static str, String>,
-    /// Running this image.
+    /// With this image installed.
     pub image: Option<String>,
     /// With this text in the name.
     pub name: Option<String>,
-    /// Among these.
+    /// Among these instances.
     pub among: Option<Vec<InstanceId>>,
 }
 
-/// A board of a list, as it came from the database.
+/// A row of a list.
 #[derive(Debug)]
 pub struct BoardListRow(PgRow);
 
-/// A board of a list. Its texts are borrowed from the row: lists are long.
+/// A board in a list. Its texts are borrowed from the row, as lists are long.
 #[derive(Debug)]
 pub struct ListedBoard<'a> {
     /// Its name.
@@ -68,11 +68,11 @@ pub struct ListedBoard<'a> {
 pub enum FieldValue<'a> {
     /// A text.
     Text(Option<&'a str>),
-    /// Anything else.
+    /// Any other JSON.
     Json(Option<&'a RawValue>),
 }
 
-/// How many fields lists show.
+/// The number of fields that lists show.
 const LISTED_FIELD_COUNT: usize = {
     let (mut count, mut at) = (0, 0);
     while at < DEVICE_FIELDS.len() {
@@ -97,64 +97,68 @@ pub const LISTED_FIELDS: [&DeviceField; LISTED_FIELD_COUNT] = {
 };
 
 impl BoardListRow {
-    /// Decodes the row.
+    /// Reads the columns, by name.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when a column has another type.
+    /// [`StoreError`] when a column is missing or unreadable.
     pub fn read(&self) -> Result<ListedBoard<'_>, StoreError> {
         let Self(row) = self;
-        let json = |column| Ok::<_, sqlx::Error>(get::<Option<Json<_>>>(row, column)?.map(|json| json.0));
         let mut fields = [FieldValue::Text(None); LISTED_FIELDS.len()];
-        for (column, (field, value)) in (FIRST_FIELD_COLUMN..).zip(LISTED_FIELDS.iter().zip(&mut fields)) {
+        for (field, value) in LISTED_FIELDS.iter().zip(&mut fields) {
             *value = match field.parser {
-                FieldParser::Text(_) => FieldValue::Text(get(row, column)?),
-                FieldParser::Json(_) => FieldValue::Json(json(column)?),
+                FieldParser::Text(_) => FieldValue::Text(get(row, field.name)?),
+                FieldParser::Json(_) => FieldValue::Json(get_json(row, field.name)?),
             };
         }
         Ok(ListedBoard {
-            name: get(row, 0)?,
-            state: get(row, 1)?,
-            visit: get(row, 2)?,
-            since: get(row, 3)?,
-            deadline_at: get(row, 4)?,
-            image: json(5)?,
-            next_image: json(6)?,
-            failure: get(row, 7)?,
-            counters: get::<Json<_>>(row, 8)?.0,
-            lock_reason: get(row, 9)?,
+            name: get(row, "name")?,
+            state: get(row, "state")?,
+            visit: get(row, "visit")?,
+            since: get(row, "since")?,
+            deadline_at: get(row, "deadline_at")?,
+            image: get_json(row, "image")?,
+            next_image: get_json(row, "next_image")?,
+            failure: get(row, "failure")?,
+            counters: get::<Json<_>>(row, "counters")?.0,
+            lock_reason: get(row, "lock_reason")?,
             fields,
         })
     }
 }
 
-/// Reads a column of what [`LIST_SQL`] asks for, which gives its type.
-fn get<'r, T: Decode<'r, Postgres>>(row: &'r PgRow, column: usize) -> Result<T, sqlx::Error> {
+/// Reads a column of [`LIST_SQL`], which has the type of the field.
+fn get<'r, T: Decode<'r, Postgres>>(row: &'r PgRow, column: &str) -> Result<T, sqlx::Error> {
     row.try_get_unchecked(column)
 }
 
-/// The column that the fields begin with.
-const FIRST_FIELD_COLUMN: usize = 10;
-/// The parameter that the filters of fields begin with.
+fn get_json<'r>(row: &'r PgRow, column: &str) -> Result<Option<&'r RawValue>, sqlx::Error> {
+    Ok(get::<Option<Json<_>>>(row, column)?.map(|json| json.0))
+}
+
+/// The first parameter of the filters of fields.
 const FIRST_FILTER_PARAMETER: usize = 8;
 
-/// What [`read`] asks. The macros, which check their statements as they are compiled, would copy each text of each row. It is
-/// made once, of nothing but the table of fields.
+/// The statement of [`read`].
+///
+/// It is not checked as it is compiled: its columns depend on the table of fields, and the macros of sqlx would copy each text
+/// of each row. It is built once, of nothing but that table.
 static LIST_SQL: LazyLock<&'static str> = LazyLock::new(|| {
     let column = |field: &&DeviceField| match field.parser {
         FieldParser::Text(_) => format!(", d.{}", field.name),
-        FieldParser::Json(_) => format!(", to_jsonb(d.{})", field.name),
+        FieldParser::Json(_) => format!(", to_jsonb(d.{0}) AS {0}", field.name),
     };
     let columns: String = LISTED_FIELDS.iter().map(column).collect();
     let filters = DEVICE_FIELDS.iter().filter_map(|field| field.filter);
-    let condition = |(place, filter): (usize, FieldFilter)| {
-        format!(" AND (${place}::text IS NULL OR {})", (filter.sql)(&format!("${place}")))
+    let condition = |(number, filter): (usize, FieldFilter)| {
+        format!(" AND (${number}::text IS NULL OR {})", (filter.sql)(&format!("${number}")))
     };
     let conditions: String = (FIRST_FILTER_PARAMETER..).zip(filters).map(condition).collect();
     let list = format!(
         "SELECT i.name, i.state, i.visit,
-                CASE WHEN i.since_visit = i.visit THEN i.since ELSE i.entered_at END, i.deadline_at,
-                i.data->'image', i.data->'next_image', i.data->>'failure', i.counters, i.data->>'lock_reason'{columns}
+                CASE WHEN i.since_visit = i.visit THEN i.since ELSE i.entered_at END AS since, i.deadline_at,
+                i.data->'image' AS image, i.data->'next_image' AS next_image, i.data->>'failure' AS failure, i.counters,
+                i.data->>'lock_reason' AS lock_reason{columns}
            FROM instance i JOIN device d USING (instance_id)
           WHERE i.machine = $1 AND i.name > $2
             AND ($4::text[] IS NULL OR i.state LIKE ANY ($4))
@@ -166,7 +170,7 @@ static LIST_SQL: LazyLock<&'static str> = LazyLock::new(|| {
     list.leak()
 });
 
-/// Reads at most `most` boards by name, those after the name `after`, one by one as they come.
+/// Streams at most `limit` boards whose names follow `after`, by name.
 ///
 /// # Errors
 ///
@@ -176,7 +180,7 @@ pub fn read<'a>(
     machine: &MachineName,
     filter: &BoardFilter,
     after: &str,
-    most: i64,
+    limit: i64,
 ) -> impl Stream<Item = Result<BoardListRow, StoreError>> + use<'a> {
     let BoardFilter { states, fields, image, name, among } = filter;
     let states: Vec<String> = states.iter().map(|state| like(state, '*')).collect();
@@ -184,7 +188,7 @@ pub fn read<'a>(
     let mut query = sqlx::query(*LIST_SQL)
         .bind(machine.as_str().to_owned())
         .bind(after.to_owned())
-        .bind(most)
+        .bind(limit)
         .bind((!states.is_empty()).then_some(states))
         .bind(image.clone())
         .bind(name.as_ref().map(|part| format!("%{}%", like(part, '\0'))))
@@ -195,7 +199,7 @@ pub fn read<'a>(
     query.fetch(&mut **db).map_ok(BoardListRow).map_err(StoreError::from)
 }
 
-/// Reads the names of those of `machine` that are among `ids`.
+/// Reads the names of those of `ids` that are instances of `machine`.
 ///
 /// # Errors
 ///
@@ -216,13 +220,13 @@ pub async fn read_names(
     Ok(names)
 }
 
-/// Makes a LIKE pattern of `text`, in which only `joker` stands for anything.
-fn like(text: &str, joker: char) -> String {
+/// Builds a LIKE pattern of `text`, in which `wildcard` matches any text.
+fn like(text: &str, wildcard: char) -> String {
     let mut pattern = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '%' | '_' | '\\' => pattern.extend(['\\', c]),
-            c if c == joker => pattern.push('%'),
+            c if c == wildcard => pattern.push('%'),
             c => pattern.push(c),
         }
     }

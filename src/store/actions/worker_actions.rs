@@ -1,4 +1,4 @@
-//! The actions that a worker carries out, and those that it gives back.
+//! The actions that a worker runs, and how it hands them back.
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
@@ -19,10 +19,9 @@ pub async fn list_running(db: &mut PgConnection, worker: WorkerId) -> Result<Vec
     Ok(ids.into_iter().map(ActionId).collect())
 }
 
-/// Takes what `workers` were doing from them at `now`, or only `actions` of it: it waits to be started again, but for what was
-/// cancelled, which goes.
+/// Releases the running actions of `workers`, or only `actions` of them, at `now`: they wait to be started again.
 ///
-/// What was cancelled and not seen to end may have left something undone, so its compensation is left of it.
+/// Cancelled actions are deleted; one that has a compensation is replaced by it, as its end was not observed.
 ///
 /// # Errors
 ///
@@ -35,7 +34,7 @@ pub async fn hand_back(
 ) -> Result<(), StoreError> {
     let workers: Vec<i64> = workers.iter().map(|worker| worker.0).collect();
     let actions: Option<Vec<i64>> = actions.map(|actions| actions.iter().map(|action| action.0).collect());
-    // Resources are locked before instances, everywhere. They need their time to settle after this as well.
+    // Everywhere, resources are locked before instances. The settle time runs after this release, too.
     sqlx::query!(
         "UPDATE resource r SET released_at = $3, revision = r.revision + 1
            FROM (SELECT l.name FROM resource l
@@ -50,7 +49,7 @@ pub async fn hand_back(
     )
     .execute(&mut **tx)
     .await?;
-    // Whatever others have read of these instances is out of date then: they decide anew.
+    // Decisions on what was read of these instances before do not apply then.
     let instances = sqlx::query_scalar!(
         "SELECT instance_id FROM instance
           WHERE instance_id IN (SELECT instance_id FROM action
@@ -93,8 +92,9 @@ pub async fn hand_back(
     Ok(())
 }
 
-/// Begins an instance's `action` anew where it runs as the last of its visit, because what it was told has changed: what runs
-/// is cancelled, and what waits is not suspended any more.
+/// Restarts an instance's `action` if it runs as the last one of its visit, because its facts have changed.
+///
+/// The running one is cancelled and a copy of it waits; a waiting one is no longer suspended.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What was decided about instances, and what became of it.
+//! Decisions about instances, and the result of writing them.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,50 +11,50 @@ use super::super::links::LinkedIds;
 use super::versioned::{RowVersion, VersionedInstance};
 use crate::machine::{Instance, StateName, Visit};
 
-/// What was decided about one instance.
+/// The decision about one instance.
 #[derive(Debug, Clone)]
 pub struct DecidedUpdate {
     /// The instance as it was read.
     pub base: VersionedInstance,
-    /// The instance after it; nothing where only history is added.
+    /// The instance after the decision; `None` if only history is added.
     pub instance: Option<Arc<Instance>>,
-    /// The visit that was left: what it still had to do is deleted, and what runs is to be stopped.
+    /// The visit that was left: its waiting actions are deleted, its running ones are cancelled.
     pub left_visit: Option<Visit>,
-    /// What happened, in order; all of it at the time at which the group is written.
+    /// The history entries in order; the time of all of them is that of the batch.
     pub entries: Vec<NewHistoryEntry>,
-    /// The state that was entered anew by its own deadline, and the visit that began; it has no entry of its own.
+    /// The state that its own deadline re-entered, and the new visit; such a re-entry has no history entry of its own.
     pub reentered: Option<(StateName, Visit)>,
-    /// The actions that ended, or count no more.
+    /// The actions that ended or were superseded.
     pub ended: Vec<ActionId>,
-    /// The action that begins, and what it holds.
+    /// The action that begins, and its grant.
     pub started: Option<(ActionId, Grant)>,
     /// The action that is suspended.
     pub suspended: Option<Suspension>,
-    /// What is given back.
+    /// The units that are released.
     pub released: Vec<GrantedUnits>,
-    /// What its state may have held and the present one does not, by the names that the definition has for it.
+    /// The holds of the state that was left which the new state does not have, by their names in the definition.
     pub dropped_holds: Vec<String>,
-    /// The actions that the present visit asks for, in order.
+    /// The actions that the new visit invokes, in order.
     pub invoked: Vec<NewAction>,
-    /// Whether they are only for where none is left of those that an earlier visit of the state asked for.
+    /// Whether `invoked` applies only if none of the actions of an earlier visit of the state is left.
     pub keeps_actions: bool,
-    /// The numbers of the instances that it is linked to, where its links are not what they were.
+    /// The IDs of the linked instances, if the links changed.
     pub linked: Option<LinkedIds>,
-    /// The number that it has in common with those that were decided together with it, because one of them raised an event
-    /// at another: their parts are written whole or not at all.
+    /// The ID shared by the instances that were decided together because one of them raised an event at another: their
+    /// parts are written all or none.
     pub coupling: Option<InstanceId>,
-    /// Whether nobody sees a difference: its state was entered anew and only its deadline is a later one.
+    /// Whether the change is invisible to followers: the state was re-entered and only the deadline is later.
     pub is_silent: bool,
 }
 
 impl DecidedUpdate {
-    /// Whose it is.
+    /// The instance's ID.
     #[must_use]
     pub fn id(&self) -> InstanceId {
         self.base.id
     }
 
-    /// The instance as it was written with `version`; nothing where its row was not rewritten.
+    /// The instance as written with `version`; `None` if its row was not rewritten.
     #[must_use]
     pub fn into_versioned(self, version: RowVersion) -> Option<VersionedInstance> {
         let has_actions = self.base.has_actions || !self.invoked.is_empty();
@@ -63,35 +63,35 @@ impl DecidedUpdate {
     }
 }
 
-/// What a waiting action gets of what is given back with a group; whoever comes first starts it.
+/// Released units that are passed on to a waiting action of another instance; any process may start it then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PassedOnGrant {
     /// The action.
     pub action: ActionId,
-    /// What it gets.
+    /// The grant.
     pub grant: Grant,
 }
 
-/// Everything that is written together.
+/// All decisions that are written together.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
-    /// Each instance once, in the order of their numbers: all processes lock in that order.
+    /// Each instance once, in the order of the IDs: all processes lock in that order.
     pub decided: &'a [DecidedUpdate],
-    /// What states held of what is dropped.
+    /// The holds that are dropped, with their units.
     pub dropped_holds: &'a [(InstanceId, GrantedUnits)],
-    /// What is granted on: only where all of `decided` is applied.
+    /// The grants that are passed on: they apply only if all of `decided` does.
     pub passed_on_grants: &'a [PassedOnGrant],
 }
 
-/// What a group came to.
+/// The result of writing a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BatchResult {
-    /// The instances of which nothing that was decided is durable; of the others everything is.
+    /// The instances whose decision was not written; those of all others are durable.
     pub overtaken: HashSet<InstanceId>,
-    /// The version of the rows that were rewritten, if any were.
+    /// The version of the rows that were rewritten, if any.
     pub version: Option<RowVersion>,
-    /// The actions that run and are to be stopped.
+    /// The running actions that were cancelled and have to be stopped.
     pub stopped: Vec<ActionId>,
-    /// Whether another definition has come into force than it was decided under.
+    /// Whether another definition was activated since the batch was decided.
     pub is_outdated: bool,
 }

@@ -1,4 +1,4 @@
-//! A group as the statement takes it: an array for each column.
+//! A batch as parameters of the statement: one array for each column.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -18,7 +18,7 @@ use super::batch::{Batch, DecidedUpdate};
 use super::resources::ResourceColumns;
 use crate::machine::{ActionName, CounterName, Visit};
 
-/// Pairs of an instance and something of it.
+/// Pairs of an instance ID and another number.
 #[derive(Default)]
 pub(super) struct InstancePairs {
     pub(super) ids: Vec<i64>,
@@ -40,21 +40,21 @@ pub(super) struct SavedColumns<'a> {
     pub(super) visits: Vec<i64>,
     pub(super) entered_at: Vec<DateTime<Utc>>,
     pub(super) deadlines: SparseColumn<DateTime<Utc>>,
-    /// When they came from another state, where that was before they entered the present one.
+    /// When the state was entered from another one, if that was before the current visit began.
     pub(super) since: SparseColumn<DateTime<Utc>>,
-    /// True where nobody sees a difference.
+    /// True if the change is invisible to followers.
     pub(super) silent: SparseColumn<bool>,
-    /// What is left of time limits that stand still, in microseconds.
+    /// Remaining time of suspended deadlines, in microseconds.
     pub(super) remaining: SparseColumn<i64>,
-    /// Where they are not what they were.
+    /// Only if changed.
     pub(super) counters: SparseColumn<Json<&'a BTreeMap<CounterName, i64>>>,
-    /// Where it is not what it was.
+    /// Only if changed.
     pub(super) data: SparseColumn<Json<&'a Map<String, Value>>>,
-    /// Where they are not what they were.
+    /// Only if changed.
     pub(super) links: SparseColumn<Json<StoredLinks>>,
 }
 
-/// All instances, with how many belong together: one that was decided by itself is one.
+/// All instances with the size of their coupling; an instance that was decided by itself has a size of 1.
 #[derive(Default)]
 pub(super) struct CoupledColumns {
     pub(super) ids: Vec<i64>,
@@ -65,23 +65,23 @@ pub(super) struct CoupledColumns {
 
 impl CoupledColumns {
     fn of(decided: &[DecidedUpdate]) -> Self {
-        let coupling = |one: &DecidedUpdate| one.coupling.unwrap_or(one.id());
+        let coupling = |update: &DecidedUpdate| update.coupling.unwrap_or(update.id());
         let mut sizes: HashMap<InstanceId, i64> = HashMap::new();
-        for one in decided {
-            *sizes.entry(coupling(one)).or_default() += 1;
+        for update in decided {
+            *sizes.entry(coupling(update)).or_default() += 1;
         }
         let mut coupled = Self::default();
-        for one in decided {
-            coupled.ids.push(one.id().0);
-            coupled.versions.push(one.base.version.to_sql());
-            coupled.couplings.push(coupling(one).0);
-            coupled.sizes.push(sizes.get(&coupling(one)).copied().unwrap_or_default());
+        for update in decided {
+            coupled.ids.push(update.id().0);
+            coupled.versions.push(update.base.version.to_sql());
+            coupled.couplings.push(coupling(update).0);
+            coupled.sizes.push(sizes.get(&coupling(update)).copied().unwrap_or_default());
         }
         coupled
     }
 }
 
-/// Actions that begin, with what they hold.
+/// Actions that begin, with their grants.
 #[derive(Default)]
 pub(super) struct StartedColumns<'a> {
     pub(super) ids: Vec<i64>,
@@ -108,7 +108,7 @@ pub(super) struct InvokedColumns<'a> {
     pub(super) queues: SparseColumn<Cow<'a, str>>,
     pub(super) queue_at: SparseColumn<DateTime<Utc>>,
     pub(super) compensations: Vec<Option<&'a str>>,
-    pub(super) kept: Vec<bool>,
+    pub(super) keeps_actions: Vec<bool>,
 }
 
 #[derive(Default)]
@@ -117,21 +117,21 @@ pub(super) struct SuspendedColumns<'a> {
     pub(super) actions: Vec<i64>,
     pub(super) troubles: Vec<&'a str>,
     pub(super) reasons: Vec<&'a str>,
-    /// 1 where the run does not count among the attempts.
+    /// 1 if the run is not counted as an attempt.
     pub(super) uncounted: Vec<i32>,
-    /// Whether what is left to do is the compensation.
-    pub(super) rescues: Vec<bool>,
+    /// Whether only the compensation remains to be run.
+    pub(super) compensations: Vec<bool>,
 }
 
 impl<'a> SuspendedColumns<'a> {
     fn push(&mut self, id: InstanceId, suspension: &'a Suspension) {
-        let Suspension { action, trouble, reason, is_counted, is_compensation: is_rescue } = suspension;
+        let Suspension { action, trouble, reason, is_counted, is_compensation } = suspension;
         self.ids.push(id.0);
         self.actions.push(action.0);
         self.troubles.push(trouble);
         self.reasons.push(reason);
         self.uncounted.push(i32::from(!is_counted));
-        self.rescues.push(*is_rescue);
+        self.compensations.push(*is_compensation);
     }
 }
 
@@ -142,7 +142,7 @@ pub(super) struct ReenteredColumns<'a> {
     pub(super) states: Vec<&'a str>,
 }
 
-/// A group as the statement takes it: an array for each column.
+/// A batch as parameters of the statement: one array for each column.
 #[derive(Default)]
 pub(super) struct BatchColumns<'a> {
     pub(super) saved: SavedColumns<'a>,
@@ -154,31 +154,31 @@ pub(super) struct BatchColumns<'a> {
     pub(super) started: StartedColumns<'a>,
     pub(super) suspended: SuspendedColumns<'a>,
     pub(super) invoked: InvokedColumns<'a>,
-    /// Nothing where none is linked anew and all were decided each by itself.
+    /// Empty if no links changed and every instance was decided by itself.
     pub(super) coupled: CoupledColumns,
     pub(super) resources: ResourceColumns<'a>,
 }
 
 impl<'a> BatchColumns<'a> {
-    pub(super) fn of(group: Batch<'a>) -> Self {
-        let decided = group.decided;
-        let mut columns = Self { resources: ResourceColumns::of(group), ..Self::default() };
-        for one in decided {
-            columns.push(one);
+    pub(super) fn of(batch: Batch<'a>) -> Self {
+        let decided = batch.decided;
+        let mut columns = Self { resources: ResourceColumns::of(batch), ..Self::default() };
+        for update in decided {
+            columns.push(update);
         }
-        if decided.iter().any(|one| one.coupling.is_some() || one.linked.is_some()) {
+        if decided.iter().any(|update| update.coupling.is_some() || update.linked.is_some()) {
             columns.coupled = CoupledColumns::of(decided);
         }
         columns
     }
 
-    /// Whether instances move and that is all: no action, nothing that only gets history, none that keeps its actions.
+    /// Whether instances only move: no actions, no entries without a move, no re-entries, no resources.
     pub(super) fn only_moves(&self) -> bool {
         let Self {
             saved,
             history: _,
-            history_only: held,
-            reentered: kept,
+            history_only,
+            reentered,
             left,
             ended,
             started,
@@ -188,29 +188,29 @@ impl<'a> BatchColumns<'a> {
             resources,
         } = self;
         let others = [&left.ids, &ended.ids, &started.ids, &suspended.ids, &invoked.ids, &coupled.ids];
-        let mut ids = [&held.ids, &kept.ids].into_iter().chain(others);
+        let mut ids = [&history_only.ids, &reentered.ids].into_iter().chain(others);
         ids.all(Vec::is_empty) && saved.silent.as_slice().is_empty() && resources.is_empty()
     }
 
-    /// Whether some are linked anew, or were decided together.
+    /// Whether links changed, or instances were decided together.
     pub(super) fn is_linked(&self) -> bool {
         !self.coupled.ids.is_empty()
     }
 
-    fn push(&mut self, one: &'a DecidedUpdate) {
+    fn push(&mut self, update: &'a DecidedUpdate) {
         let DecidedUpdate {
-            base: seen,
+            base,
             instance,
-            left_visit: left,
+            left_visit,
             entries,
-            reentered: kept,
+            reentered,
             ended,
             started,
             suspended,
             invoked,
             ..
-        } = one;
-        let (id, version) = (seen.id, seen.version.to_sql());
+        } = update;
+        let (id, version) = (base.id, base.version.to_sql());
         if let Some(instance) = instance {
             let saved = &mut self.saved;
             saved.ids.push(id.0);
@@ -220,17 +220,17 @@ impl<'a> BatchColumns<'a> {
             saved.entered_at.push(instance.entered_at);
             saved.deadlines.push(instance.deadline_at);
             saved.since.push((instance.since != instance.entered_at).then_some(instance.since));
-            saved.silent.push(one.is_silent.then_some(true));
-            let left_us = |left: Duration| i64::try_from(left.as_micros()).unwrap_or(i64::MAX);
-            saved.remaining.push(instance.remaining.map(left_us));
-            let before = &seen.instance;
+            saved.silent.push(update.is_silent.then_some(true));
+            let to_us = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+            saved.remaining.push(instance.remaining.map(to_us));
+            let before = &base.instance;
             saved.counters.push((instance.counters != before.counters).then_some(Json(&instance.counters)));
             saved.data.push((instance.data != before.data).then_some(Json(&instance.data)));
-            let linked = one.linked.as_ref();
+            let linked = update.linked.as_ref();
             saved.links.push(linked.map(|linked| Json(StoredLinks::new(&instance.links, linked))));
             for (seq, new) in (1..).zip(invoked) {
                 self.invoked.push(id, instance.visit, seq, new);
-                self.invoked.kept.push(one.keeps_actions);
+                self.invoked.keeps_actions.push(update.keeps_actions);
             }
         } else {
             self.history_only.ids.push(id.0);
@@ -239,12 +239,12 @@ impl<'a> BatchColumns<'a> {
         for entry in entries {
             self.history.push(entry);
         }
-        if let Some((state, visit)) = kept {
+        if let Some((state, visit)) = reentered {
             self.reentered.ids.push(id.0);
             self.reentered.visits.push(visit.0);
             self.reentered.states.push(state.as_str());
         }
-        if let Some(visit) = left {
+        if let Some(visit) = left_visit {
             self.left.push(id, visit.0);
         }
         for action in ended {
@@ -253,7 +253,7 @@ impl<'a> BatchColumns<'a> {
         if let Some((action, Grant { units, .. })) = started {
             self.started.ids.push(id.0);
             self.started.others.push(action.0);
-            // What the state holds is held on when the action is over.
+            // The units of holds belong to the state, not to the action.
             let of_action: Vec<&GrantedUnits> = units.iter().filter(|units| units.hold.is_none()).collect();
             self.started.granted.push((!of_action.is_empty()).then_some(Json(of_action)));
         }

@@ -1,10 +1,11 @@
-//! Groups of decisions: everything that was decided at one time about many instances, read and written together.
+//! Batches of decisions: what was decided at one time about many instances, read and written together.
 //!
-//! A group is read without locks and written by one statement, which takes the rows' locks itself, in the order of
-//! their numbers, and applies what was decided only where the row is still the one that was read: compare and set. So no
-//! lock is ever held while we think or while the network is slow, and a process that is stopped in the middle holds up
-//! nobody. Whatever is written for an instance, other than history, rewrites its row; so its row's version (`xmin`)
-//! speaks for its actions and for what faces know of it too.
+//! A batch is read without locks and written by one statement. The statement locks the rows in the order of their IDs and
+//! applies a decision only if the row is still the one that was read (compare and set). So no lock is held while decisions
+//! are made or while the network is slow, and a process that is stopped in between blocks no other.
+//!
+//! Everything that is written for an instance, other than history, rewrites its row. So the version of the row (`xmin`)
+//! covers its actions and its facts too.
 
 mod batch;
 mod columns;

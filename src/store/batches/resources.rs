@@ -1,4 +1,4 @@
-//! What a group does with resources, as the statement takes it.
+//! Grants and releases of a batch as parameters of the statement.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use super::super::claims::{Grant, GrantBasis, GrantedUnits, ResourceLimits};
 use super::super::sparse::SparseColumn;
 use super::batch::Batch;
 
-/// A name that no resource has: who claims it gets nothing.
+/// A name that no resource has: claims on it are never granted.
 const NO_RESOURCE: &str = "";
 
-/// Pairs of a number and a name.
+/// Pairs of an ID and a name.
 #[derive(Default)]
 pub(super) struct NamedPairs<'a> {
     pub(super) ids: Vec<i64>,
@@ -25,34 +25,34 @@ impl<'a> NamedPairs<'a> {
     }
 }
 
-/// What becomes of resources: their rows in the order of their names, who takes units of them, and what states hold.
+/// Changes of resources in the order of their names, the claimants of units, and holds of states.
 #[derive(Default)]
 pub(super) struct ResourceColumns<'a> {
     pub(super) names: Vec<&'a str>,
-    /// The revision that units are taken from; none where units are only given back.
+    /// The revision that grants are based on; `None` if units are only released.
     pub(super) revisions: SparseColumn<i64>,
     pub(super) capacities: SparseColumn<i32>,
     pub(super) gaps: SparseColumn<i64>,
     pub(super) settles: SparseColumn<i64>,
     pub(super) released: Vec<bool>,
-    /// The instances whose actions begin only where they get their units.
+    /// The instances whose actions begin only if their grants still hold, with the resource.
     pub(super) claimants: NamedPairs<'a>,
-    /// The holds that begin, by their names, with what was chosen and how much of it.
+    /// The holds that begin, by name, with the chosen resource and the units.
     pub(super) holds: NamedPairs<'a>,
-    pub(super) chosen_for_holds: Vec<&'a str>,
-    pub(super) units_of_holds: Vec<i32>,
+    pub(super) hold_resources: Vec<&'a str>,
+    pub(super) hold_units: Vec<i32>,
     /// The holds that end.
     pub(super) dropped: NamedPairs<'a>,
-    /// The waiting actions that units are granted on to, and what they get.
+    /// The waiting actions that units are passed on to, with the units.
     pub(super) passed_on: Vec<i64>,
     pub(super) grants: Vec<Json<&'a [GrantedUnits]>>,
-    /// From which resources these are taken.
+    /// The resources of these units, by action.
     pub(super) waiting: NamedPairs<'a>,
-    /// Whether an action holds on to what another one held.
-    holds_on: bool,
+    /// Whether an action takes over units of another one.
+    takes_over: bool,
 }
 
-/// What becomes of one resource.
+/// The change of one resource.
 #[derive(Default)]
 struct ResourceChange {
     taken: Option<(i64, ResourceLimits)>,
@@ -60,7 +60,7 @@ struct ResourceChange {
 }
 
 impl<'a> ResourceColumns<'a> {
-    pub(super) fn of(group: Batch<'a>) -> Self {
+    pub(super) fn of(batch: Batch<'a>) -> Self {
         let mut all = Self::default();
         let mut changes: BTreeMap<&str, ResourceChange> = BTreeMap::new();
         let mut take = |taken_from: &'a [GrantBasis]| {
@@ -71,16 +71,17 @@ impl<'a> ResourceColumns<'a> {
                 }
             }
         };
-        for one in group.decided {
-            if let Some((_, grant)) = &one.started {
+        for update in batch.decided {
+            if let Some((_, grant)) = &update.started {
                 take(&grant.based_on);
             }
         }
-        for one in group.passed_on_grants {
-            take(&one.grant.based_on);
+        for passed_on in batch.passed_on_grants {
+            take(&passed_on.grant.based_on);
         }
-        // Of what was decided on at different times the latest counts; to all else it is as if somebody else had come first.
-        let present = |taken: &'a GrantBasis| {
+        // Of grants that were decided by different revisions the latest counts; the others are as overtaken as by another
+        // process.
+        let valid_name = |taken: &'a GrantBasis| {
             let latest = changes.get(taken.resource.as_str()).and_then(|change| change.taken);
             if latest.is_some_and(|(revision, _)| revision == taken.revision) {
                 taken.resource.as_str()
@@ -88,24 +89,24 @@ impl<'a> ResourceColumns<'a> {
                 NO_RESOURCE
             }
         };
-        for one in group.decided {
-            if let Some((_, grant)) = &one.started {
-                all.start(one.id().0, grant, present);
+        for update in batch.decided {
+            if let Some((_, grant)) = &update.started {
+                all.start(update.id().0, grant, valid_name);
             }
         }
-        for one in group.passed_on_grants {
-            all.passed_on.push(one.action.0);
-            all.grants.push(Json(&one.grant.units));
-            for taken in &one.grant.based_on {
-                all.waiting.push(one.action.0, present(taken));
+        for passed_on in batch.passed_on_grants {
+            all.passed_on.push(passed_on.action.0);
+            all.grants.push(Json(&passed_on.grant.units));
+            for taken in &passed_on.grant.based_on {
+                all.waiting.push(passed_on.action.0, valid_name(taken));
             }
         }
-        for one in group.decided {
-            for GrantedUnits { resource, .. } in &one.released {
+        for update in batch.decided {
+            for GrantedUnits { resource, .. } in &update.released {
                 changes.entry(resource).or_default().is_released = true;
             }
         }
-        for (instance, units) in group.dropped_holds {
+        for (instance, units) in batch.dropped_holds {
             all.dropped.push(instance.0, units.hold.as_deref().unwrap_or_default());
             changes.entry(&units.resource).or_default().is_released = true;
         }
@@ -123,23 +124,23 @@ impl<'a> ResourceColumns<'a> {
         all
     }
 
-    /// Whether nothing is done with any resource.
+    /// Whether no resource is involved.
     pub(super) fn is_empty(&self) -> bool {
-        self.names.is_empty() && self.holds.ids.is_empty() && self.dropped.ids.is_empty() && !self.holds_on
+        self.names.is_empty() && self.holds.ids.is_empty() && self.dropped.ids.is_empty() && !self.takes_over
     }
 
-    fn start(&mut self, instance: i64, grant: &'a Grant, present: impl Fn(&'a GrantBasis) -> &'a str) {
+    fn start(&mut self, instance: i64, grant: &'a Grant, valid_name: impl Fn(&'a GrantBasis) -> &'a str) {
         for taken in &grant.based_on {
-            self.claimants.push(instance, present(taken));
+            self.claimants.push(instance, valid_name(taken));
         }
         for GrantedUnits { resource, units, hold } in &grant.units {
             match hold {
                 Some(name) => {
                     self.holds.push(instance, name);
-                    self.chosen_for_holds.push(resource);
-                    self.units_of_holds.push(i32::try_from(*units).unwrap_or(i32::MAX));
+                    self.hold_resources.push(resource);
+                    self.hold_units.push(i32::try_from(*units).unwrap_or(i32::MAX));
                 }
-                None => self.holds_on = true,
+                None => self.takes_over = true,
             }
         }
     }

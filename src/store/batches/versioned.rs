@@ -1,4 +1,4 @@
-//! Instances as they are read, each with the version of its row.
+//! Instances with the version of the row that they were read from.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use super::super::links::{LinkedIds, StoredLinks};
 use super::super::{DatabaseLife, InstanceFacts, StoreError};
 use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
 
-/// Which version of an instance's row was read: the number of the transaction that wrote it, as the row holds it.
+/// The version of an instance's row: the ID of the transaction that wrote it (`xmin`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowVersion(u32);
 
 impl RowVersion {
-    /// The version that the `number`th transaction wrote.
+    /// The version that transaction `number` wrote.
     #[cfg(test)]
     pub(crate) fn nth(number: u32) -> Self {
         Self(number)
@@ -28,34 +28,34 @@ impl RowVersion {
         u32::try_from(xmin).map(Self).map_err(StoreError::unreadable)
     }
 
-    /// As the integer that Postgres compares transaction numbers with: the same bits, with a sign.
+    /// The integer that Postgres compares with `xmin`: the same bits, signed.
     pub(super) fn to_sql(self) -> i32 {
         self.0.cast_signed()
     }
 }
 
-/// An instance as it was read, and of which version.
+/// An instance with the version of its row.
 #[derive(Debug, Clone)]
 pub struct VersionedInstance {
-    /// Its number.
+    /// Its ID.
     pub id: InstanceId,
     /// The version of its row.
     pub version: RowVersion,
     /// The instance.
     pub instance: Arc<Instance>,
-    /// The numbers of the instances that it is linked to.
+    /// The IDs of the linked instances.
     pub linked: LinkedIds,
-    /// What its face knows of it, where that was read with it.
+    /// The facts that its face has, if they were read with it.
     pub facts: Option<Arc<dyn InstanceFacts>>,
-    /// Whether its face was asked for them; without, nothing may be decided that depends on them.
+    /// Whether its face was asked for them. Without, nothing may be decided that depends on them.
     pub has_read_facts: bool,
-    /// Whether there may be actions that its states asked for.
+    /// Whether it may have actions.
     pub has_actions: bool,
 }
 
 impl VersionedInstance {
-    /// A word for how it is under the definition `number`, another one after each change: that, its visit, and the version of
-    /// its row, which is unique within a life of the database only.
+    /// An entity tag that differs after each change: of the definition `number`, the visit, and the version of the row, which
+    /// is unique only within a life of the database.
     #[must_use]
     pub fn entity_tag(&self, life: DatabaseLife, number: i32) -> String {
         format!("{:x}-{number}-{}-{}", life.id(), self.instance.visit, self.version.0)
@@ -109,7 +109,7 @@ impl TryFrom<VersionedInstanceRow> for VersionedInstance {
     }
 }
 
-/// Reads instances by number and by name; those that are not there are left out.
+/// Reads instances by ID and by name; missing ones are left out.
 ///
 /// # Errors
 ///
@@ -130,7 +130,7 @@ pub async fn read(
                   i.deadline_at AS "deadline_at?", i.remaining_us, i.remaining_visit,
                   i.counters AS "counters!: Json<BTreeMap<CounterName, i64>>",
                   i.data AS "data!: Json<Map<String, Value>>", i.links AS "links?: Json<StoredLinks>",
-                  -- Not `EXISTS`, for which all actions may be read and hashed.
+                  -- Not `EXISTS`: the planner may read and hash all actions for it.
                   coalesce((SELECT true FROM action a WHERE a.instance_id = i.instance_id LIMIT 1), false)
                       AS "has_actions!"
              FROM (SELECT by_id.xmin::text::bigint AS version, by_id.*
@@ -149,7 +149,7 @@ pub async fn read(
     rows.into_iter().map(VersionedInstance::try_from).collect()
 }
 
-/// Says which of `ids` can be locked now; the others are kept by somebody, or gone.
+/// Finds which of `ids` can be locked now; the others are locked by other transactions, or removed.
 ///
 /// # Errors
 ///
@@ -159,11 +159,11 @@ pub async fn find_unlocked(
     ids: &[InstanceId],
 ) -> Result<HashSet<InstanceId>, StoreError> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    let free = sqlx::query_scalar!(
+    let unlocked = sqlx::query_scalar!(
         "SELECT instance_id FROM instance WHERE instance_id = ANY($1) FOR UPDATE SKIP LOCKED",
         &ids,
     )
     .fetch_all(db)
     .await?;
-    Ok(free.into_iter().map(InstanceId).collect())
+    Ok(unlocked.into_iter().map(InstanceId).collect())
 }

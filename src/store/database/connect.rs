@@ -5,16 +5,18 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 use crate::store::error::{StoreError, UnavailableCause};
 
-/// Connects to `host`. It is boxed: whoever may need a connection would carry the room that making one takes.
+/// Connects to `host`.
+///
+/// The future is boxed: it is large, and all futures that may connect contain it.
 pub(super) async fn connect(host: &PgConnectOptions) -> Result<PgConnection, StoreError> {
     match Box::pin(PgConnection::connect_with(host)).await {
         Ok(db) => Ok(db),
-        Err(error) => Err(or_unknown(host, error).await),
+        Err(error) => Err(or_host_unknown(host, error).await),
     }
 }
 
-/// Tells a host that cannot be found from one that cannot be reached, of which the system says an error's number.
-async fn or_unknown(host: &PgConnectOptions, error: sqlx::Error) -> StoreError {
+/// Distinguishes a host name that cannot be resolved from a host that cannot be reached, which has an OS error number.
+async fn or_host_unknown(host: &PgConnectOptions, error: sqlx::Error) -> StoreError {
     let is_of_system = !matches!(&error, sqlx::Error::Io(error) if error.raw_os_error().is_none());
     if is_of_system || host.get_socket().is_some() {
         return error.into();
@@ -25,7 +27,7 @@ async fn or_unknown(host: &PgConnectOptions, error: sqlx::Error) -> StoreError {
     }
 }
 
-/// Whether what is behind `db` can be written to.
+/// Whether the server of `db` accepts writes.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Hints between processes that there is something to do.
+//! Hints between processes that work was written.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use super::timeouts::{pause, within};
 use crate::store::changes::ChangeOrigin;
 use crate::store::error::{StoreError, UnavailableCause};
 
-/// The channel on which processes tell each other that there is something to do.
+/// The notification channel of hints.
 const NOTIFY_CHANNEL: &str = "lifeguard";
 
-/// How long a listener waits for a hint before it asks whether its connection lives.
+/// How long a listener waits for a hint before it checks its connection.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Store {
-    /// Hints to all other processes than `origin` that there is something to do.
+    /// Notifies all processes other than `origin` that work was written.
     ///
     /// # Errors
     ///
@@ -34,10 +34,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when no connection can be had.
+    /// [`StoreError`] when no connection can be opened.
     pub async fn listen(&self) -> Result<HintListener, StoreError> {
         let host = self.opener.writable_host().await?;
-        // The listener makes its connection by itself, of a pool of one.
+        // The listener opens its own connection, from a pool of one.
         let pool =
             PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).max_lifetime(None);
         within(ACQUIRE_TIMEOUT, async {
@@ -50,15 +50,16 @@ impl Store {
     }
 }
 
-/// Hints that something has been written that somebody may want to act on. A hint may be lost with its connection: it
-/// only spares the waiting, the work itself is in rows.
+/// A listener for hints that work was written.
+///
+/// A hint may be lost with its connection: hints only shorten waiting, the work itself is in tables.
 #[derive(Debug)]
 pub struct HintListener {
     listener: PgListener,
 }
 
 impl HintListener {
-    /// Waits for the next hint of another process than `origin`.
+    /// Waits for the next hint of a process other than `origin`.
     ///
     /// # Errors
     ///
@@ -76,7 +77,7 @@ impl HintListener {
                 Some(None) => return Err(UnavailableCause::Database(sqlx::Error::WorkerCrashed).into()),
                 None => {
                     let ping = async {
-                        sqlx::query_scalar!(r#"SELECT 1 AS "one!""#).fetch_one(&mut self.listener).await?;
+                        sqlx::query_scalar!(r#"SELECT 1 AS "ping!""#).fetch_one(&mut self.listener).await?;
                         Ok(())
                     };
                     within(ACQUIRE_TIMEOUT, ping).await?;
@@ -86,7 +87,7 @@ impl HintListener {
     }
 }
 
-/// Hints to all processes, when `tx` commits, that there is something to do.
+/// Notifies all processes when `tx` commits.
 ///
 /// # Errors
 ///

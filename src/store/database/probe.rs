@@ -1,4 +1,4 @@
-//! The connection by which it is asked whether the database serves.
+//! The connection for checks of the database.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::session::DatabaseSession;
 use super::timeouts::within;
 use crate::store::error::{StoreError, UnavailableCause};
 
-/// Asks the database for a sign of life.
+/// Checks whether the database answers.
 #[derive(Debug)]
 pub(super) struct HealthProbe {
     opener: Arc<ConnectionOpener>,
@@ -23,67 +23,67 @@ pub(super) struct HealthProbe {
     last: Mutex<LastProbe>,
 }
 
-/// What is left of the last time.
+/// The connection and time of the last check.
 #[derive(Debug, Default)]
 struct LastProbe {
     session: Option<DatabaseSession>,
-    /// When it was asked what it answered last.
-    asked_at: Option<Instant>,
+    /// When the last successful check began.
+    begun_at: Option<Instant>,
 }
 
 impl HealthProbe {
-    /// Nothing was asked yet.
+    /// Creates a probe without a connection.
     pub(super) fn new(opener: Arc<ConnectionOpener>, health: Arc<DatabaseHealth>) -> Self {
         Self { opener, health, last: Mutex::default() }
     }
 
-    /// Gives the connection back.
+    /// Closes the connection.
     pub(super) async fn close(&self) {
         if let Some(session) = self.last.lock().await.session.take() {
             let _ = session.db.close().await;
         }
     }
 
-    /// Asks for a sign of life.
+    /// Checks whether the database answers, is writable, and which life it is in.
     pub(super) async fn check(&self) -> Result<(), StoreError> {
-        let wanted_at = Instant::now();
+        let requested_at = Instant::now();
         // One at a time.
         let mut last = self.last.lock().await;
-        if last.asked_at.is_some_and(|asked_at| asked_at >= wanted_at) {
-            // Others asked while this one waited for its turn.
+        if last.begun_at.is_some_and(|begun_at| begun_at >= requested_at) {
+            // Another check began after this one was requested.
             return Ok(());
         }
-        let asked_at = Instant::now();
-        // It is taken out while it is asked, so that one that does not answer is not used again.
-        let kept = last.session.take();
-        let asked = match kept.filter(|session| session.opened_at >= self.health.last_outage_at()) {
-            Some(session) => Some(self.ask(session).await),
+        let begun_at = Instant::now();
+        // Taken out during the check, so that a connection that does not answer is not used again.
+        let session = last.session.take();
+        let checked = match session.filter(|session| session.opened_at >= self.health.last_outage_at()) {
+            Some(session) => Some(self.check_session(session).await),
             None => None,
         };
-        let session = match asked {
+        let session = match checked {
             Some(Ok(session)) => session,
             Some(Err(error)) if is_of_database(&error) => return Err(error),
-            // Where only that connection was lost, as by an operator's hand, another one answers.
+            // If only that connection was lost, for example terminated by an operator, another one answers.
             Some(Err(_)) | None => self.opener.open(ConnectionPurpose::Ordinary).await?,
         };
-        *last = LastProbe { session: Some(session), asked_at: Some(asked_at) };
+        *last = LastProbe { session: Some(session), begun_at: Some(begun_at) };
         Ok(())
     }
 
-    async fn ask(&self, mut session: DatabaseSession) -> Result<DatabaseSession, StoreError> {
+    async fn check_session(&self, mut session: DatabaseSession) -> Result<DatabaseSession, StoreError> {
         if !within(ANSWER_TIMEOUT, is_writable(&mut session)).await? {
             return Err(UnavailableCause::ReadOnly.into());
         }
-        // To begin a life may take longer than an answer.
+        // Beginning a life may take longer than the timeout.
         session.life = life::check_life(&mut session.db, &self.opener.lives, ANSWER_TIMEOUT).await?;
         Ok(session)
     }
 }
 
-/// Whether an error speaks of the database as a whole, and not only of the connection over which it came.
+/// Whether an error concerns the database as a whole, and not only the connection.
 fn is_of_database(error: &StoreError) -> bool {
-    let is_so = |cause: &UnavailableCause| {
+    let is_of_database = |cause: &UnavailableCause| {
         matches!(cause.code(), "silent" | "read_only" | "in_recovery" | "incomplete")
     };
-    error.cause().is_some_and(|cause| is_so(cause))
+    error.cause().is_some_and(|cause| is_of_database(cause))
 }

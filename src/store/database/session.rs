@@ -1,4 +1,4 @@
-//! A connection whose session was set up and verified.
+//! A connection with a verified session.
 
 use std::ops::{Deref, DerefMut};
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::life::DatabaseLife;
 
-/// A connection that was verified, and the life of the database that it speaks to.
+/// A verified connection, and the life of the database that it is connected to.
 #[derive(Debug)]
 pub struct DatabaseSession {
     pub(super) db: PgConnection,
@@ -16,7 +16,7 @@ pub struct DatabaseSession {
 }
 
 impl DatabaseSession {
-    /// Which life of the database it speaks to.
+    /// Returns the life of the database that it is connected to.
     #[must_use]
     pub fn life(&self) -> DatabaseLife {
         self.life

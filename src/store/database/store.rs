@@ -1,4 +1,4 @@
-//! The database as a server uses it: connections by what they are for.
+//! The database as a server uses it: connections by purpose.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,13 +21,12 @@ use crate::store::error::StoreError;
 
 /// The database.
 ///
-/// Writers and readers have connections of their own: where commits wait, for a disk that stalls, reading goes on. So have
-/// snapshots, and those who write groups.
+/// Batches, transactions, reads and snapshots have separate pools: when commits wait for a stalled disk, reads go on.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(super) opener: Arc<ConnectionOpener>,
     pub(super) health: Arc<DatabaseHealth>,
-    /// For those who write groups; they are there before anything else.
+    /// For batches; these connections are opened first.
     pub(super) batch_writers: ConnectionPool,
     pub(super) writers: ConnectionPool,
     pub(super) readers: ConnectionPool,
@@ -37,15 +36,15 @@ pub struct Store {
 }
 
 impl Store {
-    /// How long the database may take for one statement: longer than it lets statements take by itself.
+    /// The time limit for one statement; longer than the `statement_timeout` of sessions.
     pub const MAX_STATEMENT_TIME: Duration = Duration::from_secs(25);
 
-    /// The store of a database that was not looked at yet: no connection is made.
+    /// Creates a store without opening a connection.
     pub(super) fn new(options: ConnectOptions, connections: ConnectionBudget) -> Self {
         let opener = Arc::new(ConnectionOpener::new(options));
         let health = Arc::<DatabaseHealth>::default();
-        let pool = |purpose, least, most| {
-            ConnectionPool::new(Arc::clone(&opener), Arc::clone(&health), purpose, least, most)
+        let pool = |purpose, min, max| {
+            ConnectionPool::new(Arc::clone(&opener), Arc::clone(&health), purpose, min, max)
         };
         Self {
             batch_writers: pool(ConnectionPurpose::Batch, BATCH_CONNECTIONS, BATCH_CONNECTIONS),
@@ -63,66 +62,66 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when no connection can be had.
+    /// [`StoreError::Unavailable`] when no connection is available.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(Tx(self.writers.acquire().await?.begin("BEGIN").await?))
     }
 
-    /// Takes a connection for writing groups: there is one for each lane.
+    /// Acquires a connection for writing batches: there is one for each lane.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when none can be made.
+    /// [`StoreError::Unavailable`] when none can be opened.
     pub async fn connect(&self) -> Result<PooledConnection, StoreError> {
         self.batch_writers.acquire().await
     }
 
-    /// Makes a connection for renewing a lease.
+    /// Opens a connection for renewing a lease.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when none can be made.
+    /// [`StoreError::Unavailable`] when none can be opened.
     pub async fn connect_for_lease(&self) -> Result<DatabaseSession, StoreError> {
         self.opener.open(ConnectionPurpose::Lease).await
     }
 
-    /// Takes a connection for reading. Nobody may hold two, or take a snapshot meanwhile: they are few.
+    /// Acquires a connection for reading. A task must not hold two, or a snapshot besides: they are few.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when no connection can be had.
+    /// [`StoreError::Unavailable`] when no connection is available.
     pub async fn reader(&self) -> Result<PooledConnection, StoreError> {
         self.readers.acquire().await
     }
 
-    /// Takes a connection for reading several times in one and the same moment. Nobody may hold two: they are few.
+    /// Begins a snapshot, for several reads of one moment. A task must not hold two: they are few.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when none can be had.
+    /// [`StoreError::Unavailable`] when no connection is available.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         Ok(Snapshot(self.snapshots.acquire().await?.begin(BEGIN_SNAPSHOT).await?))
     }
 
-    /// How many connections there may be.
+    /// Returns the number of connections, by pool.
     #[must_use]
     pub fn connections(&self) -> ConnectionBudget {
         self.connections
     }
 
-    /// Which life of the database was seen last.
+    /// Returns the life of the database that was seen last.
     #[must_use]
     pub fn life(&self) -> DatabaseLife {
         self.opener.lives.present()
     }
 
-    /// Told whenever the database turns out to be in another life.
+    /// Subscribes to changes of the database's life.
     #[must_use]
     pub fn follow_life(&self) -> watch::Receiver<DatabaseLife> {
         self.opener.lives.follow()
     }
 
-    /// Gives all connections back.
+    /// Closes all connections.
     pub async fn close(&self) {
         let closed = async {
             tokio::join!(
@@ -133,7 +132,7 @@ impl Store {
                 self.probe.close()
             )
         };
-        // A database that does not answer keeps its connections: nobody waits for that.
+        // Not longer than the timeout, if the database does not answer.
         let closed = Box::pin(async {
             closed.await;
             Ok(())

@@ -1,10 +1,10 @@
-//! Adding an entry.
+//! Appending an entry.
 
 use super::columns::HistoryColumns;
 use super::entry::NewHistoryEntry;
 use crate::store::{StoreError, Tx};
 
-/// Adds an entry.
+/// Appends an entry.
 ///
 /// # Errors
 ///

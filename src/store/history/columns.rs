@@ -1,4 +1,4 @@
-//! Entries as a statement takes them: an array for each column.
+//! Entries as parameters of a statement: one array for each column.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use super::visits::visit_before;
 use crate::machine::{Cause, ModelAnswers, Outcome, Stimulus};
 use crate::store::sparse::SparseColumn;
 
-/// The columns that hold a stimulus.
+/// The columns of a stimulus.
 #[derive(Default)]
 struct StimulusColumns<'a> {
     kind: &'static str,
@@ -20,12 +20,12 @@ struct StimulusColumns<'a> {
     args: Option<Cow<'a, Map<String, Value>>>,
 }
 
-fn stimulus_columns(told: &HistoryContent) -> StimulusColumns<'_> {
-    let cause = match told {
+fn stimulus_columns(content: &HistoryContent) -> StimulusColumns<'_> {
+    let cause = match content {
         HistoryContent::Note(note) => {
             return StimulusColumns { kind: "note", event: Some(note), ..StimulusColumns::default() };
         }
-        // It is read and never written; what is known of it would be lost.
+        // Such an entry is only read, never written.
         HistoryContent::Unreadable(_) => {
             return StimulusColumns { kind: "unreadable", ..StimulusColumns::default() };
         }
@@ -61,7 +61,7 @@ fn stimulus_columns(told: &HistoryContent) -> StimulusColumns<'_> {
     }
 }
 
-/// Entries as a statement takes them: an array for each column but their time.
+/// Entries as parameters of a statement: one array for each column except the time.
 #[derive(Default)]
 pub(in crate::store) struct HistoryColumns<'a> {
     pub(in crate::store) instances: Vec<i64>,
@@ -84,20 +84,10 @@ pub(in crate::store) struct HistoryColumns<'a> {
 impl<'a> HistoryColumns<'a> {
     /// Adds an entry.
     pub(in crate::store) fn push(&mut self, entry: &'a NewHistoryEntry) {
-        let NewHistoryEntry {
-            instance,
-            at: _,
-            content: told,
-            sender,
-            outcome,
-            from,
-            to,
-            visit,
-            reason,
-            evidence,
-        } = entry;
-        let StimulusColumns { kind, event, source, spoken_visit, args } = stimulus_columns(told);
-        let (facts, predicted) = match told {
+        let NewHistoryEntry { instance, at: _, content, sender, outcome, from, to, visit, reason, evidence } =
+            entry;
+        let StimulusColumns { kind, event, source, spoken_visit, args } = stimulus_columns(content);
+        let (facts, predicted) = match content {
             HistoryContent::Stimulus(Stimulus { cause: _, facts, predicted }) => {
                 (Some(facts).filter(|facts| !facts.is_empty()), Some(predicted).filter(|all| !all.is_empty()))
             }
@@ -109,10 +99,10 @@ impl<'a> HistoryColumns<'a> {
             Some(Outcome::Stayed) => Some("stayed"),
             Some(Outcome::Ignored(_)) => Some("ignored"),
         };
-        // NULL is what can be told from the rest; the migration says how.
-        let is_clockwork = matches!(kind, "began" | "suspend" | "deadline");
-        let found = visit_before(outcome.is_none(), *visit);
-        let spoken_visit = spoken_visit.filter(|spoken| !is_clockwork || *spoken != found.0);
+        // NULL stands for a visit that follows from the other columns: see the migration of history.
+        let is_internal = matches!(kind, "began" | "suspend" | "deadline");
+        let before = visit_before(outcome.is_none(), *visit);
+        let spoken_visit = spoken_visit.filter(|spoken| !is_internal || *spoken != before.0);
         self.instances.push(instance.0);
         self.kinds.push(kind);
         self.events.push(event);

@@ -1,4 +1,4 @@
-//! What happened to instances, in order: enough to explain each present state and to replay each past one.
+//! History of instances: enough to explain each current state and to replay each past one.
 
 mod append;
 mod columns;

@@ -1,4 +1,4 @@
-//! Reading an entry from its row.
+//! Rows of history, and how entries are read from them.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use crate::machine::{Cause, EventName, EventSource, Links, StateName, Stimulus, 
 
 /// A row of the table.
 pub(super) struct HistoryRow {
+    pub(super) instance_id: i64,
     pub(super) history_id: i64,
     pub(super) at: DateTime<Utc>,
     pub(super) kind: String,
@@ -31,12 +32,12 @@ pub(super) struct HistoryRow {
     pub(super) predicted: Option<Json<Box<RawValue>>>,
 }
 
-/// What keeps a row from being read.
+/// Returns why a row cannot be read.
 fn unreadable(column: &'static str) -> String {
-    format!("its `{column}` cannot be read")
+    format!("column `{column}` cannot be read")
 }
 
-/// Reads a column that holds JSON; nothing is the default.
+/// Reads a column that holds JSON; NULL is the default.
 fn parse<T: DeserializeOwned + Default>(
     column: &'static str,
     json: Option<&Json<Box<RawValue>>>,
@@ -48,8 +49,9 @@ fn parse<T: DeserializeOwned + Default>(
 impl HistoryRow {
     fn content(&self) -> Result<HistoryContent, String> {
         let spoken = self.spoken_visit.map(Visit);
-        // Our own clockwork speaks of the visit that it found, which is rarely worth a column.
-        let found = spoken.unwrap_or_else(|| visit_before(self.outcome.is_none(), Visit(self.visit)));
+        // The visit of an internal stimulus is mostly that before the entry, and then not stored.
+        let internal_visit =
+            spoken.unwrap_or_else(|| visit_before(self.outcome.is_none(), Visit(self.visit)));
         let args: Map<String, Value> = parse("args", self.args.as_ref())?;
         let state = |key: &str| {
             let state = args.get(key).and_then(Value::as_str).and_then(|state| StateName::new(state).ok());
@@ -72,9 +74,9 @@ impl HistoryRow {
                 args,
                 visit: spoken,
             },
-            "began" => Cause::Began { visit: found },
-            "suspend" => Cause::Suspend { visit: found },
-            "deadline" => Cause::Deadline { visit: found },
+            "began" => Cause::Began { visit: internal_visit },
+            "suspend" => Cause::Suspend { visit: internal_visit },
+            "deadline" => Cause::Deadline { visit: internal_visit },
             "force" => Cause::Force {
                 expected: state("expected")?,
                 to: state("to")?,
@@ -93,20 +95,20 @@ impl HistoryRow {
 }
 
 impl From<HistoryRow> for HistoryEntry {
-    /// What cannot be read of a row is told instead of it: the rows around it are none the worse.
+    /// An unreadable row becomes an entry that says so, so that the other rows can be shown.
     fn from(row: HistoryRow) -> Self {
         let state = |text: &str| StateName::new(text).map_err(|_| unreadable("state"));
         let (from, to) = (&row.from_state, row.to_state.as_ref().unwrap_or(&row.from_state));
         let evidence = parse("evidence", row.evidence.as_ref());
         let fault = state(from).and(state(to)).err().or_else(|| evidence.as_ref().err().cloned());
-        let told = match fault {
+        let content = match fault {
             Some(fault) => HistoryContent::Unreadable(fault),
             None => row.content().unwrap_or_else(HistoryContent::Unreadable),
         };
         Self {
             id: row.history_id,
             at: row.at,
-            content: told,
+            content,
             sender: row.sender,
             to: StateName::lossy(to),
             from: StateName::lossy(from),

@@ -163,9 +163,9 @@ async fn a_missing_config_or_an_invalid_config_name_is_refused() {
     let tree = TestBootTree::new();
     fs::create_dir(tree.root.path().join("configs/folder")).unwrap();
     for (config, reason) in [
-        (None, "no boot config was chosen"),
-        (Some("tegra"), "there is no boot config `tegra`"),
-        (Some("folder"), "there is no boot config `folder`"),
+        (None, "no boot config is selected"),
+        (Some("tegra"), "no boot config `tegra`"),
+        (Some("folder"), "no boot config `folder`"),
         (Some("../configs/panda"), "plain name of a file"),
     ] {
         let failed = tree.run(LinkOperation::Set, config).await.unwrap_err();

@@ -195,7 +195,7 @@ async fn an_invalid_board_is_not_registered() {
     name "b1": 409 taken: `b1` exists already
     mac "02:00:00:00:00": 422 invalid: mac: `02:00:00:00:00` is not a MAC address: write twelve hexadecimal digits, as `aa:bb:cc:dd:ee:ff`, `aa-bb-cc-dd-ee-ff` or `aabbccddeeff`
     mac "02:00:00:00:00:0g": 422 invalid: mac: `02:00:00:00:00:0g` is not a MAC address: write twelve hexadecimal digits, as `aa:bb:cc:dd:ee:ff`, `aa-bb-cc-dd-ee-ff` or `aabbccddeeff`
-    mac "02-00-00-00-00-01": 409 taken: the MAC address 02:00:00:00:00:01 belongs to board `b1` already
+    mac "02-00-00-00-00-01": 409 taken: the MAC address 02:00:00:00:00:01 is already used by board `b1`
     mac true: 422 invalid: mac: invalid type: boolean `true`, expected a string
     hardware "": 422 invalid: hardware: "" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
     hardware "pan/da": 422 invalid: hardware: "pan/da" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
@@ -307,19 +307,19 @@ async fn values_that_must_be_unique_are_refused_with_the_name_of_the_other_board
     ];
     assert_snapshot!(contract(&world, requests).await, @"
     POST /api/v1/devices
-    409 taken: the MAC address 02:00:00:00:00:01 belongs to board `b1` already
+    409 taken: the MAC address 02:00:00:00:00:01 is already used by board `b1`
 
     POST /api/v1/devices
-    409 taken: the power outlet modbus://relay.lab:502/5?unit=1 belongs to board `b1` already
+    409 taken: the power outlet modbus://relay.lab:502/5?unit=1 is already used by board `b1`
 
     POST /api/v1/devices
-    409 taken: the power outlet modbus://relay.lab:502/5?unit=1 belongs to board `b1` already
+    409 taken: the power outlet modbus://relay.lab:502/5?unit=1 is already used by board `b1`
 
     PATCH /api/v1/devices/b2
-    409 taken: the MAC address 02:00:00:00:00:01 belongs to board `b1` already
+    409 taken: the MAC address 02:00:00:00:00:01 is already used by board `b1`
 
     PATCH /api/v1/devices/b2
-    409 taken: the power outlet modbus://relay.lab:502/5?unit=1 belongs to board `b1` already
+    409 taken: the power outlet modbus://relay.lab:502/5?unit=1 is already used by board `b1`
     ");
     // A board's own values are not taken by another; values of no board are free.
     for (line, body) in [
@@ -379,7 +379,7 @@ async fn boards_that_already_share_an_outlet_are_kept_and_no_other_can_join() {
     let answer = send(&other, "POST /api/v1/devices", third.to_string()).await;
     assert_eq!(
         answer.status_and_body(),
-        "409 taken: the power outlet modbus://relay.lab:502/5?unit=1 belongs to board `b1` already"
+        "409 taken: the power outlet modbus://relay.lab:502/5?unit=1 is already used by board `b1`"
     );
     let mended = send(&other, "PATCH /api/v1/devices/b2", r#"{"power_url": "modbus://relay.lab/6"}"#).await;
     assert_eq!(mended.status, 200, "{}", mended.status_and_body());

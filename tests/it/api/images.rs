@@ -41,7 +41,7 @@ async fn images_are_set_listed_and_removed() {
     422 invalid: name: "../base" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
 
     PUT /api/v1/images/b
-    422 invalid: boot_configs.panda: `../b.cfg` is not a boot config: give the plain name of a file in the boot tree's `configs` folder, not beginning with a dot
+    422 invalid: boot_configs.panda: `../b.cfg` is not a boot config: give the plain name of a file in the `configs` folder of the boot tree, not beginning with a dot
 
     PUT /api/v1/images/b
     422 invalid: hardware: "pan da" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
@@ -91,11 +91,11 @@ async fn an_image_being_installed_cannot_be_removed() {
     ];
     assert_snapshot!(contract(&world, requests).await, @r#"
     DELETE /api/v1/images/base
-    409 image_in_use: base is being given to b1, b2; it can go when they have it, or when that is cancelled
+    409 image_in_use: base is being installed on b1, b2; try again after that has finished or was cancelled
     {"boards":["b1","b2"]}
 
     PUT /api/v1/images/base
-    409 image_in_use: base is being given to b1, b2; it can go when they have it, or when that is cancelled
+    409 image_in_use: base is being installed on b1, b2; try again after that has finished or was cancelled
     {"boards":["b1","b2"]}
 
     PUT /api/v1/images/base

@@ -315,7 +315,7 @@ async fn a_farm_at_rest_changes_no_list() {
         assert!(visits.iter().all(|answers| !(visit + 1..visit + 7).contains(answers)), "{visits:?}");
     }
     assert_eq!(since(&other, "", &mut cursor).await, "b2 LockedOut");
-    let answers = "SELECT count(*), count(DISTINCT d) FROM rearmed, unnest(instances) d";
+    let answers = "SELECT count(*), count(DISTINCT d) FROM deadline_change, unnest(instances) d";
     let answers: (i64, i64) = sqlx::query_as(answers).fetch_one(&world.database.pool().await).await.unwrap();
     assert_eq!(answers, (18, 3), "other processes learn the deadlines");
 }

@@ -93,7 +93,7 @@ async fn a_board_waiting_for_its_image_shows_its_deadline_and_remaining_tries() 
         let history = world.history("b1").await;
         history
             .iter()
-            .any(|entry| entry["event"] == "fetched" && entry["reason"] == "its boot config: there is none")
+            .any(|entry| entry["event"] == "fetched" && entry["reason"] == "its boot config: no such file")
     })
     .await;
     let why = why(&world, "b1").await;
@@ -120,7 +120,7 @@ async fn a_board_waiting_for_its_image_shows_its_deadline_and_remaining_tries() 
     has(&["It came from RebootRebooting", "when power-cycle-ok came"]);
     // Its three visits so far took the whole time limit each.
     has(&["Usual time here: 10 min (median), 95 of 100 within 10 min; from 3 stays"]);
-    has(&["Last evidence", "(0 s ago): its boot config: there is none"]);
+    has(&["Last evidence", "(0 s ago): its boot config: no such file"]);
     has(&["it asked for its boot config 12 s after power-on"]);
     assert_eq!(why["usual"]["stays"], 3);
     assert_eq!(why["evidence"]["observed"]["requests"][0]["file"], link);
