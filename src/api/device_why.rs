@@ -15,7 +15,7 @@ pub(super) fn routes() -> ApiRoutes {
     vec![("/api/v1/devices/{name}/why", get(show))]
 }
 
-/// `GET /api/v1/devices/{name}/why`: what it waits for, until when and what then, in parts and in sentences.
+/// `GET /api/v1/devices/{name}/why`: what it waits for, its deadline and what follows, as data and in sentences.
 async fn show(
     State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,

@@ -8,7 +8,6 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -20,10 +19,10 @@ use super::etag::tagged;
 use super::json_body::JsonBody;
 use super::problem::Problem;
 use crate::boards::{self, Board, BoardSummary, Device, DeviceChange};
-use crate::engine::WaitForecast;
-use crate::explain::{Explanation, explain};
+use crate::engine::OpenAction;
+use crate::explain::Explanation;
 use crate::machine::{CounterName, Definition, Links, reword_library_error};
-use crate::store::actions::{self, ActionSummary};
+use crate::store::actions;
 
 /// The routes of this file.
 pub(super) fn routes() -> ApiRoutes {
@@ -38,7 +37,7 @@ struct FullDevice {
     board: Board,
     definition: Arc<Definition>,
     explanation: Explanation,
-    actions: Vec<ActionView>,
+    actions: Vec<OpenAction>,
     /// How far its present boot got, in words.
     boot: Option<String>,
 }
@@ -56,7 +55,7 @@ struct FullDeviceView<'a> {
     links: &'a Links,
     #[serde(flatten)]
     explanation: &'a Explanation,
-    actions: &'a [ActionView],
+    actions: &'a [OpenAction],
     boot: Option<&'a str>,
 }
 
@@ -67,49 +66,6 @@ struct SavedDeviceView<'a> {
     device: FullDeviceView<'a>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct ActionView {
-    action: String,
-    status: String,
-    cancelled: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resource: Option<String>,
-    asked_at: DateTime<Utc>,
-    began_at: Option<DateTime<Utc>>,
-    /// How many boards hold what it needs or come before it.
-    ahead: usize,
-    /// When its turn may come.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expected_at: Option<DateTime<Utc>>,
-    /// How often it was begun without being seen to end.
-    attempts: i32,
-    /// Since when it is suspended, because trouble that says nothing about the board stands in its way.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    suspended_at: Option<DateTime<Utc>>,
-    /// Why it is suspended; or, while it runs, why it does not do what people may expect of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-}
-
-impl ActionView {
-    fn new(action: ActionSummary, outlook: &WaitForecast) -> Self {
-        let (resource, outlook) = (action.resource(), outlook.of(&action));
-        Self {
-            action: action.action,
-            status: action.status,
-            cancelled: action.is_cancelled,
-            resource,
-            asked_at: action.asked_at,
-            began_at: action.began_at,
-            ahead: outlook.ahead,
-            expected_at: outlook.expected_at,
-            attempts: action.attempts,
-            suspended_at: action.suspended_at,
-            reason: action.reason,
-        }
-    }
 }
 
 impl FullDevice {
@@ -155,7 +111,6 @@ const MAX_READS: usize = 3;
 
 async fn read(api: &ApiContext, name: &str) -> Result<FullDevice, Problem> {
     let mut board = find_board(api, name).await?;
-    let definition = api.engine.definition(&api.machine)?;
     let mut actions = actions::list_summaries(&mut *api.engine.store().reader().await?, board.id).await?;
     for _ in 0..MAX_READS {
         // The board and its actions are read by two statements.
@@ -171,11 +126,11 @@ async fn read(api: &ApiContext, name: &str) -> Result<FullDevice, Problem> {
     drop(db);
     let boot = api.boards.boot(board.id).await?;
     Ok(FullDevice {
-        explanation: explain(&definition, &board.instance),
-        actions: actions.into_iter().map(|action| ActionView::new(action, &forecast)).collect(),
+        definition: api.engine.definition(&api.machine)?,
+        explanation: api.engine.explain(board.id, &board.instance).await?,
+        actions: actions.iter().map(|action| OpenAction::new(action, &forecast)).collect(),
         boot: boards::describe_boot(&boot, api.boards.boot_coverage()),
         board,
-        definition,
     })
 }
 

@@ -15,7 +15,7 @@ use super::context::{ApiContext, ApiRoutes};
 use super::etag::tagged;
 use super::json_body::JsonBody;
 use super::problem::Problem;
-use crate::engine::{NewLimits, ResourceView};
+use crate::engine::{LimitOverrides, ResourceView};
 
 /// The longest name of a resource, in bytes.
 const MAX_NAME_BYTES: usize = 500;
@@ -69,8 +69,11 @@ async fn set(
     if capacity.is_some_and(|units| i32::try_from(units).is_err()) {
         return Err(Problem::invalid("capacity: at most 2147483647"));
     }
-    let limits =
-        NewLimits { capacity, gap_ms: millis("gap_s", gap_s)?, settle_ms: millis("settle_s", settle_s)? };
+    let limits = LimitOverrides {
+        capacity,
+        gap_ms: millis("gap_s", gap_s)?,
+        settle_ms: millis("settle_s", settle_s)?,
+    };
     api.engine.set_limits(&name, limits).await?;
     Ok(Json(find(&api, client, &name).await?))
 }

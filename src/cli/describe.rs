@@ -52,28 +52,29 @@ pub(super) fn describe_instance(device: &Value) -> String {
     say("locked out", text(&device["data"], "lock_reason"));
     let by = text(&device["data"], "locked_by");
     say("", if by.is_empty() { by } else { format!("by {by}") });
-    for awaited in device["waits_for"].as_array().into_iter().flatten() {
-        let (event, from) = (text(awaited, "event"), names(&awaited["from"], ""));
-        say("waits for", format!("{event} from the {from}, then {}", names(&awaited["to"], "")));
+    for awaited in device["awaited_events"].as_array().into_iter().flatten() {
+        let (event, senders) = (text(awaited, "event"), names(&awaited["senders"], ""));
+        say("waits for", format!("{event} from the {senders}, then {}", names(&awaited["targets"], "")));
     }
     for (link, to) in device["links"].as_object().into_iter().flatten() {
         say("linked", format!("{link}: {}/{}", text(to, "machine"), text(to, "name")));
     }
     say("", text(device, "boot"));
-    say("until", local_time(device, "deadline"));
-    let then = &device["then"];
-    if then.is_object() {
-        let tries = match (then["count"].as_i64(), then["most"].as_i64()) {
-            (Some(passed), Some(most)) => {
-                let passed = count(passed, "time");
-                format!(" (passed {passed}; more than {most} leads to {})", text(then, "exceeded"))
+    say("deadline", local_time(device, "deadline"));
+    let on_deadline = &device["on_deadline"];
+    if on_deadline.is_object() {
+        let retries = match (on_deadline["retries"].as_i64(), on_deadline["max_retries"].as_i64()) {
+            (Some(retries), Some(max)) => {
+                let exceeded_to = text(on_deadline, "exceeded_to");
+                format!(" (passed {}; more than {max} leads to {exceeded_to})", count(retries, "time"))
             }
             _ => String::new(),
         };
-        say("then", format!("{} {}{tries}", text(then, "to"), text(then, "limit")));
+        let (to, limit) = (text(on_deadline, "to"), text(on_deadline, "time_limit"));
+        say("on deadline", format!("{to} {limit}{retries}"));
     }
     for action in device["actions"].as_array().into_iter().flatten() {
-        let ahead = match action["ahead"].as_i64() {
+        let ahead = match action["requests_ahead"].as_i64() {
             Some(ahead @ 1..) => {
                 format!(", {} before it at {}", count(ahead, "board"), text(action, "resource"))
             }
@@ -86,7 +87,7 @@ pub(super) fn describe_instance(device: &Value) -> String {
         let reason = action["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
         say("action", format!("{} {status}{ahead}{reason}", text(action, "action")));
     }
-    say("you may", names(&device["may"], "event"));
+    say("requests", names(&device["requests"], "event"));
     let first = ["image", "next_image", "hardware", "environment", "fqdn"];
     let rest = DEVICE_FIELDS.iter().map(|field| field.name).filter(|name| !first.contains(name));
     for key in first.into_iter().chain(rest) {

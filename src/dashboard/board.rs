@@ -75,9 +75,9 @@ async fn read_history(pages: &DashboardContext, id: InstanceId) -> Result<Vec<Hi
 impl BoardPage {
     /// Describes how far an action is.
     fn progress(&self, action: &PendingAction) -> String {
-        let progress = match (action.began_at, action.ahead, &action.holder) {
+        let progress = match (action.started_at, action.requests_ahead, &action.holder) {
             _ if action.suspended_at.is_some() => "is suspended".to_owned(),
-            (Some(began_at), ..) => format!("runs for {}", elapsed(self.layout.now - began_at)),
+            (Some(started_at), ..) => format!("runs for {}", elapsed(self.layout.now - started_at)),
             (None, 0, _) => "is next".to_owned(),
             (None, ahead, None) => format!("waits, {ahead} before it"),
             (None, ahead, Some(holder)) => format!("waits, {ahead} before it, {holder} now"),

@@ -1,17 +1,17 @@
-//! Drives instances: what happens to them becomes transitions, by one path.
+//! The engine drives instances: every stimulus becomes a transition by one path.
 //!
 //! ```text
 //! HTTP ──────────┐
-//! deadlines ─────┼─▶ queue ─▶ pipeline: read, decide, write and commit ─▶ answer, hint
+//! deadlines ─────┼─▶ queue ─▶ pipeline: read, decide, write and commit ─▶ answer, notify
 //! ends of actions┘                                                            │
 //!        ▲                                                                    ▼
 //!        └───────── worker ◀────────────────────────────────────────────── dispatch
 //! ```
 //!
-//! What a guard asks a hosted model is asked before that, and comes with the event: the pipeline waits for no model.
+//! Hosted models are queried before an event enters the pipeline, which waits for no model.
 //!
-//! Everything that is to be done is a row: a process that dies leaves nothing behind but a lease that runs out. Several
-//! processes may drive the same database; the rows' versions and visits keep them apart.
+//! All pending work is stored in rows: a crashed process leaves only a lease that expires. Several processes can drive the
+//! same database; row versions and visits prevent conflicts between them.
 
 mod action_run;
 mod activation;
@@ -49,6 +49,7 @@ mod lease;
 mod link_check;
 mod linked_instances;
 mod model_answers;
+mod open_action;
 mod pending_findings;
 mod pending_update;
 mod pending_updates;
@@ -89,9 +90,10 @@ pub use self::feed::{FeedFollower, FeedUpdate};
 pub use self::grants::{PassOnPlan, StartableActions, find_startable, pass_on};
 pub use self::handle::Engine;
 pub use self::history_text::{describe_cause, describe_values};
+pub use self::open_action::OpenAction;
 pub use self::predictions::Predictions;
 pub use self::refusal::FaceRefusal;
-pub use self::resources::{HolderView, NewLimits, ResourceView, WaitForecast, WaiterView};
+pub use self::resources::{HolderView, ResourceView, WaitForecast, WaiterView};
 pub use self::retention::Retention;
 pub use self::retry_counters::RetryCounters;
 pub use self::start::{EngineOptions, EngineParts};
@@ -102,3 +104,4 @@ pub use self::work_item::{CommittedSubmission, InstanceNote, Submission};
 
 pub use crate::store::definitions::{ActivatedDefinition, DefinitionOrigin};
 pub use crate::store::instances::StrandedInstance;
+pub use crate::store::queue::LimitOverrides;

@@ -160,7 +160,7 @@ async fn instances_are_managed_from_the_command_line() {
     name      web
     state     a since 2026-01-01 12:00:00
               waits until 2 things that belong to it are done
-    you may   a
+    requests  a
     counters  {"a":1}
     exit 0
 
@@ -180,9 +180,9 @@ async fn instances_are_managed_from_the_command_line() {
 
     $ instance why states web
     web  b (final)
-    Has come to its end since 12:00:00 UTC (0 s): the end; an operator may only move it by force.
+    Finished since 12:00:00 UTC (0 s): the end; an operator may only move it by force.
     It came from a at 12:00:00 UTC, when an operator (127.0.0.1) moved it to b by force: enough.
-    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
+    No dwell statistics yet: no samples since 2026-01-01.
     exit 0
 
     $ instance history states web
@@ -305,7 +305,7 @@ async fn boards_are_managed_from_the_command_line() {
     exit 0
 
     $ device add b1 --mac 02:00:00:00:00:03 --hardware panda
-    stderr: lifeguard: `b1` exists already
+    stderr: lifeguard: an instance `b1` exists already
     exit 1
 
     $ device add b/3 --mac 02:00:00:00:00:03 --hardware panda
@@ -327,7 +327,7 @@ async fn boards_are_managed_from_the_command_line() {
     name      b2
     state     New since 2026-01-01 12:00:00
               nobody has asked for anything yet
-    you may   rq-lock-out, rq-maintenance, rq-reboot, rq-reimage, rq-self-test
+    requests  rq-lock-out, rq-maintenance, rq-reboot, rq-reimage, rq-self-test
     hardware  cow
     fqdn      b2
     mac       02:00:00:00:00:02
@@ -369,7 +369,7 @@ async fn boards_are_managed_from_the_command_line() {
                 Lifeguard does not touch this board until it is unlocked
     locked out  mad
                 by ann
-    you may     rq-lock-out, rq-unlock
+    requests    rq-lock-out, rq-unlock
     hardware    cow
     fqdn        b2
     mac         02:00:00:00:00:02
@@ -408,9 +408,9 @@ async fn boards_are_managed_from_the_command_line() {
                  the live image runs; it should begin to install
     waits for    image-failed from the board, then FailedBadImage, FailedBadBoard, ReimageRebooting, FailedReimageBooted
     waits for    image-installing from the board, then ReimageInstalling
-    until        2026-01-01 12:01:00
-    then         ReimageRebooting 1m after entry (passed 0 times; more than 10 leads to FailedReimageBooted)
-    you may      rq-cancel, rq-lock-out
+    deadline     2026-01-01 12:01:00
+    on deadline  ReimageRebooting 1m after entry (passed 0 times; more than 10 leads to FailedReimageBooted)
+    requests     rq-cancel, rq-lock-out
     hardware     panda
     environment  lab
     fqdn         127.0.0.1
@@ -650,7 +650,7 @@ async fn the_state_of_boards_is_explained_in_a_few_lines() {
     Rests since 12:00:00 UTC (42 s): nobody has asked for anything yet; nothing is under way; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
     It was registered at 12:00:00 UTC (127.0.0.1).
-    Usual time here: 0 s (median), 95 of 100 within 0 s; from 1 stay that began and ended since 2026-01-01.
+    Dwell time: 0 s (median), 95 % within 0 s; from 1 sample since 2026-01-01.
     An operator may ask for
       rq-lock-out     leave the board alone until it is unlocked; by, the name of who asks, may come with it  needs reason
       rq-maintenance  boot the maintenance image and leave the board to a person                              refused now: the maintenance image has no boot config for this board's hardware
@@ -664,7 +664,7 @@ async fn the_state_of_boards_is_explained_in_a_few_lines() {
     Rests since 12:00:00 UTC (42 s): nobody has asked for anything yet; nothing is under way; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
     It was registered at 12:00:00 UTC (127.0.0.1).
-    Usual time here: 0 s (median), 95 of 100 within 0 s; from 1 stay that began and ended since 2026-01-01.
+    Dwell time: 0 s (median), 95 % within 0 s; from 1 sample since 2026-01-01.
     An operator may ask for
       rq-lock-out     leave the board alone until it is unlocked; by, the name of who asks, may come with it  needs reason
       rq-maintenance  boot the maintenance image and leave the board to a person                              refused now: the maintenance image has no boot config for this board's hardware
@@ -676,7 +676,7 @@ async fn the_state_of_boards_is_explained_in_a_few_lines() {
     Waits since 12:00:00 UTC (42 s) for live-running or image-failed from the board; at 12:03:00 UTC (in 2 min 18 s) it goes to ReimageRebooting (try 1 of 30, 29 left after it), in the end to FailedReimageBooting.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
     It came from New at 12:00:00 UTC, when an operator (127.0.0.1) moved it to ReimageBooting by force: the test wants it there.
-    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
+    No dwell statistics yet: no samples since 2026-01-01.
     An operator may ask for
       rq-cancel    give up what is under way, and remove the boot link
       rq-lock-out  leave the board alone until it is unlocked; by, the name of who asks, may come with it  needs reason

@@ -47,7 +47,12 @@ async fn release_resource(pool: &PgPool, mut other: JoinSet<()>) {
 }
 
 fn actions_ahead(device: &Value) -> Vec<i64> {
-    device["actions"].as_array().unwrap().iter().map(|action| action["ahead"].as_i64().unwrap()).collect()
+    device["actions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|action| action["requests_ahead"].as_i64().unwrap())
+        .collect()
 }
 
 fn events(history: &[Value]) -> Vec<&str> {

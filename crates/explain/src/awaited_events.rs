@@ -2,29 +2,29 @@
 
 use machine::{Definition, EventName, Instance, Sender, StateKind, StateName};
 
-use crate::explanation::{AwaitedEvent, explain};
+use crate::explanation::{AwaitedEvent, accepted_events};
 use crate::pending_action::PendingAction;
 
-/// The events that can still come: the end of an action that is over cannot.
+/// Lists the events that can still arrive: the event of an action that has ended is left out. Events that do not lead to a
+/// failed state come first.
 #[must_use]
 pub fn awaited_events(
     definition: &Definition,
     instance: &Instance,
-    doing: &[PendingAction],
+    actions: &[PendingAction],
 ) -> Vec<AwaitedEvent> {
-    let mut awaited = explain(definition, instance).waits_for;
-    awaited.retain(|awaited| awaited.from != [Sender::Action] || ends_one_of(&awaited.event, doing));
-    // What is hoped for comes first.
-    awaited.sort_by_key(|awaited| awaited.to.iter().any(|to| is_failure(definition, to)));
+    let mut awaited = accepted_events(definition, instance);
+    awaited.retain(|awaited| awaited.senders != [Sender::Action] || is_end_of_any(&awaited.event, actions));
+    awaited.sort_by_key(|awaited| awaited.targets.iter().any(|target| is_failed(definition, target)));
     awaited
 }
 
-fn ends_one_of(event: &EventName, doing: &[PendingAction]) -> bool {
+fn is_end_of_any(event: &EventName, actions: &[PendingAction]) -> bool {
     let name = event.as_str();
     let action = name.strip_suffix("-ok").or_else(|| name.strip_suffix("-failed"));
-    doing.iter().any(|doing| !doing.is_leftover && Some(doing.action.as_str()) == action)
+    actions.iter().any(|pending| !pending.is_leftover && Some(pending.action.as_str()) == action)
 }
 
-fn is_failure(definition: &Definition, state: &StateName) -> bool {
+fn is_failed(definition: &Definition, state: &StateName) -> bool {
     definition.states.get(state).is_some_and(|state| state.kind == StateKind::Failed)
 }

@@ -1,6 +1,6 @@
-//! What an instance waits for, and why it stands where it stands: in parts, and in sentences for people.
+//! Explains why an instance is in its state and what can happen next: as data, and in sentences for people.
 //!
-//! All of it is made from the definition and from what is recorded, and changes neither.
+//! Pure functions of a definition and of what is recorded of an instance.
 
 mod awaited_events;
 mod explanation;

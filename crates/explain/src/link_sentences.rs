@@ -1,4 +1,4 @@
-//! What an instance has to do with others that it is linked to, in words.
+//! The links of an instance in sentences.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use machine::{DeclaredRaise, Instance, Operation, Sender, State, TransitionEffec
 use crate::explanation::AwaitedEvent;
 use formatting::list;
 
-/// To whom it is linked, and what its state raises there.
+/// Describes the links of `instance`, and the events that its state raises at linked instances.
 pub(crate) fn link_sentences(instance: &Instance, state: &State) -> Vec<String> {
     if instance.links.is_empty() {
         return Vec::new();
@@ -26,7 +26,7 @@ pub(crate) fn link_sentences(instance: &Instance, state: &State) -> Vec<String> 
     let raises: Vec<String> = raises.collect();
     let mut sentences = vec![format!("It is linked to {}.", list(&links, "and"))];
     if !raised.is_empty() {
-        sentences.push(format!("As it entered this state it raised {}.", list(&raised, "and")));
+        sentences.push(format!("On entry to this state it raised {}.", list(&raised, "and")));
     }
     if !raises.is_empty() {
         sentences.push(format!("In this state {}.", raises.join("; ")));
@@ -34,21 +34,21 @@ pub(crate) fn link_sentences(instance: &Instance, state: &State) -> Vec<String> 
     sentences
 }
 
-/// What is awaited of those that it is linked to: `ready from thing/t1`.
-pub(crate) fn awaited_from_links(instance: &Instance, awaited: &[AwaitedEvent]) -> Vec<String> {
+/// Lists the events that are awaited from linked instances: `ready from thing/t1`.
+pub(crate) fn awaited_from_links(instance: &Instance, awaited_events: &[AwaitedEvent]) -> Vec<String> {
     let mut by_sender: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for one in awaited {
-        let machine = one.from.iter().find_map(|from| match from {
+    for awaited in awaited_events {
+        let machine = awaited.senders.iter().find_map(|sender| match sender {
             Sender::Machine(machine) => Some(machine),
             Sender::Face(_) | Sender::Operator | Sender::Action => None,
         });
         let Some(machine) = machine else { continue };
         let linked = instance.links.values().filter(|link| link.to.machine == *machine);
         let linked: Vec<String> = linked.map(|link| link.to.to_string()).collect();
-        let whom = if linked.is_empty() { format!("a {machine}") } else { list(&linked, "or") };
-        by_sender.entry(whom).or_default().push(one.event.as_str());
+        let sender = if linked.is_empty() { format!("a {machine}") } else { list(&linked, "or") };
+        by_sender.entry(sender).or_default().push(awaited.event.as_str());
     }
-    by_sender.into_iter().map(|(whom, events)| format!("{} from {whom}", list(&events, "or"))).collect()
+    by_sender.into_iter().map(|(sender, events)| format!("{} from {sender}", list(&events, "or"))).collect()
 }
 
 fn operations(effect: &TransitionEffect) -> &[Operation] {
@@ -58,10 +58,10 @@ fn operations(effect: &TransitionEffect) -> &[Operation] {
     }
 }
 
-/// The events, each with the instance that it goes to; where a link leads nowhere nothing is raised.
+/// Lists the events that `operations` raise, each with its target; a link that is not set raises nothing.
 fn raised_by<'a>(operations: impl IntoIterator<Item = &'a Operation>, instance: &Instance) -> Vec<String> {
-    let one = |DeclaredRaise { event, to, .. }: DeclaredRaise<'_>| {
+    let describe = |DeclaredRaise { event, to, .. }: DeclaredRaise<'_>| {
         Some(format!("{event} at {}", instance.links.get(to)?.to))
     };
-    operations.into_iter().filter_map(Operation::declared_raise).filter_map(one).collect()
+    operations.into_iter().filter_map(Operation::declared_raise).filter_map(describe).collect()
 }

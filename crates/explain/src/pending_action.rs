@@ -1,41 +1,41 @@
-//! What an instance has still to do.
+//! Actions of an instance that have not ended.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use formatting::since;
 
-/// An action that is still to be done or being done.
+/// An action that waits or runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PendingAction {
-    /// Which action.
+    /// Its name.
     pub action: String,
-    /// When it began to run; nothing while it waits.
-    pub began_at: Option<DateTime<Utc>>,
-    /// What it holds or needs that others need as well.
+    /// When it started; nothing while it waits.
+    pub started_at: Option<DateTime<Utc>>,
+    /// The shared resource that it holds or needs.
     pub resource: Option<String>,
-    /// How many instances hold that or come before it.
-    pub ahead: i64,
-    /// Who holds it now, where that is another instance.
+    /// How many instances hold the resource or come before it in its queue.
+    pub requests_ahead: i64,
+    /// The instances that hold the resource, where others do.
     pub holder: Option<String>,
-    /// When its turn may come, while it waits for that.
+    /// When the resource may be granted, while the action waits for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_at: Option<DateTime<Utc>>,
     /// Whether it belongs to a state that has been left.
     pub is_leftover: bool,
-    /// Since when it is suspended, because trouble that says nothing about the instance stands in its way.
+    /// Since when it is suspended by a local fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspended_at: Option<DateTime<Utc>>,
-    /// Why it is suspended; or, while it runs, why it does not do what people may expect of it.
+    /// Why it is suspended; while it runs, why it does nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
 impl PendingAction {
-    /// Since when and why it is suspended, in words.
+    /// Describes its suspension, where it is suspended.
     pub(crate) fn suspension_text(&self, now: DateTime<Utc>) -> Option<String> {
         let since = since(self.suspended_at?, now);
-        let why = self.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-        Some(format!("{} is suspended {since} by trouble that says nothing about it{why}", self.action))
+        let reason = self.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        Some(format!("{} is suspended {since} by a local fault{reason}", self.action))
     }
 }

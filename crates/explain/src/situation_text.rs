@@ -1,4 +1,4 @@
-//! What there is to tell of an instance, and how it is told.
+//! The clauses of the sentences about an instance.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use machine::{Instance, Sender, State, StateKind, StateName, Timeout, TimeoutDue};
@@ -10,7 +10,7 @@ use crate::requests::PossibleRequest;
 use crate::targets::targets;
 use formatting::{count, elapsed, list, since, time};
 
-/// What there is to tell.
+/// What the sentences about an instance are made from.
 pub(crate) struct SituationText<'a> {
     pub(crate) instance: &'a Instance,
     pub(crate) state: &'a State,
@@ -23,7 +23,7 @@ pub(crate) struct SituationText<'a> {
 }
 
 impl SituationText<'_> {
-    /// What is awaited, or who may do what.
+    /// Says what the instance waits for, or what an operator can do.
     pub(crate) fn main_sentence(&self) -> String {
         let clauses = match self.state.kind {
             StateKind::Working => [Some(self.work_clause()), self.timeout_clause(), None, None],
@@ -36,7 +36,7 @@ impl SituationText<'_> {
             StateKind::Failed => {
                 let failure =
                     self.failure_reason().map(|failure| format!("; failure: {failure}")).unwrap_or_default();
-                let rest = format!("{}{failure}", self.rest_clause("A person has to look,"));
+                let rest = format!("{}{failure}", self.rest_clause("Needs an operator"));
                 [
                     Some(rest),
                     Some(self.activity_clause()),
@@ -44,19 +44,16 @@ impl SituationText<'_> {
                     Some(operator_options(self.requests)),
                 ]
             }
-            StateKind::Final => [
-                Some(self.rest_clause("Has come to its end")),
-                None,
-                None,
-                Some(operator_options(self.requests)),
-            ],
+            StateKind::Final => {
+                [Some(self.rest_clause("Finished")), None, None, Some(operator_options(self.requests))]
+            }
         };
         format!("{}.", clauses.into_iter().flatten().collect::<Vec<_>>().join("; "))
     }
 
     fn since_clause(&self) -> String {
-        let anew = self.instance.entered_at > self.since && self.state.kind == StateKind::Working;
-        if !anew {
+        let is_reentered = self.instance.entered_at > self.since && self.state.kind == StateKind::Working;
+        if !is_reentered {
             return since(self.since, self.now);
         }
         let (at, ago) = (time(self.since, self.now), elapsed(self.now - self.since));
@@ -70,45 +67,47 @@ impl SituationText<'_> {
         }
     }
 
-    /// What is under way in a state of work, and what is awaited.
+    /// Says what runs in a working state, and what is awaited.
     fn work_clause(&self) -> String {
         let since = self.since_clause();
         let events = self.awaited_events_clause();
-        let named: Vec<&str> = self.actions.iter().map(|doing| doing.action.as_str()).collect();
-        let goes_on = if events.is_empty() { String::new() } else { format!("; it waits for {events}") };
+        let named: Vec<&str> = self.actions.iter().map(|action| action.action.as_str()).collect();
+        let awaits = if events.is_empty() { String::new() } else { format!("; it waits for {events}") };
         let Some(first) = self.actions.first() else { return self.wait_clause(&since, &events) };
-        if let Some(running) = self.actions.iter().find(|doing| doing.began_at.is_some()) {
+        if let Some(running) = self.actions.iter().find(|action| action.started_at.is_some()) {
             let at = running.resource.as_ref().map(|resource| format!(" at {resource}")).unwrap_or_default();
-            let began = formatting::since(running.began_at.unwrap_or(self.now), self.now);
-            let is_new = running.began_at.is_some_and(|at| (at - self.since).num_seconds() == 0);
-            let here = if is_new { String::new() } else { format!(", and is here {since}") };
+            let started = formatting::since(running.started_at.unwrap_or(self.now), self.now);
+            let is_new = running.started_at.is_some_and(|at| (at - self.since).num_seconds() == 0);
+            let entered = if is_new { String::new() } else { format!(", in this state {since}") };
             let but = running.reason.as_ref().map(|reason| format!(", but {reason}")).unwrap_or_default();
-            return format!("Carries out {}{at} {began}{but}{here}{goes_on}", running.action);
+            return format!("Runs {}{at} {started}{but}{entered}{awaits}", running.action);
         }
         if let Some(suspended) = first.suspension_text(self.now) {
-            return format!("Waits {since}: {suspended}; it is begun anew when that is over{goes_on}");
+            return format!(
+                "Waits {since}: {suspended}; it is started again when the fault is cleared{awaits}"
+            );
         }
         let named = list(&named, "and");
-        match (&first.resource, first.ahead) {
+        match (&first.resource, first.requests_ahead) {
             (Some(resource), ahead @ 1..) => {
-                let others = count(ahead, "other");
+                let ahead = count(ahead, "request");
                 let holder = first.holder.as_ref().map(|holder| format!(" ({holder} holds it now)"));
                 let holder = holder.unwrap_or_default();
-                let turn = first.expected_at.filter(|at| *at > self.now);
-                let turn = turn.map(|at| format!(", its turn expected at {}", time(at, self.now)));
-                let turn = turn.unwrap_or_default();
+                let expected = first.expected_at.filter(|at| *at > self.now);
+                let expected = expected.map(|at| format!(", expected at {}", time(at, self.now)));
+                let expected = expected.unwrap_or_default();
                 format!(
-                    "Queues {since} for {resource}, behind {others}{holder}{turn}, to carry out {named}{goes_on}"
+                    "Waits {since} for resource {resource}, {ahead} ahead{holder}{expected}, to run {named}{awaits}"
                 )
             }
             (Some(resource), _) => {
-                format!("Is next at {resource}, {since}, to carry out {named}{goes_on}")
+                format!("Is next in the queue of {resource}, {since}, to run {named}{awaits}")
             }
-            (None, _) => format!("Is about to carry out {named}, {since}{goes_on}"),
+            (None, _) => format!("Is about to run {named}, {since}{awaits}"),
         }
     }
 
-    /// What is awaited where nothing is being done.
+    /// Says what is awaited where no action is open.
     fn wait_clause(&self, since: &str, events: &str) -> String {
         if !events.is_empty() {
             return format!("Waits {since} for {events}");
@@ -116,29 +115,30 @@ impl SituationText<'_> {
         let to: Vec<StateName> = targets(&self.state.always, &self.instance.state);
         let to: Vec<&str> = to.iter().map(StateName::as_str).collect();
         if self.state.always.iter().any(|transition| transition.guard.is_none()) {
-            return format!("Goes on to {} at once; it is here {since}", list(&to, "or"));
+            return format!("Goes on to {} at once; in this state {since}", list(&to, "or"));
         }
-        let over = if self.state.invoke.is_empty() { "" } else { ": its actions are over without success" };
+        let failed = if self.state.invoke.is_empty() { "" } else { ": its actions ended without success" };
         if self.timeout_consequence.is_some() && self.instance.deadline_at.is_some() {
-            return format!("Waits {since} for its time to pass{over}");
+            return format!("Waits {since} for its deadline{failed}");
         }
         if !to.is_empty() {
-            return format!("Waits {since} for what lets it go on to {}", list(&to, "or"));
+            return format!("Waits {since} for the condition of going on to {}", list(&to, "or"));
         }
-        if self.requests.iter().any(|request| request.refused.is_none()) {
-            return format!("Waits {since} for an operator{over}");
+        if self.requests.iter().any(|request| request.refusal_reason.is_none()) {
+            return format!("Waits {since} for an operator{failed}");
         }
-        format!("Waits {since} for a forced move{over}: nothing else that the definition names can come")
+        format!("Waits {since} for a forced move{failed}: the definition has no other way out of this state")
     }
 
-    /// The awaited events, by who sends them.
+    /// Lists the awaited events by sender.
     fn awaited_events_clause(&self) -> String {
-        let from = |is_sender: fn(&Sender) -> bool, whom: &str| {
+        let from = |is_sender: fn(&Sender) -> bool, sender: &str| {
             let of = |awaited: &&AwaitedEvent| {
-                awaited.from.iter().find(|from| **from != Sender::Operator).is_some_and(is_sender)
+                awaited.senders.iter().find(|sender| **sender != Sender::Operator).is_some_and(is_sender)
             };
-            let events: Vec<&str> = self.awaited.iter().filter(of).map(|one| one.event.as_str()).collect();
-            (!events.is_empty()).then(|| format!("{} from {whom}", list(&events, "or")))
+            let events: Vec<&str> =
+                self.awaited.iter().filter(of).map(|awaited| awaited.event.as_str()).collect();
+            (!events.is_empty()).then(|| format!("{} from {sender}", list(&events, "or")))
         };
         let action = if self.actions.len() == 1 { "its action" } else { "its actions" };
         let itself = format!("the {}", self.instance.machine);
@@ -150,106 +150,101 @@ impl SituationText<'_> {
         list(&all, "or")
     }
 
-    /// What goes on where nothing has to end.
+    /// Says what runs in a state that does not wait for its actions.
     fn activity_clause(&self) -> String {
         if self.actions.is_empty() && self.awaited.is_empty() {
             return "nothing is under way".to_owned();
         }
-        let doing = self.actions.iter().map(|doing| match doing.began_at {
-            Some(began_at) => {
-                let but = doing.reason.as_ref().map(|reason| format!(", but {reason}")).unwrap_or_default();
-                format!("{} goes on since {}{but}", doing.action, time(began_at, self.now))
+        let running = self.actions.iter().map(|action| match action.started_at {
+            Some(started_at) => {
+                let but = action.reason.as_ref().map(|reason| format!(", but {reason}")).unwrap_or_default();
+                format!("{} runs since {}{but}", action.action, time(started_at, self.now))
             }
-            None => doing
+            None => action
                 .suspension_text(self.now)
-                .unwrap_or_else(|| format!("{} is about to begin", doing.action)),
+                .unwrap_or_else(|| format!("{} is about to start", action.action)),
         });
         let leads = self.awaited.iter().map(|awaited| {
-            let to: Vec<&str> = awaited.to.iter().map(StateName::as_str).collect();
-            format!("{} would lead to {}", awaited.event, list(&to, "or"))
+            let targets: Vec<&str> = awaited.targets.iter().map(StateName::as_str).collect();
+            format!("{} would lead to {}", awaited.event, list(&targets, "or"))
         });
-        doing.chain(leads).collect::<Vec<_>>().join("; ")
+        running.chain(leads).collect::<Vec<_>>().join("; ")
     }
 
-    /// What the state's time limit does, and when.
+    /// Says what the state's timeout leads to, and when.
     fn timeout_clause(&self) -> Option<String> {
-        let (Some(then), Some(timeout)) = (&self.timeout_consequence, &self.state.timeout) else {
+        let (Some(consequence), Some(timeout)) = (&self.timeout_consequence, &self.state.timeout) else {
             let at = self.instance.deadline_at?;
             return Some(format!(
-                "its time until {} is of an earlier definition and ends nothing",
+                "its deadline {} belongs to an earlier definition and is ignored",
                 time(at, self.now)
             ));
         };
-        let goes = timeout_target_clause(then, timeout, &self.instance.state);
+        let goes = timeout_target_clause(consequence, timeout, &self.instance.state);
         Some(match (self.instance.deadline_at, timeout.due) {
             (Some(at), _) if at > self.now => {
                 format!("at {} (in {}) {goes}", time(at, self.now), elapsed(at - self.now))
             }
-            (Some(at), _) => format!("its time passed at {}, and at any moment {goes}", time(at, self.now)),
+            (Some(at), _) => format!("its deadline passed at {}; any moment now {goes}", time(at, self.now)),
             (None, TimeoutDue::After(_)) if self.instance.remaining.is_some() => {
                 let left = self.instance.remaining.unwrap_or_default();
                 let left = TimeDelta::from_std(left).unwrap_or_default();
-                format!("its time stands still with {} left; once it has passed {goes}", elapsed(left))
+                format!("its timeout is paused with {} left; when it passes, {goes}", elapsed(left))
             }
             (None, TimeoutDue::After(after)) => {
                 let after = formatting::duration(after);
-                let begun = if self.actions.iter().all(|doing| doing.began_at.is_none())
-                    && !self.actions.is_empty()
-                {
-                    "has not begun to run"
-                } else {
-                    "does not run"
-                };
-                format!("its time, {after}, {begun}; once it has passed {goes}")
+                format!("its timeout of {after} has not started; when it passes, {goes}")
             }
-            (None, TimeoutDue::At(at)) => format!("from {} on {goes}", time(at, self.now)),
+            (None, TimeoutDue::At(at)) => format!("after {} {goes}", time(at, self.now)),
         })
     }
 
-    /// The last reason that was told for a failure.
+    /// Gives the last recorded reason of a failure.
     pub(crate) fn failure_reason(&self) -> Option<&str> {
         self.instance.data.get("failure")?.as_str()
     }
 
-    pub(crate) fn leftover_sentence(&self, doing: &PendingAction) -> String {
-        match doing.began_at {
-            Some(began_at) => {
-                format!("Its earlier {} still runs, {}.", doing.action, since(began_at, self.now))
+    pub(crate) fn leftover_sentence(&self, action: &PendingAction) -> String {
+        match action.started_at {
+            Some(started_at) => {
+                format!("Its earlier {} still runs, {}.", action.action, since(started_at, self.now))
             }
-            None => format!("What is left of earlier work, {}, is still to be carried out.", doing.action),
+            None => format!("The action {} of an earlier state is still to be run.", action.action),
         }
     }
 
-    /// What an operator may do meanwhile, where the first sentence does not say so.
+    /// Says what an operator can do meanwhile, where the first sentence does not.
     pub(crate) fn operator_sentence(&self) -> Option<String> {
         let is_said = self.state.kind != StateKind::Working;
         (!is_said).then(|| format!("Meanwhile {}.", operator_options(self.requests)))
     }
 }
 
-/// What happens when the time of the state `here` passes.
-fn timeout_target_clause(then: &TimeoutConsequence, timeout: &Timeout, here: &StateName) -> String {
-    let goes = match &then.to {
-        to if to == here && timeout.keeps_actions => "its time begins anew".to_owned(),
+/// Says what happens when the timeout of the state `here` passes.
+fn timeout_target_clause(consequence: &TimeoutConsequence, timeout: &Timeout, here: &StateName) -> String {
+    let goes = match &consequence.to {
+        to if to == here && timeout.keeps_actions => "its timeout starts again".to_owned(),
         to if to == here => format!("it tries {to} again"),
         to => format!("it goes to {to}"),
     };
-    match (then.count, then.most, then.left, &then.exceeded) {
-        (Some(_), Some(_), Some(0), _) => format!("{goes}: no try is left"),
-        (Some(count), Some(most), Some(left), Some(exceeded)) => {
-            let number = count.saturating_add(1);
-            let after = if left == 1 { "the last".to_owned() } else { format!("{} left after it", left - 1) };
-            format!("{goes} (try {number} of {most}, {after}), in the end to {exceeded}")
+    let TimeoutConsequence { retries, max_retries, retries_left, exceeded_to, .. } = consequence;
+    match (retries, max_retries, retries_left, exceeded_to) {
+        (Some(_), Some(_), Some(0), _) => format!("{goes}: no tries left"),
+        (Some(retries), Some(max), Some(left), Some(exceeded)) => {
+            let number = retries.saturating_add(1);
+            let after =
+                if *left == 1 { "the last".to_owned() } else { format!("{} left after it", left - 1) };
+            format!("{goes} (try {number} of {max}, {after}), in the end to {exceeded}")
         }
         _ => goes,
     }
 }
 
-/// What an operator may do.
+/// Says what an operator can do.
 fn operator_options(requests: &[PossibleRequest]) -> String {
     let taken: Vec<&str> = requests
         .iter()
-        .filter(|request| request.refused.is_none())
+        .filter(|request| request.refusal_reason.is_none())
         .map(|request| request.event.as_str())
         .collect();
     if taken.is_empty() {

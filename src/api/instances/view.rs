@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::api::context::ApiContext;
 use crate::api::etag;
 use crate::api::problem::{Problem, internal_error};
-use crate::explain::{Explanation, explain};
+use crate::explain::Explanation;
 use crate::machine::{CounterName, Links, MachineName, StateName, Visit};
 use crate::store::batches::VersionedInstance;
 
@@ -41,7 +41,7 @@ struct InstanceView {
 }
 
 /// Answers with an instance in full.
-pub(super) fn view(api: &ApiContext, seen: &VersionedInstance) -> Result<Response, Problem> {
+pub(super) async fn view(api: &ApiContext, seen: &VersionedInstance) -> Result<Response, Problem> {
     let instance = &seen.instance;
     let definition = api.engine.definition(&instance.machine)?;
     let view = InstanceView {
@@ -57,7 +57,7 @@ pub(super) fn view(api: &ApiContext, seen: &VersionedInstance) -> Result<Respons
         failure: instance.data.get("failure").and_then(Value::as_str).map(str::to_owned),
         data: instance.data.clone(),
         links: instance.links.clone(),
-        explanation: explain(&definition, instance),
+        explanation: api.engine.explain(seen.id, instance).await?,
     };
     Ok(etag::json(&api.engine.tag(seen), serde_json::to_vec(&view).map_err(|error| internal_error(&error))?))
 }

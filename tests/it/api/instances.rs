@@ -49,6 +49,7 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
     PUT /api/v1/machines/rollout/web
     201 {
       "about": "somebody has to approve it",
+      "awaited_events": [],
       "counters": {
         "done": 0
       },
@@ -57,40 +58,39 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
       "kind": "resting",
       "label": "Proposed",
       "machine": "rollout",
-      "may": [
+      "name": "web",
+      "on_deadline": null,
+      "requests": [
         {
           "about": "it may begin",
           "event": "approve",
-          "from": [
-            "operator"
+          "refusal_reason": null,
+          "required_args": [
+            "by"
           ],
-          "to": [
+          "targets": [
             "Underway"
           ]
         },
         {
           "about": "no more of it",
           "event": "stop",
-          "from": [
-            "operator"
-          ],
-          "to": [
+          "refusal_reason": null,
+          "required_args": [],
+          "targets": [
             "Over"
           ]
         }
       ],
-      "name": "web",
       "since": "2026-01-01T12:00:00Z",
       "state": "Proposed",
-      "then": null,
-      "until": null,
-      "visit": 1,
-      "waits_for": []
+      "visit": 1
     }
 
     PUT /api/v1/machines/rollout/web
     200 {
       "about": "somebody has to approve it",
+      "awaited_events": [],
       "counters": {
         "done": 0
       },
@@ -99,35 +99,33 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
       "kind": "resting",
       "label": "Proposed",
       "machine": "rollout",
-      "may": [
+      "name": "web",
+      "on_deadline": null,
+      "requests": [
         {
           "about": "it may begin",
           "event": "approve",
-          "from": [
-            "operator"
+          "refusal_reason": null,
+          "required_args": [
+            "by"
           ],
-          "to": [
+          "targets": [
             "Underway"
           ]
         },
         {
           "about": "no more of it",
           "event": "stop",
-          "from": [
-            "operator"
-          ],
-          "to": [
+          "refusal_reason": null,
+          "required_args": [],
+          "targets": [
             "Over"
           ]
         }
       ],
-      "name": "web",
       "since": "2026-01-01T12:00:00Z",
       "state": "Proposed",
-      "then": null,
-      "until": null,
-      "visit": 1,
-      "waits_for": []
+      "visit": 1
     }
 
     POST /api/v1/machines/rollout/web/events/approve
@@ -149,6 +147,19 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
     GET /api/v1/machines/rollout/web
     200 {
       "about": "machines take it, and report when they have it",
+      "awaited_events": [
+        {
+          "about": "a machine has it",
+          "event": "done",
+          "senders": [
+            "board"
+          ],
+          "targets": [
+            "Underway",
+            "Over"
+          ]
+        }
+      ],
       "counters": {
         "done": 0
       },
@@ -159,44 +170,29 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
       "kind": "working",
       "label": "under way",
       "machine": "rollout",
-      "may": [
+      "name": "web",
+      "on_deadline": {
+        "exceeded_to": null,
+        "max_retries": null,
+        "retries": null,
+        "retries_left": null,
+        "time_limit": "1h after entry",
+        "to": "Over"
+      },
+      "requests": [
         {
           "about": "no more of it",
           "event": "stop",
-          "from": [
-            "operator"
-          ],
-          "to": [
+          "refusal_reason": null,
+          "required_args": [],
+          "targets": [
             "Over"
           ]
         }
       ],
-      "name": "web",
       "since": "2026-01-01T12:00:00Z",
       "state": "Underway",
-      "then": {
-        "count": null,
-        "exceeded": null,
-        "left": null,
-        "limit": "1h after entry",
-        "most": null,
-        "to": "Over"
-      },
-      "until": "2026-01-01T13:00:00Z",
-      "visit": 2,
-      "waits_for": [
-        {
-          "about": "a machine has it",
-          "event": "done",
-          "from": [
-            "board"
-          ],
-          "to": [
-            "Underway",
-            "Over"
-          ]
-        }
-      ]
+      "visit": 2
     }
 
     POST /api/v1/machines/rollout/web/force
@@ -209,6 +205,7 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
     PUT /api/v1/machines/rollout/db
     201 {
       "about": "somebody has to approve it",
+      "awaited_events": [],
       "counters": {
         "done": 0
       },
@@ -217,35 +214,33 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
       "kind": "resting",
       "label": "Proposed",
       "machine": "rollout",
-      "may": [
+      "name": "db",
+      "on_deadline": null,
+      "requests": [
         {
           "about": "it may begin",
           "event": "approve",
-          "from": [
-            "operator"
+          "refusal_reason": null,
+          "required_args": [
+            "by"
           ],
-          "to": [
+          "targets": [
             "Underway"
           ]
         },
         {
           "about": "no more of it",
           "event": "stop",
-          "from": [
-            "operator"
-          ],
-          "to": [
+          "refusal_reason": null,
+          "required_args": [],
+          "targets": [
             "Over"
           ]
         }
       ],
-      "name": "db",
       "since": "2026-01-01T12:00:00Z",
       "state": "Proposed",
-      "then": null,
-      "until": null,
-      "visit": 1,
-      "waits_for": []
+      "visit": 1
     }
 
     GET /api/v1/machines/rollout/instances?limit=1
@@ -403,7 +398,7 @@ async fn history_and_why_are_available_for_any_instance() {
         assert!(send(&world, line, "").await.status < 300, "{line}");
     }
     let why = world.get("/api/v1/machines/rollout/web/why").await;
-    assert_snapshot!(why["sentences"], @r#"["Has come to its end since 12:00:00 UTC (0 s): the end; an operator may only move it by force.","It came from Proposed at 12:00:00 UTC, when an operator (127.0.0.1) asked for stop.","No usual time yet: no stay here that began and ended since 2026-01-01 has been counted."]"#);
+    assert_snapshot!(why["sentences"], @r#"["Finished since 12:00:00 UTC (0 s): the end; an operator may only move it by force.","It came from Proposed at 12:00:00 UTC, when an operator (127.0.0.1) asked for stop.","No dwell statistics yet: no samples since 2026-01-01."]"#);
     assert_eq!(world.get("/api/v1/machines/board/instances").await["instances"], json!([]));
     let history = world.get("/api/v1/machines/rollout/web/history?limit=1").await;
     assert_eq!((&history["history"][0]["to"], history["next"].is_i64()), (&json!("Over"), true));

@@ -272,7 +272,7 @@ async fn a_farm_at_rest_changes_no_list() {
         world.register(name, json!({})).await;
         world.force(name, "Ready").await;
         // The start of its poll is a change.
-        world.until(name, "it is polled", |device| device["actions"][0]["began_at"].is_string()).await;
+        world.until(name, "it is polled", |device| device["actions"][0]["started_at"].is_string()).await;
     }
     let paths = ["/api/v1/devices", "/api/v1/devices?state=Ready", "/api/v1/states"];
     let mut tags = Vec::new();
@@ -342,7 +342,7 @@ async fn a_re_entry_is_listed_only_if_it_changed_what_is_shown() {
     assert_eq!(send(&world, "PUT /api/v1/machines/thing/t1", "").await.status, 201);
     world.register("b1", json!({})).await;
     world.force("b1", "Ready").await;
-    world.until("b1", "it is polled", |device| device["actions"][0]["began_at"].is_string()).await;
+    world.until("b1", "it is polled", |device| device["actions"][0]["started_at"].is_string()).await;
     let shown = async || {
         let board = world.get("/api/v1/devices/b1").await;
         (board["data"]["failure"].is_string(), board.get("links").is_some())

@@ -509,7 +509,7 @@ async fn a_state_waits_for_its_resource_and_releases_it_when_it_is_left() {
     );
     let waits = world.get("/api/v1/devices/b1").await;
     assert_eq!((&waits["state"], &waits["deadline"]), (&json!("ReimageRebooting"), &Value::Null), "{waits}");
-    assert_eq!(waits["actions"][0]["ahead"], 1, "{waits}");
+    assert_eq!(waits["actions"][0]["requests_ahead"], 1, "{waits}");
     // Its try fails, and the next one still holds the resource.
     world.pass_deadline("b0").await;
     world.pass_time_until("b0", "it boots again", |device| device["state"] == "ReimageBooting").await;
