@@ -1,11 +1,11 @@
-//! Whether a server runs the programs that definitions name.
+//! The policy for programs that definitions name.
 
 /// Whether a server runs the programs that definitions name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CommandPolicy {
-    /// Such an action fails.
+    /// An action that names a program fails.
     #[default]
     Refused,
-    /// They run as the server's own user.
+    /// Programs run as the user of the server.
     Allowed,
 }

@@ -1,4 +1,4 @@
-//! What a kind of action is, on a page for whoever writes definitions.
+//! The help page of a kind of action, for authors of definitions.
 
 use std::fmt::Write as _;
 
@@ -6,10 +6,10 @@ use super::kind::{ActionDescription, ActionKind, RunLocation};
 use super::settings::SettingInfo;
 use crate::formatting;
 
-/// How wide a line of running text may be.
+/// The maximum width of a line of text, in characters.
 const MAX_LINE_WIDTH: usize = 100;
 
-/// Describes a kind: what it does, its settings with their defaults, its ends and its limit.
+/// Describes a kind: what it does, its settings with their defaults, its events and its time limit.
 #[must_use]
 pub fn describe_kind(kind: &dyn ActionKind) -> String {
     let description = kind.description();
@@ -19,10 +19,10 @@ pub fn describe_kind(kind: &dyn ActionKind) -> String {
         settings if settings.is_empty() => page += "    none\n",
         settings => settings.iter().for_each(|info| add_setting(&mut page, info)),
     }
-    // Writing to a text does not fail.
+    // Writing to a string does not fail.
     if !description.facts.is_empty() {
         let facts = description.facts.join(", ");
-        let _ = write!(page, "\nWhat it has to know of the instance\n\n    {facts}\n");
+        let _ = write!(page, "\nFacts of the instance that it uses\n\n    {facts}\n");
     }
     let _ = write!(page, "\nIt ends in\n\n    {}\n", description.outcomes().join(", "));
     let _ = write!(

@@ -1,11 +1,11 @@
-//! Kinds of action: what changes the world. One file a kind, and one line in the registry. Those that are here go by facts that
-//! any instance may have; what only one face's things can be asked for is with that face.
+//! Kinds of action: one file a kind, and one line in the registry. The kinds of this module use facts that any instance can
+//! have; a kind for the instances of one face is part of that face.
 //!
-//! A kind knows the instance that it acts on by its facts, and nothing of databases, HTTP handlers or machines. Every action
-//! may be run again for the same job, after a crash or beside a late twin, and must end in the same place however often it
-//! runs. *Accepted is not happened*: an action succeeds by what was observed.
+//! A kind knows an instance by its facts, and nothing of databases, HTTP handlers or machines. Every action can be run again
+//! for the same job, after a crash or beside a late duplicate, and must be idempotent. *Accepted is not happened*: an action
+//! succeeds only by what was observed.
 //!
-//! How a kind is added is told in `docs/adding-an-action.md`.
+//! `docs/adding-an-action.md` describes how to add a kind.
 
 mod command_policy;
 mod ending;

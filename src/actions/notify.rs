@@ -1,7 +1,6 @@
-//! Notifications: tells somebody that an instance is in a state, by an HTTP request (a webhook) or by a program.
+//! Notifications that an instance is in a state, by an HTTP request (a webhook) or by a program.
 //!
-//! The message is JSON and says which instance it is about, its state and its visit. It may come twice, after a crash:
-//! then it has the same `key`.
+//! The message is JSON with the instance, its state and its visit. It can be sent twice after a crash, with the same `key`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,14 +26,14 @@ use super::trouble::Trouble;
 use crate::clock::time_after;
 use crate::machine::SettingFault;
 
-/// How long to wait before the second try; before each further one twice as long.
+/// The time before the second try; it doubles before each further try.
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
-/// The longest from one try to the next.
+/// The maximum time between two tries.
 const MAX_BACK_OFF: Duration = Duration::from_secs(30);
-/// How much of an answer is kept as evidence.
+/// The maximum length of an answer in the evidence.
 const MAX_ANSWER_BYTES: usize = 200;
 
-/// Whom to tell, and what; [`ActionSettings::DEVICE_FIELDS`] says of each what it is.
+/// The recipient and the message; [`ActionSettings::FIELDS`] describes the fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NotifySettings {
@@ -72,29 +71,25 @@ impl ActionSettings for NotifySettings {
         SettingField {
             name: "headers",
             form: "a mapping from names to texts",
-            about: "more headers of that request; everybody can read them who can read the definition",
+            about: "further headers of the request; everybody who can read the definition can read them",
         },
         SettingField {
             name: "secret_file",
-            form: "the whole path of a file on the server, `….password`, that nobody else may read",
+            form: "the absolute path of a file on the server, `….password`, that no other user can read",
             about: "its content signs the request: `X-Lifeguard-Signature: sha256=HMAC` in hexadecimal digits",
         },
         SettingField {
             name: "command",
             form: "a list such as `[mail-admins, --quiet]`",
-            about: "a program with its arguments, run without a shell instead of a request; the message is its input",
+            about: "a program with its arguments, run without a shell instead of a request; it reads the message from its input",
         },
-        SettingField { name: "message", form: "a text", about: "what the message says for people" },
+        SettingField { name: "message", form: "a text", about: "a text for people in the message" },
         SettingField {
             name: "retries",
             form: "a whole number, 0 or more",
-            about: "how often it is tried again, after 1s, 2s, 4s and so on, within the action's limit",
+            about: "how often a failed try is repeated, after 1s, 2s, 4s and so on, within the action's limit",
         },
-        SettingField {
-            name: "timeout",
-            form: "a time such as `10s`",
-            about: "the longest that one try may take",
-        },
+        SettingField { name: "timeout", form: "a time such as `10s`", about: "the time limit of one try" },
     ];
 
     fn check(&self) -> Result<(), SettingFault> {
@@ -130,7 +125,7 @@ pub struct NotifyAction {
 }
 
 impl NotifyAction {
-    /// Notifications by a server that runs `commands`, or does not.
+    /// The action of a server with this policy for programs.
     #[must_use]
     pub fn new(commands: CommandPolicy) -> Self {
         Self { commands }
@@ -143,12 +138,12 @@ impl TypedActionKind for NotifyAction {
 
     fn description(&self) -> ActionDescription {
         ActionDescription {
-            // It reads files of the server's machine, and runs programs there.
+            // It reads files of the server, and runs programs there.
             run_location: RunLocation::InServer,
             ..ActionDescription::new(
                 "notify",
-                "Tells somebody that the instance is in this state: by a POST to a URL, which succeeds when the answer's \
-                 status is 2xx, or by a program, which succeeds when it exits with 0. After a crash it may be told twice, \
+                "Notifies that the instance is in this state: by a POST to a URL, which succeeds when the answer's status is \
+                 2xx, or by a program, which succeeds when it exits with 0. After a crash a notification can be sent twice, \
                  with the same key.",
                 Duration::from_mins(2),
             )
@@ -161,15 +156,15 @@ impl TypedActionKind for NotifyAction {
         settings: &NotifySettings,
         cancel: &CancellationToken,
     ) -> Result<Evidence, UnfinishedAction> {
-        let way = NotifyChannel::new(job, settings, self.commands).await?;
+        let channel = NotifyChannel::new(job, settings, self.commands).await?;
         let mut evidence = Evidence::new();
-        evidence.insert("to".to_owned(), way.describe().into());
-        let told = tokio::select! {
+        evidence.insert("to".to_owned(), channel.describe().into());
+        let result = tokio::select! {
             biased;
-            () = cancel.cancelled() => Err(NotifyFailure::Permanent("abandoned".to_owned())),
-            told = try_repeatedly(job, settings, &way, &mut evidence) => told,
+            () = cancel.cancelled() => Err(NotifyFailure::Permanent("cancelled".to_owned())),
+            result = try_repeatedly(job, settings, &channel, &mut evidence) => result,
         };
-        match told {
+        match result {
             Ok(()) => Ok(evidence),
             Err(NotifyFailure::Local(trouble, reason)) => {
                 Err(UnfinishedAction::suspended(trouble, reason, evidence))
@@ -181,21 +176,21 @@ impl TypedActionKind for NotifyAction {
     }
 }
 
-/// Why a try told nobody.
+/// Why a try failed.
 enum NotifyFailure {
-    /// Another try may succeed.
+    /// Another try can succeed.
     Temporary(String),
     /// Another try would fail as well.
     Permanent(String),
-    /// Trouble of our own stood in the way.
+    /// A local fault prevented the try.
     Local(Trouble, String),
 }
 
-/// Tries until somebody was told, or there is nothing more to try.
+/// Tries until the notification was accepted, or no further try makes sense.
 async fn try_repeatedly(
     job: &Job,
     settings: &NotifySettings,
-    way: &NotifyChannel,
+    channel: &NotifyChannel,
     evidence: &mut Evidence,
 ) -> Result<(), NotifyFailure> {
     let mut wait = FIRST_BACK_OFF;
@@ -204,9 +199,9 @@ async fn try_repeatedly(
             return Err(NotifyFailure::Permanent("the lease of this process expired".to_owned()));
         }
         evidence.insert("tries".to_owned(), tries.into());
-        match way.try_once(job, settings.timeout, evidence).await {
+        match channel.try_once(job, settings.timeout, evidence).await {
             Err(NotifyFailure::Temporary(_) | NotifyFailure::Local(..)) if tries <= settings.retries => {}
-            told => return told,
+            result => return result,
         }
         job.clock.sleep(wait).await;
         wait = (wait * 2).min(MAX_BACK_OFF);
@@ -214,7 +209,7 @@ async fn try_repeatedly(
     Ok(())
 }
 
-/// How somebody is told.
+/// The way of a notification.
 enum NotifyChannel {
     Post { target: Box<HttpTarget>, origin: String, headers: HeaderMap, message: Vec<u8> },
     Run { command: Vec<String>, message: Vec<u8> },
@@ -273,7 +268,7 @@ impl NotifyChannel {
         Ok(Self::Post { target, origin, headers, message })
     }
 
-    /// What history says of it: the path and the arguments may be secret.
+    /// Describes the recipient for history, without the path and the arguments, which can be secret.
     fn describe(&self) -> String {
         match self {
             Self::Post { origin, .. } => origin.clone(),
@@ -293,7 +288,7 @@ impl NotifyChannel {
                     |client: &Client, url| client.post(url).headers(headers.clone()).body(message.clone());
                 let ends_at = time_after(job.clock.now(), limit);
                 let answer = target.send(&*job.clock, limit, build).await.map_err(|error| match error {
-                    // Whoever should be told is named by the definition: that is no trouble of this machine.
+                    // The definition names the recipient, so an unknown name is no fault of this machine.
                     NoAnswer::Ours { trouble: Trouble::Local(LocalTrouble::Name(_)), reason } => {
                         NotifyFailure::Temporary(reason)
                     }
@@ -303,8 +298,8 @@ impl NotifyChannel {
                 let status = answer.status();
                 evidence.insert("status".to_owned(), status.as_u16().into());
                 let left = (ends_at - job.clock.now()).to_std().unwrap_or_default();
-                let said = job.clock.timeout(left, http::read_beginning(answer, MAX_ANSWER_BYTES)).await;
-                evidence.extend(said.map(|said| ("answer".to_owned(), said.into())));
+                let text = job.clock.timeout(left, http::read_beginning(answer, MAX_ANSWER_BYTES)).await;
+                evidence.extend(text.map(|text| ("answer".to_owned(), text.into())));
                 if status.is_success() {
                     Ok(())
                 } else if status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429) {
@@ -321,10 +316,10 @@ impl NotifyChannel {
                         NotifyFailure::Permanent(error.to_string())
                     }
                 })?;
-                let said = if ended.output.is_empty() { &ended.error_output } else { &ended.output };
+                let text = if ended.output.is_empty() { &ended.error_output } else { &ended.output };
                 evidence.insert(
                     "answer".to_owned(),
-                    said.chars().take(MAX_ANSWER_BYTES).collect::<String>().into(),
+                    text.chars().take(MAX_ANSWER_BYTES).collect::<String>().into(),
                 );
                 if ended.status.success() {
                     Ok(())
@@ -336,7 +331,7 @@ impl NotifyChannel {
     }
 }
 
-/// What tells this notification from all others, in every try of it.
+/// Returns the key of a notification: unique, and the same in all of its tries.
 fn notification_key(job: &Job) -> String {
     let subject = &job.subject;
     let text = format!("{}\0{}\0{}\0{}", subject.machine, subject.name, subject.visit.0, job.id);

@@ -1,7 +1,7 @@
 //! Power: on, off, and off and on again, at the outlet that a board's power URL names.
 //!
-//! What is done there, and what counts as done, is the crate `power`'s. Where a cycle could not give the power back the
-//! action says so ([`ActionEnding::Unrestored`](super::ending::ActionEnding::Unrestored)), so that it is tried again whatever becomes of the board's state.
+//! The crate `power` switches the outlets and observes them. Where a cycle could not restore the power, the action ends as
+//! [`Unrestored`](device_io::RunErrorKind::Unrestored): restoring it is retried whatever becomes of the board's state.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,20 +18,20 @@ use super::settings::NoSettings;
 use super::trouble::Trouble;
 use crate::machine::SimulatedAction;
 
-/// What only one power action may hold at a time: the device of this power URL, where it takes one client.
+/// Returns the resource of a power URL: its device, where that accepts one client at a time.
 #[must_use]
 pub fn power_resource(power_url: &str) -> Option<String> {
     let url: PowerUrl = power_url.parse().ok()?;
     url.resource().map(str::to_owned)
 }
 
-/// What switches the power of a board with this power URL and of no other, in one spelling.
+/// Returns the normalized name of the outlet of a power URL. No two boards share an outlet.
 #[must_use]
 pub fn power_outlet(power_url: &str) -> Option<String> {
     power_url.parse().ok().map(|url: PowerUrl| url.outlet())
 }
 
-/// The fact where a board's power is switched.
+/// The fact with the power URL of a board.
 const POWER_URL: &str = "power_url";
 
 /// Switches the power of boards.
@@ -48,7 +48,7 @@ impl PowerAction {
         Self { operation, call_limit: DEFAULT_CALL_TIMEOUT }
     }
 
-    /// Bounds each call to a device by `limit`; it is 5 s where nothing else is said.
+    /// Sets the time limit of a call to a device; the default is 5 s.
     #[must_use]
     pub fn with_call_limit(mut self, limit: Duration) -> Self {
         self.call_limit = limit;
@@ -62,12 +62,12 @@ impl TypedActionKind for PowerAction {
 
     fn description(&self) -> ActionDescription {
         let (name, about) = match self.operation {
-            PowerOperation::On => ("power-on", "Gives a board power, at its power URL."),
-            PowerOperation::Off => ("power-off", "Takes a board's power away, at its power URL."),
+            PowerOperation::On => ("power-on", "Switches the power of a board on, at its power URL."),
+            PowerOperation::Off => ("power-off", "Switches the power of a board off, at its power URL."),
             PowerOperation::Cycle => (
                 "power-cycle",
-                "Takes a board's power away for a while and gives it back, at its power URL. Whatever becomes of it once it \
-                 began, the board has power in the end.",
+                "Switches the power of a board off and on again, at its power URL. An interrupted power cycle ends with the \
+                 power on.",
             ),
         };
         ActionDescription {
@@ -75,14 +75,14 @@ impl TypedActionKind for PowerAction {
             supersedes: &["power-on"],
             facts: &[POWER_URL],
             simulation: SimulatedAction::of_resource(),
-            // Releases before took any settings and looked at none.
+            // Earlier releases accepted any settings and read none.
             bad_settings: BadSettingsPolicy::Ignore,
             ..ActionDescription::new(name, about, max_operation_time(self.operation))
         }
     }
 
-    /// The outlet's device. A board whose power URL is missing or no good holds nothing: the action fails before it reaches
-    /// anything.
+    /// The device of the outlet. A board without a valid power URL claims nothing: its action fails before it reaches a
+    /// device.
     fn claims(&self, _: &NoSettings, facts: &Facts) -> Vec<ResourceClaim> {
         let url = facts.get(POWER_URL).and_then(serde_json::Value::as_str);
         let url = url.and_then(power_resource);
@@ -109,7 +109,7 @@ impl TypedActionKind for PowerAction {
 
 fn power_url(job: &Job) -> Result<PowerUrl, UnfinishedAction> {
     let Some(text) = job.fact(POWER_URL) else {
-        let reason = format!("{} has no power URL: nobody can switch its power", job.subject);
+        let reason = format!("{} has no power URL, so its power cannot be switched", job.subject);
         return Err(UnfinishedAction::misconfigured(reason));
     };
     text.parse().map_err(|error: DeviceUrlError| UnfinishedAction::misconfigured(error.to_string()))

@@ -1,5 +1,5 @@
-//! Runs a program of the server's machine: without a shell, with a text on its input, within a time, and with as much of its
-//! output as is of use.
+//! Runs programs on the server's machine: without a shell, with a text as input, with a time limit, and with the beginning of
+//! their output.
 
 use std::io;
 use std::process::{ExitStatus, Stdio};
@@ -13,13 +13,13 @@ use tokio::process::{Child, Command};
 use crate::clock::Clock;
 use crate::formatting;
 
-/// How much is kept of what a program writes, to its output and its error output each; the rest is read and dropped.
+/// The length to which the output and the error output of a program are kept; the rest is read and dropped.
 const MAX_OUTPUT_BYTES: usize = 1024;
 
-/// The only variables of the server's environment that a program sees: the others may hold secrets.
+/// The environment variables that are passed to a program; the others can be secret.
 const PASSED_VARIABLES: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
 
-/// How a program ended.
+/// The result of a program that ended.
 #[derive(Debug)]
 pub struct ProgramOutput {
     /// Its exit status.
@@ -30,32 +30,32 @@ pub struct ProgramOutput {
     pub error_output: String,
 }
 
-/// Why a program did not end by itself.
+/// Why a program gave no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
-    /// It could not be started, or not be waited for.
+    /// The program could not be started or waited for.
     #[error("cannot run `{0}`: {1}")]
     Io(String, #[source] io::Error),
-    /// It took too long, and was killed with all that it had started.
-    #[error("`{program}` did not end within {}", formatting::duration(*.limit))]
+    /// The program exceeded its time limit, and was killed with all of its children.
+    #[error("`{program}` timed out after {}", formatting::duration(*.limit))]
     TimedOut {
         /// Its name.
         program: String,
-        /// How long it could have taken.
+        /// The time limit.
         limit: Duration,
     },
-    /// No program was named.
+    /// The command is empty.
     #[error("no program is named")]
     NoCommand,
 }
 
 /// Runs `command`, a program and its arguments, with `input` on its standard input.
 ///
-/// It is killed, with all that it started, when it takes longer than `limit` or when this future is dropped.
+/// It is killed with all of its children when it exceeds `limit` or when this future is dropped.
 ///
 /// # Errors
 ///
-/// [`ProgramError`] when it did not end by itself.
+/// [`ProgramError`] when it gave no result.
 pub async fn run(
     clock: &dyn Clock,
     command: &[String],
@@ -81,7 +81,7 @@ pub async fn run(
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let write = async {
         if let Some(mut stdin) = stdin {
-            // A program that does not read it may have ended already.
+            // A program that does not read its input may have ended already.
             stdin.write_all(input).await.ok();
         }
     };
@@ -95,7 +95,7 @@ pub async fn run(
     }
 }
 
-/// A program and what it started: all of it is killed, unless it ended by itself.
+/// A program with its children; they are killed on drop unless the program ended.
 struct ProcessGroup(Option<Pid>);
 
 impl ProcessGroup {
@@ -107,21 +107,21 @@ impl ProcessGroup {
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // Nothing may be left of it.
+            // The group may have ended already.
             killpg(group, Signal::SIGKILL).ok();
         }
     }
 }
 
-/// Reads all of `from` and keeps its beginning.
+/// Reads all of `from` and returns its beginning.
 async fn read_beginning(from: Option<impl AsyncRead + Unpin>) -> String {
     let Some(mut from) = from else { return String::new() };
-    let (mut kept, mut buffer) = (Vec::new(), vec![0; 4096]);
+    let (mut beginning, mut buffer) = (Vec::new(), vec![0; 4096]);
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        let room = MAX_OUTPUT_BYTES.saturating_sub(kept.len());
-        kept.extend(buffer.iter().take(read.min(room)));
+        let left = MAX_OUTPUT_BYTES.saturating_sub(beginning.len());
+        beginning.extend(buffer.iter().take(read.min(left)));
     }
-    String::from_utf8_lossy(&kept).trim().to_owned()
+    String::from_utf8_lossy(&beginning).trim().to_owned()
 }
 
 #[cfg(test)]
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_gets_its_input_and_arguments_as_they_are_and_its_ends_are_told_apart() {
+    async fn a_program_gets_its_input_and_arguments_unchanged_and_its_results_differ() {
         let ended = sh("cat; printf %s \"$1\"; echo wrong >&2; exit 3", LIMIT).await.unwrap();
         assert_eq!((ended.status.code(), ended.output.as_str()), (Some(3), "{\"a\":1}$(id)"));
         assert_eq!(ended.error_output, "wrong");
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_that_takes_too_long_goes_with_all_that_it_started() {
+    async fn a_program_that_times_out_is_killed_with_its_children() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pid");
         let script = format!("sleep 1000 & echo $! > {}; wait", file.display());

@@ -1,4 +1,4 @@
-//! The kinds of action that a server has. Nothing else knows them by name.
+//! The registry of action kinds. Only this module names them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +16,7 @@ use super::power::PowerAction;
 use crate::machine::SimulatedAction;
 use crate::machine::{ActionCatalogue, ActionName, SettingFault};
 
-/// The kinds of action that a server has.
+/// The kinds of action of a server, by name.
 #[derive(Clone, Default)]
 pub struct ActionRegistry {
     by_name: BTreeMap<&'static str, RegisteredKind>,
@@ -29,7 +29,7 @@ struct RegisteredKind {
 }
 
 impl ActionRegistry {
-    /// The kinds that instances of any machine may invoke: a line each.
+    /// The kinds that instances of any machine can invoke.
     #[must_use]
     pub fn standard(commands: CommandPolicy) -> Self {
         Self::default()
@@ -40,7 +40,7 @@ impl ActionRegistry {
             .with(PowerAction::new(PowerOperation::On))
     }
 
-    /// Adds a kind, in the place of one with the same name.
+    /// Adds a kind, or replaces the kind of the same name.
     #[must_use]
     pub fn with(mut self, kind: impl ActionKind) -> Self {
         let description = Arc::new(kind.description());
@@ -48,19 +48,19 @@ impl ActionRegistry {
         self
     }
 
-    /// The kind of `action`.
+    /// Finds the kind of `action`.
     #[must_use]
     pub fn find(&self, action: &str) -> Option<&Arc<dyn ActionKind>> {
         self.by_name.get(action).map(|entry| &entry.kind)
     }
 
-    /// What is true of `action` whatever its settings are.
+    /// Finds the description of `action`.
     #[must_use]
     pub fn description(&self, action: &str) -> Option<&Arc<ActionDescription>> {
         self.by_name.get(action).map(|entry| &entry.description)
     }
 
-    /// The resources that `action` holds while it runs.
+    /// Lists the resources that `action` claims.
     #[must_use]
     pub fn claims(
         &self,
@@ -71,25 +71,27 @@ impl ActionRegistry {
         self.find(action.as_str()).map(|kind| kind.claims(settings, facts)).unwrap_or_default()
     }
 
-    /// What makes up for `action` where it began and was not seen to end.
+    /// Finds the action that compensates `action` where it started and was not seen to end.
     #[must_use]
     pub fn compensation(&self, action: &ActionName) -> Option<ActionName> {
         ActionName::new(self.description(action.as_str())?.compensation?).ok()
     }
 
-    /// Whether the success of `action` makes the rescue `rescue` needless, where both hold the same resource.
+    /// Whether the success of `action` makes the compensation `compensation` unnecessary, where both hold the same resource.
     #[must_use]
-    pub fn settles(&self, action: &ActionName, rescue: &ActionName) -> bool {
-        self.description(action.as_str()).is_some_and(|one| one.supersedes.contains(&rescue.as_str()))
+    pub fn settles(&self, action: &ActionName, compensation: &ActionName) -> bool {
+        self.description(action.as_str())
+            .is_some_and(|description| description.supersedes.contains(&compensation.as_str()))
     }
 
-    /// The actions that begin anew when the fact `fact` of their instance changes.
+    /// Lists the actions that are restarted when the fact `fact` of their instance changes.
     pub fn restarted_by(&self, fact: &str) -> impl Iterator<Item = &'static str> {
-        let begins = move |entry: &&RegisteredKind| entry.description.restarted_by_facts.contains(&fact);
-        self.by_name.values().filter(begins).map(|entry| entry.description.name)
+        let is_restarted =
+            move |entry: &&RegisteredKind| entry.description.restarted_by_facts.contains(&fact);
+        self.by_name.values().filter(is_restarted).map(|entry| entry.description.name)
     }
 
-    /// Why `action` does nothing for an instance with these facts, where it does nothing.
+    /// Says why `action` does nothing for an instance with these facts, where it does nothing.
     #[must_use]
     pub fn idle_reason(&self, action: &str, facts: &Facts) -> Option<String> {
         self.find(action)?.idle_reason(facts)
@@ -110,8 +112,8 @@ impl ActionCatalogue for ActionRegistry {
     }
 
     fn simulate(&self, action: &ActionName) -> SimulatedAction {
-        let described = self.description(action.as_str());
-        described.map_or_else(SimulatedAction::of_server, |one| one.simulation)
+        let description = self.description(action.as_str());
+        description.map_or_else(SimulatedAction::of_server, |description| description.simulation)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Carries a visit's actions out, one after the other, and brings their ends back as events.
+//! Runs the actions of a visit one after the other, and submits their results as events.
 
 use std::sync::Arc;
 
@@ -21,27 +21,25 @@ use crate::store::actions::{ActionStatus, LiveAction, RunningAction, StartableAc
 use crate::store::claims::{Claim, Grant, GrantedUnits};
 use crate::store::instances::{InstanceId, InstanceKey};
 
-/// How often a rescue is tried that could not be carried out before: with a minute between two tries for the better part of a
-/// day.
+/// The maximum number of tries of a compensation. With a minute between two tries they last most of a day.
 const MAX_COMPENSATION_TRIES: u32 = 1000;
 
-/// What is decided on beside an instance when one of its actions begins or ends.
+/// The inputs of a decision on the start or the end of an action.
 #[derive(Clone, Copy)]
 pub(super) struct ActionContext<'a> {
     pub(super) engine: &'a Engine,
     pub(super) definition: &'a Definition,
-    /// What the instance has to do.
+    /// The open actions of the instance.
     pub(super) live_actions: &'a [LiveAction],
-    /// What instances have in common, where one of the actions needs it.
+    /// The shared facts, where one of the actions needs them.
     pub(super) shared_facts: &'a SharedFactsByFace,
     pub(super) now: DateTime<Utc>,
 }
 
-/// Decides to begin an action, if it is still to be done, and lets the state's time limit begin to run where it is the
-/// first of its visit.
+/// Starts an action if it is still waiting, and starts the timeout of the state where it is the first action of its visit.
 pub(super) fn begin_action(
     context: ActionContext<'_>,
-    draft: &mut PendingUpdate,
+    update: &mut PendingUpdate,
     startable: &StartableAction,
     life: DatabaseLife,
 ) -> Option<Box<StartedRun>> {
@@ -52,8 +50,8 @@ pub(super) fn begin_action(
         return None;
     }
     if next.is_cancelled {
-        // Nobody wants it any more. (One of an earlier visit that is not cancelled is a rescue.)
-        draft.delete_action(action);
+        // No longer wanted. (An action of an earlier visit that is not cancelled is a compensation.)
+        update.delete_action(action);
         return None;
     }
     if live.iter().any(|other| other.is_before(next)) {
@@ -64,55 +62,55 @@ pub(super) fn begin_action(
     if !chosen.is_empty() {
         evidence.insert("granted".to_owned(), Value::from(chosen));
     }
-    // A rescue speaks for no visit: no time limit depends on it.
+    // A compensation belongs to no visit: no timeout depends on it.
     if !next.action.is_compensation {
-        let cause = Cause::Began { visit: draft.instance().visit };
+        let cause = Cause::Began { visit: update.instance().visit };
         let began =
-            Submission { evidence: Some(evidence), ..Submission::new(InstanceKey::Id(draft.id()), cause) };
-        draft.decide(definition, &began, &SharedFactsByFace::default(), now);
+            Submission { evidence: Some(evidence), ..Submission::new(InstanceKey::Id(update.id()), cause) };
+        update.decide(definition, &began, &SharedFactsByFace::default(), now);
     }
-    Some(start_run(context, draft, next, startable.grant.clone(), life))
+    Some(start_run(context, update, next, startable.grant.clone(), life))
 }
 
-/// Takes an action for this process, in this life of the database, and gathers what its driver must know.
+/// Assigns an action to this process, in this life of the database, and builds its job.
 fn start_run(
     context: ActionContext<'_>,
-    draft: &mut PendingUpdate,
+    update: &mut PendingUpdate,
     next: &LiveAction,
     grant: Grant,
     life: DatabaseLife,
 ) -> Box<StartedRun> {
     let ActionContext { engine, shared_facts: shared, .. } = context;
     let (chosen, granted) = (chosen_resources(&next.action, &grant), grant.units.clone());
-    draft.start_action(next.action.id, grant);
-    let hold = engine.inner.running.register(&next.action);
+    update.start_action(next.action.id, grant);
+    let guard = engine.inner.running.register(&next.action);
     let RunningAction { id, action, settings, visit, .. } = &next.action;
     let subject = JobSubject {
-        machine: draft.instance().machine.clone(),
-        name: draft.instance().name.clone(),
-        state: draft.instance().state.clone(),
+        machine: update.instance().machine.clone(),
+        name: update.instance().name.clone(),
+        state: update.instance().state.clone(),
         visit: *visit,
     };
-    let mut facts = draft.action_facts(shared);
+    let mut facts = update.action_facts(shared);
     engine.inner.findings.add_facts(next.action.instance, &mut facts);
     if !chosen.is_empty() {
         facts.insert("granted".to_owned(), chosen.into());
     }
     let job = Job {
-        // What makes up for an action is another one, which knows nothing of its settings.
+        // A compensation is an action of another kind, which does not take these settings.
         settings: if next.action.is_compensation { Map::new() } else { settings.clone() },
         attempts: next.attempts,
         findings: engine.finding_reporter(&next.action, life),
         ..Job::new(id.0, action.clone(), subject, facts)
     };
-    Box::new(StartedRun { action: next.action.clone(), granted, job, guard: hold })
+    Box::new(StartedRun { action: next.action.clone(), granted, job, guard })
 }
 
-/// The resources that were chosen for an action where any of several would do.
+/// Lists the resources that were granted to an action where it accepts any of several.
 fn chosen_resources(action: &RunningAction, grant: &Grant) -> Vec<String> {
     let claims = action.claims.iter().filter(|claim| claim.has_choice());
     let claims: Vec<&Claim> = claims.collect();
-    // What a selector means is not in the row: of those claims all that states hold by their names was chosen.
+    // The resources of a selector are not in the row: all held units of such a claim were chosen.
     let is_of = |claim: &Claim, units: &GrantedUnits| match claim.select {
         Some(_) => claim.hold.is_some() && claim.hold == units.hold,
         None => claim.any_of.contains(&units.resource),
@@ -121,107 +119,110 @@ fn chosen_resources(action: &RunningAction, grant: &Grant) -> Vec<String> {
     grant.units.iter().filter(has_choice).map(|units| units.resource.clone()).collect()
 }
 
-/// Decides on the event that the end of an action is, and takes the next of its visit.
+/// Decides on the event of the end of an action, and starts the next action of its visit.
 ///
-/// `steps` is what was decided already on [`end_event`] it, where the instance may be linked.
+/// `steps` are the decisions that were already made on its [`end_event`], where the instance can be linked.
 pub(super) fn end_action(
     context: ActionContext<'_>,
-    drafts: &mut PendingUpdates,
+    pending: &mut PendingUpdates,
     id: InstanceId,
     ended: &EndedRun,
     steps: Option<Vec<ChainStep>>,
 ) -> Option<Box<StartedRun>> {
-    let EndedRun { action, worker: by, result, token } = ended;
-    // Where it was taken from this worker, whose lease ran out, others have it.
-    let row =
-        context.live_actions.iter().find(|live| live.action.id == action.id && live.worker == Some(by.id))?;
+    let EndedRun { action, worker, result, token } = ended;
+    // Nothing where the lease of this worker expired and the action was reclaimed.
+    let row = context
+        .live_actions
+        .iter()
+        .find(|live| live.action.id == action.id && live.worker == Some(worker.id))?;
     if token.is_cancelled() && result.is_err() && !row.is_cancelled {
-        // Stopped because this process stops, not because the state was left: whoever comes next does it again.
+        // Stopped because this process stops, not because the state was left: another process runs it again.
         return None;
     }
-    let next = decide_after_end(context, drafts, id, (ended, row), steps);
-    let draft = drafts.get_mut(id)?;
-    let held_on: Vec<GrantedUnits> = draft.started_units().to_vec();
-    draft.release(row.action.granted.iter().filter(|units| !held_on.contains(units)).cloned());
+    let next = decide_after_end(context, pending, id, (ended, row), steps);
+    let update = pending.get_mut(id)?;
+    let kept_units: Vec<GrantedUnits> = update.started_units().to_vec();
+    update.release(row.action.granted.iter().filter(|units| !kept_units.contains(units)).cloned());
     next
 }
 
-/// Decides on what follows from the end of the action `row`.
+/// Decides on the consequences of the end of the action `row`.
 fn decide_after_end(
     context: ActionContext<'_>,
-    drafts: &mut PendingUpdates,
+    pending: &mut PendingUpdates,
     id: InstanceId,
     (ended, row): (&EndedRun, &LiveAction),
     steps: Option<Vec<ChainStep>>,
 ) -> Option<Box<StartedRun>> {
     let ActionContext { engine, definition, live_actions: live, now, .. } = context;
-    let draft = drafts.get_mut(id)?;
-    let EndedRun { action, worker: by, result, token: _ } = ended;
-    // What it left to be made up for does not go with it.
+    let update = pending.get_mut(id)?;
+    let EndedRun { action, worker, result, token: _ } = ended;
+    // An action that owes a compensation is not deleted.
     if row.is_cancelled && action.claims.is_empty() && row.action.compensation.is_none() {
-        draft.delete_action(action.id);
+        update.delete_action(action.id);
         return None;
     }
     if let Err(unfinished @ UnfinishedAction { kind: ActionEnding::Suspended { trouble, has_acted }, .. }) =
         result
     {
-        suspend_action(definition, draft, row, unfinished, (trouble, *has_acted), now);
+        suspend_action(definition, update, row, unfinished, (trouble, *has_acted), now);
         return None;
     }
-    let dark = find_unrestored(action, row.attempts, result);
-    if result.is_ok() || dark.is_some() {
-        // What an earlier one left to do is done, or left to this one.
-        let is_settled = |rescue: &RunningAction| engine.kinds().settles(&action.action, &rescue.action);
+    let unrestored = find_unrestored(action, row.attempts, result);
+    if result.is_ok() || unrestored.is_some() {
+        // The compensations of earlier actions are done, or left to this one.
+        let is_settled =
+            |compensation: &RunningAction| engine.kinds().settles(&action.action, &compensation.action);
         for other in live.iter().filter(|other| other.is_superseded_by(action) && is_settled(&other.action)) {
-            draft.delete_action(other.action.id);
+            update.delete_action(other.action.id);
         }
     }
-    match &dark {
-        Some((trouble, reason)) => draft.suspend_action(Suspension {
+    match &unrestored {
+        Some((trouble, reason)) => update.suspend_action(Suspension {
             action: action.id,
             trouble: trouble.key(),
             reason: (*reason).to_owned(),
             is_counted: true,
             is_compensation: true,
         }),
-        None => draft.end_action(action.id),
+        None => update.end_action(action.id),
     }
-    let present = draft.instance().visit;
-    if let Some(report) = end_event(context, draft, ended) {
+    let present = update.instance().visit;
+    if let Some(report) = end_event(context, update, ended) {
         let none = SharedFactsByFace::default();
-        drafts.decide(id, &report, steps, (definition, &none, now));
-    } else if dark.is_some() && action.is_compensation {
+        pending.decide(id, &report, steps, (definition, &none, now));
+    } else if unrestored.is_some() && action.is_compensation {
         return None;
     }
-    let draft = drafts.get_mut(id)?;
-    if row.is_cancelled || draft.instance().visit != present {
+    let update = pending.get_mut(id)?;
+    if row.is_cancelled || update.instance().visit != present {
         return None;
     }
     if result.is_err() {
-        // What was to follow makes no sense without this one.
-        draft.abandon_actions(action.visit);
+        // The following actions depend on this one.
+        update.abandon_actions(action.visit);
         return None;
     }
-    // One that needs something else waits for its turn there.
+    // The next action starts at once only if all of its claims are held already.
     let next = live.iter().filter(|live| live.is_next_after(action)).min_by_key(|live| live.seq)?;
     let units = next.action.claims.iter().filter(|claim| claim.hold.is_none());
     let units: Option<Vec<GrantedUnits>> = units.map(|claim| row.action.units_for(claim).cloned()).collect();
     let grant = Grant { units: units?, based_on: Vec::new() };
-    Some(start_run(context, draft, next, grant, by.life))
+    Some(start_run(context, update, next, grant, worker.life))
 }
 
-/// What keeps an action from making up for what it did, and why, where that is to be tried again.
+/// Finds the fault and the reason for which an action could not restore what it switched off, where that is to be retried.
 ///
-/// It is a rescue from then on: its state may be left, fail or be entered anew meanwhile, and each of these would forget it.
+/// The action becomes a compensation: it stays when its state is left, fails or is re-entered.
 fn find_unrestored<'a>(
     action: &RunningAction,
     attempts: u32,
     result: &'a Result<Evidence, UnfinishedAction>,
 ) -> Option<(Trouble, &'a str)> {
-    let makes_up = action.is_compensation || action.compensation.is_some();
+    let can_compensate = action.is_compensation || action.compensation.is_some();
     match result {
         Err(UnfinishedAction { kind: ActionEnding::Unrestored { what, at }, reason, .. })
-            if makes_up && attempts <= MAX_COMPENSATION_TRIES =>
+            if can_compensate && attempts <= MAX_COMPENSATION_TRIES =>
         {
             Some((Trouble::Unrestored { what, at: at.clone() }, reason))
         }
@@ -229,11 +230,11 @@ fn find_unrestored<'a>(
     }
 }
 
-/// Hands an action back that trouble of our own stopped, with the state's time limit standing still. Of one whose visit has
-/// ended only the compensation is left.
+/// Suspends an action that a local fault prevented, and pauses the timeout of the state. Of an action whose visit has ended
+/// only the compensation is kept.
 fn suspend_action(
     definition: &Definition,
-    draft: &mut PendingUpdate,
+    update: &mut PendingUpdate,
     row: &LiveAction,
     unfinished: &UnfinishedAction,
     (trouble, has_acted): (&Trouble, bool),
@@ -241,7 +242,7 @@ fn suspend_action(
 ) {
     let action = &row.action;
     if row.is_cancelled && !owes_compensation(row, has_acted) {
-        draft.end_action(action.id);
+        update.end_action(action.id);
         return;
     }
     let UnfinishedAction { reason, evidence, .. } = unfinished;
@@ -249,69 +250,70 @@ fn suspend_action(
         let mut evidence = evidence.clone();
         evidence.insert("action".to_owned(), Value::from(action.action.as_str()));
         evidence.insert("trouble".to_owned(), Value::from(trouble.kind()));
-        let cause = Cause::Suspend { visit: draft.instance().visit };
-        let target = InstanceKey::Id(draft.id());
+        let cause = Cause::Suspend { visit: update.instance().visit };
+        let target = InstanceKey::Id(update.id());
         let suspended = Submission {
             evidence: Some(evidence),
             reason: Some(reason.clone()),
             ..Submission::new(target, cause)
         };
-        draft.decide(definition, &suspended, &SharedFactsByFace::default(), now);
+        update.decide(definition, &suspended, &SharedFactsByFace::default(), now);
     }
     let (action, reason) = (action.id, reason.clone());
-    let is_rescue = row.is_cancelled || row.action.is_compensation;
-    draft.suspend_action(Suspension {
+    let is_compensation = row.is_cancelled || row.action.is_compensation;
+    update.suspend_action(Suspension {
         action,
         trouble: trouble.key(),
         reason,
         is_counted: has_acted,
-        is_compensation: is_rescue,
+        is_compensation,
     });
 }
 
-/// Whether an action that nobody wants any more may have left something to be made up for. A run that did nothing left nothing;
-/// a run before it that was not seen to end may have.
+/// Whether a cancelled action needs its compensation: it acted, or an earlier run that was not seen to end may have acted.
 fn owes_compensation(row: &LiveAction, has_acted: bool) -> bool {
     row.action.compensation.is_some() && (has_acted || row.attempts > 1)
 }
 
-/// The event that the end of an action is, where there is one to decide on.
+/// Builds the event of the end of an action, where there is one to decide on.
 pub(super) fn end_event(
     context: ActionContext<'_>,
-    draft: &PendingUpdate,
+    update: &PendingUpdate,
     ended: &EndedRun,
 ) -> Option<Submission> {
-    let EndedRun { action, worker: by, result, token } = ended;
-    let row =
-        context.live_actions.iter().find(|live| live.action.id == action.id && live.worker == Some(by.id))?;
-    let is_given_up = token.is_cancelled() && result.is_err() && !row.is_cancelled;
-    let is_swept = row.is_cancelled && action.claims.is_empty() && row.action.compensation.is_none();
+    let EndedRun { action, worker, result, token } = ended;
+    let row = context
+        .live_actions
+        .iter()
+        .find(|live| live.action.id == action.id && live.worker == Some(worker.id))?;
+    let is_interrupted = token.is_cancelled() && result.is_err() && !row.is_cancelled;
+    let is_discarded = row.is_cancelled && action.claims.is_empty() && row.action.compensation.is_none();
     let is_suspended = matches!(result, Err(UnfinishedAction { kind: ActionEnding::Suspended { .. }, .. }));
-    // It was told when the action failed; the end of the rescue is told when it comes.
-    let is_told = action.is_compensation && find_unrestored(action, row.attempts, result).is_some();
-    if is_given_up || is_swept || is_suspended || is_told {
+    // The failure of the action was reported; the end of the compensation is reported when it succeeds.
+    let is_retried = action.is_compensation && find_unrestored(action, row.attempts, result).is_some();
+    if is_interrupted || is_discarded || is_suspended || is_retried {
         return None;
     }
-    // For the record where it is stale: whether an abandoned action left something undone.
-    let visit = if row.is_cancelled { action.visit } else { action.speaks_for(draft.instance().visit) };
-    build_end_event(draft, action, visit, result)
+    // For history where it is stale: whether a cancelled action left something undone.
+    let visit = if row.is_cancelled { action.visit } else { action.speaks_for(update.instance().visit) };
+    build_end_event(update, action, visit, result)
 }
 
-/// The event that an action's end is, for `visit`.
+/// Builds the event of the end of an action for `visit`.
 fn build_end_event(
-    draft: &PendingUpdate,
+    update: &PendingUpdate,
     action: &RunningAction,
     visit: Visit,
     result: &Result<Evidence, UnfinishedAction>,
 ) -> Option<Submission> {
-    let (suffix, evidence, remark) = match result {
+    let (suffix, evidence, reason) = match result {
         Ok(evidence) => ("ok", evidence, None),
         Err(failed) => ("failed", &failed.evidence, Some(failed.reason.clone())),
     };
-    // Too long a name is none that a definition could have declared.
+    // A definition cannot declare a longer name.
     let name = EventName::new(&format!("{}-{suffix}", action.action)).ok()?;
     let mut args = Map::new();
-    if let Some(reason) = &remark {
+    if let Some(reason) = &reason {
         args.insert("reason".to_owned(), Value::from(reason.as_str()));
     }
     if result.as_ref().is_err_and(|failed| failed.kind == ActionEnding::Misconfigured) {
@@ -319,17 +321,17 @@ fn build_end_event(
     }
     let cause = Cause::Event { name, source: EventSource::Action, args, visit: Some(visit) };
     let evidence = (!evidence.is_empty()).then(|| evidence.clone());
-    Some(Submission { evidence, reason: remark, ..Submission::new(InstanceKey::Id(draft.id()), cause) })
+    Some(Submission { evidence, reason, ..Submission::new(InstanceKey::Id(update.id()), cause) })
 }
 
-/// Carries an action out, and those that follow it in its visit.
-pub(super) async fn run_actions(engine: &Engine, by: WorkerIdentity, first: Box<StartedRun>) {
-    let (held, began_at) = (first.granted.clone(), engine.clock().now());
+/// Runs an action, and the actions that follow it in its visit.
+pub(super) async fn run_actions(engine: &Engine, worker: WorkerIdentity, first: Box<StartedRun>) {
+    let (units, began_at) = (first.granted.clone(), engine.clock().now());
     let mut next = Some(first);
     while let Some(started) = next {
-        let StartedRun { action, granted: _, job, guard: hold } = *started;
+        let StartedRun { action, granted: _, job, guard } = *started;
         let attempts = job.attempts.saturating_add(1);
-        let result = engine.inner.worker.run(job, action.limit, &hold.token).await;
+        let result = engine.inner.worker.run(job, action.limit, &guard.token).await;
         let trouble = match &result {
             Err(UnfinishedAction { kind: ActionEnding::Suspended { trouble, .. }, reason, .. }) => {
                 Some((trouble.clone(), reason.as_str()))
@@ -337,32 +339,32 @@ pub(super) async fn run_actions(engine: &Engine, by: WorkerIdentity, first: Box<
             Ok(_) | Err(_) => find_unrestored(&action, attempts, &result),
         };
         if let Some((trouble, reason)) = trouble {
-            // Before others see it wait: it is not to be begun here again at once.
+            // Reported before the action is seen to wait, so that it is not started here again at once.
             engine.inner.troubles.report(&trouble, &action, reason);
         }
-        hold.mark_ended();
-        let ended = Arc::new(EndedRun { action, worker: by, result, token: hold.token.clone() });
+        guard.mark_ended();
+        let ended = Arc::new(EndedRun { action, worker, result, token: guard.token.clone() });
         next = loop {
             match engine.report_end(Arc::clone(&ended)).await {
                 Ok(next) => break next,
-                // Whoever takes over does it again, and would be told that this one was lost.
+                // Another process reclaims the action.
                 Err(_) if engine.inner.running.is_stopping_all() => break None,
-                // The end of an action is not lost with a connection: it is reported until it is durable.
+                // Retried until the result is durable.
                 Err(EngineError::Store(error)) if error.is_transient() => pause_before_retry().await,
                 Err(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
                         action = %ended.action.action,
-                        "the end of an action could not be written; it will be handed out again"
+                        "cannot write action result, action will be handed out again"
                     );
                     break None;
                 }
             }
         };
-        // What is held on to is not given back yet: the turn is not over.
-        let goes_on = |units: &&GrantedUnits| next.as_ref().is_some_and(|next| next.granted.contains(units));
-        if !held.iter().any(|units| goes_on(&units)) {
-            engine.inner.turn_times.note(&held, engine.clock().now() - began_at);
+        // Units that the next action keeps are not released yet: the grant continues.
+        let is_kept = |units: &&GrantedUnits| next.as_ref().is_some_and(|next| next.granted.contains(units));
+        if !units.iter().any(|units| is_kept(&units)) {
+            engine.inner.turn_times.note(&units, engine.clock().now() - began_at);
         }
     }
 }
@@ -391,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_chosen_is_told_where_there_was_a_choice() {
+    fn chosen_resources_are_those_of_claims_with_a_choice() {
         let claim = |any_of: &[&str], select: Option<&str>, hold: Option<&str>| Claim {
             any_of: any_of.iter().map(|name| (*name).to_owned()).collect(),
             select: select.map(str::to_owned),
@@ -420,19 +422,19 @@ mod tests {
     }
 
     #[test]
-    fn a_rescue_that_cannot_be_carried_out_is_given_up_after_a_thousand_tries() {
-        let rescue = RunningAction { is_compensation: true, ..action(Vec::new()) };
+    fn a_failing_compensation_is_given_up_after_a_thousand_tries() {
+        let compensation = RunningAction { is_compensation: true, ..action(Vec::new()) };
         let result = Err(UnfinishedAction {
             reason: "nobody answers".to_owned(),
             evidence: Evidence::new(),
             kind: ActionEnding::Unrestored { what: "heat", at: "outlet 1".to_owned() },
         });
-        assert!(find_unrestored(&rescue, 1000, &result).is_some());
-        assert!(find_unrestored(&rescue, 1001, &result).is_none());
+        assert!(find_unrestored(&compensation, 1000, &result).is_some());
+        assert!(find_unrestored(&compensation, 1001, &result).is_none());
     }
 
     #[test]
-    fn what_did_nothing_owes_nothing_unless_a_run_before_it_may_have_acted() {
+    fn an_action_that_did_nothing_owes_no_compensation_unless_an_earlier_run_may_have_acted() {
         let table = [
             (Some("give-back"), false, 1, false),
             (Some("give-back"), true, 1, true),

@@ -1,4 +1,4 @@
-//! A definition comes into force: for all processes at one moment.
+//! Activation of a definition: for all processes at one moment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,98 +17,97 @@ use crate::store::definitions::{self, ActivatedDefinition, DefinitionOrigin};
 use crate::store::instances::{self, StrandedInstance};
 use crate::store::{DbConnection, Store, StoreError};
 
-/// How often it is tried to stop the world before somebody else's write is taken to be too long.
+/// How often an activation is tried while another transaction keeps its locks.
 const MAX_ACTIVATION_TRIES: usize = 10;
 
-/// A definition that somebody wants to be in force.
+/// A definition that is to be activated.
 #[derive(Debug, Clone)]
 pub struct LoadedDefinition {
-    /// Its text.
+    /// Its source text.
     pub source: String,
-    /// What the check made of it.
+    /// The parsed definition.
     pub definition: Arc<Definition>,
-    /// From where it came.
+    /// Its origin.
     pub provenance: DefinitionOrigin,
 }
 
-/// What putting a definition in force does, or would do.
+/// The result of an activation, or of its preview.
 #[derive(Debug, Clone)]
 pub struct ActivationReport {
     /// The machine.
     pub machine: MachineName,
-    /// The one that is in force before, if there is one.
+    /// The previously active definition, if there is one.
     pub previous: Option<ActivatedDefinition>,
-    /// The number and the digest of the one that was to be put in force; the number is nothing where it was only tried and
-    /// has none yet.
+    /// The number of the definition; nothing in a preview of a new definition.
     pub number: Option<i32>,
-    /// The SHA-256 of its text.
+    /// The SHA-256 of its source text.
     pub digest: String,
-    /// How it differs from the one before; nothing where there was none, or none that can be read.
+    /// Its differences from the previous definition; nothing where there is none that can be parsed.
     pub difference: Option<Difference>,
-    /// How many instances change at once: by their state, what becomes of them.
+    /// The instances that are migrated, by state.
     pub carried_over: Vec<CarriedOverInstances>,
-    /// The instances that it would strand; where there are any it cannot come into force.
+    /// The instances that it would strand; where there are any it cannot be activated.
     pub stranded: Vec<StrandedInstance>,
 }
 
-/// What becomes of the instances in a state.
+/// The migration of the instances in a state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CarriedOverInstances {
-    /// The state that they are in.
+    /// Their state.
     pub state: String,
-    /// What becomes of them.
+    /// How they are migrated.
     pub carried: activation::StateActivation,
-    /// How many they are.
+    /// Their number.
     pub instances: i64,
 }
 
-/// How a definition comes into force.
+/// The inputs of an activation.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ActivationContext<'a> {
     pub(super) vocabulary: &'a Arc<Vocabulary>,
-    /// By what this process knows its own changes in the log.
+    /// The origin of the changes of this process in the change log.
     pub(super) origin: ChangeOrigin,
-    /// What comes into force with it.
+    /// The definitions that are activated together with it.
     pub(super) loaded_together: &'a [Arc<Definition>],
-    /// Who wants it, as far as is known.
+    /// The sender, where it is known.
     pub(super) sender: Option<&'a str>,
     pub(super) now: DateTime<Utc>,
 }
 
 impl Engine {
-    /// Puts a definition in force, for all processes at one moment: what is durable before was decided under the old one,
-    /// everything else is decided under the new one. Instances in flight go on in the same visit.
+    /// Activates a definition for all processes at one moment: every decision is durable before it under the old definition,
+    /// or is made under the new one. Instances continue in the same visit.
     ///
     /// # Errors
     ///
-    /// [`EngineError::StrandsInstances`] when instances are in states that it does not have; [`EngineError::Links`] when it does not go
-    /// with those of other machines; [`EngineError::Busy`] when something that is being written does not end;
-    /// [`EngineError::Store`] when the database fails. Nothing was changed then.
+    /// [`EngineError::StrandsInstances`] when instances are in states that it does not have;
+    /// [`EngineError::MismatchedLinks`] when it does not match the definitions of other machines; [`EngineError::Busy`] when
+    /// other transactions keep their locks; [`EngineError::Store`] when the database fails. Nothing was changed then.
     pub async fn activate(
         &self,
         loaded: &LoadedDefinition,
         sender: Option<&str>,
     ) -> Result<ActivationReport, EngineError> {
         let (vocabulary, now) = (self.inner.definitions.vocabulary(), self.clock().now());
-        let adopting =
+        let context =
             ActivationContext { vocabulary, origin: self.inner.origin, loaded_together: &[], sender, now };
-        let replacement = activate_with_retries(self.store(), loaded, adopting).await?;
+        let report = activate_with_retries(self.store(), loaded, context).await?;
         self.inner.actions_changed.notify_one();
         self.inner.written.notify_one();
         self.inner.feed.wake_for_own();
-        // It is in force, whether this process can see that yet or not; whoever decides looks by itself.
+        // The activation is durable; the pipeline reads the definition by itself if this fails.
         if let Err(error) = self.reload_definitions().await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "cannot see what is in force yet");
+            tracing::debug!(error = &error as &dyn std::error::Error, "cannot read active definitions");
         }
-        Ok(replacement)
+        Ok(report)
     }
 
-    /// Says what putting a definition in force would do, and does nothing.
+    /// Previews the activation of a definition; nothing is changed.
     ///
     /// # Errors
     ///
-    /// [`EngineError::Links`] when it does not go with those of other machines; [`EngineError::Store`] when the database
-    /// fails.
+    /// [`EngineError::MismatchedLinks`] when it does not match the definitions of other machines; [`EngineError::Store`] when
+    /// the database fails.
     pub async fn preview_activation(
         &self,
         loaded: &LoadedDefinition,
@@ -120,38 +119,39 @@ impl Engine {
     }
 }
 
-/// Puts the definitions that a server was given in force, where others are.
+/// Activates the definitions of the command line at the start of a server, where other ones are active.
 pub(super) async fn activate_at_start(
     store: &Store,
     loaded: &[LoadedDefinition],
-    adopting: ActivationContext<'_>,
+    context: ActivationContext<'_>,
 ) -> Result<DefinitionCache, EngineError> {
     let present = definitions::read_active(&mut *store.reader().await?).await?;
-    let comes = |loaded: &&LoadedDefinition| {
-        let is_ours = |one: &&ActivatedDefinition| one.machine == loaded.definition.machine;
-        let in_force = present.definitions.iter().find(is_ours);
-        // What comes with the program gives way to what people chose.
-        let gives_way = in_force.is_some_and(|one| one.origin != DefinitionOrigin::BuiltIn.as_str());
-        loaded.provenance != DefinitionOrigin::BuiltIn || !gives_way
+    let is_to_activate = |loaded: &&LoadedDefinition| {
+        let is_ours = |active: &&ActivatedDefinition| active.machine == loaded.definition.machine;
+        let active = present.definitions.iter().find(is_ours);
+        // A built-in definition does not replace one that an operator loaded.
+        let is_customized = active.is_some_and(|active| active.origin != DefinitionOrigin::BuiltIn.as_str());
+        loaded.provenance != DefinitionOrigin::BuiltIn || !is_customized
     };
-    let all: Vec<_> = loaded.iter().filter(comes).map(|one| Arc::clone(&one.definition)).collect();
-    for loaded in loaded.iter().filter(comes) {
-        activate_with_retries(store, loaded, ActivationContext { loaded_together: &all, ..adopting }).await?;
+    let all: Vec<_> =
+        loaded.iter().filter(is_to_activate).map(|active| Arc::clone(&active.definition)).collect();
+    for loaded in loaded.iter().filter(is_to_activate) {
+        activate_with_retries(store, loaded, ActivationContext { loaded_together: &all, ..context }).await?;
     }
-    let rules = DefinitionCache::new(Arc::clone(adopting.vocabulary));
+    let definitions = DefinitionCache::new(Arc::clone(context.vocabulary));
     let mut db = store.reader().await?;
-    rules.refresh(db.life(), &mut db).await?;
-    Ok(rules)
+    definitions.refresh(db.life(), &mut db).await?;
+    Ok(definitions)
 }
 
 async fn activate_with_retries(
     store: &Store,
     loaded: &LoadedDefinition,
-    adopting: ActivationContext<'_>,
+    context: ActivationContext<'_>,
 ) -> Result<ActivationReport, EngineError> {
     for _ in 0..MAX_ACTIVATION_TRIES {
-        match activate_once(store, loaded, adopting).await {
-            // Whoever writes just then ends soon; and meanwhile the others come to their turn.
+        match activate_once(store, loaded, context).await {
+            // Writers end soon, and others get their locks meanwhile.
             Err(EngineError::Store(StoreError::Locked(_))) => {
                 clock::sleep_real_time(Duration::from_millis(100)).await
             }
@@ -164,30 +164,30 @@ async fn activate_with_retries(
 async fn activate_once(
     store: &Store,
     loaded: &LoadedDefinition,
-    adopting: ActivationContext<'_>,
+    context: ActivationContext<'_>,
 ) -> Result<ActivationReport, EngineError> {
-    let ActivationContext { vocabulary, origin, loaded_together: beside, sender, now } = adopting;
+    let ActivationContext { vocabulary, origin, loaded_together, sender, now } = context;
     let mut tx = store.begin().await?;
     definitions::block_decisions(&mut tx).await?;
-    let (mut replacement, adoption) = preview(&mut tx, vocabulary, loaded).await?;
-    let ActivationReport { machine, previous: was, digest, stranded, .. } = &replacement;
-    if let Some(was) = was.as_ref().filter(|was| was.digest == *digest) {
-        replacement.number = Some(was.number);
-        return Ok(replacement);
+    let (mut report, activation) = preview(&mut tx, vocabulary, loaded).await?;
+    let ActivationReport { machine, previous, digest, stranded, .. } = &report;
+    if let Some(previous) = previous.as_ref().filter(|previous| previous.digest == *digest) {
+        report.number = Some(previous.number);
+        return Ok(report);
     }
     if !stranded.is_empty() {
         return Err(EngineError::StrandsInstances { machine: machine.clone(), stranded: stranded.clone() });
     }
-    link_check::check(&mut tx, vocabulary, &loaded.definition, beside).await?;
+    link_check::check(&mut tx, vocabulary, &loaded.definition, loaded_together).await?;
     let number =
         definitions::activate(&mut tx, machine, &loaded.source, loaded.provenance, sender, now).await?;
-    definitions::migrate_instances(&mut tx, machine, number, &adoption, origin, sender, now).await?;
+    definitions::migrate_instances(&mut tx, machine, number, &activation, origin, sender, now).await?;
     tx.commit().await?;
-    replacement.number = Some(number);
-    Ok(replacement)
+    report.number = Some(number);
+    Ok(report)
 }
 
-/// Says what putting `loaded` in force does as things stand.
+/// Previews the activation of `loaded`.
 async fn preview(
     db: &mut DbConnection,
     vocabulary: &Vocabulary,
@@ -195,19 +195,20 @@ async fn preview(
 ) -> Result<(ActivationReport, Activation), EngineError> {
     let LoadedDefinition { source, definition, provenance: _ } = loaded;
     let machine = definition.machine.clone();
-    let was = definitions::read_active(db).await?.definitions.into_iter().find(|one| one.machine == machine);
-    let before = match &was {
-        Some(was) => definitions::read_source(db, &machine, was.number).await?,
+    let previous =
+        definitions::read_active(db).await?.definitions.into_iter().find(|active| active.machine == machine);
+    let before = match &previous {
+        Some(previous) => definitions::read_source(db, &machine, previous.number).await?,
         None => None,
     };
-    // One that this program does not understand any more can still be replaced.
+    // A definition that this program can no longer parse can still be replaced.
     let before = before.and_then(|source| machine::load_stored(&source, vocabulary).ok());
     let before = before.map(|(before, _)| before);
-    let adoption = Activation::new(before.as_ref(), definition);
-    let states: Vec<String> = adoption.states.keys().map(ToString::to_string).collect();
+    let activation = Activation::new(before.as_ref(), definition);
+    let states: Vec<String> = activation.states.keys().map(ToString::to_string).collect();
     let stranded = instances::list_stranded(db, &machine, &states).await?;
     let counts = instances::count_by_state(db, &machine).await?;
-    let carried = adoption
+    let carried = activation
         .changed()
         .filter_map(|(state, carried)| {
             let instances = *counts.get(state.as_str())?;
@@ -219,13 +220,13 @@ async fn preview(
     Ok((
         ActivationReport {
             machine,
-            previous: was,
+            previous,
             number: None,
             digest,
             difference,
             carried_over: carried,
             stranded,
         },
-        adoption,
+        activation,
     ))
 }

@@ -1,4 +1,4 @@
-//! What was read, kept for as long as nothing changes: what many ask for and takes long to read.
+//! Cached views: results of expensive readings that are reused until something changes.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -11,22 +11,21 @@ use crate::machine::MachineName;
 use crate::store::changes::{self, ChangeCursor};
 use crate::store::{Snapshot, Store, StoreError};
 
-/// How much longer than a reading took the next one has to wait: reading takes at most a tenth of a processor,
-/// however many ask and however much changes.
+/// The pause after a reading, as a multiple of its duration: reading takes at most a tenth of a processor.
 const READ_PAUSE_FACTOR: u32 = 9;
 
-/// What was read, and when.
+/// A value that was read, with the time of its reading.
 #[derive(Debug)]
 pub struct CachedValue<T> {
-    /// What was read.
+    /// The value.
     pub value: T,
-    /// Which changes it has seen.
+    /// The position in the change log at the time of the reading.
     pub cursor: ChangeCursor,
     started_at: Instant,
     read_for: Duration,
 }
 
-/// A reading that is kept. Whoever asks gets one that is at least as new as the question.
+/// A cached value. Callers get a value that is at least as new as their call.
 #[derive(Debug)]
 pub struct CachedView<T>(Mutex<Option<Arc<CachedValue<T>>>>);
 
@@ -37,7 +36,7 @@ impl<T> Default for CachedView<T> {
 }
 
 impl<T> CachedView<T> {
-    /// Gives what was read, if nothing changed since, or what `read` reads.
+    /// Returns the cached value if nothing has changed since, or reads it with `read`.
     ///
     /// # Errors
     ///
@@ -47,32 +46,32 @@ impl<T> CachedView<T> {
         store: &Store,
         read: impl AsyncFnOnce(&mut Snapshot) -> Result<T, StoreError>,
     ) -> Result<Arc<CachedValue<T>>, StoreError> {
-        let asked = Instant::now();
-        // Held while it is read: those who ask meanwhile wait, and are given what was begun after they had asked.
-        let mut kept = self.0.lock().await;
-        if let Some(reading) = &*kept {
-            let is_new = reading.started_at > asked
+        let asked_at = Instant::now();
+        // Held while it is read: concurrent callers wait, and get a reading that started after their call.
+        let mut cached = self.0.lock().await;
+        if let Some(reading) = &*cached {
+            let is_new = reading.started_at > asked_at
                 || changes::is_current(&mut *store.reader().await?, &reading.cursor).await?;
             if is_new {
                 return Ok(Arc::clone(reading));
             }
-            let rests_until = reading.started_at + reading.read_for * (READ_PAUSE_FACTOR + 1);
-            sleep_real_time(rests_until.saturating_duration_since(Instant::now())).await;
+            let paused_until = reading.started_at + reading.read_for * (READ_PAUSE_FACTOR + 1);
+            sleep_real_time(paused_until.saturating_duration_since(Instant::now())).await;
         }
         let mut snapshot = store.snapshot().await?;
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let cursor = changes::current_cursor(&mut snapshot).await?;
         let value = read(&mut snapshot).await?;
-        let reading = Arc::new(CachedValue { value, cursor, started_at: begun, read_for: begun.elapsed() });
-        *kept = Some(Arc::clone(&reading));
+        let reading = Arc::new(CachedValue { value, cursor, started_at, read_for: started_at.elapsed() });
+        *cached = Some(Arc::clone(&reading));
         Ok(reading)
     }
 }
 
-/// How many instances are in each state.
+/// The number of instances by state.
 pub type StateCounts = BTreeMap<String, i64>;
 
-/// The counts of each machine's instances.
+/// The cached counts of each machine.
 #[derive(Debug, Default)]
 pub(super) struct StateCountsByMachine(std::sync::Mutex<BTreeMap<MachineName, Arc<CachedView<StateCounts>>>>);
 

@@ -1,7 +1,7 @@
-//! What follows from one thing that happens, at all instances that are linked.
+//! Chains of decisions at linked instances.
 //!
-//! What an instance raises is decided on by the instance that it is linked to, and that may raise something in turn. Here
-//! the whole chain is decided on before any of it is kept, because only then is it known what has to be read for it.
+//! A raised event is decided on by the linked instance, which can raise events in turn. The whole chain is decided on before
+//! any of its decisions is applied, because only then is it known what has to be read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -23,53 +23,53 @@ use crate::machine::{
 use crate::store::instances::{InstanceId, InstanceKey};
 use crate::store::links::LinkedIds;
 
-/// What a chain may look at.
+/// The input of a chain.
 #[derive(Clone, Copy)]
 pub(super) struct ChainContext<'a> {
     pub(super) pending: &'a PendingUpdates,
     pub(super) definitions: &'a DefinitionSet,
-    /// What instances have in common, where that was read.
+    /// The shared facts, where they were read.
     pub(super) shared_facts: Option<&'a SharedFactsByFace>,
     pub(super) now: DateTime<Utc>,
 }
 
 impl ChainContext<'_> {
-    /// Decides on what happens to the instance `id`, and on all that is raised because of it; nothing is kept.
+    /// Decides on a submission to the instance `id`, and on all events that it raises; nothing is applied.
     pub(super) fn decide(
         self,
         id: InstanceId,
         submission: &Submission,
     ) -> Result<Vec<ChainStep>, MissingInput> {
-        let Some(draft) = self.pending.get(id) else { return Ok(Vec::new()) };
-        let chain = RaiseChain::new(address(draft.instance()), submission.cause.clone());
+        let Some(update) = self.pending.get(id) else { return Ok(Vec::new()) };
+        let chain = RaiseChain::new(address(update.instance()), submission.cause.clone());
         let mut run = ChainRun { submission: Some(submission), ..ChainRun::new(self, id, chain) };
         run.decide_all()?;
         Ok(run.steps)
     }
 
-    /// Decides on all that is raised because of a decision of the instance `id`, which came to be by it.
+    /// Decides on all events that are raised by the creation of the instance `id`.
     pub(super) fn follow(
         self,
         id: InstanceId,
         created: &Cause,
         decision: &Decision,
     ) -> Result<Vec<ChainStep>, MissingInput> {
-        let Some(draft) = self.pending.get(id) else { return Ok(Vec::new()) };
-        let own = address(draft.instance());
+        let Some(update) = self.pending.get(id) else { return Ok(Vec::new()) };
+        let own = address(update.instance());
         let mut run = ChainRun::new(self, id, RaiseChain::new(own.clone(), created.clone()));
-        run.note_routes(&own, (&decision.instance.links, draft.linked()), &decision.effects);
+        run.note_routes(&own, (&decision.instance.links, update.linked()), &decision.effects);
         run.chain.decided(&decision.outcome, &decision.effects);
         run.decide_all()?;
         Ok(run.steps)
     }
 }
 
-/// The address of an instance.
+/// Returns the address of an instance.
 pub(super) fn address(instance: &Instance) -> InstanceAddress {
     InstanceAddress { machine: instance.machine.clone(), name: instance.name.clone() }
 }
 
-/// How an instance stands in the middle of a chain.
+/// An instance in the middle of a chain.
 struct ChainInstance {
     instance: Arc<Instance>,
     linked: LinkedIds,
@@ -78,21 +78,21 @@ struct ChainInstance {
 struct ChainRun<'a> {
     context: ChainContext<'a>,
     chain: RaiseChain,
-    /// What it begins with, until that is decided on.
+    /// The first submission, until it is decided on.
     submission: Option<&'a Submission>,
-    /// Whoever has decided something.
+    /// The instances that have decided.
     ids_by_address: BTreeMap<InstanceAddress, InstanceId>,
     instances: HashMap<InstanceId, ChainInstance>,
-    /// To which instances what one raises at an address may go: its links say so.
+    /// The instances that events from one address to another can reach, by the links of the sender.
     routes: HashMap<(InstanceAddress, InstanceAddress), BTreeSet<InstanceId>>,
     steps: Vec<ChainStep>,
 }
 
 impl<'a> ChainRun<'a> {
-    fn new(scene: ChainContext<'a>, id: InstanceId, chain: RaiseChain) -> Self {
-        let first = scene.pending.get(id).map(|draft| (address(draft.instance()), id));
+    fn new(context: ChainContext<'a>, id: InstanceId, chain: RaiseChain) -> Self {
+        let first = context.pending.get(id).map(|update| (address(update.instance()), id));
         Self {
-            context: scene,
+            context,
             chain,
             submission: None,
             ids_by_address: first.into_iter().collect(),
@@ -106,7 +106,7 @@ impl<'a> ChainRun<'a> {
         while let Some((to, cause)) = self.chain.next().map(|(to, cause)| (to.clone(), cause.clone())) {
             let definition = self.context.definitions.definition(&to.machine).cloned();
             match (self.find(&to)?, definition) {
-                (Some(draft), Ok(definition)) => self.decide_next(&to, draft, cause, &definition)?,
+                (Some(update), Ok(definition)) => self.decide_next(&to, update, cause, &definition)?,
                 (None, _) => self.chain.undecided(&format!("there is no {to}")),
                 (_, Err(error)) => self.chain.undecided(&error.to_string()),
             }
@@ -114,22 +114,22 @@ impl<'a> ChainRun<'a> {
         Ok(())
     }
 
-    /// Whose turn it is.
+    /// Finds the instance that decides next.
     fn find(&self, to: &InstanceAddress) -> Result<Option<&'a PendingUpdate>, MissingInput> {
-        let drafts = self.context.pending;
+        let pending = self.context.pending;
         let Some(sender) = self.chain.raised_by() else {
-            // It began the chain, or raised something that is refused.
-            return Ok(self.ids_by_address.get(to).and_then(|id| drafts.get(*id)));
+            // It started the chain, or raised an event that is refused.
+            return Ok(self.ids_by_address.get(to).and_then(|id| pending.get(*id)));
         };
         let ids = self.routes.get(&(sender.clone(), to.clone()));
-        // The last one to get the name, where it was another's before.
+        // The last instance with this name, where it was reused.
         for id in ids.into_iter().flatten().rev() {
-            match drafts.get(*id) {
-                Some(draft) if draft.is_closed() && !self.ids_by_address.contains_key(to) => {
+            match pending.get(*id) {
+                Some(update) if update.is_closed() && !self.ids_by_address.contains_key(to) => {
                     return Err(MissingInput::NextBatch);
                 }
-                Some(draft) => return Ok(Some(draft)),
-                None if drafts.is_missing(*id) => {}
+                Some(update) => return Ok(Some(update)),
+                None if pending.is_missing(*id) => {}
                 None => return Err(MissingInput::Instance(InstanceKey::Id(*id))),
             }
         }
@@ -139,26 +139,28 @@ impl<'a> ChainRun<'a> {
     fn decide_next(
         &mut self,
         to: &InstanceAddress,
-        draft: &'a PendingUpdate,
+        update: &'a PendingUpdate,
         cause: Cause,
         definition: &Definition,
     ) -> Result<(), MissingInput> {
-        let id = draft.id();
+        let id = update.id();
         let before = self.instances.remove(&id).unwrap_or_else(|| ChainInstance {
-            instance: Arc::clone(draft.instance()),
-            linked: draft.linked().clone(),
+            instance: Arc::clone(update.instance()),
+            linked: update.linked().clone(),
         });
         let facts = match (
             machine::reads_facts(definition, &before.instance.state, &cause),
             self.context.shared_facts,
         ) {
             (false, _) => Map::new(),
-            (true, Some(shared)) => draft.facts_of(&before.instance, shared),
+            (true, Some(shared)) => update.facts_of(&before.instance, shared),
             (true, None) => return Err(MissingInput::SharedFacts),
         };
-        // No model is asked about what is raised.
-        let predicted =
-            self.submission.take().map_or_else(ModelAnswers::default, |one| one.predictions.answers());
+        // Models are not queried for raised events.
+        let predicted = self
+            .submission
+            .take()
+            .map_or_else(ModelAnswers::default, |submission| submission.predictions.answers());
         let stimulus = Stimulus { cause, facts, predicted };
         let decision = machine::decide(definition, &before.instance, &stimulus, self.context.now);
         self.ids_by_address.insert(to.clone(), id);
@@ -174,7 +176,7 @@ impl<'a> ChainRun<'a> {
         Ok(())
     }
 
-    /// Notes to whom what `sender` raises may go: a link may be new, or removed with what is raised.
+    /// Records the instances that events of `sender` can reach; the decision can add or remove a link.
     fn note_routes(
         &mut self,
         sender: &InstanceAddress,
@@ -189,7 +191,7 @@ impl<'a> ChainRun<'a> {
         }
     }
 
-    /// The numbers of the instances that one is linked to from here on, where its links are not what they were.
+    /// Finds the numbers of the linked instances after a decision, where it changed links.
     fn find_new_links(
         &self,
         before: &ChainInstance,
@@ -240,13 +242,13 @@ states:
 ";
     const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
-    fn rules() -> DefinitionSet {
-        let mut known = DefinitionSet::default();
+    fn definitions() -> DefinitionSet {
+        let mut set = DefinitionSet::default();
         for source in [DOOR, BELL] {
             let vocabulary = Vocabulary::new(Arc::new(NamedActions::default()));
             let definition = Arc::new(machine::load(source, &vocabulary).unwrap());
             let machine = definition.machine.clone();
-            let adopted = ActivatedDefinition {
+            let activated = ActivatedDefinition {
                 machine: machine.clone(),
                 number: 1,
                 digest: String::new(),
@@ -255,13 +257,13 @@ states:
                 sender: None,
                 first_history: 0,
             };
-            known.machines.insert(machine, Arc::new(ActiveDefinition { activated: adopted, definition }));
+            set.machines.insert(machine, Arc::new(ActiveDefinition { activated, definition }));
         }
-        known
+        set
     }
 
-    fn draft(rules: &DefinitionSet, id: i64, machine: &str, linked: LinkedIds) -> PendingUpdate {
-        let definition = rules.definition(&MachineName::new(machine).unwrap()).unwrap();
+    fn update(definitions: &DefinitionSet, id: i64, machine: &str, linked: LinkedIds) -> PendingUpdate {
+        let definition = definitions.definition(&MachineName::new(machine).unwrap()).unwrap();
         let to = |link: &machine::LinkName| {
             let to =
                 InstanceAddress { machine: definition.links[link].machine.clone(), name: "a".to_owned() };
@@ -270,7 +272,7 @@ states:
         let links = linked.keys().map(to).collect();
         let instance = Arc::new(machine::create_linked(definition, "a", links, Map::new(), NOW).instance);
         let (id, version) = (InstanceId(id), RowVersion::nth(1));
-        let seen = VersionedInstance {
+        let versioned = VersionedInstance {
             id,
             version,
             instance,
@@ -279,15 +281,15 @@ states:
             has_read_facts: true,
             has_actions: true,
         };
-        PendingUpdate::new(seen, &Arc::new(ActionRegistry::default()))
+        PendingUpdate::new(versioned, &Arc::new(ActionRegistry::default()))
     }
 
     #[test]
-    fn what_is_raised_waits_for_the_next_batch_where_an_action_of_its_target_ends_in_this_one() {
-        let (rules, mut drafts) = (rules(), PendingUpdates::default());
+    fn a_raised_event_waits_for_the_next_batch_where_an_action_of_its_target_ends_in_this_one() {
+        let (definitions, mut pending) = (definitions(), PendingUpdates::default());
         let bell = LinkedIds::from([(LinkName::new("bell").unwrap(), InstanceId(2))]);
-        drafts.add(draft(&rules, 1, "door", bell));
-        drafts.add(draft(&rules, 2, "bell", LinkedIds::new()));
+        pending.add(update(&definitions, 1, "door", bell));
+        pending.add(update(&definitions, 2, "bell", LinkedIds::new()));
         let knock = Cause::Event {
             name: EventName::new("knock").unwrap(),
             source: EventSource::Operator,
@@ -295,14 +297,14 @@ states:
             visit: None,
         };
         let knock = Submission::new(InstanceKey::Id(InstanceId(1)), knock);
-        let decide = |drafts: &PendingUpdates| {
-            let scene = ChainContext { pending: drafts, definitions: &rules, shared_facts: None, now: NOW };
-            scene
+        let decide = |pending: &PendingUpdates| {
+            let context = ChainContext { pending, definitions: &definitions, shared_facts: None, now: NOW };
+            context
                 .decide(InstanceId(1), &knock)
                 .map(|steps| steps.iter().map(|step| step.id.0).collect::<Vec<_>>())
         };
-        assert_eq!(decide(&drafts), Ok(vec![1, 2]));
-        drafts.get_mut(InstanceId(2)).unwrap().end_action(ActionId(7));
-        assert_eq!(decide(&drafts), Err(MissingInput::NextBatch));
+        assert_eq!(decide(&pending), Ok(vec![1, 2]));
+        pending.get_mut(InstanceId(2)).unwrap().end_action(ActionId(7));
+        assert_eq!(decide(&pending), Err(MissingInput::NextBatch));
     }
 }

@@ -1,4 +1,4 @@
-//! What the actions of a state claim.
+//! The claims of the actions of a state.
 
 use chrono::{DateTime, Utc};
 
@@ -7,8 +7,8 @@ use crate::machine::{ActionInvocation, Definition, ResourceDeclaration, Resource
 use crate::store::actions::NewAction;
 use crate::store::claims::{Claim, ResourceLimits};
 
-/// The actions that a state invokes, with what each claims: what it needs itself, and already what those need that come
-/// after it. The whole list waits for its turn before it begins, so that nothing loses time of its deadline in a queue.
+/// Builds the actions that a state invokes. Each claims what it needs itself and what the following actions need: the list
+/// waits as a whole before it starts, so that no part of the timeout is spent in a queue.
 pub(super) fn with_claims(
     kinds: &ActionRegistry,
     facts: &Facts,
@@ -38,12 +38,12 @@ pub(super) fn with_claims(
     new
 }
 
-/// What the states hold that a decision left and entered.
+/// The holds of the states that a decision left and entered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct HoldChanges {
-    /// By their names in the definition.
+    /// The holds of the state that was left, by their names in the definition.
     pub(super) left: Vec<ResourceName>,
-    /// As the first of the state's actions claims it.
+    /// The claims for the holds of the entered state.
     pub(super) entered: Vec<Claim>,
 }
 
@@ -60,7 +60,7 @@ impl HoldChanges {
     }
 }
 
-/// What a state claims by `hold:`.
+/// Builds the claim of a hold.
 fn hold_claim(definition: &Definition, name: &ResourceName, units: u32) -> Claim {
     let declared = definition.resources.get(name);
     let select = declared.and_then(|declared| declared.any.as_ref()).map(ToString::to_string);
@@ -73,20 +73,20 @@ fn hold_claim(definition: &Definition, name: &ResourceName, units: u32) -> Claim
     }
 }
 
-/// What a definition says of a resource.
+/// Returns the limits of a resource in a definition.
 pub(super) fn declared_limits(declared: &ResourceDeclaration) -> ResourceLimits {
     ResourceLimits::new(declared.capacity, declared.gap, declared.settle)
 }
 
-/// Lets the first of a state's actions take what the state holds: before all else, so that nobody waits for it who has
-/// something already.
+/// Adds the claims of the holds of a state to its first action, before its other claims: no action waits for a hold while it
+/// has units of another resource.
 pub(super) fn prepend_holds(new: &mut [NewAction], held: &[Claim]) {
     if let Some(first) = new.first_mut() {
         first.claims.splice(0..0, held.iter().cloned());
     }
 }
 
-/// A kind's claim as rows have it.
+/// Converts the claim of an action kind to its stored form.
 pub(super) fn to_stored_claim(claim: &actions::ResourceClaim) -> Claim {
     let actions::ResourceClaim { any_of, units, capacity, gap, settle } = claim;
     let limits = ResourceLimits::new(Some(*capacity), *gap, *settle);

@@ -1,4 +1,4 @@
-//! Leads the clock of this process to the farm's time.
+//! Synchronizes the clock of this process with the farm time.
 
 use std::time::Duration;
 
@@ -16,13 +16,14 @@ use crate::clock::sleep_real_time;
 use crate::formatting;
 use crate::store::instances::InstanceId;
 
-/// How often the clock is led, in real time.
+/// The interval of synchronization, in real time.
 const CLOCK_SYNC_INTERVAL: Duration = Duration::from_secs(1);
-/// In the history of how many instances a step is noted at most: those whose deadlines come next.
+/// The maximum number of instances in whose history a clock step is recorded: those with the next deadlines.
 const MAX_NOTED_INSTANCES: usize = 1000;
-/// So many readings running show that this server's time is not the farm's: one may have come late.
+/// The number of consecutive readings that must differ before the clock is set; a single one can be late.
 const REQUIRED_READINGS: usize = 3;
-/// Leads the clock until `stop`, and tells when the wall clock was stepped.
+
+/// Synchronizes the clock until `stop`, and reports steps of the wall clock.
 pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     let mut readings = 0;
     loop {
@@ -33,7 +34,7 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
         let clock = engine.clock();
         let own = clock.now();
         let target = engine.inner.farm_time.target(own);
-        // This server started while the others could not be seen: what is stored was meant by their time.
+        // This server started while it could not see the others; stored times are in their time.
         let is_other = target.is_some_and(|target| (target - own).abs() >= CLOCK_WARNING_THRESHOLD);
         readings = if is_other { readings + 1 } else { 0 };
         if readings >= REQUIRED_READINGS
@@ -44,7 +45,7 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
         }
         if let Some(step) = clock.follow(target) {
             let step_s = seconds(step);
-            tracing::warn!(step_s, "the wall clock was stepped; deadlines run on elapsed time");
+            tracing::warn!(step_s, "wall clock stepped, deadlines run on elapsed time");
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = note_step(&engine, step) => {}
@@ -53,17 +54,17 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     }
 }
 
-/// Notes a step in the history of instances whose deadlines run, of this server's share.
+/// Records a clock step in the history of instances of this server's share whose deadlines run.
 async fn note_step(engine: &Engine, step: TimeDelta) {
     let note = |id| {
         let direction = if step > TimeDelta::zero() { "forward" } else { "back" };
         let span = Duration::from_secs(step.num_seconds().unsigned_abs());
         let span = formatting::duration(span);
         let evidence = Map::from_iter([("step_s".to_owned(), Value::from(seconds(step)))]);
-        let remark = Some(format!(
+        let reason = Some(format!(
             "the server's wall clock was put {direction} by {span}; the deadline runs on elapsed time"
         ));
-        engine.note(id, InstanceNote { name: "clock-stepped", sender: None, evidence, reason: remark })
+        engine.note(id, InstanceNote { name: "clock-stepped", sender: None, evidence, reason })
     };
     let mut notes = instances_to_note(engine.inner.queue.deadlines())
         .into_iter()
@@ -74,11 +75,11 @@ async fn note_step(engine: &Engine, step: TimeDelta) {
         failed += usize::from(noted.is_err());
     }
     if failed > 0 {
-        tracing::debug!(failed, "the step of the wall clock could not be noted everywhere");
+        tracing::debug!(failed, "clock step not recorded for all instances");
     }
 }
 
-/// In whose history a step is noted.
+/// Lists the instances in whose history a clock step is recorded.
 fn instances_to_note(deadlines: &Deadlines) -> Vec<InstanceId> {
     deadlines.next_of_share(MAX_NOTED_INSTANCES)
 }
@@ -93,7 +94,7 @@ mod tests {
     use crate::store::DatabaseLife;
 
     #[test]
-    fn a_step_is_noted_where_deadlines_come_next_and_not_everywhere() {
+    fn a_clock_step_is_recorded_for_the_next_deadlines_only() {
         let deadlines = Deadlines::default();
         for number in 0..1200 {
             let at = DateTime::from_timestamp(2000 - number, 0);

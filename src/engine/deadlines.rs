@@ -1,13 +1,13 @@
-//! Deadlines: an ordered set in memory, filled at start and told of every change.
+//! Deadlines: an ordered set in memory, loaded at start and updated with every change.
 //!
-//! Nothing is written and nothing is asked of the database until one is due, however many are armed, and the instance's
-//! row needs no index on what changes with each transition. Each process knows all of them and fires its own share at
-//! once: those whose number falls to it among the processes that live. What falls to another is looked at again a second
-//! later and fired where it still stands, so that nobody has to know who died. A deadline fired twice, or after an event
-//! came first, is stale: its visit has passed.
+//! Nothing is written to or read from the database until a deadline is due, and the row of an instance needs no index on a
+//! column that changes with each transition. Each process knows all deadlines and fires its own share at once: those whose
+//! instance number falls to it among the live processes. A deadline of another share is checked a second later and fired if
+//! it still stands, so that a crashed process needs no special treatment. A deadline that fires twice, or after an event, is
+//! stale: its visit has passed.
 //!
-//! They are held while this process is no worker or does not listen any more, and for a while after nobody listened: whoever
-//! could not be heard is not judged by their silence.
+//! Deadlines are held while this process has no lease or does not accept reports, and for a while after no server accepted
+//! reports: the silence of a board that could not report means nothing.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -20,7 +20,7 @@ use crate::machine::Visit;
 use crate::store::DatabaseLife;
 use crate::store::instances::InstanceId;
 
-/// How long another process may take over what falls to it, in real time.
+/// The time after which a deadline of another share is checked, in real time.
 const TAKEOVER_DELAY: Duration = Duration::from_secs(1);
 
 /// A deadline that is due.
@@ -28,7 +28,7 @@ const TAKEOVER_DELAY: Duration = Duration::from_secs(1);
 pub(super) struct DueDeadline {
     /// The life of the database that it was armed in.
     pub(super) life: DatabaseLife,
-    /// Whose it is.
+    /// The instance.
     pub(super) id: InstanceId,
     /// The visit that armed it.
     pub(super) visit: Visit,
@@ -36,7 +36,7 @@ pub(super) struct DueDeadline {
     pub(super) at: DateTime<Utc>,
 }
 
-/// Which deadlines fall to this process: those whose number leaves `rank` when divided by `of`.
+/// The share of deadlines of this process: those whose instance number leaves `rank` when divided by `of`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DeadlineShare {
     pub(super) rank: u32,
@@ -49,25 +49,25 @@ impl DeadlineShare {
     }
 }
 
-/// All deadlines that are armed.
+/// All armed deadlines.
 #[derive(Default)]
 pub(super) struct Deadlines {
     state: Mutex<DeadlinesState>,
 }
 
 struct DeadlinesState {
-    /// Deadlines pass only from then on,
+    /// Deadlines fire only from then on,
     held_until: Instant,
-    /// before this process's lease ends,
+    /// before the lease of this process ends,
     lease_ends_at: Instant,
-    /// and while it can be reported to, which it can until it stops.
+    /// and while it accepts reports, which ends when it stops.
     is_closed: bool,
-    /// The life of the database that all of it is of.
+    /// The life of the database that the deadlines belong to.
     life: DatabaseLife,
-    /// In microseconds since 1970, which is a third of what a calendar's time takes.
+    /// In microseconds since 1970, a third of the size of a `DateTime`.
     armed: HashMap<InstanceId, (i64, Visit)>,
     by_time: BTreeSet<(i64, InstanceId)>,
-    /// What others should have fired, or what could not be fired, and when to look again.
+    /// Deadlines of other shares, and deadlines that could not be handled, with the times of their next check.
     retries: VecDeque<(Instant, DueDeadline)>,
     share: DeadlineShare,
 }
@@ -94,14 +94,13 @@ impl Deadlines {
         work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Learns that an instance is at `visit` with this deadline or none; true when nothing is due before it, so that
-    /// whoever sleeps until the next one has to look again.
+    /// Sets the deadline of an instance at `visit`; true when it is the next one, so that a waiting task has to check again.
     ///
-    /// News may come late and twice. Within one visit a deadline is only ever armed, so one that is known is kept; if it
-    /// does not stand any more, that shows when it is fired.
+    /// Updates can be late and repeated. Within one visit a deadline is only ever armed, so a known one is kept; if it no
+    /// longer stands, that shows when it is fired.
     ///
-    /// In another life of the database visits are counted anew: what was known of the life before is forgotten then, and
-    /// news of it comes too late.
+    /// In another life of the database visits are counted from the beginning: the deadlines of the earlier life are dropped,
+    /// and late updates for it are ignored.
     pub(super) fn update(
         &self,
         life: DatabaseLife,
@@ -114,12 +113,12 @@ impl Deadlines {
         })
     }
 
-    /// Forgets what is not of `life`, unless that has passed itself.
+    /// Drops the deadlines of an earlier life than `life`.
     pub(super) fn enter_life(&self, life: DatabaseLife) {
         self.with(|state| state.enter_life(life));
     }
 
-    /// Learns all of these; true when one of them is the next that is due.
+    /// Sets several deadlines; true when one of them is the next one.
     pub(super) fn update_all(
         &self,
         life: DatabaseLife,
@@ -135,47 +134,47 @@ impl Deadlines {
         })
     }
 
-    /// Takes this process's share from now on; true when it is another one than before: then what was left to others is
-    /// looked at again at once, for it may have become ours.
+    /// Sets the share of this process; true when it has changed. Deadlines of other shares are checked at once then, because
+    /// they can belong to the new share.
     pub(super) fn set_share(&self, share: DeadlineShare) -> bool {
         self.with(|state| {
-            let is_other = std::mem::replace(&mut state.share, share) != share;
-            if is_other {
+            let has_changed = std::mem::replace(&mut state.share, share) != share;
+            if has_changed {
                 let now = Instant::now();
                 for (look_at, _) in &mut state.retries {
                     *look_at = now.min(*look_at);
                 }
             }
-            is_other
+            has_changed
         })
     }
 
-    /// Lets them pass from `hold` after now, in real time, and for as long as this process's lease holds: `until`.
-    pub(super) fn allow_after(&self, hold: Duration, until: Instant) {
-        self.with(|state| (state.held_until, state.lease_ends_at) = (Instant::now() + hold, until));
+    /// Allows deadlines to fire after `hold`, in real time, and until the lease of this process ends.
+    pub(super) fn allow_after(&self, hold: Duration, lease_ends_at: Instant) {
+        self.with(|state| (state.held_until, state.lease_ends_at) = (Instant::now() + hold, lease_ends_at));
     }
 
-    /// Learns that the lease holds longer; true when it had ended, so that whoever waits has to look again.
-    pub(super) fn extend_lease(&self, until: Instant) -> bool {
-        self.with(|state| std::mem::replace(&mut state.lease_ends_at, until) <= Instant::now())
+    /// Extends the lease; true when it had ended, so that a waiting task has to check again.
+    pub(super) fn extend_lease(&self, lease_ends_at: Instant) -> bool {
+        self.with(|state| std::mem::replace(&mut state.lease_ends_at, lease_ends_at) <= Instant::now())
     }
 
-    /// Lets none pass any more: nobody can report anything to this process from now on.
+    /// Holds all deadlines, because this process accepts no more reports.
     pub(super) fn hold_all(&self) {
         self.with(|state| state.is_closed = true);
     }
 
-    /// Whether others can report to this process.
+    /// Whether this process accepts reports.
     pub(super) fn is_listening(&self) -> bool {
         self.with(|state| !state.is_closed)
     }
 
-    /// Whether all of them fall to this process: no other one lives.
+    /// Whether this is the only live process.
     pub(super) fn is_alone(&self) -> bool {
         self.with(|state| state.share.of <= 1)
     }
 
-    /// Whether something is due at `now`.
+    /// Whether a deadline is due at `now`.
     pub(super) fn has_due(&self, now: DateTime<Utc>) -> bool {
         self.with(|state| {
             state.may_fire(Instant::now())
@@ -184,7 +183,7 @@ impl Deadlines {
         })
     }
 
-    /// When the next one is due; `None` while they are held.
+    /// When the next deadline is due; `None` while they are held.
     pub(super) fn next(&self) -> Option<DateTime<Utc>> {
         let next = |state: &mut DeadlinesState| {
             state.by_time.first().filter(|_| state.may_fire(Instant::now())).map(|(at, _)| *at)
@@ -192,15 +191,15 @@ impl Deadlines {
         self.with(next).and_then(DateTime::from_timestamp_micros)
     }
 
-    /// Those that are due next, `most` of them, among those that fall to this process.
-    pub(super) fn next_of_share(&self, most: usize) -> Vec<InstanceId> {
+    /// Lists the instances with the next deadlines of this share, at most `max`.
+    pub(super) fn next_of_share(&self, max: usize) -> Vec<InstanceId> {
         self.with(|state| {
             let own = state.by_time.iter().map(|(_, id)| *id).filter(|id| state.share.includes(*id));
-            own.take(most).collect()
+            own.take(max).collect()
         })
     }
 
-    /// Ends when something that was left to others is to be looked at again, or when deadlines may pass again.
+    /// Waits until a deadline of another share is to be checked, or until deadlines can fire again.
     pub(super) async fn wait_for_retry(&self) {
         let look_at = |state: &mut DeadlinesState| {
             let now = Instant::now();
@@ -216,12 +215,12 @@ impl Deadlines {
         }
     }
 
-    /// Takes at most `most` that are due at `now` and fall to this process, the oldest first.
-    pub(super) fn take_due(&self, now: DateTime<Utc>, most: usize) -> Vec<DueDeadline> {
-        self.with(|state| state.take_due(now.timestamp_micros(), most, Instant::now()))
+    /// Takes at most `max` deadlines of this share that are due at `now`, the oldest first.
+    pub(super) fn take_due(&self, now: DateTime<Utc>, max: usize) -> Vec<DueDeadline> {
+        self.with(|state| state.take_due(now.timestamp_micros(), max, Instant::now()))
     }
 
-    /// Puts back what could not be fired; it is looked at again a moment later.
+    /// Puts back a deadline that could not be handled; it is checked again a moment later.
     pub(super) fn put_back(&self, due: DueDeadline) {
         self.with(|state| {
             if due.life != state.life {
@@ -234,18 +233,11 @@ impl Deadlines {
 }
 
 impl DeadlinesState {
-    /// Whether `life` is the present one; where it is a later one, nothing is known yet.
+    /// Whether `life` is the present one; a later one becomes the present one, without deadlines.
     fn enter_life(&mut self, life: DatabaseLife) -> bool {
         if life > self.life {
-            let Self { held_until: from, lease_ends_at: until, is_closed: has_ceased, share, .. } = *self;
-            *self = Self {
-                held_until: from,
-                lease_ends_at: until,
-                is_closed: has_ceased,
-                life,
-                share,
-                ..Self::default()
-            };
+            let Self { held_until, lease_ends_at, is_closed, share, .. } = *self;
+            *self = Self { held_until, lease_ends_at, is_closed, life, share, ..Self::default() };
         }
         life == self.life
     }
@@ -271,12 +263,12 @@ impl DeadlinesState {
         self.by_time.first() == Some(&(at, id))
     }
 
-    fn take_due(&mut self, now: i64, most: usize, instant: Instant) -> Vec<DueDeadline> {
+    fn take_due(&mut self, now: i64, max: usize, instant: Instant) -> Vec<DueDeadline> {
         let mut taken = Vec::new();
         if !self.may_fire(instant) {
             return taken;
         }
-        while taken.len() < most
+        while taken.len() < max
             && let Some((look_at, due)) = self.retries.front().copied()
             && look_at <= instant
         {
@@ -286,7 +278,7 @@ impl DeadlinesState {
                 taken.push(due);
             }
         }
-        while taken.len() < most
+        while taken.len() < max
             && let Some((at, id)) = self.by_time.first().copied()
             && at <= now
         {
@@ -328,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_is_taken_once_and_the_oldest_first() {
+    fn due_deadlines_are_taken_once_and_the_oldest_first() {
         let deadlines = deadlines();
         for (id, second) in [(1, 30), (2, 10), (3, 20)] {
             learn(&deadlines, id, 1, Some(second));
@@ -343,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn while_they_are_held_none_passes_however_long_ago_it_was_due() {
+    fn held_deadlines_do_not_fire_however_late_they_are() {
         let deadlines = Deadlines::default();
         learn(&deadlines, 1, 1, Some(10));
         assert!(!deadlines.has_due(at(99)));
@@ -356,7 +348,7 @@ mod tests {
         };
         assert_eq!(later(3 * rest), 0, "the lease has ended");
         deadlines.hold_all();
-        assert_eq!(later(2 * rest), 0, "nobody listens");
+        assert_eq!(later(2 * rest), 0, "no reports are accepted");
         deadlines.with(|state| state.is_closed = false);
         assert_eq!(later(2 * rest), 1);
         learn(&deadlines, 2, 1, Some(20));
@@ -367,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_earlier_one_than_all_others_wakes_who_sleeps() {
+    fn only_the_new_next_deadline_wakes_a_waiting_task() {
         let deadlines = deadlines();
         assert!(learn(&deadlines, 1, 1, Some(20)));
         assert!(!learn(&deadlines, 2, 1, Some(30)));
@@ -376,13 +368,13 @@ mod tests {
     }
 
     #[test]
-    fn late_news_of_an_earlier_visit_changes_nothing() {
+    fn late_updates_of_an_earlier_visit_change_nothing() {
         let deadlines = deadlines();
         learn(&deadlines, 1, 5, Some(20));
         learn(&deadlines, 1, 4, Some(10));
         learn(&deadlines, 1, 4, None);
         assert_eq!(deadlines.next(), Some(at(20)));
-        // Within a visit a deadline is armed after entry, and the news of both may come in any order.
+        // Within a visit a deadline is armed after entry, and the updates can arrive in any order.
         learn(&deadlines, 1, 5, None);
         assert_eq!(deadlines.next(), Some(at(20)));
         learn(&deadlines, 1, 6, None);
@@ -390,14 +382,14 @@ mod tests {
     }
 
     #[test]
-    fn what_falls_to_another_process_is_looked_at_again_and_fired_if_it_still_stands() {
+    fn a_deadline_of_another_share_is_checked_later_and_fired_if_it_still_stands() {
         let deadlines = deadlines();
         deadlines.set_share(DeadlineShare { rank: 0, of: 2 });
         for id in 1..=4 {
             learn(&deadlines, id, 1, Some(10));
         }
         assert_eq!(take(&deadlines, 10), [(2, 1), (4, 1)]);
-        // The other process has fired one of its own, and then died.
+        // The other process has fired one of its own, and then crashed.
         learn(&deadlines, 1, 2, None);
         let now = at(10).timestamp_micros();
         let soon = deadlines.with(|state| state.take_due(now, 100, Instant::now()));
@@ -411,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_to_a_process_that_is_gone_is_fired_as_soon_as_that_is_known() {
+    fn deadlines_of_a_lost_process_are_fired_as_soon_as_that_is_known() {
         let deadlines = deadlines();
         assert!(deadlines.set_share(DeadlineShare { rank: 0, of: 2 }));
         assert!(!deadlines.set_share(DeadlineShare { rank: 0, of: 2 }));
@@ -422,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_fired_is_tried_again_unless_it_has_passed_meanwhile() {
+    fn a_deadline_that_was_not_handled_is_retried_unless_its_visit_has_ended() {
         let deadlines = deadlines();
         learn(&deadlines, 1, 1, Some(10));
         learn(&deadlines, 2, 1, Some(10));
@@ -438,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn every_deadline_falls_to_exactly_one_of_the_processes() {
+    fn every_deadline_belongs_to_exactly_one_share() {
         for of in 1..5 {
             for id in -3..20 {
                 let has = |rank: u32| DeadlineShare { rank, of }.includes(InstanceId(id));

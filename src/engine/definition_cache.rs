@@ -1,8 +1,8 @@
-//! The definitions in force, and how another one comes into force: for all processes at one moment.
+//! The cached active definitions.
 //!
-//! What a process knows is from before, so every group is written only if what it was decided under is still in force;
-//! otherwise the process looks again and the group is decided anew. Whoever changes it waits until all that is on its way
-//! is durable, and lets nothing more through until the instances in flight are carried over.
+//! The cache can be outdated, so a batch is written only if the definitions that it was decided under are still active;
+//! otherwise the process reads them again and the batch is decided again. An activation waits until all pending batches are
+//! durable, and blocks further ones until the instances are migrated.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -13,117 +13,117 @@ use crate::store::batches::VersionedInstance;
 use crate::store::definitions::{self, ActivatedDefinition, ActivationId};
 use crate::store::{DatabaseLife, DbConnection, StoreError};
 
-/// A definition in force.
+/// An active definition.
 #[derive(Debug, Clone)]
 pub struct ActiveDefinition {
-    /// Which one it is, and since when.
+    /// Its number, its digest and the time of its activation.
     pub activated: ActivatedDefinition,
-    /// The definition.
+    /// The parsed definition.
     pub definition: Arc<Definition>,
 }
 
-/// What this process knows of what is in force.
+/// The active definitions as this process knows them.
 #[derive(Debug, Default, Clone)]
 pub(super) struct DefinitionSet {
-    /// In which life of the database it is so.
+    /// The life of the database.
     pub(super) life: DatabaseLife,
-    /// Since when it is so.
+    /// The last activation.
     pub(super) activation: ActivationId,
     pub(super) machines: BTreeMap<MachineName, Arc<ActiveDefinition>>,
 }
 
 impl DefinitionSet {
-    /// The definition of `machine`.
+    /// Finds the definition of `machine`.
     pub(super) fn definition(&self, machine: &MachineName) -> Result<&Arc<Definition>, EngineError> {
-        let in_force = self.machines.get(machine);
-        in_force.map(|one| &one.definition).ok_or_else(|| EngineError::NoMachine(machine.clone()))
+        let active = self.machines.get(machine);
+        active.map(|active| &active.definition).ok_or_else(|| EngineError::NoMachine(machine.clone()))
     }
 
-    /// The number of the definition of `machine`.
+    /// Returns the number of the definition of `machine`.
     pub(super) fn number(&self, machine: &MachineName) -> Option<i32> {
         self.machines.get(machine).map(|active| active.activated.number)
     }
 
-    /// The tag of an instance as it was read ([`VersionedInstance::entity_tag`]).
-    pub(super) fn tag(&self, seen: &VersionedInstance) -> String {
-        let in_force = self.machines.get(&seen.instance.machine);
-        seen.entity_tag(self.life, in_force.map_or(0, |one| one.activated.number))
+    /// Returns the entity tag of an instance as it was read ([`VersionedInstance::entity_tag`]).
+    pub(super) fn tag(&self, versioned: &VersionedInstance) -> String {
+        let active = self.machines.get(&versioned.instance.machine);
+        versioned.entity_tag(self.life, active.map_or(0, |active| active.activated.number))
     }
 
-    fn has(&self, one: &ActiveDefinition) -> bool {
-        self.machines.get(&one.activated.machine).is_some_and(|known| known.activated == one.activated)
+    fn has(&self, active: &ActiveDefinition) -> bool {
+        self.machines.get(&active.activated.machine).is_some_and(|known| known.activated == active.activated)
     }
 }
 
-/// What is in force, as this process knows it.
+/// The cache of active definitions.
 #[derive(Debug)]
 pub(super) struct DefinitionCache {
-    /// What definitions may name.
+    /// The names that definitions can use.
     vocabulary: Arc<Vocabulary>,
     current: RwLock<Arc<DefinitionSet>>,
-    /// The last adoption that was heard of, and in which life of the database.
+    /// The last known activation, with its life of the database.
     latest_activation: Mutex<(DatabaseLife, ActivationId)>,
 }
 
 impl DefinitionCache {
-    /// Nothing is known yet.
+    /// An empty cache.
     pub(super) fn new(vocabulary: Arc<Vocabulary>) -> Self {
         Self { vocabulary, current: RwLock::default(), latest_activation: Mutex::default() }
     }
 
-    /// What definitions may name.
+    /// The names that definitions can use.
     pub(super) fn vocabulary(&self) -> &Arc<Vocabulary> {
         &self.vocabulary
     }
 
-    /// All that are in force.
+    /// Lists the active definitions.
     pub(super) fn list(&self) -> Vec<Arc<ActiveDefinition>> {
         self.current().machines.values().cloned().collect()
     }
 
-    /// What is known.
+    /// Returns the cached definitions.
     pub(super) fn current(&self) -> Arc<DefinitionSet> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Hears which adoption is the last one; true when it is news.
-    pub(super) fn note_activation(&self, life: DatabaseLife, adoption: ActivationId) -> bool {
-        let is_news = {
-            let mut heard = self.latest_activation.lock().unwrap_or_else(PoisonError::into_inner);
-            let before = *heard;
-            *heard = before.max((life, adoption));
-            *heard > before
+    /// Records the last activation; true when the cache is outdated by it.
+    pub(super) fn note_activation(&self, life: DatabaseLife, activation: ActivationId) -> bool {
+        let is_new = {
+            let mut latest = self.latest_activation.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = *latest;
+            *latest = before.max((life, activation));
+            *latest > before
         };
-        is_news && self.is_behind()
+        is_new && self.is_behind()
     }
 
-    /// Whether something else is in force than is known here.
+    /// Whether the cache is outdated.
     pub(super) fn is_behind(&self) -> bool {
-        let heard = *self.latest_activation.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = *self.latest_activation.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.current();
-        heard > (known.life, known.activation)
+        latest > (known.life, known.activation)
     }
 
-    /// Looks what is in force now, on a connection to this life of the database.
+    /// Reads the active definitions, on a connection to this life of the database.
     pub(super) async fn refresh(&self, life: DatabaseLife, db: &mut DbConnection) -> Result<(), StoreError> {
         let now = definitions::read_active(db).await?;
         let before = self.current();
         let mut known = DefinitionSet { life, activation: now.activation, machines: BTreeMap::new() };
-        for adopted in now.definitions {
-            let machine = adopted.machine.clone();
-            let in_force = match before.machines.get(&machine) {
-                Some(same) if same.activated == adopted => Some(Arc::clone(same)),
-                _ => read(db, &self.vocabulary, adopted).await?.map(Arc::new),
+        for activated in now.definitions {
+            let machine = activated.machine.clone();
+            let active = match before.machines.get(&machine) {
+                Some(same) if same.activated == activated => Some(Arc::clone(same)),
+                _ => read(db, &self.vocabulary, activated).await?.map(Arc::new),
             };
-            known.machines.extend(in_force.map(|in_force| (machine, in_force)));
+            known.machines.extend(active.map(|active| (machine, active)));
         }
         let mut present = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        // Another task may have looked later and been faster.
+        // Another task may have read later and been faster.
         if (known.life, known.activation) > (present.life, present.activation) {
             for ActiveDefinition { activated: ActivatedDefinition { machine, number, digest, .. }, .. } in
-                known.machines.values().map(|one| &**one).filter(|one| !present.has(one))
+                known.machines.values().map(|active| &**active).filter(|active| !present.has(active))
             {
-                tracing::info!(%machine, number, digest, "definition {number} of {machine} is in force");
+                tracing::info!(%machine, number, digest, "definition activated");
             }
             *present = Arc::new(known);
         }
@@ -131,13 +131,13 @@ impl DefinitionCache {
     }
 }
 
-/// Reads a definition that is in force; nothing where this program does not understand it.
+/// Reads an active definition; nothing where this program cannot parse it.
 async fn read(
     db: &mut DbConnection,
     vocabulary: &Vocabulary,
-    adopted: ActivatedDefinition,
+    activated: ActivatedDefinition,
 ) -> Result<Option<ActiveDefinition>, StoreError> {
-    let ActivatedDefinition { machine, number, .. } = &adopted;
+    let ActivatedDefinition { machine, number, .. } = &activated;
     let source = definitions::read_source(db, machine, *number).await?.unwrap_or_default();
     match machine::load_stored(&source, vocabulary) {
         Ok((definition, faults)) => {
@@ -146,17 +146,17 @@ async fn read(
                     %machine,
                     number,
                     %faults,
-                    "the definition in force gives actions settings that they do not take; load it anew without them"
+                    "active definition has invalid action settings, load it again without them"
                 );
             }
-            Ok(Some(ActiveDefinition { definition: Arc::new(definition), activated: adopted }))
+            Ok(Some(ActiveDefinition { definition: Arc::new(definition), activated }))
         }
         Err(faults) => {
             tracing::error!(
                 %machine,
                 number,
                 %faults,
-                "the definition in force is none that this program can follow, so it leaves the machine alone"
+                "cannot parse active definition, machine disabled"
             );
             Ok(None)
         }

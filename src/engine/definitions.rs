@@ -1,4 +1,4 @@
-//! The definitions in force, for those who ask the engine.
+//! Access to the active definitions.
 
 use std::sync::Arc;
 
@@ -11,50 +11,50 @@ use crate::store::definitions;
 use crate::store::{StoreError, Tx};
 
 impl Engine {
-    /// What definitions may name.
+    /// Returns the names that definitions can use.
     #[must_use]
     pub fn vocabulary(&self) -> &Arc<Vocabulary> {
         self.inner.definitions.vocabulary()
     }
 
-    /// The definition of `machine` that is in force.
+    /// Returns the active definition of `machine`.
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoMachine`] when there is none, or none that this program understands.
+    /// [`EngineError::NoMachine`] when there is none that this program can parse.
     pub fn definition(&self, machine: &MachineName) -> Result<Arc<Definition>, EngineError> {
         self.inner.definitions.current().definition(machine).cloned()
     }
 
-    /// The entity tag of an instance as it was read: another one after each change of it, or of its definition.
+    /// Returns the entity tag of an instance as it was read. It differs after each change of the instance or its definition.
     #[must_use]
-    pub fn tag(&self, seen: &VersionedInstance) -> String {
-        self.inner.definitions.current().tag(seen)
+    pub fn tag(&self, versioned: &VersionedInstance) -> String {
+        self.inner.definitions.current().tag(versioned)
     }
 
-    /// The number of the active definition of `machine`, where there is one.
+    /// Returns the number of the active definition of `machine`, where there is one.
     #[must_use]
     pub fn definition_number(&self, machine: &MachineName) -> Option<i32> {
         self.inner.definitions.current().number(machine)
     }
 
-    /// The definitions that are in force, by machine.
+    /// Lists the active definitions, by machine.
     #[must_use]
     pub fn active_definitions(&self) -> Vec<Arc<ActiveDefinition>> {
         self.inner.definitions.list()
     }
 
-    /// What is in force, and stays so until `tx` ends.
+    /// Returns the active definitions and blocks activations until `tx` ends.
     pub(super) async fn lock_definitions(&self, tx: &mut Tx) -> Result<Arc<DefinitionSet>, StoreError> {
-        let adoption = definitions::block_activations(tx).await?;
+        let activation = definitions::block_activations(tx).await?;
         let known = self.inner.definitions.current();
-        if (known.life, known.activation) != (tx.life(), adoption) {
+        if (known.life, known.activation) != (tx.life(), activation) {
             self.inner.definitions.refresh(tx.life(), tx).await?;
         }
         Ok(self.inner.definitions.current())
     }
 
-    /// Looks what is in force now.
+    /// Reads the active definitions.
     pub(super) async fn reload_definitions(&self) -> Result<(), StoreError> {
         let mut db = self.store().reader().await?;
         self.inner.definitions.refresh(db.life(), &mut db).await

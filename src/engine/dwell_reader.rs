@@ -1,4 +1,4 @@
-//! Reads how long instances usually stay in each state, rarely.
+//! Reads the dwell statistics of states, at long intervals.
 
 use std::error::Error;
 use std::sync::{Arc, PoisonError};
@@ -10,49 +10,48 @@ use crate::machine::MachineName;
 use crate::store::StoreError;
 use crate::store::dwell_times;
 
-/// How long what was read is good enough at the least, in real time.
+/// The minimum time between two readings, in real time.
 const MIN_REFRESH_INTERVAL: Duration = Duration::from_mins(1);
-/// How much longer than a reading took the next one has to wait: reading takes at most a hundredth of a processor.
+/// The pause after a reading, as a multiple of its duration: reading takes at most a hundredth of a processor.
 const READ_PAUSE_FACTOR: u32 = 99;
 
 impl Engine {
-    /// The usual times of the states of `machine`; nothing where they cannot be read, for want of time or otherwise.
+    /// Returns the dwell statistics of the states of `machine`; nothing where they cannot be read.
     ///
-    /// Whoever asks first waits until they are read. Whoever asks later is given what there is, while one of them reads
-    /// them anew.
+    /// The first caller waits until they are read. Later callers get the cached ones, while one of them reads them again.
     pub(super) async fn dwell_times(&self, machine: &MachineName) -> Option<Arc<MachineDwellTimes>> {
-        let usual = self.inner.dwell_times.of(machine);
-        let (times, is_good) = usual.get(self.store().life());
-        if is_good {
+        let dwell_times = self.inner.dwell_times.of(machine);
+        let (times, is_fresh) = dwell_times.get(self.store().life());
+        if is_fresh {
             return times;
         }
-        let _one = match times {
-            None => usual.read_lock.lock().await,
-            Some(times) => match usual.read_lock.try_lock() {
-                Ok(one) => one,
+        let _guard = match times {
+            None => dwell_times.read_lock.lock().await,
+            Some(times) => match dwell_times.read_lock.try_lock() {
+                Ok(guard) => guard,
                 Err(_) => return Some(times),
             },
         };
-        // Somebody else may have read them meanwhile.
-        let (times, is_good) = usual.get(self.store().life());
-        if is_good {
+        // Another caller may have read them meanwhile.
+        let (times, is_fresh) = dwell_times.get(self.store().life());
+        if is_fresh {
             return times;
         }
-        let (begun, life) = (Instant::now(), self.store().life());
+        let (started_at, life) = (Instant::now(), self.store().life());
         let read = self.read_dwell_times(machine).await;
-        let mut kept = usual.cached.write().unwrap_or_else(PoisonError::into_inner);
-        if kept.life != life {
-            *kept = CachedDwellTimes { life, ..CachedDwellTimes::default() };
+        let mut cached = dwell_times.cached.write().unwrap_or_else(PoisonError::into_inner);
+        if cached.life != life {
+            *cached = CachedDwellTimes { life, ..CachedDwellTimes::default() };
         }
         match read {
-            Ok(times) => kept.times = Some(Arc::new(times)),
+            Ok(times) => cached.times = Some(Arc::new(times)),
             Err(error) => {
-                tracing::debug!(error = &error as &dyn Error, "usual times cannot be read now");
+                tracing::debug!(error = &error as &dyn Error, "cannot read dwell statistics");
             }
         }
-        kept.next_read_at =
-            Some(Instant::now() + (begun.elapsed() * READ_PAUSE_FACTOR).max(MIN_REFRESH_INTERVAL));
-        kept.times.clone()
+        cached.next_read_at =
+            Some(Instant::now() + (started_at.elapsed() * READ_PAUSE_FACTOR).max(MIN_REFRESH_INTERVAL));
+        cached.times.clone()
     }
 
     async fn read_dwell_times(&self, machine: &MachineName) -> Result<MachineDwellTimes, StoreError> {

@@ -1,4 +1,4 @@
-//! How long instances usually stay in each state: what recent history says, read rarely and kept for all who ask.
+//! The cached dwell statistics of states.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,49 +8,49 @@ use crate::machine::MachineName;
 use crate::store::DatabaseLife;
 use crate::store::dwell_times::{DwellStatistics, SampleWindow};
 
-/// The usual times of a machine's states.
+/// The dwell statistics of the states of a machine.
 #[derive(Debug, Clone)]
 pub(super) struct MachineDwellTimes {
-    /// Which part of history they are from.
+    /// The sample window in history.
     pub(super) window: SampleWindow,
-    /// By state; those that no stay ended in are not there.
+    /// By state; states without samples are left out.
     pub(super) by_state: BTreeMap<String, DwellStatistics>,
 }
 
-/// What was read, and until when it is good enough.
+/// Cached statistics with the time of their next reading.
 #[derive(Debug, Default)]
 pub(super) struct CachedDwellTimes {
-    /// The life of the database that it was read in.
+    /// The life of the database in which they were read.
     pub(super) life: DatabaseLife,
     pub(super) times: Option<Arc<MachineDwellTimes>>,
     pub(super) next_read_at: Option<Instant>,
 }
 
-/// The usual times of one machine.
+/// The cache of one machine.
 #[derive(Debug, Default)]
 pub(super) struct DwellTimesCache {
     pub(super) cached: RwLock<CachedDwellTimes>,
-    /// One reads at a time.
+    /// One caller reads at a time.
     pub(super) read_lock: tokio::sync::Mutex<()>,
 }
 
 impl DwellTimesCache {
-    /// What was read, and whether it is still good enough.
+    /// Returns the cached statistics, and whether they are fresh.
     pub(super) fn get(&self, life: DatabaseLife) -> (Option<Arc<MachineDwellTimes>>, bool) {
         let read = self.cached.read().unwrap_or_else(PoisonError::into_inner);
         if read.life != life {
             return (None, false);
         }
-        (read.times.clone(), read.next_read_at.is_some_and(|until| Instant::now() < until))
+        (read.times.clone(), read.next_read_at.is_some_and(|at| Instant::now() < at))
     }
 }
 
-/// The usual times of each machine's states.
+/// The caches of all machines.
 #[derive(Debug, Default)]
 pub(super) struct DwellTimesByMachine(std::sync::Mutex<BTreeMap<MachineName, Arc<DwellTimesCache>>>);
 
 impl DwellTimesByMachine {
-    /// The usual times of `machine`.
+    /// Returns the cache of `machine`.
     pub(super) fn of(&self, machine: &MachineName) -> Arc<DwellTimesCache> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry(machine.clone()).or_default())

@@ -1,4 +1,4 @@
-//! What is known of instances changes.
+//! Changes of the facts of instances.
 
 use super::error::EngineError;
 use super::face::{ChangedFacts, FactChange};
@@ -8,11 +8,11 @@ use crate::store::history::{self, NewHistoryEntry};
 use crate::store::instances::{self, InstanceKey};
 
 impl Engine {
-    /// Changes what is known of an instance; history tells what.
+    /// Changes the facts of an instance, and records the change in history.
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoInstance`] when there is no such instance; whatever `change` refuses; [`EngineError::Store`] when the
+    /// [`EngineError::NoInstance`] when there is no such instance; the errors of `change`; [`EngineError::Store`] when the
     /// database fails. Nothing was written then.
     pub async fn change_facts(
         &self,
@@ -21,7 +21,7 @@ impl Engine {
         sender: Option<String>,
     ) -> Result<(), EngineError> {
         let mut tx = self.store().begin().await?;
-        // What is told of its deadline is not to come after what an adoption made of it.
+        // An activation can change the deadline: the change log must have them in order.
         self.lock_definitions(&mut tx).await?;
         let locked = self.lock(&mut tx, target).await?;
         let Some(facts) = change.apply(&mut tx, &locked).await? else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! Entries of history in words.
+//! Entries of history in sentences.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -7,7 +7,7 @@ use crate::formatting::time;
 use crate::machine::{Cause, EventSource, Stimulus};
 use crate::store::history::{HistoryContent, HistoryEntry};
 
-/// How an instance came into the state that `entry` entered.
+/// Describes how an instance entered the state of `entry`.
 pub(super) fn describe_arrival(entry: &HistoryEntry, now: DateTime<Utc>) -> String {
     let at = time(entry.at, now);
     if matches!(&entry.content, HistoryContent::Stimulus(stimulus) if matches!(stimulus.cause, Cause::Created { .. }))
@@ -17,7 +17,7 @@ pub(super) fn describe_arrival(entry: &HistoryEntry, now: DateTime<Utc>) -> Stri
     format!("It came from {} at {at}, when {}.", entry.from, describe_cause(entry))
 }
 
-/// What happened, in words that follow "when".
+/// Describes the cause of an entry, in words that follow "when".
 #[must_use]
 pub fn describe_cause(entry: &HistoryEntry) -> String {
     let stimulus = match &entry.content {
@@ -46,14 +46,14 @@ pub fn describe_cause(entry: &HistoryEntry) -> String {
         }
         Cause::Began { .. } => "its actions began".to_owned(),
         Cause::Suspend { .. } => format!("its action was suspended{}", describe_reason(entry)),
-        Cause::Deadline { .. } => "its time had passed".to_owned(),
+        Cause::Deadline { .. } => "its deadline passed".to_owned(),
         Cause::Force { to, reason, .. } => {
             format!("an operator{} moved it to {to} by force: {reason}", describe_sender(entry))
         }
     }
 }
 
-/// What an entry shows of the world.
+/// Describes the evidence of an entry.
 pub(super) fn describe_evidence(entry: &HistoryEntry) -> String {
     let observed = entry.evidence.as_ref().map(describe_values).filter(|values| !values.is_empty());
     match &entry.content {
@@ -66,12 +66,12 @@ pub(super) fn describe_evidence(entry: &HistoryEntry) -> String {
     }
 }
 
-/// An entry that cannot be read.
+/// Describes an entry that cannot be read.
 fn describe_unreadable(why: &str) -> String {
-    format!("something happened that this program cannot read: {why}")
+    format!("unreadable entry: {why}")
 }
 
-/// What was observed, each value after its name; what was read back comes first.
+/// Describes observed values, each after its name; a read-back comes first.
 #[must_use]
 pub fn describe_values(observed: &Map<String, Value>) -> String {
     let text = |value: &Value| match value.as_str() {
@@ -87,22 +87,23 @@ pub fn describe_values(observed: &Map<String, Value>) -> String {
     values.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
 }
 
-/// When what an entry tells was last heard: a note may be told more of than was known when it was begun.
+/// Returns the time of the last observation of an entry: a note can have been continued after it was begun.
 pub(super) fn observed_at(entry: &HistoryEntry) -> DateTime<Utc> {
-    let said = match &entry.content {
+    let continued_at = match &entry.content {
         HistoryContent::Note(_) => entry.evidence.as_ref().and_then(|evidence| evidence.get("at")),
         HistoryContent::Stimulus(_) | HistoryContent::Unreadable(_) => None,
     };
-    let said = said.and_then(Value::as_str).and_then(|at| DateTime::parse_from_rfc3339(at).ok());
-    said.map_or(entry.at, |at| at.to_utc())
+    let continued_at =
+        continued_at.and_then(Value::as_str).and_then(|at| DateTime::parse_from_rfc3339(at).ok());
+    continued_at.map_or(entry.at, |at| at.to_utc())
 }
 
-/// Who it was, where that is known.
+/// Describes the sender, where it is known.
 fn describe_sender(entry: &HistoryEntry) -> String {
     entry.sender.as_ref().map(|sender| format!(" ({sender})")).unwrap_or_default()
 }
 
-/// The beginning of a text that may be very long: a report may have many rows.
+/// Shortens a text: a report can have many rows.
 fn shorten(text: &str) -> String {
     const MAX_TEXT_LENGTH: usize = 200;
     match text.char_indices().nth(MAX_TEXT_LENGTH) {
@@ -111,15 +112,15 @@ fn shorten(text: &str) -> String {
     }
 }
 
-/// What models said of it.
+/// Describes the predictions of models.
 fn describe_predictions(stimulus: &Stimulus) -> String {
-    let said =
+    let predictions =
         stimulus.predicted.iter().map(|(model, state)| format!("{} by {model}", shorten(&state.to_string())));
-    let said: Vec<String> = said.collect();
-    if said.is_empty() { String::new() } else { format!(", judged {}", said.join(" and ")) }
+    let predictions: Vec<String> = predictions.collect();
+    if predictions.is_empty() { String::new() } else { format!(", judged {}", predictions.join(" and ")) }
 }
 
-/// Why something failed or changed nothing.
+/// Describes why an event failed or was ignored.
 fn describe_reason(entry: &HistoryEntry) -> String {
     let event = match &entry.content {
         HistoryContent::Stimulus(stimulus) => match &stimulus.cause {
@@ -133,7 +134,7 @@ fn describe_reason(entry: &HistoryEntry) -> String {
         HistoryContent::Note(_) | HistoryContent::Unreadable(_) => None,
     };
     let args = event.and_then(|(_, args)| args.get("reason")?.as_str());
-    // What an action says of its end is no word on whether the state takes it.
+    // The reason of an action does not say why the state ignored its event.
     let is_action = event.is_some_and(|(source, _)| *source == EventSource::Action);
     let ignored = if entry.outcome == "ignored" && !is_action { "it changed nothing: " } else { "" };
     match entry.reason.as_deref().or(args) {

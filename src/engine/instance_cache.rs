@@ -1,8 +1,8 @@
-//! Instances as this process wrote them last, so that what happens next to them need not read them again.
+//! The instance cache: instances as this process last wrote them, so that the next decision need not read them.
 //!
-//! Nothing here has to be right: a decision on a row that another process has rewritten meanwhile is not applied, and then
-//! the instance is forgotten and read. It is a matter of speed only, and of so much memory and no more. That holds within a
-//! life of the database: in another one a row's version may be another row's, so nothing is remembered from one to the next.
+//! Entries are validated on write: a decision on a row that another process has rewritten is not applied, and the instance is
+//! removed from the cache and read again. Row versions are comparable within a life of the database only, so the cache is
+//! emptied when the life changes.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
@@ -13,10 +13,10 @@ use crate::store::DatabaseLife;
 use crate::store::batches::VersionedInstance;
 use crate::store::instances::{InstanceId, InstanceKey};
 
-/// How many instances are remembered: a large farm's, at about a kilobyte each.
+/// The maximum number of cached instances, at about a kilobyte each.
 const MAX_CACHED_INSTANCES: usize = 32_768;
 
-/// What is remembered.
+/// The instances cached by number and by name.
 #[derive(Default)]
 pub(super) struct InstanceCache {
     state: Mutex<InstanceCacheState>,
@@ -24,21 +24,21 @@ pub(super) struct InstanceCache {
 
 #[derive(Default)]
 struct InstanceCacheState {
-    /// The life of the database that all of it is of.
+    /// The life of the database.
     life: DatabaseLife,
     instances: HashMap<InstanceId, VersionedInstance>,
     ids_by_name: HashMap<MachineName, HashMap<String, InstanceId>>,
-    /// In the order in which they came; one that was forgotten may still be here.
+    /// The order of insertion; removed instances can still be listed.
     order: VecDeque<InstanceId>,
 }
 
 impl InstanceCache {
     fn with<T>(&self, work: impl FnOnce(&mut InstanceCacheState) -> T) -> T {
-        // A panic elsewhere can at worst have left something wrong, and that does no harm.
+        // A panic elsewhere can have left wrong entries, which are harmless.
         work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Finds what is remembered of some instances, in the order in which they are asked for.
+    /// Finds cached instances, in the order of `targets`.
     pub(super) fn find<'a>(
         &self,
         life: DatabaseLife,
@@ -50,23 +50,23 @@ impl InstanceCache {
         })
     }
 
-    /// Remembers instances as they are now.
-    pub(super) fn insert(&self, life: DatabaseLife, seen: impl Iterator<Item = VersionedInstance>) {
+    /// Caches instances.
+    pub(super) fn insert(&self, life: DatabaseLife, versioned: impl Iterator<Item = VersionedInstance>) {
         self.with(|state| {
             if state.enter_life(life) {
-                seen.for_each(|seen| state.insert(seen));
+                versioned.for_each(|versioned| state.insert(versioned));
             }
         });
     }
 
-    /// Forgets instances of which something else is true by now.
+    /// Removes outdated instances.
     pub(super) fn remove(&self, ids: impl Iterator<Item = InstanceId>) {
         self.with(|state| ids.for_each(|id| state.remove(id)));
     }
 }
 
 impl InstanceCacheState {
-    /// Whether `life` is the present one; where it is a later one, nothing is remembered any more.
+    /// Whether `life` is the present one; a later one becomes the present one, with an empty cache.
     fn enter_life(&mut self, life: DatabaseLife) -> bool {
         if life > self.life {
             *self = Self { life, ..Self::default() };
@@ -82,14 +82,14 @@ impl InstanceCacheState {
         self.instances.get(id)
     }
 
-    fn insert(&mut self, seen: VersionedInstance) {
-        let id = seen.id;
+    fn insert(&mut self, versioned: VersionedInstance) {
+        let id = versioned.id;
         let new = match self.instances.entry(id) {
-            Entry::Occupied(mut known) => return *known.get_mut() = seen,
-            Entry::Vacant(place) => place.insert(seen),
+            Entry::Occupied(mut entry) => return *entry.get_mut() = versioned,
+            Entry::Vacant(entry) => entry.insert(versioned),
         };
         let names = self.ids_by_name.entry(new.instance.machine.clone()).or_default();
-        // Whoever had the name before is gone.
+        // An earlier instance of this name was removed.
         names.insert(new.instance.name.clone(), id);
         self.order.push_back(id);
         while self.order.len() > MAX_CACHED_INSTANCES {

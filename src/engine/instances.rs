@@ -1,4 +1,4 @@
-//! Instances are found, and go.
+//! Finding and removing instances.
 
 use super::error::EngineError;
 use super::face::InstanceRemoval;
@@ -12,7 +12,7 @@ use crate::store::instances::{self, InstanceId, InstanceKey, LockedInstance};
 use crate::store::{Tx, actions};
 
 impl Engine {
-    /// Reads an instance as it is now, with the version of its row.
+    /// Reads an instance with the version of its row.
     ///
     /// # Errors
     ///
@@ -29,13 +29,13 @@ impl Engine {
         Ok(batches::read(&mut *self.store().reader().await?, &[], &named).await?.pop())
     }
 
-    /// Removes an instance, if its tag meets `condition`; its actions are cancelled, its history stays.
+    /// Removes an instance, if its entity tag meets `condition`; its actions are cancelled, its history is kept.
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoInstance`] when there is no such instance; [`EngineError::InstanceChange`] when it is otherwise;
-    /// [`EngineError::QueueRefusal`] when its face does not let it go; [`EngineError::CompensationOwed`] when what an action left undone
-    /// is still to be made up for. Nothing was written then.
+    /// [`EngineError::NoInstance`] when there is no such instance; [`EngineError::Changed`] when its tag is another one;
+    /// [`EngineError::Refused`] when its face refuses; [`EngineError::CompensationOwed`] when a compensation is pending.
+    /// Nothing was written then.
     pub async fn remove(
         &self,
         machine: &MachineName,
@@ -44,36 +44,32 @@ impl Engine {
         sender: Option<String>,
     ) -> Result<(), EngineError> {
         let mut tx = self.store().begin().await?;
-        // What is told of its deadline is not to come after what an adoption made of it.
+        // An activation can change the deadline: the change log must have them in order.
         self.lock_definitions(&mut tx).await?;
         let locked = self.lock(&mut tx, &InstanceKey::Name(machine.clone(), name.to_owned())).await?;
         if let Some(condition) = condition {
-            let seen = batches::read(&mut tx, &[locked.id], &[]).await?.pop();
-            if !seen.is_some_and(|seen| condition.is_met_by(&self.tag(&seen))) {
+            let versioned = batches::read(&mut tx, &[locked.id], &[]).await?.pop();
+            if !versioned.is_some_and(|versioned| condition.is_met_by(&self.tag(&versioned))) {
                 return Err(EngineError::Changed);
             }
         }
-        let is_rescue_owed = actions::is_compensation_owed(&mut tx, locked.id).await?;
-        let removal = InstanceRemoval {
-            id: locked.id,
-            instance: &locked.instance,
-            is_compensation_owed: is_rescue_owed,
-        };
+        let is_compensation_owed = actions::is_compensation_owed(&mut tx, locked.id).await?;
+        let removal = InstanceRemoval { id: locked.id, instance: &locked.instance, is_compensation_owed };
         if let Some(face) = self.inner.faces.of(machine)
             && let Some(refusal) = face.refuse_removal(&mut tx, removal).await?
         {
             return Err(refusal.into());
         }
-        if is_rescue_owed {
+        if is_compensation_owed {
             return Err(EngineError::CompensationOwed(name.to_owned()));
         }
         actions::cancel_all(&mut tx, locked.id).await?;
-        let remark = Some(format!("{name} was removed"));
-        let removed = NewHistoryEntry { reason: remark, ..self.note_entry(&locked, "removed", sender) };
+        let reason = Some(format!("{name} was removed"));
+        let removed = NewHistoryEntry { reason, ..self.note_entry(&locked, "removed", sender) };
         history::append(&mut tx, &removed).await?;
         instances::delete(&mut tx, locked.id).await?;
-        let now = InstanceChangeKind::Removed { machine: machine.clone(), name: name.to_owned() };
-        changes::append(&mut tx, self.inner.origin, &[InstanceChange { id: locked.id, kind: now }]).await?;
+        let kind = InstanceChangeKind::Removed { machine: machine.clone(), name: name.to_owned() };
+        changes::append(&mut tx, self.inner.origin, &[InstanceChange { id: locked.id, kind }]).await?;
         tx.commit().await?;
         self.inner.actions_changed.notify_one();
         self.inner.written.notify_one();
@@ -90,18 +86,18 @@ impl Engine {
         instances::lock(tx, target).await?.ok_or_else(|| EngineError::NoInstance(target.clone()))
     }
 
-    /// Writes into the log of changes what became of an instance or of what is known of it.
+    /// Appends a change of an instance or of its facts to the change log.
     pub(super) async fn append_change(
         &self,
         tx: &mut Tx,
         id: InstanceId,
         instance: &Instance,
     ) -> Result<(), EngineError> {
-        let now = InstanceChangeKind::Written { visit: instance.visit, deadline_at: instance.deadline_at };
-        Ok(changes::append(tx, self.inner.origin, &[InstanceChange { id, kind: now }]).await?)
+        let kind = InstanceChangeKind::Written { visit: instance.visit, deadline_at: instance.deadline_at };
+        Ok(changes::append(tx, self.inner.origin, &[InstanceChange { id, kind }]).await?)
     }
 
-    /// A note about an instance that is locked.
+    /// Builds a note about a locked instance.
     pub(super) fn note_entry(
         &self,
         locked: &LockedInstance,

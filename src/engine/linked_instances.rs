@@ -1,4 +1,4 @@
-//! Reading instances to which others are linked.
+//! Reads the instances that others are linked to.
 
 use std::collections::HashSet;
 
@@ -10,34 +10,34 @@ use crate::store::batches;
 use crate::store::instances::{InstanceId, InstanceKey};
 use crate::store::{PooledConnection, StoreError};
 
-/// Reads instances, and notes which of them are not there.
+/// Reads instances, and records which of them do not exist.
 pub(super) async fn read(
     engine: &Engine,
     db: &mut PooledConnection,
-    drafts: &mut PendingUpdates,
+    pending: &mut PendingUpdates,
     targets: HashSet<InstanceKey>,
 ) -> Result<(), StoreError> {
     let ids: Vec<InstanceKey> =
         targets.iter().filter(|target| matches!(target, InstanceKey::Id(_))).cloned().collect();
-    // A number is always that of the same instance. What is cached by a name may be gone, and nothing would show that.
+    // A number always identifies the same instance. A cached name can be outdated, and no write would detect it.
     let cached = engine.inner.instance_cache.find(db.life(), ids.iter()).into_iter().flatten();
-    for seen in cached.filter(|seen| seen.has_read_facts) {
-        drafts.add(PendingUpdate::from_cache(seen, engine.kinds()));
+    for versioned in cached.filter(|versioned| versioned.has_read_facts) {
+        pending.add(PendingUpdate::from_cache(versioned, engine.kinds()));
     }
-    read_in_transaction(engine, db, drafts, targets).await
+    read_in_transaction(engine, db, pending, targets).await
 }
 
-/// The same for whoever reads and writes in one transaction.
+/// Reads instances within a transaction, without the cache.
 pub(super) async fn read_in_transaction(
     engine: &Engine,
     db: &mut crate::store::DbConnection,
-    drafts: &mut PendingUpdates,
+    pending: &mut PendingUpdates,
     targets: HashSet<InstanceKey>,
 ) -> Result<(), StoreError> {
     let (mut ids, mut named): (Vec<InstanceId>, Vec<(MachineName, String)>) = (Vec::new(), Vec::new());
     for target in &targets {
         match target {
-            InstanceKey::Id(id) if drafts.get(*id).is_some() => {}
+            InstanceKey::Id(id) if pending.get(*id).is_some() => {}
             InstanceKey::Id(id) => ids.push(*id),
             InstanceKey::Name(machine, name) => named.push((machine.clone(), name.clone())),
         }
@@ -45,14 +45,14 @@ pub(super) async fn read_in_transaction(
     if !ids.is_empty() || !named.is_empty() {
         let mut read = batches::read(db, &ids, &named).await?;
         engine.inner.faces.add_facts(db, read.iter_mut()).await?;
-        for seen in read {
-            let (machine, name) = (seen.instance.machine.clone(), seen.instance.name.clone());
-            drafts.note_name(InstanceAddress { machine, name }, seen.id);
-            drafts.add(PendingUpdate::new(seen, engine.kinds()));
+        for versioned in read {
+            let (machine, name) = (versioned.instance.machine.clone(), versioned.instance.name.clone());
+            pending.note_name(InstanceAddress { machine, name }, versioned.id);
+            pending.add(PendingUpdate::new(versioned, engine.kinds()));
         }
     }
     for target in targets {
-        drafts.note_missing(target);
+        pending.note_missing(target);
     }
     Ok(())
 }

@@ -1,7 +1,6 @@
-//! What actions tell while they run: a fact about the instance, or that something is wrong with how it is configured.
+//! Findings of running actions that are not written yet: facts about instances and configuration errors.
 //!
-//! Neither is a decision about the instance. It is kept until it is written; what dies with the process is found again by the next
-//! run.
+//! They are no decisions. Findings that are lost in a crash are found again by the next run.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,16 +12,16 @@ use crate::store::DatabaseLife;
 use crate::store::actions::ActionId;
 use crate::store::instances::InstanceId;
 
-/// What an action told.
+/// A finding of an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ReportedFinding {
-    /// The life of the database in which the numbers of the action and the instance mean something.
+    /// The life of the database that the numbers of the action and the instance belong to.
     pub(super) life: DatabaseLife,
     pub(super) instance: InstanceId,
     pub(super) finding: Finding,
 }
 
-/// What was told and is not written yet, the latest of each action.
+/// The findings that are not written yet, the latest of each action.
 #[derive(Debug, Default)]
 pub(super) struct PendingFindings {
     by_action: Mutex<BTreeMap<ActionId, ReportedFinding>>,
@@ -35,11 +34,11 @@ impl PendingFindings {
         work(&mut self.by_action.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Adds the facts that were found out about an instance and that the database does not know yet.
+    /// Adds the facts about an instance that are not written yet.
     pub(super) fn add_facts(&self, instance: InstanceId, facts: &mut Facts) {
         self.with(|all| {
-            for told in all.values().filter(|told| told.instance == instance) {
-                if let Finding::Fact { name, value } = &told.finding {
+            for reported in all.values().filter(|reported| reported.instance == instance) {
+                if let Finding::Fact { name, value } = &reported.finding {
                     facts.insert((*name).to_owned(), value.clone());
                 }
             }
@@ -52,11 +51,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_found_out_counts_before_it_is_written() {
+    fn facts_count_before_they_are_written() {
         let (pending, instance) = (PendingFindings::default(), InstanceId(1));
         let finding = Finding::Fact { name: "answered_url", value: "tcp://b1:22".into() };
-        pending.with(|told| {
-            _ = told.insert(ActionId(1), ReportedFinding { life: DatabaseLife::nth(1), instance, finding })
+        pending.with(|findings| {
+            _ = findings
+                .insert(ActionId(1), ReportedFinding { life: DatabaseLife::nth(1), instance, finding })
         });
         let facts_of = |instance| {
             let mut facts = Facts::new();

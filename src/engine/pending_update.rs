@@ -1,5 +1,5 @@
-//! One instance while a group is decided on: how it was read, how it stands after what was decided so far, and what is
-//! to be written. Nothing here reads or writes anything.
+//! The pending update of an instance while a batch is decided on: the instance as it was read, its present form, and what is
+//! to be written. This module does no I/O.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ use crate::store::history::{HistoryContent, NewHistoryEntry};
 use crate::store::instances::InstanceId;
 use crate::store::links::LinkedIds;
 
-/// An instance in the making.
-#[expect(clippy::struct_excessive_bools, reason = "they say different things of one instance")]
+/// The pending update of an instance.
+#[expect(clippy::struct_excessive_bools, reason = "independent properties of one instance")]
 pub(super) struct PendingUpdate {
     base: VersionedInstance,
     kinds: Arc<ActionRegistry>,
@@ -39,31 +39,31 @@ pub(super) struct PendingUpdate {
     ended: Vec<ActionId>,
     started: Option<(ActionId, Grant)>,
     released: Vec<GrantedUnits>,
-    /// What the states that were left hold.
+    /// The holds of the states that were left.
     held: BTreeSet<ResourceName>,
     dropped_holds: Vec<String>,
     suspended: Option<Suspension>,
     linked: Option<LinkedIds>,
     coupling: Option<InstanceId>,
     is_rewritten: bool,
-    /// Whether something else moved it than the end of a time that begins anew with the state's actions going on.
+    /// Whether it changed by anything but a timeout that re-enters the state and keeps its actions.
     is_moved: bool,
     is_cached: bool,
 }
 
 impl PendingUpdate {
-    /// Begins with an instance as it was remembered: whether it is still so shows when something is written.
-    pub(super) fn from_cache(seen: VersionedInstance, kinds: &Arc<ActionRegistry>) -> Self {
-        Self { is_cached: true, ..Self::new(seen, kinds) }
+    /// Starts with a cached instance, which is validated on write.
+    pub(super) fn from_cache(versioned: VersionedInstance, kinds: &Arc<ActionRegistry>) -> Self {
+        Self { is_cached: true, ..Self::new(versioned, kinds) }
     }
 
-    /// Begins with an instance as it was read just now.
-    pub(super) fn new(seen: VersionedInstance, kinds: &Arc<ActionRegistry>) -> Self {
+    /// Starts with an instance that was just read.
+    pub(super) fn new(versioned: VersionedInstance, kinds: &Arc<ActionRegistry>) -> Self {
         Self {
-            instance: Arc::clone(&seen.instance),
-            base: seen,
+            instance: Arc::clone(&versioned.instance),
+            base: versioned,
             kinds: Arc::clone(kinds),
-            // Mostly one thing happens to it.
+            // The usual number.
             entries: Vec::with_capacity(1),
             left_visit: None,
             invoked: Vec::new(),
@@ -87,58 +87,59 @@ impl PendingUpdate {
         self.base.id
     }
 
-    /// The instance as it stands now.
+    /// Returns the instance after the decisions so far.
     pub(super) fn instance(&self) -> &Arc<Instance> {
         &self.instance
     }
 
-    /// Whether an action has begun, ended or been suspended: what happens next is for the next group to decide, which sees that.
+    /// Whether an action has started, ended or been suspended: further stimuli are decided on in the next batch.
     pub(super) fn is_closed(&self) -> bool {
         !self.ended.is_empty() || self.started.is_some() || self.suspended.is_some()
     }
 
-    /// Whether anything at all is to be written so far.
+    /// Whether nothing is to be written so far.
     pub(super) fn is_untouched(&self) -> bool {
         !self.is_rewritten && self.entries.is_empty() && !self.is_closed()
     }
 
-    /// Whether nobody has looked whether it is still so.
+    /// Whether the instance is from the cache.
     pub(super) fn is_cached(&self) -> bool {
         self.is_cached
     }
 
-    /// Whether it is as its sender has seen it, where the submission depends on that.
-    pub(super) fn has_expected_tag(&self, submission: &Submission, rules: &DefinitionSet) -> bool {
-        // What was decided on in this group has no version yet that anybody could have seen.
-        let is_met =
-            |condition: &TagCondition| !self.is_rewritten && condition.is_met_by(&rules.tag(&self.base));
+    /// Whether the instance meets the condition of the submission on its tag, where it has one.
+    pub(super) fn has_expected_tag(&self, submission: &Submission, definitions: &DefinitionSet) -> bool {
+        // A changed instance has no version yet that a client could have read.
+        let is_met = |condition: &TagCondition| {
+            !self.is_rewritten && condition.is_met_by(&definitions.tag(&self.base))
+        };
         submission.tag_condition.as_ref().is_none_or(is_met)
     }
 
-    /// Whether a guard may read facts when `cause` happens now.
+    /// Whether a guard can read facts when it decides on `cause`.
     pub(super) fn reads_facts(&self, definition: &Definition, cause: &Cause) -> bool {
         machine::reads_facts(definition, &self.instance.state, cause)
     }
 
-    /// Whether the decision on `cause` may depend on what its face knows of it: a guard may read that, and an action that is
-    /// invoked may claim resources by it.
+    /// Whether the decision on `cause` can depend on the facts of the instance: a guard can read them, and an invoked action
+    /// can claim resources by them.
     pub(super) fn needs_facts(&self, definition: &Definition, cause: &Cause) -> bool {
         self.reads_facts(definition, cause)
             || machine::may_invoke(definition, &self.instance.state, cause)
             || !definition.links.is_empty()
     }
 
-    /// Whether its face was not asked yet what it knows of it.
+    /// Whether the facts have not been read yet.
     pub(super) fn lacks_facts(&self) -> bool {
         !self.base.has_read_facts
     }
 
-    /// As it was read, so that what its face knows of it can be added.
+    /// Returns the instance as it was read, so that facts can be added.
     pub(super) fn base_mut(&mut self) -> &mut VersionedInstance {
         &mut self.base
     }
 
-    /// Decides on what happened, and keeps what follows.
+    /// Decides on a submission, and applies the decision.
     pub(super) fn decide(
         &mut self,
         definition: &Definition,
@@ -154,7 +155,7 @@ impl PendingUpdate {
         self.apply(submission, stimulus, (decision, &holds), now)
     }
 
-    /// Keeps what follows from a decision.
+    /// Applies a decision.
     pub(super) fn apply(
         &mut self,
         submission: &Submission,
@@ -162,14 +163,14 @@ impl PendingUpdate {
         (decision, holds): (Decision, &HoldChanges),
         now: DateTime<Utc>,
     ) -> Outcome {
-        let Submission { sender, evidence, reason: remark, predictions, .. } = submission;
-        let is_ours =
+        let Submission { sender, evidence, reason, predictions, .. } = submission;
+        let is_internal =
             matches!(stimulus.cause, Cause::Deadline { .. } | Cause::Began { .. } | Cause::Suspend { .. });
-        if is_ours && matches!(decision.outcome, Outcome::Ignored(_)) {
-            // Our own clockwork came late or twice; nobody waits for an answer and nothing happened.
+        if is_internal && matches!(decision.outcome, Outcome::Ignored(_)) {
+            // A late or repeated stimulus of the engine itself: no answer is expected and nothing changed.
             return decision.outcome;
         }
-        // An action whose end a state leaves to its deadline, or does not list, is no surprise: it ends.
+        // The end of an action that its state leaves to the deadline, or does not list, needs no reason.
         let is_action = matches!(stimulus.cause, Cause::Event { source: EventSource::Action, .. });
         let ignored = match &decision.outcome {
             Outcome::Ignored(
@@ -184,14 +185,14 @@ impl PendingUpdate {
         if is_ignored_report {
             repeated_reports::shorten_args(&mut stimulus, &decision.outcome);
         }
-        // Of what is at rest and stays there, one entry tells for many; and nobody asks how its last boot went.
+        // Re-entries of resting instances share one entry of history.
         if decision.keeps_actions() && self.is_untouched() && stimulus.facts.is_empty() {
             self.reentered = Some((decision.instance.state.clone(), decision.instance.visit));
         } else if !is_ignored_report
             || !repeated_reports::count_repeat(self.entries.last_mut(), &stimulus, &decision.outcome)
         {
             let reasons: Vec<String> =
-                ignored.into_iter().chain(remark.clone()).chain(predictions.failures()).collect();
+                ignored.into_iter().chain(reason.clone()).chain(predictions.failures()).collect();
             self.entries.push(NewHistoryEntry {
                 instance: self.id(),
                 at: now,
@@ -211,14 +212,14 @@ impl PendingUpdate {
                     if self.base.has_actions {
                         self.abandon_actions(*visit);
                     }
-                    // What an earlier stimulus of this group asked for was never written.
+                    // Actions of an earlier stimulus of this batch were never written.
                     self.invoked.clear();
                     self.keeps_actions = false;
                 }
-                // What an earlier stimulus of this group asked for begins with the present visit.
+                // Actions of an earlier stimulus of this batch start with the present visit.
                 Effect::Keep { .. } if !self.invoked.is_empty() => {}
                 Effect::Hold { .. } => self.release_dropped_holds(holds),
-                // Whoever has all that is linked at hand lets the others decide on what is raised.
+                // Raised events are decided on by the chain.
                 Effect::Raise(_) => {}
                 Effect::Invoke { actions, .. } | Effect::Keep { actions, .. } => {
                     let facts = self.action_facts(&SharedFactsByFace::default());
@@ -236,30 +237,29 @@ impl PendingUpdate {
         decision.outcome
     }
 
-    /// The numbers of the instances that it is linked to.
+    /// Returns the numbers of the linked instances.
     pub(super) fn linked(&self) -> &LinkedIds {
         self.linked.as_ref().unwrap_or(&self.base.linked)
     }
 
-    /// Takes the numbers of the instances that it is linked to from here on.
+    /// Sets the numbers of the linked instances.
     pub(super) fn set_linked(&mut self, linked: LinkedIds) {
         self.linked = Some(linked);
     }
 
-    /// What its part and those of others have in common that are written together with it or not at all; its own number
-    /// where there are none.
+    /// Returns the number shared by all updates that are written together or not at all; its own where there are no others.
     pub(super) fn coupling(&self) -> InstanceId {
         self.coupling.unwrap_or(self.base.id)
     }
 
-    /// Lets its part be written only together with all others that have `coupling` in common.
+    /// Couples the update with all others that share `coupling`.
     pub(super) fn couple(&mut self, coupling: InstanceId) {
         self.coupling = Some(coupling);
     }
 
-    /// Writes down what was noticed.
+    /// Adds a note to history.
     pub(super) fn add_note(&mut self, note: InstanceNote, now: DateTime<Utc>) {
-        let InstanceNote { name, sender, evidence, reason: remark } = note;
+        let InstanceNote { name, sender, evidence, reason } = note;
         self.entries.push(NewHistoryEntry {
             instance: self.id(),
             at: now,
@@ -269,13 +269,13 @@ impl PendingUpdate {
             from: self.instance.state.clone(),
             to: self.instance.state.clone(),
             visit: self.instance.visit,
-            reason: remark,
+            reason,
             evidence: (!evidence.is_empty()).then_some(evidence),
         });
     }
 
-    /// Gives back what the states that were left held and the one that is entered does not. What that holds besides is taken
-    /// with its first action.
+    /// Releases the holds of the states that were left, except those of the entered state. Its further holds are claimed by
+    /// its first action.
     fn release_dropped_holds(&mut self, holds: &HoldChanges) {
         self.held.extend(holds.left.iter().cloned());
         let is_held = |name: &&ResourceName| {
@@ -285,57 +285,57 @@ impl PendingUpdate {
         self.dropped_holds = dropped.map(ToString::to_string).collect();
     }
 
-    /// Lets nothing more be done for `visit` and those before it.
+    /// Cancels the actions of `visit` and of earlier visits.
     pub(super) fn abandon_actions(&mut self, visit: Visit) {
         self.left_visit = self.left_visit.max(Some(visit));
         self.is_rewritten = true;
     }
 
-    /// Lets a waiting action run, which gets `grant`.
+    /// Starts a waiting action with its grant.
     pub(super) fn start_action(&mut self, action: ActionId, grant: Grant) {
         self.started = Some((action, grant));
         self.is_rewritten = true;
     }
 
-    /// Lets a running action wait until its trouble is over.
+    /// Suspends a running action.
     pub(super) fn suspend_action(&mut self, suspension: Suspension) {
         self.suspended = Some(suspension);
         self.is_rewritten = true;
     }
 
-    /// What the action that begins holds.
+    /// Returns the units of the started action.
     pub(super) fn started_units(&self) -> &[GrantedUnits] {
         self.started.as_ref().map(|(_, grant)| grant.units.as_slice()).unwrap_or_default()
     }
 
-    /// Gives back what an action held.
+    /// Releases units of an action.
     pub(super) fn release(&mut self, units: impl Iterator<Item = GrantedUnits>) {
         self.released.extend(units);
     }
 
-    /// Takes an action's row away, of which others have to take note.
+    /// Deletes the row of an action that ended, with a new version of the instance.
     pub(super) fn end_action(&mut self, action: ActionId) {
         self.ended.push(action);
         self.is_rewritten = true;
     }
 
-    /// Takes away the row of an action that counts no more.
+    /// Deletes the row of an obsolete action.
     pub(super) fn delete_action(&mut self, action: ActionId) {
         self.ended.push(action);
     }
 
-    /// What is to be written.
+    /// Builds the update to write.
     pub(super) fn into_decided(self) -> DecidedUpdate {
         let is_silent = self.is_silent();
         let (linked, coupling) = (self.linked.clone(), self.coupling);
         let Self {
-            base: seen,
+            base,
             instance,
             entries,
-            left_visit: left,
+            left_visit,
             invoked,
-            reentered: kept,
-            keeps_actions: goes_on,
+            reentered,
+            keeps_actions,
             ended,
             started,
             suspended,
@@ -345,26 +345,25 @@ impl PendingUpdate {
         } = self;
         let instance = self.is_rewritten.then_some(instance);
         DecidedUpdate {
-            base: seen,
+            base,
             instance,
-            left_visit: left,
+            left_visit,
             entries,
-            reentered: kept,
+            reentered,
             ended,
             started,
             suspended,
             released,
             dropped_holds,
             invoked,
-            keeps_actions: goes_on,
+            keeps_actions,
             linked,
             coupling,
             is_silent,
         }
     }
 
-    /// Whether its state was entered anew, its actions go on, and all that lists and pages show is as it was but for when
-    /// its time passes.
+    /// Whether only the deadline changed visibly: the state was re-entered and its actions continue.
     fn is_silent(&self) -> bool {
         let (before, after) = (&*self.base.instance, &*self.instance);
         self.is_rewritten
@@ -376,18 +375,18 @@ impl PendingUpdate {
             && before.links == after.links
     }
 
-    /// What actions may know of what the instance stands for.
+    /// Returns the facts for actions.
     pub(super) fn action_facts(&self, shared: &SharedFactsByFace) -> Facts {
         let facts = self.base.facts.as_ref();
         facts.map(|facts| facts.for_actions(&self.instance, shared.of(facts.face()))).unwrap_or_default()
     }
 
-    /// What guards may know of what the instance stands for.
+    /// Returns the facts for guards.
     fn facts(&self, shared: &SharedFactsByFace) -> Map<String, Value> {
         self.facts_of(&self.instance, shared)
     }
 
-    /// The same, where the instance is as `instance` says.
+    /// Returns the facts for guards of `instance`, a later form of this one.
     pub(super) fn facts_of(&self, instance: &Instance, shared: &SharedFactsByFace) -> Map<String, Value> {
         let facts = self.base.facts.as_ref();
         facts.map(|facts| facts.for_guards(instance, shared.of(facts.face()))).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! The instances of a batch while it is decided on, and those that they are linked to.
+//! The pending updates of a batch, with those of linked instances.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -11,24 +11,24 @@ use super::work_item::Submission;
 use crate::machine::{Definition, InstanceAddress, Outcome};
 use crate::store::instances::{InstanceId, InstanceKey};
 
-/// The instances, in the order of their numbers.
+/// The pending updates, in the order of instance numbers.
 #[derive(Default)]
 pub(super) struct PendingUpdates {
-    /// Each in its own place: a draft is too large to be moved about among them.
+    /// Boxed, because an update is large.
     by_id: BTreeMap<InstanceId, Box<PendingUpdate>>,
-    /// Which instance has a name, where that was read; nothing where none has it.
+    /// The instances by address, where that was read; nothing where there is none.
     ids_by_address: HashMap<InstanceAddress, Option<InstanceId>>,
-    /// Numbers that no instance has.
+    /// Numbers without an instance.
     missing: HashSet<InstanceId>,
 }
 
 impl PendingUpdates {
-    /// Adds an instance, unless it is here.
-    pub(super) fn add(&mut self, draft: PendingUpdate) {
-        self.by_id.entry(draft.id()).or_insert_with(|| Box::new(draft));
+    /// Adds an instance, unless it is known.
+    pub(super) fn add(&mut self, update: PendingUpdate) {
+        self.by_id.entry(update.id()).or_insert_with(|| Box::new(update));
     }
 
-    /// Takes that nobody is at `target`, where no such instance was read.
+    /// Records that `target` does not exist, unless it was read.
     pub(super) fn note_missing(&mut self, target: InstanceKey) {
         match target {
             InstanceKey::Id(id) => {
@@ -42,37 +42,37 @@ impl PendingUpdates {
         }
     }
 
-    /// Takes that `address` is that of the instance `id`.
+    /// Records the address of the instance `id`.
     pub(super) fn note_name(&mut self, address: InstanceAddress, id: InstanceId) {
         self.ids_by_address.insert(address, Some(id));
     }
 
     pub(super) fn get(&self, id: InstanceId) -> Option<&PendingUpdate> {
-        self.by_id.get(&id).map(|draft| &**draft)
+        self.by_id.get(&id).map(|update| &**update)
     }
 
     pub(super) fn get_mut(&mut self, id: InstanceId) -> Option<&mut PendingUpdate> {
-        self.by_id.get_mut(&id).map(|draft| &mut **draft)
+        self.by_id.get_mut(&id).map(|update| &mut **update)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut PendingUpdate> {
-        self.by_id.values_mut().map(|draft| &mut **draft)
+        self.by_id.values_mut().map(|update| &mut **update)
     }
 
-    /// Whether it was read that there is no instance `id`.
+    /// Whether the instance `id` is known not to exist.
     pub(super) fn is_missing(&self, id: InstanceId) -> bool {
         self.missing.contains(&id)
     }
 
-    /// The number of the instance that has a name; nothing where none has it.
+    /// Finds the number of an instance; nothing where it does not exist.
     pub(super) fn find_id(&self, address: &InstanceAddress) -> Result<Option<InstanceId>, MissingInput> {
         let InstanceAddress { machine, name } = address;
         let target = || InstanceKey::Name(machine.clone(), name.clone());
         self.ids_by_address.get(address).copied().ok_or_else(|| MissingInput::Instance(target()))
     }
 
-    /// Keeps what was decided already on `submission` and all that was raised by it; or, where nothing can be raised, lets
-    /// the instance `id` decide on it.
+    /// Applies the decisions that were already made on `submission` and its raised events; without them, the instance `id`
+    /// decides.
     pub(super) fn decide(
         &mut self,
         id: InstanceId,
@@ -86,8 +86,8 @@ impl PendingUpdates {
         }
     }
 
-    /// Keeps the decisions of a chain that began with `submission`: they are written together or not at all. Gives what it
-    /// came to where it began.
+    /// Applies the decisions of a chain that started with `submission`: they are written together or not at all. Returns the
+    /// outcome of the first one.
     pub(super) fn apply_steps(
         &mut self,
         submission: &Submission,
@@ -101,7 +101,7 @@ impl PendingUpdates {
         first
     }
 
-    /// Keeps what was decided on what was raised.
+    /// Applies the decisions on raised events.
     pub(super) fn apply_raised(&mut self, steps: impl IntoIterator<Item = ChainStep>, now: DateTime<Utc>) {
         for step in steps {
             self.apply_step(&Submission::raised(step.id, &step.stimulus.cause), step, now);
@@ -115,24 +115,24 @@ impl PendingUpdates {
         now: DateTime<Utc>,
     ) -> Option<Outcome> {
         let ChainStep { id, stimulus, decision, holds, linked } = step;
-        let draft = self.get_mut(id)?;
+        let update = self.get_mut(id)?;
         if let Some(linked) = linked {
-            draft.set_linked(linked);
+            update.set_linked(linked);
         }
-        Some(draft.apply(submission, stimulus, (decision, &holds), now))
+        Some(update.apply(submission, stimulus, (decision, &holds), now))
     }
 
-    /// Lets the parts of `ids`, and of all that are written together with one of them, be written together.
+    /// Couples the updates of `ids`, and all updates that are coupled with one of them.
     pub(super) fn couple(&mut self, ids: &BTreeSet<InstanceId>) {
         let of = |id: &InstanceId| self.get(*id).map(PendingUpdate::coupling);
         let couplings: BTreeSet<InstanceId> = ids.iter().filter_map(of).collect();
         let Some(first) = couplings.first().copied().filter(|_| ids.len() > 1) else { return };
-        for draft in self.by_id.values_mut().filter(|draft| couplings.contains(&draft.coupling())) {
-            draft.couple(first);
+        for update in self.by_id.values_mut().filter(|update| couplings.contains(&update.coupling())) {
+            update.couple(first);
         }
     }
 
-    /// The instances, in the order of their numbers.
+    /// Returns the updates, in the order of instance numbers.
     pub(super) fn into_values(self) -> impl Iterator<Item = Box<PendingUpdate>> {
         self.by_id.into_values()
     }

@@ -1,23 +1,23 @@
-//! Reports that change nothing: repeated ones are one entry of history with a count, and what they bring is cut short.
+//! Ignored reports in history: repeated ones share one entry with a count, and long arguments are shortened.
 //!
-//! Nothing depends on them: whoever replays history decides on the first, and the others come to the same.
+//! A replay is not affected: it decides on the first report, and the others have the same outcome.
 
 use serde_json::{Map, Value, json};
 
 use crate::machine::{Cause, IgnoreReason, Outcome, Stimulus};
 use crate::store::history::{HistoryContent, NewHistoryEntry};
 
-/// In the evidence of an entry: how many reports it tells of.
+/// The key in the evidence of an entry for the number of its reports.
 const REPORT_COUNT_KEY: &str = "reports";
-/// In the arguments of an entry: how large those are that were left out, in bytes of JSON.
+/// The key in the arguments of an entry for the size of the omitted arguments, in bytes of JSON.
 const LEFT_OUT_BYTES_KEY: &str = "left_out_bytes";
-/// The most that a report may bring which nobody looked at, in bytes of JSON.
+/// The maximum size of the arguments of an ignored report, in bytes of JSON.
 const MAX_ARGS_BYTES: usize = 1024;
-/// How many names of arguments are kept of more, and how long each may be.
+/// The maximum number and length of the names that are kept of omitted arguments.
 const MAX_KEPT_NAMES: usize = 16;
 const MAX_NAME_LENGTH: usize = 64;
 
-/// Counts a report that came to `outcome` with the entry `last` of the same group, if that tells of the same.
+/// Counts a report in the entry `last` of the same batch, if stimulus and outcome are the same.
 pub(super) fn count_repeat(
     last: Option<&mut NewHistoryEntry>,
     stimulus: &Stimulus,
@@ -34,7 +34,7 @@ pub(super) fn count_repeat(
     true
 }
 
-/// Leaves out what a report brings, where that is much and the outcome does not come from it.
+/// Omits large arguments of a report, where the outcome does not depend on them.
 pub(super) fn shorten_args(stimulus: &mut Stimulus, outcome: &Outcome) {
     let Cause::Event { args, .. } = &mut stimulus.cause else { return };
     let is_unread = match outcome {
@@ -61,7 +61,7 @@ pub(super) fn shorten_args(stimulus: &mut Stimulus, outcome: &Outcome) {
     }
     let size = serde_json::to_string(args).map_or(0, |text| text.len());
     if size > MAX_ARGS_BYTES {
-        // Their names are kept: an event that lacks one that it needs would come to something else.
+        // The names are kept: an event without a required argument would have another outcome in a replay.
         let names = args.keys().take(MAX_KEPT_NAMES).filter(|name| name.len() <= MAX_NAME_LENGTH);
         let mut short: Map<String, Value> = names.map(|name| (name.clone(), Value::Null)).collect();
         short.insert(LEFT_OUT_BYTES_KEY.to_owned(), json!(size));
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_looked_at_is_kept_up_to_a_limit_and_what_a_guard_saw_is_kept_whole() {
+    fn unread_arguments_are_kept_up_to_a_limit_and_read_ones_are_kept_whole() {
         let of_size = |size: usize| report(json!({ "log": "x".repeat(size - r#"{"log":""}"#.len()) }));
         let shortened = |size: usize, outcome: &Outcome| {
             let mut report = of_size(size);

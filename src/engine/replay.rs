@@ -1,5 +1,4 @@
-//! What happened, once more through the kernel: as it was, which must give what is stored; or as it would have been
-//! under another definition.
+//! Replay of history through the kernel: as it was, which must give the stored results, or under another definition.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -19,79 +18,78 @@ use crate::store::history::{self, HistoryContent, HistoryEntry};
 use crate::store::instances::{self, InstanceId, StoredInstance};
 use crate::store::{Snapshot, Store, StoreError};
 
-/// How long the database may take for one reading of all there is.
+/// The time limit of reading all of history.
 const REPLAY_READ_TIMEOUT: Duration = Duration::from_hours(24);
 
-/// What is to be replayed.
+/// The parameters of a replay.
 #[derive(Debug, Clone)]
 pub struct ReplayRequest {
-    /// The machine whose instances' history it is.
+    /// The machine.
     pub machine: MachineName,
-    /// Only this instance's.
+    /// The name of the only instance to replay; all instances where it is not given.
     pub name: Option<String>,
-    /// From when on another definition is taken to have been in force; from the beginning where nothing is said. What is
-    /// compared with the record is from then on, too.
+    /// From when on the other definition applies and results are compared; from the beginning where it is not given.
     pub since: Option<DateTime<Utc>>,
-    /// The other definition.
+    /// The other definition, where there is one.
     pub what_if_definition: Option<Arc<Definition>>,
 }
 
-/// What a replay came to.
+/// The result of a replay.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ReplayReport {
-    /// How many instances were replayed.
+    /// The number of replayed instances.
     pub instances: u64,
-    /// How many entries of history.
+    /// The number of entries of history.
     pub entries: u64,
-    /// Instances whose first entries are gone, so that nothing can be said of them.
+    /// The number of instances whose first entries are no longer in history; they are not replayed.
     pub forgotten: u64,
-    /// Instances of which something cannot be read: they are replayed up to there.
+    /// Entries and instances that cannot be read; the instances are replayed up to there.
     pub unreadable: Vec<UnreadableRecord>,
-    /// The first thing that is not as it is stored.
+    /// The first difference from the stored results.
     pub difference: Option<ReplayDifference>,
-    /// What would have gone differently under another definition.
+    /// The differences under the other definition.
     pub what_if: Option<WhatIfReport>,
 }
 
-/// Something stored that this program cannot read.
+/// A stored record that this program cannot read.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct UnreadableRecord {
     /// The instance's name.
     pub name: String,
     /// The entry of history; nothing where it is the instance itself.
     pub entry: Option<i64>,
-    /// What cannot be read.
+    /// Why it cannot be read.
     pub reason: String,
 }
 
-/// Something that replay does not give as it is stored.
+/// A difference between a replayed and a stored result.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ReplayDifference {
     /// The instance's name.
     pub name: String,
     /// The entry of history; nothing where it is the instance itself.
     pub entry: Option<i64>,
-    /// What it is about: `state`, `visit`, `outcome`, …
+    /// The field: `state`, `visit`, `outcome`, …
     pub what: String,
-    /// What is stored.
+    /// The stored value.
     pub stored: String,
-    /// What the kernel makes of it.
+    /// The replayed value.
     pub replayed: String,
 }
 
-/// Why nothing could be replayed.
+/// An error of a replay.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// There is no such instance, or none at all.
+    /// There is no such instance, or the machine has none.
     #[error("{machine} has no instance{}", .name.as_ref().map(|name| format!(" {name:?}")).unwrap_or_default())]
     NoInstance {
         /// The machine.
         machine: MachineName,
-        /// The name that was asked for.
+        /// The requested name.
         name: Option<String>,
     },
-    /// A definition that was in force is none to this program.
-    #[error("this program does not take definition {number} of {machine} any more: {faults}")]
+    /// This program cannot parse a definition that was active.
+    #[error("cannot parse definition {number} of {machine}: {faults}")]
     Unreadable {
         /// The machine.
         machine: MachineName,
@@ -100,12 +98,12 @@ pub enum ReplayError {
         /// What is wrong with it.
         faults: machine::SourceFaults,
     },
-    /// The store failed.
-    #[error("the store failed")]
+    /// The database failed.
+    #[error("database error")]
     Store(#[from] StoreError),
 }
 
-/// The definitions that were in force, and from which entry of history on.
+/// The activated definitions, each with its first entry of history.
 struct DefinitionTimeline {
     activations: Vec<(ActivatedDefinition, Arc<Definition>)>,
 }
@@ -118,8 +116,8 @@ impl DefinitionTimeline {
     ) -> Result<Self, ReplayError> {
         let mut timeline = Self { activations: Vec::new() };
         let mut known: BTreeMap<i32, Arc<Definition>> = BTreeMap::new();
-        for adopted in definitions::list_activated(db, machine).await? {
-            let number = adopted.number;
+        for activated in definitions::list_activated(db, machine).await? {
+            let number = activated.number;
             let definition = if let Some(definition) = known.get(&number) {
                 Arc::clone(definition)
             } else {
@@ -129,45 +127,45 @@ impl DefinitionTimeline {
                 Arc::new(machine::load_stored(&source, vocabulary).map_err(unreadable)?.0)
             };
             known.insert(number, Arc::clone(&definition));
-            timeline.activations.push((adopted, definition));
+            timeline.activations.push((activated, definition));
         }
         Ok(timeline)
     }
 
-    /// The place in the timeline of what was in force for entry `id`.
+    /// Returns the index of the definition that was active for entry `id`.
     fn index_at(&self, id: i64) -> usize {
-        self.activations.partition_point(|(adopted, _)| adopted.first_history <= id).saturating_sub(1)
+        self.activations.partition_point(|(activated, _)| activated.first_history <= id).saturating_sub(1)
     }
 
-    /// What was in force for entry `id`.
+    /// Returns the definition that was active for entry `id`.
     fn definition(&self, id: i64) -> Option<&Definition> {
         self.activations.get(self.index_at(id)).map(|(_, definition)| &**definition)
     }
 
-    /// How instances were carried over to what was in force for entry `id`.
+    /// Returns how instances were migrated to the definition that was active for entry `id`.
     fn activation(&self, id: i64) -> Activation {
-        let place = self.index_at(id);
-        let before = place.checked_sub(1).and_then(|before| self.activations.get(before));
-        let Some((_, present)) = self.activations.get(place) else { return Activation::default() };
+        let index = self.index_at(id);
+        let before = index.checked_sub(1).and_then(|before| self.activations.get(before));
+        let Some((_, present)) = self.activations.get(index) else { return Activation::default() };
         Activation::new(before.map(|(_, definition)| &**definition), present)
     }
 }
 
-/// One instance on its way through its history.
+/// The replay of one instance.
 #[derive(Default)]
 struct InstanceReplay<'a> {
     name: String,
     instance: Option<Instance>,
-    /// Whether its first entries are gone.
+    /// Whether its first entries are no longer in history.
     is_forgotten: bool,
-    /// Whether one of its entries cannot be read, so that nothing can be said of what comes after it.
+    /// Whether one of its entries cannot be read; the later ones are skipped.
     is_unreadable: bool,
-    /// Entries of one moment, which belong to one transaction: their order is that of their visits.
+    /// Entries of the same time, which belong to one transaction: they are ordered by visit.
     pending_entries: Vec<HistoryEntry>,
     what_if: Option<WhatIfReplay<'a>>,
 }
 
-/// Replays history, of one moment of the database: others may go on writing. Definitions may name what `vocabulary` has.
+/// Replays history in a snapshot of the database. Definitions can use the names of `vocabulary`.
 ///
 /// # Errors
 ///
@@ -175,48 +173,48 @@ struct InstanceReplay<'a> {
 pub async fn replay(
     store: &Store,
     vocabulary: &Vocabulary,
-    wanted: &ReplayRequest,
+    request: &ReplayRequest,
 ) -> Result<ReplayReport, ReplayError> {
-    let ReplayRequest { machine, name, .. } = wanted;
+    let ReplayRequest { machine, name, .. } = request;
     let mut snapshot = store.snapshot().await?;
-    // All of it is read in one go, however much there is.
+    // All of history is read in one statement.
     snapshot.take_time(REPLAY_READ_TIMEOUT).await?;
     let timeline = DefinitionTimeline::read(&mut snapshot, vocabulary, machine).await?;
     let stored = instances::list(&mut snapshot, machine, name.as_deref()).await?;
     if stored.is_empty() {
         return Err(ReplayError::NoInstance { machine: machine.clone(), name: name.clone() });
     }
-    let life = |stored: &StoredInstance| {
+    let replay = |stored: &StoredInstance| {
         (stored.id, InstanceReplay { name: stored.name.clone(), ..InstanceReplay::default() })
     };
-    let mut lives: HashMap<InstanceId, InstanceReplay> = stored.iter().map(life).collect();
+    let mut replays: HashMap<InstanceId, InstanceReplay> = stored.iter().map(replay).collect();
     let mut replayed = ReplayReport::default();
-    let mut until = DateTime::<Utc>::MIN_UTC;
+    let mut last_entry_at = DateTime::<Utc>::MIN_UTC;
     {
         let mut entries = std::pin::pin!(history::stream(&mut snapshot, machine, name.as_deref()));
         while let Some(entry) = entries.next().await {
             let (id, entry) = entry?;
-            let Some(life) = lives.get_mut(&id) else { continue };
+            let Some(replay) = replays.get_mut(&id) else { continue };
             replayed.entries += 1;
-            until = until.max(entry.at);
-            if life.is_unreadable {
+            last_entry_at = last_entry_at.max(entry.at);
+            if replay.is_unreadable {
                 continue;
             }
-            if life.pending_entries.first().is_some_and(|first| first.at != entry.at) {
-                replay_moment(life, &timeline, wanted, &mut replayed);
+            if replay.pending_entries.first().is_some_and(|first| first.at != entry.at) {
+                replay_moment(replay, &timeline, request, &mut replayed);
             }
-            life.pending_entries.push(entry);
+            replay.pending_entries.push(entry);
         }
     }
     for StoredInstance { id, name, instance: stored } in stored {
-        let Some(mut life) = lives.remove(&id) else { continue };
-        replay_moment(&mut life, &timeline, wanted, &mut replayed);
-        if life.is_forgotten {
+        let Some(mut replay) = replays.remove(&id) else { continue };
+        replay_moment(&mut replay, &timeline, request, &mut replayed);
+        if replay.is_forgotten {
             replayed.forgotten += 1;
             continue;
         }
         replayed.instances += 1;
-        if life.is_unreadable {
+        if replay.is_unreadable {
             continue;
         }
         let stored = match stored {
@@ -226,55 +224,55 @@ pub async fn replay(
                 continue;
             }
         };
-        if let Some(instance) = &life.instance {
+        if let Some(instance) = &replay.instance {
             compare(instance, &stored, &mut replayed.difference);
         }
-        if let Some(course) = life.what_if {
-            course.end(&stored, until, replayed.what_if.get_or_insert_default());
-            // Under another definition very many time limits may pass; what is reported is not to wait for that.
+        if let Some(what_if) = replay.what_if {
+            what_if.end(&stored, last_entry_at, replayed.what_if.get_or_insert_default());
+            // Under another definition very many timeouts can pass; events must not wait for them.
             tokio::task::yield_now().await;
         }
     }
     Ok(replayed)
 }
 
-/// Lets `life` go through what happened at one moment.
+/// Replays the entries of the same time.
 fn replay_moment<'a>(
-    life: &mut InstanceReplay<'a>,
+    replay: &mut InstanceReplay<'a>,
     timeline: &DefinitionTimeline,
-    wanted: &'a ReplayRequest,
+    request: &'a ReplayRequest,
     replayed: &mut ReplayReport,
 ) {
-    let mut moment = std::mem::take(&mut life.pending_entries);
-    // What began a visit comes before all else of that visit.
+    let mut moment = std::mem::take(&mut replay.pending_entries);
+    // The entry that started a visit comes before all others of the visit.
     moment.sort_by_key(|entry| (entry.visit, entry.outcome != "moved", entry.id));
     for entry in &moment {
         let Some(definition) = timeline.definition(entry.id) else { continue };
-        let is_since = wanted.since.is_none_or(|since| entry.at >= since);
+        let is_since = request.since.is_none_or(|since| entry.at >= since);
         match &entry.content {
             HistoryContent::Stimulus(stimulus) => {
-                let Some(decision) = life.decide(definition, stimulus, entry.at) else { continue };
-                if let Some(before) = life.instance.as_ref().filter(|_| is_since) {
+                let Some(decision) = replay.decide(definition, stimulus, entry.at) else { continue };
+                if let Some(before) = replay.instance.as_ref().filter(|_| is_since) {
                     check(&decision, before, entry, &mut replayed.difference);
                 }
-                if let Some(with) = wanted.what_if_definition.as_ref().filter(|_| is_since) {
+                if let Some(with) = request.what_if_definition.as_ref().filter(|_| is_since) {
                     let recorded = RecordedDecision { at: entry.at, stimulus, decision: &decision };
-                    life.advance_what_if(with, definition, recorded);
+                    replay.advance_what_if(with, definition, recorded);
                 }
-                life.instance = Some(decision.instance);
+                replay.instance = Some(decision.instance);
             }
             HistoryContent::Note(note) if note == "adopted" => {
                 let deadline = entry.evidence.as_ref().and_then(|evidence| evidence.get("deadline"));
                 let deadline_at = deadline.and_then(Value::as_str).and_then(|at| at.parse().ok());
-                if let Some(instance) = &mut life.instance {
+                if let Some(instance) = &mut replay.instance {
                     timeline.activation(entry.id).apply(instance, entry.to.clone(), deadline_at);
                 }
             }
             HistoryContent::Note(_) => {}
             HistoryContent::Unreadable(why) => {
-                // What it did to the instance cannot be known, nor what came of that.
-                life.is_unreadable = true;
-                let (name, reason) = (life.name.clone(), why.clone());
+                // Its effect on the instance is unknown.
+                replay.is_unreadable = true;
+                let (name, reason) = (replay.name.clone(), why.clone());
                 replayed.unreadable.push(UnreadableRecord { name, entry: Some(entry.id), reason });
                 return;
             }
@@ -283,7 +281,7 @@ fn replay_moment<'a>(
 }
 
 impl<'a> InstanceReplay<'a> {
-    /// What the definition in force makes of an entry; nothing where the instance's first entries are gone.
+    /// Decides on an entry; nothing where the first entries of the instance are no longer in history.
     fn decide(
         &mut self,
         definition: &Definition,
@@ -301,7 +299,7 @@ impl<'a> InstanceReplay<'a> {
         None
     }
 
-    /// Lets what would have been go on beside what was.
+    /// Advances the replay under the other definition.
     fn advance_what_if(
         &mut self,
         with: &'a Definition,
@@ -309,19 +307,19 @@ impl<'a> InstanceReplay<'a> {
         recorded: RecordedDecision<'_>,
     ) {
         match (&mut self.what_if, &self.instance) {
-            (Some(course), _) => course.follow(recorded),
+            (Some(what_if), _) => what_if.follow(recorded),
             (None, None) => self.what_if = Some(WhatIfReplay::begin(with, &self.name, recorded)),
             (None, Some(before)) => {
                 self.what_if = WhatIfReplay::branch_off(with, definition, before, recorded.at);
-                if let Some(course) = &mut self.what_if {
-                    course.follow(recorded);
+                if let Some(what_if) = &mut self.what_if {
+                    what_if.follow(recorded);
                 }
             }
         }
     }
 }
 
-/// Notes where an entry does not tell what the kernel makes of its stimulus.
+/// Records the first difference between an entry and the replayed decision.
 fn check(
     decision: &Decision,
     before: &Instance,
@@ -343,7 +341,7 @@ fn check(
     record_difference(&before.name, Some(entry.id), pairs, difference);
 }
 
-/// Notes where an instance is not as it is stored.
+/// Records the first difference between the replayed and the stored instance.
 fn compare(replayed: &Instance, stored: &Instance, difference: &mut Option<ReplayDifference>) {
     let time = |at: Option<DateTime<Utc>>| at.map_or_else(|| "none".to_owned(), |at| at.to_rfc3339());
     let span = |left: Option<Duration>| format!("{left:?}");

@@ -1,8 +1,8 @@
-//! What had to be tried again: for those who ask how the engine does.
+//! Counters of retries, for metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that only grows.
+/// A counter that only grows.
 #[derive(Debug, Default)]
 pub struct RetryCounter(AtomicU64);
 
@@ -11,20 +11,19 @@ impl RetryCounter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How much it is now.
+    /// Returns its value.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// What had to be tried again since the engine was made.
+/// The counters of retries since the engine was created.
 #[derive(Debug, Default)]
 pub struct RetryCounters {
-    /// Groups that the database refused because of a deadlock or a conflict of transactions (40P01, 40001), and that were
-    /// tried again. There should be none: locks are taken in one order.
+    /// Batches that the database refused because of a deadlock or a serialization failure (40P01, 40001). There should be
+    /// none: locks are taken in one order.
     pub conflicts: RetryCounter,
-    /// Decisions that were made anew because another process, or another group of this one, had rewritten the
-    /// row meanwhile.
+    /// Decisions that were made again because another process, or another batch of this one, had rewritten the row.
     pub overtaken: RetryCounter,
 }

@@ -1,10 +1,10 @@
-//! A moment's rest.
+//! The pause before a retry.
 
 use std::time::Duration;
 
 use crate::clock;
 
-/// Waits a moment before the database is asked again.
+/// Waits before the database is used again after a failure.
 pub(super) async fn pause_before_retry() {
     clock::sleep_real_time(Duration::from_millis(100)).await;
 }

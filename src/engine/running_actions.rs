@@ -1,4 +1,4 @@
-//! What this process is carrying out, and how to stop it.
+//! The running actions of this process, and their cancellation.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,17 +11,17 @@ use crate::clock::sleep_real_time;
 use crate::store::actions::{ActionId, RunningAction};
 use crate::store::instances::InstanceId;
 
-/// How long a report waits for the end of an action that it may depend on.
+/// How long a report waits until the end of an action is committed.
 const ACTION_END_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What this process is carrying out.
+/// The running actions of this process.
 ///
-/// An action is in here from before its start is committed until after its end is: one that the database gives this
-/// process and that is not in here was lost with a connection, in the middle of a commit.
+/// An action is registered from before its start is committed until after its end is committed: an action that the database
+/// assigns to this process and that is not registered was lost with a connection during a commit.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RunningActions {
     state: Arc<Mutex<RunningState>>,
-    /// The actions that have ended while that is not written down yet, and whose they are.
+    /// The actions whose end is not committed yet, with their instances.
     ending: watch::Sender<HashMap<ActionId, InstanceId>>,
 }
 
@@ -37,12 +37,12 @@ struct StoppableAction {
     is_short: bool,
 }
 
-/// What this process stops because it cannot or will not go on, what begins meanwhile included.
+/// The actions that this process stops, including those that start meanwhile.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) enum StopScope {
     #[default]
     Nothing,
-    /// What holds a resource, or would have to be made up for, is short and better ended than begun again elsewhere; the rest may go on for hours.
+    /// Actions without claims and compensations, which can run for hours; the others are short.
     LongRunning,
     Everything,
 }
@@ -69,47 +69,47 @@ impl RunningActions {
             token: token.clone(),
             is_short: !action.claims.is_empty() || action.compensation.is_some(),
         };
-        self.with(|held| {
-            if held.stop_scope.stops(&stoppable) {
+        self.with(|state| {
+            if state.stop_scope.stops(&stoppable) {
                 token.cancel();
             }
-            held.actions.insert(action.id, stoppable);
+            state.actions.insert(action.id, stoppable);
         });
         RunningActionGuard { running: self.clone(), action: action.id, instance: action.instance, token }
     }
 
     pub(super) fn has(&self, action: ActionId) -> bool {
-        self.with(|held| held.actions.contains_key(&action))
+        self.with(|state| state.actions.contains_key(&action))
     }
 
     pub(super) fn cancel(&self, action: ActionId) {
-        self.with(|held| held.actions.get(&action).map(|one| one.token.cancel()));
+        self.with(|state| state.actions.get(&action).map(|action| action.token.cancel()));
     }
 
-    pub(super) fn stop(&self, what: StopScope) {
-        self.with(|held| {
-            held.stop_scope = what;
-            for action in held.actions.values().filter(|action| what.stops(action)) {
+    pub(super) fn stop(&self, scope: StopScope) {
+        self.with(|state| {
+            state.stop_scope = scope;
+            for action in state.actions.values().filter(|action| scope.stops(action)) {
                 action.token.cancel();
             }
         });
     }
 
-    /// Whether this process lets go of everything, because others may have taken over.
+    /// Whether this process stops all actions because its lease expired.
     pub(super) fn is_stopping_all(&self) -> bool {
-        self.with(|held| matches!(held.stop_scope, StopScope::Everything))
+        self.with(|state| matches!(state.stop_scope, StopScope::Everything))
     }
 
-    /// Whether an action of `instance` has ended and that is still to be written down.
+    /// Whether the end of an action of `instance` is not committed yet.
     pub(super) fn is_ending(&self, instance: InstanceId) -> bool {
         is_among(&self.ending.borrow(), instance)
     }
 
-    /// Waits until that is written down, or for a few seconds.
+    /// Waits until the ends of all actions of `instance` are committed, or for a few seconds.
     pub(super) async fn wait_for_ends(&self, instance: InstanceId) {
         let mut ending = self.ending.subscribe();
         tokio::select! {
-            // The sender lives as long as we do.
+            // The sender lives as long as `self`.
             _ = ending.wait_for(|ending| !is_among(ending, instance)) => {}
             () = sleep_real_time(ACTION_END_TIMEOUT) => {}
         }
@@ -117,10 +117,10 @@ impl RunningActions {
 }
 
 fn is_among(ending: &HashMap<ActionId, InstanceId>, instance: InstanceId) -> bool {
-    ending.values().any(|one| *one == instance)
+    ending.values().any(|ending| *ending == instance)
 }
 
-/// An action among what this process carries out; given up when this is dropped.
+/// The registration of a running action; it is removed on drop.
 #[derive(Debug)]
 pub(super) struct RunningActionGuard {
     running: RunningActions,
@@ -131,7 +131,7 @@ pub(super) struct RunningActionGuard {
 }
 
 impl RunningActionGuard {
-    /// Says that the action has ended and that this is about to be written down.
+    /// Records that the action has ended and that its end is not committed yet.
     pub(super) fn mark_ended(&self) {
         self.running.ending.send_modify(|ending| _ = ending.insert(self.action, self.instance));
     }
@@ -139,7 +139,7 @@ impl RunningActionGuard {
 
 impl Drop for RunningActionGuard {
     fn drop(&mut self) {
-        self.running.with(|held| held.actions.remove(&self.action));
+        self.running.with(|state| state.actions.remove(&self.action));
         self.running.ending.send_if_modified(|ending| ending.remove(&self.action).is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! An engine begins.
+//! Creation of an engine.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,38 +28,38 @@ use crate::store::changes::{self, ChangeCursor, ChangeOrigin};
 use crate::store::{StartupWait, Store};
 use crate::worker::Worker;
 
-/// What an engine is made of.
+/// The parts of an engine.
 pub struct EngineParts {
     /// The database.
     pub store: Store,
-    /// The farm's clock.
+    /// The clock of the farm.
     pub clock: Arc<dyn Clock>,
-    /// Who carries actions out.
+    /// The worker that runs actions.
     pub worker: Worker,
-    /// The models that this process hosts.
+    /// The hosted models.
     pub models: Models,
-    /// What definitions may name.
+    /// The names that definitions can use.
     pub vocabulary: Arc<Vocabulary>,
-    /// What is known of what instances stand for.
+    /// The faces.
     pub faces: Faces,
 }
 
-/// How an engine is to work.
+/// The options of an engine.
 #[derive(Debug, Clone, Copy)]
 pub struct EngineOptions {
-    /// How long history is kept.
+    /// The retention of history.
     pub retention: Retention,
-    /// How long an event may wait for its answer.
+    /// The time limit of an event.
     pub event_timeout: Duration,
 }
 
 impl Engine {
-    /// Makes an engine that follows the definitions in force, with `loaded` among them, and sees to it that history has
-    /// room for today.
+    /// Creates an engine, activates `loaded`, and creates the partitions of history for the next days.
     ///
     /// # Errors
     ///
-    /// [`EngineError::StrandsInstances`] when an instance is in a state that its definition does not have.
+    /// [`EngineError::StrandsInstances`] when an instance is in a state that its definition does not have; otherwise those of
+    /// [`activate`](Self::activate).
     pub async fn new(
         parts: EngineParts,
         loaded: Vec<LoadedDefinition>,
@@ -68,19 +68,19 @@ impl Engine {
         let EngineParts { store, clock, worker, models, vocabulary, faces } = parts;
         let EngineOptions { retention, event_timeout } = options;
         let origin = changes::new_origin();
-        let mut waiting = StartupWait::default();
-        let (rules, seen) = loop {
+        let mut startup_wait = StartupWait::default();
+        let (definitions, cursor) = loop {
             match join_and_activate(&store, origin, (&vocabulary, &loaded), &*clock).await {
                 Ok(found) => break found,
-                // It went away since it was connected to.
-                Err(EngineError::Store(error)) => waiting.wait(error).await?,
+                // The database became unavailable after the connection.
+                Err(EngineError::Store(error)) => startup_wait.wait(error).await?,
                 Err(error) => return Err(error),
             }
         };
         let queue = WorkQueue::new(Arc::clone(&clock));
         let inner = EngineInner {
             store,
-            definitions: rules,
+            definitions,
             clock,
             worker,
             models,
@@ -97,7 +97,7 @@ impl Engine {
             retries: RetryCounters::default(),
             actions_changed: Notify::new(),
             written: Notify::new(),
-            feed: ChangeFeed::new(seen),
+            feed: ChangeFeed::new(cursor),
             state_counts: cached_view::StateCountsByMachine::default(),
             dwell_times: dwell_times::DwellTimesByMachine::default(),
             turn_times: turn_times::TurnTimes::default(),
@@ -106,9 +106,9 @@ impl Engine {
         };
         let engine = Self { inner: Arc::new(inner) };
         match housekeeping::run_round(&engine, &mut ClockConfirmation::default()).await {
-            // It is tried again while we serve, and the default partition takes what comes meanwhile.
+            // It is retried while the server runs; the default partition takes entries meanwhile.
             Err(error) if error.is_transient() => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "history could not be tidied yet");
+                tracing::warn!(error = &error as &dyn std::error::Error, "housekeeping at start failed");
             }
             result => result?,
         }
@@ -116,7 +116,7 @@ impl Engine {
     }
 }
 
-/// Takes the time of the servers that run, puts `loaded` in force, and gives what is in force then and what has been told.
+/// Joins the farm time, activates `loaded`, and returns the active definitions and the cursor of the change log.
 async fn join_and_activate(
     store: &Store,
     origin: ChangeOrigin,
@@ -124,9 +124,9 @@ async fn join_and_activate(
     clock: &dyn Clock,
 ) -> Result<(DefinitionCache, ChangeCursor), EngineError> {
     timekeeping::join_farm_time(&mut *store.reader().await?, clock).await?;
-    let adopting =
+    let context =
         ActivationContext { vocabulary, origin, loaded_together: &[], sender: None, now: clock.now() };
-    let rules = activation::activate_at_start(store, loaded, adopting).await?;
-    let seen = changes::current_cursor(&mut *store.reader().await?).await?;
-    Ok((rules, seen))
+    let definitions = activation::activate_at_start(store, loaded, context).await?;
+    let cursor = changes::current_cursor(&mut *store.reader().await?).await?;
+    Ok((definitions, cursor))
 }

@@ -1,4 +1,4 @@
-//! How many instances are in each state.
+//! The number of instances in each state.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoMachine`] when no definition of it is in force; [`EngineError::Store`] when the database fails.
+    /// [`EngineError::NoMachine`] when there is no active definition; [`EngineError::Store`] when the database fails.
     pub async fn count_by_state(
         &self,
         machine: &MachineName,
     ) -> Result<Arc<CachedValue<StateCounts>>, EngineError> {
         self.definition(machine)?;
-        let kept = self.inner.state_counts.of(machine);
+        let view = self.inner.state_counts.of(machine);
         let count = async |snapshot: &mut Snapshot| instances::count_by_state(snapshot, machine).await;
-        Ok(kept.get(self.store(), count).await?)
+        Ok(view.get(self.store(), count).await?)
     }
 }

@@ -1,4 +1,4 @@
-//! One decision of a chain, and what may be lacking for it.
+//! The decisions of a chain, and their missing inputs.
 
 use super::claims::HoldChanges;
 use crate::machine::{Decision, Stimulus};
@@ -8,26 +8,26 @@ use crate::store::links::LinkedIds;
 /// One decision of a chain.
 #[derive(Debug)]
 pub(super) struct ChainStep {
-    /// Who decided.
+    /// The instance that decided.
     pub(super) id: InstanceId,
-    /// On what.
+    /// The stimulus.
     pub(super) stimulus: Stimulus,
-    /// What follows.
+    /// The decision.
     pub(super) decision: Decision,
-    /// What the states hold that it left and entered.
+    /// The changes of holds.
     pub(super) holds: HoldChanges,
-    /// The numbers of the instances that it is linked to from here on, where its links changed.
+    /// The numbers of the linked instances after the decision, where its links changed.
     pub(super) linked: Option<LinkedIds>,
 }
 
-/// What keeps a chain from being decided on.
+/// The input that a chain lacks.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum MissingInput {
     /// An instance has to be read.
     Instance(InstanceKey),
-    /// What instances have in common has to be read.
+    /// The shared facts have to be read.
     SharedFacts,
-    /// An action of one of the instances begins or ends in this batch: the next one sees what came of it.
+    /// An action of one of the instances starts or ends in this batch: the next batch sees the result.
     NextBatch,
 }
 

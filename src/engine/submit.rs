@@ -1,4 +1,4 @@
-//! What happens is sent through the pipeline, and whoever sends it waits until it is durable.
+//! Submissions to the pipeline. Callers wait until the result is durable.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ impl Engine {
     /// [`EngineError::NoInstance`], [`EngineError::NoMachine`], [`EngineError::Busy`] and [`EngineError::Stopping`], with
     /// nothing written; [`EngineError::Store`] when the database fails.
     ///
-    /// Where that takes longer than the engine's limit it is answered as unavailable, and may have been done.
+    /// A submission that exceeds the time limit is answered as unavailable, and may have been committed.
     #[tracing::instrument(name = "engine.submit", level = "debug", skip_all)]
     pub async fn submit(&self, submission: Submission) -> Result<CommittedSubmission, EngineError> {
         let limit = self.inner.event_timeout;
@@ -45,33 +45,32 @@ impl Engine {
                 .await?
             {
                 SubmissionAnswer::Committed(committed) => return Ok(committed),
-                // It reports because its action ended: its report must not overtake that, as it does where the end waits for
-                // a database that was away.
-                SubmissionAnswer::WaitsForAction(id, again) => {
-                    submission = again;
-                    // In a box, as what is seldom and large: each request would have to carry room for it.
+                // A report must not overtake the end of the action that caused it, which may wait for the database.
+                SubmissionAnswer::WaitsForAction(id, returned) => {
+                    submission = returned;
+                    // Boxed, because it is rare and large: otherwise the future of every request would be as large.
                     Box::pin(self.inner.running.wait_for_ends(id)).await;
                 }
-                // What conditions want to know, also those of a definition that has come into force meanwhile.
-                SubmissionAnswer::NeedsPredictions(questions, again) => {
-                    submission = again;
+                // Also for the conditions of a definition that was activated meanwhile.
+                SubmissionAnswer::NeedsPredictions(questions, returned) => {
+                    submission = returned;
                     Box::pin(self.ask_models(&mut submission, questions)).await;
                 }
             }
         }
     }
 
-    /// Lets an action begin, if it is still to be done.
+    /// Starts an action, if it is still waiting.
     pub(super) async fn begin(
         &self,
         action: StartableAction,
-        by: WorkerIdentity,
+        worker: WorkerIdentity,
     ) -> Result<Option<Box<StartedRun>>, EngineError> {
         let action = Box::new(action);
-        self.send_and_wait(|since, answer| WorkItem::Begin { action, by, since, answer }).await
+        self.send_and_wait(|since, answer| WorkItem::Begin { action, worker, since, answer }).await
     }
 
-    /// Makes the end of an action durable, and lets the next of its visit begin.
+    /// Commits the end of an action, and starts the next action of its visit.
     pub(super) async fn report_end(
         &self,
         ended: Arc<EndedRun>,
@@ -79,7 +78,7 @@ impl Engine {
         self.send_and_wait(|since, answer| WorkItem::End { ended, since, answer }).await
     }
 
-    /// Writes down something that was noticed about an instance, without deciding anything.
+    /// Adds a note about an instance to history, without a decision.
     ///
     /// # Errors
     ///
@@ -100,7 +99,7 @@ impl Engine {
             QueueRefusal::Full => EngineError::Busy,
             QueueRefusal::Closed => EngineError::Stopping,
         })?;
-        // A pipeline that broke down answers nobody.
+        // A lane that panicked sends no answer.
         answered.await.unwrap_or(Err(EngineError::Stopping))
     }
 }

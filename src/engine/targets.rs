@@ -1,4 +1,4 @@
-//! The instances that things are about, as groups of things name them.
+//! The keys of the instances of a batch.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -8,24 +8,27 @@ use crate::store::batches::{self, VersionedInstance};
 use crate::store::instances::{InstanceId, InstanceKey};
 use crate::store::{DbConnection, StoreError};
 
-/// Says which of `targets` nobody keeps locked.
+/// Finds which of `targets` are not locked.
 pub(super) async fn free_targets(
     db: &mut DbConnection,
     targets: &[Cow<'_, InstanceKey>],
 ) -> Result<HashSet<InstanceKey>, StoreError> {
     let (ids, named) = split_by_kind(targets.iter().map(AsRef::as_ref));
-    let seen = batches::read(db, &ids, &named).await?;
-    let all: Vec<InstanceId> = seen.iter().map(|seen| seen.id).collect();
+    let versioned = batches::read(db, &ids, &named).await?;
+    let all: Vec<InstanceId> = versioned.iter().map(|versioned| versioned.id).collect();
     let free = batches::find_unlocked(db, &all).await?;
-    Ok(seen.iter().filter(|seen| free.contains(&seen.id)).flat_map(targets_of).collect())
+    Ok(versioned.iter().filter(|versioned| free.contains(&versioned.id)).flat_map(targets_of).collect())
 }
 
-/// The ways in which an instance is meant.
-pub(super) fn targets_of(seen: &VersionedInstance) -> [InstanceKey; 2] {
-    [InstanceKey::Id(seen.id), InstanceKey::Name(seen.instance.machine.clone(), seen.instance.name.clone())]
+/// Returns the keys of an instance.
+pub(super) fn targets_of(versioned: &VersionedInstance) -> [InstanceKey; 2] {
+    [
+        InstanceKey::Id(versioned.id),
+        InstanceKey::Name(versioned.instance.machine.clone(), versioned.instance.name.clone()),
+    ]
 }
 
-/// Numbers and names, each once.
+/// Splits keys into numbers and names, each once.
 pub(super) fn split_by_kind<'a>(
     targets: impl Iterator<Item = &'a InstanceKey>,
 ) -> (Vec<InstanceId>, Vec<(MachineName, String)>) {

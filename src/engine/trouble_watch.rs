@@ -1,4 +1,4 @@
-//! Looks at the troubles of this process until they are over.
+//! Checks the open local faults of this process.
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -7,7 +7,7 @@ use super::handle::Engine;
 use super::troubles::OpenTrouble;
 use crate::clock::sleep_real_time;
 
-/// Looks at the troubles of this process until `stop`.
+/// Checks open local faults until `stop`.
 pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     let troubles = &engine.inner.troubles;
     while !stop.is_cancelled() {
@@ -22,18 +22,18 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
             () = troubles.wait_for_opened() => continue,
             () = next => {}
         }
-        let looked = tokio::select! {
+        let is_cleared = tokio::select! {
             () = stop.cancelled() => return,
-            looked = troubles.check_due() => looked,
+            is_cleared = troubles.check_due() => is_cleared,
         };
-        if looked {
+        if is_cleared {
             engine.inner.actions_changed.notify_one();
         }
     }
 }
 
 impl Engine {
-    /// What stands in the way of this process's actions.
+    /// Lists the open local faults of this process.
     #[must_use]
     pub fn troubles(&self) -> Vec<OpenTrouble> {
         self.inner.troubles.list()

@@ -1,4 +1,4 @@
-//! How long turns at resources take: by that whoever waits is told when its turn may come.
+//! The average durations of grants, for forecasts.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,10 +7,10 @@ use chrono::TimeDelta;
 
 use crate::store::claims::GrantedUnits;
 
-/// How much of what is usual a new turn counts.
+/// The weight of a new sample in the average.
 const NEW_SAMPLE_WEIGHT: f64 = 0.2;
 
-/// How long turns at resources take, as this process has seen it.
+/// The average durations of grants by resource, as observed by this process.
 #[derive(Debug, Default)]
 pub(super) struct TurnTimes {
     /// In microseconds.
@@ -18,24 +18,24 @@ pub(super) struct TurnTimes {
 }
 
 impl TurnTimes {
-    /// A turn that held `units` took so long.
+    /// Records the duration of a grant of `units`.
     pub(super) fn note(&self, units: &[GrantedUnits], took: TimeDelta) {
         let Some(took) = took.num_microseconds().filter(|took| *took >= 0) else { return };
-        #[expect(clippy::cast_precision_loss, reason = "a span of a turn, in microseconds")]
+        #[expect(clippy::cast_precision_loss, reason = "the duration of a grant, in microseconds")]
         let took = took as f64;
-        let mut usual = self.averages.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut averages = self.averages.lock().unwrap_or_else(PoisonError::into_inner);
         for GrantedUnits { resource, .. } in units {
-            let known = usual.entry(resource.clone()).or_insert(took);
+            let known = averages.entry(resource.clone()).or_insert(took);
             *known += (took - *known) * NEW_SAMPLE_WEIGHT;
         }
     }
 
-    /// How long a turn at `resource` takes, or one at any that was seen.
+    /// Returns the average duration of a grant of `resource`; the longest average where it has none.
     pub(super) fn average(&self, resource: &str) -> Option<i64> {
-        let usual = self.averages.lock().unwrap_or_else(PoisonError::into_inner);
-        let any = || usual.values().copied().max_by(f64::total_cmp);
-        #[expect(clippy::cast_possible_truncation, reason = "a span of a turn, in microseconds")]
-        usual.get(resource).copied().or_else(any).map(|micros| micros as i64)
+        let averages = self.averages.lock().unwrap_or_else(PoisonError::into_inner);
+        let slowest = || averages.values().copied().max_by(f64::total_cmp);
+        #[expect(clippy::cast_possible_truncation, reason = "the duration of a grant, in microseconds")]
+        averages.get(resource).copied().or_else(slowest).map(|micros| micros as i64)
     }
 }
 
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_resource_that_had_no_turn_yet_is_expected_to_be_as_slow_as_the_slowest() {
+    fn a_resource_without_samples_is_expected_to_be_as_slow_as_the_slowest() {
         let times = TurnTimes::default();
         assert_eq!(times.average("a"), None);
         let of = |resource: &str| [GrantedUnits { resource: resource.to_owned(), units: 1, hold: None }];

@@ -1,4 +1,4 @@
-//! What goes through the pipeline, and how whoever waits for it is answered.
+//! The work items of the pipeline, and their answers.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -22,29 +22,29 @@ use crate::store::actions::{RunningAction, StartableAction};
 use crate::store::claims::GrantedUnits;
 use crate::store::instances::{InstanceId, InstanceKey};
 
-/// Something that happened, for the engine to decide on.
+/// A stimulus that is submitted to the engine.
 #[derive(Debug, Clone)]
 pub struct Submission {
-    /// To which instance.
+    /// The instance.
     pub target: InstanceKey,
-    /// What.
+    /// The cause.
     pub cause: Cause,
-    /// Who says so, as far as is known.
+    /// The sender, where it is known.
     pub sender: Option<String>,
-    /// What was observed, for history.
+    /// The evidence, for history.
     pub evidence: Option<Map<String, Value>>,
-    /// What people should read beside it in history.
+    /// The reason, for history.
     pub reason: Option<String>,
-    /// The condition that the instance's present tag must meet (`Engine::tag`).
+    /// The condition on the entity tag of the instance (`Engine::tag`), where there is one.
     pub tag_condition: Option<TagCondition>,
-    /// When its turn is at resources that others wait for as well, where that is not the present time.
+    /// The time of its place in queues, where that is not the present time.
     pub queue_at: Option<DateTime<Utc>>,
-    /// What models say of it: the engine asks them.
+    /// The predictions of models: the engine queries them.
     pub predictions: Predictions,
 }
 
 impl Submission {
-    /// Something that happened to `target`, of which nothing more is known.
+    /// A submission to `target` with only a cause.
     #[must_use]
     pub fn new(target: InstanceKey, cause: Cause) -> Self {
         let predictions = Predictions::default();
@@ -60,7 +60,7 @@ impl Submission {
         }
     }
 
-    /// What another instance raises at the instance `id`, or refuses to it.
+    /// The submission of an event that another instance raised at, or refused from, the instance `id`.
     pub(super) fn raised(id: InstanceId, cause: &Cause) -> Self {
         let sender = match cause {
             Cause::Event { source, .. } => Some(source.to_string()),
@@ -78,83 +78,83 @@ impl Submission {
     }
 }
 
-/// A submission that has been decided on; what it changed is durable.
+/// A committed submission.
 #[derive(Debug, Clone)]
 pub struct CommittedSubmission {
     /// The instance's number.
     pub id: InstanceId,
-    /// What it amounted to.
+    /// Its outcome.
     pub outcome: Outcome,
     /// The instance after it.
     pub instance: Arc<Instance>,
 }
 
-/// Something noticed, which is told and not decided on.
+/// A note for the history of an instance; it is not decided on.
 #[derive(Debug, Clone)]
 pub struct InstanceNote {
-    /// By which history knows it.
+    /// Its name in history.
     pub name: &'static str,
-    /// Who says so, as far as is known.
+    /// The sender, where it is known.
     pub sender: Option<String>,
-    /// What was observed.
+    /// The evidence.
     pub evidence: Map<String, Value>,
-    /// What people should read.
+    /// The reason.
     pub reason: Option<String>,
 }
 
-/// What a report or a request has to wait for.
+/// The answer to a submission.
 pub(super) enum SubmissionAnswer {
-    /// Nothing: it is decided on.
+    /// It is committed.
     Committed(CommittedSubmission),
-    /// An action of the instance that has ended while that is not written down yet; here it is again.
+    /// The end of an action of the instance has to be committed first; the submission is returned.
     WaitsForAction(InstanceId, Box<Submission>),
-    /// What models are to be asked first; here it is again.
+    /// Models have to be queried first; the submission is returned.
     NeedsPredictions(Vec<ModelQuestion>, Box<Submission>),
 }
 
-/// An action of which the database says that this process runs it, once that is committed.
+/// An action that this process runs once its start is committed.
 pub(super) struct StartedRun {
     pub(super) action: RunningAction,
-    /// What it holds.
+    /// Its granted units.
     pub(super) granted: Vec<GrantedUnits>,
     pub(super) job: Job,
     pub(super) guard: RunningActionGuard,
 }
 
-/// An action that has ended, and how.
+/// The end of an action.
 pub(super) struct EndedRun {
     pub(super) action: RunningAction,
-    /// Who ran it.
+    /// The worker that ran it.
     pub(super) worker: WorkerIdentity,
     pub(super) result: Result<Evidence, UnfinishedAction>,
     /// Cancelled when the action was to stop.
     pub(super) token: CancellationToken,
 }
 
-/// Whoever waits to be answered.
+/// The sender of the answer to a waiting request.
 pub(super) type AnswerSender<T> = oneshot::Sender<Result<T, EngineError>>;
 
-/// One thing to be decided on. It is small, for it goes from hand to hand.
+/// A work item of the pipeline. It is small, because it is moved often.
 pub(super) enum WorkItem {
-    /// Something happened.
+    /// A submission.
     Submitted { submission: Box<Submission>, since: Instant, answer: AnswerSender<SubmissionAnswer> },
     /// A deadline is due.
     Due(DueDeadline),
-    /// An action is to begin.
+    /// An action is to start.
     Begin {
         action: Box<StartableAction>,
-        by: WorkerIdentity,
+        worker: WorkerIdentity,
         since: Instant,
         answer: AnswerSender<Option<Box<StartedRun>>>,
     },
     /// An action has ended.
     End { ended: Arc<EndedRun>, since: Instant, answer: AnswerSender<Option<Box<StartedRun>>> },
-    /// Something was noticed.
+    /// A note.
     Noted { id: InstanceId, note: Box<InstanceNote>, since: Instant, answer: AnswerSender<()> },
 }
 
 impl WorkItem {
-    /// Whose it is.
+    /// Returns the key of its instance.
     pub(super) fn target(&self) -> Cow<'_, InstanceKey> {
         match self {
             Self::Submitted { submission, .. } => Cow::Borrowed(&submission.target),
@@ -165,22 +165,22 @@ impl WorkItem {
         }
     }
 
-    /// Whether it is only for an instance that is as its sender has seen it.
+    /// Whether it expects a tag of the instance.
     pub(super) fn has_condition(&self) -> bool {
         matches!(self, Self::Submitted { submission, .. } if submission.tag_condition.is_some())
     }
 
-    /// The life of the database that it speaks of, where it can be of one only: its numbers are others' in the next one.
+    /// Returns the life of the database that its numbers belong to, where it has any.
     pub(super) fn life(&self) -> Option<DatabaseLife> {
         match self {
             Self::Due(due) => Some(due.life),
-            Self::Begin { by, .. } => Some(by.life),
+            Self::Begin { worker, .. } => Some(worker.life),
             Self::End { ended, .. } => Some(ended.worker.life),
             Self::Submitted { .. } | Self::Noted { .. } => None,
         }
     }
 
-    /// Since when somebody waits; nobody waits for a deadline.
+    /// Returns since when its request waits; a deadline has no request.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
         match self {
             Self::Submitted { since, .. }
@@ -191,7 +191,7 @@ impl WorkItem {
         }
     }
 
-    /// Tells whoever waits that it came to nothing. Whoever does not wait any more needs no answer.
+    /// Answers the request with an error. A request that was dropped gets no answer.
     pub(super) fn fail(self, error: EngineError) {
         match self {
             Self::Submitted { answer, .. } => _ = answer.send(Err(error)),
@@ -202,28 +202,28 @@ impl WorkItem {
     }
 }
 
-/// What a thing came to, once it is durable.
+/// The result of a work item, once it is durable.
 pub(super) enum WorkResult {
-    /// Decided on, for whoever sent it.
+    /// The submission is committed.
     Committed(CommittedSubmission),
-    /// To be sent again when an action of this instance that has ended is written down.
+    /// The end of an action of this instance has to be committed first.
     WaitsForAction(InstanceId),
-    /// The instance is not as whoever sent it has seen it.
+    /// The instance does not have an expected tag.
     Changed,
-    /// To be sent again when models have been asked this.
+    /// Models have to be asked these questions first.
     NeedsPredictions(Vec<ModelQuestion>),
-    /// A deadline was decided on; this is how the instance stands.
+    /// A deadline was decided on, with this result.
     DeadlineHandled(Arc<Instance>),
-    /// An action began, or none.
+    /// An action started, or none.
     Started(Option<Box<StartedRun>>),
-    /// Written down.
+    /// The note is written.
     Noted,
 }
 
 impl WorkItem {
-    /// Tells whoever waits what it came to.
-    pub(super) fn answer(self, done: WorkResult) {
-        match (self, done) {
+    /// Answers the request with the result.
+    pub(super) fn answer(self, result: WorkResult) {
+        match (self, result) {
             (Self::Submitted { answer, .. }, WorkResult::Committed(committed)) => {
                 _ = answer.send(Ok(SubmissionAnswer::Committed(committed)));
             }

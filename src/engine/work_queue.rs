@@ -1,4 +1,4 @@
-//! What waits to be decided on: events in the order of their arrival, and deadlines as they become due.
+//! The queue before the pipeline: events in the order of their arrival, and due deadlines.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,13 +10,13 @@ use super::work_item::WorkItem;
 use crate::clock::Clock;
 use crate::store;
 
-/// How many groups are on their way at once: while one waits for the disk, another is decided on.
+/// The number of concurrent batches: while one waits for the disk, another is decided on.
 pub(super) const LANES: usize = store::BATCH_CONNECTIONS as usize;
-/// The most that one group decides on. Source: reference measurements; larger groups gained nothing.
+/// The maximum size of a batch. Source: reference measurements; larger batches gained nothing.
 pub(super) const MAX_BATCH_SIZE: usize = 256;
-/// How much of a group is kept for deadlines while they and events both wait: neither starves the other.
+/// The part of a batch that is reserved for deadlines while both deadlines and events wait.
 const RESERVED_FOR_DEADLINES: usize = MAX_BATCH_SIZE / 4;
-/// How many events may wait; at ten thousand a second that is under a second's work.
+/// The maximum number of waiting events; at ten thousand a second they take less than a second.
 pub(super) const MAX_WAITING_EVENTS: usize = 8192;
 
 /// The queue before the pipeline.
@@ -30,25 +30,25 @@ pub(super) struct WorkQueue {
 #[derive(Default)]
 struct WaitingWork {
     work: VecDeque<WorkItem>,
-    /// How much of what was handed out is not answered.
+    /// The number of items in the present batches.
     in_progress: usize,
     is_closed: bool,
 }
 
 impl WaitingWork {
-    /// How much of all that is to be done falls to each lane. Were one to take all that waits, then all would be answered
-    /// together, ask together, and wait for one lane again, while the other has nothing to do.
+    /// Returns the share of each lane. If one lane took all items, all of them would be answered and followed by new ones at
+    /// the same time, while the other lane is idle.
     fn batch_share(&self) -> usize {
         (self.in_progress + self.work.len()).div_ceil(LANES)
     }
 }
 
-/// Why something was not taken.
+/// Why an item was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum QueueRefusal {
-    /// Too much waits already.
+    /// The queue is full.
     Full,
-    /// This process stops.
+    /// The process is shutting down.
     Closed,
 }
 
@@ -58,12 +58,12 @@ impl WorkQueue {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut WaitingWork) -> T) -> T {
-        // A panic elsewhere cannot have left it half-written: what is counted is counted last. The deadlines' lock may be
-        // taken meanwhile; whoever has that one never takes this one.
+        // A panic elsewhere cannot have left it half-written: counters are updated last. The lock of the deadlines can be
+        // taken inside this one, never the other way round.
         work(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Adds what somebody waits for; what comes from outside is refused where too much waits.
+    /// Adds an item; submissions are refused where the queue is full.
     pub(super) fn push(&self, work: WorkItem) -> Result<(), QueueRefusal> {
         self.with(|waiting| {
             if waiting.is_closed {
@@ -79,52 +79,51 @@ impl WorkQueue {
         Ok(())
     }
 
-    /// The deadlines.
+    /// Returns the deadlines.
     pub(super) fn deadlines(&self) -> &Deadlines {
         &self.deadlines
     }
 
-    /// Lets whoever waits look again: deadlines have changed.
+    /// Wakes the waiting lanes, because deadlines have changed.
     pub(super) fn wake(&self) {
         self.changed.notify_waiters();
     }
 
-    /// Takes nothing more; what waits is still handed out.
+    /// Closes the queue; waiting items are still handed out.
     pub(super) fn close(&self) {
         self.with(|waiting| waiting.is_closed = true);
         self.changed.notify_waiters();
     }
 
-    /// Gives a lane its next group: `again`, which is left of its last one after so many were `answered`, then what has
-    /// arrived, up to the lane's share, and whatever is due. An empty group waits for its first; `None` when there will be
-    /// nothing more.
-    pub(super) async fn next_batch(&self, again: Vec<WorkItem>, answered: usize) -> Option<Vec<WorkItem>> {
-        let mut group = again;
+    /// Returns the next batch of a lane: `again`, the rest of its last batch after `answered` items, then arrived items up to
+    /// the share of the lane, and due deadlines. It waits for a first item; `None` when the queue is closed and empty.
+    pub(super) async fn next_batch(&self, retries: Vec<WorkItem>, answered: usize) -> Option<Vec<WorkItem>> {
+        let mut batch = retries;
         self.with(|waiting| waiting.in_progress -= answered);
-        let held = group.len();
-        self.await_arrivals(held).await;
+        let retried = batch.len();
+        self.await_arrivals(retried).await;
         loop {
-            // Listening begins before looking, so that nothing comes unnoticed in between.
+            // Registered before the check, so that no arrival is missed.
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
             let now = self.clock.now();
             let (is_closed, has_more) = self.with(|waiting| {
-                let kept = if self.deadlines.has_due(now) { RESERVED_FOR_DEADLINES } else { 0 };
-                let room = waiting.batch_share().min(MAX_BATCH_SIZE - kept).saturating_sub(held);
-                group.extend(waiting.work.drain(..room.min(waiting.work.len())));
+                let reserved = if self.deadlines.has_due(now) { RESERVED_FOR_DEADLINES } else { 0 };
+                let room = waiting.batch_share().min(MAX_BATCH_SIZE - reserved).saturating_sub(retried);
+                batch.extend(waiting.work.drain(..room.min(waiting.work.len())));
                 if !waiting.is_closed {
-                    let room = MAX_BATCH_SIZE.saturating_sub(group.len());
-                    group.extend(self.deadlines.take_due(now, room).into_iter().map(WorkItem::Due));
+                    let room = MAX_BATCH_SIZE.saturating_sub(batch.len());
+                    batch.extend(self.deadlines.take_due(now, room).into_iter().map(WorkItem::Due));
                 }
-                waiting.in_progress += group.len() - held;
+                waiting.in_progress += batch.len() - retried;
                 (waiting.is_closed, !waiting.work.is_empty())
             });
-            if !group.is_empty() {
+            if !batch.is_empty() {
                 if has_more || self.deadlines.has_due(now) {
-                    // Another lane may be idle.
+                    // Another lane can be idle.
                     self.changed.notify_one();
                 }
-                return Some(group);
+                return Some(batch);
             }
             if is_closed {
                 return None;
@@ -136,17 +135,17 @@ impl WorkQueue {
                     None => std::future::pending().await,
                 }
             };
-            let second_look = self.deadlines.wait_for_retry();
+            let retry = self.deadlines.wait_for_retry();
             tokio::select! {
                 () = changed => self.await_arrivals(0).await,
                 () = due => {}
-                () = second_look => {}
+                () = retry => {}
             }
         }
     }
 
-    /// Lets those run who are about to add something: whoever was answered together asks together, and the first of
-    /// them must not be taken alone. Nobody is waited for.
+    /// Yields to tasks that are about to add items: clients that were answered together send together, and their first item
+    /// must not become a batch of its own. It does not wait.
     async fn await_arrivals(&self, taken: usize) {
         let mut size = 0;
         loop {
@@ -203,52 +202,52 @@ mod tests {
         }
     }
 
-    fn ids(group: &[WorkItem]) -> Vec<i64> {
+    fn ids(batch: &[WorkItem]) -> Vec<i64> {
         let id = |work: &WorkItem| match work.target().as_ref() {
             InstanceKey::Id(id) => id.0,
             InstanceKey::Name(..) => 0,
         };
-        group.iter().map(id).collect()
+        batch.iter().map(id).collect()
     }
 
     #[tokio::test]
-    async fn a_group_is_what_has_arrived_in_its_order() {
+    async fn a_batch_is_what_has_arrived_in_order() {
         let (queue, _) = queue();
         for id in 0..300 {
             queue.push(event(id)).unwrap();
         }
-        let group = queue.next_batch(Vec::new(), 0).await.unwrap();
-        assert!(ids(&group).into_iter().eq(0..150));
-        // What is to be decided on anew comes before what has arrived since.
-        let group = queue.next_batch(vec![event(7)], 149).await.unwrap();
-        assert!(ids(&group).into_iter().eq(std::iter::once(7).chain(150..225)));
+        let batch = queue.next_batch(Vec::new(), 0).await.unwrap();
+        assert!(ids(&batch).into_iter().eq(0..150));
+        // Retried items come before items that arrived since.
+        let batch = queue.next_batch(vec![event(7)], 149).await.unwrap();
+        assert!(ids(&batch).into_iter().eq(std::iter::once(7).chain(150..225)));
     }
 
     #[tokio::test]
-    async fn lanes_share_what_there_is_to_do() {
+    async fn lanes_share_the_work() {
         let (queue, _) = queue();
         for id in 0..256 {
             queue.push(event(id)).unwrap();
         }
         assert_eq!(queue.next_batch(Vec::new(), 0).await.unwrap().len(), 128);
         assert_eq!(queue.next_batch(Vec::new(), 0).await.unwrap().len(), 128);
-        // While one lane has its half, whoever was answered by the other asks again.
+        // While one lane has its half, the clients answered by the other send again.
         for id in 0..128 {
             queue.push(event(id)).unwrap();
         }
         assert_eq!(queue.next_batch(Vec::new(), 128).await.unwrap().len(), 128);
-        // And where much more waits than lanes can have in hand, each has a whole group.
+        // Where more waits than all lanes can take, each has a full batch.
         for id in 0..1000 {
             queue.push(event(id)).unwrap();
         }
         assert_eq!(queue.next_batch(Vec::new(), 128).await.unwrap().len(), MAX_BATCH_SIZE);
         assert_eq!(queue.next_batch(Vec::new(), 128).await.unwrap().len(), MAX_BATCH_SIZE);
-        // All that was handed out is answered or still in hand.
+        // All handed-out items are answered or in a batch.
         assert_eq!(queue.with(|waiting| waiting.in_progress), 2 * MAX_BATCH_SIZE);
     }
 
     #[tokio::test]
-    async fn a_lone_one_waits_for_no_company_whatever_the_other_lane_has() {
+    async fn a_single_item_does_not_wait_for_others() {
         let (queue, _) = queue();
         for in_hand in [0, 1, 100] {
             queue.with(|waiting| waiting.in_progress = in_hand);
@@ -258,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn neither_a_storm_of_deadlines_nor_one_of_events_starves_the_other() {
+    async fn neither_many_deadlines_nor_many_events_starve_the_other() {
         let (queue, clock) = queue();
         for id in 0..1000 {
             queue.push(event(id)).unwrap();
@@ -269,13 +268,13 @@ mod tests {
                 Some(clock.now()),
             );
         }
-        let group = queue.next_batch(Vec::new(), 0).await.unwrap();
-        let events = ids(&group).iter().filter(|id| **id < 10_000).count();
-        assert_eq!((events, group.len()), (MAX_BATCH_SIZE - RESERVED_FOR_DEADLINES, MAX_BATCH_SIZE));
+        let batch = queue.next_batch(Vec::new(), 0).await.unwrap();
+        let events = ids(&batch).iter().filter(|id| **id < 10_000).count();
+        assert_eq!((events, batch.len()), (MAX_BATCH_SIZE - RESERVED_FOR_DEADLINES, MAX_BATCH_SIZE));
     }
 
     #[tokio::test]
-    async fn what_comes_from_outside_is_refused_when_too_much_waits_and_nothing_else_is() {
+    async fn only_submissions_are_refused_when_the_queue_is_full() {
         let (queue, _) = queue();
         for id in 0..8192 {
             queue.push(event(id)).unwrap();
@@ -287,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_closed_queue_hands_out_what_waits_and_takes_nothing_more() {
+    async fn a_closed_queue_hands_out_waiting_items_and_accepts_no_more() {
         let (queue, clock) = queue();
         queue.push(event(1)).unwrap();
         queue.deadlines().update(DatabaseLife::default(), InstanceId(2), Visit(1), Some(clock.now()));
@@ -298,7 +297,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_is_woken_by_the_clock_and_by_an_earlier_deadline() {
+    async fn a_waiting_lane_is_woken_by_the_clock_and_by_an_earlier_deadline() {
         let (queue, clock) = queue();
         let second = std::time::Duration::from_secs(1);
         queue.deadlines().update(
@@ -307,9 +306,9 @@ mod tests {
             Visit(1),
             Some(crate::clock::time_after(clock.now(), 5 * second)),
         );
-        let (group, ()) = tokio::join!(queue.next_batch(Vec::new(), 0), async { clock.advance(5 * second) });
-        assert_eq!(ids(&group.unwrap()), [1]);
-        let (group, ()) = tokio::join!(queue.next_batch(Vec::new(), 0), async {
+        let (batch, ()) = tokio::join!(queue.next_batch(Vec::new(), 0), async { clock.advance(5 * second) });
+        assert_eq!(ids(&batch.unwrap()), [1]);
+        let (batch, ()) = tokio::join!(queue.next_batch(Vec::new(), 0), async {
             assert!(queue.deadlines().update(
                 DatabaseLife::default(),
                 InstanceId(2),
@@ -318,6 +317,6 @@ mod tests {
             ));
             queue.wake();
         });
-        assert_eq!(ids(&group.unwrap()), [2]);
+        assert_eq!(ids(&batch.unwrap()), [2]);
     }
 }

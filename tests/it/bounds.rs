@@ -50,7 +50,7 @@ async fn an_action_that_times_out_fails_once_with_that_reason() {
         .filter(|entry| entry["event"] == "power-cycle-failed")
         .collect();
     assert_eq!(ends.len(), 1, "{ends:?}");
-    assert!(ends[0]["reason"].as_str().unwrap().starts_with("not done within 1s"), "{ends:?}");
+    assert!(ends[0]["reason"].as_str().unwrap().starts_with("timed out after 1s"), "{ends:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,8 +14,8 @@ use lifeguard::actions::{
 use lifeguard::clock::ManualClock;
 use lifeguard::engine::replay::{ReplayRequest, replay};
 use lifeguard::engine::{
-    self, ChangedFacts, DefinitionOrigin, Engine, EngineError, Face, Faces, FactChange, LinkTarget,
-    LinkTargets, LoadedDefinition, NewFacts, NewLimits, ResourceView, Retention, Submission,
+    self, ChangedFacts, DefinitionOrigin, Engine, EngineError, Face, Faces, FactChange, LimitOverrides,
+    LinkTarget, LinkTargets, LoadedDefinition, NewFacts, ResourceView, Retention, Submission,
 };
 use lifeguard::machine::{
     self, Cause, EventName, EventSource, FactKind, FactObject, Instance, LinkName, MachineName, Outcome,
@@ -605,7 +605,7 @@ async fn cancelled_work_of_a_killed_server_is_drained_by_another() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_state_holds_the_circuit_and_releases_it_when_it_is_left() {
     let cafe = Cafe::open().await;
-    let limit = NewLimits { capacity: Some(1), ..NewLimits::default() };
+    let limit = LimitOverrides { capacity: Some(1), ..LimitOverrides::default() };
     cafe.engine.set_limits("circuit", limit).await.unwrap();
     for (name, grinder) in [("m1", "left"), ("m2", "right")] {
         cafe.buy(name, 50, &[grinder]).await;

@@ -170,7 +170,7 @@ fn json_output_has_all_findings() {
 fn a_misspelt_setting_is_refused_with_the_valid_settings() {
     let text = include_bytes!("../../fixtures/faults/setting-misspelt.yaml");
     assert_snapshot!(check_output(&["-"], text), @"
-    standard input:15:38: error[settings]: unknown setting `intervall`; did you mean `interval`? There are `interval` (a time such as `30s`; 30s if left out), `failures` (a whole number, from 1; 3 if left out), `limit` (a time such as `5s`; 5s if left out)
+    standard input:15:38: error[settings]: unknown setting `intervall`; did you mean `interval`? The settings are `interval` (a time such as `30s`; 30s if left out), `failures` (a whole number, from 1; 3 if left out), `limit` (a time such as `5s`; 5s if left out)
     exit 1
     ");
 }
@@ -180,20 +180,19 @@ fn actions_are_explained_with_their_settings() {
     assert_snapshot!(check_output(&["--explain", "poll"], b""), @"
     poll (action)
 
-    Asks a board at its poll URL again and again whether it is up. It fails when the board, which has
-    answered there before, gives no answer several times in a row; otherwise it goes on until the state
-    is left.
+    Polls a board at its poll URL. It fails when the board, which has answered there before, gives no
+    answer several times in a row; otherwise it runs until the state is left.
 
     Settings (`with:`)
 
         interval: a time such as `30s`; 30s if left out
-            from the beginning of one probe to the beginning of the next
+            from the start of one probe to the start of the next
         failures: a whole number, from 1; 3 if left out
             how many probes in a row must fail before the board counts as silent
         limit: a time such as `5s`; 5s if left out
-            the longest that one probe may take
+            the time limit of one probe
 
-    What it has to know of the instance
+    Facts of the instance that it uses
 
         poll_url, answered_url
 
@@ -213,14 +212,14 @@ fn actions_are_explained_with_their_settings() {
     assert_snapshot!(check_output(&["--explain", "power-cycle"], b""), @"
     power-cycle (action)
 
-    Takes a board's power away for a while and gives it back, at its power URL. Whatever becomes of it
-    once it began, the board has power in the end.
+    Switches the power of a board off and on again, at its power URL. An interrupted power cycle ends
+    with the power on.
 
     Settings (`with:`)
 
         none
 
-    What it has to know of the instance
+    Facts of the instance that it uses
 
         power_url
 

@@ -190,7 +190,7 @@ async fn a_board_without_a_poll_url_is_not_polled_and_stays_ready() {
     }
     assert_eq!(world.state("b1").await, "Ready");
     let explanation = world.get("/api/v1/devices/b1/why").await["sentences"][0].as_str().unwrap().to_owned();
-    assert!(explanation.contains("the board has no poll URL, so nothing is asked"), "{explanation}");
+    assert!(explanation.contains("the board has no poll URL, so it is not polled"), "{explanation}");
     world.until("b1", "it is re-entered", |device| device["visit"].as_i64() > first["visit"].as_i64()).await;
     // It does not fail after a day either.
     world.clock.advance(Duration::from_hours(25));

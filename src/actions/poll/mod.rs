@@ -1,6 +1,6 @@
-//! Polls: asks a board again and again whether it is up, and fails when it is silent several times in a row.
+//! Polls a board at its poll URL, and fails when it is silent several times in a row.
 //!
-//! A board is asked only where somebody has said where; and it is found silent only if it has answered there before.
+//! A board without a poll URL is not polled. A board counts as silent only if it has answered at this URL before.
 
 mod probe;
 mod url;
@@ -27,27 +27,27 @@ use crate::formatting::count;
 use crate::machine::SettingFault;
 use crate::machine::SimulatedAction;
 
-/// The fact where a board is to be polled; it is not polled where there is none.
+/// The fact with the poll URL of a board; a board without it is not polled.
 const POLL_URL: &str = "poll_url";
-/// The fact at which of its poll URLs a board has answered: its silence at another one says nothing about it.
+/// The fact with the poll URL at which a board has answered: its silence at another URL says nothing about it.
 const ANSWERED_URL: &str = "answered_url";
 
-/// What a run that was cancelled says.
-const ABANDONED_REASON: &str = "abandoned";
+/// The reason of a cancelled run.
+const CANCELLED_REASON: &str = "cancelled";
 
-/// The longest run. A state that keeps its poll begins a new one when this one ends: seldom enough to cost nothing.
+/// The maximum duration of a run. A state that continues its poll starts a new run then.
 const MAX_POLL_DURATION: Duration = Duration::from_hours(24);
 
-/// How a board is polled.
+/// The settings of a poll.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PollSettings {
-    /// The time from one probe's beginning to the next one's.
+    /// The time from the start of one probe to the start of the next.
     #[serde(with = "span")]
     pub interval: Duration,
-    /// How many probes in a row must fail, from 1.
+    /// The number of probes in a row that must fail, from 1.
     pub failures: u32,
-    /// The longest that one probe may take.
+    /// The time limit of one probe.
     #[serde(with = "span")]
     pub limit: Duration,
 }
@@ -63,18 +63,14 @@ impl ActionSettings for PollSettings {
         SettingField {
             name: "interval",
             form: "a time such as `30s`",
-            about: "from the beginning of one probe to the beginning of the next",
+            about: "from the start of one probe to the start of the next",
         },
         SettingField {
             name: "failures",
             form: "a whole number, from 1",
             about: "how many probes in a row must fail before the board counts as silent",
         },
-        SettingField {
-            name: "limit",
-            form: "a time such as `5s`",
-            about: "the longest that one probe may take",
-        },
+        SettingField { name: "limit", form: "a time such as `5s`", about: "the time limit of one probe" },
     ];
 
     fn check(&self) -> Result<(), SettingFault> {
@@ -89,12 +85,12 @@ impl ActionSettings for PollSettings {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PollAction;
 
-/// How the probes of one run went.
+/// The results of the probes of one run.
 #[derive(Default)]
 struct ProbeTally {
     probes: u64,
     silent_in_a_row: u32,
-    /// How many in a row could not be made.
+    /// The number of probes in a row that could not be made.
     unmade_in_a_row: u32,
     last_failure: String,
     /// Whether the board has ever answered at its poll URL.
@@ -102,11 +98,11 @@ struct ProbeTally {
     is_reported: bool,
 }
 
-/// Probes until the board is found silent, the run is cancelled, or the board answers when there would be no time
-/// left to find it silent: no run ends with a board that is half judged.
+/// Probes until the board is found silent, the run is cancelled, or the board answers when too little time is left to find
+/// it silent: no run ends with an incomplete series of failures.
 ///
-/// A probe that could not be made counts neither as an answer nor as silence; nor does the silence of a board that has
-/// never answered here: nobody knows whether anything answers there.
+/// A probe that could not be made counts neither as an answer nor as silence. The silence of a board that has never answered
+/// at this URL does not count: the URL can be wrong.
 async fn probe_until_silent(
     job: &Job,
     target: &ProbeTarget,
@@ -114,12 +110,12 @@ async fn probe_until_silent(
     tally: &mut ProbeTally,
 ) -> Result<(), UnfinishedAction> {
     let clock = &*job.clock;
-    let longest = MAX_POLL_DURATION.saturating_sub(settings.limit);
-    let to_be_sure = settings.interval.max(settings.limit).saturating_mul(settings.failures);
-    let ends_at = time_after(clock.now(), longest);
-    let suffices_at = time_after(clock.now(), longest.saturating_sub(to_be_sure));
+    let max_duration = MAX_POLL_DURATION.saturating_sub(settings.limit);
+    let judging_time = settings.interval.max(settings.limit).saturating_mul(settings.failures);
+    let ends_at = time_after(clock.now(), max_duration);
+    let suffices_at = time_after(clock.now(), max_duration.saturating_sub(judging_time));
     loop {
-        // From beginning to beginning, so that the pace does not depend on how quickly the board answers.
+        // From start to start, so that the interval does not depend on how fast the board answers.
         let next_at = time_after(clock.now(), settings.interval);
         tally.probes += 1;
         match target.ask(clock, settings.limit).await {
@@ -167,7 +163,7 @@ impl ProbeTally {
         self.last_failure = reason;
     }
 
-    /// Tells once that nothing has ever answered.
+    /// Reports once that nothing has ever answered.
     fn report_never_answered(&mut self, job: &Job) {
         if !std::mem::replace(&mut self.is_reported, true) {
             let url = job.fact(POLL_URL).unwrap_or_default();
@@ -180,10 +176,10 @@ impl ProbeTally {
     }
 }
 
-/// Does nothing until the run is cancelled: nobody has said how to ask the board.
+/// Does nothing until the run is cancelled.
 async fn wait_until_cancelled(cancel: &CancellationToken) -> Result<Evidence, UnfinishedAction> {
     cancel.cancelled().await;
-    Err(UnfinishedAction::failed(ABANDONED_REASON, Evidence::new()))
+    Err(UnfinishedAction::failed(CANCELLED_REASON, Evidence::new()))
 }
 
 #[async_trait]
@@ -192,17 +188,17 @@ impl TypedActionKind for PollAction {
 
     fn description(&self) -> ActionDescription {
         ActionDescription {
-            // A run that has not found the board silent has found out nothing.
+            // A run that has not found the board silent is no result.
             late_trouble: Some(Trouble::Renewal),
             facts: &[POLL_URL, ANSWERED_URL],
             restarted_by_facts: &[POLL_URL],
             simulation: SimulatedAction::of_watch(MAX_POLL_DURATION.as_secs_f64()),
-            // They say nothing about the board, whose state may be left when a poll fails.
+            // Invalid settings say nothing about the board, and a failed poll can leave its state.
             bad_settings: BadSettingsPolicy::Wait,
             ..ActionDescription::new(
                 "poll",
-                "Asks a board at its poll URL again and again whether it is up. It fails when the board, which has answered \
-                 there before, gives no answer several times in a row; otherwise it goes on until the state is left.",
+                "Polls a board at its poll URL. It fails when the board, which has answered there before, gives no answer \
+                 several times in a row; otherwise it runs until the state is left.",
                 MAX_POLL_DURATION,
             )
         }
@@ -210,10 +206,10 @@ impl TypedActionKind for PollAction {
 
     fn idle_reason(&self, facts: &Facts) -> Option<String> {
         let has_url = facts.get(POLL_URL).is_some_and(serde_json::Value::is_string);
-        (!has_url).then(|| "the board has no poll URL, so nothing is asked".to_owned())
+        (!has_url).then(|| "the board has no poll URL, so it is not polled".to_owned())
     }
 
-    /// What is wrong with the poll URL says nothing about the board: it is told, and nothing is asked.
+    /// An invalid poll URL says nothing about the board: it is reported, and the board is not polled.
     async fn run(
         &self,
         job: &Job,
@@ -236,7 +232,7 @@ impl TypedActionKind for PollAction {
         let mut tally = ProbeTally { has_answered, ..ProbeTally::default() };
         let ended = tokio::select! {
             biased;
-            () = cancel.cancelled() => Err(UnfinishedAction::failed(ABANDONED_REASON, Evidence::new())),
+            () = cancel.cancelled() => Err(UnfinishedAction::failed(CANCELLED_REASON, Evidence::new())),
             ended = probe_until_silent(job, &target, settings, &mut tally) => ended,
         };
         let mut evidence = Evidence::new();

@@ -1,4 +1,4 @@
-//! What answers when a board is up: `tcp://host:port` or `http://host[:port]/path`.
+//! Poll URLs: `tcp://host:port` or `http://host[:port]/path`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,17 +8,17 @@ use url::Url;
 
 const POLL_URL_FORM: &str = "`tcp://HOST:PORT` or `http://HOST[:PORT]/PATH`";
 
-/// What a probe asks.
+/// The address of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PollUrl {
-    /// Whether a TCP connection is taken; an IPv6 host is without brackets.
+    /// The board is up if it accepts a TCP connection. An IPv6 host is without brackets.
     Tcp {
         /// The host name or address.
         host: String,
         /// The port.
         port: u16,
     },
-    /// Whether a request is answered with a status below 400.
+    /// The board is up if it answers with a status below 400.
     Http(Url),
 }
 

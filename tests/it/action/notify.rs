@@ -168,7 +168,7 @@ async fn a_cancelled_notification_ends_at_once() {
     };
     let (ended, _silent) =
         within_long_timeout("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
-    assert_eq!(ended.unwrap_err().reason, "abandoned");
+    assert_eq!(ended.unwrap_err().reason, "cancelled");
 }
 
 #[tokio::test]
@@ -189,7 +189,7 @@ async fn a_program_is_run_only_where_the_server_allows_it_and_gets_the_message()
     for (command, reason) in [
         (json!(["sh", "-c", "echo no >&2; exit 3"]), "exit status: 3"),
         (json!(["/nowhere/at-all"]), "cannot run `/nowhere/at-all`"),
-        (json!(["sleep", "1000"]), "`sleep` did not end within 500ms"),
+        (json!(["sleep", "1000"]), "`sleep` timed out after 500ms"),
     ] {
         let job = notification(&json!({ "command": command, "retries": 0, "timeout": "500ms" }));
         let failed = within_long_timeout("its end", notify().run(&job, &token)).await.unwrap_err();

@@ -98,7 +98,7 @@ async fn polling_continues_until_it_is_cancelled() {
     };
     let (ended, ()) =
         within_long_timeout("its end", async { tokio::join!(driver.run(&job, &token), board) }).await;
-    assert_eq!(ended.unwrap_err().reason, "abandoned");
+    assert_eq!(ended.unwrap_err().reason, "cancelled");
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn a_bad_setting_or_url_is_reported_with_the_right_form_and_does_not_blame
         let (ended, finding) =
             within_long_timeout("what is wrong", async { tokio::join!(run, cancelled) }).await;
         assert!(matches!(&finding, Finding::Misconfigured(reason) if reason.contains(right)), "{finding:?}");
-        assert_eq!(ended.unwrap_err().reason, "abandoned");
+        assert_eq!(ended.unwrap_err().reason, "cancelled");
     }
 }
 
@@ -190,7 +190,7 @@ async fn a_board_that_never_answered_is_reported_once_and_an_impossible_probe_su
     let (ended, ()) =
         within_long_timeout("its end", async { tokio::join!(driver.run(&job, &token), time) }).await;
     let ended = ended.unwrap_err();
-    assert_eq!((ended.reason.as_str(), &ended.kind), ("abandoned", &ActionEnding::Failed));
+    assert_eq!((ended.reason.as_str(), &ended.kind), ("cancelled", &ActionEnding::Failed));
     let finding = findings.try_recv().unwrap();
     assert!(
         matches!(&finding, Finding::Misconfigured(reason) if reason.contains("nothing has ever answered"))

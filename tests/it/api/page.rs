@@ -77,7 +77,7 @@ async fn a_board_s_page_explains_its_current_state() {
     for part in [
         "<title>Lifeguard: b1: FailedBadImage</title>",
         "<h2>b1 <small>FailedBadImage</small></h2>",
-        "A person has to look, since 12:00:00 UTC (0 s): the board says that the image is bad: try another image",
+        "Needs an operator since 12:00:00 UTC (0 s): the board says that the image is bad: try another image",
         "It came from ReimageBooted at 12:00:00 UTC, when it reported image-failed",
         "<code>rq-reboot</code>",
         "refused now: the self-test image has no boot config",

@@ -30,7 +30,7 @@ async fn links_to_missing_instances_are_refused() {
     let world = world().await;
     for (links, detail) in [
         (json!({ "thing": "t1" }), "links: there is no thing \"t1\""),
-        (json!({ "thin": "t1" }), "the machine lease has no link `thin`"),
+        (json!({ "thin": "t1" }), "machine lease has no link `thin`"),
         (json!({ "thing": { "nam": "t1" } }), "links.thing: unknown field `nam`, expected `name` or `visit`"),
         (json!("t1"), "links: must be an object with the name of an instance for each link"),
     ] {
