@@ -121,10 +121,7 @@ async fn a_boot_link_that_cannot_be_set_fails_the_board_with_the_reason_and_its_
     fs_err::remove_file(world.server.boot_root.join("configs/linux")).unwrap();
     ask_for(&world, "rq-reimage", json!({ "image": "linux" })).await;
     let device = world.until_state("b1", "FailedReimageRebooting").await;
-    assert_eq!(
-        device["data"]["failure"],
-        "no boot config `linux` in the `configs` folder of the boot tree"
-    );
+    assert_eq!(device["data"]["failure"], "no boot config `linux` in the `configs` folder of the boot tree");
     assert_eq!((&device["actions"], rack.switched(1)), (&json!([]), vec![]));
 
     let (status, answer) = world.request("b1", "rq-reimage", json!({ "image": "bsd" })).await;
