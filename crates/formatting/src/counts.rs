@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 /// Writes a count with its noun: `1 board`, `2 boards`, `0 classes`, `3 entries`.
 #[must_use]
-pub fn count<N: Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+pub fn count<N: Copy + Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
     if count == N::from(1) { format!("{count} {noun}") } else { format!("{count} {}", plural(noun)) }
 }
 

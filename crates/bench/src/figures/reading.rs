@@ -157,7 +157,7 @@ impl CpuUse {
     }
 }
 
-/// Reads the whole list with its ETag.
+/// Reads the whole list with its entity tag.
 async fn read(connection: &mut BenchConnection, count: i64) -> Result<(DeviceList, String), FigureError> {
     let answer = connection.get(LIST_PATH, "").await?;
     let list: DeviceList = serde_json::from_slice(&answer.body)?;
