@@ -29,7 +29,7 @@ prove name:
 bench *args="--quick":
     cargo run --locked --profile dist -p lifeguard-bench -- {{args}}
 
-# Makes .sqlx anew from a migrated private database
+# Regenerates .sqlx from a migrated private database
 sqlx:
     .ci/sqlx
 

@@ -26,9 +26,9 @@ const REASONS: &[&str] = &["source", "root", "firmware", "network", "long"];
 /// The languages of blocks that hold no commands.
 const OTHER_LANGUAGES: &[&str] = &["text", "yaml", "json", "rust", "toml", "python", "ruby", "html", "sql"];
 /// How long one block may take.
-const BLOCK_TIMEOUT: Duration = Duration::from_mins(2);
+const BLOCK_TIMEOUT: Duration = Duration::from_mins(5);
 /// How long a server may take to become ready.
-const START_TIMEOUT: Duration = Duration::from_mins(1);
+const START_TIMEOUT: Duration = Duration::from_mins(3);
 /// The largest number of pages tested concurrently.
 const THREADS: usize = 3;
 /// The smallest plausible number of blocks.
