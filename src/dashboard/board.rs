@@ -29,14 +29,14 @@ struct BoardPage {
     /// The number in the class of the state's colour.
     rank: u8,
     why: InstanceExplanation,
-    history: Vec<HistoryRow>,
+    history: Vec<HistoryTableRow>,
     /// An SVG image.
     diagram: String,
 }
 
 /// A row of the history.
 #[derive(Debug)]
-struct HistoryRow {
+struct HistoryTableRow {
     at: String,
     cause: String,
     /// The state that was entered.
@@ -62,7 +62,7 @@ async fn read(pages: &DashboardContext, name: &str, now: DateTime<Utc>) -> Resul
         layout: Layout { title: format!("{}: {}", why.name, why.label), refresh_s: BOARD_REFRESH_S, now },
         rank: page_rank(why.kind),
         why,
-        history: history.iter().map(|entry| HistoryRow::new(entry, now)).collect(),
+        history: history.iter().map(|entry| HistoryTableRow::new(entry, now)).collect(),
         diagram,
     })
 }
@@ -89,7 +89,7 @@ impl BoardPage {
     }
 }
 
-impl HistoryRow {
+impl HistoryTableRow {
     fn new(entry: &HistoryEntry, now: DateTime<Utc>) -> Self {
         Self {
             at: time(entry.at, now),

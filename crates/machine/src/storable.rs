@@ -140,8 +140,8 @@ fn without_exponent(text: &str) -> Option<String> {
     let exponent: i64 = if is_zero { 0 } else { exponent.parse().ok()? };
     let point = i64::try_from(whole.len()).ok()?.checked_add(exponent)?;
     let length = i64::try_from(digits.len()).ok()?;
-    let most = i64::try_from(MAX_NUMBER_DIGITS).ok()?;
-    if point > most || length.checked_sub(point)? > most {
+    let max_digits = i64::try_from(MAX_NUMBER_DIGITS).ok()?;
+    if point > max_digits || length.checked_sub(point)? > max_digits {
         return None;
     }
     let zeros = |count: i64| "0".repeat(usize::try_from(count).unwrap_or_default());

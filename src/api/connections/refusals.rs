@@ -84,7 +84,7 @@ impl ConnectionRefusals {
         shortage
     }
 
-    /// Waits until the shortage is over, and logs that; waits for ever where there is none.
+    /// Waits until the shortage is over, and logs that; never returns if there is none.
     pub(super) async fn shortage_ended(&mut self) {
         let Some(shortage) = &self.shortage else { return std::future::pending().await };
         sleep_real_time((shortage.last_at + SHORTAGE_END_DELAY).saturating_duration_since(Instant::now()))

@@ -121,7 +121,7 @@ pub fn write(states: &[StateShape], grouped: &TransitionShape, census: bool) -> 
         if let Some((kind, target, limit, keeps)) = shape.timeout {
             let due = ["after: 20s", "after: 1m 30s", "at: 2027-01-15T08:01:00"][kind];
             let limit = limit
-                .map_or_else(String::new, |most| format!(", limit: {most}, exceeded: {}", state(target + 1)));
+                .map_or_else(String::new, |max_count| format!(", limit: {max_count}, exceeded: {}", state(target + 1)));
             let can_keep = target % states.len() == index && shape.invoke > 0;
             let keep = if keeps && can_keep { KEEP } else { "" };
             writeln!(text, "    timeout: {{ {due}, target: {}{limit}{keep} }}", state(target)).unwrap();
@@ -163,8 +163,8 @@ pub fn generated_cause() -> impl Strategy<Value = GeneratedCause> {
 ///
 /// If a name is invalid.
 #[must_use]
-pub fn cause(happening: &GeneratedCause, instance: &Instance) -> Cause {
-    let (kind, detail, to, visit, has_args, _) = *happening;
+pub fn cause(generated: &GeneratedCause, instance: &Instance) -> Cause {
+    let (kind, detail, to, visit, has_args, _) = *generated;
     // The current visit is more frequent than others.
     let stated = Visit(instance.visit.0 + if visit == 2 { 0 } else { visit });
     let state = |index: usize| StateName::new(&format!("S{index}")).unwrap();
@@ -197,11 +197,11 @@ pub fn cause(happening: &GeneratedCause, instance: &Instance) -> Cause {
 }
 
 /// A model's answer, if any.
-pub fn predicted(happening: &GeneratedCause) -> ModelAnswers {
+pub fn predicted(generated: &GeneratedCause) -> ModelAnswers {
     let states = ["bad", "good", "worse"].map(str::to_owned);
     let question = ModelQuestion { model: "m".to_owned(), argument: "x".to_owned() };
     let mut predicted = ModelAnswers::default();
-    match happening.2 {
+    match generated.2 {
         0 => {}
         1 => predicted.insert(question, Prediction::Each(states.to_vec())),
         to => predicted.insert(question, Prediction::One(states[to % 3].clone())),

@@ -75,7 +75,7 @@ fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestC
         shape(),
         prop::collection::vec(generated_cause(), 1..60),
     );
-    let run = |(states, grouped, happenings): (Vec<StateShape>, TransitionShape, Vec<GeneratedCause>)| {
+    let run = |(states, grouped, causes): (Vec<StateShape>, TransitionShape, Vec<GeneratedCause>)| {
         let text = write(&states, &grouped, census);
         let definition = load_unproved(&text, &vocabulary(&["a", "b"]))
             .map_err(|faults| TestCaseError::fail(format!("{}\n{text}", faults.display("generated"))))?;
@@ -95,10 +95,10 @@ fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestC
             links: crate::Links::new(),
         };
         let mut next = Some(Cause::Created { links: crate::Links::new() });
-        for happening in &happenings {
-            let cause = next.take().unwrap_or_else(|| cause(happening, &instance));
+        for generated in &causes {
+            let cause = next.take().unwrap_or_else(|| cause(generated, &instance));
             let stimulus =
-                Stimulus { facts: facts.clone(), predicted: predicted(happening), ..Stimulus::new(cause) };
+                Stimulus { facts: facts.clone(), predicted: predicted(generated), ..Stimulus::new(cause) };
             let decision = decide(&definition, &instance, &stimulus, now);
             let made = Made {
                 text: &text,
@@ -112,7 +112,7 @@ fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestC
                 TestCaseError::fail(format!("{error}\n{stimulus:?}\n{instance:?}\n{text}"))
             })?;
             instance = decision.instance;
-            now += TimeDelta::seconds(happening.5);
+            now += TimeDelta::seconds(generated.5);
         }
         Ok(())
     };
@@ -308,7 +308,7 @@ fn leaving_cancels_and_entering_starts_what_the_states_invoke() {
         }
         prop_assert_eq!(&made.decision.effects, &expected);
         prop_assert_eq!(made.decision.keeps_actions(), made.is_kept());
-        // Whoever decides reads what actions need only where this says that some may be invoked.
+        // The facts for actions are read only if this returns that some may be invoked.
         let is_invoking = |effect: &Effect| matches!(effect, Effect::Invoke { .. } | Effect::Keep { .. });
         let may_invoke = may_invoke(made.definition, &made.before.state, &made.stimulus.cause);
         prop_assert!(may_invoke || !made.decision.effects.iter().any(is_invoking));
