@@ -18,6 +18,7 @@ use super::json_body::JsonBody;
 use super::problem::Problem;
 use crate::boards::store::images;
 use crate::boards::{Image, ImageWritten, check_config_name};
+use crate::machine::nearest;
 
 /// The routes of this file.
 pub(super) fn routes() -> ApiRoutes {
@@ -69,9 +70,12 @@ async fn register(
 
 /// `DELETE /api/v1/images/{name}`: removes an image. Boards that run it are not affected.
 async fn remove(State(api): State<Arc<ApiContext>>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
-    let no_image = || Problem::new(StatusCode::NOT_FOUND, "no_image", format!("there is no image {name:?}"));
-    if name.contains('\0') {
-        return Err(no_image());
+    if !name.contains('\0') && api.boards.remove_image(&name).await? {
+        return Ok(StatusCode::NO_CONTENT);
     }
-    if api.boards.remove_image(&name).await? { Ok(StatusCode::NO_CONTENT) } else { Err(no_image()) }
+    let known = images::list(&mut *api.engine.store().reader().await?).await?;
+    let suggestion = nearest(&name, known.iter().map(|image| image.name.as_str()));
+    let suggestion = suggestion.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+    let detail = format!("there is no image {name:?}{suggestion}");
+    Err(Problem::new(StatusCode::NOT_FOUND, "no_image", detail))
 }

@@ -3,14 +3,15 @@
 use axum::http::StatusCode;
 
 use super::problem::Problem;
-use crate::machine::{Definition, EventName, IgnoreReason, Instance, Sender};
+use crate::machine::{Definition, EventName, IgnoreReason, Instance, Sender, StateName, suggestion};
 
 /// The problem of an event that `instance` does not accept now, with the events that it does.
 pub(super) fn not_accepted(definition: &Definition, instance: &Instance, reason: &IgnoreReason) -> Problem {
     let accepted = definition.accepted_events(instance.state.as_str(), &Sender::Operator);
     let problem = match reason {
-        IgnoreReason::NoState { .. } => {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_state", reason.to_string())
+        IgnoreReason::NoState { state } => {
+            let suggestion = suggestion(state.as_str(), definition.states.keys().map(StateName::as_str));
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_state", format!("{reason}{suggestion}"))
                 .with("states", definition.states.keys().collect::<Vec<_>>())
         }
         IgnoreReason::Unexpected { .. }

@@ -61,7 +61,8 @@ async fn request(
                 "{request} is a board's event, not an operator's request: boards send it to …/events/{request}"
             )
         } else {
-            format!("operators have no request {request:?}")
+            let suggestion = suggestion(&request, known.iter().map(|name| name.as_str()));
+            format!("operators have no request {request:?}{suggestion}")
         };
         return Err(
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_request", detail).with("requests", known)

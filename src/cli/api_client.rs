@@ -1,4 +1,4 @@
-//! A client of a server's HTTP interface.
+//! The client of a server's HTTP interface.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use url::Url;
 
-/// How long an answer may take, in real time.
+/// The timeout of a request, in real time.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Which server a command speaks to.
+/// The options of every command that asks a server.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ServerOptions {
     /// The server's URL
@@ -25,54 +25,54 @@ pub(super) struct ServerOptions {
     )]
     server: Url,
 
-    /// Print what the server answers as JSON
+    /// Print the server's answer as JSON
     #[arg(long, global = true, help_heading = "Server")]
     pub(super) json: bool,
 }
 
-/// Takes a server's URL, to which paths can be put.
-fn parse_server(text: &str) -> Result<Url, String> {
-    const FORM: &str = "http://HOST:PORT is needed";
+/// Parses the base URL of a server.
+pub(super) fn parse_server(text: &str) -> Result<Url, String> {
+    const FORM: &str = "a URL such as http://HOST:PORT is needed";
     let url: Url = text.parse().map_err(|_| FORM.to_owned())?;
     match url.scheme() {
         "http" if url.has_host() => Ok(url),
-        "https" => Err(format!("Lifeguard does not speak TLS; {FORM}, or a tunnel to it")),
+        "https" => Err(format!("Lifeguard has no TLS; {FORM}, or a tunnel to it")),
         _ => Err(FORM.to_owned()),
     }
 }
 
-/// Why a call did not do what was asked.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiClientError {
-    /// The server could not be reached, or did not speak HTTP.
+    /// The server cannot be reached, or its answer is not HTTP.
     #[error("no answer from {server} (is `lifeguard serve` running there?)")]
     NoAnswer {
         /// Its URL.
         server: Url,
-        /// What happened.
+        /// The cause.
         #[source]
         source: reqwest::Error,
     },
-    /// Something else answered.
-    #[error("what answers at {0} is not Lifeguard")]
+    /// The answer is not that of a Lifeguard server.
+    #[error("the server at {0} is not Lifeguard")]
     NotLifeguard(Url),
-    /// The server refused.
+    /// The server refused the request.
     #[error("{detail}")]
     Refused {
         /// Its status code.
         status: StatusCode,
-        /// What it says.
+        /// The detail of its answer.
         detail: String,
     },
-    /// The server's URL cannot have a path put to it.
-    #[error("{0} is not a URL that paths can be put to")]
+    /// No path can be appended to the server's URL.
+    #[error("not a base URL: {0}")]
     BadUrl(Url),
-    /// What should name a board or an image is no part of a path.
+    /// A name cannot be a segment of a path.
     #[error("{0:?} is not a name")]
     BadName(String),
 }
 
-/// Speaks to one server.
+/// A client of one server.
 #[derive(Debug, Clone)]
 pub(super) struct ApiClient {
     server: Url,
@@ -86,7 +86,7 @@ impl ApiClient {
     }
 
     pub(super) fn of(server: Url) -> Result<Self, ApiClientError> {
-        // A server is on the farm's own network; what a proxy would answer is not the server's word.
+        // The server is on the local network; requests must not go through a proxy.
         let http = reqwest::Client::builder().no_proxy().build();
         match http {
             Ok(http) => Ok(Self { server, http, timeout: REQUEST_TIMEOUT }),
@@ -94,12 +94,12 @@ impl ApiClient {
         }
     }
 
-    /// Waits for answers as long as they take.
+    /// Waits for answers for up to a day.
     pub(super) fn with_long_timeout(self) -> Self {
         Self { timeout: Duration::from_hours(24), ..self }
     }
 
-    /// Calls the path made of `segments` and gives the answer's JSON, null where it has none.
+    /// Sends a request to the path made of `segments`, and returns the JSON of the answer; null if its body is empty.
     pub(super) async fn call(
         &self,
         method: Method,
@@ -114,7 +114,7 @@ impl ApiClient {
         self.json(&self.answer(request).await?)
     }
 
-    /// Sends a text, and gives the answer's JSON.
+    /// Sends a text, and returns the JSON of the answer.
     pub(super) async fn send_text(
         &self,
         method: Method,
@@ -126,7 +126,7 @@ impl ApiClient {
         self.json(&self.answer(request).await?)
     }
 
-    /// Gets a text.
+    /// Reads a text.
     pub(super) async fn get_text(&self, segments: &[&str]) -> Result<String, ApiClientError> {
         let bytes = self.answer(self.http.get(self.url(segments)?)).await?;
         String::from_utf8(bytes).map_err(|_| ApiClientError::NotLifeguard(self.server.clone()))
@@ -134,7 +134,7 @@ impl ApiClient {
 
     fn url(&self, segments: &[&str]) -> Result<Url, ApiClientError> {
         let mut url = self.server.clone();
-        // A path would lose them, and then mean something else.
+        // These segments would be dropped from the path, which would then name something else.
         if let Some(bad) = segments.iter().find(|segment| matches!(**segment, "" | "." | "..")) {
             return Err(ApiClientError::BadName((*bad).to_owned()));
         }
@@ -146,7 +146,7 @@ impl ApiClient {
         Ok(url)
     }
 
-    /// The body of what the server answers, if it does not refuse.
+    /// Sends a request, and returns the body of the answer.
     async fn answer(&self, request: RequestBuilder) -> Result<Vec<u8>, ApiClientError> {
         let no_answer = |source: reqwest::Error| {
             let source = source.without_url();

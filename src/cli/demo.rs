@@ -1,7 +1,7 @@
-//! `lifeguard demo`: the whole of it on one machine, with simulated boards and relay boards on real sockets.
+//! `lifeguard demo`: a complete farm on one machine, with simulated boards and relay boards on real sockets.
 //!
-//! A server with its private Postgres, a farm that knows the server only as hardware does, and an operator who knows
-//! it only by HTTP.
+//! It runs a server with a private Postgres, a farm that reaches the server only as hardware does (TFTP, HTTP, Modbus), and an
+//! operator that uses only the HTTP interface.
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
@@ -16,33 +16,33 @@ use serde_json::{Value, json};
 
 use super::api_client::{ApiClient, ApiClientError};
 use super::output;
-use super::serve::{LifeguardServer, ServeOptions, asked_to_stop};
+use super::serve::{LifeguardServer, ServeOptions, asked_to_stop, number_between};
 use crate::clock::{Clock, ScaledClock, sleep_real_time, time_after};
 use crate::directories;
 use crate::farm::{self, BoardRegistration, FarmOptions, FaultRates, SimulatedBoard, SimulatedFarm};
 use crate::formatting::count;
 use crate::machine::is_failed_state_name;
 
-/// What `demo` can be told, besides what `serve` can.
+/// The options of `demo`, which takes those of `serve` too.
 #[derive(Debug, Args)]
 pub(super) struct DemoOptions {
-    /// How many boards
-    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    /// The number of boards
+    #[arg(long, default_value_t = 24, value_parser = |text: &str| number_between(text, 1_u16, 2000))]
     boards: u16,
 
-    /// How often things go wrong, from 0 (never) to 1
+    /// The rate of simulated faults, from 0 (none) to 1
     #[arg(long, default_value_t = 0.0, value_parser = parse_rate)]
     faults: f64,
 
-    /// How many times as fast as real time the farm's clock runs
+    /// How many times faster than real time the farm's clock runs
     #[arg(long, default_value_t = 10.0, value_parser = parse_speed)]
     speed: f64,
 
-    /// Where chance begins: the same seed gives the same faults
+    /// Seed of the random numbers: the same seed gives the same faults
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// End when the rolling reboot and the reimaging are done and every board rests
+    /// Exit after one rolling reboot and one reimage, when every board is at rest
     #[arg(long)]
     once: bool,
 
@@ -54,27 +54,27 @@ fn parse_rate(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|rate| (0.0..=1.0).contains(rate))
-        .ok_or_else(|| "a number from 0 to 1".to_owned())
+        .ok_or_else(|| "a number from 0 to 1 is needed".to_owned())
 }
 
 fn parse_speed(text: &str) -> Result<f64, String> {
     let fits = |speed: &f64| (0.1..=1000.0).contains(speed);
-    text.parse().ok().filter(fits).ok_or_else(|| "a number from 0.1 to 1000".to_owned())
+    text.parse().ok().filter(fits).ok_or_else(|| "a number from 0.1 to 1000 is needed".to_owned())
 }
 
-/// How long a step of the story waits for boards that are still being tried, in farm time.
+/// How long a step of the demo waits for boards that are still being retried, in farm time.
 const STEP_TIMEOUT: Duration = Duration::from_mins(10);
-/// In how many groups the rolling reboot goes through the farm.
+/// The number of groups of the rolling reboot.
 const REBOOT_GROUPS: usize = 6;
-/// How often the story looks at the farm, in real time.
+/// How often the demo reads the states of the boards, in real time.
 const STATE_POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// How often the server is asked again while its database is away, once a second.
+/// The maximum number of retries while the database is unavailable, one a second.
 const MAX_UNAVAILABLE_RETRIES: usize = 30;
 
 pub(super) async fn run(options: DemoOptions) -> Result<(), Box<dyn Error>> {
     let signal = asked_to_stop()?;
     let mut serve = options.serve.clone().with_secrets()?;
-    let scratch = DemoDirectory::make_unless_given(&mut serve)?;
+    let scratch = DemoDirectory::create_unless_given(&mut serve)?;
     serve.tftp_listen.get_or_insert(([127, 0, 0, 1], 0).into());
     let clock: Arc<dyn Clock> = Arc::new(ScaledClock::new(options.speed));
 
@@ -92,7 +92,9 @@ async fn run_demo(
     clock: Arc<dyn Clock>,
     signal: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn Error>> {
-    let Some(tftp) = server.tftp else { return Err("the demo's boards boot by TFTP".into()) };
+    let Some(tftp) = server.tftp else {
+        return Err("the demo needs a TFTP server: its boards boot by TFTP".into());
+    };
     farm::write_boot_tree(&server.boot_root)?;
     let farm = SimulatedFarm::start(&FarmOptions {
         boards: options.boards,
@@ -101,23 +103,23 @@ async fn run_demo(
         ..FarmOptions::new(Arc::clone(&clock), format!("http://{}", server.http), tftp)
     })?;
     output::print(&format!(
-        "{} on relay boards by Modbus TCP; time runs {} times as fast.\nLook at http://{}/ — Ctrl-C ends it.\n",
+        "{} on Modbus TCP relay boards; time runs {} times as fast.\nDashboard: http://{}/ — Ctrl-C ends the demo.\n",
         count(options.boards, "board"),
         options.speed,
         server.http
     ))?;
     let client = ApiClient::of(format!("http://{}", server.http).parse()?)?;
-    let mut story = DemoScript { client, began_at: clock.now(), clock, last_line: String::new() };
+    let mut script = DemoScript { client, began_at: clock.now(), clock, last_line: String::new() };
     let registrations: Vec<&BoardRegistration> = farm.boards().map(SimulatedBoard::registration).collect();
     let result = tokio::select! {
-        told = story.run_steps(&registrations, options.once) => told,
+        result = script.run_steps(&registrations, options.once) => result,
         () = signal => Ok(()),
     };
     farm.stop().await;
     result
 }
 
-/// An operator's day.
+/// What the demo's operator does, step by step.
 struct DemoScript {
     client: ApiClient,
     clock: Arc<dyn Clock>,
@@ -133,20 +135,21 @@ impl DemoScript {
     ) -> Result<(), Box<dyn Error>> {
         self.register(boards).await?;
         let names: Vec<&str> = boards.iter().map(|board| board.name.as_str()).collect();
-        self.ask("Every board is rebooted", &names, "rq-reboot", json!({})).await?;
+        self.request("Every board is rebooted", &names, "rq-reboot", json!({})).await?;
         self.wait_until_resting(Some(STEP_TIMEOUT)).await?;
         for image in ["base-2", "base-1"].into_iter().cycle() {
             for group in 0..REBOOT_GROUPS {
-                // Across the relay boards, of which each does one thing at a time.
+                // Spread over the relay boards, each of which handles one request at a time.
                 let names: Vec<&str> = names.iter().copied().skip(group).step_by(REBOOT_GROUPS).collect();
-                self.ask(&format!("Rolling reboot, group {}", group + 1), &names, "rq-reboot", json!({}))
+                self.request(&format!("Rolling reboot, group {}", group + 1), &names, "rq-reboot", json!({}))
                     .await?;
                 self.wait_until_resting(Some(STEP_TIMEOUT)).await?;
             }
-            let some = &names[..names.len().div_ceil(3)];
-            self.ask(&format!("{image} is installed"), some, "rq-reimage", json!({ "image": image })).await?;
+            let reimaged = &names[..names.len().div_ceil(3)];
+            self.request(&format!("{image} is installed"), reimaged, "rq-reimage", json!({ "image": image }))
+                .await?;
             self.wait_until_resting(if is_once { None } else { Some(STEP_TIMEOUT) }).await?;
-            self.sum_up().await?;
+            self.print_failed().await?;
             if is_once {
                 break;
             }
@@ -167,7 +170,7 @@ impl DemoScript {
                 "hardware": board.hardware, "environment": board.environment,
             });
             let change = self.call(Method::PATCH, &["devices", &board.name], &[], Some(&body)).await;
-            // In a data directory of an earlier demo the boards are there, and only their sockets are new.
+            // In the data directory of an earlier demo the boards exist, and only their sockets change.
             if matches!(&change, Err(ApiClientError::Refused { status, .. }) if *status == StatusCode::NOT_FOUND)
             {
                 body["name"] = json!(board.name);
@@ -179,28 +182,28 @@ impl DemoScript {
         self.say(&format!("{} registered", count(boards.len(), "board")))
     }
 
-    /// Asks for something, and says so; a board whose state does not take it is left alone.
-    async fn ask(
+    /// Sends a request to boards and prints how many accepted it; a board whose state does not accept it is skipped.
+    async fn request(
         &self,
         what: &str,
         names: &[&str],
         request: &str,
         body: Value,
     ) -> Result<(), Box<dyn Error>> {
-        let mut asked = 0;
+        let mut accepted = 0;
         for name in names {
             match self.post(&["devices", name, "requests", request], &body).await {
-                Ok(_) => asked += 1,
+                Ok(_) => accepted += 1,
                 Err(ApiClientError::Refused { status: StatusCode::CONFLICT, .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        let busy = names.len() - asked;
+        let busy = names.len() - accepted;
         let busy = if busy == 0 { String::new() } else { format!("; {busy} still busy") };
-        self.say(&format!("{what}: {}{busy}", count(asked, "board")))
+        self.say(&format!("{what}: {}{busy}", count(accepted, "board")))
     }
 
-    /// Shows the states as they change, until every board rests or `timeout` has passed.
+    /// Prints the states as they change, until every board is at rest or `timeout` has passed.
     async fn wait_until_resting(&mut self, timeout: Option<Duration>) -> Result<(), Box<dyn Error>> {
         let give_up_at = timeout.map(|timeout| time_after(self.clock.now(), timeout));
         loop {
@@ -215,21 +218,21 @@ impl DemoScript {
                 self.say(&format!("  {line}"))?;
                 self.last_line = line;
             }
-            let rests = |state: &&str| matches!(*state, "Ready" | "New") || is_failed_state_name(state);
-            if counts.keys().all(rests) {
+            let is_resting = |state: &&str| matches!(*state, "Ready" | "New") || is_failed_state_name(state);
+            if counts.keys().all(is_resting) {
                 return Ok(());
             }
             if give_up_at.is_some_and(|at| self.clock.now() >= at) {
-                return self.say("  The others are tried on while the story goes on");
+                return self.say("  Continuing; the remaining boards are still being retried");
             }
             sleep_real_time(STATE_POLL_INTERVAL).await;
         }
     }
 
-    /// Says of each board that needs hands what is known.
-    async fn sum_up(&self) -> Result<(), Box<dyn Error>> {
+    /// Prints the boards that need attention, with what is known of each.
+    async fn print_failed(&self) -> Result<(), Box<dyn Error>> {
         let failed = self.get(&["devices"], &[("state", "Failed*".to_owned())]).await?;
-        let mut rows = vec![["NEEDS HANDS", "STATE", "WHY", "LAST BOOT"].map(str::to_owned).to_vec()];
+        let mut rows = vec![["NEEDS ATTENTION", "STATE", "REASON", "LAST BOOT"].map(str::to_owned).to_vec()];
         for device in failed["devices"].as_array().into_iter().flatten() {
             let name = device["name"].as_str().unwrap_or_default();
             let full = self.get(&["devices", name], &[]).await?;
@@ -244,7 +247,7 @@ impl DemoScript {
         Ok(output::print(&format!("\n{}\n", output::table(&rows)))?)
     }
 
-    /// Calls the server; where it asks for time because its database is away, it gets some.
+    /// Calls the server, and retries while its database is unavailable.
     async fn call(
         &self,
         method: Method,
@@ -280,16 +283,16 @@ impl DemoScript {
     }
 }
 
-/// A directory for a demo that was given none; it goes with the demo.
+/// The temporary directory of a demo without `--data-dir`; it is removed at the end.
 struct DemoDirectory(Option<PathBuf>);
 
 impl DemoDirectory {
-    fn make_unless_given(serve: &mut ServeOptions) -> Result<Self, Box<dyn Error>> {
+    fn create_unless_given(serve: &mut ServeOptions) -> Result<Self, Box<dyn Error>> {
         if serve.data_dir.is_some() || (serve.database_url.is_some() && serve.boot_root.is_some()) {
             return Ok(Self(None));
         }
         let path = std::env::temp_dir().join(format!("lifeguard-demo-{}", std::process::id()));
-        // Root's Postgres runs as another user, who must come to its own directory in there.
+        // Root's Postgres runs as another user, which must be able to enter its own directory in here.
         directories::create_with_mode(&path, 0o711)?;
         if serve.database_url.is_none() {
             serve.data_dir = Some(path.clone());
@@ -305,7 +308,7 @@ impl Drop for DemoDirectory {
         if let Some(path) = &self.0
             && let Err(error) = fs_err::remove_dir_all(path)
         {
-            tracing::warn!(error = &error as &dyn Error, "the demo's directory is left");
+            tracing::warn!(error = &error as &dyn Error, "cannot remove temporary directory");
         }
     }
 }

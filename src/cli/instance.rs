@@ -1,4 +1,4 @@
-//! `lifeguard instance`: instances of any machine, by a server's HTTP interface.
+//! `lifeguard instance`: instances of any machine of a server.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -21,7 +21,7 @@ pub(super) struct InstanceOptions {
     command: InstanceCommand,
 }
 
-/// Which instance is meant.
+/// The machine and the name of an instance.
 #[derive(Debug, Args)]
 struct InstanceArgs {
     /// The machine
@@ -32,11 +32,11 @@ struct InstanceArgs {
 
 #[derive(Debug, Subcommand)]
 enum InstanceCommand {
-    /// Create an instance, in its machine's initial state; one that is there already stays as it is
+    /// Create an instance in its machine's initial state; one that exists is not changed
     Create {
         #[command(flatten)]
         which: InstanceArgs,
-        /// An instance to link it to, by the name that its machine has for the link; may be given several times
+        /// An instance to link it to: the name of the link in its machine, and the instance; may be given several times
         #[arg(long = "link", value_name = "LINK=NAME", value_parser = parse_link)]
         links: Vec<(String, String)>,
     },
@@ -45,7 +45,7 @@ enum InstanceCommand {
         /// The machine
         machine: String,
     },
-    /// Show an instance: where it is, why, until when, and what may happen next
+    /// Show an instance: its state, its deadline, what it waits for, and which requests it accepts
     Show(InstanceArgs),
     /// Send an event to an instance
     Send {
@@ -57,31 +57,31 @@ enum InstanceCommand {
         #[arg(long, value_name = "JSON", value_parser = json_object)]
         args: Option<Value>,
     },
-    /// Say why an instance stands where it stands: what it waits for, until when, what then, and what may be done
+    /// Explain why an instance is in its state: what it waits for, its deadline, what happens then, and which requests it accepts
     Why(InstanceArgs),
-    /// Show what happened to an instance, the newest last
+    /// Show the history of an instance, the newest entry first
     History {
         #[command(flatten)]
         which: InstanceArgs,
-        /// At most so many entries
+        /// The maximum number of entries
         #[arg(long, default_value_t = 50)]
         limit: u32,
     },
-    /// Move an instance by force, if it is where you believe it to be
+    /// Move an instance to another state by force, if it is in the state that you expect
     Force {
         #[command(flatten)]
         which: InstanceArgs,
-        /// The state that it is in
+        /// The state that you expect it to be in
         #[arg(long)]
         from: String,
         /// The state to enter
         #[arg(long)]
         to: String,
-        /// Why
+        /// The reason, for the history
         #[arg(long)]
         reason: String,
     },
-    /// Forget an instance; its history stays
+    /// Remove an instance; its history is kept
     Remove(InstanceArgs),
 }
 
@@ -117,19 +117,19 @@ pub(super) async fn run(options: InstanceOptions) -> Result<(), Box<dyn Error>> 
         }
         InstanceCommand::Remove(which) => {
             call(Method::DELETE, &which, &[], &[], None).await?;
-            (json!({ "outcome": "forgotten" }), |_| "forgotten".to_owned())
+            (json!({ "outcome": "removed" }), |_| "removed".to_owned())
         }
     };
-    let told = if server.json { serde_json::to_string_pretty(&answer)? } else { text(&answer) };
-    Ok(output::print(&told)?)
+    let printed = if server.json { serde_json::to_string_pretty(&answer)? } else { text(&answer) };
+    Ok(output::print(&printed)?)
 }
 
-/// The name of an instance for each link; none may be given twice.
+/// The links by name; an error if one is given twice.
 fn distinct_links(given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, String> {
     let mut links = BTreeMap::new();
     for (link, name) in given {
         if links.contains_key(&link) {
-            return Err(format!("--link {link} is given twice; it leads to one instance"));
+            return Err(format!("--link {link} is given twice; a link leads to one instance"));
         }
         links.insert(link, name);
     }
@@ -138,7 +138,7 @@ fn distinct_links(given: Vec<(String, String)>) -> Result<BTreeMap<String, Strin
 
 /// Reads `LINK=NAME`.
 fn parse_link(text: &str) -> Result<(String, String), String> {
-    let (link, name) = text.split_once('=').ok_or("the name of a link, `=`, and the name of an instance")?;
+    let (link, name) = text.split_once('=').ok_or("LINK=NAME is needed, such as board=b1")?;
     Ok((link.to_owned(), name.to_owned()))
 }
 
@@ -165,7 +165,7 @@ async fn list_all(client: &ApiClient, machine: &str) -> Result<Value, ApiClientE
 
 fn instance_table(answer: &Value) -> String {
     let listed: Vec<&Value> = answer["instances"].as_array().into_iter().flatten().collect();
-    let mut rows = vec![row(["NAME", "STATE", "SINCE", "UNTIL", "VISIT"].map(str::to_owned))];
+    let mut rows = vec![row(["NAME", "STATE", "SINCE", "DEADLINE", "VISIT"].map(str::to_owned))];
     rows.extend(listed.iter().map(|instance| {
         row([
             text(instance, "name"),
@@ -194,6 +194,9 @@ mod tests {
     fn no_link_is_given_twice() {
         let given = |links: [&str; 2]| distinct_links(links.map(|link| parse_link(link).unwrap()).to_vec());
         assert_eq!(given(["a=t1", "b=t1"]).unwrap().len(), 2);
-        assert_eq!(given(["a=t1", "a=t2"]).unwrap_err(), "--link a is given twice; it leads to one instance");
+        assert_eq!(
+            given(["a=t1", "a=t2"]).unwrap_err(),
+            "--link a is given twice; a link leads to one instance"
+        );
     }
 }

@@ -5,27 +5,32 @@ use std::process::ExitCode;
 
 use super::command_line::{Cli, CliCommand};
 use super::log::ProcessLog;
-use super::{demo, device, image, instance, machine, model, output, resource, serve};
+use super::{config, demo, device, image, instance, machine, model, output, resource, serve};
 
-/// Runs one command; what went wrong is on standard error.
+/// Runs one command. Errors are printed on standard error.
 pub async fn run(cli: Cli) -> ExitCode {
-    let Cli { log, command } = cli;
-    let usual = match &command {
-        // The demo tells its own story; its faults are meant to be. What is wrong with a model is the command's answer.
+    let Cli { log, command, settings } = cli;
+    let default_filter = match &command {
+        // The demo prints its own progress, and its faults are simulated. A model's faults are the command's output.
         CliCommand::Demo(_) | CliCommand::Model(_) => "error",
         CliCommand::Serve(_)
+        | CliCommand::Config(_)
         | CliCommand::Device(_)
         | CliCommand::Image(_)
         | CliCommand::Resource(_)
         | CliCommand::Instance(_)
         | CliCommand::Machine(_) => "info,sqlx=error",
     };
-    let log = match ProcessLog::start(&log, usual) {
+    let log = match ProcessLog::start(&log, default_filter) {
         Ok(log) => log,
         Err(error) => return output::fail(&error.to_string()),
     };
+    if let (CliCommand::Serve(_), Some(file)) = (&command, &settings.file) {
+        tracing::info!(file = %file.display(), "configuration file read");
+    }
     let result = match command {
-        CliCommand::Serve(options) => done(serve::run(options).await),
+        CliCommand::Serve(config::ServerConfigArgs { options, .. }) => done(serve::run(options).await),
+        CliCommand::Config(options) => config::run(&options, &settings),
         CliCommand::Demo(options) => done(demo::run(options).await),
         CliCommand::Device(options) => done(device::run(options).await),
         CliCommand::Image(options) => done(image::run(options).await),
@@ -34,17 +39,17 @@ pub async fn run(cli: Cli) -> ExitCode {
         CliCommand::Machine(options) => machine::run(options).await,
         CliCommand::Model(options) => done(model::run(options).await),
     };
-    // What is said last comes last.
+    // Log lines come before the final error.
     log.flush();
     ended(result)
 }
 
-/// The exit code of a command that has no other than success.
+/// The exit code of a command that has none but success.
 fn done(result: Result<(), Box<dyn Error>>) -> Result<ExitCode, Box<dyn Error>> {
     result.map(|()| ExitCode::SUCCESS)
 }
 
-/// The exit code; what went wrong is said.
+/// Prints an error, and gives the exit code.
 fn ended(result: Result<ExitCode, Box<dyn Error>>) -> ExitCode {
     match result {
         Ok(code) => code,

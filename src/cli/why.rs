@@ -15,7 +15,7 @@ pub(super) fn describe(why: &Value) -> String {
     lines.extend(sentences.map(|sentence| output::shown(sentence).replace('\n', " ")));
     let requests: Vec<Vec<String>> = why["requests"].as_array().into_iter().flatten().map(request).collect();
     if !requests.is_empty() {
-        lines.push("An operator may ask for".to_owned());
+        lines.push("Requests".to_owned());
         lines.extend(output::table(&requests).lines().map(|line| format!("  {line}")));
     }
     lines.join("\n")

@@ -1,4 +1,4 @@
-//! Loads models and asks them; everything here may block.
+//! Loads models and runs predictions. Every function may block.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -15,16 +15,16 @@ use super::session::ModelSession;
 use super::values::Values;
 use crate::clock::Clock;
 
-/// The models, their configs and what is loaded of them.
+/// The models with their configs and the cache.
 pub(super) struct ModelHost {
     pub(super) options: ModelOptions,
     pub(super) runtime: RuntimeLocator,
     pub(super) catalog: RwLock<ModelCatalog>,
     pub(super) cache: Mutex<ModelCache>,
     pub(super) metrics: ModelMetrics,
-    /// What went wrong last with each model, so that it is logged once.
+    /// The last fault of each model, so that it is logged once.
     pub(super) faults: Mutex<HashMap<String, ModelError>>,
-    /// Whoever reads the configs puts them in force before another one reads.
+    /// Held while configs are read and activated, so that an older reading does not replace a newer one.
     reading: Mutex<()>,
     clock: Arc<dyn Clock>,
 }
@@ -48,7 +48,7 @@ impl ModelHost {
         host
     }
 
-    /// Reads the configs, and forgets the models that are in none of them.
+    /// Reads the configs, and removes the models that have none.
     pub(super) fn read_configs(&self) {
         let Some(folder) = &self.options.config else { return };
         let _one_at_a_time = lock(&self.reading);
@@ -72,13 +72,13 @@ impl ModelHost {
         catalog.models.get(model).cloned().unwrap_or_else(|| Err(unknown()))
     }
 
-    /// Loads a model, also where it is loaded already.
+    /// Loads a model, even if it is loaded already.
     pub(super) fn load(&self, config: &ModelConfig) -> Result<(), ModelError> {
-        lock(&self.cache).forget(&config.name);
+        lock(&self.cache).remove(&config.name);
         self.session(config).map(drop)
     }
 
-    /// Asks a model that is loaded; gives `None` where it has to be loaded first.
+    /// Runs a prediction with a loaded model; `None` if it must be loaded first.
     pub(super) fn predict_loaded(
         &self,
         config: &ModelConfig,
@@ -92,12 +92,12 @@ impl ModelHost {
         predict_with(&*self.with_fault_logged(config, outcome)?, config, values).map(Some)
     }
 
-    /// Asks a model, which is loaded if it is not. One model at a time may be loaded.
+    /// Runs a prediction, and loads the model if necessary. One model at a time may be loaded.
     pub(super) fn predict(&self, config: &ModelConfig, values: &Values) -> Result<Vec<String>, ModelError> {
         predict_with(&*self.session(config)?, config, values)
     }
 
-    /// The model did not return: nobody is to ask it again.
+    /// Marks a model that did not return, so that it gets no further requests.
     pub(super) fn mark_stuck(&self, config: &ModelConfig) -> ModelError {
         let error = self.stuck(config);
         let mut cache = lock(&self.cache);
@@ -108,15 +108,15 @@ impl ModelHost {
         error
     }
 
-    /// It returned after all.
+    /// Notes that a model returned after its timeout.
     pub(super) fn mark_returned(&self, config: &ModelConfig) {
-        tracing::info!(model = config.name, "a model returned that had taken too long");
+        tracing::info!(model = config.name, "model returned after its timeout");
         if lock(&self.cache).clear_stuck(config) {
             self.log_fault(config, None);
         }
     }
 
-    /// The session of a model as its file is.
+    /// The session for the current file of a model.
     fn session(&self, config: &ModelConfig) -> LoadOutcome {
         let outcome = self.find_or_load(config);
         self.with_fault_logged(config, outcome)
@@ -127,7 +127,7 @@ impl ModelHost {
         outcome
     }
 
-    /// What is wrong with a model is logged when it is new.
+    /// Logs the fault of a model when it is new.
     fn log_fault(&self, config: &ModelConfig, error: Option<&ModelError>) {
         let mut faults = lock(&self.faults);
         match error {
@@ -135,7 +135,7 @@ impl ModelHost {
                 faults.remove(&config.name);
             }
             Some(error) if faults.get(&config.name) != Some(error) => {
-                tracing::warn!(model = config.name, %error, "a model cannot be used");
+                tracing::warn!(model = config.name, %error, "model failed");
                 faults.insert(config.name.clone(), error.clone());
             }
             Some(_) => {}
@@ -160,25 +160,25 @@ impl ModelHost {
         self.make_room(config, &file);
         let outcome = if file.version.size_bytes > self.options.memory_bytes {
             Err(file.fault(format!(
-                "it has {} bytes, and at most {} are kept in memory: --model-memory",
+                "it has {} bytes, and the limit for models in memory is {}: --model-memory",
                 file.version.size_bytes, self.options.memory_bytes
             )))
         } else {
             let bytes = file.read()?;
-            // Should loading not return, this is what is known of the file.
-            self.keep(config, &file, Err(self.stuck(config)), None);
+            // This entry stays if loading does not return.
+            self.store(config, &file, Err(self.stuck(config)), None);
             ModelSession::load(runtime, &bytes, &config.states).map_err(|fault| file.fault(fault))
         };
         self.metrics.loaded(&config.name, begun.elapsed());
         let width = outcome.as_ref().ok().and_then(ModelSession::width);
         let outcome = outcome.map(|session| Arc::new(Mutex::new(session)));
-        self.keep(config, &file, outcome.clone(), width);
+        self.store(config, &file, outcome.clone(), width);
         outcome
     }
 
-    fn keep(&self, config: &ModelConfig, file: &ModelFile, outcome: LoadOutcome, width: Option<usize>) {
+    fn store(&self, config: &ModelConfig, file: &ModelFile, outcome: LoadOutcome, width: Option<usize>) {
         let mut cache = lock(&self.cache);
-        cache.keep(CachedModel {
+        cache.insert(CachedModel {
             config: config.clone(),
             version: file.version.clone(),
             outcome,
@@ -190,12 +190,12 @@ impl ModelHost {
 
     fn stuck(&self, config: &ModelConfig) -> ModelError {
         let file = format!("{}/{}", config.team, config.model);
-        ModelError::Stuck { file, patience: self.options.timeout }
+        ModelError::Stuck { file, timeout: self.options.timeout }
     }
 
     fn make_room(&self, config: &ModelConfig, file: &ModelFile) {
         let mut cache = lock(&self.cache);
-        cache.forget(&config.name);
+        cache.remove(&config.name);
         if file.version.size_bytes <= self.options.memory_bytes {
             cache.make_room(file.version.size_bytes);
         }
@@ -212,11 +212,11 @@ fn predict_with(
     config: &ModelConfig,
     values: &Values,
 ) -> Result<Vec<String>, ModelError> {
-    let judged = lock(session).predict(values, &config.states);
-    judged.map_err(|failure| failure.of(&config.team, &config.model))
+    let predicted = lock(session).predict(values, &config.states);
+    predicted.map_err(|failure| failure.of(&config.team, &config.model))
 }
 
-/// What another thread left when it panicked is whole: nothing here is changed in steps.
+/// Locks a mutex, also after a panic of another thread: no value here is changed in several steps.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

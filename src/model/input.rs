@@ -1,4 +1,4 @@
-//! What a model takes: one tensor of numbers, and how values become that.
+//! The input of a model: one tensor of numbers, made from values.
 
 use std::fmt;
 
@@ -10,23 +10,23 @@ use super::runtime::describe_error;
 use super::values::{ValueLayout, Values};
 use crate::formatting::count;
 
-/// How many rows are run at once: a model that compares each row with many of its own would take memory for all of them.
+/// The number of rows in one run: a model that compares each row with many stored rows takes memory for all of them.
 const MAX_ROWS_PER_RUN: usize = 1024;
 
-/// The most numbers that a row may have: no request can have more.
+/// The maximum number of values in a row: no request can have more.
 const MAX_ROW_WIDTH: usize = 1024 * 1024;
 
-/// What a model takes: one tensor.
+/// The input of a model: one tensor.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ModelInput {
     numbers: NumberType,
-    /// How values must lie.
+    /// The required layout of values.
     pub(super) layout: ValueLayout,
-    /// How many numbers a plain list must have, where the model says so.
+    /// The required length of a plain list, if the model declares it.
     pub(super) length: Option<usize>,
 }
 
-/// The type of the numbers that a model takes.
+/// The number type of a model's input.
 #[derive(Debug, Clone, Copy)]
 enum NumberType {
     Single,
@@ -35,11 +35,11 @@ enum NumberType {
 }
 
 impl ModelInput {
-    /// What this model takes.
+    /// Reads the input of a model.
     ///
     /// # Errors
     ///
-    /// What it takes, if it is something else than we have.
+    /// The input of the model, if it is not supported.
     pub(super) fn of(runner: &Runner) -> Result<Self, String> {
         let [input] = runner.inputs() else {
             let inputs = count(runner.inputs().len(), "input");
@@ -56,10 +56,10 @@ impl ModelInput {
         let Some((_, numbers)) = numbers.into_iter().find(|(known, _)| known == ty) else {
             return Err(format!("it takes a tensor of {ty}; float, double and int64 are known here"));
         };
-        if let Some(many) =
+        if let Some(size) =
             shape.iter().find(|size| usize::try_from(**size).is_ok_and(|size| size > MAX_ROW_WIDTH))
         {
-            return Err(format!("it takes {many} numbers at a time; no request can have so many"));
+            return Err(format!("it takes {size} numbers at a time; no request can have so many"));
         }
         let dimension = |size: i64| usize::try_from(size).ok().filter(|size| *size > 0);
         match shape[..] {
@@ -75,11 +75,11 @@ impl ModelInput {
         }
     }
 
-    /// Whether `values` lie as they must.
+    /// Checks the layout of `values`.
     ///
     /// # Errors
     ///
-    /// How they lie, and how they must.
+    /// Their layout, and the required one.
     pub(super) fn check(self, values: &Values) -> Result<(), String> {
         match (self.layout, values.layout()) {
             (ValueLayout::Rows(width), ValueLayout::Rows(given)) if width != given => {
@@ -101,11 +101,11 @@ impl ModelInput {
         }
     }
 
-    /// Makes the tensors that the model takes, and runs each.
+    /// Makes the tensors of the input, and runs each.
     ///
     /// # Errors
     ///
-    /// [`Failure::Values`] where a number does not fit, [`Failure::ReferenceModel`] with what `run` says.
+    /// [`PredictionFailure::Values`] when a number does not fit, [`PredictionFailure::Model`] with the error of `run`.
     pub(super) fn run_each(
         self,
         values: &Values,
@@ -122,7 +122,7 @@ impl ModelInput {
     }
 }
 
-/// Runs `numbers`, which are those of `values`, in tensors of so many rows as may be run at once.
+/// Runs `numbers`, converted from `values`, in tensors of at most [`MAX_ROWS_PER_RUN`] rows.
 fn tensors<T: PrimitiveTensorElementType + Clone + fmt::Debug + 'static>(
     numbers: &[T],
     values: &Values,
@@ -141,11 +141,11 @@ fn tensors<T: PrimitiveTensorElementType + Clone + fmt::Debug + 'static>(
     Ok(())
 }
 
-/// Which rows are run at once.
+/// The rows of one run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RowRange {
-    /// How many were run before.
+    /// The number of rows in earlier runs.
     pub(super) first: usize,
-    /// How many; of a plain list, nobody can tell how many things it speaks of.
+    /// The number of rows; unknown for a plain list.
     pub(super) rows: Option<usize>,
 }

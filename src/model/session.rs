@@ -1,4 +1,4 @@
-//! One model as ONNX Runtime runs it: checked when it is loaded, asked for many rows at once.
+//! One model in ONNX Runtime: checked when it is loaded, run with many rows at once.
 
 use ort::ErrorCode;
 use ort::ep::CPU;
@@ -11,13 +11,13 @@ use super::operators;
 use super::runtime::{LoadedRuntime, describe_error};
 use super::values::{ValueLayout, Values};
 
-/// Where weights that a model keeps outside its own file are looked for: nowhere, for they could be any file.
+/// The folder for weights outside the model's own file: none, because they could be any file.
 const NO_WEIGHTS_FOLDER: &str = "/dev/null";
 
-/// How many rows a model is tried with: two, so that one answer for all is not taken for one each.
+/// The number of rows of the trial run: two, so that one label for all rows is not mistaken for one label for each.
 const TRIAL_ROWS: usize = 2;
 
-/// A model that is loaded.
+/// A loaded model.
 pub(super) struct ModelSession {
     runner: Runner,
     only_labels: RunOptions<HasSelectedOutputs>,
@@ -25,28 +25,28 @@ pub(super) struct ModelSession {
 }
 
 impl ModelSession {
-    /// Loads a model of ONNX's format and tries it. Blocks.
+    /// Loads an ONNX model and tries it. Blocks.
     ///
     /// # Errors
     ///
-    /// What is wrong with it: it is not of the format, has an operator that the runtime has not, takes or gives something
-    /// else than we have, or has another number of classes than there are `states`.
+    /// What is wrong with it: it is not an ONNX file, has an operator that the runtime does not support, has an unsupported
+    /// input or output, or its number of classes is not the number of `states`.
     pub(super) fn load(runtime: &LoadedRuntime, bytes: &[u8], states: &[String]) -> Result<Self, String> {
         if bytes.is_empty() {
             return Err("it is empty".to_owned());
         }
-        // Also what the runtime works out beforehand.
+        // Before the runtime loads it, because that evaluates constant expressions.
         operators::check(bytes)?;
         let runner = build(runtime, bytes).map_err(|error| {
             let is_whole = error.code() != ErrorCode::InvalidProtobuf;
             if is_whole {
                 describe_error(&error)
             } else {
-                "it is no file of ONNX's format, or not all of one".to_owned()
+                "it is not an ONNX file, or an incomplete one".to_owned()
             }
         })?;
         let input = ModelInput::of(&runner)?;
-        let output = runner.outputs().first().ok_or("it gives nothing")?;
+        let output = runner.outputs().first().ok_or("it has no output")?;
         check_labels(output.dtype())?;
         let selector = OutputSelector::no_default().with(output.name());
         let only_labels = RunOptions::new().map_err(|error| describe_error(&error))?.with_outputs(selector);
@@ -55,7 +55,7 @@ impl ModelSession {
         Ok(session)
     }
 
-    /// How many numbers each row must have; `None` of a model that takes one plain list.
+    /// The number of values in a row; `None` for a model that takes a plain list.
     pub(super) fn width(&self) -> Option<usize> {
         match self.input.layout {
             ValueLayout::List => None,
@@ -63,11 +63,11 @@ impl ModelSession {
         }
     }
 
-    /// Judges all rows. Blocks.
+    /// Predicts the states of all rows. Blocks.
     ///
     /// # Errors
     ///
-    /// [`Failure`].
+    /// [`PredictionFailure`].
     pub(super) fn predict(
         &mut self,
         values: &Values,
@@ -85,7 +85,7 @@ impl ModelSession {
         Ok(all)
     }
 
-    /// Runs zeros through it, which finds operators that cannot run, and shows how many classes there are.
+    /// Runs the model with zeros, which finds operators that cannot run, and the number of classes.
     fn try_zeros(&mut self, states: &[String]) -> Result<(), String> {
         let count = match self.input.layout {
             ValueLayout::Rows(_) => TRIAL_ROWS,
@@ -93,23 +93,23 @@ impl ModelSession {
         };
         let zeros = Values::zeros(count, self.input.layout);
         let Self { runner, input, .. } = self;
-        let tried = input.run_each(&zeros, |tensor, run| {
+        let result = input.run_each(&zeros, |tensor, run| {
             let outputs = runner
                 .run([tensor])
                 .map_err(|error| format!("tried with zeros, {}", describe_error(&error)))?;
             check_classes(&outputs, states)?;
             predicted_states(&outputs, run, states).map(drop)
         });
-        tried.map_err(|failure| {
-            let (PredictionFailure::Values(what) | PredictionFailure::Model(what)) = failure;
-            what
+        result.map_err(|failure| {
+            let (PredictionFailure::Values(fault) | PredictionFailure::Model(fault)) = failure;
+            fault
         })
     }
 }
 
 fn build(runtime: &LoadedRuntime, bytes: &[u8]) -> ort::Result<Runner> {
-    // One thread: rows come in one call, requests side by side, and threads that wait spin.
-    // No arena: it would keep the most that one run ever took, for each model, for ever.
+    // One thread: requests already run in parallel, and the runtime's waiting threads spin.
+    // No arena: it would keep the largest allocation of any run, for each model.
     Runner::builder(&runtime.environment)?
         .with_execution_providers([CPU::default().with_arena_allocator(false).build()])?
         .with_intra_threads(1)?

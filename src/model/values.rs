@@ -1,39 +1,39 @@
-//! Values as clients send them: rows of numbers.
+//! The values of a request: rows of numbers.
 
 use serde_json::Value;
 
 use super::ModelError;
 use crate::formatting::count;
 
-/// The largest whole number up to which every one has a 64-bit floating point number of its own.
+/// The largest number up to which 64-bit floating point represents every whole number exactly.
 const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 
-/// How many rows may be judged at once, or how many numbers of a plain list.
+/// The maximum number of rows in a request, or of numbers in a plain list.
 const MAX_ROWS: usize = 100_000;
 
-/// Numbers for a model: a row for each thing to judge, or one plain list.
+/// Numbers for a model: rows, or one plain list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Values {
     numbers: Vec<f64>,
     layout: ValueLayout,
 }
 
-/// How the numbers lie.
+/// The layout of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ValueLayout {
     /// `[1, 2]`
     List,
-    /// `[[1, 2], [3, 4]]`, with so many numbers in each row.
+    /// `[[1, 2], [3, 4]]`, with this number of values in each row.
     Rows(usize),
 }
 
 impl Values {
-    /// Reads a list of numbers, or a list of rows that are equally long. Numbers may be texts, such as `"500"`, and
+    /// Reads a list of numbers, or a list of rows of equal length. Numbers may be texts, such as `"500"`, and
     /// `true` and `false` are 1 and 0.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Values`] with what is wrong, and the row and the column, both from 1.
+    /// [`ModelError::Values`] with the fault, its row and its column, both from 1.
     pub fn read(value: &Value) -> Result<Self, ModelError> {
         Self::parse(value).map_err(ModelError::Values)
     }
@@ -43,19 +43,15 @@ impl Values {
             return Err(format!("a list of rows is needed, such as [[500, 0]], not {}", kind(value)));
         };
         let Some(first) = rows.first() else {
-            return Err("the list is empty; a row of numbers is needed for each thing to judge".to_owned());
+            return Err("the list is empty; at least one row of numbers is needed".to_owned());
         };
         if rows.len() > MAX_ROWS {
-            return Err(format!(
-                "the list has {} items, and at most {MAX_ROWS} are judged at once",
-                rows.len()
-            ));
+            return Err(format!("the list has {} items, and the maximum is {MAX_ROWS}", rows.len()));
         }
         let Value::Array(row) = first else {
-            let numbers = rows
-                .iter()
-                .enumerate()
-                .map(|(index, value)| number(value).map_err(|what| format!("number {}: {what}", index + 1)));
+            let numbers = rows.iter().enumerate().map(|(index, value)| {
+                number(value).map_err(|fault| format!("number {}: {fault}", index + 1))
+            });
             return Ok(Self { numbers: numbers.collect::<Result<_, _>>()?, layout: ValueLayout::List });
         };
         let width = row.len();
@@ -73,13 +69,13 @@ impl Values {
             }
             for (index, value) in row.iter().enumerate() {
                 let number = number(value);
-                numbers.push(number.map_err(|what| format!("row {at}, column {}: {what}", index + 1))?);
+                numbers.push(number.map_err(|fault| format!("row {at}, column {}: {fault}", index + 1))?);
             }
         }
         Ok(Self { numbers, layout: ValueLayout::Rows(width) })
     }
 
-    /// Zeros: so many things to judge, of so many numbers each.
+    /// Zeros in the given layout: `count` rows, or `count` numbers.
     pub(super) fn zeros(count: usize, layout: ValueLayout) -> Self {
         let width = match layout {
             ValueLayout::List => 1,
@@ -88,12 +84,12 @@ impl Values {
         Self { numbers: vec![0.0; count * width], layout }
     }
 
-    /// How the numbers lie.
+    /// The layout.
     pub(super) fn layout(&self) -> ValueLayout {
         self.layout
     }
 
-    /// How many rows there are, or how many numbers in a plain list.
+    /// The number of rows, or of numbers in a plain list.
     pub(super) fn len(&self) -> usize {
         match self.layout {
             ValueLayout::List => self.numbers.len(),
@@ -110,7 +106,7 @@ impl Values {
     ///
     /// # Errors
     ///
-    /// Which is too large for that.
+    /// The first number that is too large.
     pub(super) fn singles(&self) -> Result<Vec<f32>, String> {
         self.each(|number| {
             #[expect(clippy::cast_possible_truncation, reason = "rounded, as numpy does; checked below")]
@@ -123,7 +119,7 @@ impl Values {
     ///
     /// # Errors
     ///
-    /// Which is no whole number, or beyond 2⁵³.
+    /// The first number that is not whole, or beyond 2⁵³.
     pub(super) fn integers(&self) -> Result<Vec<i64>, String> {
         self.each(|number| {
             let is_whole = number.fract() == 0.0 && number.abs() <= MAX_EXACT_INTEGER;
@@ -135,12 +131,12 @@ impl Values {
 
     fn each<T>(&self, convert: impl Fn(f64) -> Result<T, &'static str>) -> Result<Vec<T>, String> {
         let converted = self.numbers.iter().enumerate().map(|(index, number)| {
-            convert(*number).map_err(|what| format!("{}: {number:?} {what}", self.place(index)))
+            convert(*number).map_err(|fault| format!("{}: {number:?} {fault}", self.position(index)))
         });
         converted.collect()
     }
 
-    fn place(&self, index: usize) -> String {
+    fn position(&self, index: usize) -> String {
         match self.layout {
             ValueLayout::List => format!("number {}", index + 1),
             ValueLayout::Rows(width) => {
@@ -171,7 +167,7 @@ fn number(value: &Value) -> Result<f64, String> {
     }
 }
 
-/// What a JSON value is, for a message.
+/// The kind of a JSON value, for messages.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -188,7 +184,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn told(value: &Value) -> String {
+    fn error(value: &Value) -> String {
         Values::parse(value).unwrap_err()
     }
 
@@ -204,8 +200,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_row_of_numbers_is_named_with_its_place() {
-        let told = [
+    fn a_value_that_is_not_a_number_is_reported_with_its_position() {
+        let errors = [
             json!(vec![[0]; 100_001]),
             json!("abc"),
             json!(null),
@@ -220,13 +216,13 @@ mod tests {
             json!([[1, "NaN"]]),
             json!([1, {}]),
         ]
-        .map(|value| told(&value));
-        insta::assert_snapshot!(told.join("\n"), @r#"
-        the list has 100001 items, and at most 100000 are judged at once
+        .map(|value| error(&value));
+        insta::assert_snapshot!(errors.join("\n"), @r#"
+        the list has 100001 items, and the maximum is 100000
         a list of rows is needed, such as [[500, 0]], not a text
         a list of rows is needed, such as [[500, 0]], not null
         a list of rows is needed, such as [[500, 0]], not an object
-        the list is empty; a row of numbers is needed for each thing to judge
+        the list is empty; at least one row of numbers is needed
         row 2 has 1 number, and row 1 has 2; all must have the same number
         row 2 is a number, not a list of numbers
         number 2: a list is not a number
@@ -241,10 +237,10 @@ mod tests {
     #[test]
     fn numbers_must_fit_what_the_model_takes() {
         let values = Values::read(&json!([[1, 2], [1e300, 0.5]])).unwrap();
-        let told = [values.singles().unwrap_err(), values.integers().unwrap_err()];
-        assert!(told[0].ends_with("is too large for this model's 32-bit numbers"), "{}", told[0]);
-        assert!(told[0].starts_with("row 2, column 1: "), "{}", told[0]);
-        assert!(told[1].starts_with("row 2, column 1: "), "{}", told[1]);
+        let errors = [values.singles().unwrap_err(), values.integers().unwrap_err()];
+        assert!(errors[0].ends_with("is too large for this model's 32-bit numbers"), "{}", errors[0]);
+        assert!(errors[0].starts_with("row 2, column 1: "), "{}", errors[0]);
+        assert!(errors[1].starts_with("row 2, column 1: "), "{}", errors[1]);
         let halves = Values::read(&json!([0, 0.5])).unwrap();
         assert_eq!(
             halves.integers().unwrap_err(),

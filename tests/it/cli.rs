@@ -10,15 +10,15 @@ use tokio::net::TcpListener;
 use crate::models::{Folders, Hosting, onnxruntime};
 use crate::world::{World, unreachable_power};
 
-/// A command's output and exit status.
-struct CommandOutput {
-    code: i32,
-    out: String,
-    err: String,
+/// What a command printed, and how it ended.
+pub(crate) struct CommandOutput {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl CommandOutput {
-    fn output_text(&self) -> String {
+    pub(crate) fn output_text(&self) -> String {
         let parts = [("", &self.out), ("stderr: ", &self.err)];
         let parts = parts.iter().filter(|(_, text)| !text.is_empty());
         let parts: Vec<String> = parts.map(|(what, text)| format!("{what}{}", text.trim_end())).collect();
@@ -38,7 +38,7 @@ pub(crate) fn lifeguard(args: &[&str]) -> Command {
     command
 }
 
-async fn run(mut command: Command) -> CommandOutput {
+pub(crate) async fn run(mut command: Command) -> CommandOutput {
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     CommandOutput { code: output.status.code().unwrap(), out, err }
@@ -103,6 +103,8 @@ async fn instances_are_managed_from_the_command_line() {
             "instance create states web",
             "instance create states a/b",
             "instance create nothing web",
+            "instance create sates web",
+            "machine show sates",
             "instance create board b1",
             "instance send states web a",
             "instance send states web b",
@@ -121,8 +123,8 @@ async fn instances_are_managed_from_the_command_line() {
     .await;
     assert_snapshot!(output, @r#"
     $ instance list states
-    NAME    STATE  SINCE                UNTIL  VISIT
-    shared  a      2026-01-01 12:00:00         1
+    NAME    STATE  SINCE                    DEADLINE  VISIT
+    shared  a      2026-01-01 12:00:00 UTC            1
     exit 0
 
     $ instance create states web
@@ -137,6 +139,14 @@ async fn instances_are_managed_from_the_command_line() {
     stderr: lifeguard: there is no machine nothing; `PUT /api/v1/machines/nothing` defines one
     exit 1
 
+    $ instance create sates web
+    stderr: lifeguard: there is no machine sates; did you mean `states`?
+    exit 1
+
+    $ machine show sates
+    stderr: lifeguard: there is no machine "sates"; did you mean `states`?
+    exit 1
+
     $ instance create board b1
     stderr: lifeguard: boards are at /api/v1/devices
     exit 1
@@ -146,7 +156,7 @@ async fn instances_are_managed_from_the_command_line() {
     exit 0
 
     $ instance send states web b
-    stderr: lifeguard: states has no event "b" that can be sent
+    stderr: lifeguard: states has no event "b" that can be sent; known: a
     exit 1
 
     $ instance send states web a --args [1]
@@ -158,16 +168,16 @@ async fn instances_are_managed_from_the_command_line() {
     $ instance show states web
     machine   states
     name      web
-    state     a since 2026-01-01 12:00:00
+    state     a since 2026-01-01 12:00:00 UTC
               waits until 2 things that belong to it are done
     requests  a
     counters  {"a":1}
     exit 0
 
     $ instance list states
-    NAME    STATE  SINCE                UNTIL  VISIT
-    shared  a      2026-01-01 12:00:00         1
-    web     a      2026-01-01 12:00:00         1
+    NAME    STATE  SINCE                    DEADLINE  VISIT
+    shared  a      2026-01-01 12:00:00 UTC            1
+    web     a      2026-01-01 12:00:00 UTC            1
     exit 0
 
     $ instance force states web --from a --to b --reason enough
@@ -186,11 +196,11 @@ async fn instances_are_managed_from_the_command_line() {
     exit 0
 
     $ instance history states web
-    AT                   WHAT     FROM  TO  VISIT  DEFINITION  BY         REASON
-    2026-01-01 12:00:00  created  a     a   1      1           127.0.0.1
-    2026-01-01 12:00:00  a                  1      1           127.0.0.1
-    2026-01-01 12:00:00  forced   a     b   2      1           127.0.0.1  forced: enough
-    2026-01-01 12:00:00  a                  2      1           127.0.0.1  state b does not wait for a
+    AT                       EVENT    FROM  TO  VISIT  DEFINITION  SENDER     REASON
+    2026-01-01 12:00:00 UTC  a                  2      1           127.0.0.1  state b does not wait for a
+    2026-01-01 12:00:00 UTC  forced   a     b   2      1           127.0.0.1  forced: enough
+    2026-01-01 12:00:00 UTC  a                  1      1           127.0.0.1
+    2026-01-01 12:00:00 UTC  created  a     a   1      1           127.0.0.1
     exit 0
 
     $ instance history states web --limit 1 --json
@@ -215,7 +225,7 @@ async fn instances_are_managed_from_the_command_line() {
     exit 0
 
     $ instance remove states web
-    forgotten
+    removed
     exit 0
 
     $ instance show states web
@@ -252,6 +262,7 @@ async fn boards_are_managed_from_the_command_line() {
             "device reboot b1 b3 b2",
             "device force b1 --from Ready --to LockedOut --reason why",
             "device force b1 --from New --to Nowhere --reason why",
+            "device force b1 --from New --to Redy --reason why",
             "device force b1 --from New --to ReimageBooted --reason why",
             "device show b1",
             "device force b1 --from ReimageBooted --to New --reason enough",
@@ -273,6 +284,7 @@ async fn boards_are_managed_from_the_command_line() {
             "image remove base",
             "image set base --boot-config cow=base.cfg",
             "image set spare --boot-config pnada=base.cfg --boot-config sheep=base.cfg",
+            "image remove spar",
             "image remove spare",
             "image remove spare",
             "image set base --boot-config base.cfg",
@@ -292,7 +304,7 @@ async fn boards_are_managed_from_the_command_line() {
     exit 0
 
     $ device list
-    NAME  STATE  SINCE  UNTIL  IMAGE  HARDWARE  ENVIRONMENT  WHY  COMMENTS
+    NAME  STATE  SINCE  DEADLINE  IMAGE  HARDWARE  ENVIRONMENT  REASON  COMMENTS
     exit 0
 
     $ device add b1 --mac 02:00:00:00:00:01 --hardware panda --environment lab --fqdn 127.0.0.1
@@ -313,19 +325,19 @@ async fn boards_are_managed_from_the_command_line() {
     exit 1
 
     $ device list
-    NAME  STATE  SINCE                UNTIL  IMAGE  HARDWARE  ENVIRONMENT  WHY  COMMENTS
-    b1    New    2026-01-01 12:00:00                panda     lab
-    b2    New    2026-01-01 12:00:00                cow                         cow
+    NAME  STATE  SINCE                    DEADLINE  IMAGE  HARDWARE  ENVIRONMENT  REASON  COMMENTS
+    b1    New    2026-01-01 12:00:00 UTC                   panda     lab
+    b2    New    2026-01-01 12:00:00 UTC                   cow                            cow
     exit 0
 
     $ device list --hardware cow
-    NAME  STATE  SINCE                UNTIL  IMAGE  HARDWARE  ENVIRONMENT  WHY  COMMENTS
-    b2    New    2026-01-01 12:00:00                cow                         cow
+    NAME  STATE  SINCE                    DEADLINE  IMAGE  HARDWARE  ENVIRONMENT  REASON  COMMENTS
+    b2    New    2026-01-01 12:00:00 UTC                   cow                            cow
     exit 0
 
     $ device show b2
     name      b2
-    state     New since 2026-01-01 12:00:00
+    state     New since 2026-01-01 12:00:00 UTC
               nobody has asked for anything yet
     requests  rq-lock-out, rq-maintenance, rq-reboot, rq-reimage, rq-self-test
     hardware  cow
@@ -354,7 +366,7 @@ async fn boards_are_managed_from_the_command_line() {
     stderr: error: the following required arguments were not provided:
       --reason <REASON>
 
-    Usage: lifeguard device lock-out --reason <REASON> --server <URL> <NAMES>...
+    Usage: lifeguard device lock-out [OPTIONS] --reason <REASON> <NAMES>...
 
     For more information, try '--help'.
     exit 2
@@ -365,7 +377,7 @@ async fn boards_are_managed_from_the_command_line() {
 
     $ device show b2
     name        b2
-    state       LockedOut since 2026-01-01 12:00:00
+    state       LockedOut since 2026-01-01 12:00:00 UTC
                 Lifeguard does not touch this board until it is unlocked
     locked out  mad
                 by ann
@@ -377,9 +389,9 @@ async fn boards_are_managed_from_the_command_line() {
     exit 0
 
     $ device list
-    NAME  STATE      SINCE                UNTIL  IMAGE  HARDWARE  ENVIRONMENT  WHY              COMMENTS
-    b1    New        2026-01-01 12:00:00                panda     lab
-    b2    LockedOut  2026-01-01 12:00:00                cow                    locked out: mad  cow
+    NAME  STATE      SINCE                    DEADLINE  IMAGE  HARDWARE  ENVIRONMENT  REASON           COMMENTS
+    b1    New        2026-01-01 12:00:00 UTC                   panda     lab
+    b2    LockedOut  2026-01-01 12:00:00 UTC                   cow                    locked out: mad  cow
     exit 0
 
     $ device reboot b1 b3 b2
@@ -397,18 +409,21 @@ async fn boards_are_managed_from_the_command_line() {
     stderr: lifeguard: no state Nowhere in this machine
     exit 1
 
+    $ device force b1 --from New --to Redy --reason why
+    stderr: lifeguard: no state Redy in this machine; did you mean `Ready`?
+    exit 1
+
     $ device force b1 --from New --to ReimageBooted --reason why
     New → ReimageBooted
     exit 0
 
     $ device show b1
     name         b1
-    state        ReimageBooted since 2026-01-01 12:00:00
-                 live image runs, waiting for it to install
+    state        ReimageBooted since 2026-01-01 12:00:00 UTC
                  the live image runs; it should begin to install
     waits for    image-failed from the board, then FailedBadImage, FailedBadBoard, ReimageRebooting, FailedReimageBooted
     waits for    image-installing from the board, then ReimageInstalling
-    deadline     2026-01-01 12:01:00
+    deadline     2026-01-01 12:01:00 UTC
     on deadline  ReimageRebooting 1m after entry (passed 0 times; more than 10 leads to FailedReimageBooted)
     requests     rq-cancel, rq-lock-out
     hardware     panda
@@ -466,22 +481,22 @@ async fn boards_are_managed_from_the_command_line() {
     stderr: error: the following required arguments were not provided:
       --image <IMAGE>
 
-    Usage: lifeguard device reimage --image <IMAGE> --server <URL> <NAMES>...
+    Usage: lifeguard device reimage [OPTIONS] --image <IMAGE> <NAMES>...
 
     For more information, try '--help'.
     exit 2
 
     $ device history b2
-    AT                   WHAT         FROM  TO         VISIT  DEFINITION  BY         REASON
-    2026-01-01 12:00:00  created      New   New        1      1           127.0.0.1
-    2026-01-01 12:00:00  rq-lock-out  New   LockedOut  2      1           127.0.0.1  mad
-    2026-01-01 12:00:00  rq-reboot                     2      1           127.0.0.1  state LockedOut does not wait for rq-reboot
-    2026-01-01 12:00:00  rq-reimage                    2      1           127.0.0.1  state LockedOut does not wait for rq-reimage
+    AT                       EVENT        FROM  TO         VISIT  DEFINITION  SENDER     REASON
+    2026-01-01 12:00:00 UTC  rq-reimage                    2      1           127.0.0.1  state LockedOut does not wait for rq-reimage
+    2026-01-01 12:00:00 UTC  rq-reboot                     2      1           127.0.0.1  state LockedOut does not wait for rq-reboot
+    2026-01-01 12:00:00 UTC  rq-lock-out  New   LockedOut  2      1           127.0.0.1  mad
+    2026-01-01 12:00:00 UTC  created      New   New        1      1           127.0.0.1
     exit 0
 
     $ device history b2 --limit 1
-    AT                   WHAT        FROM  TO  VISIT  DEFINITION  BY         REASON
-    2026-01-01 12:00:00  rq-reimage            2      1           127.0.0.1  state LockedOut does not wait for rq-reimage
+    AT                       EVENT       FROM  TO  VISIT  DEFINITION  SENDER     REASON
+    2026-01-01 12:00:00 UTC  rq-reimage            2      1           127.0.0.1  state LockedOut does not wait for rq-reimage
     exit 0
 
     $ device history b2 --limit 0
@@ -495,8 +510,8 @@ async fn boards_are_managed_from_the_command_line() {
     exit 1
 
     $ device remove b4 b3 b2
-    b2: forgotten
-    stderr: lifeguard: b4: b4 may have a boot link for base; cancel or reboot to remove it, by a forced move to Cancelling if necessary
+    b2: removed
+    stderr: lifeguard: b4: b4 may have a boot link for base; a cancellation or a reboot removes it, by force if need be (to Cancelling)
     lifeguard: b3: there is no board "b3"
     lifeguard: refused for 2 of 3 boards
     exit 1
@@ -512,6 +527,10 @@ async fn boards_are_managed_from_the_command_line() {
     $ image set spare --boot-config pnada=base.cfg --boot-config sheep=base.cfg
     stderr: lifeguard: warning: no board has hardware `sheep`; known: panda, pnada
     exit 0
+
+    $ image remove spar
+    stderr: lifeguard: there is no image "spar"; did you mean `spare`?
+    exit 1
 
     $ image remove spare
     exit 0
@@ -568,7 +587,7 @@ async fn hosted_models_are_queried_from_the_command_line() {
     }
     assert_snapshot!(output.join("\n\n"), @r#"
     $ model list
-    MODEL         STATUS      STATES            FILE                    REMARK
+    MODEL         STATUS      STATES            FILE                    ERROR
     colors_v1     not loaded  green, red, blue  team/colors_v1.onnx
     four_classes  not loaded  green, red, blue  team/four_classes.onnx
     exit 0
@@ -604,7 +623,7 @@ async fn hosted_models_are_queried_from_the_command_line() {
     exit 1
 
     $ model list
-    MODEL         STATUS  STATES            FILE                    REMARK
+    MODEL         STATUS  STATES            FILE                    ERROR
     colors_v1     loaded  green, red, blue  team/colors_v1.onnx
     four_classes  failed  green, red, blue  team/four_classes.onnx  team/four_classes.onnx: it has 4 classes, and its config ha…
     exit 0
@@ -616,7 +635,7 @@ async fn hosted_models_are_queried_from_the_command_line() {
     team         team
     model        colors_v1.onnx
     failures     1
-    loaded at    2026-01-01T12:00:00Z
+    loaded at    2026-01-01 12:00:00 UTC
     loads        1
     predictions  2
     rows         4
@@ -651,7 +670,7 @@ async fn the_state_of_boards_is_explained_in_a_few_lines() {
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
     It was registered at 12:00:00 UTC (127.0.0.1).
     Dwell time: 0 s (median), 95 % within 0 s; from 1 sample since 2026-01-01.
-    An operator may ask for
+    Requests
       rq-lock-out     leave the board alone until it is unlocked; by, the name of who asks, may come with it  needs reason
       rq-maintenance  boot the maintenance image and leave the board to a person                              refused now: the maintenance image has no boot config for this board's hardware
       rq-reboot       power-cycle the board and wait for its image
@@ -665,7 +684,7 @@ async fn the_state_of_boards_is_explained_in_a_few_lines() {
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
     It was registered at 12:00:00 UTC (127.0.0.1).
     Dwell time: 0 s (median), 95 % within 0 s; from 1 sample since 2026-01-01.
-    An operator may ask for
+    Requests
       rq-lock-out     leave the board alone until it is unlocked; by, the name of who asks, may come with it  needs reason
       rq-maintenance  boot the maintenance image and leave the board to a person                              refused now: the maintenance image has no boot config for this board's hardware
       rq-reboot       power-cycle the board and wait for its image
@@ -677,7 +696,7 @@ async fn the_state_of_boards_is_explained_in_a_few_lines() {
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
     It came from New at 12:00:00 UTC, when an operator (127.0.0.1) moved it to ReimageBooting by force: the test wants it there.
     No dwell statistics yet: no samples since 2026-01-01.
-    An operator may ask for
+    Requests
       rq-cancel    give up what is under way, and remove the boot link
       rq-lock-out  leave the board alone until it is unlocked; by, the name of who asks, may come with it  needs reason
     stderr: lifeguard: b3: there is no board "b3"
@@ -696,7 +715,7 @@ async fn the_state_of_boards_is_explained_in_a_few_lines() {
     stderr: error: the following required arguments were not provided:
       <NAMES>...
 
-    Usage: lifeguard device why --server <URL> <NAMES>...
+    Usage: lifeguard device why [OPTIONS] <NAMES>...
 
     For more information, try '--help'.
     exit 2
@@ -714,14 +733,14 @@ async fn texts_of_boards_and_operators_are_escaped_on_the_terminal() {
     assert_eq!(world.call(reqwest::Method::POST, event, Some(body)).await.0, 200);
     let list = at(&world, "device list").await;
     assert_snapshot!(list.output_text(), @"
-    NAME  STATE           SINCE                UNTIL  IMAGE  HARDWARE  ENVIRONMENT  WHY                COMMENTS
-    b1    FailedBadBoard  2026-01-01 12:00:00                panda                  �]0;mine� no card  �[2J first second�long long long long long long long long l…
+    NAME  STATE           SINCE                    DEADLINE  IMAGE  HARDWARE  ENVIRONMENT  REASON             COMMENTS
+    b1    FailedBadBoard  2026-01-01 12:00:00 UTC                   panda                  �]0;mine� no card  �[2J first second�long long long long long long long long l…
     exit 0
     ");
     let history = at(&world, "device history b1 --limit 1").await;
-    assert_snapshot!(history.output_text(), @r"
-    AT                   WHAT          FROM           TO              VISIT  DEFINITION  BY         REASON
-    2026-01-01 12:00:00  image-failed  ReimageBooted  FailedBadBoard  3      1           127.0.0.1  �]0;mine� no card
+    assert_snapshot!(history.output_text(), @"
+    AT                       EVENT         FROM           TO              VISIT  DEFINITION  SENDER     REASON
+    2026-01-01 12:00:00 UTC  image-failed  ReimageBooted  FailedBadBoard  3      1           127.0.0.1  �]0;mine� no card
     exit 0
     ");
     let show = at(&world, "device show b1").await;
@@ -782,7 +801,7 @@ async fn json_output_is_the_server_s_answer() {
     exit 0
 
     $ device remove b1 --json
-    {"name":"b1","outcome":"forgotten"}
+    {"name":"b1","outcome":"removed"}
     exit 0
 
     $ image set base --boot-config panda=p.cfg --json
@@ -818,7 +837,7 @@ async fn an_unreachable_server_is_reported_clearly() {
             output.push(format!("{server}\n{}", ran.output_text()).replace(&closed.to_string(), "SERVER"));
         }
     }
-    assert_snapshot!(output.join("\n\n"), @r"
+    assert_snapshot!(output.join("\n\n"), @"
     http://SERVER
     stderr: lifeguard: no answer from http://SERVER/ (is `lifeguard serve` running there?): error sending request: client error (Connect): tcp connect error: Connection refused (os error 111)
     exit 1
@@ -828,49 +847,49 @@ async fn an_unreachable_server_is_reported_clearly() {
     exit 1
 
     https://lifeguard.lab
-    stderr: error: invalid value 'https://lifeguard.lab' for '--server <URL>': Lifeguard does not speak TLS; http://HOST:PORT is needed, or a tunnel to it
+    stderr: error: invalid value 'https://lifeguard.lab' for '--server <URL>': Lifeguard has no TLS; a URL such as http://HOST:PORT is needed, or a tunnel to it
 
     For more information, try '--help'.
     exit 2
 
     https://lifeguard.lab
-    stderr: error: invalid value 'https://lifeguard.lab' for '--server <URL>': Lifeguard does not speak TLS; http://HOST:PORT is needed, or a tunnel to it
+    stderr: error: invalid value 'https://lifeguard.lab' for '--server <URL>': Lifeguard has no TLS; a URL such as http://HOST:PORT is needed, or a tunnel to it
 
     For more information, try '--help'.
     exit 2
 
     lifeguard.lab:8080
-    stderr: error: invalid value 'lifeguard.lab:8080' for '--server <URL>': http://HOST:PORT is needed
+    stderr: error: invalid value 'lifeguard.lab:8080' for '--server <URL>': a URL such as http://HOST:PORT is needed
 
     For more information, try '--help'.
     exit 2
 
     lifeguard.lab:8080
-    stderr: error: invalid value 'lifeguard.lab:8080' for '--server <URL>': http://HOST:PORT is needed
+    stderr: error: invalid value 'lifeguard.lab:8080' for '--server <URL>': a URL such as http://HOST:PORT is needed
 
     For more information, try '--help'.
     exit 2
 
     lifeguard.lab
-    stderr: error: invalid value 'lifeguard.lab' for '--server <URL>': http://HOST:PORT is needed
+    stderr: error: invalid value 'lifeguard.lab' for '--server <URL>': a URL such as http://HOST:PORT is needed
 
     For more information, try '--help'.
     exit 2
 
     lifeguard.lab
-    stderr: error: invalid value 'lifeguard.lab' for '--server <URL>': http://HOST:PORT is needed
+    stderr: error: invalid value 'lifeguard.lab' for '--server <URL>': a URL such as http://HOST:PORT is needed
 
     For more information, try '--help'.
     exit 2
 
     http://
-    stderr: error: invalid value 'http://' for '--server <URL>': http://HOST:PORT is needed
+    stderr: error: invalid value 'http://' for '--server <URL>': a URL such as http://HOST:PORT is needed
 
     For more information, try '--help'.
     exit 2
 
     http://
-    stderr: error: invalid value 'http://' for '--server <URL>': http://HOST:PORT is needed
+    stderr: error: invalid value 'http://' for '--server <URL>': a URL such as http://HOST:PORT is needed
 
     For more information, try '--help'.
     exit 2
@@ -893,14 +912,17 @@ async fn a_closed_output_pipe_is_not_an_error() {
 }
 
 #[tokio::test]
-async fn every_command_has_help_and_only_settings_come_from_the_environment() {
-    // Settings of all commands: log, server, and paths of other programs.
-    const SETTINGS: [&str; 6] = ["log", "log-format", "server", "pg-bin", "onnxruntime", "python"];
-    // Options of the demo that the server lacks.
+async fn every_command_says_what_it_does_and_only_settings_come_from_the_environment() {
+    // Of all commands: the log, which server, and where programs of others are.
+    const SETTINGS: [&str; 7] =
+        ["log", "log-format", "server", "config-file", "pg-bin", "onnxruntime", "python"];
+    // What the demo has that is not the server's.
     const DEMO: [&str; 5] = ["boards", "faults", "speed", "seed", "once"];
 
     let commands = [
         "serve",
+        "config show",
+        "config check",
         "demo",
         "device add",
         "device list",
@@ -961,20 +983,22 @@ async fn every_command_has_help_and_only_settings_come_from_the_environment() {
             assert_eq!(has_variable, is_setting, "{words}: --{option}");
         }
     }
-    assert_snapshot!(run(lifeguard(&["--help"])).await.out, @r"
+    assert_snapshot!(run(lifeguard(&["--help"])).await.out, @"
     Device lifecycle manager for bare-metal board farms
 
     Usage: lifeguard [OPTIONS] <COMMAND>
 
     Commands:
-      serve     Run the server: engine, HTTP, TFTP, and a private PostgreSQL where no database is named
-      demo      Show it all with simulated boards and relay boards on loopback
-      device    Register, list, show, reboot and reimage boards, by a server's HTTP interface
-      image     Say which boot config boots which image on which hardware
-      resource  Show what is limited, who holds it and who waits for it, and set limits
-      instance  Create, show and move instances of any machine, by a server's HTTP interface
-      machine   Check, draw and try machine definitions
-      model     Make hosted models of scikit-learn's, and ask a server's
+      serve     Run the server: engine, HTTP, TFTP, and a private PostgreSQL if no database is given
+      config    Show the configuration of a server and where each option comes from, or check a
+                configuration file
+      demo      Run a server with simulated boards and relay boards on loopback
+      device    Register, list, show, reboot and reimage boards of a server
+      image     Register images: which boot config boots an image on which hardware
+      resource  Show resources, who holds them and who waits for them, and set their limits
+      instance  Create, show and move instances of any machine
+      machine   Check, draw, simulate and load machine definitions
+      model     Convert scikit-learn models, and use the models that a server hosts
       help      Print this message or the help of the given subcommand(s)
 
     Options:
@@ -982,114 +1006,136 @@ async fn every_command_has_help_and_only_settings_come_from_the_environment() {
       -V, --version  Print version
 
     Log:
-          --log-format <FORMAT>  How log lines are written on standard error: for people, or a JSON
-                                 object each [env: LIFEGUARD_LOG_FORMAT=] [default: text] [possible
-                                 values: text, json]
-          --log <FILTER>         Which log lines are written: a level, or a filter such as
-                                 `lifeguard=debug,sqlx=error` [env: LIFEGUARD_LOG=]
+          --log-format <FORMAT>  The format of log lines on standard error: text, or one JSON object a
+                                 line [env: LIFEGUARD_LOG_FORMAT=] [default: text] [possible values:
+                                 text, json]
+          --log <FILTER>         The level of log lines, or a filter such as
+                                 `lifeguard=debug,sqlx=error` [default: info,sqlx=error for servers]
+                                 [env: LIFEGUARD_LOG=]
+
+    Server:
+          --server <URL>  The server's URL, for the commands that ask a server [env: LIFEGUARD_SERVER]
     ");
-    assert_snapshot!(run(lifeguard(&["serve", "--help"])).await.out, @r"
-    Run the server: engine, HTTP, TFTP, and a private PostgreSQL where no database is named
+    assert_snapshot!(run(lifeguard(&["serve", "--help"])).await.out, @"
+    Run the server: engine, HTTP, TFTP, and a private PostgreSQL if no database is given
 
     Usage: lifeguard serve [OPTIONS]
 
     Options:
-          --listen <ADDRESS:PORT>          Where HTTP is served [env: LIFEGUARD_LISTEN=] [default:
-                                           127.0.0.1:8080]
-          --insecure                       Serve HTTP on an address that others can reach although
-                                           nobody is asked who they are [env: LIFEGUARD_INSECURE=]
-          --tftp-listen <ADDRESS:PORT>     Where the boot tree is served by TFTP, such as 0.0.0.0:69; if
-                                           not given, it is not served [env: LIFEGUARD_TFTP_LISTEN=]
-          --tftp-single-port               Answer TFTP requests from the port that they came to, for
-                                           boards behind NAT; on networks that you trust [env:
-                                           LIFEGUARD_TFTP_SINGLE_PORT=]
-          --tftp-transfers <NUMBER>        How many files are sent by TFTP at the same time [env:
-                                           LIFEGUARD_TFTP_TRANSFERS=] [default: 512]
-          --tftp-per-address <NUMBER>      How many of them to one address [env:
-                                           LIFEGUARD_TFTP_PER_ADDRESS=] [default: 128]
-          --tftp-transfer-time <TIME>      How long sending one file may take [env:
-                                           LIFEGUARD_TFTP_TRANSFER_TIME=] [default: 1h]
-          --boot-root <DIRECTORY>          The boot tree: `pxelinux.cfg` and `configs` are in it
-                                           [default: `boot` in the data directory] [env:
-                                           LIFEGUARD_BOOT_ROOT=]
-          --database-url <URL>             The PostgreSQL database (14 or newer) to use; several servers
-                                           may share one. Where the URL names several hosts, the first
-                                           that can be written to is taken:
-                                           `postgres://USER@HOST1,HOST2/DATABASE` [env:
-                                           LIFEGUARD_DATABASE_URL]
-          --database-connections <NUMBER>  How many connections to the database this server may have
-                                           [env: LIFEGUARD_DATABASE_CONNECTIONS=] [default: 25]
-          --event-timeout <TIME>           How long an event may wait for its answer [env:
-                                           LIFEGUARD_EVENT_TIMEOUT=] [default: 30s]
-          --database-url-file <FILE>       A file that holds the database's URL, for one with a
-                                           password: arguments can be seen by everybody on this machine
-                                           [env: LIFEGUARD_DATABASE_URL_FILE=]
-          --data-dir <DIRECTORY>           Where a private PostgreSQL keeps its data [default: the
-                                           user's state directory] [env: LIFEGUARD_DATA_DIR=]
-          --pg-bin <DIRECTORY>             The directory of PostgreSQL's programs [default: where they
-                                           are usually installed] [env: LIFEGUARD_PG_BIN=]
-          --states <PATH>                  A machine definition, or a directory of them [default: the
-                                           board lifecycle that is built in] [env: LIFEGUARD_STATES=]
-          --machine <FILE>                 A machine that is shared at /state, as StateService does: its
-                                           file of states, or a definition of ours [env:
-                                           LIFEGUARD_MACHINE_FILE=]
-          --allow-commands                 Run the programs that machine definitions name in actions
-                                           (`notify` with `command:`), as this server's user: whoever
-                                           may load a definition can then run any program [env:
-                                           LIFEGUARD_ALLOW_COMMANDS=]
-          --history-retention <TIME>       How long history is kept: `90d`, or `forever`; it goes by
-                                           whole days [env: LIFEGUARD_HISTORY_RETENTION=] [default: 90d]
-      -h, --help                           Print help
+          --config-file <FILE>
+              The configuration file, whose keys are the options of `serve` without dashes [default:
+              /etc/lifeguard/lifeguard.toml, if it exists] [env: LIFEGUARD_CONFIG_FILE=]
+          --listen <ADDRESS:PORT>
+              The address of the HTTP server [env: LIFEGUARD_LISTEN=] [default: 127.0.0.1:8080]
+          --insecure[=<true|false>]
+              Serve HTTP beyond loopback although Lifeguard has no authentication: every client may do
+              everything [env: LIFEGUARD_INSECURE=] [default: false]
+          --tftp-listen <ADDRESS:PORT>
+              The address of the TFTP server for the boot tree, such as 0.0.0.0:69 [default: no TFTP
+              server] [env: LIFEGUARD_TFTP_LISTEN=]
+          --tftp-single-port[=<true|false>]
+              Answer TFTP requests from the server's port, for boards behind NAT; only for trusted
+              networks [env: LIFEGUARD_TFTP_SINGLE_PORT=] [default: false]
+          --tftp-transfers <NUMBER>
+              The maximum number of concurrent TFTP transfers [env: LIFEGUARD_TFTP_TRANSFERS=] [default:
+              512]
+          --tftp-per-address <NUMBER>
+              The maximum number of concurrent TFTP transfers to one address [env:
+              LIFEGUARD_TFTP_PER_ADDRESS=] [default: 128]
+          --tftp-transfer-time <DURATION>
+              How long one TFTP transfer may take [env: LIFEGUARD_TFTP_TRANSFER_TIME=] [default: 1h]
+          --boot-root <DIRECTORY>
+              The boot tree, with the folders `pxelinux.cfg` and `configs` [default: `boot` in the data
+              directory] [env: LIFEGUARD_BOOT_ROOT=]
+          --database-url <URL>
+              The PostgreSQL database (14 or newer) to use; several servers may share it. Of several
+              hosts the first writable one is used: `postgres://USER@HOST1,HOST2/DATABASE` [default: a
+              private PostgreSQL] [env: LIFEGUARD_DATABASE_URL]
+          --database-connections <NUMBER>
+              The maximum number of connections to the database [env: LIFEGUARD_DATABASE_CONNECTIONS=]
+              [default: 25]
+          --event-timeout <DURATION>
+              How long an event may wait until it is committed; then it is answered 503 [env:
+              LIFEGUARD_EVENT_TIMEOUT=] [default: 30s]
+          --database-url-file <FILE>
+              A file with the URL of the database, for URLs with a password: every user of the machine
+              can read arguments [env: LIFEGUARD_DATABASE_URL_FILE=]
+          --data-dir <DIRECTORY>
+              The directory of the private PostgreSQL and the boot tree [default: /var/lib/lifeguard for
+              root, or else `lifeguard` in the user's state directory] [env: LIFEGUARD_DATA_DIR=]
+          --pg-bin <DIRECTORY>
+              The directory of PostgreSQL's server programs [default: the newest installed version]
+              [env: LIFEGUARD_PG_BIN=]
+          --states <PATH>
+              A machine definition, or a directory of them [default: the built-in board lifecycle] [env:
+              LIFEGUARD_STATES=]
+          --machine <FILE>
+              The shared machine at /state, as in StateService: a StateService file, or a machine
+              definition [default: none] [env: LIFEGUARD_MACHINE_FILE=]
+          --allow-commands[=<true|false>]
+              Run the programs that machine definitions name in actions (`notify` with `command:`), as
+              the server's user. Every client that can load a definition can then run any program [env:
+              LIFEGUARD_ALLOW_COMMANDS=] [default: false]
+          --history-retention <DURATION>
+              How long history is stored, in whole days: `90d`, or `forever` [env:
+              LIFEGUARD_HISTORY_RETENTION=] [default: 90d]
+      -h, --help
+              Print help
 
     HTTP:
           --server-name <NAME>
-              A name by which clients call the server, such as boards.lab; addresses, `localhost` and
-              the machine's own name need not be said [env: LIFEGUARD_SERVER_NAMES=]
+              A host name that clients use for the server, such as boards.lab; may be given several
+              times. Addresses, `localhost` and the machine's own name are always accepted [env:
+              LIFEGUARD_SERVER_NAMES=]
           --http-connections <NUMBER>
-              How many connections there may be [default: 4096, or fewer where the process may open few
+              The maximum number of connections [default: 4096, or fewer if the process may open few
               files] [env: LIFEGUARD_HTTP_CONNECTIONS=]
           --http-connections-per-client <NUMBER>
-              How many connections one client address may have [default: half of all] [env:
+              The maximum number of connections from one address [default: half of all] [env:
               LIFEGUARD_HTTP_CONNECTIONS_PER_CLIENT=]
-          --http-header-timeout <SPAN>
+          --http-header-timeout <DURATION>
               How long a client may take to send the header of a request [env:
               LIFEGUARD_HTTP_HEADER_TIMEOUT=] [default: 10s]
-          --http-body-timeout <SPAN>
-              How long a client may take to send the body of a request, besides a second for each 4096
-              bytes of it [env: LIFEGUARD_HTTP_BODY_TIMEOUT=] [default: 10s]
-          --http-idle-timeout <SPAN>
-              How long a client may keep a connection without asking for anything [env:
-              LIFEGUARD_HTTP_IDLE_TIMEOUT=] [default: 1min]
-          --http-answer-timeout <SPAN>
-              How long an answer may wait for its client, besides a second for each 4096 bytes that it
-              takes [env: LIFEGUARD_HTTP_ANSWER_TIMEOUT=] [default: 30s]
-          --http-answer-bytes <BYTES>
-              How many bytes of answers above 64 KiB may wait for their clients; a quarter of it is for
-              one client [env: LIFEGUARD_HTTP_ANSWER_BYTES=] [default: 67108864]
-          --http-waits <NUMBER>
-              How many requests may wait for something to become so, with `wait=`; half of them may be
-              one client's [env: LIFEGUARD_HTTP_WAITS=] [default: 1024]
+          --http-body-timeout <DURATION>
+              How long a client may take to send the body of a request, plus one second for each 4096
+              bytes [env: LIFEGUARD_HTTP_BODY_TIMEOUT=] [default: 10s]
+          --http-idle-timeout <DURATION>
+              How long a connection may be idle [env: LIFEGUARD_HTTP_IDLE_TIMEOUT=] [default: 1min]
+          --http-answer-timeout <DURATION>
+              How long an answer may wait for a client to read it, plus one second for each 4096 bytes
+              that are read [env: LIFEGUARD_HTTP_ANSWER_TIMEOUT=] [default: 30s]
+          --http-answer-memory <BYTES>
+              The maximum size in bytes of all unread answers above 64 KiB; one client may have a
+              quarter of it [env: LIFEGUARD_HTTP_ANSWER_MEMORY=] [default: 67108864]
+          --http-long-polls <NUMBER>
+              The maximum number of long polls (requests with `wait=`); one client may have half of them
+              [env: LIFEGUARD_HTTP_LONG_POLLS=] [default: 1024]
 
     Models:
-          --config <DIRECTORY>    The directory of the configs of hosted models, `*.json`; if not given,
-                                  none is hosted [env: LIFEGUARD_CONFIG=]
-          --models <DIRECTORY>    The directory of the model files: `TEAM/MODEL` [env:
-                                  LIFEGUARD_MODELS=]
-          --model-memory <BYTES>  How many bytes of model files are kept in memory; the least recently
-                                  used model goes first [env: LIFEGUARD_MODEL_MEMORY=] [default:
-                                  268435456]
+          --config <DIRECTORY>    The directory of the configs of hosted models, `*.json` [default: no
+                                  models are hosted] [env: LIFEGUARD_CONFIG=]
+          --models <DIRECTORY>    The directory of the model files, `TEAM/MODEL` [default: no models are
+                                  hosted] [env: LIFEGUARD_MODELS=]
+          --model-memory <BYTES>  The maximum size in bytes of the model files in memory; the least
+                                  recently used model is evicted first [env: LIFEGUARD_MODEL_MEMORY=]
+                                  [default: 268435456]
           --onnxruntime <FILE>    ONNX Runtime's shared library [default: where the system's linker
                                   finds it, or `onnxruntime` in the data directory] [env:
                                   LIFEGUARD_ONNXRUNTIME=]
 
     Log:
-          --log-format <FORMAT>  How log lines are written on standard error: for people, or a JSON
-                                 object each [env: LIFEGUARD_LOG_FORMAT=] [default: text] [possible
-                                 values: text, json]
-          --log <FILTER>         Which log lines are written: a level, or a filter such as
-                                 `lifeguard=debug,sqlx=error` [env: LIFEGUARD_LOG=]
+          --log-format <FORMAT>  The format of log lines on standard error: text, or one JSON object a
+                                 line [env: LIFEGUARD_LOG_FORMAT=] [default: text] [possible values:
+                                 text, json]
+          --log <FILTER>         The level of log lines, or a filter such as
+                                 `lifeguard=debug,sqlx=error` [default: info,sqlx=error for servers]
+                                 [env: LIFEGUARD_LOG=]
+
+    Examples:
+      lifeguard serve
+      lifeguard serve --config-file lifeguard.toml --tftp-listen 192.168.7.1:69
     ");
-    assert_snapshot!(run(lifeguard(&["device", "reimage", "--help"])).await.out, @r"
+    assert_snapshot!(run(lifeguard(&["device", "reimage", "--help"])).await.out, @r#"
     Install an image on boards
 
     Usage: lifeguard device reimage [OPTIONS] --image <IMAGE> <NAMES>...
@@ -1104,14 +1150,53 @@ async fn every_command_has_help_and_only_settings_come_from_the_environment() {
 
     Server:
           --server <URL>  The server's URL [env: LIFEGUARD_SERVER=] [default: http://127.0.0.1:8080]
-          --json          Print what the server answers as JSON
+          --json          Print the server's answer as JSON
 
-    Log:
-          --log-format <FORMAT>  How log lines are written on standard error: for people, or a JSON
-                                 object each [env: LIFEGUARD_LOG_FORMAT=] [default: text] [possible
-                                 values: text, json]
-          --log <FILTER>         Which log lines are written: a level, or a filter such as
-                                 `lifeguard=debug,sqlx=error` [env: LIFEGUARD_LOG=]
+    Examples:
+      lifeguard device reimage b1 b2 --image base
+      lifeguard device reimage b1 --image base --boot-config '{"quiet": true}'
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_is_named_before_or_after_the_command() {
+    let world = World::new().await;
+    let server = format!("http://{}", world.server.http);
+    for line in [
+        "--server SERVER device list",
+        "device --server SERVER list",
+        "device list --server SERVER",
+        "--server SERVER machine list",
+        "machine --server SERVER list",
+        "machine list --server SERVER",
+        "--server SERVER model list",
+    ] {
+        let words: Vec<&str> =
+            line.split(' ').map(|word| if word == "SERVER" { &server } else { word }).collect();
+        let mut command = lifeguard(&words);
+        // What is typed takes precedence.
+        command.env("LIFEGUARD_SERVER", "http://127.0.0.1:1");
+        let ran = run(command).await;
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{line}");
+    }
+    let mut refused = Vec::new();
+    for line in ["--server http://lab serve", "machine check board.yaml --server http://lab"] {
+        refused.push(run(lifeguard(&line.split(' ').collect::<Vec<_>>())).await.output_text());
+    }
+    assert_snapshot!(refused.join("\n\n"), @"
+    stderr: error: unexpected argument '--server': `lifeguard serve` asks no server
+
+    Usage: lifeguard serve [OPTIONS]
+
+    For more information, try '--help'.
+    exit 2
+
+    stderr: error: unexpected argument '--server': `lifeguard machine check` asks no server
+
+    Usage: lifeguard machine check [OPTIONS] [FILE]...
+
+    For more information, try '--help'.
+    exit 2
     ");
 }
 
@@ -1203,13 +1288,13 @@ async fn an_invalid_definition_is_refused_before_anything_starts() {
     stderr: lifeguard: FOLDER/board.yaml:41:7: error[yaml]: illegal placement of ':' indicator
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml: no definition of the machine `board` is there
+    stderr: lifeguard: FOLDER/board.yaml: no definition of the machine `board` found
     exit 1
 
     stderr: lifeguard: failed to open file `FOLDER/none.yaml`: No such file or directory (os error 2)
     exit 1
 
-    stderr: lifeguard: FOLDER/empty: no definition of the machine `board` is there
+    stderr: lifeguard: FOLDER/empty: no definition of the machine `board` found
     exit 1
     ");
 }
@@ -1233,11 +1318,11 @@ async fn invalid_listen_addresses_are_refused_before_anything_starts() {
     let mut command = lifeguard(&["serve", "--database-url", "postgres://db.lab/lifeguard", "--data-dir"]);
     command.arg(&data);
     output.push(run(command).await.output_text().replace(data.to_str().unwrap(), "DATA"));
-    assert_snapshot!(output.join("\n\n"), @r"
-    stderr: lifeguard: 0.0.0.0:0 can be reached by others, and nobody is asked who they are: listen on 127.0.0.1, or say --insecure if the network is trusted
+    assert_snapshot!(output.join("\n\n"), @"
+    stderr: lifeguard: listening beyond loopback without authentication on 0.0.0.0:0: listen on 127.0.0.1, or use --insecure if the network is trusted
     exit 1
 
-    stderr: lifeguard: [::]:0 can be reached by others, and nobody is asked who they are: listen on 127.0.0.1, or say --insecure if the network is trusted
+    stderr: lifeguard: listening beyond loopback without authentication on [::]:0: listen on 127.0.0.1, or use --insecure if the network is trusted
     exit 1
 
     stderr: lifeguard: cannot listen on TAKEN: Address already in use (os error 98)
@@ -1258,7 +1343,7 @@ async fn invalid_listen_addresses_are_refused_before_anything_starts() {
 
     stderr: error: the argument '--database-url <URL>' cannot be used with '--data-dir <DIRECTORY>'
 
-    Usage: lifeguard serve --database-url <URL>
+    Usage: lifeguard serve [OPTIONS]
 
     For more information, try '--help'.
     exit 2
@@ -1272,6 +1357,6 @@ async fn loading_the_active_definition_again_changes_nothing() {
     let output =
         session(&world, &[&format!("machine load {board} --dry-run"), &format!("machine load {board}")])
             .await;
-    let expected = "definition 1 of board is this text already, and in force: nothing to change\nexit 0";
-    assert_eq!(output.matches(expected).count(), 2, "{output}");
+    let said = "definition 1 of board is active with this text already: nothing to change\nexit 0";
+    assert_eq!(output.matches(said).count(), 2, "{output}");
 }

@@ -102,12 +102,12 @@ fn check_output(args: &[&str], input: &[u8]) -> String {
 fn the_command_reports_faults_and_its_exit_status() {
     let fixture = "fixtures/faults/no-deadline-while-booting.yaml";
     assert_snapshot!(check_output(&["states/board.yaml"], b""), @"
-    states/board.yaml: nothing is wrong with machine board: 35 states, 24 events
+    states/board.yaml: machine board: no errors; 35 states, 24 events
     exit 0
     ");
     assert_snapshot!(check_output(&[fixture, "states/board.yaml"], b""), @"
     fixtures/faults/no-deadline-while-booting.yaml:156:3: error[no-deadline]: `ReimageBooted` may wait forever for an event that never comes: give it `timeout: { after: …, target: … }`; or declare `resting: true` if no work is in progress in it
-    states/board.yaml: nothing is wrong with machine board: 35 states, 24 events
+    states/board.yaml: machine board: no errors; 35 states, 24 events
     exit 1
     ");
     assert_snapshot!(check_output(&["states/none.yaml", fixture], b""), @"
@@ -117,7 +117,7 @@ fn the_command_reports_faults_and_its_exit_status() {
     ");
     assert_snapshot!(check_output(&["-"], b"machine: m\ninitial: A\nstates: { A: { resting: true } }"), @"
     standard input:3:11: warning[no-about]: `A` has no `about`: describe in a line what it waits for or what an operator should do
-    standard input: nothing is wrong with machine m: 1 state, 0 events
+    standard input: machine m: no errors; 1 state, 0 events
     exit 0
     ");
     assert_snapshot!(check_output(&["-"], b"machine: \xff"), @"
@@ -128,7 +128,7 @@ fn the_command_reports_faults_and_its_exit_status() {
     error: the following required arguments were not provided:
       <FILE>...
 
-    Usage: lifeguard machine check <FILE>...
+    Usage: lifeguard machine check [OPTIONS] [FILE]...
 
     For more information, try '--help'.
     exit 2
@@ -328,10 +328,7 @@ fn rules_are_explained() {
     exit 0
     ");
     let unknown = check_output(&["--explain", "endless"], b"");
-    assert!(
-        unknown.ends_with("lifeguard: there is no rule and no action \"endless\"; these there are\nexit 2"),
-        "{unknown}"
-    );
+    assert!(unknown.ends_with("lifeguard: no such rule or action: endless\nexit 2"), "{unknown}");
 }
 
 /// The example below `heading`, without its indentation.

@@ -11,6 +11,7 @@ mod chaos;
 mod cli;
 mod clock;
 mod coffee;
+mod config;
 mod core_vocabulary;
 mod database;
 mod demo;

@@ -111,7 +111,7 @@ fn invalid_input_is_refused() {
     assert!(
         fault(&[BOARD, "--boards", "4000000000", "--days", "10"]).contains("at most 12000000 are simulated")
     );
-    assert!(fault(&[BOARD, "--every", "1ms"]).contains("whole seconds"));
+    assert!(fault(&[BOARD, "--every", "1ms"]).contains("a whole number of seconds"));
     assert!(fault(&[BOARD, "--json", "--csv", "-"]).contains("both print on standard output"));
     assert!(fault(&["no-such-file.yaml"]).contains("no-such-file.yaml"));
     let storm = dir.path().join("storm.yaml");

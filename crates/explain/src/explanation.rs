@@ -115,7 +115,8 @@ fn timeout_consequence(
     let counters = definition.effective_counters(&instance.counters);
     let limit = timeout.limit.as_ref();
     let retries = limit.map(|limit| counters.get(&limit.counter).copied().unwrap_or(0));
-    let retries_left = limit.zip(retries).map(|(limit, retries)| (i64::from(limit.max_count) - retries).max(0));
+    let retries_left =
+        limit.zip(retries).map(|(limit, retries)| (i64::from(limit.max_count) - retries).max(0));
     let exceeded_to = limit.map(|limit| limit.exceeded.clone());
     TimeoutConsequence {
         to: exceeded_to.clone().filter(|_| retries_left == Some(0)).unwrap_or_else(|| timeout.target.clone()),

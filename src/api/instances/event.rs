@@ -18,7 +18,7 @@ use crate::api::not_accepted::not_accepted;
 use crate::api::problem::Problem;
 use crate::api::query_parameters::QueryParameters;
 use crate::engine::Submission;
-use crate::machine::{Cause, EventName, EventSource, IgnoreReason, Outcome, Visit};
+use crate::machine::{Cause, EventName, EventSource, IgnoreReason, Outcome, Visit, suggestion};
 use crate::store::instances::InstanceKey;
 
 /// The routes of this file.
@@ -51,7 +51,8 @@ async fn send(
     let definition = api.engine.definition(&machine)?;
     let Some((event, source)) = declared(&definition, &event) else {
         let known: Vec<&EventName> = sendable(&definition).map(|(name, _)| name).collect();
-        let detail = format!("{machine} has no event {event:?} that can be sent");
+        let suggestion = suggestion(&event, known.iter().map(|name| name.as_str()));
+        let detail = format!("{machine} has no event {event:?} that can be sent{suggestion}");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_event", detail).with("events", known));
     };
     let is_report = matches!(source, EventSource::Face(_));

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use crate::api::context::ApiContext;
 use crate::api::problem::Problem;
 use crate::engine::EngineError;
-use crate::machine::MachineName;
+use crate::machine::{MachineName, nearest};
 use crate::store::batches::VersionedInstance;
 
 /// Reads the instance of a path.
@@ -23,11 +23,26 @@ pub(in crate::api) fn machine_of(api: &ApiContext, machine: &str) -> Result<Mach
     let name = MachineName::new(machine).map_err(|error| no_machine(error.to_string()))?;
     match api.engine.definition(&name) {
         Ok(_) => Ok(name),
-        Err(EngineError::NoMachine(_)) => {
-            Err(no_machine(format!("there is no machine {name}; `PUT /api/v1/machines/{name}` defines one")))
-        }
+        Err(EngineError::NoMachine(_)) => Err(no_machine(match similar_machine(api, name.as_str()) {
+            Some(similar) => format!("there is no machine {name}; did you mean `{similar}`?"),
+            None => format!("there is no machine {name}; `PUT /api/v1/machines/{name}` defines one"),
+        })),
         Err(error) => Err(error.into()),
     }
+}
+
+/// No machine has the name `machine`; the problem suggests a similar name.
+pub(in crate::api) fn no_machine(api: &ApiContext, machine: &str) -> Problem {
+    let suggestion = similar_machine(api, machine).map(|name| format!("; did you mean `{name}`?"));
+    let detail = format!("there is no machine {machine:?}{}", suggestion.unwrap_or_default());
+    Problem::new(StatusCode::NOT_FOUND, "no_machine", detail)
+}
+
+/// The machine whose name is similar to `machine`.
+fn similar_machine(api: &ApiContext, machine: &str) -> Option<String> {
+    let active = api.engine.active_definitions();
+    let known = active.iter().map(|active| active.definition.machine.as_str());
+    nearest(machine, known).map(str::to_owned)
 }
 
 /// The machine of a path whose instances may be changed here: boards have paths of their own.

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::etag::tagged;
+use crate::api::instances::lookup::no_machine;
 use crate::api::problem::Problem;
 use crate::engine::ActivatedDefinition;
 use crate::machine::MachineName;
@@ -61,7 +62,7 @@ async fn show(
     let name = MachineName::new(&machine).map_err(|_| Problem::no_machine(&machine))?;
     let activated = definitions::list_activated(&mut *api.engine.store().reader().await?, &name).await?;
     let active =
-        activated.last().cloned().map(DefinitionView::from).ok_or_else(|| Problem::no_machine(&machine))?;
+        activated.last().cloned().map(DefinitionView::from).ok_or_else(|| no_machine(&api, &machine))?;
     let history: Vec<DefinitionView> = activated.into_iter().map(DefinitionView::from).collect();
     Ok(tagged(&headers, &json!({ "active": active, "history": history })))
 }

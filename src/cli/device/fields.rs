@@ -1,18 +1,18 @@
-//! The options that say what is known of boards: one for each field.
+//! The options for the fields of boards: one option for each field.
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::boards::{DEVICE_FIELDS, DeviceField, FieldDefault};
 
-/// What is said of a board, by field.
+/// The given values of a board's fields.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FieldValues(pub(super) Vec<(&'static str, String)>);
 
-/// What boards of a list are to be, by field.
+/// The given filters of a list of boards, by field.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FieldFilters(pub(super) Vec<(&'static str, String)>);
 
-/// The option of a field. Its names last as long as the program, which makes them once.
+/// The option of a field. Its names are leaked: they are made once and needed until the program ends.
 fn option(field: &DeviceField, about: &'static str) -> Arg {
     let long: &'static str = field.name.replace('_', "-").leak();
     let value: &'static str = field.name.to_uppercase().leak();

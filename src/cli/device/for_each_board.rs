@@ -1,4 +1,4 @@
-//! Doing the same to each of several boards.
+//! Applying one operation to several boards.
 
 use std::error::Error;
 
@@ -8,16 +8,16 @@ use crate::cli::api_client::ApiClientError;
 use crate::cli::output;
 use crate::formatting::count;
 
-/// Does the same to each board; one that is refused does not keep the others waiting.
+/// Applies an operation to each board; a refusal of one does not stop the others.
 pub(super) async fn for_each_board(
     names: &[String],
     as_json: bool,
-    act: impl AsyncFn(String) -> Result<Value, ApiClientError>,
+    operation: impl AsyncFn(String) -> Result<Value, ApiClientError>,
     text: fn(&Value) -> String,
 ) -> Result<(), Box<dyn Error>> {
     let mut refused = 0;
     for name in names {
-        match act(name.clone()).await {
+        match operation(name.clone()).await {
             Ok(Value::Object(mut answer)) if as_json => {
                 answer.insert("name".to_owned(), Value::from(name.as_str()));
                 output::print(&Value::Object(answer).to_string())?;
@@ -29,14 +29,14 @@ pub(super) async fn for_each_board(
     check_all_done(refused, names.len())
 }
 
-/// Says what was refused for one of `many` boards, and counts it; any other error is the end.
+/// Prints a refusal for one of `count` boards, and counts it; any other error ends the command.
 pub(super) fn report_refusal(
     name: &str,
     error: ApiClientError,
-    many: usize,
+    count: usize,
 ) -> Result<usize, ApiClientError> {
     match error {
-        ApiClientError::Refused { .. } | ApiClientError::BadName(_) if many > 1 => {
+        ApiClientError::Refused { .. } | ApiClientError::BadName(_) if count > 1 => {
             output::complain(&format!("{name}: {error}"));
             Ok(1)
         }
@@ -48,15 +48,15 @@ pub(super) fn report_refusal(
     }
 }
 
-/// The end of a command for `many` boards.
+/// The result of a command for `count` boards.
 ///
 /// # Errors
 ///
 /// When some were refused.
-pub(super) fn check_all_done(refused: usize, many: usize) -> Result<(), Box<dyn Error>> {
+pub(super) fn check_all_done(refused: usize, boards: usize) -> Result<(), Box<dyn Error>> {
     if refused == 0 {
         Ok(())
     } else {
-        Err(format!("refused for {refused} of {}", count(many, "board")).into())
+        Err(format!("refused for {refused} of {}", count(boards, "board")).into())
     }
 }

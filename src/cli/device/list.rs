@@ -6,10 +6,10 @@ use crate::cli::api_client::{ApiClient, ApiClientError};
 use crate::cli::describe::{label, local_time};
 use crate::cli::output::{self, row, text};
 
-/// How many boards are asked for at a time.
+/// The number of boards in one request.
 const BOARDS_PER_PAGE: u32 = 5000;
 
-/// Lists boards, page by page, so that no answer takes longer than a client waits.
+/// Reads all boards page by page, so that no answer exceeds the client's timeout.
 pub(super) async fn list_all(
     client: &ApiClient,
     query: Vec<(&str, String)>,
@@ -34,7 +34,8 @@ pub(super) async fn list_all(
 
 /// The table.
 pub(super) fn device_table(answer: &Value) -> String {
-    let heading = ["NAME", "STATE", "SINCE", "UNTIL", "IMAGE", "HARDWARE", "ENVIRONMENT", "WHY", "COMMENTS"];
+    let heading =
+        ["NAME", "STATE", "SINCE", "DEADLINE", "IMAGE", "HARDWARE", "ENVIRONMENT", "REASON", "COMMENTS"];
     let mut rows = vec![row(heading.map(str::to_owned))];
     for device in answer["devices"].as_array().into_iter().flatten() {
         rows.push(row([

@@ -1,4 +1,4 @@
-//! `lifeguard device`: boards, by a server's HTTP interface.
+//! `lifeguard device`: the boards of a server.
 
 mod fields;
 mod for_each_board;

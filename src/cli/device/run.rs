@@ -18,7 +18,7 @@ use crate::cli::why;
 ///
 /// # Errors
 ///
-/// What kept it from being done, for people.
+/// Why the command failed, for people.
 pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Error>> {
     let DeviceOptions { server, command } = options;
     let client = ApiClient::new(&server)?;
@@ -45,7 +45,7 @@ pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Er
         }
         DeviceCommand::Request(request) => {
             let (request, names, body) = request.into_parts();
-            // The later ones of many have later turns at what is limited, so that nobody else has to wait for all of them.
+            // Later boards of one command get a later position in resource queues, so that other clients need not wait for all.
             let position = Cell::new(0_u16);
             let post = async |name: String| {
                 let own = position.replace(position.get().saturating_add(1));
@@ -60,22 +60,22 @@ pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Er
             show(&client.post(&["devices", &name, "force"], &body).await?, describe_outcome)
         }
         DeviceCommand::Remove { names } => {
-            let forget = async |name: String| {
+            let remove = async |name: String| {
                 client.call(Method::DELETE, &["devices", &name], &[], None).await?;
-                Ok(json!({ "outcome": "forgotten" }))
+                Ok(json!({ "outcome": "removed" }))
             };
-            for_each_board(&names, server.json, forget, |_| "forgotten".to_owned()).await
+            for_each_board(&names, server.json, remove, |_| "removed".to_owned()).await
         }
     }
 }
 
-/// Prints an answer, as it is or in words.
+/// Prints an answer as JSON or as text.
 fn show(answer: &Value, as_json: bool, text: fn(&Value) -> String) -> Result<(), Box<dyn Error>> {
     let printed = if as_json { serde_json::to_string_pretty(answer)? } else { text(answer) };
     Ok(output::print(&printed)?)
 }
 
-/// Says of each board why it is where it is.
+/// Prints the explanation of each board.
 async fn why_each(client: &ApiClient, names: &[String], as_json: bool) -> Result<(), Box<dyn Error>> {
     let (mut answered, mut refused) = (0, 0);
     for name in names {
@@ -95,6 +95,6 @@ async fn why_each(client: &ApiClient, names: &[String], as_json: bool) -> Result
 
 fn add_body(add: DeviceAddOptions) -> Value {
     let DeviceAddOptions { name, fields } = add;
-    let said = [("name", name)].into_iter().chain(fields.0);
-    said.map(|(key, value)| (key.to_owned(), Value::from(value))).collect::<Map<_, _>>().into()
+    let members = [("name", name)].into_iter().chain(fields.0);
+    members.map(|(key, value)| (key.to_owned(), Value::from(value))).collect::<Map<_, _>>().into()
 }

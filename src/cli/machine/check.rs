@@ -1,4 +1,4 @@
-//! `lifeguard machine check`: says what is wrong with definitions, and where.
+//! `lifeguard machine check`: the faults of definitions, with their positions.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::super::{faces, output};
 use super::{file, rules};
 use crate::actions::{CommandPolicy, describe_kind};
 use crate::formatting::count;
-use crate::machine::{self, ActionCatalogue as _, CheckReport, Definition, LinkFault, Rule};
+use crate::machine::{self, ActionCatalogue as _, CheckReport, Definition, LinkFault, Rule, suggestion};
 
 /// Options of `lifeguard machine check`.
 #[derive(Debug, Args)]
@@ -20,24 +20,24 @@ pub(super) struct CheckOptions {
     #[arg(required_unless_present = "explain", value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// Print what was found as JSON
+    /// Print the faults as JSON
     #[arg(long)]
     json: bool,
 
-    /// Explain a rule or an action with its settings instead, or list all: `list`
+    /// Explain a rule, or an action and its settings, instead; `list` lists all
     #[arg(long, value_name = "RULE|ACTION")]
     explain: Option<String>,
 }
 
-/// A file, and what is wrong with its text.
+/// A file, and its faults.
 struct CheckedFile {
     file: String,
     checked: CheckReport,
-    /// Where it does not go with the others that are checked with it.
+    /// Faults of its links to the other checked definitions.
     links: Vec<LinkFault>,
 }
 
-/// Checks the files: exit code 0 where nothing is wrong, 1 where something is, 2 where one cannot be read.
+/// Checks the files. Exit code 0: no errors; 1: errors; 2: a file cannot be read.
 pub(super) fn run(options: &CheckOptions) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(what) = &options.explain {
         return explain(what);
@@ -74,7 +74,7 @@ fn read(path: &Path) -> Result<CheckedFile, Box<dyn Error>> {
     Ok(CheckedFile { file: file::name(path), checked, links: Vec::new() })
 }
 
-/// Notes what does not go together of machines that are linked or hold the same, where all of them are right by themselves.
+/// Checks linked machines, and machines that hold the same resources, together.
 fn check_links(all: &mut [CheckedFile]) {
     let definitions: Vec<&Definition> =
         all.iter().filter_map(|found| found.checked.definition.as_ref()).collect();
@@ -85,17 +85,18 @@ fn check_links(all: &mut [CheckedFile]) {
             | LinkFault::MissingArgument { machine, .. }
             | LinkFault::OtherLimits { machine, .. } => Some(machine),
             LinkFault::Endless(circle) => circle.first().map(|(machine, _)| machine),
-            LinkFault::HoldOrder(circle) => circle.first().map(|way| &way.machine),
+            LinkFault::HoldOrder(circle) => circle.first().map(|wait| &wait.machine),
         };
-        let is_its =
-            |found: &&mut CheckedFile| found.checked.definition.as_ref().map(|one| &one.machine) == machine;
-        if let Some(found) = all.iter_mut().find(is_its) {
+        let is_of_machine = |found: &&mut CheckedFile| {
+            found.checked.definition.as_ref().map(|definition| &definition.machine) == machine
+        };
+        if let Some(found) = all.iter_mut().find(is_of_machine) {
             found.links.push(fault);
         }
     }
 }
 
-/// Whether it cannot be right, whatever else there is: a machine that is not here may be on the server.
+/// Whether a fault is an error. A machine that is not among the files may be on the server.
 fn is_error(fault: &LinkFault) -> bool {
     !matches!(fault, LinkFault::NoMachine { .. })
 }
@@ -112,15 +113,15 @@ impl CheckedFile {
             let states = count(definition.states.len(), "state");
             let events = count(definition.events.len(), "event");
             let machine = &definition.machine;
-            lines.push(format!("{file}: nothing is wrong with machine {machine}: {states}, {events}"));
+            lines.push(format!("{file}: machine {machine}: no errors; {states}, {events}"));
         }
         lines.join("\n")
     }
 
     fn to_json(&self) -> serde_json::Value {
         let Self { file, checked: CheckReport { definition, faults }, links } = self;
-        let is_right = definition.is_some() && !links.iter().any(is_error);
-        let mut json = json!({ "file": file, "ok": is_right, "faults": faults });
+        let is_valid = definition.is_some() && !links.iter().any(is_error);
+        let mut json = json!({ "file": file, "ok": is_valid, "faults": faults });
         if !links.is_empty() {
             json["links"] = links.iter().map(ToString::to_string).collect();
         }
@@ -128,7 +129,7 @@ impl CheckedFile {
     }
 }
 
-/// Prints the page of a rule or of an action, or lists all of them.
+/// Prints the page of a rule or an action, or lists all of them.
 fn explain(what: &str) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(rule) = Rule::find(what) {
         output::print(rules::page(rule).trim_end())?;
@@ -155,6 +156,7 @@ fn explain(what: &str) -> Result<ExitCode, Box<dyn Error>> {
     if what == "list" {
         return Ok(ExitCode::SUCCESS);
     }
-    output::complain(&format!("there is no rule and no action {what:?}; these there are"));
+    let known = Rule::ALL.iter().map(|rule| rule.id()).chain(kinds.names());
+    output::complain(&format!("no such rule or action: {what}{}", suggestion(what, known)));
     Ok(ExitCode::from(2))
 }

@@ -16,16 +16,16 @@ pub(super) struct DiagramOptions {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// A finished picture, or the text that Mermaid or Graphviz draws one from
+    /// The format: an image, or the source of a diagram for Mermaid or Graphviz
     #[arg(long, value_enum, default_value_t = DiagramFormat::Svg)]
     format: DiagramFormat,
 
-    /// Where to write it, instead of standard output
+    /// The file to write, instead of standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
-/// A language of drawings.
+/// The format of a diagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum DiagramFormat {
     Mermaid,
@@ -37,7 +37,7 @@ enum DiagramFormat {
 ///
 /// # Errors
 ///
-/// What is wrong with the definition, or why a file cannot be read or written.
+/// The faults of the definition, or why a file cannot be read or written.
 pub(super) fn run(options: &DiagramOptions) -> Result<(), Box<dyn Error>> {
     let text = file::read(&options.file)?;
     let definition = file::check(&file::name(&options.file), &text)?;

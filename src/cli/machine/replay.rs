@@ -1,4 +1,4 @@
-//! `lifeguard machine replay`: history once more through the kernel, as it was or under another definition.
+//! `lifeguard machine replay`: replays history, under the definitions of its time or under another one.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use super::super::output;
 use super::file;
 use crate::formatting::count;
 
-/// How many boards that would be elsewhere are named.
+/// The maximum number of boards in another state that are named.
 const MAX_NAMED_BOARDS: usize = 20;
 
 /// Options of `lifeguard machine replay`.
@@ -22,15 +22,15 @@ pub(super) struct ReplayOptions {
     /// The machine whose instances' history is replayed
     #[arg(long, value_name = "MACHINE", default_value = "board")]
     machine: String,
-    /// Only this board's history
+    /// Replay only the history of this board
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
-    /// Only what happened since then is compared; another definition is taken to be in force from then on
+    /// Compare only what happened since this time; with --definition, that definition counts as active since then
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<DateTime<Utc>>,
-    /// Say what would have gone differently under this definition
-    #[arg(long, value_name = "FILE")]
-    with: Option<PathBuf>,
+    /// Show what would have been different under this definition
+    #[arg(long, alias = "with", value_name = "FILE")]
+    definition: Option<PathBuf>,
     #[command(flatten)]
     server: ServerOptions,
 }
@@ -39,10 +39,10 @@ fn time(text: &str) -> Result<DateTime<Utc>, &'static str> {
     text.parse().map_err(|_| "a time such as 2026-11-25T12:00:00Z is needed")
 }
 
-/// Replays: exit code 0 where history gives what is stored, 1 where it does not.
+/// Replays history. Exit code 0: it matches what is stored; 1: it differs.
 pub(super) async fn run(options: ReplayOptions) -> Result<ExitCode, Box<dyn Error>> {
-    let ReplayOptions { machine, device, since, with, server } = options;
-    let text = match &with {
+    let ReplayOptions { machine, device, since, definition, server } = options;
+    let text = match &definition {
         Some(path) => {
             let text = file::read(path)?;
             file::check(&file::name(path), &text)?;
@@ -72,25 +72,25 @@ fn summary(answer: &Value) -> String {
         vec![format!("{}, {} of history", counted("instances", "board"), counted("entries", "entry"))];
     if answer["without_history"].as_u64().unwrap_or_default() > 0 {
         lines.push(format!(
-            "{} more, whose first entries are not kept any more: nothing can be said of them",
+            "{} more cannot be replayed: the first entries are beyond the retention of history",
             counted("without_history", "board")
         ));
     }
     for unreadable in answer["unreadable"].as_array().into_iter().flatten() {
-        let place = unreadable["entry"].as_i64().map_or_else(String::new, |entry| format!(", entry {entry}"));
+        let entry = unreadable["entry"].as_i64().map_or_else(String::new, |entry| format!(", entry {entry}"));
         lines.push(format!(
-            "{}{place}: cannot be read: {}",
+            "{}{entry}: cannot be read: {}",
             word(&unreadable["name"]),
             word(&unreadable["reason"])
         ));
     }
     let differs = &answer["difference"];
     lines.push(if differs.is_null() {
-        "the kernel makes of it what is stored".to_owned()
+        "replay matches the stored history".to_owned()
     } else {
-        let place = differs["entry"].as_i64().map_or_else(String::new, |entry| format!(", entry {entry}"));
+        let entry = differs["entry"].as_i64().map_or_else(String::new, |entry| format!(", entry {entry}"));
         format!(
-            "it does not give what is stored; first at {}{place}: {} is stored as {}, the kernel makes {} of it",
+            "replay differs from the stored history, first at {}{entry}: {} is stored as {}, replay gives {}",
             word(&differs["name"]),
             word(&differs["what"]),
             word(&differs["stored"]),
@@ -101,7 +101,7 @@ fn summary(answer: &Value) -> String {
     if !what_if.is_null() {
         lines.push(String::new());
         lines.push(table(what_if));
-        lines.extend(elsewhere(what_if));
+        lines.extend(boards_in_other_states(what_if));
     }
     lines.join("\n")
 }
@@ -125,7 +125,7 @@ fn table(what_if: &Value) -> String {
     output::table(&rows)
 }
 
-fn elsewhere(what_if: &Value) -> Vec<String> {
+fn boards_in_other_states(what_if: &Value) -> Vec<String> {
     let boards = what_if["elsewhere"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut lines = vec![format!("{} would be in another state", count(boards.len(), "board"))];
     for board in boards.iter().take(MAX_NAMED_BOARDS) {

@@ -8,9 +8,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::super::api_client::{ApiClient, ServerOptions};
+use super::super::describe::local_time;
 use super::super::output::{self, row, text};
+use crate::machine::reword_library_error;
 
-/// What is shown of a model first.
+/// The keys of a model that are shown first.
 const FIRST_SHOWN_KEYS: [&str; 6] = ["name", "status", "error", "states", "team", "model"];
 
 /// Options of `lifeguard model list`.
@@ -47,14 +49,14 @@ pub(super) async fn list(options: ModelListOptions) -> Result<(), Box<dyn Error>
     if options.server.json {
         return print_json(&answer);
     }
-    let heading = ["MODEL", "STATUS", "STATES", "FILE", "REMARK"].map(str::to_owned);
+    let heading = ["MODEL", "STATUS", "STATES", "FILE", "ERROR"].map(str::to_owned);
     let models = answer["models"].as_array().into_iter().flatten();
     let models = models.map(|model| {
-        // A config that cannot be used may name neither.
+        // An invalid config may have neither.
         let file = [text(model, "team"), text(model, "model")].join("/");
         let file = file.trim_matches('/').to_owned();
-        let remark = output::clipped(&text(model, "error"));
-        row([text(model, "name"), text(model, "status").replace('_', " "), states(model), file, remark])
+        let error = output::clipped(&text(model, "error"));
+        row([text(model, "name"), text(model, "status").replace('_', " "), states(model), file, error])
     });
     let rows: Vec<Vec<String>> = std::iter::once(row(heading)).chain(models).collect();
     Ok(output::print(&output::table(&rows))?)
@@ -66,7 +68,7 @@ pub(super) async fn show(options: ModelNameOptions) -> Result<(), Box<dyn Error>
     print(&answer, options.server.json)
 }
 
-/// Has a model read anew, and shows it.
+/// Reloads a model, and shows it.
 pub(super) async fn load(options: ModelNameOptions) -> Result<(), Box<dyn Error>> {
     let path = ["models", options.name.as_str(), "load"];
     let answer = ApiClient::new(&options.server)?.call(Method::POST, &path, &[], None).await?;
@@ -81,7 +83,8 @@ pub(super) async fn predict(options: ModelPredictOptions) -> Result<(), Box<dyn 
         std::io::stdin().read_to_string(&mut rows).map_err(|error| format!("standard input: {error}"))?;
     }
     let values: Value = serde_json::from_str(&rows).map_err(|error| {
-        format!("ROWS: a JSON list of rows is needed, such as [[1, 2.5], [3, 4]]: {error}")
+        let reason = reword_library_error(&error.to_string());
+        format!("ROWS: a JSON list of rows is needed, such as [[1, 2.5], [3, 4]]: {reason}")
     })?;
     let path = ["models", options.name.as_str(), "predictions"];
     let answer = ApiClient::new(&options.server)?.post(&path, &json!({ "values": values })).await?;
@@ -105,8 +108,12 @@ fn print(model: &Value, json: bool) -> Result<(), Box<dyn Error>> {
     let keys = FIRST_SHOWN_KEYS.into_iter().chain(rest).filter(|key| !model[key].is_null());
     let rows: Vec<Vec<String>> = keys
         .map(|key| {
-            let told = if key == "states" { states(model) } else { text(model, key) };
-            row([key.replace('_', " "), told])
+            let value = match key {
+                "states" => states(model),
+                "loaded_at" => local_time(model, key),
+                _ => text(model, key),
+            };
+            row([key.replace('_', " "), value])
         })
         .collect();
     Ok(output::print(&output::table(&rows))?)

@@ -1,4 +1,4 @@
-//! `lifeguard model`: makes hosted models of scikit-learn's, and asks a server's.
+//! `lifeguard model`: converts scikit-learn models, and uses the models that a server hosts.
 
 mod convert;
 mod hosted;
@@ -16,16 +16,16 @@ pub(super) struct ModelCommandOptions {
 
 #[derive(Debug, Subcommand)]
 enum ModelCommand {
-    /// Make an ONNX file of a pickled scikit-learn model, and prove that both predict the same
+    /// Convert a pickled scikit-learn model to an ONNX file, and check that both predict the same
     #[command(long_about = convert::about())]
     Convert(convert::ConvertOptions),
     /// List the models that a server hosts
     List(hosted::ModelListOptions),
-    /// Show one of them, and what is wrong with it
+    /// Show a model, with its fault if it has one
     Show(hosted::ModelNameOptions),
-    /// Read a model's config and file anew
+    /// Reload a model's config and file
     Load(hosted::ModelNameOptions),
-    /// Ask a model which state each row of numbers stands for
+    /// Predict the state of each row of numbers
     Predict(hosted::ModelPredictOptions),
 }
 
@@ -33,7 +33,7 @@ enum ModelCommand {
 ///
 /// # Errors
 ///
-/// What kept it from being done, for people.
+/// Why the command failed, for people.
 pub(super) async fn run(options: ModelCommandOptions) -> Result<(), Box<dyn Error>> {
     match options.command {
         ModelCommand::Convert(options) => convert::run(options).await,

@@ -1,4 +1,4 @@
-//! How many files the process may open, and who gets how many of them: what safety needs comes first.
+//! The budget of file descriptors: actions and the database get theirs before clients.
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -6,35 +6,35 @@ use thiserror::Error;
 
 use crate::api::HttpLimits;
 
-/// For the log, the runtime, listeners, signals, boot files that are looked at, and connections that are being refused.
+/// For the log, the runtime, listeners, signals, boot files that are checked, and connections that are being refused.
 const RESERVED_FOR_PROCESS: usize = 128;
-/// For relay boards and polls: actions never wait for clients of HTTP or TFTP.
+/// For relay boards and polls, so that actions never wait for HTTP or TFTP clients.
 const RESERVED_FOR_ACTIONS: usize = 256;
-/// For connections to the database that are being replaced, besides those that there may be.
+/// For connections to the database that are being replaced, beyond the maximum number.
 const RESERVED_FOR_RECONNECTS: usize = 11;
-/// What each TFTP transfer opens: a socket and a file.
+/// The descriptors of a TFTP transfer: a socket and a file.
 const DESCRIPTORS_PER_TRANSFER: usize = 2;
-/// The fewest HTTP connections and TFTP transfers that a server is of use with.
+/// The minimum number of HTTP connections and of TFTP transfers.
 const MIN_CLIENTS: usize = 64;
 
-/// Too few files may be open.
+/// The process may open too few files.
 #[derive(Debug, Error)]
 pub(super) enum DescriptorError {
     #[error(
-        "this process may open {limit} files at once, and needs {needed} at least: raise the limit (`ulimit -n`, or \
-         `LimitNOFILE=` of its service)"
+        "the process may open {limit} files and needs at least {needed}: raise the limit (`ulimit -n`, or `LimitNOFILE=` of \
+         its service)"
     )]
     TooFew { limit: usize, needed: usize },
     #[error(
-        "--http-connections {wanted} needs {needed} open files at once, and this process may open {limit}: raise the limit \
-         (`ulimit -n`, or `LimitNOFILE=` of its service), or ask for fewer connections"
+        "--http-connections {wanted} needs {needed} open files, and the process may open {limit}: raise the limit \
+         (`ulimit -n`, or `LimitNOFILE=` of its service), or allow fewer connections"
     )]
     TooMany { wanted: usize, needed: usize, limit: usize },
-    #[error("cannot read how many files this process may open")]
+    #[error("cannot read the limit of open files")]
     Limit(#[source] Errno),
 }
 
-/// How many descriptors there are, and for whom.
+/// The limit of descriptors, and the share of each user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DescriptorBudget {
     pub(super) limit: usize,
@@ -44,7 +44,7 @@ pub(super) struct DescriptorBudget {
 }
 
 impl DescriptorBudget {
-    /// Raises the limit to what the system lets the process have, and shares that out.
+    /// Raises the soft limit to the hard limit, and divides it.
     pub(super) fn new(
         http_connections: Option<usize>,
         tftp_transfers: usize,
@@ -67,7 +67,7 @@ impl DescriptorBudget {
         Self::of(limit, http_connections, tftp_transfers, database_connections as usize)
     }
 
-    /// Shares `limit` out: TFTP gets a third of what is not reserved, HTTP the rest, and neither more than it can use.
+    /// Divides `limit`: TFTP gets a third of what is not reserved, HTTP the rest, and neither more than it can use.
     fn of(
         limit: usize,
         wanted: Option<usize>,
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shared_out_is_never_more_than_there_is_and_safety_comes_first() {
+    fn the_shares_never_exceed_the_limit() {
         for limit in [612, 700, 1024, 4096, 65_536, 1_048_576] {
             let budget = DescriptorBudget::of(limit, None, 512, 25).unwrap();
             let DescriptorBudget { reserved, http_connections, tftp_transfers, .. } = budget;
@@ -112,10 +112,10 @@ mod tests {
     }
 
     #[test]
-    fn too_few_are_refused_with_what_would_do() {
-        let told = DescriptorBudget::of(256, None, 512, 25).unwrap_err().to_string();
-        assert!(told.contains("may open 256 files at once, and needs 612 at least"), "{told}");
-        let told = DescriptorBudget::of(1024, Some(4096), 512, 25).unwrap_err().to_string();
-        assert!(told.contains("--http-connections 4096 needs "), "{told}");
+    fn a_limit_that_is_too_low_is_refused_with_the_number_needed() {
+        let error = DescriptorBudget::of(256, None, 512, 25).unwrap_err().to_string();
+        assert!(error.contains("may open 256 files and needs at least 612"), "{error}");
+        let error = DescriptorBudget::of(1024, Some(4096), 512, 25).unwrap_err().to_string();
+        assert!(error.contains("--http-connections 4096 needs "), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! `lifeguard serve`: opens the parts, runs them, and stops them in turn.
+//! `lifeguard serve`: starts the parts of a server, runs them, and stops them in order.
 
 mod boot_root;
 mod boot_watch;
@@ -17,6 +17,7 @@ mod tftp_options;
 pub use self::http::HttpArgs;
 pub use self::models::ModelArgs;
 pub use self::options::ServeOptions;
+pub(super) use self::parsers::number_between;
 pub use self::run::asked_to_stop;
 pub(super) use self::run::run;
 pub use self::server::LifeguardServer;

@@ -1,4 +1,4 @@
-//! The machine definitions that a server is given.
+//! The machine definitions that a server starts with.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -10,67 +10,66 @@ use crate::engine::{DefinitionOrigin, Engine, EngineError, LoadedDefinition};
 use crate::machine::{self, MachineName};
 use crate::store::{Store, definitions};
 
-/// The board lifecycle that is built in.
+/// The built-in board lifecycle.
 const BOARD_DEFINITION: &str = include_str!("../../../states/board.yaml");
 
 /// The machine whose instances are boards.
 pub const BOARD_MACHINE: &str = "board";
 
-/// The name of the instance that is shared at `/state`.
+/// The name of the shared instance at `/state`.
 const SHARED_INSTANCE: &str = "shared";
 
-/// What a server is given.
+/// The definitions of a server.
 #[derive(Default)]
 pub(super) struct ServerDefinitions {
     /// The definitions.
     pub(super) loaded: Vec<LoadedDefinition>,
     /// Those that an earlier release accepted.
     pub(super) outdated: Vec<OutdatedDefinition>,
-    /// The machine of which one instance is shared at `/state`.
+    /// The machine of the shared instance at `/state`.
     pub(super) shared: Option<SharedMachine>,
 }
 
-/// A definition whose actions do not take their settings: it may be in force since a release before, whose actions took any,
-/// and a server that is upgraded is to go on; as a new one it is refused.
+/// A definition with action settings that are invalid now. If it is active, an earlier release accepted it and it is kept, so
+/// that an upgraded server can continue; a new one is refused.
 pub(super) struct OutdatedDefinition {
     machine: MachineName,
     source: String,
-    /// What is wrong, a line each, with the file.
+    /// The faults with the name of the file, one a line.
     faults: String,
 }
 
 impl OutdatedDefinition {
-    /// Checks that the same text is in force already.
+    /// Checks that the same text is active already.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, when it would be a new one; what keeps the database from being read.
-    pub(super) async fn confirm_in_force(&self, store: &Store) -> Result<(), Box<dyn Error>> {
+    /// The faults of the definition if it is not active, or why the database cannot be read.
+    pub(super) async fn confirm_active(&self, store: &Store) -> Result<(), Box<dyn Error>> {
         let Self { machine, source, faults } = self;
         let mut db = store.reader().await?;
         let digest = definitions::digest(&mut db, source).await?;
-        let in_force = definitions::read_active(&mut db).await?.definitions;
-        if in_force.iter().any(|one| one.machine == *machine && one.digest == digest) {
-            tracing::warn!(%machine, %faults, "definition kept in force although its actions do not take their settings");
+        let active = definitions::read_active(&mut db).await?.definitions;
+        if active.iter().any(|definition| definition.machine == *machine && definition.digest == digest) {
+            tracing::warn!(%machine, %faults, "active definition has invalid action settings, kept");
             return Ok(());
         }
         Err(faults.clone().into())
     }
 }
 
-/// A machine of which one instance is shared.
+/// The machine of the shared instance.
 pub(super) struct SharedMachine {
     machine: MachineName,
     file: PathBuf,
-    /// What the file calls its current state, where it is StateService's.
+    /// The current state in the file, if that is a StateService file.
     current: Option<String>,
 }
 
-/// A definition as it was read, and whether only releases before would take it.
+/// A checked definition, and its faults if only earlier releases accept it.
 type CheckedDefinition = (LoadedDefinition, Option<OutdatedDefinition>);
 
-/// Loads the definitions at `path`, or the one that is built in, and the machine to be shared. The board's machine must be
-/// among them.
+/// Loads the definitions at `path`, or the built-in one, and the shared machine. The boards' machine must be among them.
 pub(super) fn load(path: Option<&Path>, machine: Option<&Path>) -> Result<ServerDefinitions, Box<dyn Error>> {
     let mut given = ServerDefinitions::default();
     match path {
@@ -85,7 +84,7 @@ pub(super) fn load(path: Option<&Path>, machine: Option<&Path>) -> Result<Server
         if machine.as_str() == BOARD_MACHINE {
             let file = file.display();
             return Err(format!(
-                "{file}: this machine would be called as boards' is: give the file another name"
+                "{file}: the machine would have the name of the boards' machine, `{BOARD_MACHINE}`: rename the file"
             )
             .into());
         }
@@ -96,8 +95,7 @@ pub(super) fn load(path: Option<&Path>, machine: Option<&Path>) -> Result<Server
     Ok(given)
 }
 
-/// Loads the machine at `path`: a file of StateService's, or a definition of ours. Gives also what the former calls its
-/// current state.
+/// Loads the machine at `path`, a StateService file or a machine definition; of the former, its current state too.
 fn load_shared(path: &Path) -> Result<(CheckedDefinition, Option<String>), Box<dyn Error>> {
     let (file, text) = (file::name(path), file::read(path)?);
     if crate::import::is_definition(&text) {
@@ -126,7 +124,7 @@ impl ServerDefinitions {
 }
 
 impl SharedMachine {
-    /// Sees to it that there is an instance, and says which.
+    /// Creates the shared instance unless it exists, and returns its address.
     pub(super) async fn create_instance(
         self,
         engine: &Engine,
@@ -141,9 +139,12 @@ impl SharedMachine {
                 if let (Some(state), Some(current)) = (state, current)
                     && state != current
                 {
-                    let file = file.display();
                     tracing::info!(
-                        "{machine} goes on in {state}, where it was, and not in {current}, as {file} says"
+                        %machine,
+                        state,
+                        file_state = current,
+                        file = %file.display(),
+                        "shared machine keeps its state"
                     );
                 }
             }
@@ -153,11 +154,11 @@ impl SharedMachine {
     }
 }
 
-/// Says what could be done about a file that lacks the state that its machine is in.
+/// Adds advice to the error about a file that lacks the current state of its machine.
 pub(super) fn with_advice(error: EngineError, shared: Option<&SharedMachine>) -> Box<dyn Error> {
     match (&error, shared) {
         (EngineError::StrandsInstances { machine, .. }, Some(shared)) if *machine == shared.machine => format!(
-            "{}: {error}; keep the state in the file, or move the machine first, with a server that has the file as it was: \
+            "{}: {error}; keep the state in the file, or move the machine first, with a server that has the earlier file: \
              `lifeguard instance force {machine} {SHARED_INSTANCE} --from … --to … --reason …`",
             shared.file.display()
         )
@@ -173,9 +174,9 @@ fn load_all(path: &Path, given: &mut ServerDefinitions) -> Result<(), Box<dyn Er
         given.refuse_second(&path, &read.0.definition.machine)?;
         given.add(read);
     }
-    if !given.loaded.iter().any(|one| one.definition.machine.as_str() == BOARD_MACHINE) {
+    if !given.loaded.iter().any(|loaded| loaded.definition.machine.as_str() == BOARD_MACHINE) {
         return Err(
-            format!("{}: no definition of the machine `{}` is there", path.display(), BOARD_MACHINE).into()
+            format!("{}: no definition of the machine `{}` found", path.display(), BOARD_MACHINE).into()
         );
     }
     Ok(())

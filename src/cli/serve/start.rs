@@ -1,4 +1,4 @@
-//! Starting a server: its parts are opened in turn.
+//! Starting a server: its parts are started in order.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -33,16 +33,16 @@ use crate::tftp;
 use crate::worker::Worker;
 
 impl LifeguardServer {
-    /// Opens the database, loads the definitions, binds the addresses, and begins to drive.
+    /// Opens the database, loads the definitions, binds the addresses, and starts the engine.
     ///
     /// # Errors
     ///
-    /// Whatever keeps a part from starting, with what would mend it; nothing is left running then.
+    /// Why a part cannot be started, and what would help. Nothing is left running then.
     pub async fn start(options: ServeOptions, clock: Arc<dyn Clock>) -> Result<Self, Box<dyn Error>> {
         if !options.listen.ip().to_canonical().is_loopback() && !options.insecure {
             return Err(format!(
-                "{} can be reached by others, and nobody is asked who they are: \
-                 listen on 127.0.0.1, or say --insecure if the network is trusted",
+                "listening beyond loopback without authentication on {}: \
+                 listen on 127.0.0.1, or use --insecure if the network is trusted",
                 options.listen
             )
             .into());
@@ -82,17 +82,14 @@ impl LifeguardServer {
             models: Models::new(options.models.options(&data_dir), Arc::clone(&clock)),
             clock,
         };
-        // A private Postgres is stopped in order also when a later part fails to start.
+        // A private Postgres is stopped in order even if a later part fails to start.
         match parts.start(connect, loaded).await {
             Ok(server) => Ok(Self { postgres, ..server }),
             Err(error) => {
                 if let Some(postgres) = postgres
                     && let Err(error) = postgres.stop().await
                 {
-                    tracing::warn!(
-                        error = &error as &dyn Error,
-                        "the private PostgreSQL did not stop in order"
-                    );
+                    tracing::warn!(error = &error as &dyn Error, "cannot stop private PostgreSQL in order");
                 }
                 Err(error)
             }
@@ -100,7 +97,7 @@ impl LifeguardServer {
     }
 }
 
-/// The parts that need no database to be made.
+/// The parts that can be made without a database.
 struct ServerParts {
     http: TcpListener,
     http_options: HttpOptions,
@@ -116,11 +113,11 @@ struct ServerParts {
     clock: Arc<dyn Clock>,
 }
 
-/// The engine, and what is started with it.
+/// The engine, and the parts started with it.
 struct StartedEngine {
     engine: Engine,
     boards: BoardService,
-    /// The instance that is shared at `/state`.
+    /// The shared instance at `/state`.
     shared: Option<(MachineName, String)>,
 }
 
@@ -132,12 +129,12 @@ impl ServerParts {
     ) -> Result<LifeguardServer, Box<dyn Error>> {
         let machine = MachineName::new(BOARD_MACHINE)?;
         let StartedEngine { engine, boards, shared } = self.start_engine(connect, given, &machine).await?;
-        let mut lookout =
+        let mut monitor =
             boot_root::BootRootMonitor::new(BootTree::new(self.boot_root.clone()), boards.clone());
-        lookout.check().await;
+        monitor.check().await;
         let (stop_faces, stop_driver) = (CancellationToken::new(), CancellationToken::new());
         let (mut faces, mut driver) = (JoinSet::new(), JoinSet::new());
-        faces.spawn(lookout.run(stop_faces.clone()));
+        faces.spawn(monitor.run(stop_faces.clone()));
         let tftp = self.serve_tftp(&boards, &mut faces, &stop_faces).await?;
         let address = self.http.local_addr()?;
         let api = ApiContext {
@@ -155,9 +152,8 @@ impl ServerParts {
         let routes = api::router(api).merge(pages);
         let store = Some(engine.store().clone());
         faces.spawn(api::serve(self.http, routes, store, self.http_options, stop_faces.clone()));
-        let driven = engine.clone();
-        let until = stop_driver.clone();
-        driver.spawn(async move { driven.run(until).await });
+        let (running, stop) = (engine.clone(), stop_driver.clone());
+        driver.spawn(async move { running.run(stop).await });
         Ok(LifeguardServer {
             http: address,
             tftp,
@@ -172,7 +168,7 @@ impl ServerParts {
         })
     }
 
-    /// Opens the database, and puts the definitions in force.
+    /// Opens the database, and activates the definitions.
     async fn start_engine(
         &self,
         connect: ConnectOptions,
@@ -181,8 +177,8 @@ impl ServerParts {
     ) -> Result<StartedEngine, Box<dyn Error>> {
         let clock = Arc::clone(&self.clock);
         let store = Store::open_with(connect, ConnectionBudget::of(self.database_connections)).await?;
-        for one in &outdated {
-            one.confirm_in_force(&store).await?;
+        for definition in &outdated {
+            definition.confirm_active(&store).await?;
         }
         let kinds = faces::action_kinds(&self.boot_root, self.commands);
         let worker = Worker::new(Arc::new(kinds), Arc::clone(&clock));
@@ -207,7 +203,7 @@ impl ServerParts {
         Ok(StartedEngine { engine, boards, shared })
     }
 
-    /// Serves the boot tree by TFTP where that is wanted; gives the address.
+    /// Starts the TFTP server if an address is configured, and returns its address.
     async fn serve_tftp(
         &self,
         boards: &BoardService,
@@ -223,8 +219,8 @@ impl ServerParts {
             .with_port_mode(self.tftp.ports());
         let address = server.local_addr();
         faces.spawn(server.run(stop.clone()));
-        let until = stop.clone();
-        faces.spawn(async move { watch.run(until).await });
+        let stop = stop.clone();
+        faces.spawn(async move { watch.run(stop).await });
         Ok(Some(address))
     }
 }
@@ -233,7 +229,7 @@ async fn bind(listen: SocketAddr) -> Result<TcpListener, Box<dyn Error>> {
     TcpListener::bind(listen).await.map_err(|error| format!("cannot listen on {listen}: {error}").into())
 }
 
-/// The directory for what programs keep of their state: root's is the system's, others have their own.
+/// The default data directory: the system's for root, the user's state directory for others.
 fn default_data_dir() -> Result<PathBuf, Box<dyn Error>> {
     if nix::unistd::geteuid().is_root() {
         return Ok(PathBuf::from("/var/lib/lifeguard"));
@@ -242,5 +238,5 @@ fn default_data_dir() -> Result<PathBuf, Box<dyn Error>> {
     let state = state.or_else(|| Some(std::env::home_dir()?.join(".local/state")));
     state
         .map(|state| state.join("lifeguard"))
-        .ok_or_else(|| "there is no home directory: say where data goes with --data-dir".into())
+        .ok_or_else(|| "no home directory: give a directory for data with --data-dir".into())
 }

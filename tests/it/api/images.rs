@@ -59,7 +59,7 @@ async fn images_are_set_listed_and_removed() {
     400 bad_json: the body is empty; a JSON object is needed
 
     DELETE /api/v1/images/b%00ase
-    404 no_image: there is no image "b\0ase"
+    404 no_image: there is no image "b\0ase"; did you mean `base`?
 
     DELETE /api/v1/images/base
     204

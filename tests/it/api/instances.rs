@@ -301,7 +301,7 @@ async fn invalid_operations_on_an_instance_are_refused_with_the_reason() {
     .await;
     assert_snapshot!(answers, @r#"
     PUT /api/v1/machines/rollouts/web
-    404 no_machine: there is no machine rollouts; `PUT /api/v1/machines/rollouts` defines one
+    404 no_machine: there is no machine rollouts; did you mean `rollout`?
 
     PUT /api/v1/machines/roll%20out/web
     404 no_machine: `roll out` is not a name: a name is 1 to 64 letters, digits, `-` and `_`, and begins with a letter
@@ -346,11 +346,11 @@ async fn invalid_operations_on_an_instance_are_refused_with_the_reason() {
     404 no_instance: there is no rollout "web"
 
     POST /api/v1/machines/rollout/web/events/aprove
-    422 no_event: rollout has no event "aprove" that can be sent
+    422 no_event: rollout has no event "aprove" that can be sent; did you mean `approve`?
     {"events":["approve","done","stop"]}
 
     POST /api/v1/machines/rollout/web/events/poll-ok
-    422 no_event: rollout has no event "poll-ok" that can be sent
+    422 no_event: rollout has no event "poll-ok" that can be sent; known: approve, done, stop
     {"events":["approve","done","stop"]}
 
     POST /api/v1/machines/rollout/web/events/stop?visit=one

@@ -69,7 +69,7 @@ async fn a_refused_request_names_the_right_form() {
     {"accepted":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"],"hardware":"panda","images":["base","wide"],"state":"New"}
 
     POST /api/v1/devices/b1/requests/reboot
-    422 no_request: operators have no request "reboot"
+    422 no_request: operators have no request "reboot"; did you mean `rq-reboot`?
     {"requests":["rq-cancel","rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test","rq-unlock"]}
 
     POST /api/v1/devices/b1/requests/image-running
@@ -197,7 +197,7 @@ async fn a_forced_move_is_compared_and_set() {
     {"accepted":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"],"state":"New"}
 
     POST /api/v1/devices/b1/force
-    422 no_state: no state LockdOut in this machine
+    422 no_state: no state LockdOut in this machine; did you mean `LockedOut`?
     {"accepted":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"],"state":"New","states":["Cancelling","FailedBadBoard","FailedBadImage","FailedCancelling","FailedMaintenanceBooting","FailedMaintenanceRebooting","FailedRebootComplete","FailedRebootRebooting","FailedReimageBooted","FailedReimageBooting","FailedReimageClearing","FailedReimageComplete","FailedReimageInstalling","FailedReimageRebooting","FailedSelfTest","FailedSelfTestBooting","FailedSelfTestRebooting","LockedOut","Maintenance","MaintenanceBooting","MaintenanceRebooting","New","Ready","RebootComplete","RebootRebooting","ReimageBooted","ReimageBooting","ReimageClearing","ReimageComplete","ReimageDone","ReimageInstalling","ReimageRebooting","SelfTestBooting","SelfTestRebooting","SelfTestRunning"]}
 
     POST /api/v1/devices/b1/force

@@ -61,7 +61,7 @@ async fn others_answer_while_some_do_not(endless: &str) {
     // It blocks no request again until it returns or its file changes.
     wait_until("the mark", async || {
         predict_text(&models, "m0", json!([[SECONDS]])).await
-            == "stuck: team/m0.onnx: it took longer than 400ms and is not asked again until it has returned or its file has changed"
+            == "stuck: team/m0.onnx: it took longer than 400ms and gets no requests until it has returned or its file has changed"
     })
     .await;
     fs::copy(fixture("endless"), folders.folder.path().join("new")).unwrap();

@@ -112,8 +112,8 @@ async fn an_unverifiable_model_is_refused_when_it_is_loaded() {
     assert_snapshot!(all.join("\n"), @r#"
     absent: team/absent.onnx: there is no such file in MODELS
     colors_v1: is loaded
-    divides: team/divides.onnx: its operator Div divides integers, and ends the whole server where that cannot be done
-    divides_rest: team/divides_rest.onnx: its operator Mod divides integers, and ends the whole server where that cannot be done
+    divides: team/divides.onnx: its operator Div divides integers, which could crash the server (division by zero, overflow)
+    divides_rest: team/divides_rest.onnx: its operator Mod divides integers, which could crash the server (division by zero, overflow)
     empty: team/empty.onnx: it is empty
     fails_when_run: team/fails_when_run.onnx: tried with zeros, ONNX Runtime cannot run it: …
     flt: team/flt.onnx: its first output is Tensor<f32>(1); labels are needed: a tensor of int64, bool or string, one for each row
@@ -125,7 +125,7 @@ async fn an_unverifiable_model_is_refused_when_it_is_loaded() {
     scalar: team/scalar.onnx: it gave labels of the shape []; one for each row is needed
     strlab: team/strlab.onnx: row 1: the model says "green", which is none of its config's states: red, blue
     texts: team/texts.onnx: it takes a tensor of String; float, double and int64 are known here
-    truncated: team/truncated.onnx: it is no file of ONNX's format, or not all of one
+    truncated: team/truncated.onnx: it is not an ONNX file, or an incomplete one
     "#);
 }
 
@@ -149,7 +149,7 @@ async fn a_model_whose_file_changes_is_loaded_again() {
     let whole = fs::read(fixture("multi")).unwrap();
     fs::write(folders.model("m"), &whole[..40]).unwrap();
     let broken = ask().await;
-    assert_eq!(broken, "file: team/m.onnx: it is no file of ONNX's format, or not all of one");
+    assert_eq!(broken, "file: team/m.onnx: it is not an ONNX file, or an incomplete one");
     assert_eq!(ask().await, broken);
     assert_eq!(models.show("m").unwrap().status, ModelStatus::Failed);
     fs::write(folders.model("m"), &whole).unwrap();
@@ -187,7 +187,7 @@ async fn loaded_models_are_limited_and_the_least_used_is_unloaded_first() {
     assert_eq!(
         predicted,
         format!(
-            "file: team/colors_v1.onnx: it has {bytes} bytes, and at most {} are kept in memory: --model-memory",
+            "file: team/colors_v1.onnx: it has {bytes} bytes, and the limit for models in memory is {}: --model-memory",
             2 * size + 1
         )
     );

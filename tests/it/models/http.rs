@@ -252,7 +252,7 @@ async fn errors_are_reported_and_the_server_keeps_running() {
     500 invalid: values: row 2 has 1 number, and row 1 has 2; all must have the same number
 
     {"name": "truncated", "values": [[500, 0]]}
-    500 bad_model: team/truncated.onnx: it is no file of ONNX's format, or not all of one
+    500 bad_model: team/truncated.onnx: it is not an ONNX file, or an incomplete one
 
     {"name": "four_classes", "values": [[500, 0]]}
     500 bad_model: team/four_classes.onnx: it has 4 classes, and its config has 3 states
@@ -274,7 +274,7 @@ async fn errors_are_reported_and_the_server_keeps_running() {
     {"column":128,"line":1}
 
     much
-    500 invalid: values: the list has 100001 items, and at most 100000 are judged at once
+    500 invalid: values: the list has 100001 items, and the maximum is 100000
 
     much
     413 too_large: a body may have at most 8388608 bytes

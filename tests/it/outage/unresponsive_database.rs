@@ -199,7 +199,7 @@ async fn a_start_reports_an_unresponsive_database_and_can_be_stopped() {
         let event = server.until_says("waiting for the database");
         kill(Pid::from_raw(i32::try_from(server.child.id()).unwrap()), Signal::SIGTERM).unwrap();
         let asked = Instant::now();
-        server.until_says("stopped before it served");
+        server.until_says("stopped during start");
         (event, server.child.wait().unwrap(), asked.elapsed())
     });
     let (event, status, took) = await_within_timeout("the end of the server", ended).await.unwrap();

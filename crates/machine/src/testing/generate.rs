@@ -120,8 +120,9 @@ pub fn write(states: &[StateShape], grouped: &TransitionShape, census: bool) -> 
         writeln!(text, "    invoke: [{invoke}]").unwrap();
         if let Some((kind, target, limit, keeps)) = shape.timeout {
             let due = ["after: 20s", "after: 1m 30s", "at: 2027-01-15T08:01:00"][kind];
-            let limit = limit
-                .map_or_else(String::new, |max_count| format!(", limit: {max_count}, exceeded: {}", state(target + 1)));
+            let limit = limit.map_or_else(String::new, |max_count| {
+                format!(", limit: {max_count}, exceeded: {}", state(target + 1))
+            });
             let can_keep = target % states.len() == index && shape.invoke > 0;
             let keep = if keeps && can_keep { KEEP } else { "" };
             writeln!(text, "    timeout: {{ {due}, target: {}{limit}{keep} }}", state(target)).unwrap();

@@ -1,6 +1,6 @@
-//! The pages that explain the rules of definitions: what each finds, why that matters, what is wrong and what is right.
+//! The pages that explain the rules of definitions, each with a wrong and a right example.
 //!
-//! Their examples are of boards, which the kernel that has the rules does not know.
+//! They are here and not beside the rules because their examples are about boards, which the kernel does not know.
 
 use crate::machine::Rule;
 

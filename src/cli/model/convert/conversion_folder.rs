@@ -1,4 +1,4 @@
-//! The ONNX file before it is one: hosted as a server would, from a folder of its own that goes when nothing came of it.
+//! The temporary folder of a conversion, from which the new model is hosted and checked as a server would.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -10,18 +10,18 @@ use super::python::ConvertedModel;
 use crate::clock::SystemClock;
 use crate::model::{MODEL_TIMEOUT, ModelError, ModelOptions, Models};
 
-/// What configs and errors call the model here.
+/// The name of the model in the temporary config.
 const MODEL_NAME: &str = "converted";
-const TEAM_NAME: &str = "draft";
+const TEAM_NAME: &str = "converted";
 
-/// A folder beside the file that is to be, with a config and a model in it.
+/// A temporary folder beside the output file, with a config and the model.
 #[derive(Debug)]
 pub(super) struct ConversionFolder {
     folder: PathBuf,
 }
 
 impl ConversionFolder {
-    /// Writes the model and a config for it, which names `states`, beside `output`.
+    /// Writes the model and a config with `states` to a folder beside `output`.
     ///
     /// # Errors
     ///
@@ -31,22 +31,22 @@ impl ConversionFolder {
         let name = format!(".{}.{}", name.to_string_lossy(), std::process::id());
         let folder = output.with_file_name(name);
         fs_err::create_dir(&folder)?;
-        let draft = Self { folder };
-        fs_err::create_dir_all(draft.models().join(TEAM_NAME))?;
-        fs_err::create_dir(draft.config())?;
-        fs_err::write(draft.file(), onnx)?;
+        let conversion = Self { folder };
+        fs_err::create_dir_all(conversion.models().join(TEAM_NAME))?;
+        fs_err::create_dir(conversion.config())?;
+        fs_err::write(conversion.file(), onnx)?;
         let config =
             json!({ "name": MODEL_NAME, "team": TEAM_NAME, "model": "model.onnx", "states": states });
-        fs_err::write(draft.config().join("model.json"), config.to_string())?;
-        Ok(draft)
+        fs_err::write(conversion.config().join("model.json"), config.to_string())?;
+        Ok(conversion)
     }
 
-    /// Judges the sample rows as the server would; the state of each is the name of its class. ONNX Runtime is the library
-    /// `onnxruntime`, or that which the system's linker finds, or that of the Python environment.
+    /// Predicts the sample rows as the server would; the state of each is the name of its class. The library of ONNX Runtime is
+    /// `onnxruntime`, or the one found by the system's linker, or that of the Python environment.
     ///
     /// # Errors
     ///
-    /// What is wrong with the model, or that there is no runtime.
+    /// The fault of the model, or that there is no runtime.
     pub(super) async fn predict(
         &self,
         onnxruntime: Option<PathBuf>,
@@ -62,8 +62,8 @@ impl ConversionFolder {
         };
         let models = Models::new(options, Arc::new(SystemClock));
         models.predict(MODEL_NAME, &json!(converted.rows)).await.map_err(|error| match error {
-            // Its name was only ours.
-            ModelError::File { fault, .. } => format!("the ONNX file that came of it: {fault}"),
+            // The temporary name means nothing to the user.
+            ModelError::File { fault, .. } => format!("the converted ONNX file: {fault}"),
             ModelError::Values(_)
             | ModelError::Runtime(_)
             | ModelError::Config { .. }
@@ -75,11 +75,11 @@ impl ConversionFolder {
         })
     }
 
-    /// Puts the file where it belongs, in one step.
+    /// Moves the file to `output` atomically.
     ///
     /// # Errors
     ///
-    /// Why it cannot be put there; what was there before still is.
+    /// Why it cannot be moved; an earlier file is unchanged.
     pub(super) fn move_model_to(self, output: &Path) -> Result<(), Box<dyn Error>> {
         fs_err::File::open(self.file())?.sync_all()?;
         Ok(fs_err::rename(self.file(), output)?)
@@ -101,7 +101,7 @@ impl ConversionFolder {
 impl Drop for ConversionFolder {
     fn drop(&mut self) {
         if let Err(error) = fs_err::remove_dir_all(&self.folder) {
-            tracing::warn!(error = &error as &dyn Error, "a folder of the conversion is left");
+            tracing::warn!(error = &error as &dyn Error, "cannot remove temporary directory");
         }
     }
 }

@@ -7,17 +7,17 @@ use tokio::time::Instant;
 
 use crate::boards::{BootLogEntry, LoggedRequest, Mac};
 
-/// After how much silence the next request is another boot's.
+/// The pause after which the next request belongs to another boot.
 const NEW_BOOT_PAUSE: TimeDelta = TimeDelta::minutes(1);
 
-/// Whose requests they are.
+/// The sender of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum BootClient {
     Board(Mac),
     Address(IpAddr),
 }
 
-/// A request as it is written, and its number.
+/// A request with its number.
 #[derive(Debug, Clone)]
 pub(super) struct NumberedRequest {
     pub(super) number: u64,
@@ -32,12 +32,12 @@ pub(super) struct BootClientLog {
     pub(super) omitted: usize,
     pub(super) last_at: DateTime<Utc>,
     pub(super) written: Option<BootLogEntry>,
-    /// Counts changes; what is written is known by it.
+    /// The number of changes; compared with `written_version`.
     pub(super) version: u64,
     pub(super) written_version: u64,
     pub(super) begun_at: Instant,
     pub(super) write_due_at: Instant,
-    /// Whether it was looked for whose address it is.
+    /// Whether the board at this address was looked up.
     pub(super) is_looked_up: bool,
 }
 
@@ -62,15 +62,16 @@ impl BootClientLog {
     }
 
     pub(super) fn is_over(&self, at: DateTime<Utc>) -> bool {
-        at - self.last_at > NEW_BOOT_PAUSE && self.requests.iter().all(|one| one.request.end.is_some())
+        at - self.last_at > NEW_BOOT_PAUSE && self.requests.iter().all(|entry| entry.request.end.is_some())
     }
 
-    pub(super) fn push(&mut self, one: NumberedRequest, most: usize) {
-        self.last_at = self.last_at.max(one.request.at);
-        let place = self.requests.partition_point(|other| other.number < one.number);
-        self.requests.insert(place, one);
-        if self.requests.len() > most {
-            self.requests.remove(most / 2);
+    /// Inserts a request by its number. Beyond `max_requests` the one in the middle is dropped and counted.
+    pub(super) fn push(&mut self, request: NumberedRequest, max_requests: usize) {
+        self.last_at = self.last_at.max(request.request.at);
+        let index = self.requests.partition_point(|other| other.number < request.number);
+        self.requests.insert(index, request);
+        if self.requests.len() > max_requests {
+            self.requests.remove(max_requests / 2);
             self.omitted += 1;
         }
         self.version += 1;

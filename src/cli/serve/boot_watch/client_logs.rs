@@ -1,8 +1,8 @@
-//! Boot logs in memory: who asked for what, until it is written down.
+//! Boot logs in memory: the requests of each board and address until they are written to the database.
 //!
-//! A board is known by the network address in the name of a file that it asks for, and from then on by where it asks from,
-//! until that address names another board or has been silent for long. Requests from an address that is not known yet
-//! wait: they are the board's that the address names soon after. Pure; times are arguments.
+//! A board is identified by the MAC address in the name of a file that it requests, and after that by its IP address, until
+//! that IP address names another board or has sent nothing for an hour. Requests from an unknown IP address are kept for a
+//! while: if the address names a board soon after, they belong to that board. Pure; times are arguments.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,27 +15,27 @@ use super::client_log::{BootClient, BootClientLog, NumberedRequest};
 use crate::boards::{BootLog, BootLogEntry, LoggedRequest};
 use crate::boards::{Mac, mac_in_name, mac_of_link};
 
-/// How many requests one log keeps; of more, those in the middle are only counted.
+/// The maximum number of requests in a log; beyond it, requests in the middle are only counted.
 const MAX_LOGGED_REQUESTS: usize = 100;
-/// The same where it is not known whose they are.
+/// The maximum number of requests in the log of an unknown address.
 const MAX_UNKNOWN_ADDRESS_REQUESTS: usize = 16;
-/// How many boards and addresses are known at a time; the farms that this is for have fewer.
+/// The maximum number of boards and addresses with a log in memory.
 const MAX_CLIENTS: usize = 10_000;
-/// How many of them may be addresses that nobody knows.
+/// The maximum number of unknown addresses with a log in memory.
 const MAX_UNKNOWN_ADDRESSES: usize = 1_000;
-/// How long a board's name for an address holds after its last request.
+/// How long an IP address identifies a board after its last request.
 const KEEP_ADDRESS_FOR: TimeDelta = TimeDelta::hours(1);
-/// How long requests wait for their address to name its board.
+/// How long requests of an unknown address are kept.
 const KEEP_UNKNOWN_ADDRESS_FOR: TimeDelta = TimeDelta::minutes(5);
-/// How often a log is written at most; one that goes on for long, more rarely.
+/// The minimum interval between writes of a log; longer for logs that last long.
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a file's name may be in a log, in characters.
+/// The maximum length of a file name in a log, in characters.
 const MAX_FILE_NAME_CHARS: usize = 200;
 
-/// What became of writing a log.
+/// The result of writing a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LogWriteOutcome {
-    /// It is there.
+    /// It is written, to this entry.
     At(BootLogEntry),
     /// No board with this network address is registered.
     NoBoard,
@@ -43,7 +43,7 @@ pub(super) enum LogWriteOutcome {
     Failed,
 }
 
-/// A log that is to be written, as it is now.
+/// A log that is due to be written.
 #[derive(Debug, Clone)]
 pub(super) struct DueBootLog {
     pub(super) mac: Mac,
@@ -58,41 +58,41 @@ pub(super) struct BootClientLogs {
     clients: HashMap<BootClient, BootClientLog>,
     addresses: HashMap<IpAddr, (Mac, DateTime<Utc>)>,
     transfers: HashMap<u64, BootClient>,
-    /// When there last was a request that no board's log has any more.
+    /// The time of the last request that was dropped without a board.
     lost_at: Option<DateTime<Utc>>,
 }
 
-/// Who is taken for the sender of a request.
+/// The sender of a request, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BootRequester {
     /// This board.
     Board(Mac),
-    /// Nobody knows; `is_new` where the address was not heard of lately.
+    /// An address of no known board.
     UnknownAddress {
-        /// See above.
+        /// Whether it had no log yet.
         is_new: bool,
     },
 }
 
-/// A request that came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub(super) struct BootRequest<'a> {
     pub(super) number: u64,
     pub(super) peer: IpAddr,
     pub(super) file: &'a str,
-    /// Why it will not be answered, if so.
+    /// Why it will not be answered, if it will not.
     pub(super) end: Option<String>,
 }
 
 impl BootClientLogs {
-    /// A request came.
+    /// Notes a received request.
     pub(super) fn note_request(
         &mut self,
-        asked: BootRequest<'_>,
+        request: BootRequest<'_>,
         at: DateTime<Utc>,
         now: Instant,
     ) -> BootRequester {
-        let BootRequest { number, peer, file, end } = asked;
+        let BootRequest { number, peer, file, end } = request;
         if let Some(mac) = mac_in_name(file) {
             self.identify(peer, mac, at, now);
         }
@@ -115,7 +115,7 @@ impl BootClientLogs {
             *log = BootClientLog::new(peer, at, now);
         }
         log.peer = peer;
-        let has_config = log.requests.iter().any(|one| one.request.is_boot_config);
+        let has_config = log.requests.iter().any(|entry| entry.request.is_boot_config);
         if is_boot_config && !has_config {
             log.write_due_at = now;
         }
@@ -136,13 +136,13 @@ impl BootClientLogs {
         }
     }
 
-    /// A request that was asked is over.
+    /// Notes the end of a request.
     pub(super) fn note_end(&mut self, number: u64, end: String, at: DateTime<Utc>) -> Option<Mac> {
         let client = self.transfers.remove(&number)?;
         if let Some(log) = self.clients.get_mut(&client)
-            && let Some(one) = log.requests.iter_mut().find(|one| one.number == number)
+            && let Some(entry) = log.requests.iter_mut().find(|entry| entry.number == number)
         {
-            one.request.end = Some(end);
+            entry.request.end = Some(end);
             log.last_at = log.last_at.max(at);
             log.version += 1;
         }
@@ -152,10 +152,10 @@ impl BootClientLogs {
         }
     }
 
-    /// The board `mac` asks from `peer`: what came from there lately is its, and no other address is.
+    /// Assigns the address `peer` to the board `mac`, with the recent requests from there. The board loses its other addresses.
     pub(super) fn identify(&mut self, peer: IpAddr, mac: Mac, at: DateTime<Utc>, now: Instant) {
-        let is_news = self.addresses.get(&peer).is_none_or(|(known, _)| *known != mac);
-        if is_news {
+        let is_new = self.addresses.get(&peer).is_none_or(|(known, _)| *known != mac);
+        if is_new {
             self.addresses.retain(|_, (other, last)| *other != mac && at - *last <= KEEP_ADDRESS_FOR);
             if self.addresses.len() >= MAX_CLIENTS {
                 self.addresses.clear();
@@ -169,15 +169,15 @@ impl BootClientLogs {
             *log = BootClientLog::new(peer, at, now);
         }
         log.omitted += earlier.omitted;
-        for one in earlier.requests {
-            if one.request.end.is_none() {
-                self.transfers.insert(one.number, board);
+        for entry in earlier.requests {
+            if entry.request.end.is_none() {
+                self.transfers.insert(entry.number, board);
             }
-            log.push(one, MAX_LOGGED_REQUESTS);
+            log.push(entry, MAX_LOGGED_REQUESTS);
         }
     }
 
-    /// Addresses of which it was not looked for yet whose they are; each comes once.
+    /// The unknown addresses that were not looked up yet; each is returned once.
     pub(super) fn unknown_addresses(&mut self) -> Vec<IpAddr> {
         let unknown = self.clients.iter_mut().filter_map(|(client, log)| match client {
             BootClient::Address(peer) if !log.is_looked_up => {
@@ -189,7 +189,7 @@ impl BootClientLogs {
         unknown.collect()
     }
 
-    /// The logs that are to be written now.
+    /// The logs that are due to be written.
     pub(super) fn due_logs(&mut self, now: Instant) -> Vec<DueBootLog> {
         let due = self.clients.iter_mut().filter_map(|(client, log)| {
             let BootClient::Board(mac) = *client else { return None };
@@ -197,7 +197,8 @@ impl BootClientLogs {
                 return None;
             }
             log.write_due_at = now + WRITE_INTERVAL.max((now - log.begun_at) / 10);
-            let requests: Vec<LoggedRequest> = log.requests.iter().map(|one| one.request.clone()).collect();
+            let requests: Vec<LoggedRequest> =
+                log.requests.iter().map(|entry| entry.request.clone()).collect();
             let boot_log = BootLog {
                 mac: mac.to_string(),
                 peer: log.peer.to_string(),
@@ -210,56 +211,56 @@ impl BootClientLogs {
         due.collect()
     }
 
-    /// A log was written, or not.
+    /// Notes the result of writing a log.
     pub(super) fn note_written(&mut self, mac: Mac, version: u64, written: LogWriteOutcome) {
         let board = BootClient::Board(mac);
         match written {
-            LogWriteOutcome::At(place) => {
+            LogWriteOutcome::At(entry) => {
                 let Some(log) = self.clients.get_mut(&board) else { return };
                 log.written_version = version;
-                // Its power came on meanwhile: what was before is in the entry of the boot before.
-                log.requests.retain(|one| one.request.at >= place.since);
-                log.written = Some(place);
+                // If the power came on meanwhile, earlier requests are in the entry of the previous boot.
+                log.requests.retain(|request| request.request.at >= entry.since);
+                log.written = Some(entry);
             }
             LogWriteOutcome::NoBoard => {
                 let last = self.clients.remove(&board).map(|log| log.last_at);
                 self.note_lost(last);
             }
-            // It is tried again when it is due.
+            // The write is retried when it is due.
             LogWriteOutcome::Failed => {}
         }
     }
 
-    /// Forgets what is over and written, and what no board has claimed; whether something is left to be looked after.
+    /// Drops logs that are over and written, and those of addresses that stayed unknown. Returns whether any logs remain.
     pub(super) fn forget(&mut self, at: DateTime<Utc>) -> bool {
         let mut lost = None;
         self.clients.retain(|client, log| match client {
             BootClient::Board(_) => log.is_changed() || !log.is_over(at),
             BootClient::Address(_) => {
-                let is_kept = at - log.last_at <= KEEP_UNKNOWN_ADDRESS_FOR;
-                lost = lost.max((!is_kept).then_some(log.last_at));
-                is_kept
+                let is_recent = at - log.last_at <= KEEP_UNKNOWN_ADDRESS_FOR;
+                lost = lost.max((!is_recent).then_some(log.last_at));
+                is_recent
             }
         });
         self.note_lost(lost);
         !self.clients.is_empty()
     }
 
-    /// When there last was a request of which it is not known whose it was.
+    /// The time of the last request that is not assigned to a board.
     pub(super) fn unknown_address_at(&self) -> Option<DateTime<Utc>> {
-        let strangers = self.clients.iter().filter_map(|(client, log)| match client {
+        let unknown = self.clients.iter().filter_map(|(client, log)| match client {
             BootClient::Address(_) => Some(log.last_at),
             BootClient::Board(_) => None,
         });
-        strangers.chain(self.lost_at).max()
+        unknown.chain(self.lost_at).max()
     }
 
     fn has_room(&self, client: BootClient) -> bool {
         match client {
             BootClient::Board(_) => self.clients.len() < MAX_CLIENTS,
             BootClient::Address(_) => {
-                let strangers = self.clients.keys().filter(|client| matches!(client, BootClient::Address(_)));
-                strangers.count() < MAX_UNKNOWN_ADDRESSES
+                let unknown = self.clients.keys().filter(|client| matches!(client, BootClient::Address(_)));
+                unknown.count() < MAX_UNKNOWN_ADDRESSES
             }
         }
     }

@@ -1,13 +1,13 @@
-//! How fetches ended, in words for the boot log.
+//! The end of a TFTP transfer as text for the boot log.
 
 use crate::boards::NO_SUCH_FILE;
 use crate::tftp::packet::TftpErrorCode;
 use crate::tftp::{ClientAbort, TransferEnd};
 
-/// How much of a client's own message is kept, in characters.
+/// The maximum length of a client's own message, in characters.
 const MAX_MESSAGE_CHARS: usize = 200;
 
-/// Says how a fetch ended; the client's own code and words are kept.
+/// Describes the end of a transfer, with the client's own error code and message.
 pub(super) fn describe_end(end: &TransferEnd) -> String {
     match end {
         TransferEnd::Sent { bytes, .. } => format!("fetched, {bytes} bytes"),
@@ -17,9 +17,9 @@ pub(super) fn describe_end(end: &TransferEnd) -> String {
             "all of it sent, the last block not acknowledged".to_owned()
         }
         TransferEnd::Silent { bytes_acked, is_all_sent: false } => {
-            format!("the board fell silent after {bytes_acked} bytes")
+            format!("timed out after {bytes_acked} bytes")
         }
-        // Boot loaders begin a transfer to learn a size, and end it there.
+        // Boot loaders start a transfer to learn the size, and abort it.
         TransferEnd::Aborted {
             bytes_acked: 0,
             by: ClientAbort::Error { code: code @ TftpErrorCode::OPTIONS, message },
@@ -30,7 +30,7 @@ pub(super) fn describe_end(end: &TransferEnd) -> String {
             format!("the board ended it after {bytes_acked} bytes: {}", error_text(*code, message))
         }
         TransferEnd::Aborted { bytes_acked, by: ClientAbort::NewRequest } => {
-            format!("the board asked anew after {bytes_acked} bytes")
+            format!("restarted by the board after {bytes_acked} bytes")
         }
         TransferEnd::Aborted { bytes_acked, by: ClientAbort::PortClosed } => {
             format!("the board closed its port after {bytes_acked} bytes")
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_client_s_code_and_words_are_kept_and_bounded() {
+    fn the_client_s_code_and_message_are_kept_and_bounded() {
         let by = |code, message: &str| ClientAbort::Error {
             code: TftpErrorCode(code),
             message: message.to_owned(),

@@ -1,14 +1,14 @@
-//! A bound on log lines that anybody on the network can cause.
+//! A limit for log lines that any host on the network can cause.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How many lines there may be in one span.
+/// The maximum number of lines in each span.
 const MAX_LINES_PER_SPAN: u32 = 20;
 const BUDGET_SPAN: Duration = Duration::from_secs(10);
 
-/// Says whether one more line may be written.
+/// Limits the number of log lines in each span of time.
 #[derive(Debug)]
 pub(super) struct LogLineBudget {
     begun: Instant,
@@ -21,7 +21,7 @@ impl LogLineBudget {
         Self { begun: now, written: 0, suppressed: 0 }
     }
 
-    /// Takes a line; a span's end tells how many were not written.
+    /// Whether one more line may be written. The first call after a span logs how many lines were suppressed in it.
     pub(super) fn take_line(&mut self, now: Instant) -> bool {
         if now - self.begun >= BUDGET_SPAN {
             if self.suppressed > 0 {
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_span_has_twenty_lines_and_the_next_one_again() {
+    fn each_span_has_twenty_lines() {
         let begun = Instant::now();
         let mut budget = LogLineBudget::new(begun);
         assert_eq!((0..100).filter(|_| budget.take_line(begun)).count(), 20);

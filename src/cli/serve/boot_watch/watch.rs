@@ -1,4 +1,4 @@
-//! What the TFTP server sees of boards' boots.
+//! Observes TFTP requests, and writes the boot logs of boards.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -18,14 +18,14 @@ use crate::boards::{BoardService, BootCoverage, Mac};
 use crate::store::Store;
 use crate::tftp::{TftpFetch, TftpObserver, TransferEnd};
 
-/// How often it is looked whether something is to be written, while there is something to look after.
+/// The interval of checks for due logs, while there are any.
 const WRITE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// How many logs are written at the same time: more would take the readers' connections from operators.
+/// The maximum number of concurrent writes: more would take connections that operators need for reading.
 const MAX_CONCURRENT_WRITES: usize = 3;
-/// How long the last writing may take when the server stops.
+/// The timeout of the last writes when the server stops.
 const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Knows boards by what they ask for, and from then on by their address.
+/// Identifies boards by their TFTP requests, and writes their boot logs.
 pub(in crate::cli::serve) struct BootWatch {
     boards: BoardService,
     state: Mutex<BootWatchState>,
@@ -40,7 +40,7 @@ struct BootWatchState {
 }
 
 impl BootWatch {
-    /// Begins to watch for `boards`.
+    /// Creates a watch for `boards`.
     pub(in crate::cli::serve) fn new(boards: BoardService) -> Self {
         let coverage =
             BootCoverage { served_since: Some(boards.engine().clock().now()), unknown_sender_at: None };
@@ -61,14 +61,14 @@ impl BootWatch {
     fn note_request(&self, fetch: &TftpFetch, end: Option<String>) {
         let (at, now, peer) = (self.boards.engine().clock().now(), Instant::now(), fetch.peer.ip());
         let mut state = self.state();
-        let asked = BootRequest { number: fetch.number, peer, file: &fetch.file, end };
-        match state.logs.note_request(asked, at, now) {
+        let request = BootRequest { number: fetch.number, peer, file: &fetch.file, end };
+        match state.logs.note_request(request, at, now) {
             BootRequester::Board(_) => {}
             BootRequester::UnknownAddress { is_new } => {
                 state.coverage.unknown_sender_at = state.coverage.unknown_sender_at.max(Some(at));
                 self.boards.set_boot_coverage(state.coverage);
                 if is_new && state.line_budget.take_line(now) {
-                    tracing::info!(%peer, file = fetch.file, "TFTP request from an address that is no known board's");
+                    tracing::info!(%peer, file = fetch.file, "TFTP request from unknown address");
                 }
             }
         }
@@ -76,13 +76,13 @@ impl BootWatch {
         self.changed.notify_one();
     }
 
-    /// Writes what is noted until `stop`, and then once more.
+    /// Writes due logs until `stop`, and all logs once more at the end.
     pub(in crate::cli::serve) async fn run(&self, stop: CancellationToken) {
         let mut has_more = false;
         loop {
             #[expect(
                 clippy::disallowed_methods,
-                reason = "a pace for the database, however fast a demo's clock runs"
+                reason = "the rate of database writes is in real time, however fast a demo's clock runs"
             )]
             let tick = async {
                 if has_more {
@@ -98,13 +98,13 @@ impl BootWatch {
             }
             has_more = self.write_due(Instant::now()).await;
         }
-        #[expect(clippy::disallowed_methods, reason = "a database that is away does not hold up the end")]
+        #[expect(clippy::disallowed_methods, reason = "an unavailable database must not delay the end")]
         tokio::time::timeout(LAST_WRITE_TIMEOUT, self.write_due(Instant::now() + Duration::from_hours(1)))
             .await
             .ok();
     }
 
-    /// Writes what is due by `now`; whether something is left to be looked after.
+    /// Writes the logs that are due by `now`. Returns whether any logs remain in memory.
     async fn write_due(&self, now: Instant) -> bool {
         self.look_up_unknown_addresses().await;
         let due = self.state().logs.due_logs(now);
@@ -128,39 +128,39 @@ impl BootWatch {
             .await;
         let mut state = self.state();
         let is_failing = result.is_err();
-        let became = match result {
-            Ok(Some(place)) => LogWriteOutcome::At(place),
+        let outcome = match result {
+            Ok(Some(entry)) => LogWriteOutcome::At(entry),
             Ok(None) => {
                 if state.line_budget.take_line(Instant::now()) {
-                    tracing::info!(%mac, peer = log.peer, "TFTP requests of a board that is not registered");
+                    tracing::info!(%mac, peer = log.peer, "TFTP requests from unregistered board");
                 }
                 LogWriteOutcome::NoBoard
             }
             Err(error) => {
                 if !state.is_failing {
-                    tracing::warn!(error = &error as &dyn Error, "boot logs cannot be written, they wait");
+                    tracing::warn!(error = &error as &dyn Error, "cannot write boot logs, retrying");
                 }
                 LogWriteOutcome::Failed
             }
         };
         if state.is_failing && !is_failing {
-            tracing::info!("boot logs are written again");
+            tracing::info!("boot logs written again");
         }
         state.is_failing = is_failing;
-        state.logs.note_written(mac, version, became);
+        state.logs.note_written(mac, version, outcome);
     }
 
-    /// Asks whose addresses those are that no request has named a board for: the machine's neighbours, and the boards'
-    /// own addresses where they are registered by address.
+    /// Looks up the boards at unknown addresses: in the kernel's neighbour table, and among boards that are registered by
+    /// address.
     async fn look_up_unknown_addresses(&self) {
-        let strangers = self.state().logs.unknown_addresses();
-        if strangers.is_empty() {
+        let unknown = self.state().logs.unknown_addresses();
+        if unknown.is_empty() {
             return;
         }
         let neighbours = tokio::task::spawn_blocking(|| fs_err::read_to_string("/proc/net/arp")).await;
         let neighbours = neighbours.ok().and_then(Result::ok).unwrap_or_default();
         let neighbours = parse_neighbours(&neighbours);
-        for peer in strangers {
+        for peer in unknown {
             let mac = match neighbours.get(&peer) {
                 Some(mac) => Some(*mac),
                 None => {
@@ -172,7 +172,7 @@ impl BootWatch {
                         .await
                     {
                         Ok(mac) => mac.and_then(|mac| mac.parse().ok()),
-                        // It is told where logs are written.
+                        // A failing database is logged where boot logs are written.
                         Err(_) => None,
                     }
                 }
@@ -185,7 +185,7 @@ impl BootWatch {
     }
 }
 
-/// The neighbours by address, from the kernel's table: an address, the hardware type and flags, and the network address.
+/// The MAC addresses of the kernel's neighbour table by IP address. Columns: IP address, hardware type, flags, MAC address.
 ///
 /// Source: proc(5), `/proc/net/arp`; flag 2 is a complete entry.
 fn parse_neighbours(table: &str) -> HashMap<IpAddr, Mac> {
@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbours_are_read_from_the_kernel_s_table() {
+    fn complete_entries_of_the_kernel_s_table_are_neighbours() {
         let table = "IP address       HW type     Flags       HW address            Mask     Device
 10.0.0.7         0x1         0x2         02:00:00:00:00:07     *        eth0
 10.0.0.8         0x1         0x0         00:00:00:00:00:00     *        eth0

@@ -1,4 +1,4 @@
-//! Whose requests are whose, and what is written when.
+//! Assignment of requests to boards, and the times of writes.
 
 use super::*;
 
@@ -7,7 +7,7 @@ const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 6));
 const LINK_A: &str = "pxelinux.cfg/01-02-00-00-00-00-0a";
 const LINK_B: &str = "pxelinux.cfg/01-02-00-00-00-00-0b";
 
-/// Logs, and a clock for them.
+/// Logs with a clock.
 struct Case {
     logs: BootClientLogs,
     number: u64,
@@ -25,31 +25,31 @@ impl Case {
         self.now += Duration::from_secs(seconds.into());
     }
 
-    fn ask(&mut self, peer: IpAddr, file: &str) -> BootRequester {
+    fn request(&mut self, peer: IpAddr, file: &str) -> BootRequester {
         self.number += 1;
-        let asked = BootRequest { number: self.number, peer, file, end: None };
-        self.logs.note_request(asked, self.at, self.now)
+        let request = BootRequest { number: self.number, peer, file, end: None };
+        self.logs.note_request(request, self.at, self.now)
     }
 
-    /// Asks and has it at once.
+    /// Requests a file and fetches it at once.
     fn fetch(&mut self, peer: IpAddr, file: &str) -> BootRequester {
-        let sender = self.ask(peer, file);
+        let sender = self.request(peer, file);
         self.logs.note_end(self.number, "fetched".to_owned(), self.at);
         sender
     }
 
-    /// What is due, as `mac: files`; all of it is then written.
+    /// The due logs as `mac: files`; all are marked as written.
     fn due(&mut self) -> Vec<String> {
-        let mut told = Vec::new();
+        let mut lines = Vec::new();
         for due in self.logs.due_logs(self.now) {
-            let files = due.log.requests.iter().map(|one| one.file.clone()).collect::<Vec<_>>();
+            let files = due.log.requests.iter().map(|request| request.file.clone()).collect::<Vec<_>>();
             let last = due.mac.to_string().split_off(15);
-            told.push(format!("{last}: {}", files.join(" ")));
-            let place = BootLogEntry::of_test(due.written.is_some());
-            self.logs.note_written(due.mac, due.version, LogWriteOutcome::At(place));
+            lines.push(format!("{last}: {}", files.join(" ")));
+            let entry = BootLogEntry::of_test(due.written.is_some());
+            self.logs.note_written(due.mac, due.version, LogWriteOutcome::At(entry));
         }
-        told.sort();
-        told
+        lines.sort();
+        lines
     }
 }
 
@@ -58,7 +58,7 @@ fn board(last: u8) -> BootRequester {
 }
 
 #[test]
-fn what_an_address_asked_for_before_it_named_its_board_is_that_board_s_in_order() {
+fn requests_before_an_address_names_its_board_are_in_that_board_s_log_in_order() {
     let mut case = Case::new();
     assert_eq!(case.fetch(PEER, "pxelinux.0"), BootRequester::UnknownAddress { is_new: true });
     assert_eq!(case.fetch(PEER, "ldlinux.c32"), BootRequester::UnknownAddress { is_new: false });
@@ -71,18 +71,18 @@ fn what_an_address_asked_for_before_it_named_its_board_is_that_board_s_in_order(
 }
 
 #[test]
-fn the_network_address_in_a_name_wins_over_where_it_comes_from_and_the_old_board_is_forgotten() {
+fn a_mac_address_in_a_file_name_takes_precedence_over_the_sender_s_address() {
     let mut case = Case::new();
     case.fetch(PEER, LINK_B);
     assert_eq!(case.fetch(PEER, "grub/grub.cfg-01-02-00-00-00-00-0a"), board(10));
     assert_eq!(case.fetch(PEER, "kernel"), board(10));
-    // The board has another address: the old one is nobody's.
+    // The board has another address, so the old one is unknown again.
     assert_eq!(case.fetch(OTHER, LINK_A), board(10));
     assert_eq!(case.fetch(PEER, "kernel"), BootRequester::UnknownAddress { is_new: true });
 }
 
 #[test]
-fn an_address_is_forgotten_after_an_hour_of_silence() {
+fn an_address_is_forgotten_after_an_hour_without_requests() {
     let mut case = Case::new();
     case.fetch(PEER, LINK_A);
     case.pass(3600);
@@ -92,7 +92,7 @@ fn an_address_is_forgotten_after_an_hour_of_silence() {
 }
 
 #[test]
-fn a_log_is_written_at_once_then_each_second_and_more_rarely_where_it_goes_on_for_long() {
+fn a_log_is_written_at_once_then_each_second_and_less_often_if_it_lasts_long() {
     let mut case = Case::new();
     case.fetch(PEER, LINK_A);
     assert_eq!(case.due().len(), 1);
@@ -108,21 +108,21 @@ fn a_log_is_written_at_once_then_each_second_and_more_rarely_where_it_goes_on_fo
     }
     case.fetch(PEER, "kernel");
     case.pass(10);
-    assert!(case.due().is_empty(), "ten minutes of it");
+    assert!(case.due().is_empty(), "after ten minutes the interval is a minute");
     case.pass(55);
     assert_eq!(case.due().len(), 1);
 }
 
 #[test]
-fn after_a_quiet_minute_another_boot_begins() {
+fn a_pause_of_a_minute_begins_another_boot() {
     let mut case = Case::new();
     case.fetch(PEER, LINK_A);
     case.due();
     case.pass(61);
     case.fetch(PEER, "pxelinux.0");
     assert_eq!(case.due(), ["0a: pxelinux.0"]);
-    // A fetch that goes on is no silence, and what is not written yet is kept.
-    case.ask(PEER, "kernel");
+    // A running transfer is no pause, and a log that is not written yet is kept.
+    case.request(PEER, "kernel");
     case.pass(120);
     case.fetch(PEER, "initrd");
     assert_eq!(case.due(), ["0a: pxelinux.0 kernel initrd"]);
@@ -140,14 +140,14 @@ fn a_log_keeps_its_beginning_and_its_end_and_memory_is_bounded() {
     assert_eq!((log.requests.len(), log.omitted), (100, 401));
     assert_eq!((log.requests[0].file.as_str(), log.requests[99].file.as_str()), (LINK_A, "499"));
     for number in 0..2000_u32 {
-        case.ask(IpAddr::from(number.to_be_bytes()), "x");
+        case.request(IpAddr::from(number.to_be_bytes()), "x");
     }
     assert_eq!(case.logs.clients.len(), 1001);
     assert_eq!(case.logs.unknown_address_at(), Some(case.at));
 }
 
 #[test]
-fn of_an_address_that_nobody_knows_yet_less_is_kept() {
+fn the_log_of_an_unknown_address_is_shorter() {
     let mut case = Case::new();
     for number in 0..50 {
         case.fetch(PEER, &format!("{number}"));
@@ -158,7 +158,7 @@ fn of_an_address_that_nobody_knows_yet_less_is_kept() {
 }
 
 #[test]
-fn of_very_many_boards_further_ones_have_no_log_and_it_is_known_that_something_is_missing() {
+fn beyond_ten_thousand_boards_no_log_is_kept_and_the_gap_is_reported() {
     let mut case = Case::new();
     let link = |number: u32| {
         let [a, b, c, d] = number.to_be_bytes();
@@ -173,13 +173,13 @@ fn of_very_many_boards_further_ones_have_no_log_and_it_is_known_that_something_i
 }
 
 #[test]
-fn requests_that_no_board_claims_are_forgotten_but_not_that_there_were_some() {
+fn requests_of_unknown_addresses_are_dropped_and_their_time_is_kept() {
     let mut case = Case::new();
     case.fetch(PEER, "pxelinux.0");
-    let asked_at = case.at;
+    let requested_at = case.at;
     case.pass(301);
     assert!(!case.logs.forget(case.at));
-    assert_eq!(case.logs.unknown_address_at(), Some(asked_at));
+    assert_eq!(case.logs.unknown_address_at(), Some(requested_at));
 }
 
 #[test]
