@@ -420,6 +420,7 @@ async fn boards_are_managed_from_the_command_line() {
     $ device show b1
     name         b1
     state        ReimageBooted since 2026-01-01 12:00:00 UTC
+                 live image runs, waiting for it to install
                  the live image runs; it should begin to install
     waits for    image-failed from the board, then FailedBadImage, FailedBadBoard, ReimageRebooting, FailedReimageBooted
     waits for    image-installing from the board, then ReimageInstalling
@@ -511,7 +512,7 @@ async fn boards_are_managed_from_the_command_line() {
 
     $ device remove b4 b3 b2
     b2: removed
-    stderr: lifeguard: b4: b4 may have a boot link for base; a cancellation or a reboot removes it, by force if need be (to Cancelling)
+    stderr: lifeguard: b4: b4 may have a boot link for base; cancel or reboot to remove it, by a forced move to Cancelling if necessary
     lifeguard: b3: there is no board "b3"
     lifeguard: refused for 2 of 3 boards
     exit 1

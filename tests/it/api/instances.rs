@@ -244,10 +244,10 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
     }
 
     GET /api/v1/machines/rollout/instances?limit=1
-    200 {"instances":[{"deadline":null,"name":"db","since":"2026-01-01T12:00:00Z","state":"Proposed","visit":1}],"next":"db"}
+    200 {"instances":[{"deadline":null,"label":"Proposed","name":"db","since":"2026-01-01T12:00:00Z","state":"Proposed","visit":1}],"next":"db"}
 
     GET /api/v1/machines/rollout/instances?after=db
-    200 {"instances":[{"deadline":null,"name":"web","since":"2026-01-01T12:00:00Z","state":"Proposed","visit":3}],"next":null}
+    200 {"instances":[{"deadline":null,"label":"Proposed","name":"web","since":"2026-01-01T12:00:00Z","state":"Proposed","visit":3}],"next":null}
 
     DELETE /api/v1/machines/rollout/web
     204
