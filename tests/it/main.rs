@@ -29,6 +29,7 @@ mod layers;
 mod lifecycle;
 mod links;
 mod log;
+mod log_messages;
 mod machine_check;
 mod machine_diagram;
 mod migrations;
