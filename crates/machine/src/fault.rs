@@ -127,6 +127,7 @@ impl FaultCollector {
     }
 
     /// Whether the definition is refused.
+    #[must_use]
     pub fn has_errors(&self) -> bool {
         self.faults.iter().any(|fault| fault.is_error() && !self.tolerated.contains(&fault.rule))
     }

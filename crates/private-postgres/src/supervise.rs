@@ -112,7 +112,10 @@ pub(super) async fn run(
                 is_reported = true;
             }
             Err(error) => {
-                tracing::debug!(error = &error as &dyn Error, "cannot start the private PostgreSQL, retrying")
+                tracing::debug!(
+                    error = &error as &dyn Error,
+                    "cannot start the private PostgreSQL, retrying"
+                );
             }
         }
     }

@@ -58,7 +58,7 @@ fn endless_sets(graph: &StateGraph<'_>) -> Vec<Vec<usize>> {
                 _ if steps > MAX_PROOF_STEPS => endless.push(set),
                 None => endless.push(set),
                 Some(LoopBound::Edges(ends)) => {
-                    rest.extend(set.into_iter().filter(|edge| !ends.contains(edge)))
+                    rest.extend(set.into_iter().filter(|edge| !ends.contains(edge)));
                 }
                 Some(LoopBound::Either(bounded, counting)) => {
                     rest.extend(set.iter().copied().filter(|edge| !bounded.contains(edge)));

@@ -203,7 +203,9 @@ fn labels_change_no_decision() {
                 assert_eq!(labelled, plain, "{event} in {state}");
             }
         }
-        boards.iter_mut().for_each(|board| board.instance = before.clone());
+        for board in &mut boards {
+            board.instance = before.clone();
+        }
     }
 }
 
