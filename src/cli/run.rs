@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use super::command_line::{Cli, CliCommand};
+use super::command_line::{self, Cli, CliCommand};
 use super::log::ProcessLog;
 use super::{config, demo, device, image, instance, machine, model, output, resource, serve};
 
@@ -30,7 +30,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     }
     let result = match command {
         CliCommand::Serve(config::ServerConfigArgs { options, .. }) => done(serve::run(options).await),
-        CliCommand::Config(options) => config::run(&options, &settings),
+        CliCommand::Config(options) => config::run(&options, &settings, &command_line::command()),
         CliCommand::Demo(options) => done(demo::run(options).await),
         CliCommand::Device(options) => done(device::run(options).await),
         CliCommand::Image(options) => done(image::run(options).await),

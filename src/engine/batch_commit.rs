@@ -6,14 +6,13 @@ use super::batch_decisions::BatchDecisions;
 use super::definition_cache::DefinitionSet;
 use super::grants::{PassOnPlan, pass_on};
 use super::handle::Engine;
-use super::pipeline::STATEMENT_TIMEOUT;
 use super::work_item::{WorkItem, WorkResult};
 use crate::machine::{Cause, Outcome};
 use crate::store::actions::{self, ActionId};
 use crate::store::batches::{self, Batch, BatchResult, DecidedUpdate, VersionedInstance};
 use crate::store::history::{HistoryContent, NewHistoryEntry};
 use crate::store::instances::InstanceId;
-use crate::store::{DatabaseLife, DbConnection, PooledConnection, StoreError};
+use crate::store::{DatabaseLife, DbConnection, PooledConnection, Store, StoreError};
 
 /// Writes the decisions of a batch.
 pub(super) async fn write(
@@ -26,7 +25,7 @@ pub(super) async fn write(
     // First, because a failure after the batch is durable would have it written again.
     let store = engine.store();
     let outages = db.outages();
-    store.within_on(outages, STATEMENT_TIMEOUT, delete_orphans(db, orphans)).await?;
+    store.within_on(outages, Store::MAX_STATEMENT_TIME, delete_orphans(db, orphans)).await?;
     if decided.is_empty() {
         return Ok(BatchResult::default());
     }
@@ -38,7 +37,7 @@ pub(super) async fn write(
         let batch = Batch { decided, dropped_holds: &dropped_holds, passed_on_grants: &passed_on_grants };
         batches::write(db, batch, engine.inner.origin, definitions.activation, *worker, *at).await
     };
-    store.within_on(outages, STATEMENT_TIMEOUT, write).await
+    store.within_on(outages, Store::MAX_STATEMENT_TIME, write).await
 }
 
 /// Deletes the actions of instances that no longer exist.

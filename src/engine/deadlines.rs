@@ -7,7 +7,7 @@
 //! stale: its visit has passed.
 //!
 //! Deadlines are held while this process has no lease or does not accept reports, and for a while after no server accepted
-//! reports: the silence of a board that could not report means nothing.
+//! reports: the silence of an instance that could not report means nothing.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};

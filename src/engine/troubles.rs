@@ -4,8 +4,8 @@
 //! reported by an action ─▶ open ─▶ checked at growing intervals ─▶ cleared: the suspended actions are handed out
 //! ```
 //!
-//! This is the view of one process: another process without the fault can start the suspended actions. A check uses no device
-//! ([`Trouble::is_over`]), so that no power is switched and nothing is written only to see that the fault persists. A fault
+//! This is the view of one process: another process without the fault can start the suspended actions. A check does nothing to
+//! the outside world ([`Trouble::is_over`]): nothing is written only to see that the fault persists. A fault
 //! that returns soon after it was cleared is checked at longer intervals.
 
 use std::collections::BTreeMap;
@@ -99,7 +99,7 @@ impl TroubleTracker {
                 max_check_interval: if is_name { MAX_FAULT_CHECK_INTERVAL } else { MAX_CHECK_INTERVAL },
             });
             if !action.claims.is_empty() {
-                // A device may be in an intermediate state, and other actions wait for the resource.
+                // What the action changes may be in an intermediate state, and other actions wait for the resource.
                 tracked.max_check_interval = MAX_CHECK_INTERVAL;
             }
             match &mut tracked.phase {
@@ -122,7 +122,7 @@ impl TroubleTracker {
         }
         if matches!(trouble, Trouble::Unrestored { .. }) {
             if !is_back {
-                tracing::warn!(action, reason, %trouble, "cannot restore device state, will retry");
+                tracing::warn!(action, reason, %trouble, "cannot complete compensation, will retry");
             }
         } else if is_first {
             tracing::warn!(trouble = trouble.kind(), action, reason, "local fault, actions suspended");

@@ -4,13 +4,14 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::super::command_line::command;
+use clap::Command;
+
 use super::super::output::{self, complain_in_lines};
 use super::file::{self, ConfigFileError};
 
 /// Checks a file: exit code 0 where nothing is wrong, 1 where something is, 2 where it cannot be read.
-pub(super) fn run(path: &Path) -> Result<ExitCode, Box<dyn Error>> {
-    match file::read(path, &command()) {
+pub(super) fn run(path: &Path, root: &Command) -> Result<ExitCode, Box<dyn Error>> {
+    match file::read(path, root) {
         Ok(file) => {
             let options = match file.entries.len() {
                 1 => "1 option".to_owned(),

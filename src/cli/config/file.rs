@@ -10,7 +10,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Command};
 use toml_edit::{Document, Item, Value};
 
-use super::options::{conflicts, server_options, without_variables};
+use super::server_options::{conflicts, server_options, without_variables};
 use crate::machine::{nearest, reword_library_error, suggestion};
 
 /// A configuration file whose values fit their options.

@@ -8,6 +8,7 @@ mod file;
 mod options;
 #[cfg(test)]
 mod reference;
+mod server_options;
 mod settings;
 mod show;
 
@@ -15,7 +16,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Command, Subcommand};
 
 pub(super) use self::options::{ParseError, ServerConfigArgs, with_configuration};
 pub(super) use self::settings::ServerSettings;
@@ -38,14 +39,18 @@ enum ConfigCommand {
     },
 }
 
-/// Runs the command.
+/// Runs the command; `root` is the whole command line.
 ///
 /// # Errors
 ///
 /// When its output cannot be written.
-pub(super) fn run(options: &ConfigOptions, settings: &ServerSettings) -> Result<ExitCode, Box<dyn Error>> {
+pub(super) fn run(
+    options: &ConfigOptions,
+    settings: &ServerSettings,
+    root: &Command,
+) -> Result<ExitCode, Box<dyn Error>> {
     match &options.command {
         ConfigCommand::Show(options) => show::run(options, settings),
-        ConfigCommand::Check { file } => check::run(file),
+        ConfigCommand::Check { file } => check::run(file, root),
     }
 }

@@ -8,7 +8,7 @@ use clap::Arg;
 
 use super::super::command_line::Cli;
 use super::file::{self, ValueForm};
-use super::options::server_options;
+use super::server_options::server_options;
 use super::settings::default_note;
 
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");

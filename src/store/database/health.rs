@@ -136,7 +136,7 @@ impl DatabaseHealth {
                     match part {
                         HealthPart::Database => tracing::info!(cause, lasted_ms, "database available again"),
                         HealthPart::Writing => {
-                            tracing::info!(cause, lasted_ms, "database accepts writes again")
+                            tracing::info!(cause, lasted_ms, "database accepts writes again");
                         }
                     }
                     *outage = None;
@@ -159,7 +159,7 @@ impl DatabaseHealth {
                             state.last_cause = Some(cause);
                         }
                         HealthPart::Writing => {
-                            tracing::warn!(cause = code, error, "database rejects writes")
+                            tracing::warn!(cause = code, error, "database rejects writes");
                         }
                     }
                     true

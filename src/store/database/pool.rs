@@ -118,7 +118,7 @@ impl ConnectionPool {
             };
             match unchecked {
                 Some(idle) if shared.size() > shared.min && idle.used_at.elapsed() > MAX_IDLE_TIME => {
-                    drop(idle)
+                    drop(idle);
                 }
                 Some(idle)
                     if shared.is_good(&idle.session)
