@@ -70,7 +70,7 @@ pub struct WaiterView {
     /// The action.
     pub action: String,
     /// The number of actions before it.
-    pub ahead: usize,
+    pub requests_ahead: usize,
     /// Since when it waits.
     pub since: DateTime<Utc>,
     /// When it may be granted; nothing where that cannot be predicted.
@@ -220,9 +220,9 @@ impl ResourceSnapshot {
 }
 
 fn waiter_view(waiter: &ResourceWaiter, expected: &ExpectedTurns) -> WaiterView {
-    let (ahead, expected_at) = expected.get(&waiter.id).copied().unwrap_or_default();
+    let (requests_ahead, expected_at) = expected.get(&waiter.id).copied().unwrap_or_default();
     let ResourceWaiter { owner: InstanceRef { machine, name, .. }, action, since, .. } = waiter.clone();
-    WaiterView { machine, name, action, ahead, since, expected_at }
+    WaiterView { machine, name, action, requests_ahead, since, expected_at }
 }
 
 fn holder_view(holder: &ResourceHolder) -> HolderView {

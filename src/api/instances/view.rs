@@ -41,8 +41,8 @@ struct InstanceView {
 }
 
 /// Answers with an instance in full.
-pub(super) async fn view(api: &ApiContext, seen: &VersionedInstance) -> Result<Response, Problem> {
-    let instance = &seen.instance;
+pub(super) async fn view(api: &ApiContext, versioned: &VersionedInstance) -> Result<Response, Problem> {
+    let instance = &versioned.instance;
     let definition = api.engine.definition(&instance.machine)?;
     let view = InstanceView {
         machine: instance.machine.clone(),
@@ -57,7 +57,10 @@ pub(super) async fn view(api: &ApiContext, seen: &VersionedInstance) -> Result<R
         failure: instance.data.get("failure").and_then(Value::as_str).map(str::to_owned),
         data: instance.data.clone(),
         links: instance.links.clone(),
-        explanation: api.engine.explain(seen.id, instance).await?,
+        explanation: api.engine.explain(versioned.id, instance).await?,
     };
-    Ok(etag::json(&api.engine.tag(seen), serde_json::to_vec(&view).map_err(|error| internal_error(&error))?))
+    Ok(etag::json(
+        &api.engine.tag(versioned),
+        serde_json::to_vec(&view).map_err(|error| internal_error(&error))?,
+    ))
 }

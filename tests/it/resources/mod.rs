@@ -459,7 +459,7 @@ async fn an_operator_sees_a_resource_with_its_queue_and_sets_its_limits() {
     let names =
         |list: &Value| list.as_array().unwrap().iter().map(|one| one["name"].clone()).collect::<Vec<_>>();
     assert_eq!((names(&shown["queue"]), names(&shown["holders"])), (vec![json!("b0"), json!("b1")], vec![]));
-    assert_eq!((&shown["queue"][1]["ahead"], &shown["in_use"]), (&json!(1), &json!(0)), "{shown}");
+    assert_eq!((&shown["queue"][1]["requests_ahead"], &shown["in_use"]), (&json!(1), &json!(0)), "{shown}");
     assert_eq!(rack.switched(3), [], "none may start");
     let (status, set) = world.call(Method::PUT, &path, Some(json!({}))).await;
     assert_eq!(

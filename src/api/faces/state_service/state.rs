@@ -103,28 +103,30 @@ async fn answer_current(
 ) -> Result<Response, Problem> {
     // Looked up each time: another definition may be activated while the client waits.
     let definition = || api.engine.definition(machine);
-    let is_current =
-        |seen: &VersionedInstance| definition().is_ok_and(|one| one.label(&seen.instance.state) == wanted);
-    let is_over = |seen: &VersionedInstance| {
-        definition().is_ok_and(|one| {
-            one.states.get(&seen.instance.state).is_some_and(|state| state.kind == StateKind::Final)
+    let is_current = |versioned: &VersionedInstance| {
+        definition().is_ok_and(|definition| definition.is_called(&versioned.instance.state, wanted))
+    };
+    let is_final = |versioned: &VersionedInstance| {
+        definition().is_ok_and(|definition| {
+            let state = definition.states.get(&versioned.instance.state);
+            state.is_some_and(|state| state.kind == StateKind::Final)
         })
     };
-    let seen = match query.get("wait") {
+    let versioned = match query.get("wait") {
         // A final state is never left.
         Some(text) => {
-            let is_decided = |seen: &VersionedInstance| is_current(seen) || is_over(seen);
+            let is_decided = |versioned: &VersionedInstance| is_current(versioned) || is_final(versioned);
             wait::until(api, client, wait::parse(text)?, (machine, name), is_decided).await?
         }
         None => find(api, machine, name).await?,
     };
-    let response = if is_current(&seen) {
+    let response = if is_current(&versioned) {
         plain(StatusCode::OK, wanted, "")
     } else {
-        let state = &seen.instance.state;
+        let state = &versioned.instance.state;
         plain(StatusCode::NOT_ACCEPTABLE, "", &format!("the state is {}", definition()?.label(state)))
     };
-    Ok(with_tag(&api.engine.tag(&seen), response))
+    Ok(with_tag(&api.engine.tag(&versioned), response))
 }
 
 async fn answer_done(
