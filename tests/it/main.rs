@@ -59,4 +59,5 @@ mod survival;
 mod suspension;
 mod tftp;
 mod versions;
+mod words;
 mod world;
