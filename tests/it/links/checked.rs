@@ -85,7 +85,7 @@ async fn an_operator_links_instances_by_the_command_line() {
     let shown = at("instance show lease l1").await;
     assert!(shown.contains("linked     thing: thing/t1"), "{shown}");
     let why = at("instance why lease l1").await;
-    assert!(why.contains("As it entered this state it raised claim at thing/t1."), "{why}");
+    assert!(why.contains("On entry to this state it raised claim at thing/t1."), "{why}");
     let refused = at("instance create lease l2 --link thing=t2").await;
     assert!(refused.contains("there is no thing \"t2\"") && refused.ends_with("exit 1"), "{refused}");
 }
