@@ -22,7 +22,7 @@ check:
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 
 # Runs a proof at full length: hostile, databases or firmware (docs/proofs.md)
-prove name:
+proof name:
     .ci/proof {{name}}
 
 # Runs the short benchmark; further options are passed on

@@ -110,7 +110,7 @@ pub(super) fn tagged(headers: &HeaderMap, value: &impl Serialize) -> Response {
 mod tests {
     use super::*;
 
-    fn headers(name: header::HeaderName, values: &[&str]) -> HeaderMap {
+    fn headers(name: &header::HeaderName, values: &[&str]) -> HeaderMap {
         let value = |text: &&str| (name.clone(), HeaderValue::from_str(text).unwrap());
         values.iter().map(value).collect()
     }
@@ -130,11 +130,11 @@ mod tests {
             (&["\"a", "a\""], false),
             (&[""], false),
         ] {
-            let known = KnownTags::of(&headers(header::IF_NONE_MATCH, values));
+            let known = KnownTags::of(&headers(&header::IF_NONE_MATCH, values));
             assert_eq!(known.contain("a"), is_known, "{values:?}");
             assert_eq!(known.is_any(), values == ["*"], "{values:?}");
         }
-        let known = KnownTags::of(&headers(header::IF_NONE_MATCH, &["\"x.1\", W/\"y.2\"", "\"x.3\""]));
+        let known = KnownTags::of(&headers(&header::IF_NONE_MATCH, &["\"x.1\", W/\"y.2\"", "\"x.3\""]));
         assert_eq!(known.with_prefix("x."), ["x.1", "x.3"]);
     }
 
@@ -149,11 +149,11 @@ mod tests {
             (&["\"a a\", \"a\""], false),
             (&[""], false),
         ] {
-            let condition = tag_condition(&headers(header::IF_MATCH, values)).unwrap();
+            let condition = tag_condition(&headers(&header::IF_MATCH, values)).unwrap();
             assert_eq!(condition.is_met_by("a"), is_met, "{values:?}");
         }
         for values in [&[][..], &["*"]] {
-            assert!(tag_condition(&headers(header::IF_MATCH, values)).is_none(), "{values:?}");
+            assert!(tag_condition(&headers(&header::IF_MATCH, values)).is_none(), "{values:?}");
         }
     }
 }

@@ -16,7 +16,7 @@ const MAX_CONCURRENT_READS: usize = 4;
 #[derive(Clone)]
 pub struct LongPolls {
     /// The limit in total; each long poll holds a connection.
-    max_long_polls: usize,
+    max_total: usize,
     waiting: Arc<Mutex<LongPollCounts>>,
     readers: Arc<Semaphore>,
 }
@@ -40,7 +40,7 @@ impl LongPolls {
     #[must_use]
     pub fn new(max_long_polls: usize) -> Self {
         Self {
-            max_long_polls,
+            max_total: max_long_polls,
             waiting: Arc::default(),
             readers: Arc::new(Semaphore::new(MAX_CONCURRENT_READS)),
         }
@@ -48,7 +48,7 @@ impl LongPolls {
 
     /// The limit of one client: one IPv4 address or one IPv6 network (/64).
     fn max_long_polls_per_client(&self) -> usize {
-        self.max_long_polls.div_ceil(2)
+        self.max_total.div_ceil(2)
     }
 
     /// Waits for a permit to read from the database.
@@ -60,8 +60,8 @@ impl LongPolls {
     pub(super) fn begin(&self, client: ClientKey) -> Result<WaitingLongPoll, Problem> {
         let mut counts = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let own = counts.by_client.get(&client).copied().unwrap_or(0);
-        let waiting = if counts.all >= self.max_long_polls {
-            format!("{} requests are waiting", self.max_long_polls)
+        let waiting = if counts.all >= self.max_total {
+            format!("{} requests are waiting", self.max_total)
         } else if own >= self.max_long_polls_per_client() {
             format!("{} requests of this client are waiting", self.max_long_polls_per_client())
         } else {

@@ -185,7 +185,7 @@ fn unavailable(error: &StoreError) -> Problem {
 
 /// An error of the server: the cause is in the log only.
 pub(super) fn internal_error(error: &(dyn Error + 'static)) -> Problem {
-    tracing::error!(error, "answered 500");
+    tracing::error!(error, "internal server error");
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal server error; see the server's log")
 }
 

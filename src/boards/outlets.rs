@@ -83,7 +83,7 @@ mod tests {
         ];
         let mut shared = Vec::new();
         let changed = find_changed_assignments(assignments, |first, second, outlet| {
-            shared.push(format!("{first} {second} {outlet}"))
+            shared.push(format!("{first} {second} {outlet}"));
         });
         assert_eq!(shared, [format!("b1 b2 {five}"), format!("b3 b4 {six}")]);
         let changed: Vec<_> =

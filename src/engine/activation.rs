@@ -153,7 +153,7 @@ async fn activate_with_retries(
         match activate_once(store, loaded, context).await {
             // Writers end soon, and others get their locks meanwhile.
             Err(EngineError::Store(StoreError::Locked(_))) => {
-                clock::sleep_real_time(Duration::from_millis(100)).await
+                clock::sleep_real_time(Duration::from_millis(100)).await;
             }
             result => return result,
         }

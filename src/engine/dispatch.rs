@@ -176,7 +176,7 @@ async fn reclaim(engine: Engine, worker: WorkerIdentity, reclaim_needed: Arc<Not
                 engine.inner.actions_changed.notify_one();
             }
             Err(error) => {
-                tracing::debug!(error = &error as &dyn Error, "cannot reclaim actions of expired workers")
+                tracing::debug!(error = &error as &dyn Error, "cannot reclaim actions of expired workers");
             }
         }
         // The pipeline reads the definitions by itself; this is for explanations meanwhile.

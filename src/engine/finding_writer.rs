@@ -60,7 +60,7 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
         };
         // Findings that were reported meanwhile stay as well.
         pending.with(|now| {
-            now.retain(|action, latest| unwritten.contains(action) || findings.get(action) != Some(latest))
+            now.retain(|action, latest| unwritten.contains(action) || findings.get(action) != Some(latest));
         });
         if !unwritten.is_empty() {
             pending.reported.notify_one();

@@ -56,7 +56,7 @@ mod tests {
         let finding = Finding::Fact { name: "answered_url", value: "tcp://b1:22".into() };
         pending.with(|findings| {
             _ = findings
-                .insert(ActionId(1), ReportedFinding { life: DatabaseLife::nth(1), instance, finding })
+                .insert(ActionId(1), ReportedFinding { life: DatabaseLife::nth(1), instance, finding });
         });
         let facts_of = |instance| {
             let mut facts = Facts::new();

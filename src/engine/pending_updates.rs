@@ -37,7 +37,7 @@ impl PendingUpdates {
                 }
             }
             InstanceKey::Name(machine, name) => {
-                _ = self.ids_by_address.entry(InstanceAddress { machine, name }).or_default()
+                _ = self.ids_by_address.entry(InstanceAddress { machine, name }).or_default();
             }
         }
     }

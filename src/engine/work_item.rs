@@ -228,7 +228,7 @@ impl WorkItem {
                 _ = answer.send(Ok(SubmissionAnswer::Committed(committed)));
             }
             (Self::Submitted { answer, .. }, WorkResult::Changed) => {
-                _ = answer.send(Err(EngineError::Changed))
+                _ = answer.send(Err(EngineError::Changed));
             }
             (Self::Submitted { answer, submission, .. }, WorkResult::WaitsForAction(id)) => {
                 _ = answer.send(Ok(SubmissionAnswer::WaitsForAction(id, submission)));

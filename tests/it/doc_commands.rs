@@ -221,14 +221,13 @@ impl Page {
             let kind = kind_of(info, &inner).map_err(|fault| at(&fault))?;
             let follows_commands =
                 matches!(blocks.last(), Some(Block { kind: BlockKind::Run, .. })) && last_text.is_empty();
-            match &kind {
-                BlockKind::Output if !follows_commands => {
-                    return Err(at("an output without commands before it"));
-                }
-                BlockKind::File(file) if !last_text.contains(file.as_str()) => {
-                    return Err(at(&format!("say before the block that it is the file `{file}`")));
-                }
-                _ => {}
+            if matches!(kind, BlockKind::Output) && !follows_commands {
+                return Err(at("an output without commands before it"));
+            }
+            if let BlockKind::File(file) = &kind
+                && !last_text.contains(file.as_str())
+            {
+                return Err(at(&format!("say before the block that it is the file `{file}`")));
             }
             last_text.clear();
             is_after_blank = true;

@@ -19,7 +19,7 @@ fn source_files(folder: &Path, found: &mut Vec<PathBuf>) {
             if !["tests", "benches", "target"].contains(&name.as_str()) {
                 source_files(&path, found);
             }
-        } else if name.ends_with(".rs") && name != "tests.rs" {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests.rs" {
             found.push(path);
         }
     }

@@ -142,7 +142,7 @@ async fn the_release_before_reads_adds_and_locks_activations_by_their_earlier_na
         sqlx::query(first).execute(&mut *writing).await.unwrap();
         let mut waiting = earlier.begin().await.unwrap();
         let refused = sqlx::query(second).execute(&mut *waiting).await.unwrap_err();
-        let code = refused.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+        let code = refused.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
         assert_eq!(code, "55P03", "{first}; {second}: {refused}");
         waiting.rollback().await.unwrap();
         writing.rollback().await.unwrap();

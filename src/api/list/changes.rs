@@ -46,7 +46,7 @@ pub(super) async fn list_changes(
         match logged.change.kind {
             InstanceChangeKind::Written { .. } => _ = among.insert(logged.change.id),
             InstanceChangeKind::Removed { machine, name } if machine == api.machine => {
-                _ = removed.insert(name)
+                _ = removed.insert(name);
             }
             InstanceChangeKind::Removed { .. } => {}
         }

@@ -132,8 +132,8 @@ fn unknown_key(key: &str, item: &Item, options: &[Arg]) -> String {
     let known: Vec<&str> = options.iter().filter_map(Arg::get_long).collect();
     if let Some(table) = item.as_table_like() {
         // `[tftp]` and `listen` instead of `tftp-listen`.
-        let joined = table.iter().map(|(inner, _)| format!("{key}-{inner}"));
-        let meant = joined.filter_map(|joined| nearest(&joined, known.iter().copied())).next();
+        let mut joined = table.iter().map(|(inner, _)| format!("{key}-{inner}"));
+        let meant = joined.find_map(|joined| nearest(&joined, known.iter().copied()));
         let meant = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
         return format!("`{key}` is a table, and options are keys outside of tables{meant}");
     }
@@ -155,11 +155,14 @@ impl ValueForm {
         let is_number = [TypeId::of::<u32>(), TypeId::of::<u64>(), TypeId::of::<usize>()]
             .into_iter()
             .any(|number| value_type == number);
-        match option.get_action() {
-            ArgAction::Append => Self::TextList,
-            _ if value_type == TypeId::of::<bool>() => Self::Boolean,
-            _ if is_number => Self::Number,
-            _ => Self::Text,
+        if matches!(option.get_action(), ArgAction::Append) {
+            Self::TextList
+        } else if value_type == TypeId::of::<bool>() {
+            Self::Boolean
+        } else if is_number {
+            Self::Number
+        } else {
+            Self::Text
         }
     }
 

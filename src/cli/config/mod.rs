@@ -31,7 +31,7 @@ pub(super) struct ConfigOptions {
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Show every option of a server: its value, and whether a flag, a variable, the configuration file or its default set it
-    Show(show::ShowOptions),
+    Show(Box<show::ShowOptions>),
     /// Check a configuration file without starting a server
     Check {
         /// The configuration file

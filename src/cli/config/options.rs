@@ -93,10 +93,8 @@ fn server_command(matches: &ArgMatches) -> Option<(Vec<&'static str>, &ArgMatche
 fn read_file(matches: &ArgMatches, root: &Command) -> Result<Option<ConfigFile>, ParseError> {
     let given = server_command(matches).map(|(_, matches)| matches);
     let named = given.and_then(|given| {
-        let origin = match given.value_source(FILE_OPTION)? {
-            ValueSource::EnvVariable => "LIFEGUARD_CONFIG_FILE",
-            _ => "--config-file",
-        };
+        let is_variable = given.value_source(FILE_OPTION)? == ValueSource::EnvVariable;
+        let origin = if is_variable { "LIFEGUARD_CONFIG_FILE" } else { "--config-file" };
         Some((origin, given.get_one::<PathBuf>(FILE_OPTION)?))
     });
     let Some((origin, path)) = named else { return read_default(Path::new(DEFAULT_FILE), root) };

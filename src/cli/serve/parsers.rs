@@ -24,7 +24,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
 }
 
 /// Parses a whole number in a range.
-pub(in crate::cli) fn number_between<N: FromStr + PartialOrd + Display>(
+pub(in crate::cli) fn number_between<N: FromStr + PartialOrd + Display + Copy>(
     text: &str,
     min: N,
     max: N,

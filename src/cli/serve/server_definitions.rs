@@ -74,7 +74,7 @@ pub(super) fn load(path: Option<&Path>, machine: Option<&Path>) -> Result<Server
     let mut given = ServerDefinitions::default();
     match path {
         None => {
-            given.add(check("states/board.yaml", BOARD_DEFINITION.to_owned(), DefinitionOrigin::BuiltIn)?)
+            given.add(check("states/board.yaml", BOARD_DEFINITION.to_owned(), DefinitionOrigin::BuiltIn)?);
         }
         Some(path) => load_all(path, &mut given)?,
     }

@@ -151,7 +151,7 @@ fn broken_by(damage: impl FnOnce(&mut ExampleHistory)) -> Vec<CheckedRule> {
 fn a_correct_history_passes() {
     assert_eq!(ExampleHistory::new().broken(), []);
     let unknown = broken_by(|history| {
-        history.messages.iter_mut().for_each(|message| message.answer = ClientAnswer::Unknown)
+        history.messages.iter_mut().for_each(|message| message.answer = ClientAnswer::Unknown);
     });
     assert_eq!(unknown, [], "an unanswered message may be stored");
     let lost = broken_by(|history| {

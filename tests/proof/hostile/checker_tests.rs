@@ -139,7 +139,7 @@ fn each_fault_is_found() {
         ("no request", CheckedRule::Cause, |record| _ = record.messages.remove(0)),
         ("a mark is gone", CheckedRule::Durable, |record| history(record)[4].mark = None),
         ("a move is gone", CheckedRule::Durable, |record| {
-            history(record)[3].event = Some("force".to_owned())
+            history(record)[3].event = Some("force".to_owned());
         }),
         ("lost in another second", CheckedRule::Durable, |record| {
             history(record)[4].mark = None;
@@ -152,7 +152,7 @@ fn each_fault_is_found() {
         ("a change was missed", CheckedRule::Mirror, |record| _ = record.mirror.remove(NAME)),
         ("replay does not agree", CheckedRule::Replay, |record| record.difference = Some(String::new())),
         ("not Ready in the end", CheckedRule::Rest, |record| {
-            end(record).state = "FailedRebootComplete".to_owned()
+            end(record).state = "FailedRebootComplete".to_owned();
         }),
         ("no rest", CheckedRule::Rest, |record| {
             record.rested.get_mut(NAME).unwrap().state = "RebootComplete".to_owned();
@@ -167,7 +167,7 @@ fn each_fault_is_found() {
             end(record).reason = "no answer within 4s".to_owned();
         }),
         ("a fault of ours", CheckedRule::ValidAnswer, |record| {
-            record.messages[1].answer = Some((at(20), 500))
+            record.messages[1].answer = Some((at(20), 500));
         }),
         ("descriptors leak", CheckedRule::Usage, |record| record.usage[0].1.descriptors += 100),
         ("a panic", CheckedRule::Accident, |record| record.accidents.push("panicked".to_owned())),

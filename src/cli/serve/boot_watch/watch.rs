@@ -86,9 +86,9 @@ impl BootWatch {
             )]
             let tick = async {
                 if has_more {
-                    tokio::time::sleep(WRITE_CHECK_INTERVAL).await
+                    tokio::time::sleep(WRITE_CHECK_INTERVAL).await;
                 } else {
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
             };
             tokio::select! {
