@@ -6,8 +6,9 @@ use std::io::Write;
 use std::time::Instant;
 
 use lifeguard::clock::{Clock, SystemClock};
-use lifeguard::machine::{self, Cause, Definition, EventName, Instance, Source, StateName, Stimulus};
+use lifeguard::machine::{self, Cause, Definition, EventName, EventSource, Instance, StateName, Stimulus};
 use serde_json::{Map, Value, json};
+use statistics::MeasurementSummary;
 
 /// How many decisions are timed together, and how often; the cases take turns.
 const DECISIONS: u32 = 100_000;
@@ -19,17 +20,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         (
             "an event that moves",
             "RebootComplete",
-            event("image-running", lifeguard::boards::BOARD, json!({}))?,
+            event("image-running", lifeguard::boards::BOARD_SOURCE, json!({}))?,
         ),
         (
             "an event that a guard looks at",
             "Ready",
-            event("rq-reimage", Source::Operator, json!({ "image": "a" }))?,
+            event("rq-reimage", EventSource::Operator, json!({ "image": "a" }))?,
         ),
         (
             "an event that changes nothing",
             "Ready",
-            event("image-running", lifeguard::boards::BOARD, json!({}))?,
+            event("image-running", lifeguard::boards::BOARD_SOURCE, json!({}))?,
         ),
         ("a deadline", "RebootComplete", Cause::Deadline { visit: machine::Visit(1) }),
     ];
@@ -40,16 +41,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let mut out = std::io::stdout().lock();
-    for ((what, state, _), mut found) in cases.iter().zip(found) {
-        found.sort_by(f64::total_cmp);
-        let [min, .., max] = found[..] else { continue };
-        let median = found[found.len() / 2];
+    for ((what, state, _), found) in cases.iter().zip(found) {
+        let Some(MeasurementSummary { median, min, max }) = MeasurementSummary::of(&found) else { continue };
         writeln!(out, "decide: {what} in {state}: {median:.0} ns ({min:.0}–{max:.0})")?;
     }
     Ok(())
 }
 
-fn event(name: &str, source: Source, args: Value) -> Result<Cause, Box<dyn Error>> {
+fn event(name: &str, source: EventSource, args: Value) -> Result<Cause, Box<dyn Error>> {
     let args: Map<String, Value> = serde_json::from_value(args)?;
     Ok(Cause::Event { name: EventName::new(name)?, source, args, visit: None })
 }

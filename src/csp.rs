@@ -1,16 +1,16 @@
-//! Content-Security-Policy: what a browser may load and do for a document of ours.
+//! Content security policies: what a browser may load and run for a document.
 //!
-//! No script, no frame, nothing from elsewhere. Styles stand in the documents themselves and are allowed by their digests.
+//! No scripts, no frames, nothing from other sources. Styles are part of the documents and are allowed by their digests.
 //! Source: W3C Content Security Policy Level 3, §6.6 and §8.3.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
-/// For what is no document: nothing at all.
-pub const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
+/// The policy of answers that are not documents: nothing is allowed.
+pub const DENY_ALL: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// For a document with these texts between `<style>` and `</style>`, and no others.
+/// The policy of a document with these texts between `<style>` and `</style>`, and no others.
 #[must_use]
 pub fn with_styles(styles: &[&str]) -> String {
     let mut policy = "default-src 'none'; style-src".to_owned();
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_style_is_named_by_its_digest() {
+    fn a_style_is_allowed_by_its_digest() {
         // Source: `printf '' | openssl dgst -sha256 -binary | base64`.
         let empty = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='";
         assert!(with_styles(&[""]).contains(&format!("style-src {empty};")));

@@ -1,59 +1,60 @@
 //! Lifeguard keeps the boards of a bare-metal farm moving through their lifecycles.
 //!
-//! Everything with a lifecycle is an instance of a machine definition. A small pure kernel decides, Postgres
-//! remembers, an engine drives, actions change the world.
+//! Everything with a lifecycle is an instance of a machine definition. A small pure kernel decides, PostgreSQL stores, the
+//! engine drives the instances, and actions change the world.
 //!
 //! ```text
 //! cli → api, dashboard → boards → engine → { store, model, worker → action }
 //! ```
 //!
-//! What stands by itself is a crate in `crates/`, and the compiler sees to it that it knows nothing of the rest:
+//! Independent parts are crates in `crates/`; the compiler enforces that they use nothing of the product:
 //!
 //! * [`machine`]: the kernel. Pure: no I/O, no clock, no async, no SQL.
 //! * [`diagram`]: machine definitions as drawings.
-//! * [`explain`]: what an instance waits for, and why it stands where it stands.
-//! * [`activation`]: what it means that a definition takes another's place.
+//! * [`explain`]: why an instance is in its state, and what it waits for.
+//! * [`activation`]: the differences between two definitions, and what they mean for instances.
 //! * [`import`]: StateService's files as machine definitions.
-//! * [`schedule`]: who is granted what is limited, and when whoever waits may expect a turn.
+//! * [`schedule`]: grants of limited resources, and forecasts for waiting requests.
 //! * [`simulate`]: fleets of instances under virtual time.
 //! * [`clock`]: the farm's time, as an argument.
-//! * [`device_io`]: how devices are named and reached, and trouble of our own told apart from theirs.
+//! * [`formatting`]: spans of time, times, counts and lists as text.
+//! * [`device_io`]: addresses of devices and connections to them; local faults are distinguished from faults of devices.
 //! * [`power`]: power outlets, one file a driver.
-//! * [`random`]: chance that repeats, for simulated hardware and simulated farms.
-//! * [`directories`]: directories whose modes are what we say.
+//! * [`random`]: reproducible random numbers for simulated hardware and simulated farms.
+//! * [`directories`]: directories with given permissions.
 //! * [`boot_tree`]: the folder that boards boot from: names to files, and the fixed files that firmware needs.
 //! * [`tftp`]: the TFTP server over the boot tree.
-//! * [`private_postgres`]: the installed PostgreSQL server, as a child of ours.
+//! * [`private_postgres`]: the installed PostgreSQL server as a child process.
 //! * [`farm`]: simulated boards and relay boards on real sockets.
 //!
 //! The product:
 //!
 //! * [`store`]: the SQL of the core.
 //! * [`engine`]: drives instances: commits, deadlines, handing out actions.
-//! * [`boards`]: a face of the engine: what is known of boards, with its SQL, and what they boot.
-//! * [`actions`]: what changes the world: power, probes, notifications.
+//! * [`boards`]: a face of the engine: the facts of boards, with their SQL, and what boards boot.
+//! * [`actions`]: the kinds of action: power, probes, notifications.
 //! * [`model`]: hosted prediction models.
-//! * [`worker`]: who carries actions out.
+//! * [`worker`]: runs actions.
 //! * [`api`]: HTTP, one file an endpoint.
 //! * [`dashboard`]: the web pages.
-//! * [`csp`]: what browsers may do with them.
+//! * [`csp`]: their content security policy.
 //! * [`cli`]: one file a command.
 //!
-//! Above it stands `crates/bench`: what measures the product, as the program `lifeguard-bench`.
+//! `crates/bench` uses the product: it is the program `lifeguard-bench`, which measures it.
 //!
 //! # Glossary
 //!
-//! * **Instance**: one thing with a lifecycle: for `states/board.yaml`, one board.
-//! * **Visit**: one entry of a state, numbered; whatever speaks of an earlier visit is stale and changes nothing.
-//! * **Stimulus**: what happens to an instance: an event, an action's beginning, a deadline, a forced move.
-//! * **Action**: something to do in the world because a state was entered; it ends in `NAME-ok` or `NAME-failed`.
-//! * **Resource**: what is limited, such as a relay board's connections: so many units, with a gap between grants and a settle
-//!   time after a release.
-//! * **Claim**: what an action needs of a resource before it may begin; it gets all of its claims at once, in the order of the
-//!   queue.
-//! * **Hold**: units that an instance keeps for as long as it is in certain states.
-//! * **Selector**: a name by which a face says which resources will do, where the definition does not name them.
-//! * **Link**: an instance that another one knows by a name of its own, and may raise events at.
+//! * **Instance**: something with a lifecycle; for `states/board.yaml`, one board.
+//! * **Visit**: one numbered entry of a state; a stimulus for an earlier visit is stale and changes nothing.
+//! * **Stimulus**: what an instance decides on: an event, the start of an action, a deadline, a forced move.
+//! * **Action**: work that a state requests when it is entered; it ends in `NAME-ok` or `NAME-failed`.
+//! * **Resource**: something limited, such as the connections of a relay board: a number of units, with a gap between grants
+//!   and a settle time after a release.
+//! * **Claim**: the units of a resource that an action needs before it starts; all claims of an action are granted at once, in
+//!   the order of the queue.
+//! * **Hold**: units that an instance holds while it is in certain states.
+//! * **Selector**: a name for any of several resources, which a face lists, where the definition does not name them.
+//! * **Link**: a named reference from one instance to another, at which it can raise events.
 //! * **Boot config**: the file that a board's boot loader follows, one for each image and hardware type.
 
 pub mod actions;
@@ -67,8 +68,8 @@ pub mod model;
 pub mod store;
 pub mod worker;
 
-// What stands by itself is a crate, and goes by the name that it has here.
+// Independent parts are crates, and are used by these names.
 pub use {
-    activation, boot_tree, clock, diagram, directories, explain, farm, import, machine, random, simulate,
-    tftp,
+    activation, boot_tree, clock, diagram, directories, explain, farm, formatting, import, machine, random,
+    simulate, tftp,
 };

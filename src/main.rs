@@ -7,14 +7,13 @@ use std::time::Duration;
 use lifeguard::cli;
 use tokio::runtime::Builder;
 
-// A request's many short-lived pieces took a quarter of the server's time with the C library's allocator. Version 2,
-// because version 3 keeps what is freed instead of giving it back.
+// The many short-lived allocations of a request took a quarter of the server's time with the C library's allocator.
+// Version 2, because version 3 does not return freed memory.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How long work that runs aside may take to end once everything has stopped in order. A model that does not return
-/// would take for ever.
-const LEAVE: Duration = Duration::from_secs(1);
+/// How long blocking tasks may take to end after an orderly shutdown. A model that does not return would never end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> io::Result<ExitCode> {
     let cli = match cli::parse() {
@@ -23,6 +22,6 @@ fn main() -> io::Result<ExitCode> {
     };
     let runtime = Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(cli::run(cli));
-    runtime.shutdown_timeout(LEAVE);
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     Ok(code)
 }

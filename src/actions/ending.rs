@@ -1,10 +1,10 @@
-//! How a run of an action ends: as any run at a device, with the troubles that actions tell apart.
+//! How a run of an action ends: the errors of a run at a device, with the local faults of actions.
 
 pub use device_io::Evidence;
 
 use super::trouble::Trouble;
 
-/// A run that ended without what its action is for.
-pub type Unfinished = device_io::Unfinished<Trouble>;
-/// What that means for the action.
-pub type Ending = device_io::Ending<Trouble>;
+/// The error of a run that did not reach the purpose of its action.
+pub type UnfinishedAction = device_io::RunError<Trouble>;
+/// What the error means for the action.
+pub type ActionEnding = device_io::RunErrorKind<Trouble>;

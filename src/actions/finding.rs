@@ -1,45 +1,45 @@
-//! What an action reports while it runs, besides how it ends.
+//! Findings that an action reports while it runs.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-/// Something that is found out in the middle of an action.
+/// A finding of a running action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// A fact about the instance, known from now on.
+    /// A new fact about the instance.
     Fact {
         /// Its name.
         name: &'static str,
-        /// What it is.
+        /// Its value.
         value: Value,
     },
-    /// What the action was told makes no sense: an error of configuration, in words, which says nothing about the instance.
+    /// A configuration error, in words. It says nothing about the instance.
     Misconfigured(String),
 }
 
-/// Where an action reports what it finds; nowhere, where nobody listens.
+/// Passes the findings of an action to a listener, where there is one.
 #[derive(Clone, Default)]
-pub struct Findings(Option<Arc<dyn Fn(Finding) + Send + Sync>>);
+pub struct FindingReporter(Option<Arc<dyn Fn(Finding) + Send + Sync>>);
 
-impl Findings {
-    /// Findings that go to `listener`.
+impl FindingReporter {
+    /// A reporter that passes findings to `listener`.
     #[must_use]
-    pub fn told_to(listener: impl Fn(Finding) + Send + Sync + 'static) -> Self {
+    pub fn to_listener(listener: impl Fn(Finding) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(listener)))
     }
 
-    /// Reports what was found.
-    pub fn tell(&self, finding: Finding) {
+    /// Reports a finding.
+    pub fn report(&self, finding: Finding) {
         if let Some(listener) = &self.0 {
             listener(finding);
         }
     }
 }
 
-impl fmt::Debug for Findings {
+impl fmt::Debug for FindingReporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Findings").field(&self.0.is_some()).finish()
+        f.debug_tuple("FindingReporter").field(&self.0.is_some()).finish()
     }
 }

@@ -1,4 +1,4 @@
-//! One HTTP request to an address of ours, with what stood in its way told apart: us, the name, or whoever is there.
+//! HTTP requests of actions. Errors distinguish local faults, unknown names and faults of the peer.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use device_io::{LocalTrouble, Unreached, address, resolve};
+use device_io::{ConnectError, LocalTrouble, address, resolve};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
@@ -15,20 +15,21 @@ use reqwest::{Client, RequestBuilder, Response};
 use url::Url;
 
 use super::trouble::Trouble;
-use crate::clock::{Clock, after};
+use crate::clock::{Clock, time_after};
+use crate::formatting;
 
-/// How such a URL is written.
-const FORM: &str = "`http://HOST[:PORT]/PATH`";
+/// The form of such a URL.
+const HTTP_URL_FORM: &str = "`http://HOST[:PORT]/PATH`";
 
-/// Reads the URL of something to ask.
+/// Reads the URL of a request.
 ///
 /// # Errors
 ///
-/// What is wrong with it, and what would be right.
-pub fn url(text: &str) -> Result<Url, String> {
-    let url = address::parse(text, FORM)?;
+/// A text that says what is wrong, and the correct form.
+pub fn parse_url(text: &str) -> Result<Url, String> {
+    let url = address::parse(text, HTTP_URL_FORM)?;
     if url.scheme() != "http" {
-        return Err(format!("there is no scheme `{}`; write {FORM}", url.scheme()));
+        return Err(format!("there is no scheme `{}`; write {HTTP_URL_FORM}", url.scheme()));
     }
     address::host(&url)?;
     Ok(url)
@@ -38,10 +39,10 @@ pub fn url(text: &str) -> Result<Url, String> {
 ///
 /// # Errors
 ///
-/// The one that cannot be sent.
-pub fn headers(given: &BTreeMap<String, String>) -> Result<HeaderMap, String> {
+/// A text that names the header that cannot be sent.
+pub fn parse_headers(texts: &BTreeMap<String, String>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
-    for (name, value) in given {
+    for (name, value) in texts {
         let key = HeaderName::try_from(name).map_err(|_| format!("`{name}` is not the name of a header"))?;
         let value = HeaderValue::try_from(value);
         headers.insert(key, value.map_err(|_| format!("`{name}` has a value that no header may have"))?);
@@ -49,52 +50,52 @@ pub fn headers(given: &BTreeMap<String, String>) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-/// Why there was no answer.
+/// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum NoAnswer {
-    /// It could not be asked, which says nothing about whoever should answer.
+    /// A local fault prevented the request; it says nothing about the peer.
     #[error("{reason}")]
     Ours {
-        /// What stands in the way.
+        /// The local fault.
         trouble: Trouble,
-        /// The same with the system's words.
+        /// The fault in the words of the system.
         reason: String,
     },
-    /// The name does not resolve, the connection was refused or cut, or what came was no HTTP.
+    /// The name does not resolve, the connection was refused or closed, or the answer is not HTTP.
     #[error("{0}")]
     Refused(String),
-    /// Nothing came in time.
-    #[error("no answer within {}", humantime::format_duration(*.0))]
+    /// No answer arrived in time.
+    #[error("no answer within {}", formatting::duration(*.0))]
     Silent(Duration),
 }
 
-impl From<Unreached> for NoAnswer {
-    fn from(unreached: Unreached) -> Self {
+impl From<ConnectError> for NoAnswer {
+    fn from(unreached: ConnectError) -> Self {
         match unreached {
-            Unreached::Ours { trouble, reason } => Self::Ours { trouble: trouble.into(), reason },
-            Unreached::NoSuchName(host) => {
+            ConnectError::Local { trouble, reason } => Self::Ours { trouble: trouble.into(), reason },
+            ConnectError::NoSuchName(host) => {
                 let trouble = LocalTrouble::Name(host);
                 Self::Ours { reason: trouble.to_string(), trouble: trouble.into() }
             }
-            Unreached::Refused(error) => Self::Refused(cause(&error)),
-            Unreached::Silent(limit) => Self::Silent(limit),
+            ConnectError::Refused(error) => Self::Refused(innermost_cause(&error)),
+            ConnectError::TimedOut(limit) => Self::Silent(limit),
         }
     }
 }
 
-/// A URL, with what is needed to ask it: each request on a connection of its own, without proxies and redirects.
+/// A URL with a client for it: each request uses its own connection, without proxies and redirects.
 pub struct HttpTarget {
     client: Client,
     url: Url,
     host: String,
-    resolved: Resolved,
+    resolved: PresetResolver,
 }
 
-/// The addresses that the client is to use, so that resolving and connecting are told apart.
+/// The addresses that the client uses: names are resolved before, so that errors of resolving and connecting differ.
 #[derive(Clone, Default)]
-struct Resolved(Arc<Mutex<Vec<SocketAddr>>>);
+struct PresetResolver(Arc<Mutex<Vec<SocketAddr>>>);
 
-impl Resolved {
+impl PresetResolver {
     fn set(&self, addresses: Vec<SocketAddr>) {
         // A panic elsewhere cannot have left it half-written.
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
@@ -105,7 +106,7 @@ impl Resolved {
     }
 }
 
-impl Resolve for Resolved {
+impl Resolve for PresetResolver {
     fn resolve(&self, _: Name) -> Resolving {
         let addresses: Addrs = Box::new(self.get().into_iter());
         Box::pin(std::future::ready(Ok(addresses)))
@@ -113,14 +114,14 @@ impl Resolve for Resolved {
 }
 
 impl HttpTarget {
-    /// Prepares to ask `url`.
+    /// Prepares requests to `url`.
     ///
     /// # Errors
     ///
-    /// What is wrong with its host, or with this process.
+    /// A text that says what is wrong with its host, or with this process.
     pub fn new(url: Url) -> Result<Self, String> {
-        let (host, resolved) = (address::host(&url)?, Resolved::default());
-        // A fresh connection each time: an open one says little about whoever boots or restarts meanwhile.
+        let (host, resolved) = (address::host(&url)?, PresetResolver::default());
+        // A new connection each time: an open one says little about a peer that restarts meanwhile.
         let client = Client::builder()
             .redirect(Policy::none())
             .no_proxy()
@@ -130,7 +131,7 @@ impl HttpTarget {
         Ok(Self { client, url, host, resolved })
     }
 
-    /// Sends the request that `build` makes, and gives the head of the answer, within `limit`.
+    /// Sends the request that `build` makes, and returns the head of the answer within `limit`.
     ///
     /// # Errors
     ///
@@ -141,7 +142,7 @@ impl HttpTarget {
         limit: Duration,
         build: impl FnOnce(&Client, Url) -> RequestBuilder,
     ) -> Result<Response, NoAnswer> {
-        let ends_at = after(clock.now(), limit);
+        let ends_at = time_after(clock.now(), limit);
         let addresses = resolve(clock, &self.host, 0, limit).await?;
         let first = addresses.first().map(SocketAddr::ip);
         self.resolved.set(addresses);
@@ -150,8 +151,10 @@ impl HttpTarget {
             Some(Ok(answer)) => Ok(answer),
             Some(Err(error)) => {
                 Err(match first.and_then(|address| LocalTrouble::of_socket(&error, address)) {
-                    Some(trouble) => NoAnswer::Ours { trouble: trouble.into(), reason: cause(&error) },
-                    None => NoAnswer::Refused(cause(&error)),
+                    Some(trouble) => {
+                        NoAnswer::Ours { trouble: trouble.into(), reason: innermost_cause(&error) }
+                    }
+                    None => NoAnswer::Refused(innermost_cause(&error)),
                 })
             }
             None => Err(NoAnswer::Silent(limit)),
@@ -159,8 +162,8 @@ impl HttpTarget {
     }
 }
 
-/// The innermost cause of `error`: what lies around it says only that a request failed.
-fn cause(error: &(dyn Error + 'static)) -> String {
+/// Finds the innermost cause of `error`: the outer ones only say that a request failed.
+fn innermost_cause(error: &(dyn Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
@@ -171,12 +174,12 @@ fn cause(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-/// The first bytes of an answer's body, as text.
-pub async fn beginning(mut answer: Response, most: usize) -> String {
-    let mut kept = Vec::new();
-    while kept.len() < most {
+/// Reads the first bytes of the body of an answer as text.
+pub async fn read_beginning(mut answer: Response, max_bytes: usize) -> String {
+    let mut beginning = Vec::new();
+    while beginning.len() < max_bytes {
         let Ok(Some(chunk)) = answer.chunk().await else { break };
-        kept.extend(chunk.iter().take(most - kept.len()));
+        beginning.extend(chunk.iter().take(max_bytes - beginning.len()));
     }
-    String::from_utf8_lossy(&kept).into_owned()
+    String::from_utf8_lossy(&beginning).into_owned()
 }

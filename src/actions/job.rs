@@ -1,66 +1,66 @@
-//! One action to carry out, and for what.
+//! An action to run, with its instance.
 
 use std::fmt;
 use std::sync::Arc;
 
-use device_io::Lease;
+use device_io::ProcessLease;
 use serde_json::{Map, Value};
 
-use super::finding::Findings;
+use super::finding::FindingReporter;
 use crate::clock::{Clock, SystemClock};
 use crate::machine::{ActionName, MachineName, StateName, Visit};
 
-/// What is known of an instance from outside, by name. The face that the instance belongs to says what there is.
+/// The facts of an instance, by name. The face of its machine provides them.
 pub type Facts = Map<String, Value>;
 
-/// The instance that an action is carried out for, as it stood when the action began.
+/// The instance that an action runs for, as it was when the action started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subject {
+pub struct JobSubject {
     /// Its machine.
     pub machine: MachineName,
     /// Its name.
     pub name: String,
-    /// The state that it is in.
+    /// Its state.
     pub state: StateName,
-    /// The visit that the action was asked for in.
+    /// The visit that requested the action.
     pub visit: Visit,
 }
 
-impl fmt::Display for Subject {
-    /// As people are told of it: `board b1`.
+impl fmt::Display for JobSubject {
+    /// `board b1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.machine, self.name)
     }
 }
 
-/// One action to carry out.
+/// An action to run.
 #[derive(Clone)]
 pub struct Job {
-    /// The number of this request: the same in each run of it, and no other's in the same database.
+    /// The number of the action: the same in each of its runs, and unique in the database.
     pub id: i64,
-    /// Which action.
+    /// Its name.
     pub action: ActionName,
-    /// For which instance.
-    pub subject: Subject,
-    /// What is known of that instance.
+    /// The instance.
+    pub subject: JobSubject,
+    /// The facts of the instance.
     pub facts: Facts,
     /// The settings in the machine definition.
     pub settings: Map<String, Value>,
-    /// How often it was begun before without being seen to end: this process or an earlier one died or lost its lease in
-    /// the middle, or the action was suspended after it may have acted. 0 in its first run.
+    /// How often it was started before without being seen to end: a process died or lost its lease meanwhile, or the action
+    /// was suspended after it may have acted. 0 in its first run.
     pub attempts: u32,
-    /// Until when it may write to devices: it asks immediately before each write.
-    pub lease: Lease,
-    /// Where it reports what it finds while it runs.
-    pub findings: Findings,
-    /// By which it measures time.
+    /// The lease of the process: it is checked immediately before each write to a device.
+    pub lease: ProcessLease,
+    /// The reporter of its findings.
+    pub findings: FindingReporter,
+    /// Its clock.
     pub clock: Arc<dyn Clock>,
 }
 
 impl Job {
-    /// The first run of `action` for `subject`, by a process that may always act, on the system's clock.
+    /// The first run of `action` for `subject`, with a lease that does not end, on the clock of the system.
     #[must_use]
-    pub fn new(id: i64, action: ActionName, subject: Subject, facts: Facts) -> Self {
+    pub fn new(id: i64, action: ActionName, subject: JobSubject, facts: Facts) -> Self {
         Self {
             id,
             action,
@@ -68,13 +68,13 @@ impl Job {
             facts,
             settings: Map::new(),
             attempts: 0,
-            lease: Lease::default(),
-            findings: Findings::default(),
+            lease: ProcessLease::default(),
+            findings: FindingReporter::default(),
             clock: Arc::new(SystemClock),
         }
     }
 
-    /// The fact `name`, where it is known and a text.
+    /// Returns the fact `name`, where it is known and a text.
     #[must_use]
     pub fn fact(&self, name: &str) -> Option<&str> {
         self.facts.get(name).and_then(Value::as_str)
@@ -83,7 +83,7 @@ impl Job {
 
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Facts and settings may be secret.
+        // Facts and settings can be secret.
         let Self { id, action, subject, attempts, .. } = self;
         f.debug_struct("Job")
             .field("id", id)

@@ -1,7 +1,7 @@
-//! What every kind of action has to say of itself.
+//! The traits of a kind of action.
 //!
-//! A kind implements [`TypedKind`], whose settings are a type of its own. Everybody else uses [`Kind`], which takes settings
-//! as the machine definition has them and can be kept in a list with other kinds.
+//! A kind implements [`TypedActionKind`], whose settings are a type of its own. All others use [`ActionKind`], which takes the
+//! settings as the machine definition has them and is object-safe.
 
 use std::time::Duration;
 
@@ -9,97 +9,96 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use super::ending::{Evidence, Unfinished};
+use super::ending::{Evidence, UnfinishedAction};
 use super::finding::Finding;
 use super::job::{Facts, Job};
-use super::settings::{self, SettingInfo, Settings};
+use super::settings::{self, ActionSettings, SettingInfo};
 use super::trouble::Trouble;
 use crate::machine::SettingFault;
 use crate::machine::SimulatedAction;
 
-/// What is true of a kind of action whatever its settings are.
+/// The properties of a kind of action that do not depend on its settings.
 #[derive(Debug, Clone)]
-pub struct Description {
-    /// By which definitions invoke it.
+pub struct ActionDescription {
+    /// The name by which definitions invoke it.
     pub name: &'static str,
-    /// What it does, for people: a sentence or two.
+    /// A description of one or two sentences.
     pub about: &'static str,
-    /// The longest that a run may take where the definition does not say otherwise.
+    /// The time limit of a run, where the definition does not set another.
     pub limit: Duration,
-    /// What it means when a run does not end within its limit: trouble of our own, or nothing where that is a failure.
-    pub late: Option<Trouble>,
-    /// The action that makes up for this one where it began and was not seen to end.
+    /// The local fault that a run beyond its limit means; nothing where it is a failure.
+    pub late_trouble: Option<Trouble>,
+    /// The action that compensates this one where it started and was not seen to end.
     pub compensation: Option<&'static str>,
-    /// The compensations that are not needed any more once this action succeeded at the same resource.
+    /// The compensations that are no longer needed once this action has succeeded at the same resource.
     pub supersedes: &'static [&'static str],
-    /// The facts of the instance that it works with.
+    /// The facts of the instance that it uses.
     pub facts: &'static [&'static str],
-    /// Those of them whose change begins a running one anew.
-    pub begins_anew_with: &'static [&'static str],
-    /// Where it may run.
-    pub runs: Runs,
-    /// How it goes in a simulated farm whose profile does not say.
+    /// Those of them whose change restarts a running action.
+    pub restarted_by_facts: &'static [&'static str],
+    /// Where it can run.
+    pub run_location: RunLocation,
+    /// Its behaviour in a simulated farm whose profile does not set it.
     pub simulation: SimulatedAction,
-    /// What a run does with settings that it does not take: an earlier release may have accepted them.
-    pub bad_settings: BadSettings,
+    /// What a run does with invalid settings, which an earlier release may have accepted.
+    pub bad_settings: BadSettingsPolicy,
 }
 
-impl Description {
-    /// The description of an action that has nothing special about it.
+impl ActionDescription {
+    /// A description with defaults.
     #[must_use]
     pub fn new(name: &'static str, about: &'static str, limit: Duration) -> Self {
         Self {
             name,
             about,
             limit,
-            late: None,
+            late_trouble: None,
             compensation: None,
             supersedes: &[],
             facts: &[],
-            begins_anew_with: &[],
-            runs: Runs::Anywhere,
+            restarted_by_facts: &[],
+            run_location: RunLocation::Anywhere,
             simulation: SimulatedAction::of_server(),
-            bad_settings: BadSettings::Fail,
+            bad_settings: BadSettingsPolicy::Fail,
         }
     }
 
-    /// The events that it may end in.
+    /// Lists the events that it can end in.
     #[must_use]
     pub fn outcomes(&self) -> [String; 2] {
         ["ok", "failed"].map(|outcome| format!("{}-{outcome}", self.name))
     }
 }
 
-/// Where an action may run.
+/// Where an action can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Runs {
-    /// Only in the server's own process: it needs what the server has, such as its boot tree.
+pub enum RunLocation {
+    /// Only in the process of the server: it needs the server's files, such as its boot tree.
     InServer,
     /// In the server, or on a worker elsewhere.
     Anywhere,
 }
 
-/// What a run does with settings that its kind does not take. They are refused where a definition is loaded; a definition
-/// that came into force before is still followed.
+/// What a run does with invalid settings. They are refused when a definition is loaded; a definition that was activated by
+/// an earlier release can still have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BadSettings {
-    /// It fails as misconfigured.
+pub enum BadSettingsPolicy {
+    /// The run fails as misconfigured.
     Fail,
-    /// It does without those that are wrong.
+    /// The run ignores the invalid settings.
     Ignore,
-    /// It reports them as misconfigured, and does nothing until it is cancelled.
+    /// The run reports a misconfiguration, and does nothing until it is cancelled.
     Wait,
 }
 
 /// A number of units of a resource, held while an action runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
-    /// The resource, in one spelling: all claims of the same one have the same text. Where there are several, any of them
-    /// will do, and the first that is free is taken.
+pub struct ResourceClaim {
+    /// The normalized names of the acceptable resources; the first one that is free is taken.
     pub any_of: Vec<String>,
-    /// How many units the action needs.
+    /// The number of units that the action needs.
     pub units: u32,
-    /// How many units there are.
+    /// The number of units of the resource.
     pub capacity: u32,
     /// The time between two grants.
     pub gap: Duration,
@@ -107,138 +106,140 @@ pub struct Claim {
     pub settle: Duration,
 }
 
-impl Claim {
-    /// All of a resource that only one action may hold at a time.
+impl ResourceClaim {
+    /// A claim on all of a resource that only one action can hold at a time.
     #[must_use]
     pub fn exclusive(resource: String) -> Self {
         Self::one_of(vec![resource])
     }
 
-    /// The same of whichever of these is free first.
+    /// A claim on all of the first of these resources that is free.
     #[must_use]
     pub fn one_of(any_of: Vec<String>) -> Self {
         Self { any_of, units: 1, capacity: 1, gap: Duration::ZERO, settle: Duration::ZERO }
     }
 }
 
-/// One kind of action, with its settings as a type.
+/// A kind of action, with its settings as a type.
 #[async_trait]
-pub trait TypedKind: Send + Sync + 'static {
-    /// What a definition may say under `with:`.
-    type Settings: Settings;
+pub trait TypedActionKind: Send + Sync + 'static {
+    /// The settings that a definition can give under `with:`.
+    type Settings: ActionSettings;
 
-    /// What is true of it whatever its settings are.
-    fn description(&self) -> Description;
+    /// Describes the kind.
+    fn description(&self) -> ActionDescription;
 
-    /// The resources that it holds while it runs with these settings for an instance with these facts.
-    fn claims(&self, settings: &Self::Settings, facts: &Facts) -> Vec<Claim> {
+    /// Lists the resources that it claims with these settings for an instance with these facts.
+    fn claims(&self, settings: &Self::Settings, facts: &Facts) -> Vec<ResourceClaim> {
         let (_, _) = (settings, facts);
         Vec::new()
     }
 
-    /// Why a run does nothing for an instance with these facts, where it does nothing.
-    fn idle(&self, facts: &Facts) -> Option<String> {
+    /// Says why a run does nothing for an instance with these facts, where it does nothing.
+    fn idle_reason(&self, facts: &Facts) -> Option<String> {
         let _ = facts;
         None
     }
 
-    /// Carries `job` out, or says why not.
+    /// Runs `job`.
     ///
-    /// It may be run again for the same job, after a crash or beside a late twin, and must end in the same place however
-    /// often it runs. *Accepted is not happened*: an action succeeds by what was observed.
+    /// It can be run again for the same job, after a crash or beside a late duplicate, and must be idempotent. *Accepted is
+    /// not happened*: an action succeeds only by what was observed.
     ///
-    /// The caller bounds the time and may cancel; a cancelled run stops at the next moment at which the instance is left in
-    /// a sane condition (never unpowered in the middle of a power cycle) and returns.
+    /// The caller limits the time and can cancel; a cancelled run stops at the next moment at which the device is left in a
+    /// safe condition (never unpowered in the middle of a power cycle) and returns.
     ///
-    /// Before each write to a device it asks `job.lease` whether it may: without a lease it writes nothing, not even to
-    /// give power back, for the device may be another process's by then.
+    /// Before each write to a device it checks `job.lease`. Without a lease it writes nothing, not even to restore power,
+    /// because another process may use the device by then.
     ///
     /// # Errors
     ///
-    /// [`Unfinished`] when what the action is for was not observed: as failed, or as suspended where trouble of our own
-    /// stood in the way.
+    /// [`UnfinishedAction`] when the purpose of the action was not observed: failed, or suspended where a local fault
+    /// prevented it.
     async fn run(
         &self,
         job: &Job,
         settings: &Self::Settings,
         cancel: &CancellationToken,
-    ) -> Result<Evidence, Unfinished>;
+    ) -> Result<Evidence, UnfinishedAction>;
 }
 
-/// One kind of action, whatever its settings are.
+/// A kind of action, with untyped settings.
 #[async_trait]
-pub trait Kind: Send + Sync + 'static {
-    /// What is true of it whatever its settings are.
-    fn description(&self) -> Description;
+pub trait ActionKind: Send + Sync + 'static {
+    /// Describes the kind.
+    fn description(&self) -> ActionDescription;
 
-    /// The settings that there are, with their defaults.
+    /// Lists the settings with their defaults.
     fn settings(&self) -> Vec<SettingInfo>;
 
-    /// Says what is wrong with settings, and what would be right.
-    fn check_settings(&self, given: &Map<String, Value>) -> Vec<SettingFault>;
+    /// Checks settings and lists their faults.
+    fn check_settings(&self, settings: &Map<String, Value>) -> Vec<SettingFault>;
 
-    /// The resources that it holds while it runs; none, where its settings are no good.
-    fn claims(&self, given: &Map<String, Value>, facts: &Facts) -> Vec<Claim>;
+    /// Lists the resources that it claims; none where its settings are invalid.
+    fn claims(&self, settings: &Map<String, Value>, facts: &Facts) -> Vec<ResourceClaim>;
 
-    /// Why a run does nothing for an instance with these facts, where it does nothing.
-    fn idle(&self, facts: &Facts) -> Option<String>;
+    /// Says why a run does nothing for an instance with these facts, where it does nothing.
+    fn idle_reason(&self, facts: &Facts) -> Option<String>;
 
-    /// Carries `job` out, as [`TypedKind::run`] does.
+    /// Runs `job`, as [`TypedActionKind::run`] does.
     ///
     /// # Errors
     ///
-    /// [`Unfinished`], also where the job's settings are no good.
-    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Unfinished>;
+    /// [`UnfinishedAction`], also where the settings of the job are invalid.
+    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, UnfinishedAction>;
 }
 
 #[async_trait]
-impl<T: TypedKind> Kind for T {
-    fn description(&self) -> Description {
-        TypedKind::description(self)
+impl<T: TypedActionKind> ActionKind for T {
+    fn description(&self) -> ActionDescription {
+        TypedActionKind::description(self)
     }
 
     fn settings(&self) -> Vec<SettingInfo> {
         settings::list::<T::Settings>()
     }
 
-    fn check_settings(&self, given: &Map<String, Value>) -> Vec<SettingFault> {
-        settings::read::<T::Settings>(given).err().unwrap_or_default()
+    fn check_settings(&self, settings: &Map<String, Value>) -> Vec<SettingFault> {
+        settings::read::<T::Settings>(settings).err().unwrap_or_default()
     }
 
-    fn claims(&self, given: &Map<String, Value>, facts: &Facts) -> Vec<Claim> {
-        if given.is_empty() {
-            // Mostly, and while others wait for a decision.
-            return TypedKind::claims(self, &T::Settings::default(), facts);
+    fn claims(&self, settings: &Map<String, Value>, facts: &Facts) -> Vec<ResourceClaim> {
+        if settings.is_empty() {
+            // The usual case, on the path of decisions.
+            return TypedActionKind::claims(self, &T::Settings::default(), facts);
         }
-        let read = match TypedKind::description(self).bad_settings {
-            BadSettings::Ignore => settings::read_what_is_good::<T::Settings>(given),
-            BadSettings::Fail | BadSettings::Wait => settings::read::<T::Settings>(given),
+        let read = match TypedActionKind::description(self).bad_settings {
+            BadSettingsPolicy::Ignore => settings::read_valid::<T::Settings>(settings),
+            BadSettingsPolicy::Fail | BadSettingsPolicy::Wait => settings::read::<T::Settings>(settings),
         };
-        read.map(|settings| TypedKind::claims(self, &settings, facts)).unwrap_or_default()
+        read.map(|settings| TypedActionKind::claims(self, &settings, facts)).unwrap_or_default()
     }
 
-    fn idle(&self, facts: &Facts) -> Option<String> {
-        TypedKind::idle(self, facts)
+    fn idle_reason(&self, facts: &Facts) -> Option<String> {
+        TypedActionKind::idle_reason(self, facts)
     }
 
-    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Unfinished> {
-        let description = TypedKind::description(self);
+    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, UnfinishedAction> {
+        let description = TypedActionKind::description(self);
         let read = match description.bad_settings {
-            BadSettings::Ignore => settings::read_what_is_good::<T::Settings>(&job.settings),
-            BadSettings::Fail | BadSettings::Wait => settings::read::<T::Settings>(&job.settings),
+            BadSettingsPolicy::Ignore => settings::read_valid::<T::Settings>(&job.settings),
+            BadSettingsPolicy::Fail | BadSettingsPolicy::Wait => settings::read::<T::Settings>(&job.settings),
         };
         let faults = match read {
-            Ok(settings) => return TypedKind::run(self, job, &settings, cancel).await,
+            Ok(settings) => return TypedActionKind::run(self, job, &settings, cancel).await,
             Err(faults) => faults,
         };
         let faults: Vec<String> = faults.into_iter().map(|fault| fault.message).collect();
-        let reason = format!("the settings of `{}` are wrong: {}", description.name, faults.join("; "));
+        let reason = format!("invalid settings of `{}`: {}", description.name, faults.join("; "));
         match description.bad_settings {
-            BadSettings::Fail | BadSettings::Ignore => Err(Unfinished::misconfigured(reason)),
-            BadSettings::Wait => {
-                job.findings.tell(Finding::Misconfigured(reason));
+            BadSettingsPolicy::Fail | BadSettingsPolicy::Ignore => {
+                Err(UnfinishedAction::misconfigured(reason))
+            }
+            BadSettingsPolicy::Wait => {
+                job.findings.report(Finding::Misconfigured(reason));
                 cancel.cancelled().await;
-                Err(Unfinished::failed("abandoned", Evidence::new()))
+                Err(UnfinishedAction::failed("cancelled", Evidence::new()))
             }
         }
     }

@@ -1,40 +1,39 @@
-//! Notifications: tells somebody that an instance is in a state, by an HTTP request (a webhook) or by a program.
+//! Notifications that an instance is in a state, by an HTTP request (a webhook) or by a program.
 //!
-//! The message is JSON and says which instance it is about, its state and its visit. It may come twice, after a crash:
-//! then it has the same `key`.
+//! The message is JSON with the instance, its state and its visit. It can be sent twice after a crash, with the same `key`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use device_io::{LocalTrouble, NoSecret, SecretFile};
+use device_io::{LocalTrouble, SecretError, SecretFile};
 use reqwest::Client;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::commands::Commands;
-use super::ending::{Evidence, Unfinished};
+use super::command_policy::CommandPolicy;
+use super::ending::{Evidence, UnfinishedAction};
 use super::http::{self, HttpTarget, NoAnswer};
 use super::job::Job;
-use super::kind::{Description, Runs, TypedKind};
+use super::kind::{ActionDescription, RunLocation, TypedActionKind};
 use super::program::{self, ProgramError};
-use super::settings::{Field, Settings, fault, fault_of_all};
+use super::settings::{ActionSettings, SettingField, setting_fault, settings_fault};
 use super::signature::{digest, hmac};
 use super::span;
 use super::trouble::Trouble;
-use crate::clock::after;
+use crate::clock::time_after;
 use crate::machine::SettingFault;
 
-/// How long to wait before the second try; before each further one twice as long.
-const BACK_OFF: Duration = Duration::from_secs(1);
-/// The longest from one try to the next.
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
-/// How much of an answer is kept as evidence.
-const MAX_ANSWER: usize = 200;
+/// The time before the second try; it doubles before each further try.
+const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
+/// The maximum time between two tries.
+const MAX_BACK_OFF: Duration = Duration::from_secs(30);
+/// The maximum length of an answer in the evidence.
+const MAX_ANSWER_BYTES: usize = 200;
 
-/// Whom to tell, and what; [`Settings::FIELDS`] says of each what it is.
+/// The recipient and the message; [`ActionSettings::FIELDS`] describes the fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NotifySettings {
@@ -62,56 +61,57 @@ impl Default for NotifySettings {
     }
 }
 
-impl Settings for NotifySettings {
-    const FIELDS: &'static [Field] = &[
-        Field {
+impl ActionSettings for NotifySettings {
+    const FIELDS: &'static [SettingField] = &[
+        SettingField {
             name: "url",
             form: "a URL such as `http://chat.lab/hook`",
             about: "where the message is sent, by POST",
         },
-        Field {
+        SettingField {
             name: "headers",
             form: "a mapping from names to texts",
-            about: "more headers of that request; everybody can read them who can read the definition",
+            about: "further headers of the request; everybody who can read the definition can read them",
         },
-        Field {
+        SettingField {
             name: "secret_file",
-            form: "the whole path of a file on the server, `….password`, that nobody else may read",
+            form: "the absolute path of a file on the server, `….password`, that no other user can read",
             about: "its content signs the request: `X-Lifeguard-Signature: sha256=HMAC` in hexadecimal digits",
         },
-        Field {
+        SettingField {
             name: "command",
             form: "a list such as `[mail-admins, --quiet]`",
-            about: "a program with its arguments, run without a shell instead of a request; the message is its input",
+            about: "a program with its arguments, run without a shell instead of a request; it reads the message from its input",
         },
-        Field { name: "message", form: "a text", about: "what the message says for people" },
-        Field {
+        SettingField { name: "message", form: "a text", about: "a text for people in the message" },
+        SettingField {
             name: "retries",
             form: "a whole number, 0 or more",
-            about: "how often it is tried again, after 1s, 2s, 4s and so on, within the action's limit",
+            about: "how often a failed try is repeated, after 1s, 2s, 4s and so on, within the action's limit",
         },
-        Field { name: "timeout", form: "a time such as `10s`", about: "the longest that one try may take" },
+        SettingField { name: "timeout", form: "a time such as `10s`", about: "the time limit of one try" },
     ];
 
     fn check(&self) -> Result<(), SettingFault> {
         match (&self.url, self.command.first()) {
-            (Some(_), Some(_)) => Err(fault("command", "give either `url` or `command`")),
-            (None, None) => Err(fault_of_all("say whom to notify: by `url` or by `command`")),
+            (Some(_), Some(_)) => Err(setting_fault("command", "give either `url` or `command`")),
+            (None, None) => Err(settings_fault("say whom to notify: by `url` or by `command`")),
             (Some(url), None) => {
-                http::url(url).map_err(|problem| fault("url", format!("`url`: {problem}")))?;
-                http::headers(&self.headers)
-                    .map_err(|problem| fault("headers", format!("`headers`: {problem}")))?;
+                http::parse_url(url).map_err(|problem| setting_fault("url", format!("`url`: {problem}")))?;
+                http::parse_headers(&self.headers)
+                    .map_err(|problem| setting_fault("headers", format!("`headers`: {problem}")))?;
                 if let Some(file) = &self.secret_file {
-                    SecretFile::new(file)
-                        .map_err(|problem| fault("secret_file", format!("`secret_file`: {problem}")))?;
+                    SecretFile::new(file).map_err(|problem| {
+                        setting_fault("secret_file", format!("`secret_file`: {problem}"))
+                    })?;
                 }
                 Ok(())
             }
             (None, Some(_)) if !self.headers.is_empty() => {
-                Err(fault("headers", "`headers` are for a request to a `url`"))
+                Err(setting_fault("headers", "`headers` are for a request to a `url`"))
             }
             (None, Some(_)) if self.secret_file.is_some() => {
-                Err(fault("secret_file", "`secret_file` is for a request to a `url`"))
+                Err(setting_fault("secret_file", "`secret_file` is for a request to a `url`"))
             }
             (None, Some(_)) => Ok(()),
         }
@@ -120,30 +120,30 @@ impl Settings for NotifySettings {
 
 /// `notify`.
 #[derive(Debug, Clone, Copy)]
-pub struct Notify {
-    commands: Commands,
+pub struct NotifyAction {
+    commands: CommandPolicy,
 }
 
-impl Notify {
-    /// Notifications by a server that runs `commands`, or does not.
+impl NotifyAction {
+    /// The action of a server with this policy for programs.
     #[must_use]
-    pub fn new(commands: Commands) -> Self {
+    pub fn new(commands: CommandPolicy) -> Self {
         Self { commands }
     }
 }
 
 #[async_trait]
-impl TypedKind for Notify {
+impl TypedActionKind for NotifyAction {
     type Settings = NotifySettings;
 
-    fn description(&self) -> Description {
-        Description {
-            // It reads files of the server's machine, and runs programs there.
-            runs: Runs::InServer,
-            ..Description::new(
+    fn description(&self) -> ActionDescription {
+        ActionDescription {
+            // It reads files of the server, and runs programs there.
+            run_location: RunLocation::InServer,
+            ..ActionDescription::new(
                 "notify",
-                "Tells somebody that the instance is in this state: by a POST to a URL, which succeeds when the answer's \
-                 status is 2xx, or by a program, which succeeds when it exits with 0. After a crash it may be told twice, \
+                "Notifies that the instance is in this state: by a POST to a URL, which succeeds when the answer's status is \
+                 2xx, or by a program, which succeeds when it exits with 0. After a crash a notification can be sent twice, \
                  with the same key.",
                 Duration::from_mins(2),
             )
@@ -155,67 +155,73 @@ impl TypedKind for Notify {
         job: &Job,
         settings: &NotifySettings,
         cancel: &CancellationToken,
-    ) -> Result<Evidence, Unfinished> {
-        let way = Way::new(job, settings, self.commands).await?;
+    ) -> Result<Evidence, UnfinishedAction> {
+        let channel = NotifyChannel::new(job, settings, self.commands).await?;
         let mut evidence = Evidence::new();
-        evidence.insert("to".to_owned(), way.shown().into());
-        let told = tokio::select! {
+        evidence.insert("to".to_owned(), channel.describe().into());
+        let result = tokio::select! {
             biased;
-            () = cancel.cancelled() => Err(Failure::Final("abandoned".to_owned())),
-            told = repeat(job, settings, &way, &mut evidence) => told,
+            () = cancel.cancelled() => Err(NotifyFailure::Permanent("cancelled".to_owned())),
+            result = try_repeatedly(job, settings, &channel, &mut evidence) => result,
         };
-        match told {
+        match result {
             Ok(()) => Ok(evidence),
-            Err(Failure::Ours(trouble, reason)) => Err(Unfinished::suspended(trouble, reason, evidence)),
-            Err(Failure::Passing(reason) | Failure::Final(reason)) => {
-                Err(Unfinished::failed(reason, evidence))
+            Err(NotifyFailure::Local(trouble, reason)) => {
+                Err(UnfinishedAction::suspended(trouble, reason, evidence))
+            }
+            Err(NotifyFailure::Temporary(reason) | NotifyFailure::Permanent(reason)) => {
+                Err(UnfinishedAction::failed(reason, evidence))
             }
         }
     }
 }
 
-/// Why a try told nobody.
-enum Failure {
-    /// Another try may succeed.
-    Passing(String),
+/// Why a try failed.
+enum NotifyFailure {
+    /// Another try can succeed.
+    Temporary(String),
     /// Another try would fail as well.
-    Final(String),
-    /// Trouble of our own stood in the way.
-    Ours(Trouble, String),
+    Permanent(String),
+    /// A local fault prevented the try.
+    Local(Trouble, String),
 }
 
-/// Tries until somebody was told, or there is nothing more to try.
-async fn repeat(
+/// Tries until the notification was accepted, or no further try makes sense.
+async fn try_repeatedly(
     job: &Job,
     settings: &NotifySettings,
-    way: &Way,
+    channel: &NotifyChannel,
     evidence: &mut Evidence,
-) -> Result<(), Failure> {
-    let mut wait = BACK_OFF;
+) -> Result<(), NotifyFailure> {
+    let mut wait = FIRST_BACK_OFF;
     for tries in 1.. {
         if !job.lease.may_act() {
-            return Err(Failure::Final("the lease of this process expired".to_owned()));
+            return Err(NotifyFailure::Permanent("the lease of this process expired".to_owned()));
         }
         evidence.insert("tries".to_owned(), tries.into());
-        match way.try_once(job, settings.timeout, evidence).await {
-            Err(Failure::Passing(_) | Failure::Ours(..)) if tries <= settings.retries => {}
-            told => return told,
+        match channel.try_once(job, settings.timeout, evidence).await {
+            Err(NotifyFailure::Temporary(_) | NotifyFailure::Local(..)) if tries <= settings.retries => {}
+            result => return result,
         }
         job.clock.sleep(wait).await;
-        wait = (wait * 2).min(LONGEST_BACK_OFF);
+        wait = (wait * 2).min(MAX_BACK_OFF);
     }
     Ok(())
 }
 
-/// How somebody is told.
-enum Way {
+/// The way of a notification.
+enum NotifyChannel {
     Post { target: Box<HttpTarget>, origin: String, headers: HeaderMap, message: Vec<u8> },
     Run { command: Vec<String>, message: Vec<u8> },
 }
 
-impl Way {
-    async fn new(job: &Job, settings: &NotifySettings, commands: Commands) -> Result<Self, Unfinished> {
-        let key = key(job);
+impl NotifyChannel {
+    async fn new(
+        job: &Job,
+        settings: &NotifySettings,
+        commands: CommandPolicy,
+    ) -> Result<Self, UnfinishedAction> {
+        let key = notification_key(job);
         let message = json!({
             "machine": job.subject.machine,
             "instance": job.subject.name,
@@ -229,18 +235,18 @@ impl Way {
         let message = message.to_string().into_bytes();
         let Some(text) = &settings.url else {
             return match commands {
-                Commands::Allowed => Ok(Self::Run { command: settings.command.clone(), message }),
-                Commands::Refused => Err(Unfinished::misconfigured(
+                CommandPolicy::Allowed => Ok(Self::Run { command: settings.command.clone(), message }),
+                CommandPolicy::Refused => Err(UnfinishedAction::misconfigured(
                     "this server runs no programs for definitions: start it with --allow-commands, or notify a `url`",
                 )),
             };
         };
         let read = || -> Result<_, String> {
-            let url = http::url(text)?;
+            let url = http::parse_url(text)?;
             let origin = url.origin().ascii_serialization();
-            Ok((Box::new(HttpTarget::new(url)?), origin, http::headers(&settings.headers)?))
+            Ok((Box::new(HttpTarget::new(url)?), origin, http::parse_headers(&settings.headers)?))
         };
-        let (target, origin, mut headers) = read().map_err(Unfinished::misconfigured)?;
+        let (target, origin, mut headers) = read().map_err(UnfinishedAction::misconfigured)?;
         headers.insert("content-type", HeaderValue::from_static("application/json"));
         let mut set = |name: &'static str, value: String| {
             headers.extend(
@@ -249,71 +255,84 @@ impl Way {
         };
         set("idempotency-key", key);
         if let Some(file) = &settings.secret_file {
-            let secret = SecretFile::new(file).map_err(Unfinished::misconfigured)?.read().await;
+            let secret = SecretFile::new(file).map_err(UnfinishedAction::misconfigured)?.read().await;
             let secret = secret.map_err(|error| match error {
-                NoSecret::Local(trouble) => {
+                SecretError::Local(trouble) => {
                     let reason = trouble.to_string();
-                    Unfinished::suspended(trouble.into(), reason, Evidence::new())
+                    UnfinishedAction::suspended(trouble.into(), reason, Evidence::new())
                 }
-                NoSecret::Misconfigured(reason) => Unfinished::misconfigured(reason),
+                SecretError::Misconfigured(reason) => UnfinishedAction::misconfigured(reason),
             })?;
             set("x-lifeguard-signature", format!("sha256={}", hmac(secret.as_bytes(), &message)));
         }
         Ok(Self::Post { target, origin, headers, message })
     }
 
-    /// What history says of it: the path and the arguments may be secret.
-    fn shown(&self) -> String {
+    /// Describes the recipient for history, without the path and the arguments, which can be secret.
+    fn describe(&self) -> String {
         match self {
             Self::Post { origin, .. } => origin.clone(),
             Self::Run { command, .. } => command.first().cloned().unwrap_or_default(),
         }
     }
 
-    async fn try_once(&self, job: &Job, limit: Duration, evidence: &mut Evidence) -> Result<(), Failure> {
+    async fn try_once(
+        &self,
+        job: &Job,
+        limit: Duration,
+        evidence: &mut Evidence,
+    ) -> Result<(), NotifyFailure> {
         match self {
             Self::Post { target, headers, message, .. } => {
                 let build =
                     |client: &Client, url| client.post(url).headers(headers.clone()).body(message.clone());
-                let ends_at = after(job.clock.now(), limit);
+                let ends_at = time_after(job.clock.now(), limit);
                 let answer = target.send(&*job.clock, limit, build).await.map_err(|error| match error {
-                    // Whoever should be told is named by the definition: that is no trouble of this machine.
+                    // The definition names the recipient, so an unknown name is no fault of this machine.
                     NoAnswer::Ours { trouble: Trouble::Local(LocalTrouble::Name(_)), reason } => {
-                        Failure::Passing(reason)
+                        NotifyFailure::Temporary(reason)
                     }
-                    NoAnswer::Ours { trouble, reason } => Failure::Ours(trouble, reason),
-                    NoAnswer::Refused(_) | NoAnswer::Silent(_) => Failure::Passing(error.to_string()),
+                    NoAnswer::Ours { trouble, reason } => NotifyFailure::Local(trouble, reason),
+                    NoAnswer::Refused(_) | NoAnswer::Silent(_) => NotifyFailure::Temporary(error.to_string()),
                 })?;
                 let status = answer.status();
                 evidence.insert("status".to_owned(), status.as_u16().into());
                 let left = (ends_at - job.clock.now()).to_std().unwrap_or_default();
-                let said = job.clock.timeout(left, http::beginning(answer, MAX_ANSWER)).await;
-                evidence.extend(said.map(|said| ("answer".to_owned(), said.into())));
+                let text = job.clock.timeout(left, http::read_beginning(answer, MAX_ANSWER_BYTES)).await;
+                evidence.extend(text.map(|text| ("answer".to_owned(), text.into())));
                 if status.is_success() {
                     Ok(())
                 } else if status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429) {
-                    Err(Failure::Passing(format!("HTTP status {status}")))
+                    Err(NotifyFailure::Temporary(format!("HTTP status {status}")))
                 } else {
-                    Err(Failure::Final(format!("HTTP status {status}")))
+                    Err(NotifyFailure::Permanent(format!("HTTP status {status}")))
                 }
             }
             Self::Run { command, message } => {
                 let ended = program::run(&*job.clock, command, message, limit).await;
                 let ended = ended.map_err(|error| match error {
-                    ProgramError::Late { .. } => Failure::Passing(error.to_string()),
-                    ProgramError::Io(..) | ProgramError::None => Failure::Final(error.to_string()),
+                    ProgramError::TimedOut { .. } => NotifyFailure::Temporary(error.to_string()),
+                    ProgramError::Io(..) | ProgramError::NoCommand => {
+                        NotifyFailure::Permanent(error.to_string())
+                    }
                 })?;
-                let said = if ended.output.is_empty() { &ended.errors } else { &ended.output };
-                evidence
-                    .insert("answer".to_owned(), said.chars().take(MAX_ANSWER).collect::<String>().into());
-                if ended.status.success() { Ok(()) } else { Err(Failure::Passing(ended.status.to_string())) }
+                let text = if ended.output.is_empty() { &ended.error_output } else { &ended.output };
+                evidence.insert(
+                    "answer".to_owned(),
+                    text.chars().take(MAX_ANSWER_BYTES).collect::<String>().into(),
+                );
+                if ended.status.success() {
+                    Ok(())
+                } else {
+                    Err(NotifyFailure::Temporary(ended.status.to_string()))
+                }
             }
         }
     }
 }
 
-/// What tells this notification from all others, in every try of it.
-fn key(job: &Job) -> String {
+/// Returns the key of a notification: unique, and the same in all of its tries.
+fn notification_key(job: &Job) -> String {
     let subject = &job.subject;
     let text = format!("{}\0{}\0{}\0{}", subject.machine, subject.name, subject.visit.0, job.id);
     digest(text.as_bytes())

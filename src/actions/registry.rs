@@ -1,97 +1,104 @@
-//! The kinds of action that a server has. Nothing else knows them by name.
+//! The registry of action kinds. Only this module names them.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use ::power::Operation;
+use ::power::PowerOperation;
 use serde_json::{Map, Value};
 
-use super::commands::Commands;
+use super::command_policy::CommandPolicy;
 use super::job::Facts;
-use super::kind::{Claim, Description, Kind};
-use super::notify::Notify;
-use super::poll::Poll;
-use super::power::Power;
+use super::kind::{ActionDescription, ActionKind, ResourceClaim};
+use super::notify::NotifyAction;
+use super::poll::PollAction;
+use super::power::PowerAction;
 use crate::machine::SimulatedAction;
 use crate::machine::{ActionCatalogue, ActionName, SettingFault};
 
-/// The kinds of action that a server has.
+/// The kinds of action of a server, by name.
 #[derive(Clone, Default)]
-pub struct Registry {
-    by_name: BTreeMap<&'static str, Entry>,
+pub struct ActionRegistry {
+    by_name: BTreeMap<&'static str, RegisteredKind>,
 }
 
 #[derive(Clone)]
-struct Entry {
-    description: Arc<Description>,
-    kind: Arc<dyn Kind>,
+struct RegisteredKind {
+    description: Arc<ActionDescription>,
+    kind: Arc<dyn ActionKind>,
 }
 
-impl Registry {
-    /// The kinds that instances of any machine may invoke: a line each.
+impl ActionRegistry {
+    /// The kinds that instances of any machine can invoke.
     #[must_use]
-    pub fn standard(commands: Commands) -> Self {
+    pub fn standard(commands: CommandPolicy) -> Self {
         Self::default()
-            .with(Notify::new(commands))
-            .with(Poll)
-            .with(Power::new(Operation::Cycle))
-            .with(Power::new(Operation::Off))
-            .with(Power::new(Operation::On))
+            .with(NotifyAction::new(commands))
+            .with(PollAction)
+            .with(PowerAction::new(PowerOperation::Cycle))
+            .with(PowerAction::new(PowerOperation::Off))
+            .with(PowerAction::new(PowerOperation::On))
     }
 
-    /// Adds a kind, in the place of one with the same name.
+    /// Adds a kind, or replaces the kind of the same name.
     #[must_use]
-    pub fn with(mut self, kind: impl Kind) -> Self {
+    pub fn with(mut self, kind: impl ActionKind) -> Self {
         let description = Arc::new(kind.description());
-        self.by_name.insert(description.name, Entry { description, kind: Arc::new(kind) });
+        self.by_name.insert(description.name, RegisteredKind { description, kind: Arc::new(kind) });
         self
     }
 
-    /// The kind of `action`.
+    /// Finds the kind of `action`.
     #[must_use]
-    pub fn find(&self, action: &str) -> Option<&Arc<dyn Kind>> {
+    pub fn find(&self, action: &str) -> Option<&Arc<dyn ActionKind>> {
         self.by_name.get(action).map(|entry| &entry.kind)
     }
 
-    /// What is true of `action` whatever its settings are.
+    /// Finds the description of `action`.
     #[must_use]
-    pub fn described(&self, action: &str) -> Option<&Arc<Description>> {
+    pub fn description(&self, action: &str) -> Option<&Arc<ActionDescription>> {
         self.by_name.get(action).map(|entry| &entry.description)
     }
 
-    /// The resources that `action` holds while it runs.
+    /// Lists the resources that `action` claims.
     #[must_use]
-    pub fn claims(&self, action: &ActionName, settings: &Map<String, Value>, facts: &Facts) -> Vec<Claim> {
+    pub fn claims(
+        &self,
+        action: &ActionName,
+        settings: &Map<String, Value>,
+        facts: &Facts,
+    ) -> Vec<ResourceClaim> {
         self.find(action.as_str()).map(|kind| kind.claims(settings, facts)).unwrap_or_default()
     }
 
-    /// What makes up for `action` where it began and was not seen to end.
+    /// Finds the action that compensates `action` where it started and was not seen to end.
     #[must_use]
     pub fn compensation(&self, action: &ActionName) -> Option<ActionName> {
-        ActionName::new(self.described(action.as_str())?.compensation?).ok()
+        ActionName::new(self.description(action.as_str())?.compensation?).ok()
     }
 
-    /// Whether the success of `action` makes the rescue `rescue` needless, where both hold the same resource.
+    /// Whether the success of `action` makes the compensation `compensation` unnecessary, where both hold the same resource.
     #[must_use]
-    pub fn settles(&self, action: &ActionName, rescue: &ActionName) -> bool {
-        self.described(action.as_str()).is_some_and(|one| one.supersedes.contains(&rescue.as_str()))
+    pub fn settles(&self, action: &ActionName, compensation: &ActionName) -> bool {
+        self.description(action.as_str())
+            .is_some_and(|description| description.supersedes.contains(&compensation.as_str()))
     }
 
-    /// The actions that begin anew when the fact `fact` of their instance changes.
-    pub fn begun_anew_by(&self, fact: &str) -> impl Iterator<Item = &'static str> {
-        let begins = move |entry: &&Entry| entry.description.begins_anew_with.contains(&fact);
-        self.by_name.values().filter(begins).map(|entry| entry.description.name)
+    /// Lists the actions that are restarted when the fact `fact` of their instance changes.
+    pub fn restarted_by(&self, fact: &str) -> impl Iterator<Item = &'static str> {
+        let is_restarted =
+            move |entry: &&RegisteredKind| entry.description.restarted_by_facts.contains(&fact);
+        self.by_name.values().filter(is_restarted).map(|entry| entry.description.name)
     }
 
-    /// Why `action` does nothing for an instance with these facts, where it does nothing.
+    /// Says why `action` does nothing for an instance with these facts, where it does nothing.
     #[must_use]
-    pub fn idle(&self, action: &str, facts: &Facts) -> Option<String> {
-        self.find(action)?.idle(facts)
+    pub fn idle_reason(&self, action: &str, facts: &Facts) -> Option<String> {
+        self.find(action)?.idle_reason(facts)
     }
 }
 
-impl ActionCatalogue for Registry {
+impl ActionCatalogue for ActionRegistry {
     fn names(&self) -> Vec<&str> {
         self.by_name.keys().copied().collect()
     }
@@ -105,12 +112,12 @@ impl ActionCatalogue for Registry {
     }
 
     fn simulate(&self, action: &ActionName) -> SimulatedAction {
-        let described = self.described(action.as_str());
-        described.map_or_else(SimulatedAction::of_server, |one| one.simulation)
+        let description = self.description(action.as_str());
+        description.map_or_else(SimulatedAction::of_server, |description| description.simulation)
     }
 }
 
-impl fmt::Debug for Registry {
+impl fmt::Debug for ActionRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.by_name.keys()).finish()
     }
@@ -120,11 +127,11 @@ impl fmt::Debug for Registry {
 mod tests {
     use serde_json::json;
 
-    use super::super::settings::fault;
+    use super::super::settings::setting_fault;
     use super::*;
 
-    fn registry() -> Registry {
-        Registry::standard(Commands::Refused)
+    fn registry() -> ActionRegistry {
+        ActionRegistry::standard(CommandPolicy::Refused)
     }
 
     fn name(name: &str) -> ActionName {
@@ -138,7 +145,7 @@ mod tests {
             let facts = Map::from_iter([("power_url".to_owned(), json!(url))]);
             registry.claims(&name(action), &Map::new(), &facts)
         };
-        let relay = Claim::exclusive("modbus://relay-3.lab:502".to_owned());
+        let relay = ResourceClaim::exclusive("modbus://relay-3.lab:502".to_owned());
         for action in ["power-on", "power-off", "power-cycle"] {
             assert_eq!(claims(action, "modbus://Relay-3.lab/5"), std::slice::from_ref(&relay));
         }
@@ -155,14 +162,14 @@ mod tests {
         assert_eq!([registry.compensation(&on), registry.compensation(&name("poll"))], [None, None]);
         assert!(registry.settles(&cycle, &on) && registry.settles(&on, &on));
         assert!(!registry.settles(&name("poll"), &on));
-        assert!(registry.begun_anew_by("poll_url").eq(["poll"]));
+        assert!(registry.restarted_by("poll_url").eq(["poll"]));
     }
 
     #[test]
     fn settings_of_an_action_that_has_none_are_refused_and_were_ignored_before() {
         let given = json!({ "off": "4s" }).as_object().unwrap().clone();
         let faults = registry().check_settings(&name("power-cycle"), &given);
-        assert_eq!(faults, [fault("off", "unknown setting `off`. This action has no settings")]);
+        assert_eq!(faults, [setting_fault("off", "unknown setting `off`. This action has no settings")]);
         let facts = Map::from_iter([("power_url".to_owned(), json!("modbus://relay-3.lab/5"))]);
         assert_eq!(registry().claims(&name("power-cycle"), &given, &facts).len(), 1);
     }

@@ -1,55 +1,56 @@
-//! Settings of actions (`with:` in a machine definition): a type for each kind, read and checked when a definition is loaded.
+//! Settings of actions (`with:` in a machine definition): each kind has a type, which is read and checked when a definition
+//! is loaded.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::machine::{SettingFault, nearest, plain};
+use crate::machine::{SettingFault, nearest, reword_library_error};
 
-/// The settings of one kind of action. Each may be left out: then its default holds.
+/// The settings of one kind of action. All of them are optional.
 ///
-/// The type refuses fields that it does not have (`#[serde(default, deny_unknown_fields)]`).
-pub trait Settings: Default + Serialize + DeserializeOwned + Send + Sync {
-    /// The fields, for people.
-    const FIELDS: &'static [Field];
+/// The type refuses unknown fields (`#[serde(default, deny_unknown_fields)]`).
+pub trait ActionSettings: Default + Serialize + DeserializeOwned + Send + Sync {
+    /// The descriptions of the fields.
+    const FIELDS: &'static [SettingField];
 
-    /// Checks what no field shows alone.
+    /// Checks conditions on several fields.
     ///
     /// # Errors
     ///
-    /// [`SettingFault`] with what would be right.
+    /// [`SettingFault`] with the correct form.
     fn check(&self) -> Result<(), SettingFault> {
         Ok(())
     }
 }
 
-/// One setting, as it is described to people.
+/// The description of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Field {
+pub struct SettingField {
     /// Its name.
     pub name: &'static str,
-    /// How it is written, with its unit: `a time such as 30s`.
+    /// Its form with its unit: `a time such as 30s`.
     pub form: &'static str,
-    /// What it is for.
+    /// Its purpose.
     pub about: &'static str,
 }
 
-/// One setting with what holds where it is left out.
+/// A setting with its default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingInfo {
     /// Its description.
-    pub field: Field,
-    /// Its default, as a definition would say it; nothing where nothing holds.
+    pub field: SettingField,
+    /// Its default as written in a definition, where it has one.
     pub default: Option<String>,
 }
 
-/// The setting `key` is wrong.
-pub(super) fn fault(key: &str, message: impl Into<String>) -> SettingFault {
+/// A fault of the setting `key`.
+pub(super) fn setting_fault(key: &str, message: impl Into<String>) -> SettingFault {
     SettingFault { key: Some(key.to_owned()), message: message.into() }
 }
 
-/// The settings are wrong together.
-pub(super) fn fault_of_all(message: impl Into<String>) -> SettingFault {
+/// A fault of the settings as a whole.
+pub(super) fn settings_fault(message: impl Into<String>) -> SettingFault {
     SettingFault { key: None, message: message.into() }
 }
 
@@ -58,14 +59,14 @@ pub(super) fn fault_of_all(message: impl Into<String>) -> SettingFault {
 #[serde(default, deny_unknown_fields)]
 pub struct NoSettings {}
 
-impl Settings for NoSettings {
-    const FIELDS: &'static [Field] = &[];
+impl ActionSettings for NoSettings {
+    const FIELDS: &'static [SettingField] = &[];
 }
 
-/// The settings that `S` has, with their defaults.
-pub(super) fn list<S: Settings>() -> Vec<SettingInfo> {
+/// Lists the settings of `S` with their defaults.
+pub(super) fn list<S: ActionSettings>() -> Vec<SettingInfo> {
     let defaults = serde_json::to_value(S::default()).unwrap_or_default();
-    let default = |field: &Field| match defaults.get(field.name)? {
+    let default = |field: &SettingField| match defaults.get(field.name)? {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
         Value::Array(all) => (!all.is_empty()).then(|| Value::from(all.as_slice()).to_string()),
@@ -75,54 +76,54 @@ pub(super) fn list<S: Settings>() -> Vec<SettingInfo> {
     S::FIELDS.iter().map(|field| SettingInfo { field: *field, default: default(field) }).collect()
 }
 
-/// Reads settings; everything that is wrong with them is found at once.
+/// Reads settings and finds all of their faults.
 ///
 /// # Errors
 ///
-/// What is wrong, in the order in which it is given.
-pub(super) fn read<S: Settings>(given: &Map<String, Value>) -> Result<S, Vec<SettingFault>> {
+/// The faults, in the order of the settings.
+pub(super) fn read<S: ActionSettings>(settings: &Map<String, Value>) -> Result<S, Vec<SettingFault>> {
     let faults: Vec<SettingFault> =
-        given.iter().filter_map(|(key, value)| fault_of::<S>(key, value)).collect();
-    if faults.is_empty() { together(given.clone()) } else { Err(faults) }
+        settings.iter().filter_map(|(key, value)| find_fault::<S>(key, value)).collect();
+    if faults.is_empty() { read_together(settings.clone()) } else { Err(faults) }
 }
 
-/// Reads settings without those that are wrong.
+/// Reads the valid settings and ignores the others.
 ///
 /// # Errors
 ///
-/// What is wrong with the rest.
-pub(super) fn read_what_is_good<S: Settings>(given: &Map<String, Value>) -> Result<S, Vec<SettingFault>> {
-    let good = given.iter().filter(|(key, value)| fault_of::<S>(key, value).is_none());
-    together(good.map(|(key, value)| (key.clone(), value.clone())).collect())
+/// The faults of the valid settings as a whole.
+pub(super) fn read_valid<S: ActionSettings>(settings: &Map<String, Value>) -> Result<S, Vec<SettingFault>> {
+    let good = settings.iter().filter(|(key, value)| find_fault::<S>(key, value).is_none());
+    read_together(good.map(|(key, value)| (key.clone(), value.clone())).collect())
 }
 
-fn together<S: Settings>(given: Map<String, Value>) -> Result<S, Vec<SettingFault>> {
-    let read = serde_json::from_value::<S>(Value::Object(given));
-    let settings = read.map_err(|error| vec![fault_of_all(plain(&error.to_string()))])?;
+fn read_together<S: ActionSettings>(settings: Map<String, Value>) -> Result<S, Vec<SettingFault>> {
+    let read = serde_json::from_value::<S>(Value::Object(settings));
+    let settings = read.map_err(|error| vec![settings_fault(reword_library_error(&error.to_string()))])?;
     settings.check().map_err(|fault| vec![fault])?;
     Ok(settings)
 }
 
-/// What is wrong with one setting by itself.
-fn fault_of<S: Settings>(key: &str, value: &Value) -> Option<SettingFault> {
+/// Finds the fault of a single setting.
+fn find_fault<S: ActionSettings>(key: &str, value: &Value) -> Option<SettingFault> {
     let Some(field) = S::FIELDS.iter().find(|field| field.name == key) else {
         let shown: String = key.chars().take(80).collect();
         let message = match nearest(&shown, S::FIELDS.iter().map(|field| field.name)) {
-            Some(near) => format!("unknown setting `{shown}`; did you mean `{near}`? {}", listed::<S>()),
-            None => format!("unknown setting `{shown}`. {}", listed::<S>()),
+            Some(near) => format!("unknown setting `{shown}`; did you mean `{near}`? {}", list_names::<S>()),
+            None => format!("unknown setting `{shown}`. {}", list_names::<S>()),
         };
-        return Some(fault(key, message));
+        return Some(setting_fault(key, message));
     };
     let alone = Map::from_iter([(key.to_owned(), value.clone())]);
     let error = serde_json::from_value::<S>(Value::Object(alone)).err()?;
-    let message = format!("`{key}`: {}; it is {}", plain(&error.to_string()), field.form);
-    Some(fault(key, message))
+    let message = format!("`{key}`: {}; it is {}", reword_library_error(&error.to_string()), field.form);
+    Some(setting_fault(key, message))
 }
 
-/// All settings in a sentence.
-fn listed<S: Settings>() -> String {
-    let one = |info: SettingInfo| {
-        let Field { name, form, .. } = info.field;
+/// Lists all settings in a sentence.
+fn list_names<S: ActionSettings>() -> String {
+    let describe = |info: SettingInfo| {
+        let SettingField { name, form, .. } = info.field;
         match info.default {
             Some(default) => format!("`{name}` ({form}; {default} if left out)"),
             None => format!("`{name}` ({form})"),
@@ -130,7 +131,7 @@ fn listed<S: Settings>() -> String {
     };
     match list::<S>() {
         all if all.is_empty() => "This action has no settings".to_owned(),
-        all => format!("There are {}", all.into_iter().map(one).collect::<Vec<_>>().join(", ")),
+        all => format!("The settings are {}", all.into_iter().map(describe).collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -143,13 +144,13 @@ mod tests {
     use super::super::poll::PollSettings;
     use super::*;
 
-    fn given(settings: &Value) -> Map<String, Value> {
+    fn map(settings: &Value) -> Map<String, Value> {
         settings.as_object().unwrap().clone()
     }
 
     #[test]
     fn settings_that_are_left_out_have_their_defaults() {
-        let settings: PollSettings = read(&given(&json!({ "interval": "1m 30s" }))).unwrap();
+        let settings: PollSettings = read(&map(&json!({ "interval": "1m 30s" }))).unwrap();
         assert_eq!(settings, PollSettings { interval: Duration::from_secs(90), ..PollSettings::default() });
         let listed = list::<PollSettings>().into_iter().map(|info| (info.field.name, info.default.unwrap()));
         let expected = [("interval", "30s"), ("failures", "3"), ("limit", "5s")];
@@ -167,7 +168,7 @@ mod tests {
             (
                 json!({ "intervall": "30s" }),
                 "intervall",
-                "did you mean `interval`? There are `interval` (a time",
+                "did you mean `interval`? The settings are `interval` (a time",
             ),
             (
                 json!({ "often": true }),
@@ -175,7 +176,7 @@ mod tests {
                 "`failures` (a whole number, from 1; 3 if left out), `limit`",
             ),
         ] {
-            let faults = read::<PollSettings>(&given(&settings)).unwrap_err();
+            let faults = read::<PollSettings>(&map(&settings)).unwrap_err();
             assert_eq!(faults.len(), 1, "{settings}: {faults:?}");
             assert_eq!(faults[0].key.as_deref(), Some(key));
             assert!(faults[0].message.contains(right), "{settings}: {faults:?}");
@@ -183,12 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_is_told_and_the_rest_is_good() {
-        let settings = given(&json!({ "intervall": "30s", "failures": 2, "limit": 5 }));
+    fn all_faults_are_reported_and_valid_settings_are_read() {
+        let settings = map(&json!({ "intervall": "30s", "failures": 2, "limit": 5 }));
         let faults = read::<PollSettings>(&settings).unwrap_err();
         let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_deref().unwrap()).collect();
         assert_eq!(keys, ["intervall", "limit"]);
-        let rest: PollSettings = read_what_is_good(&settings).unwrap();
+        let rest: PollSettings = read_valid(&settings).unwrap();
         assert_eq!(rest, PollSettings { failures: 2, ..PollSettings::default() });
     }
 }

@@ -1,14 +1,14 @@
-//! Signatures and digests of messages, as hexadecimal digits.
+//! Signatures and digests of messages as hexadecimal digits.
 
 use sha2::{Digest, Sha256};
 
-/// The SHA-256 of a message.
+/// Computes the SHA-256 of a message.
 #[must_use]
 pub fn digest(message: &[u8]) -> String {
     hex(&Sha256::digest(message))
 }
 
-/// The signature of a message by a secret key: HMAC with SHA-256, whose blocks have 64 bytes.
+/// Computes the signature of a message with a secret key: HMAC with SHA-256, whose blocks have 64 bytes.
 ///
 /// Source: RFC 2104, section 2.
 #[must_use]

@@ -1,47 +1,47 @@
-//! Trouble of our own that stands in the way of an action: no descriptor, no route, no resolver, no disk.
+//! Local faults that prevent an action: no file descriptor, no route, no resolver, no disk.
 //!
-//! It says nothing about the board, so an action that meets it is suspended, not failed. Errors are told apart by the
-//! system's codes and never by their text.
+//! They say nothing about the device, so the action is suspended and does not fail. Errors are distinguished by the codes of
+//! the system, never by their text.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use device_io::{LocalTrouble, is_over, system_code};
+use device_io::{LocalTrouble, is_trouble_over, system_code};
 use fs_err as fs;
 use nix::errno::Errno;
 
-use crate::boot_tree::{CONFIGS, LINKS};
+use crate::boot_tree::{CONFIGS_FOLDER, LINKS_FOLDER};
 
-/// What stands in the way, and where.
+/// A local fault.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Trouble {
-    /// What this machine lacks for reaching a device.
+    /// This machine cannot reach devices.
     Local(LocalTrouble),
-    /// What was taken away could not be given back; whether it can be shows only when it is tried.
+    /// The action could not restore what it switched off; only another try shows whether it can.
     Unrestored {
-        /// What, in a word: `power`.
+        /// What is to be restored, in a word: `power`.
         what: &'static str,
         /// Where.
         at: String,
     },
-    /// That boot root takes no links: its disk is full, read-only, failing, silent or not mounted.
+    /// No links can be written in this boot root: its disk is full, read-only, failing, not answering or not mounted.
     Storage(PathBuf),
-    /// This program has no driver for that action, or the driver broke down.
+    /// This program does not know the action, or the action panicked.
     Program(String),
-    /// There is nothing to learn yet; the action is begun anew.
+    /// The action has no result yet and is started again.
     Renewal,
 }
 
 impl Trouble {
-    /// What an error at a file in `folder` says about ourselves; nothing where it speaks of the file.
+    /// Finds the local fault in an error at a file in `folder`; nothing where the error is of the file.
     #[must_use]
     pub fn of_file(error: &io::Error, folder: &Path) -> Option<Self> {
         let shortage = LocalTrouble::of_shortage(error).map(Self::from);
         shortage.or_else(|| is_of_disk(system_code(error)?).then(|| Self::Storage(folder.to_owned())))
     }
 
-    /// One word for its kind, for logs and for whoever reads `/readyz`.
+    /// Its kind in one word, for logs and `/readyz`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -53,7 +53,7 @@ impl Trouble {
         }
     }
 
-    /// What tells it from other troubles: actions with the same key wait for the same thing.
+    /// Its key: actions that are suspended with the same key wait for the same fault.
     #[must_use]
     pub fn key(&self) -> String {
         let kind = self.kind();
@@ -66,15 +66,15 @@ impl Trouble {
         }
     }
 
-    /// Whether it is over, as far as this process can tell without touching any device; what cannot be told counts as over:
-    /// then the action itself shows.
+    /// Whether the fault is cleared, as far as this process can see without using a device. Where it cannot see, the fault
+    /// counts as cleared, and the action is tried.
     pub async fn is_over(&self) -> bool {
         match self {
-            Self::Local(trouble) => is_over(trouble).await,
+            Self::Local(trouble) => is_trouble_over(trouble).await,
             Self::Unrestored { .. } | Self::Program(_) | Self::Renewal => true,
             Self::Storage(folder) => {
                 let folder = folder.clone();
-                tokio::task::spawn_blocking(move || takes_files(&folder)).await.unwrap_or(false)
+                tokio::task::spawn_blocking(move || is_writable_tree(&folder)).await.unwrap_or(false)
             }
         }
     }
@@ -84,10 +84,10 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(trouble) => trouble.fmt(f),
-            Self::Unrestored { what, at } => write!(f, "the {what} at {at} could not be given back"),
-            Self::Storage(folder) => write!(f, "{} takes no files", folder.display()),
-            Self::Program(action) => write!(f, "this program cannot carry out {action}"),
-            Self::Renewal => f.write_str("nothing was found out in its time, so it is begun anew"),
+            Self::Unrestored { what, at } => write!(f, "the {what} at {at} could not be restored"),
+            Self::Storage(folder) => write!(f, "cannot write files in {}", folder.display()),
+            Self::Program(action) => write!(f, "this program cannot run {action}"),
+            Self::Renewal => f.write_str("no result within its time limit, so it is started again"),
         }
     }
 }
@@ -115,17 +115,17 @@ fn is_of_disk(code: Errno) -> bool {
     )
 }
 
-/// Whether a file can be made and written in the boot tree at `root`, where links are made; it is gone afterwards.
+/// Whether a file can be written in the folder of links of the boot tree at `root`; the file is removed again.
 ///
-/// A tree without its folder of configs is a share that is not mounted, whose mount point is empty.
-fn takes_files(root: &Path) -> bool {
-    let links = root.join(LINKS);
+/// A tree without its folder of configs is a share that is not mounted.
+fn is_writable_tree(root: &Path) -> bool {
+    let links = root.join(LINKS_FOLDER);
     let folder = if links.is_dir() { &links } else { root };
     let file = folder.join(format!(".lifeguard-probe-{}", std::process::id()));
     let written = fs::write(&file, [0; 4096]).and_then(|()| fs::File::open(&file)?.sync_all());
-    // Where it could not be made there is nothing to remove.
+    // Fails where the file could not be created.
     let removed = fs::remove_file(&file);
-    written.is_ok() && removed.is_ok() && root.join(CONFIGS).is_dir()
+    written.is_ok() && removed.is_ok() && root.join(CONFIGS_FOLDER).is_dir()
 }
 
 #[cfg(test)]
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_disk_lacks_is_told_from_what_a_file_is() {
+    fn faults_of_the_disk_are_distinguished_from_those_of_a_file() {
         let folder = Path::new("/boot");
         for (code, expected) in [
             (Errno::ENOSPC, Some(Trouble::Storage(folder.to_owned()))),
@@ -151,9 +151,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn trouble_that_is_over_is_seen_to_be_over() {
+    async fn a_cleared_fault_is_recognized() {
         let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join(CONFIGS)).unwrap();
+        fs::create_dir(folder.path().join(CONFIGS_FOLDER)).unwrap();
         for trouble in [
             Trouble::Local(LocalTrouble::Descriptors),
             Trouble::Local(LocalTrouble::Name("localhost".to_owned())),
@@ -170,8 +170,8 @@ mod tests {
         ] {
             assert!(!trouble.is_over().await, "{trouble}");
         }
-        // Links are made in their own folder, which may be elsewhere: here, where nobody makes files, whoever asks.
-        std::os::unix::fs::symlink("/proc/self", folder.path().join(LINKS)).unwrap();
+        // The folder of links can be a link itself: here to a folder in which nobody can create files.
+        std::os::unix::fs::symlink("/proc/self", folder.path().join(LINKS_FOLDER)).unwrap();
         assert!(!Trouble::Storage(folder.path().to_owned()).is_over().await);
     }
 }

@@ -1,4 +1,4 @@
-//! Request bodies: how many bytes are read, and for how long.
+//! Reads request bodies within limits of size and time.
 
 use std::time::{Duration, Instant};
 
@@ -6,19 +6,19 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use futures_util::StreamExt;
 
-use super::client::Peer;
-use super::connections::MIN_RATE;
+use super::client::ConnectionInfo;
+use super::connections::MIN_BYTES_PER_SECOND;
 use super::problem::Problem;
-use crate::clock::pause;
+use crate::clock::sleep_real_time;
 
-/// How much of a body that is too large is still read, in bytes: a client that sends on into a closed connection never
-/// sees the answer.
-pub(super) const MAX_DRAINED: usize = 16 * 1024 * 1024;
+/// How much of a body that is too large is still read, in bytes: a client that goes on sending into a closed connection
+/// never sees the answer.
+pub(super) const MAX_DRAINED_BYTES: usize = 16 * 1024 * 1024;
 
-/// Reads a body, of which there may be `most` bytes, and which may take as long as its client's connection says.
-pub(super) async fn read(request: Request, most: usize) -> Result<Vec<u8>, Problem> {
-    let longest = request.extensions().get().map(|peer: &Peer| peer.body_time);
-    let begun = Instant::now();
+/// Reads a body of at most `max_bytes`, within the body timeout of its connection.
+pub(super) async fn read(request: Request, max_bytes: usize) -> Result<Vec<u8>, Problem> {
+    let timeout = request.extensions().get().map(|connection: &ConnectionInfo| connection.body_timeout);
+    let started = Instant::now();
     let mut body = request.into_body().into_data_stream();
     let mut bytes = Vec::new();
     let mut size: usize = 0;
@@ -26,42 +26,45 @@ pub(super) async fn read(request: Request, most: usize) -> Result<Vec<u8>, Probl
         let chunk = tokio::select! {
             biased;
             chunk = body.next() => chunk,
-            // Nothing is waited for where all of it is there already, as it mostly is.
-            Some(longest) = too_long(longest, begun, size) => return Err(too_slow(longest)),
+            Some(timeout) = body_timeout(timeout, started, size) => return Err(too_slow(timeout)),
         };
         let Some(chunk) = chunk else { break };
         let chunk = chunk.map_err(|_| {
-            Problem::new(StatusCode::BAD_REQUEST, "bad_request", "the body broke off before its end")
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "bad_request",
+                "the connection ended before the body was complete",
+            )
         })?;
         size += chunk.len();
-        if size > MAX_DRAINED {
+        if size > MAX_DRAINED_BYTES {
             break;
         }
-        if size <= most {
+        if size <= max_bytes {
             bytes.extend_from_slice(&chunk);
         }
     }
-    if size > most {
-        let detail = format!("a body may have at most {most} bytes");
+    if size > max_bytes {
+        let detail = format!("a body may have at most {max_bytes} bytes");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail));
     }
     Ok(bytes)
 }
 
-/// Ends when a body of which `size` bytes have come has taken too long, and says how long that is.
-async fn too_long(longest: Option<Duration>, begun: Instant, size: usize) -> Option<Duration> {
-    let longest = with_earned(longest?, size);
-    pause(longest.saturating_sub(begun.elapsed())).await;
-    Some(longest)
+/// Waits until a body of which `size` bytes have arrived has taken too long; returns the time that it was allowed.
+async fn body_timeout(timeout: Option<Duration>, started: Instant, size: usize) -> Option<Duration> {
+    let allowed = allowed_time(timeout?, size);
+    sleep_real_time(allowed.saturating_sub(started.elapsed())).await;
+    Some(allowed)
 }
 
-/// How long a body may take of which `size` bytes have come.
-fn with_earned(longest: Duration, size: usize) -> Duration {
-    longest + Duration::from_millis(size as u64 * 1000 / u64::from(MIN_RATE))
+/// How long a body may take of which `size` bytes have arrived.
+fn allowed_time(timeout: Duration, size: usize) -> Duration {
+    timeout + Duration::from_millis(size as u64 * 1000 / u64::from(MIN_BYTES_PER_SECOND))
 }
 
-fn too_slow(longest: Duration) -> Problem {
-    let detail = format!("the body did not come within {} s", longest.as_secs());
+fn too_slow(allowed: Duration) -> Problem {
+    let detail = format!("the body did not arrive within {} s", allowed.as_secs());
     Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", detail)
 }
 
@@ -71,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_body_has_a_second_more_for_each_4096_bytes_of_it() {
-        let of_size = |size| with_earned(Duration::from_secs(10), size).as_secs();
+        let of_size = |size| allowed_time(Duration::from_secs(10), size).as_secs();
         assert_eq!([0, 4095, 4096, 20 * 4096].map(of_size), [10, 10, 11, 30]);
     }
 }

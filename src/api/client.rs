@@ -1,4 +1,4 @@
-//! Who sends a request: the client that limits count, and its address.
+//! The client of a request: its address, and the key by which limits count it.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,12 +9,12 @@ use axum::extract::FromRequestParts;
 use axum::http::Extensions;
 use axum::http::request::Parts;
 
-/// Who counts as one client.
+/// The key by which limits count a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Client(IpAddr);
+pub(super) struct ClientKey(IpAddr);
 
-impl Client {
-    /// Of IPv6 its network: one machine has a whole one to choose its addresses from.
+impl ClientKey {
+    /// The key of an address: the IPv4 address, or the IPv6 network (/64), of which one machine has all addresses.
     pub(super) fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
@@ -22,13 +22,16 @@ impl Client {
         })
     }
 
-    /// The client that sends a request. Those that come over no connection, as in tests, count as one.
+    /// The client of a request. Requests without a connection, as in tests, count as one client.
     pub(super) fn of_request(extensions: &Extensions) -> Self {
-        extensions.get().map_or_else(|| Self::of(Ipv4Addr::UNSPECIFIED.into()), |peer: &Peer| peer.client)
+        extensions.get().map_or_else(
+            || Self::of(Ipv4Addr::UNSPECIFIED.into()),
+            |connection: &ConnectionInfo| connection.client_key,
+        )
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Client {
+impl<S: Send + Sync> FromRequestParts<S> for ClientKey {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
@@ -38,34 +41,36 @@ impl<S: Send + Sync> FromRequestParts<S> for Client {
 
 /// The client of a connection; each of its requests has it as an extension.
 #[derive(Debug, Clone)]
-pub(super) struct Peer {
+pub(super) struct ConnectionInfo {
     /// Its address.
     pub(super) address: Arc<str>,
-    /// As whom it is counted.
-    pub(super) client: Client,
-    /// How long it may take to send a body.
-    pub(super) body_time: Duration,
+    /// The key by which limits count it.
+    pub(super) client_key: ClientKey,
+    /// How long it may take to send a body, before the time for its size.
+    pub(super) body_timeout: Duration,
 }
 
-/// Who sends a request, as far as can be told: its address.
+/// The sender of a request: its address, where it is known.
 #[derive(Debug, Clone)]
-pub(super) struct Sender(pub(super) Option<String>);
+pub(super) struct RequestSender(pub(super) Option<String>);
 
-impl<S: Send + Sync> FromRequestParts<S> for Sender {
+impl<S: Send + Sync> FromRequestParts<S> for RequestSender {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self(parts.extensions.get().map(|peer: &Peer| peer.address.as_ref().to_owned())))
+        Ok(Self(
+            parts.extensions.get().map(|connection: &ConnectionInfo| connection.address.as_ref().to_owned()),
+        ))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Client;
+    use super::ClientKey;
 
     #[test]
     fn an_ipv6_client_is_its_network_and_a_mapped_address_is_its_ipv4_address() {
-        let of = |text: &str| Client::of(text.parse().unwrap());
+        let of = |text: &str| ClientKey::of(text.parse().unwrap());
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
         assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));

@@ -1,4 +1,4 @@
-//! What handlers work with, and the form in which each file of endpoints gives its routes.
+//! The state that handlers share, and the type of routes.
 
 use std::sync::Arc;
 
@@ -7,33 +7,33 @@ use tokio_util::sync::CancellationToken;
 
 use super::list::timeouts::ListTimeouts;
 use super::long_polls::LongPolls;
-use super::report_pace::ReportPace;
-use super::snapshots::SnapshotPermits;
-use crate::boards::Boards;
+use super::report_rate::ReportRateLimiter;
+use super::snapshot_permits::SnapshotPermits;
+use crate::boards::BoardService;
 use crate::engine::Engine;
 use crate::machine::MachineName;
 
 /// Paths, and the methods that each takes.
-pub(super) type Routes = Vec<(&'static str, MethodRouter<Arc<Api>>)>;
+pub(super) type ApiRoutes = Vec<(&'static str, MethodRouter<Arc<ApiContext>>)>;
 
-/// What handlers work with.
-pub struct Api {
+/// The state that handlers share.
+pub struct ApiContext {
     /// The engine.
     pub engine: Engine,
     /// The boards.
-    pub boards: Boards,
+    pub boards: BoardService,
     /// The machine whose instances the boards are.
     pub machine: MachineName,
-    /// The instance that StateService's `/state` is about, if there is one.
-    pub shared: Option<(MachineName, String)>,
-    /// Cancelled when nobody is to wait any longer.
+    /// The instance behind StateService's `/state`, if there is one.
+    pub shared_instance: Option<(MachineName, String)>,
+    /// Cancelled when the server stops, so that long polls end.
     pub stopping: CancellationToken,
-    /// Requests that wait for a change.
+    /// The long polls in progress.
     pub long_polls: LongPolls,
-    /// How long a list may take.
+    /// The timeouts of lists.
     pub list_timeouts: ListTimeouts,
-    /// How often boards report what changes nothing.
-    pub reports: ReportPace,
-    /// Who reads snapshots of the database.
-    pub snapshots: SnapshotPermits,
+    /// Limits the reports of boards that change nothing.
+    pub report_rates: ReportRateLimiter,
+    /// The permits to read snapshots of the database.
+    pub snapshot_permits: SnapshotPermits,
 }

@@ -1,4 +1,4 @@
-//! Why a board is in the state that it is in.
+//! Why a board is in its state.
 
 use std::sync::Arc;
 
@@ -6,16 +6,19 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::routing::get;
 
-use super::context::{Api, Routes};
+use super::context::{ApiContext, ApiRoutes};
 use super::problem::Problem;
-use crate::engine::Why;
+use crate::engine::InstanceExplanation;
 
 /// The routes of this file.
-pub(super) fn routes() -> Routes {
+pub(super) fn routes() -> ApiRoutes {
     vec![("/api/v1/devices/{name}/why", get(show))]
 }
 
-/// `GET /api/v1/devices/{name}/why`: what it waits for, until when and what then, in parts and in sentences.
-async fn show(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Result<Json<Why>, Problem> {
+/// `GET /api/v1/devices/{name}/why`: what it waits for, its deadline and what follows, as data and in sentences.
+async fn show(
+    State(api): State<Arc<ApiContext>>,
+    Path(name): Path<String>,
+) -> Result<Json<InstanceExplanation>, Problem> {
     Ok(Json(api.engine.why(&api.machine, &name).await?))
 }

@@ -1,4 +1,4 @@
-//! What boards say, and what they ask: the contract that an initramfs with wget or curl can speak.
+//! The contract for boards: events and boot configs, for an initramfs with wget or curl.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,22 +10,22 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use serde_json::{Map, Value, json};
 
-use super::answer::Answer;
-use super::client::Sender;
-use super::context::{Api, Routes};
-use super::device_lookup::{find, target};
-use super::json_body::Object;
+use super::client::RequestSender;
+use super::context::{ApiContext, ApiRoutes};
+use super::device_lookup::{device_target, find_board};
+use super::event_outcome::EventOutcome;
+use super::json_body::JsonObject;
 use super::problem::Problem;
-use super::query::Parameters;
-use crate::boards::BOARD;
+use super::query_parameters::QueryParameters;
+use crate::boards::BOARD_SOURCE;
 use crate::engine::Submission;
-use crate::machine::{Cause, EventName, Ignored, Outcome, Visit};
+use crate::machine::{Cause, EventName, IgnoreReason, Outcome, Visit};
 
 /// The routes of this file.
-pub(super) fn routes() -> Routes {
+pub(super) fn routes() -> ApiRoutes {
     vec![
         ("/api/v1/devices/{name}/boot-config", get(boot_config)),
-        // Boards report by GET as well as by POST. HEAD is neither: whoever only looks changes nothing.
+        // Boards report by GET or POST. HEAD is refused, since it must change nothing.
         ("/api/v1/devices/{name}/events/{event}", get(report).post(report).head(only_get_or_post)),
     ]
 }
@@ -34,21 +34,21 @@ async fn only_get_or_post() -> impl IntoResponse {
     (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET,POST")])
 }
 
-/// `POST` or `GET /api/v1/devices/{name}/events/{event}?visit=N`: a board reports.
+/// `POST` or `GET /api/v1/devices/{name}/events/{event}?visit=N`: a board reports an event.
 ///
-/// Arguments come as a JSON object, or as query parameters from tools that can only GET.
+/// Arguments are a JSON object, or query parameters from tools that can only GET.
 async fn report(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path((name, event)): Path<(String, String)>,
-    Parameters(query): Parameters<BTreeMap<String, String>>,
-    Sender(sender): Sender,
+    QueryParameters(query): QueryParameters<BTreeMap<String, String>>,
+    RequestSender(sender): RequestSender,
     request: Request,
-) -> Result<Json<Answer>, Problem> {
+) -> Result<Json<EventOutcome>, Problem> {
     let event = board_event(&api, &event)?;
-    let target = target(&api, &name)?;
-    // Before the body is read: what waits takes no memory.
-    api.reports.wait(&name).await;
-    let Object(mut args) = Object::from_request(request, &()).await?;
+    let target = device_target(&api, &name)?;
+    // Before the body is read, so that a waiting report takes no memory.
+    api.report_rates.wait(&name).await;
+    let JsonObject(mut args) = JsonObject::from_request(request, &()).await?;
     let mut visit = None;
     for (key, text) in query {
         if text.contains('\0') || key.contains('\0') {
@@ -65,26 +65,26 @@ async fn report(
             args.entry(key).or_insert(Value::String(text));
         }
     }
-    let cause = Cause::Event { name: event, source: BOARD, args, visit };
+    let cause = Cause::Event { name: event, source: BOARD_SOURCE, args, visit };
     let submission = Submission { sender, ..Submission::new(target, cause) };
     let committed = api.engine.submit(submission).await?;
     if matches!(committed.outcome, Outcome::Ignored(_)) {
-        api.reports.note_ignored(&name, committed.instance.visit);
+        api.report_rates.note_ignored(&name, committed.instance.visit);
     }
-    if let Outcome::Ignored(why @ (Ignored::MissingArgument { .. } | Ignored::Refused { .. })) =
+    if let Outcome::Ignored(reason @ (IgnoreReason::MissingArgument { .. } | IgnoreReason::Refused { .. })) =
         &committed.outcome
     {
-        return Err(Problem::invalid(why.to_string()));
+        return Err(Problem::invalid(reason.to_string()));
     }
     Ok(Json(committed.into()))
 }
 
-/// `GET /api/v1/devices/{name}/boot-config`: what a booting board needs to know.
+/// `GET /api/v1/devices/{name}/boot-config`: the images and boot configs of a booting board.
 async fn boot_config(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,
 ) -> Result<Json<Map<String, Value>>, Problem> {
-    let board = find(&api, &name).await?;
+    let board = find_board(&api, &name).await?;
     let data = &board.instance.data;
     let mut config = Map::new();
     for key in ["image", "boot_config", "next_image", "next_boot_config"] {
@@ -96,15 +96,15 @@ async fn boot_config(
     Ok(Json(config))
 }
 
-/// Takes `event` as one that boards may send.
-fn board_event(api: &Api, event: &str) -> Result<EventName, Problem> {
+/// Finds an event that boards may send.
+fn board_event(api: &ApiContext, event: &str) -> Result<EventName, Problem> {
     let definition = api.engine.definition(&api.machine)?;
     if let Some((name, declared)) = definition.events.get_key_value(event)
-        && declared.from.contains(&BOARD.into())
+        && declared.from.contains(&BOARD_SOURCE.into())
     {
         return Ok(name.clone());
     }
-    let known = definition.events_from(&BOARD.into());
+    let known = definition.events_from(&BOARD_SOURCE.into());
     let hint = if definition
         .events_from(&crate::machine::Sender::Operator)
         .iter()

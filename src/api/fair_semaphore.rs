@@ -1,4 +1,4 @@
-//! A semaphore of which one client can have half at most, so that the others are served however much that one asks for.
+//! A semaphore of which one client can have at most half, so that one client cannot lock out the others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -7,43 +7,43 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::client::Client;
-use super::problem::{Problem, fault};
-use crate::clock::pause;
+use super::client::ClientKey;
+use super::problem::{Problem, internal_error};
+use crate::clock::sleep_real_time;
 
 /// A semaphore with a share for each client.
 ///
-/// A client waits for a permit of its own share first. So it never has more than its share in the queue of all, and whoever
-/// else comes waits for no more than that.
+/// A client waits for a permit of its own share first. So it never has more than its share in the common queue, and other
+/// clients wait for no more than that.
 #[derive(Debug)]
 pub(super) struct FairSemaphore {
     all: Arc<Semaphore>,
-    /// How many permits one client may have.
+    /// The most permits of one client.
     share: usize,
-    /// Those who have a permit or wait for one.
-    clients: Mutex<HashMap<Client, Weak<Semaphore>>>,
+    /// The clients that have a permit or wait for one.
+    clients: Mutex<HashMap<ClientKey, Weak<Semaphore>>>,
 }
 
-/// A permit, which is free again when this is dropped.
+/// A permit, which is released when this is dropped.
 #[derive(Debug)]
 pub(super) struct FairPermit {
-    // In this order, or else the client's next request could wait for what this one still has.
+    // Dropped in this order: otherwise the client's next request could wait for the permit that this one still has.
     _all: OwnedSemaphorePermit,
     _own: OwnedSemaphorePermit,
 }
 
 impl FairSemaphore {
-    /// A semaphore of so many permits, half of which one client may have; the only one is for everybody.
+    /// A semaphore with so many permits, half of which one client may have; a single permit is shared by all.
     pub(super) fn new(permits: usize) -> Self {
         let share = (permits / 2).max(1);
         Self { all: Arc::new(Semaphore::new(permits)), share, clients: Mutex::default() }
     }
 
-    /// Waits for a permit, but not longer than `longest`, in real time; `others` says in the plural who has the permits.
+    /// Waits for a permit, at most for `timeout` of real time; `others` names the holders of permits, in the plural.
     pub(super) async fn acquire(
         &self,
-        client: Client,
-        longest: Duration,
+        client: ClientKey,
+        timeout: Duration,
         others: &str,
     ) -> Result<FairPermit, Problem> {
         let own = self.share_of(client);
@@ -54,16 +54,16 @@ impl FairSemaphore {
         };
         tokio::select! {
             biased;
-            permit = permit => permit.map_err(|error: tokio::sync::AcquireError| fault(&error)),
-            () = pause(longest) => {
+            permit = permit => permit.map_err(|error: tokio::sync::AcquireError| internal_error(&error)),
+            () = sleep_real_time(timeout) => {
                 let detail =
-                    format!("other {others} take longer than {} s; try again shortly", longest.as_secs());
+                    format!("other {others} take longer than {} s; try again shortly", timeout.as_secs());
                 Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail))
             }
         }
     }
 
-    fn share_of(&self, client: Client) -> Arc<Semaphore> {
+    fn share_of(&self, client: ClientKey) -> Arc<Semaphore> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(own) = clients.get(&client).and_then(Weak::upgrade) {
             return own;
@@ -84,14 +84,14 @@ mod tests {
 
     const LONG: Duration = Duration::from_mins(1);
 
-    fn client(number: u8) -> Client {
-        Client::of([192, 0, 2, number].into())
+    fn client(number: u8) -> ClientKey {
+        ClientKey::of([192, 0, 2, number].into())
     }
 
     #[tokio::test]
     async fn one_client_has_half_of_the_permits_at_most_and_others_do_not_wait_behind_it() {
-        let four = FairSemaphore::new(4);
-        let acquire = |number| four.acquire(client(number), LONG, "tests");
+        let semaphore = FairSemaphore::new(4);
+        let acquire = |number| semaphore.acquire(client(number), LONG, "tests");
         let first = acquire(1).await.unwrap();
         let _second = acquire(1).await.unwrap();
         let mut third = Box::pin(acquire(1));
@@ -104,36 +104,37 @@ mod tests {
         drop(first);
         assert!(third.now_or_never().unwrap().is_ok());
         drop(acquire(5).await);
-        assert_eq!(four.clients.lock().unwrap().len(), 2, "who has none and waits for none is forgotten");
+        assert_eq!(semaphore.clients.lock().unwrap().len(), 2, "clients without permits are removed");
     }
 
     #[tokio::test]
-    async fn whoever_waits_for_the_only_permit_waits_for_one_request_of_another_client() {
-        let one = FairSemaphore::new(1);
-        let acquire = |number| one.acquire(client(number), LONG, "tests");
+    async fn a_client_that_waits_for_the_only_permit_waits_for_one_request_of_another_client() {
+        let semaphore = FairSemaphore::new(1);
+        let acquire = |number| semaphore.acquire(client(number), LONG, "tests");
         let held = acquire(1).await.unwrap();
         let mut queued: Vec<_> = (0..10).map(|_| Box::pin(acquire(1))).collect();
-        assert!(queued.iter_mut().all(|one| one.now_or_never().is_none()));
+        assert!(queued.iter_mut().all(|waiting| waiting.now_or_never().is_none()));
         let mut other = Box::pin(acquire(2));
         assert!(other.as_mut().now_or_never().is_none());
         drop(held);
         assert!(
-            queued.iter_mut().all(|one| one.now_or_never().is_none()),
-            "its turn comes after the other's"
+            queued.iter_mut().all(|waiting| waiting.now_or_never().is_none()),
+            "the other client comes first"
         );
         assert!(other.now_or_never().unwrap().is_ok());
     }
 
     #[tokio::test]
-    async fn nobody_waits_for_ever() {
-        let one = FairSemaphore::new(1);
+    async fn waiting_for_a_permit_is_bounded() {
+        let semaphore = FairSemaphore::new(1);
         let short = Duration::from_millis(10);
-        let held = one.acquire(client(1), short, "tests").await.unwrap();
+        let held = semaphore.acquire(client(1), short, "tests").await.unwrap();
         for number in [1, 2] {
-            let refused = one.acquire(client(number), short, "tests").await.unwrap_err().into_response();
+            let refused =
+                semaphore.acquire(client(number), short, "tests").await.unwrap_err().into_response();
             assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
         }
         drop(held);
-        assert!(one.acquire(client(2), short, "tests").await.is_ok());
+        assert!(semaphore.acquire(client(2), short, "tests").await.is_ok());
     }
 }

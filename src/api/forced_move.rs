@@ -1,15 +1,15 @@
-//! A forced move, as operators ask for it.
+//! The request for a forced move.
 
 use serde::Deserialize;
 
 use super::problem::Problem;
 use crate::machine::{Cause, StateName};
 
-/// A forced move, as operators ask for it.
+/// The body of a request for a forced move.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewForce {
-    /// The state that the board is believed to be in.
+pub(super) struct NewForcedMove {
+    /// The state that the operator believes the instance to be in.
     from: StateName,
     /// The state to enter.
     to: StateName,
@@ -17,11 +17,13 @@ pub(super) struct NewForce {
     reason: String,
 }
 
-/// A forced move, and what history says of it.
-pub(super) fn forced(NewForce { from, to, reason }: NewForce) -> Result<(Cause, Option<String>), Problem> {
+/// Returns the forced move, and the reason for its history.
+pub(super) fn forced(
+    NewForcedMove { from, to, reason }: NewForcedMove,
+) -> Result<(Cause, Option<String>), Problem> {
     if reason.trim().is_empty() {
         return Err(Problem::invalid("`reason` must say why the move is forced"));
     }
-    let remark = Some(format!("forced: {reason}"));
-    Ok((Cause::Force { expected: from, to, reason }, remark))
+    let history_reason = Some(format!("forced: {reason}"));
+    Ok((Cause::Force { expected: from, to, reason }, history_reason))
 }

@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether it can do its work.
+//! Liveness and readiness.
 
 use std::sync::Arc;
 
@@ -8,22 +8,22 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use super::context::{Api, Routes};
+use super::context::{ApiContext, ApiRoutes};
 use super::problem::Problem;
 
 /// The routes of this file.
-pub(super) fn routes() -> Routes {
+pub(super) fn routes() -> ApiRoutes {
     vec![("/healthz", get(alive)), ("/readyz", get(ready))]
 }
 
-/// `GET /healthz`: the process lives.
+/// `GET /healthz`: the process is alive.
 async fn alive() -> Json<Value> {
     Json(json!({ "status": "alive", "version": env!("CARGO_PKG_VERSION") }))
 }
 
-/// `GET /readyz`: the database answers and takes what events need, and the boot tree can be read. What keeps this process
-/// from running actions is listed in `troubles`: another process may run them, and requests are served all the same.
-async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Value>, Problem> {
+/// `GET /readyz`: the database accepts the writes of events, and the boot tree is readable. Local faults that keep this
+/// process from running actions are listed in `troubles`: another process may run them, and requests are served.
+async fn ready(State(api): State<Arc<ApiContext>>) -> Result<Json<Value>, Problem> {
     api.engine.store().ready().await?;
     if let Some(fault) = api.boards.boot_fault() {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "boot_tree_unreadable", fault));

@@ -1,4 +1,4 @@
-//! Images, and which file of the boot tree boots each on which hardware.
+//! Images, and the boot config of each by hardware.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,15 +12,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::check_name::check_name;
-use super::context::{Api, Routes};
+use super::context::{ApiContext, ApiRoutes};
 use super::etag::tagged;
-use super::json_body::Body;
+use super::json_body::JsonBody;
 use super::problem::Problem;
 use crate::boards::store::images;
-use crate::boards::{Image, ImagePut, check_config_name};
+use crate::boards::{Image, ImageWritten, check_config_name};
+use crate::machine::nearest;
 
 /// The routes of this file.
-pub(super) fn routes() -> Routes {
+pub(super) fn routes() -> ApiRoutes {
     vec![("/api/v1/images", get(list)), ("/api/v1/images/{name}", put(register).delete(remove))]
 }
 
@@ -36,14 +37,14 @@ struct NewImage {
 }
 
 /// `GET /api/v1/images`: all images.
-async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn list(State(api): State<Arc<ApiContext>>, headers: HeaderMap) -> Result<Response, Problem> {
     let images = images::list(&mut *api.engine.store().reader().await?).await?;
     Ok(tagged(&headers, &json!({ "images": images })))
 }
 
-/// An image as it was written, and what is odd about it.
+/// An image after it was registered or changed.
 #[derive(Debug, Serialize)]
-struct PutView {
+struct SavedImageView {
     #[serde(flatten)]
     image: Image,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -52,10 +53,10 @@ struct PutView {
 
 /// `PUT /api/v1/images/{name}`: registers an image, or changes it.
 async fn register(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,
-    Body(NewImage { about, boot_configs }): Body<NewImage>,
-) -> Result<(StatusCode, Json<PutView>), Problem> {
+    JsonBody(NewImage { about, boot_configs }): JsonBody<NewImage>,
+) -> Result<(StatusCode, Json<SavedImageView>), Problem> {
     check_name("name", &name)?;
     for (hardware, file) in &boot_configs {
         check_name("hardware", hardware)?;
@@ -63,15 +64,18 @@ async fn register(
             .map_err(|error| Problem::invalid(format!("boot_configs.{hardware}: {error}")))?;
     }
     let image = Image { name, about, boot_configs };
-    let ImagePut { is_new, warnings } = api.boards.put_image(&image).await?;
-    Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, Json(PutView { image, warnings })))
+    let ImageWritten { is_new, warnings } = api.boards.put_image(&image).await?;
+    Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, Json(SavedImageView { image, warnings })))
 }
 
-/// `DELETE /api/v1/images/{name}`: forgets an image. Boards that run it go on running it.
-async fn remove(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
-    let no_image = || Problem::new(StatusCode::NOT_FOUND, "no_image", format!("there is no image {name:?}"));
-    if name.contains('\0') {
-        return Err(no_image());
+/// `DELETE /api/v1/images/{name}`: removes an image. Boards that run it are not affected.
+async fn remove(State(api): State<Arc<ApiContext>>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+    if !name.contains('\0') && api.boards.remove_image(&name).await? {
+        return Ok(StatusCode::NO_CONTENT);
     }
-    if api.boards.remove_image(&name).await? { Ok(StatusCode::NO_CONTENT) } else { Err(no_image()) }
+    let known = images::list(&mut *api.engine.store().reader().await?).await?;
+    let suggestion = nearest(&name, known.iter().map(|image| image.name.as_str()));
+    let suggestion = suggestion.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+    let detail = format!("there is no image {name:?}{suggestion}");
+    Err(Problem::new(StatusCode::NOT_FOUND, "no_image", detail))
 }

@@ -1,4 +1,4 @@
-//! JSON bodies: what several endpoints read alike.
+//! JSON bodies.
 
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
@@ -7,20 +7,20 @@ use serde_json::{Map, Value};
 
 use super::body::read;
 use super::problem::Problem;
-use crate::machine::{plain, storable};
+use crate::machine::{reword_library_error, storable};
 
 /// The largest body of JSON, in bytes: a board's report is a few lines.
-const MAX_BODY: usize = 64 * 1024;
+const MAX_JSON_BYTES: usize = 64 * 1024;
 
-/// A JSON object, or nothing at all: boards send an empty body, with whatever content type their tool makes up.
+/// A JSON object or an empty body: boards send an empty one, with any content type.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Object(pub(super) Map<String, Value>);
+pub(super) struct JsonObject(pub(super) Map<String, Value>);
 
-impl<S: Send + Sync> FromRequest<S> for Object {
+impl<S: Send + Sync> FromRequest<S> for JsonObject {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let bytes = read(request, MAX_BODY).await?;
+        let bytes = read(request, MAX_JSON_BYTES).await?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::default());
         }
@@ -31,28 +31,28 @@ impl<S: Send + Sync> FromRequest<S> for Object {
     }
 }
 
-/// A JSON body of a known shape.
+/// A JSON body of a known type.
 #[derive(Debug)]
-pub(super) struct Body<T>(pub(super) T);
+pub(super) struct JsonBody<T>(pub(super) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let bytes = read(request, MAX_BODY).await?;
+        let bytes = read(request, MAX_JSON_BYTES).await?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             let detail = "the body is empty; a JSON object is needed";
             return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_json", detail));
         }
         let value = parse_storable(&bytes)?;
         if !value.is_object() {
-            // Or else serde takes a list for an object without keys.
+            // Serde would accept a list as the members in their order.
             return Err(Problem::invalid("the body must be a JSON object"));
         }
         serde_path_to_error::deserialize(value).map(Self).map_err(|error| {
             let path = error.path().to_string();
-            let what = plain(&error.into_inner().to_string());
-            // Where the message names the member already, the path is that of the whole or of the member.
+            let what = reword_library_error(&error.into_inner().to_string());
+            // The path is left out where it is that of the whole, or where the message names the member already.
             Problem::invalid(if path == "." || what.contains(&format!("`{path}`")) {
                 what
             } else {
@@ -64,7 +64,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
 /// Parses JSON.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, Problem> {
-    // Some editors put a byte order mark before UTF-8 text.
+    // Some editors write a byte order mark before UTF-8 text.
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     serde_json::from_slice(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());

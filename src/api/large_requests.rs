@@ -1,4 +1,4 @@
-//! Large requests: how many there are at once, and how long each may take.
+//! Limits the number of large requests, and the time of each.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -9,53 +9,54 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::body::read;
-use super::client::Client;
+use super::client::ClientKey;
 use super::fair_semaphore::{FairPermit, FairSemaphore};
-use super::problem::{Problem, fault};
-use crate::clock::pause;
+use super::problem::{Problem, internal_error};
+use crate::clock::sleep_real_time;
 
-/// Bodies up to so many bytes are worked on where they arrive.
-const MAX_SMALL: usize = 64 * 1024;
+/// Bodies up to this size are processed without a permit, in bytes.
+const MAX_SMALL_BODY_BYTES: usize = 64 * 1024;
 
-/// How many larger ones there are at once, half of them of one client, from before the first byte is read until the answer
-/// is written: each takes many times its size of memory meanwhile.
-const MAX_LARGE: usize = 4;
+/// How many larger requests there are at once, half of them of one client, from before the first byte is read until the
+/// answer is written: each takes many times its size of memory meanwhile.
+const MAX_LARGE_REQUESTS: usize = 4;
 
-static LARGE: LazyLock<FairSemaphore> = LazyLock::new(|| FairSemaphore::new(MAX_LARGE));
+static LARGE_REQUEST_PERMITS: LazyLock<FairSemaphore> =
+    LazyLock::new(|| FairSemaphore::new(MAX_LARGE_REQUESTS));
 
-/// How long a large body may take to come, in real time: others wait for its permit.
-const READ_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a large body may take to arrive, in real time: others wait for its permit.
+const LARGE_BODY_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How long a request waits for its turn, in real time.
-pub(super) const TURN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a request waits for a permit, in real time.
+pub(super) const PERMIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The permit of a large request; a small one needs none.
 #[derive(Debug, Clone)]
-pub(super) struct LargeRequest(Option<Arc<FairPermit>>);
+pub(super) struct LargeRequestPermit(Option<Arc<FairPermit>>);
 
-impl LargeRequest {
-    /// Waits for a permit, if a body of this size is larger than a small one, or does not say how large it is.
-    async fn of(client: Client, size: Option<u64>) -> Result<Self, Problem> {
-        if size.is_some_and(|size| size <= MAX_SMALL as u64) {
+impl LargeRequestPermit {
+    /// Waits for a permit, where a body of this size is large or its size is unknown.
+    async fn of(client: ClientKey, size: Option<u64>) -> Result<Self, Problem> {
+        if size.is_some_and(|size| size <= MAX_SMALL_BODY_BYTES as u64) {
             return Ok(Self(None));
         }
-        let permit = LARGE.acquire(client, TURN_TIMEOUT, "large requests").await?;
+        let permit = LARGE_REQUEST_PERMITS.acquire(client, PERMIT_TIMEOUT, "large requests").await?;
         Ok(Self(Some(Arc::new(permit))))
     }
 
-    /// Reads a body, of which there may be `most` bytes, with a permit if it is large.
-    pub(super) async fn read(request: Request, most: usize) -> Result<(Self, Vec<u8>), Problem> {
+    /// Reads a body of at most `max_bytes`, with a permit if it is large.
+    pub(super) async fn read(request: Request, max_bytes: usize) -> Result<(Self, Vec<u8>), Problem> {
         let size = request.body().size_hint().upper();
-        let permit = Self::of(Client::of_request(request.extensions()), size).await?;
+        let permit = Self::of(ClientKey::of_request(request.extensions()), size).await?;
         if permit.0.is_none() {
-            return Ok((permit, read(request, most).await?));
+            return Ok((permit, read(request, max_bytes).await?));
         }
-        let bytes = read_within(READ_TIMEOUT, request, most).await?;
+        let bytes = read_within(LARGE_BODY_TIMEOUT, request, max_bytes).await?;
         Ok((permit, bytes))
     }
 
-    /// Does some work on a request; on a large one aside, so that it keeps no other waiting. The permit is kept until it is
-    /// done, also when the client has gone.
+    /// Processes a request; a large one on another thread, so that it does not delay others. The permit is held until that is
+    /// done, even after the client has disconnected.
     pub(super) async fn work<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
@@ -68,38 +69,38 @@ impl LargeRequest {
             let _permit = permit;
             work()
         });
-        done.await.map_err(|error| fault(&error))?
+        done.await.map_err(|error| internal_error(&error))?
     }
 
-    /// Answers with the JSON that `write` gives; the permit is free once that is sent.
+    /// Answers with the JSON that `write` returns; the permit is released once it is sent.
     pub(super) async fn answer(
         self,
         write: impl FnOnce() -> Result<Vec<u8>, Problem> + Send + 'static,
     ) -> Result<Response, Problem> {
         let bytes = self.work(write).await?;
-        let body = Bytes::from_owner(Written { bytes, _permit: self });
+        let body = Bytes::from_owner(LargeAnswer { bytes, _permit: self });
         Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
     }
 }
 
-/// Reads a body, of which there may be `most` bytes and which may take so long, however fast it comes.
-async fn read_within(longest: Duration, request: Request, most: usize) -> Result<Vec<u8>, Problem> {
+/// Reads a body of at most `max_bytes` within `timeout`, whatever its rate.
+async fn read_within(timeout: Duration, request: Request, max_bytes: usize) -> Result<Vec<u8>, Problem> {
     tokio::select! {
-        bytes = read(request, most) => bytes,
-        () = pause(longest) => {
-            let detail = format!("the body did not come within {} s", longest.as_secs());
+        bytes = read(request, max_bytes) => bytes,
+        () = sleep_real_time(timeout) => {
+            let detail = format!("the body did not arrive within {} s", timeout.as_secs());
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", detail))
         }
     }
 }
 
-/// An answer on its way.
-struct Written {
+/// The bytes of an answer, with the permit of its request.
+struct LargeAnswer {
     bytes: Vec<u8>,
-    _permit: LargeRequest,
+    _permit: LargeRequestPermit,
 }
 
-impl AsRef<[u8]> for Written {
+impl AsRef<[u8]> for LargeAnswer {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -113,28 +114,32 @@ mod tests {
     use axum::extract::FromRequest;
     use futures_util::FutureExt;
 
-    use super::super::client::Peer;
+    use super::super::client::ConnectionInfo;
     use super::super::definition_text::DefinitionText;
     use super::*;
 
-    fn client(number: u8) -> Client {
-        Client::of([192, 0, 2, number].into())
+    fn client(number: u8) -> ClientKey {
+        ClientKey::of([192, 0, 2, number].into())
     }
 
-    /// A request of so many bytes.
+    /// A request with a body of `size` bytes.
     fn request(number: u8, size: usize) -> Request {
         let mut request = Request::new(Body::from(vec![b' '; size]));
-        let peer = Peer { address: "".into(), client: client(number), body_time: READ_TIMEOUT };
-        request.extensions_mut().insert(peer);
+        let connection = ConnectionInfo {
+            address: "".into(),
+            client_key: client(number),
+            body_timeout: LARGE_BODY_TIMEOUT,
+        };
+        request.extensions_mut().insert(connection);
         request
     }
 
     #[tokio::test]
-    async fn a_large_body_that_does_not_come_to_its_end_keeps_its_permit_for_no_longer_than_it_may() {
+    async fn a_large_body_that_does_not_end_is_answered_408() {
         let body = Body::from_stream(futures_util::stream::pending::<Result<String, Infallible>>());
         let slow = read_within(Duration::from_millis(10), Request::new(body), 10).await.unwrap_err();
         assert_eq!(slow.into_response().status(), StatusCode::REQUEST_TIMEOUT);
-        assert_eq!((READ_TIMEOUT.as_secs(), TURN_TIMEOUT.as_secs()), (60, 30));
+        assert_eq!((LARGE_BODY_TIMEOUT.as_secs(), PERMIT_TIMEOUT.as_secs()), (60, 30));
     }
 
     #[tokio::test]
@@ -142,31 +147,36 @@ mod tests {
         let mut answers = Vec::new();
         for number in [1, 1, 2, 2] {
             let (permit, bytes) =
-                LargeRequest::read(request(number, MAX_SMALL + 1), MAX_SMALL * 2).await.unwrap();
-            assert_eq!(bytes.len(), MAX_SMALL + 1);
+                LargeRequestPermit::read(request(number, MAX_SMALL_BODY_BYTES + 1), MAX_SMALL_BODY_BYTES * 2)
+                    .await
+                    .unwrap();
+            assert_eq!(bytes.len(), MAX_SMALL_BODY_BYTES + 1);
             let shared = permit.work(|| Ok(1)).await.unwrap();
             answers.push(permit.answer(move || Ok(vec![b'0'; shared])).await.unwrap());
             if answers.len() == 2 {
-                assert!(LargeRequest::of(client(1), None).now_or_never().is_none(), "it has its half");
+                assert!(LargeRequestPermit::of(client(1), None).now_or_never().is_none(), "it has its half");
             }
         }
-        for size in [Some(MAX_SMALL as u64 + 1), None] {
-            assert!(LargeRequest::of(client(3), size).now_or_never().is_none());
+        for size in [Some(MAX_SMALL_BODY_BYTES as u64 + 1), None] {
+            assert!(LargeRequestPermit::of(client(3), size).now_or_never().is_none());
         }
-        let (small, _) =
-            LargeRequest::read(request(3, MAX_SMALL), MAX_SMALL).now_or_never().unwrap().unwrap();
+        let (small, _) = LargeRequestPermit::read(request(3, MAX_SMALL_BODY_BYTES), MAX_SMALL_BODY_BYTES)
+            .now_or_never()
+            .unwrap()
+            .unwrap();
         assert!(small.0.is_none());
         // A definition needs a permit before any of it is read.
-        let definition = DefinitionText::from_request(request(3, MAX_SMALL + 1), &());
+        let definition = DefinitionText::from_request(request(3, MAX_SMALL_BODY_BYTES + 1), &());
         assert!(definition.now_or_never().is_none());
 
         let body = answers.pop().unwrap().into_body();
         let bytes = axum::body::to_bytes(body, 10).await.unwrap();
-        assert!(LargeRequest::of(client(3), None).now_or_never().is_none(), "it is not written yet");
+        assert!(LargeRequestPermit::of(client(3), None).now_or_never().is_none(), "it is not written yet");
         drop(bytes);
-        let definition = DefinitionText::from_request(request(3, MAX_SMALL + 1), &()).await.unwrap();
-        assert!(LargeRequest::of(client(3), None).now_or_never().is_none(), "its text is worked on");
+        let definition =
+            DefinitionText::from_request(request(3, MAX_SMALL_BODY_BYTES + 1), &()).await.unwrap();
+        assert!(LargeRequestPermit::of(client(3), None).now_or_never().is_none(), "its text is in use");
         drop(definition);
-        assert!(LargeRequest::of(client(3), None).now_or_never().is_some());
+        assert!(LargeRequestPermit::of(client(3), None).now_or_never().is_some());
     }
 }

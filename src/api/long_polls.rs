@@ -1,4 +1,4 @@
-//! How many requests may wait for a change at once, in all and of one client.
+//! Limits the number of long polls, in total and per client.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,71 +6,75 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::http::StatusCode;
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
-use super::client::Client;
+use super::client::ClientKey;
 use super::problem::Problem;
 
-/// How many of them read from the database at once, when something has changed for all of them: others need it too.
-const MAX_READERS: usize = 4;
+/// How many long polls read from the database at once, after a change that concerns all of them.
+const MAX_CONCURRENT_READS: usize = 4;
 
-/// The requests that wait.
+/// The long polls in progress.
 #[derive(Clone)]
 pub struct LongPolls {
-    /// How many may wait at once; each holds a connection.
-    max_waits: usize,
-    waiting: Arc<Mutex<Counts>>,
+    /// The limit in total; each long poll holds a connection.
+    max_total: usize,
+    waiting: Arc<Mutex<LongPollCounts>>,
     readers: Arc<Semaphore>,
 }
 
-/// How many wait.
+/// The number of long polls.
 #[derive(Debug, Default)]
-struct Counts {
+struct LongPollCounts {
     all: usize,
-    by_client: HashMap<Client, usize>,
+    by_client: HashMap<ClientKey, usize>,
 }
 
-/// A request that waits, and counts until this is dropped.
+/// A long poll, which counts until this is dropped.
 #[derive(Debug)]
-pub(super) struct Waiting {
-    waiting: Arc<Mutex<Counts>>,
-    client: Client,
+pub(super) struct WaitingLongPoll {
+    waiting: Arc<Mutex<LongPollCounts>>,
+    client: ClientKey,
 }
 
 impl LongPolls {
-    /// At most so many at once.
+    /// Creates the limits; `max_long_polls` is the one in total.
     #[must_use]
-    pub fn new(max_waits: usize) -> Self {
-        Self { max_waits, waiting: Arc::default(), readers: Arc::new(Semaphore::new(MAX_READERS)) }
+    pub fn new(max_long_polls: usize) -> Self {
+        Self {
+            max_total: max_long_polls,
+            waiting: Arc::default(),
+            readers: Arc::new(Semaphore::new(MAX_CONCURRENT_READS)),
+        }
     }
 
-    /// How many may wait of one client: of one IPv4 address, or of one IPv6 network (/64).
-    fn max_waits_per_client(&self) -> usize {
-        self.max_waits.div_ceil(2)
+    /// The limit of one client: one IPv4 address or one IPv6 network (/64).
+    fn max_long_polls_per_client(&self) -> usize {
+        self.max_total.div_ceil(2)
     }
 
-    /// Waits for a turn to read from the database.
+    /// Waits for a permit to read from the database.
     pub(super) async fn read_permit(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
         self.readers.acquire().await
     }
 
-    /// Counts a request of `client` that is to wait; one more than may wait is refused.
-    pub(super) fn begin(&self, client: Client) -> Result<Waiting, Problem> {
+    /// Counts a long poll of `client`, or refuses it.
+    pub(super) fn begin(&self, client: ClientKey) -> Result<WaitingLongPoll, Problem> {
         let mut counts = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let own = counts.by_client.get(&client).copied().unwrap_or(0);
-        let who = if counts.all >= self.max_waits {
-            format!("{} clients wait", self.max_waits)
-        } else if own >= self.max_waits_per_client() {
-            format!("{} requests of this client wait", self.max_waits_per_client())
+        let waiting = if counts.all >= self.max_total {
+            format!("{} requests are waiting", self.max_total)
+        } else if own >= self.max_long_polls_per_client() {
+            format!("{} requests of this client are waiting", self.max_long_polls_per_client())
         } else {
             counts.all += 1;
             counts.by_client.insert(client, own + 1);
-            return Ok(Waiting { waiting: Arc::clone(&self.waiting), client });
+            return Ok(WaitingLongPoll { waiting: Arc::clone(&self.waiting), client });
         };
-        let detail = format!("{who} already; ask again without `wait`");
+        let detail = format!("{waiting} already; ask again without `wait`");
         Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail))
     }
 }
 
-impl Drop for Waiting {
+impl Drop for WaitingLongPoll {
     fn drop(&mut self) {
         let mut counts = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         counts.all -= 1;
@@ -88,11 +92,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_client_leaves_room_for_others_to_wait() {
-        let of = |text: &str| Client::of(text.parse().unwrap());
+    fn one_client_can_have_half_of_the_long_polls() {
+        let of = |text: &str| ClientKey::of(text.parse().unwrap());
         let polls = LongPolls::new(5);
         let own = |number: usize| of(&format!("2001:db8::{number:x}"));
-        let mut waiting: Vec<Waiting> = (0..3).map(|number| polls.begin(own(number)).unwrap()).collect();
+        let mut waiting: Vec<WaitingLongPoll> =
+            (0..3).map(|number| polls.begin(own(number)).unwrap()).collect();
         assert!(polls.begin(own(3)).is_err(), "its network has many addresses");
         let other = |number: usize| of(&format!("2001:db8:0:{:x}::1", number + 1));
         waiting.extend((0..2).map(|number| polls.begin(other(number)).unwrap()));

@@ -1,8 +1,8 @@
-//! HTTP: one file an endpoint, each with its `routes()`; `router.rs` merges them.
+//! The HTTP API: one file per endpoint, each with its `routes()`; `router.rs` merges them.
 //!
-//! Handlers translate: they read a request, ask the engine, and say what came of it. Errors are RFC 9457 problems.
+//! Handlers parse a request, call the engine and answer with the outcome. Errors are RFC 9457 problems.
 //!
-//! | who | where |
+//! | client | paths |
 //! |---|---|
 //! | boards | `/api/v1/devices/NAME/events/EVENT`, `/api/v1/devices/NAME/boot-config` |
 //! | operators | `/api/v1/devices/NAME/requests/REQUEST`, `/api/v1/devices/NAME/force` |
@@ -10,11 +10,10 @@
 //! | administrators | `/api/v1/machines/MACHINE` |
 //! | configuration management | `/state`, `/api/v1/machines/MACHINE/INSTANCE` |
 //! | readers | `/api/v1/devices`, `/api/v1/states`, `/api/v1/devices/NAME`, `/api/v1/devices/NAME/history`, `/api/v1/devices/NAME/why` |
-//! | whoever asks models | `/api/v1/models`, `/state` |
+//! | clients of models | `/api/v1/models`, `/state` |
 //! | editors | `/api/v1/machines/check` |
 //! | supervisors | `/healthz`, `/readyz`, `/metrics`, `/api/v1/version` |
 
-mod answer;
 mod body;
 mod check_name;
 mod client;
@@ -25,11 +24,12 @@ mod device_lookup;
 mod device_why;
 mod devices;
 mod etag;
+mod event_outcome;
 mod events;
 mod faces;
 mod fair_semaphore;
 mod forced_move;
-mod front;
+mod frontend;
 mod health;
 mod history;
 mod images;
@@ -41,25 +41,25 @@ mod long_polls;
 mod machines;
 mod metrics;
 mod models;
-mod names;
 mod not_accepted;
 mod problem;
-mod query;
-mod report_pace;
+mod query_parameters;
+mod report_rate;
 mod requests;
-mod reserved;
+mod reserved_names;
 mod resources;
 mod router;
-mod snapshots;
+mod server_names;
+mod snapshot_permits;
 mod version;
 mod wait;
 
-pub use self::connections::{HttpOptions, Limits, serve};
-pub use self::context::Api;
+pub use self::connections::{HttpLimits, HttpOptions, serve};
+pub use self::context::ApiContext;
 pub use self::list::timeouts::ListTimeouts;
 pub use self::long_polls::LongPolls;
-pub use self::names::ServerNames;
 pub use self::problem::Problem;
-pub use self::report_pace::ReportPace;
+pub use self::report_rate::ReportRateLimiter;
 pub use self::router::router;
-pub use self::snapshots::SnapshotPermits;
+pub use self::server_names::ServerNames;
+pub use self::snapshot_permits::SnapshotPermits;

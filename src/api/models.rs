@@ -1,4 +1,4 @@
-//! Hosted models: which there are, how they are, loading them, and asking them.
+//! Hosted models: list, show, load, predict.
 
 use std::sync::Arc;
 
@@ -10,21 +10,22 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::body::MAX_DRAINED;
-use super::context::{Api, Routes};
+use super::body::MAX_DRAINED_BYTES;
+use super::context::{ApiContext, ApiRoutes};
 use super::etag::tagged;
 use super::json_body::parse;
-use super::large_requests::LargeRequest;
-use super::problem::{Problem, fault};
+use super::large_requests::LargeRequestPermit;
+use super::problem::{Problem, internal_error};
 use crate::model::{ModelError, ModelView, Values};
 
 /// The largest body with values, in bytes.
-pub(super) const MAX_VALUES: usize = 8 * 1024 * 1024;
+pub(super) const MAX_VALUES_BYTES: usize = 8 * 1024 * 1024;
 
-const _: () = assert!(MAX_VALUES < MAX_DRAINED, "a body that is a little too large is still answered");
+const _: () =
+    assert!(MAX_VALUES_BYTES < MAX_DRAINED_BYTES, "a body that is a little too large is still answered");
 
 /// The routes of this file.
-pub(super) fn routes() -> Routes {
+pub(super) fn routes() -> ApiRoutes {
     vec![
         ("/api/v1/models", get(list)),
         ("/api/v1/models/{name}", get(show)),
@@ -33,33 +34,36 @@ pub(super) fn routes() -> Routes {
     ]
 }
 
-/// `GET /api/v1/models`: all models, and what runs them.
-async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
+/// `GET /api/v1/models`: all models, and the runtime.
+async fn list(State(api): State<Arc<ApiContext>>, headers: HeaderMap) -> Response {
     let models = api.engine.models();
     tagged(&headers, &json!({ "models": models.list(), "runtime": models.runtime() }))
 }
 
 /// `GET /api/v1/models/{name}`: one model.
 async fn show(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     Ok(tagged(&headers, &api.engine.models().show(&name)?))
 }
 
-/// `POST /api/v1/models/{name}/load`: reads the configs anew, and loads the model from its file.
-async fn load(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Result<Json<ModelView>, Problem> {
+/// `POST /api/v1/models/{name}/load`: reads the configs again, and loads the model from its file.
+async fn load(
+    State(api): State<Arc<ApiContext>>,
+    Path(name): Path<String>,
+) -> Result<Json<ModelView>, Problem> {
     Ok(Json(api.engine.models().load(&name).await?))
 }
 
-/// `POST /api/v1/models/{name}/predictions`: the state of each row.
+/// `POST /api/v1/models/{name}/predictions`: predicts the state of each row.
 async fn predict(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (permit, bytes) = LargeRequest::read(request, MAX_VALUES).await?;
+    let (permit, bytes) = LargeRequestPermit::read(request, MAX_VALUES_BYTES).await?;
     let parsed = permit.work(move || {
         let Value::Object(mut body) = parse(&bytes)? else {
             return Err(Problem::invalid("the body must be a JSON object"));
@@ -71,17 +75,21 @@ async fn predict(
     if let Some(key) = extra {
         return Err(Problem::invalid(format!("unknown field `{key}`, expected `values`")));
     }
-    let states = api.engine.models().judge(&name, values).await?;
-    permit.answer(move || serde_json::to_vec(&Judged { states }).map_err(|error| fault(&error))).await
+    let states = api.engine.models().predict_values(&name, values).await?;
+    permit
+        .answer(move || {
+            serde_json::to_vec(&PredictionsView { states }).map_err(|error| internal_error(&error))
+        })
+        .await
 }
 
-/// The answer to values.
+/// The predicted states.
 #[derive(Serialize)]
-struct Judged {
+struct PredictionsView {
     states: Vec<String>,
 }
 
-/// Takes the values out of a body.
+/// Removes the values from a body.
 pub(super) fn take_values(body: &mut Map<String, Value>) -> Option<Result<Values, ModelError>> {
     body.remove("values").map(|values| Values::read(&values))
 }
@@ -94,12 +102,12 @@ impl From<ModelError> for Problem {
             ModelError::Runtime(_) => (StatusCode::SERVICE_UNAVAILABLE, "no_runtime"),
             ModelError::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "model_busy"),
             ModelError::Stuck { .. } => (StatusCode::SERVICE_UNAVAILABLE, "model_stuck"),
-            // Whoever asks is not to blame, and is told what to pass on.
+            // The client did nothing wrong, and gets what the administrator needs to know.
             ModelError::Config { .. } | ModelError::Folder(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "bad_config")
             }
             ModelError::File { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "bad_model"),
-            ModelError::Fault(_) => return fault(&error),
+            ModelError::Fault(_) => return internal_error(&error),
         };
         Self::new(status, code, error.to_string())
     }

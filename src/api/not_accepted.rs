@@ -1,32 +1,33 @@
-//! The problem that an instance does not accept now what was asked for.
+//! The problem of an event that the present state does not accept.
 
 use axum::http::StatusCode;
 
 use super::problem::Problem;
-use crate::machine::{Definition, EventName, Ignored, Instance, Sender};
+use crate::machine::{Definition, EventName, IgnoreReason, Instance, Sender, StateName, suggestion};
 
-/// What `instance` does not take now, whoever asks, and what it does take.
-pub(super) fn not_accepted(definition: &Definition, instance: &Instance, why: &Ignored) -> Problem {
-    let accepted = definition.accepted(instance.state.as_str(), &Sender::Operator);
-    let problem = match why {
-        Ignored::NoState { .. } => {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_state", why.to_string())
+/// The problem of an event that `instance` does not accept now, with the events that it does.
+pub(super) fn not_accepted(definition: &Definition, instance: &Instance, reason: &IgnoreReason) -> Problem {
+    let accepted = definition.accepted_events(instance.state.as_str(), &Sender::Operator);
+    let problem = match reason {
+        IgnoreReason::NoState { state } => {
+            let suggestion = suggestion(state.as_str(), definition.states.keys().map(StateName::as_str));
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_state", format!("{reason}{suggestion}"))
                 .with("states", definition.states.keys().collect::<Vec<_>>())
         }
-        Ignored::Unexpected { .. }
-        | Ignored::NoGuardHolds { .. }
-        | Ignored::Stale { .. }
-        | Ignored::Future { .. }
-        | Ignored::NotDue => Problem::new(StatusCode::CONFLICT, "not_accepted", why.to_string()),
-        Ignored::NotHandled { .. }
-        | Ignored::LeftToDeadline { .. }
-        | Ignored::MissingArgument { .. }
-        | Ignored::Refused { .. }
-        | Ignored::NotAllowed { .. } => {
+        IgnoreReason::Unexpected { .. }
+        | IgnoreReason::NoGuardHolds { .. }
+        | IgnoreReason::Stale { .. }
+        | IgnoreReason::Future { .. }
+        | IgnoreReason::NotDue => Problem::new(StatusCode::CONFLICT, "not_accepted", reason.to_string()),
+        IgnoreReason::NotHandled { .. }
+        | IgnoreReason::LeftToDeadline { .. }
+        | IgnoreReason::MissingArgument { .. }
+        | IgnoreReason::Refused { .. }
+        | IgnoreReason::NotAllowed { .. } => {
             let detail = if accepted.is_empty() {
-                format!("{why}, nor for any other request; only a forced move leaves it")
+                format!("{reason}, nor for any other request; only a forced move leaves it")
             } else {
-                format!("{why}; now it takes {}", list(&accepted))
+                format!("{reason}; now it takes {}", list(&accepted))
             };
             Problem::new(StatusCode::CONFLICT, "not_accepted", detail)
         }

@@ -11,12 +11,12 @@ use futures_util::stream;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::engine::{EngineError, Refusal};
+use crate::engine::{EngineError, FaceRefusal};
 use crate::machine::MachineName;
 use crate::store::StoreError;
-use crate::store::instances::Target;
+use crate::store::instances::InstanceKey;
 
-/// How long a client should wait for a database that is away, in seconds.
+/// How long a client should wait for an unavailable database, in seconds.
 const RETRY_AFTER_S: &str = "1";
 
 /// A problem document (Source: RFC 9457 §3), with a fixed word in `code` that clients may rely on.
@@ -24,23 +24,23 @@ const RETRY_AFTER_S: &str = "1";
 pub struct Problem {
     #[serde(skip)]
     status: StatusCode,
-    /// The fixed word.
+    /// The fixed word for clients.
     code: &'static str,
     title: &'static str,
     detail: String,
     #[serde(flatten)]
-    more: Map<String, Value>,
+    extensions: Map<String, Value>,
 }
 
 impl Problem {
-    /// Makes a problem of `status`: `code` is the fixed word, `detail` says what is wrong and what would be right.
+    /// Creates a problem: `code` is the fixed word, `detail` says what is wrong and what would be right.
     #[must_use]
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Problem");
-        Self { status, code, title, detail: detail.into(), more: Map::new() }
+        Self { status, code, title, detail: detail.into(), extensions: Map::new() }
     }
 
-    /// Something in the request that cannot be accepted as it is.
+    /// Something in the request is invalid.
     #[must_use]
     pub fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
@@ -51,7 +51,7 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "no_device", format!("there is no board {name:?}"))
     }
 
-    /// The same with another status.
+    /// Replaces the status.
     #[must_use]
     pub(super) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
@@ -73,7 +73,7 @@ impl Problem {
     #[must_use]
     pub fn with(mut self, member: &str, value: impl Serialize) -> Self {
         if let Ok(value) = serde_json::to_value(value) {
-            self.more.insert(member.to_owned(), value);
+            self.extensions.insert(member.to_owned(), value);
         }
         self
     }
@@ -107,8 +107,8 @@ impl IntoResponse for Problem {
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
         match &error {
-            EngineError::NoInstance(Target::Name(_, name)) => Self::no_device(name),
-            EngineError::NoInstance(Target::Id(_)) => {
+            EngineError::NoInstance(InstanceKey::Name(_, name)) => Self::no_device(name),
+            EngineError::NoInstance(InstanceKey::Id(_)) => {
                 Self::new(StatusCode::NOT_FOUND, "no_device", error.to_string())
             }
             EngineError::Changed => Self::new(
@@ -117,83 +117,85 @@ impl From<EngineError> for Problem {
                 "it has changed since: read it again, and send the new `ETag` as `If-Match`",
             ),
             EngineError::Exists(_) => Self::new(StatusCode::CONFLICT, "taken", error.to_string()),
-            EngineError::Refused(Refusal { code, detail, more }) => {
-                Self { more: more.clone(), ..Self::new(StatusCode::CONFLICT, code, detail.clone()) }
+            EngineError::Refused(FaceRefusal { code, detail, more }) => {
+                Self { extensions: more.clone(), ..Self::new(StatusCode::CONFLICT, code, detail.clone()) }
             }
-            EngineError::RescueOwed(_) => Self::new(StatusCode::CONFLICT, "rescue_owed", error.to_string()),
-            EngineError::Busy => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "busy",
-                "more has arrived than can be decided on; try again shortly",
-            ),
+            EngineError::CompensationOwed(_) => {
+                Self::new(StatusCode::CONFLICT, "compensation_owed", error.to_string())
+            }
+            EngineError::Busy => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "event queue full; try again shortly")
+            }
             EngineError::Stopping => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "stopping",
-                "this server stops; another one may serve, or this one again shortly",
+                "this server is stopping; try another one, or again shortly",
             ),
-            EngineError::Store(store) if store.is_passing() => unavailable(store),
-            // Another version of the program put it in force, or nobody has; the log says so where it was noticed.
+            EngineError::Store(store) if store.is_transient() => unavailable(store),
+            // None was activated, or one for another version of the program, which is logged where it is detected.
             EngineError::NoMachine(machine) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no_definition",
-                format!("no definition of the machine {machine} is in force that this server can follow"),
+                format!("no active definition of the machine {machine} that this server can use"),
             ),
-            EngineError::Links { faults, .. } => {
+            EngineError::MismatchedLinks { faults, .. } => {
                 let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
                 Self::new(StatusCode::CONFLICT, "links", error.to_string()).with("faults", faults)
             }
             EngineError::NoLink { .. } => Self::invalid(error.to_string()),
-            EngineError::Strands { .. } | EngineError::Store(_) => fault(&error),
+            EngineError::StrandsInstances { .. } | EngineError::Store(_) => internal_error(&error),
         }
     }
 }
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        if error.is_passing() { unavailable(&error) } else { fault(&error) }
+        if error.is_transient() { unavailable(&error) } else { internal_error(&error) }
     }
 }
 
-/// What keeps the database from serving is in the log once, when it begins; each answer names it by a fixed word.
+/// The cause is logged once, when the database becomes unavailable; each answer names it by a fixed word.
 fn unavailable(error: &StoreError) -> Problem {
     tracing::debug!(error = error as &dyn Error, "answered 503");
     let status = StatusCode::SERVICE_UNAVAILABLE;
     let Some(cause) = error.cause() else {
-        return Problem::new(status, "unavailable", "another transaction is in the way; try again shortly");
+        return Problem::new(status, "unavailable", "blocked by another transaction; try again shortly");
     };
-    let detail = match cause.word() {
-        "read_only" | "in_recovery" => "the database can only be read from; try again shortly",
+    let detail = match cause.code() {
+        "read_only" | "in_recovery" => "the database is read-only; try again shortly",
         "disk_full" => "the database's disk is full",
         "disk_error" => "the database cannot read or write its disk",
         "tls" | "setting" | "shared_session" | "configuration" => {
-            "this server's connection to the database is not as it must be; the log of the server says more"
+            "this server's connection to the database is misconfigured; see the server's log"
         }
-        "host_unknown" => "the database's host cannot be found",
-        "no_descriptors" => "this server has too many files open to reach the database; try again shortly",
-        "too_many_connections" => "the database has no more connections to give; try again shortly",
-        "busy" | "slow" => "the database takes too long; try again shortly",
-        "authentication" | "no_database" | "permission" => "the database does not let this server in",
+        "host_unknown" => "the host of the database is unknown",
+        "no_descriptors" => {
+            "this server has too many open files to connect to the database; try again shortly"
+        }
+        "too_many_connections" => "the database has no free connection; try again shortly",
+        "busy" | "slow" => "the database is too slow; try again shortly",
+        "authentication" | "no_database" | "permission" => "the database refuses this server",
         "incomplete" => {
-            "the database's schema is not complete, as while a dump is restored; try again shortly"
+            "the schema of the database is incomplete, as while a dump is restored; try again shortly"
         }
-        _ => "the database is away; try again shortly",
+        _ => "the database is unavailable; try again shortly",
     };
-    Problem::new(status, "unavailable", detail).with("cause", cause.word())
+    Problem::new(status, "unavailable", detail).with("cause", cause.code())
 }
 
-/// A fault of ours: the log says what, the client only that.
-pub(super) fn fault(error: &(dyn Error + 'static)) -> Problem {
-    tracing::error!(error, "answered 500");
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "a fault of the server; its log says more")
+/// An error of the server: the cause is in the log only.
+pub(super) fn internal_error(error: &(dyn Error + 'static)) -> Problem {
+    tracing::error!(error, "internal server error");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal server error; see the server's log")
 }
 
-/// Answers for paths that nothing is at.
+/// Answers for unknown paths.
 pub(super) async fn no_such_path(uri: Uri) -> Problem {
     let path: String = uri.path().chars().take(200).collect();
-    Problem::new(StatusCode::NOT_FOUND, "no_such_path", format!("there is nothing at {path}"))
+    Problem::new(StatusCode::NOT_FOUND, "no_such_path", format!("no such path: {path}"))
 }
 
-/// Makes problem documents of the plain-text errors that the framework answers by itself.
+/// Converts the plain-text errors of the framework to problem documents.
 pub(super) async fn as_problem(response: Response, is_head: bool) -> Response {
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE);
@@ -211,14 +213,14 @@ pub(super) async fn as_problem(response: Response, is_head: bool) -> Response {
     };
     let detail = match status {
         StatusCode::METHOD_NOT_ALLOWED => {
-            "this path does not take this method; `Allow` says which it takes".to_owned()
+            "this path does not accept this method; `Allow` lists those that it accepts".to_owned()
         }
         _ if text.is_empty() => status.canonical_reason().unwrap_or_default().to_owned(),
         _ => text.into_owned(),
     };
     let mut answer = Problem::new(status, code, detail).into_response();
     if is_head && status != StatusCode::METHOD_NOT_ALLOWED {
-        // The text is gone already, and nobody knows how long the document is that GET would get.
+        // An answer to HEAD has no text, so that the length of the document for GET is unknown.
         *answer.body_mut() = Body::from_stream(stream::empty::<Result<Bytes, Infallible>>());
     }
     if let Some(allow) = parts.headers.get(header::ALLOW) {

@@ -1,24 +1,23 @@
-//! The API's router: one line for each file of endpoints.
+//! The router of the API: one line per file of endpoints.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::http::Method;
 
-use super::context::{Api, Routes};
-use super::reserved::{self, ReservedNames};
+use super::context::{ApiContext, ApiRoutes};
+use super::reserved_names::{self, ReservedNames};
 
-/// The routes of all files. The fixed words of a path are not free for what others have a parameter in that place for:
-/// [`ReservedNames`] knows which those are.
-fn routes() -> Routes {
+/// The routes of all files. Fixed words of a path are reserved where other paths have a parameter ([`ReservedNames`]).
+fn routes() -> ApiRoutes {
     let mut routes = [
         super::list::devices::routes(),
-        super::list::states::routes(),
+        super::list::state_counts::routes(),
         super::devices::routes(),
         super::device_why::routes(),
         super::events::routes(),
         super::requests::routes(),
-        super::history::of_device::routes(),
+        super::history::device_history::routes(),
         super::images::routes(),
         super::resources::routes(),
         super::machines::check::routes(),
@@ -46,14 +45,14 @@ fn routes() -> Routes {
     routes
 }
 
-/// Makes the router.
-pub fn router(api: Api) -> Router {
+/// Creates the router.
+pub fn router(api: ApiContext) -> Router {
     let routes = routes();
     let reserved = ReservedNames::of(routes.iter().map(|(path, _)| *path));
     let mut router = Router::new();
     for (path, methods) in routes {
         let methods = match reserved.of_path(path) {
-            Some(name) => methods.fallback(async move |method: Method| reserved::refuse(&method, name)),
+            Some(name) => methods.fallback(async move |method: Method| reserved_names::refuse(&method, name)),
             None => methods,
         };
         router = router.route(path, methods);
@@ -65,15 +64,15 @@ pub fn router(api: Api) -> Router {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::reserved::fixed_words;
+    use super::reserved_names::fixed_words;
     use super::*;
 
     #[test]
-    fn the_words_of_our_paths_are_known_by_the_paths() {
+    fn fixed_words_of_paths_are_reserved_only_among_instances() {
         let all = |template| fixed_words(routes().into_iter().map(|(path, _)| path), template);
         let expected = ["definitions", "diagram.svg", "instances", "replay"];
         assert_eq!(all("/api/v1/machines/{machine}/{instance}"), BTreeSet::from(expected));
-        // Elsewhere a fixed word would make something unreachable, too; of machines, `check` is served as one.
+        // Elsewhere a fixed word would make a name unreachable; `check` is served as the name of a machine, too.
         assert_eq!(all("/api/v1/machines/{machine}"), BTreeSet::from(["check"]));
         for template in [
             "/api/v1/devices/{name}",

@@ -1,4 +1,4 @@
-//! Which version of what answers.
+//! Versions of the program, the API, the schema and the database.
 
 use std::sync::Arc;
 
@@ -7,36 +7,36 @@ use axum::extract::State;
 use axum::routing::get;
 use serde::Serialize;
 
-use super::context::{Api, Routes};
+use super::context::{ApiContext, ApiRoutes};
 use crate::store::MIGRATOR;
 
-/// The version of this interface: what its paths begin with.
-const API: &str = "v1";
+/// The version of the API, with which its paths begin.
+const API_VERSION: &str = "v1";
 
 /// The routes of this file.
-pub(super) fn routes() -> Routes {
+pub(super) fn routes() -> ApiRoutes {
     vec![("/api/v1/version", get(show))]
 }
 
 /// The versions.
 #[derive(Debug, Serialize)]
 struct VersionView {
-    /// Of this program.
+    /// That of the program.
     version: &'static str,
     api: &'static str,
-    /// The newest migration that this program knows; its database has it.
+    /// The newest migration of this program, which its database has.
     schema: Option<i64>,
-    /// Of the PostgreSQL server; nothing while the database is away.
+    /// That of the PostgreSQL server; nothing while the database is unavailable.
     postgresql: Option<String>,
 }
 
 /// `GET /api/v1/version`: the versions of this program, its interface, its schema and its database server.
-async fn show(State(api): State<Arc<Api>>) -> Json<VersionView> {
-    // The connection knows it from its start: nothing is asked of the database.
+async fn show(State(api): State<Arc<ApiContext>>) -> Json<VersionView> {
+    // Known from the start of the connection, without a statement.
     let number = api.engine.store().reader().await.ok().and_then(|db| db.server_version_num());
     Json(VersionView {
         version: env!("CARGO_PKG_VERSION"),
-        api: API,
+        api: API_VERSION,
         schema: MIGRATOR.iter().map(|migration| migration.version).max(),
         postgresql: number.map(|number| format!("{}.{}", number / 10_000, number % 10_000)),
     })

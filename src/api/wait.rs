@@ -1,68 +1,70 @@
-//! Long polls: whoever waits for something to become so is answered as soon as it is.
+//! Long polls: a request with `wait` is answered once its instance meets a condition.
 
 use std::time::Duration;
 
-use super::client::Client;
-use super::context::Api;
-use super::problem::{Problem, fault};
-use crate::clock::pause;
-use crate::engine::News;
+use super::client::ClientKey;
+use super::context::ApiContext;
+use super::problem::{Problem, internal_error};
+use crate::clock::sleep_real_time;
+use crate::engine::FeedUpdate;
+use crate::formatting;
 use crate::machine::{MachineName, parse_span};
-use crate::store::groups::Seen;
+use crate::store::batches::VersionedInstance;
 
-/// The longest that a client may wait in one request; proxies and clients give up before long.
-const MAX_WAIT: Duration = Duration::from_mins(10);
+/// The longest wait of one request: proxies and clients have timeouts of their own.
+const MAX_LONG_POLL: Duration = Duration::from_mins(10);
 
-/// Takes the text of a `wait` parameter, such as `30s`.
+/// Parses a `wait` parameter, such as `30s`.
 pub(super) fn parse(text: &str) -> Result<Duration, Problem> {
-    let most = humantime::format_duration(MAX_WAIT);
-    let wrong = |what: String| Problem::invalid(format!("wait={text:?}: {what}; say `30s`, {most} at most"));
-    let longest = parse_span(text).map_err(|error| wrong(error.to_string()))?;
-    if longest > MAX_WAIT { Err(wrong("that is too long".to_owned())) } else { Ok(longest) }
+    let max = formatting::duration(MAX_LONG_POLL);
+    let invalid = |what: String| Problem::invalid(format!("wait={text:?}: {what}; say `30s`, {max} at most"));
+    let wait = parse_span(text).map_err(|error| invalid(error.to_string()))?;
+    if wait > MAX_LONG_POLL { Err(invalid("that is too long".to_owned())) } else { Ok(wait) }
 }
 
-/// How often a definition is looked up again that may have been replaced, in real time: that need not change any instance.
-const DEFINITION_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the condition is checked again without a change of the instance, in real time: it can depend on the active
+/// definition.
+const DEFINITION_RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Reads an instance, and again whenever it changes, until it is as `is_so` says, or `longest` has passed in
-/// real time, or the server stops; gives it as it was last.
+/// Reads an instance, and again whenever it changes, until it meets `condition`, or `timeout` has passed in real time, or the
+/// server stops; returns it as it was read last.
 pub(super) async fn until(
-    api: &Api,
-    client: Client,
-    longest: Duration,
+    api: &ApiContext,
+    client: ClientKey,
+    timeout: Duration,
     (machine, name): (&MachineName, &str),
-    is_so: impl Fn(&Seen) -> bool,
-) -> Result<Seen, Problem> {
-    let _waiting = api.long_polls.begin(client)?;
-    // Following begins before reading, so that nothing comes unnoticed in between.
+    condition: impl Fn(&VersionedInstance) -> bool,
+) -> Result<VersionedInstance, Problem> {
+    let _long_poll = api.long_polls.begin(client)?;
+    // The feed is followed before the first read, so that no change is missed in between.
     let mut follower = api.engine.follow();
     let find = async || match api.engine.find(machine, name).await {
-        Ok(seen) => seen.ok_or_else(|| Problem::no_instance(machine, name)),
+        Ok(found) => found.ok_or_else(|| Problem::no_instance(machine, name)),
         Err(error) => Err(error.into()),
     };
-    let mut seen = find().await?;
-    let id = seen.id;
+    let mut instance = find().await?;
+    let id = instance.id;
     let watch = async {
-        while !is_so(&seen) {
-            let is_news = tokio::select! {
-                news = follower.next() => match news {
-                    Some(News::Changed(changed, _)) => changed.iter().any(|one| one.changed.id == id),
-                    Some(News::Anew) => true,
+        while !condition(&instance) {
+            let has_changed = tokio::select! {
+                update = follower.next() => match update {
+                    Some(FeedUpdate::Changed(changed, _)) => changed.iter().any(|entry| entry.change.id == id),
+                    Some(FeedUpdate::Reset) => true,
                     None => break,
                 },
-                () = pause(DEFINITION_INTERVAL) => false,
+                () = sleep_real_time(DEFINITION_RECHECK_INTERVAL) => false,
             };
-            if is_news {
-                let _turn = api.long_polls.read_permit().await.map_err(|error| fault(&error))?;
-                seen = find().await?;
+            if has_changed {
+                let _permit = api.long_polls.read_permit().await.map_err(|error| internal_error(&error))?;
+                instance = find().await?;
             }
         }
         Ok::<(), Problem>(())
     };
     tokio::select! {
         watched = watch => watched?,
-        () = pause(longest) => {}
+        () = sleep_real_time(timeout) => {}
         () = api.stopping.cancelled() => {}
     }
-    Ok(seen)
+    Ok(instance)
 }

@@ -1,73 +1,71 @@
-//! How far a board's boot got, in words.
+//! The progress of a board's boot, and its description in words.
 
 use chrono::{DateTime, Utc};
 
-/// What is known of the board's present boot.
+use crate::formatting::elapsed;
+
+/// The progress of a board's present boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Boot {
-    /// When its power was last seen to come on.
+pub struct BootProgress {
+    /// When its power was last observed to come on.
     pub powered_at: Option<DateTime<Utc>>,
-    /// When it first asked for its boot config since then.
+    /// When it first requested its boot config since then.
     pub asked_at: Option<DateTime<Utc>>,
-    /// When it last asked for a file or reported something since then.
-    pub heard_at: Option<DateTime<Utc>>,
+    /// When it last requested a file or sent a report since then.
+    pub last_seen_at: Option<DateTime<Utc>>,
 }
 
-/// What this process can have missed of boards' requests.
+/// What requests of boards this process may have missed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Coverage {
-    /// Since when it has served the boot tree by TFTP; nothing where it does not.
+pub struct BootCoverage {
+    /// Since when it serves the boot tree by TFTP; `None` if it does not.
     pub served_since: Option<DateTime<Utc>>,
-    /// When there last was a request of which it is not known whose it was.
-    pub stranger_at: Option<DateTime<Utc>>,
+    /// When the last request from an unknown sender arrived.
+    pub unknown_sender_at: Option<DateTime<Utc>>,
 }
 
-/// Says in words how far the board's present boot got, and no more than is known; nothing where its power was never seen to
-/// come on.
+/// Describes the progress of the board's present boot; `None` if its power was never observed to come on.
+///
+/// The text claims no more than is known.
 #[must_use]
-pub fn describe_boot(boot: &Boot, coverage: Coverage) -> Option<String> {
+pub fn describe_boot(boot: &BootProgress, coverage: BootCoverage) -> Option<String> {
     let powered_at = boot.powered_at?;
-    let after = |at: DateTime<Utc>| format!("{} after power-on", seconds(at - powered_at));
-    Some(match (boot.asked_at, boot.heard_at) {
+    let after = |at: DateTime<Utc>| format!("{} after power-on", elapsed(at - powered_at));
+    Some(match (boot.asked_at, boot.last_seen_at) {
         (None, None) => {
             format!(
                 "no request from it has been seen by this server since its power came on{}",
-                missed(powered_at, coverage)
+                coverage_caveat(powered_at, coverage)
             )
         }
-        (None, Some(heard_at)) => {
-            let missed = missed(powered_at, coverage);
+        (None, Some(last_seen_at)) => {
+            let caveat = coverage_caveat(powered_at, coverage);
             format!(
-                "no request for its boot config has been seen by this server{missed}; last heard {}",
-                after(heard_at)
+                "no request for its boot config has been seen by this server{caveat}; last request or report {}",
+                after(last_seen_at)
             )
         }
-        (Some(asked_at), heard_at) => {
+        (Some(asked_at), last_seen_at) => {
             let asked = format!("it asked for its boot config {}", after(asked_at));
-            match heard_at.filter(|heard_at| *heard_at > asked_at) {
-                Some(heard_at) => format!("{asked}; last heard {}", after(heard_at)),
-                None => format!("{asked} and has not been heard since"),
+            match last_seen_at.filter(|last_seen_at| *last_seen_at > asked_at) {
+                Some(last_seen_at) => format!("{asked}; last request or report {}", after(last_seen_at)),
+                None => format!("{asked}; no request or report since"),
             }
         }
     })
 }
 
-/// Why requests since `powered_at` could have gone unseen.
-fn missed(powered_at: DateTime<Utc>, coverage: Coverage) -> String {
-    let after = |at: DateTime<Utc>| format!("{} after power-on", seconds(at - powered_at));
+/// Explains why requests since `powered_at` may have been missed.
+fn coverage_caveat(powered_at: DateTime<Utc>, coverage: BootCoverage) -> String {
+    let after = |at: DateTime<Utc>| format!("{} after power-on", elapsed(at - powered_at));
     match coverage {
-        Coverage { served_since: None, .. } => " (this server serves no boot tree by TFTP)".to_owned(),
-        Coverage { stranger_at: Some(at), .. } if at >= powered_at => {
+        BootCoverage { served_since: None, .. } => " (this server serves no boot tree by TFTP)".to_owned(),
+        BootCoverage { unknown_sender_at: Some(at), .. } if at >= powered_at => {
             format!(" (but requests from unknown senders, the last {})", after(at))
         }
-        Coverage { served_since: Some(at), .. } if at > powered_at => {
-            format!(" (this server serves the boot tree since {})", after(at))
+        BootCoverage { served_since: Some(at), .. } if at > powered_at => {
+            format!(" (this server has served the boot tree only since {})", after(at))
         }
-        Coverage { .. } => String::new(),
+        BootCoverage { .. } => String::new(),
     }
-}
-
-/// A span in whole seconds.
-pub(super) fn seconds(span: chrono::TimeDelta) -> String {
-    format!("{} s", span.num_seconds().max(0))
 }

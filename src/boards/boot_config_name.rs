@@ -1,14 +1,14 @@
-//! Names of boot configs: plain names of files in the boot tree's `configs` folder.
+//! Names of boot configs: plain names of files in the `configs` folder of the boot tree.
 
-/// Says why a text is not the name of a boot config.
+/// The text is not a valid name of a boot config.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a boot config: give the plain name of a file in the boot tree's `configs` folder, not beginning \
-         with a dot"
+    "`{0}` is not a boot config: give the plain name of a file in the `configs` folder of the boot tree, not beginning \
+     with a dot"
 )]
 pub struct BadConfigName(String);
 
-/// Checks that `name` can only name a file that lies directly in the `configs` folder.
+/// Checks that `name` can only be that of a file directly in the `configs` folder.
 ///
 /// # Errors
 ///

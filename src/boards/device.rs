@@ -1,30 +1,30 @@
-//! What is known of a board besides its lifecycle, and how people say it.
+//! The inventory data of a board, and how it is registered and changed.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::field::{FIELDS, Unsaid};
+use super::field::{DEVICE_FIELDS, FieldDefault};
 use crate::machine::Instance;
 use crate::store::instances::InstanceId;
 
-/// What is known of a board besides its lifecycle. What else there is to say of each is in [`FIELDS`].
+/// The inventory data of a board. [`DEVICE_FIELDS`] describes each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
-    /// Its network address, `aa:bb:cc:dd:ee:ff`.
+    /// Its MAC address, `aa:bb:cc:dd:ee:ff`.
     pub mac: String,
-    /// Its type of hardware, which says what boots on it.
+    /// Its type of hardware, which determines its boot configs.
     pub hardware: String,
-    /// The host name or address that it answers on.
+    /// Its host name or address.
     pub fqdn: String,
-    /// Where its power is switched.
+    /// The URL of the outlet that switches its power.
     pub power_url: Option<String>,
-    /// What answers when it is up.
+    /// The URL that answers when it is up.
     pub poll_url: Option<String>,
-    /// Which part of the farm it belongs to.
+    /// The part of the farm that it belongs to.
     pub environment: String,
-    /// Words by which it is told apart from others.
+    /// Labels, by which boards are selected.
     pub labels: Vec<String>,
-    /// What people wrote about it; where it is read for decisions and actions only, nothing.
+    /// Comments of operators; empty if read only for decisions and actions.
     #[serde(default)]
     pub comments: String,
 }
@@ -32,42 +32,42 @@ pub struct Device {
 /// A board with its lifecycle.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Board {
-    /// Its number.
+    /// Its ID.
     pub id: InstanceId,
     /// Its lifecycle; the board's name is the instance's.
     pub instance: Instance,
-    /// The rest.
+    /// Its inventory data.
     pub device: Device,
 }
 
-/// A change to what is known of a board, field by field; what is not said stays as it is.
+/// A change of a board's inventory data, by field; other fields stay unchanged.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeviceChange(Map<String, Value>);
 
 impl Device {
-    /// Reads what somebody says of the new board `name`.
+    /// Reads the fields of the new board `name`.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, and what would be right.
-    pub fn read(name: &str, said: &Map<String, Value>) -> Result<Self, String> {
-        refuse_unknown(said, &["name"])?;
+    /// What is wrong, and what is expected.
+    pub fn read(name: &str, fields: &Map<String, Value>) -> Result<Self, String> {
+        refuse_unknown(fields, &["name"])?;
         let mut known = Map::new();
-        for field in FIELDS {
-            let value = match (said.get(field.name), field.unsaid) {
-                (Some(Value::Null) | None, Unsaid::Name) => field.read(&Value::from(name))?,
-                (Some(said), _) => field.read(said)?,
-                (None, Unsaid::Needed) => return Err(format!("missing field `{}`", field.name)),
-                (None, Unsaid::Nothing | Unsaid::Empty) => field.read(&Value::Null)?,
+        for field in DEVICE_FIELDS {
+            let value = match (fields.get(field.name), field.default) {
+                (Some(Value::Null) | None, FieldDefault::BoardName) => field.read(&Value::from(name))?,
+                (Some(value), _) => field.read(value)?,
+                (None, FieldDefault::Required) => return Err(format!("missing field `{}`", field.name)),
+                (None, FieldDefault::Null | FieldDefault::Empty) => field.read(&Value::Null)?,
             };
             known.insert(field.name.to_owned(), value);
         }
         serde_json::from_value(Value::Object(known)).map_err(|error| error.to_string())
     }
 
-    /// All that is known, field by field.
+    /// Returns all fields.
     #[must_use]
-    pub fn known(&self) -> Map<String, Value> {
+    pub fn to_fields(&self) -> Map<String, Value> {
         match serde_json::to_value(self) {
             Ok(Value::Object(known)) => known,
             // A struct is an object.
@@ -77,31 +77,33 @@ impl Device {
 }
 
 impl DeviceChange {
-    /// Reads what somebody says of a board that there is (Source: RFC 7396: what is left out stays, null removes).
+    /// Reads a change of a registered board: fields that are left out stay, null removes.
+    ///
+    /// Source: RFC 7396.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, and what would be right.
-    pub fn read(said: &Map<String, Value>) -> Result<Self, String> {
-        refuse_unknown(said, &[])?;
+    /// What is wrong, and what is expected.
+    pub fn read(fields: &Map<String, Value>) -> Result<Self, String> {
+        refuse_unknown(fields, &[])?;
         let mut change = Map::new();
-        for field in FIELDS {
-            if let Some(said) = said.get(field.name) {
-                change.insert(field.name.to_owned(), field.read(said)?);
+        for field in DEVICE_FIELDS {
+            if let Some(value) = fields.get(field.name) {
+                change.insert(field.name.to_owned(), field.read(value)?);
             }
         }
         Ok(Self(change))
     }
 
-    /// What it makes of the field `name`, where it says something of it.
+    /// Returns the new value of the field `name`, if it is changed.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }
 
-    /// Makes the change, and says what it was: field → new value.
-    pub(super) fn make(&self, device: &mut Device) -> Map<String, Value> {
-        let mut known = device.known();
+    /// Applies the change, and returns the fields that changed with their new values.
+    pub(super) fn apply_to(&self, device: &mut Device) -> Map<String, Value> {
+        let mut known = device.to_fields();
         let mut changed = self.0.clone();
         changed.retain(|field, value| known.get(field) != Some(value));
         known.extend(changed.clone());
@@ -112,10 +114,10 @@ impl DeviceChange {
     }
 }
 
-/// Refuses what nobody can say of a board.
-fn refuse_unknown(said: &Map<String, Value>, more: &[&str]) -> Result<(), String> {
-    let fields = || more.iter().copied().chain(FIELDS.iter().map(|field| field.name));
-    let Some(unknown) = said.keys().find(|key| !fields().any(|field| field == *key)) else { return Ok(()) };
+/// Refuses unknown fields.
+fn refuse_unknown(given: &Map<String, Value>, more: &[&str]) -> Result<(), String> {
+    let fields = || more.iter().copied().chain(DEVICE_FIELDS.iter().map(|field| field.name));
+    let Some(unknown) = given.keys().find(|key| !fields().any(|field| field == *key)) else { return Ok(()) };
     let known: Vec<String> = fields().map(|field| format!("`{field}`")).collect();
     Err(format!("unknown field `{unknown}`, expected one of {}", known.join(", ")))
 }

@@ -1,4 +1,4 @@
-//! Boards come and go, and what is known of them changes.
+//! Registration, change and removal of boards.
 
 use std::sync::Arc;
 
@@ -7,61 +7,60 @@ use chrono::{DateTime, Utc};
 
 use super::device::{Device, DeviceChange};
 use super::facts::BoardFacts;
-use super::handle::Boards;
 use super::outlets::outlet_of;
 use super::refusals;
-use super::store::devices::{self, Wiring};
+use super::service::BoardService;
+use super::store::devices::{self, OutletAssignment};
 use crate::actions;
-use crate::engine::{ChangedFacts, Committed, EngineError, FactChange, NewFacts};
+use crate::engine::{ChangedFacts, CommittedSubmission, EngineError, FactChange, NewFacts};
 use crate::store::claims::Claim;
-use crate::store::instances::{InstanceId, Locked, Target};
+use crate::store::instances::{InstanceId, InstanceKey, LockedInstance};
 use crate::store::{InstanceFacts, Tx};
 
-impl Boards {
+impl BoardService {
     /// Registers a board, in its machine's initial state.
     ///
     /// # Errors
     ///
-    /// [`EngineError::Exists`] when there is a board of this name; [`EngineError::Refused`] when the MAC address or the power
-    /// outlet is another board's; [`EngineError::NoMachine`] when no definition of the machine is in force. Nothing was
-    /// written then.
+    /// [`EngineError::Exists`] when a board has this name; [`EngineError::Refused`] when another board has the MAC address or
+    /// the power outlet; [`EngineError::NoMachine`] when the machine has no active definition. Nothing was written then.
     pub async fn register(
         &self,
         name: &str,
         device: &Device,
         sender: Option<String>,
-    ) -> Result<Committed, EngineError> {
+    ) -> Result<CommittedSubmission, EngineError> {
         self.engine().create(self.machine(), name, Some(&NewDevice(device)), sender).await
     }
 
-    /// Changes what is known of a board.
+    /// Changes the inventory data of a board.
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoInstance`] when there is no such board; [`EngineError::Refused`] when the MAC address or the power
-    /// outlet is another board's, or when the present MAC address may have a boot link. Nothing was written then.
+    /// [`EngineError::NoInstance`] when there is no such board; [`EngineError::Refused`] when another board has the MAC
+    /// address or the power outlet, or when the current MAC address may have a boot link. Nothing was written then.
     pub async fn change(
         &self,
         name: &str,
         change: DeviceChange,
         sender: Option<String>,
     ) -> Result<(), EngineError> {
-        let target = Target::Name(self.machine().clone(), name.to_owned());
+        let target = InstanceKey::Name(self.machine().clone(), name.to_owned());
         self.engine().change_facts(&target, &change, sender).await
     }
 
-    /// Removes a board; what it still had to do is cancelled, its history stays.
+    /// Removes a board; its actions are cancelled, its history stays.
     ///
     /// # Errors
     ///
     /// [`EngineError::NoInstance`] when there is no such board; [`EngineError::Refused`] when it may have a boot link, or when
-    /// its power may be off and is still to be given back.
+    /// its power may be off and has to be restored first.
     pub async fn remove(&self, name: &str, sender: Option<String>) -> Result<(), EngineError> {
         self.engine().remove(self.machine(), name, None, sender).await
     }
 }
 
-/// What is known of a board that is being registered.
+/// The inventory data of a board that is being registered.
 struct NewDevice<'a>(&'a Device);
 
 #[async_trait]
@@ -75,8 +74,8 @@ impl NewFacts for NewDevice<'_> {
         let Self(device) = *self;
         let outlet = outlet_of(device);
         if !devices::insert(tx, id, device, outlet.as_deref(), now).await? {
-            let rival = devices::find_rival(tx, None, &device.mac, outlet.as_deref()).await?;
-            return Err(refusals::has_rival(device, rival));
+            let conflict = devices::find_conflict(tx, None, &device.mac, outlet.as_deref()).await?;
+            return Err(refusals::conflict_error(device, conflict));
         }
         Ok(Arc::new(BoardFacts { device: device.clone(), answered_url: None }))
     }
@@ -84,28 +83,28 @@ impl NewFacts for NewDevice<'_> {
 
 #[async_trait]
 impl FactChange for DeviceChange {
-    async fn apply(&self, tx: &mut Tx, locked: &Locked) -> Result<Option<ChangedFacts>, EngineError> {
+    async fn apply(&self, tx: &mut Tx, locked: &LockedInstance) -> Result<Option<ChangedFacts>, EngineError> {
         let (id, name) = (locked.id, &locked.instance.name);
         let machine = locked.instance.machine.clone();
-        let no_board = || EngineError::NoInstance(Target::Name(machine, name.clone()));
+        let no_board = || EngineError::NoInstance(InstanceKey::Name(machine, name.clone()));
         let mut device = devices::find_device(tx, id).await?.ok_or_else(no_board)?;
-        let changed = self.make(&mut device);
+        let changed = self.apply_to(&mut device);
         if changed.is_empty() {
             return Ok(None);
         }
         if changed.contains_key("mac")
-            && let Some(refusal) = refusals::has_link(&locked.instance)
+            && let Some(refusal) = refusals::boot_link_refusal(&locked.instance)
         {
             return Err(refusal.into());
         }
-        // Boards that share an outlet since before that was refused may be changed otherwise.
+        // Boards that have shared an outlet since before this was refused may still be changed otherwise.
         let is_rewired = changed.contains_key("power_url");
         let outlet = outlet_of(&device).filter(|_| is_rewired);
-        let rival = devices::find_rival(tx, Some(id), &device.mac, outlet.as_deref()).await?;
-        if rival.is_some() {
-            return Err(refusals::has_rival(&device, rival));
+        let conflict = devices::find_conflict(tx, Some(id), &device.mac, outlet.as_deref()).await?;
+        if conflict.is_some() {
+            return Err(refusals::conflict_error(&device, conflict));
         }
-        let wiring = is_rewired.then(|| Wiring {
+        let assignment = is_rewired.then(|| OutletAssignment {
             id,
             name: name.clone(),
             power_url: device.power_url.clone(),
@@ -113,9 +112,9 @@ impl FactChange for DeviceChange {
         });
         let saved = async {
             devices::save(tx, id, &device).await?;
-            devices::save_outlets(tx, wiring.as_slice()).await
+            devices::save_outlets(tx, assignment.as_slice()).await
         };
-        saved.await.map_err(|error| refusals::or_has_rival(error, &device))?;
+        saved.await.map_err(|error| refusals::map_conflict(error, &device))?;
         let relay = device.power_url.as_deref().and_then(actions::power_resource);
         let claims = is_rewired.then(|| relay.as_deref().map(Claim::exclusive).into_iter().collect());
         Ok(Some(ChangedFacts { changed, claims }))

@@ -1,4 +1,4 @@
-//! What the engine is told of boards.
+//! The face of boards: what the engine needs of them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,47 +7,47 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::boot::{Coverage, describe_boot};
-use super::facts::{ANSWERED_URL, BOOT_CONFIG, shared};
-use super::name::FACE;
+use super::boot::{BootCoverage, describe_boot};
+use super::face_name::FACE;
+use super::facts::{ANSWERED_URL_FACT, BOOT_CONFIG_FACT, shared};
 use super::store::{boots, devices, images};
 use super::{outlets, refusals};
-use crate::engine::{Account, Face, LearnedFact, Refusal, Removal};
+use crate::engine::{Face, FaceRefusal, FaceSummary, InstanceRemoval, LearnedFact};
 use crate::machine::{Instance, MachineName};
 use crate::store::instances::InstanceId;
-use crate::store::{Connection, InstanceFacts, SharedFacts, Store, StoreError};
+use crate::store::{DbConnection, InstanceFacts, SharedFacts, Store, StoreError};
 
-/// Boards, as the engine knows them.
+/// The face of boards.
 #[derive(Debug)]
 pub struct BoardFace {
     machine: MachineName,
-    coverage: Mutex<Coverage>,
+    coverage: Mutex<BootCoverage>,
     boot_fault: Mutex<Option<String>>,
 }
 
 impl BoardFace {
-    /// The face of the boards whose lifecycles are instances of `machine`.
+    /// Creates the face of the boards that are instances of `machine`.
     #[must_use]
     pub fn new(machine: MachineName) -> Self {
         Self { machine, coverage: Mutex::default(), boot_fault: Mutex::default() }
     }
 
-    /// The machine whose instances the boards are.
+    /// Returns the machine whose instances the boards are.
     #[must_use]
     pub fn machine(&self) -> &MachineName {
         &self.machine
     }
 
-    /// What can have been missed of boards' requests.
-    pub(super) fn coverage(&self) -> Coverage {
+    /// Returns what requests of boards may have been missed.
+    pub(super) fn coverage(&self) -> BootCoverage {
         *self.coverage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set_coverage(&self, coverage: Coverage) {
+    pub(super) fn set_coverage(&self, coverage: BootCoverage) {
         *self.coverage.lock().unwrap_or_else(PoisonError::into_inner) = coverage;
     }
 
-    /// Why the boot tree cannot be read, in words for the operator; nothing where it can.
+    /// Returns why the boot tree cannot be read, for the operator; `None` if it can.
     pub(super) fn boot_fault(&self) -> Option<String> {
         self.boot_fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -63,30 +63,30 @@ impl Face for BoardFace {
         FACE
     }
 
-    fn is_about(&self, machine: &MachineName) -> bool {
+    fn is_face_of(&self, machine: &MachineName) -> bool {
         self.machine == *machine
     }
 
     async fn read_facts(
         &self,
-        db: &mut Connection,
+        db: &mut DbConnection,
         ids: &[InstanceId],
     ) -> Result<Vec<(InstanceId, Arc<dyn InstanceFacts>)>, StoreError> {
         let read = devices::read_facts(db, ids).await?;
         Ok(read.into_iter().map(|(id, facts)| (id, Arc::new(facts) as Arc<dyn InstanceFacts>)).collect())
     }
 
-    async fn read_shared(&self, db: &mut Connection) -> Result<SharedFacts, StoreError> {
+    async fn read_shared(&self, db: &mut DbConnection) -> Result<SharedFacts, StoreError> {
         Ok(shared(images::list_by_hardware(db).await?))
     }
 
-    fn shares(&self, fact: &str) -> bool {
-        fact == BOOT_CONFIG
+    fn is_shared_fact(&self, fact: &str) -> bool {
+        fact == BOOT_CONFIG_FACT
     }
 
     async fn read_silence(
         &self,
-        db: &mut Connection,
+        db: &mut DbConnection,
         silent: &[InstanceId],
         now: DateTime<Utc>,
     ) -> Result<BTreeMap<InstanceId, String>, StoreError> {
@@ -95,53 +95,53 @@ impl Face for BoardFace {
         Ok(boots.into_iter().filter_map(|(id, boot)| Some((id, describe_boot(&boot, coverage)?))).collect())
     }
 
-    async fn account(
+    async fn summarize(
         &self,
-        db: &mut Connection,
+        db: &mut DbConnection,
         id: InstanceId,
         instance: &Instance,
         now: DateTime<Utc>,
-    ) -> Result<Account, StoreError> {
+    ) -> Result<FaceSummary, StoreError> {
         let facts = devices::read_facts(db, &[id]).await?.pop().map(|(_, facts)| facts);
         let boot = describe_boot(&boots::read_boot(db, id, now).await?, self.coverage());
-        let mut account = Account::default();
-        account.details.insert("boot".to_owned(), json!(boot));
-        account.progress = boot.map(|boot| format!("Of its present boot: {boot}."));
+        let mut summary = FaceSummary::default();
+        summary.details.insert("boot".to_owned(), json!(boot));
+        summary.progress = boot.map(|boot| format!("Of its present boot: {boot}."));
         if let Some(facts) = facts {
             let shared = self.read_shared(db).await?;
-            account.facts = facts.for_guards(instance, &shared);
-            account.action_facts = facts.for_actions(instance, &shared);
+            summary.facts = facts.for_guards(instance, &shared);
+            summary.action_facts = facts.for_actions(instance, &shared);
         }
-        Ok(account)
+        Ok(summary)
     }
 
-    async fn learn(
+    async fn record_facts(
         &self,
-        db: &mut Connection,
+        db: &mut DbConnection,
         learned: &[LearnedFact<'_>],
     ) -> Result<Vec<InstanceId>, StoreError> {
         let answers: Vec<(InstanceId, &str)> = learned
             .iter()
-            .filter(|fact| fact.name == ANSWERED_URL)
+            .filter(|fact| fact.name == ANSWERED_URL_FACT)
             .filter_map(|fact| Some((fact.instance, fact.value.as_str()?)))
             .collect();
-        devices::remember_answers(db, &answers).await
+        devices::save_answered_urls(db, &answers).await
     }
 
     async fn refuse_removal(
         &self,
-        db: &mut Connection,
-        Removal { id, instance, is_rescue_owed }: Removal<'_>,
-    ) -> Result<Option<Refusal>, StoreError> {
+        db: &mut DbConnection,
+        InstanceRemoval { id, instance, is_compensation_owed }: InstanceRemoval<'_>,
+    ) -> Result<Option<FaceRefusal>, StoreError> {
         if devices::find_device(db, id).await?.is_some()
-            && let Some(refusal) = refusals::has_link(instance)
+            && let Some(refusal) = refusals::boot_link_refusal(instance)
         {
             return Ok(Some(refusal));
         }
-        Ok(is_rescue_owed.then(|| refusals::owes_power(&instance.name)))
+        Ok(is_compensation_owed.then(|| refusals::power_owed_refusal(&instance.name)))
     }
 
     async fn start(&self, store: &Store) {
-        outlets::learn(store).await;
+        outlets::assign_outlets(store).await;
     }
 }

@@ -1,6 +1,7 @@
-//! What is known of a board, field by field. Registration, changes, lists and their filters, the facts of conditions and
-//! actions, the API's answers and the command line go by this table, so that whoever adds something adds a line here, one in
-//! [`Device`](super::Device), and a column.
+//! The fields of a board's inventory data.
+//!
+//! Registration, changes, lists and their filters, facts of guards and actions, the API and the command line are driven by
+//! this table. A new field needs an entry here, a field of [`Device`](super::Device), and a column.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -8,106 +9,106 @@ use serde_json::{Value, json};
 use super::checks::{any_text, checked_host, checked_mac, checked_poll_url, checked_power_url};
 use super::checks::{checked_labels, checked_name};
 use crate::actions::power_schemes;
-use crate::machine::{FactKind, plain};
+use crate::machine::{FactKind, reword_library_error};
 
-/// One thing that is known of a board.
+/// A field of a board's inventory data.
 #[derive(Debug, Clone, Copy)]
-pub struct Field {
-    /// By which JSON, the database and the command line know it.
+pub struct DeviceField {
+    /// Its name in JSON, the database and the command line.
     pub name: &'static str,
-    /// What it is, in a sentence without its full stop.
+    /// Its description: a sentence without a full stop.
     pub about: &'static str,
-    /// The same at length, where there is more to say.
+    /// A longer description, if there is one.
     pub help: Option<fn() -> String>,
-    /// What it is where nobody has said.
-    pub unsaid: Unsaid,
-    /// What its values are.
-    pub form: Form,
-    /// By what conditions may read it.
-    pub condition: Option<Condition>,
+    /// Its value when it is not given.
+    pub default: FieldDefault,
+    /// The parser of its values.
+    pub parser: FieldParser,
+    /// The fact that guards may read.
+    pub guard_fact: Option<GuardFact>,
     /// Whether actions get it.
     pub is_for_actions: bool,
-    /// Whether lists show it; what is secret is shown nowhere else than with its board.
+    /// Whether lists show it; secret fields are shown only with their board.
     pub is_listed: bool,
-    /// How lists are filtered by it.
+    /// The filter of lists by this field.
     pub filter: Option<FieldFilter>,
 }
 
-/// What a field is where nobody has said.
+/// The value of a field that is not given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unsaid {
-    /// It has to be said.
-    Needed,
+pub enum FieldDefault {
+    /// The field is required.
+    Required,
     /// The board's name.
-    Name,
-    /// Nothing.
-    Nothing,
-    /// Empty.
+    BoardName,
+    /// Null.
+    Null,
+    /// Empty text.
     Empty,
 }
 
-/// What the values of a field are.
+/// A parser of the values of a field.
 #[derive(Debug, Clone, Copy)]
-pub enum Form {
-    /// A text: gives it in the spelling in which it is kept, or says what is wrong with it.
+pub enum FieldParser {
+    /// A text: returns the stored spelling, or what is wrong.
     Text(fn(&str) -> Result<String, String>),
-    /// Anything else: the same for any JSON.
+    /// Any JSON: returns the stored value, or what is wrong.
     Json(fn(&Value) -> Result<Value, String>),
 }
 
-/// A fact as conditions read it.
+/// A fact that guards read.
 #[derive(Debug, Clone, Copy)]
-pub struct Condition {
-    /// By which name.
+pub struct GuardFact {
+    /// Its name in definitions.
     pub name: &'static str,
-    /// What kind of value it is.
+    /// The type of its value.
     pub kind: FactKind,
-    /// The fact, made of the field.
-    pub fact: fn(&Value) -> Value,
+    /// Computes the fact from the field.
+    pub from_field: fn(&Value) -> Value,
 }
 
 /// A filter of lists.
 #[derive(Debug, Clone, Copy)]
 pub struct FieldFilter {
-    /// What it is for, in a sentence without its full stop.
+    /// Its description: a sentence without a full stop.
     pub about: &'static str,
-    /// The SQL that says whether the board `d` is wanted, made of the place of the value that is asked for.
+    /// Builds the SQL condition on the board `d`, given the placeholder of the wanted value.
     pub sql: fn(&str) -> String,
-    /// Says of a value that no board has it.
+    /// Builds the message that no board has a value.
     pub none_has: fn(&str) -> String,
 }
 
-/// A field of which nothing is known but the board itself.
-const PLAIN: Field = Field {
+/// A field with all defaults.
+const DEFAULT_FIELD: DeviceField = DeviceField {
     name: "",
     about: "",
     help: None,
-    unsaid: Unsaid::Nothing,
-    form: Form::Text(any_text),
-    condition: None,
+    default: FieldDefault::Null,
+    parser: FieldParser::Text(any_text),
+    guard_fact: None,
     is_for_actions: false,
     is_listed: false,
     filter: None,
 };
 
-/// All that is known of a board besides its lifecycle.
-pub const FIELDS: &[Field] = &[
-    Field {
+/// All fields of a board's inventory data.
+pub const DEVICE_FIELDS: &[DeviceField] = &[
+    DeviceField {
         name: "mac",
         about: "Its MAC address, such as aa:bb:cc:dd:ee:ff",
-        unsaid: Unsaid::Needed,
-        form: Form::Text(checked_mac),
-        condition: Some(same("mac")),
+        default: FieldDefault::Required,
+        parser: FieldParser::Text(checked_mac),
+        guard_fact: Some(text_fact("mac")),
         is_for_actions: true,
         is_listed: true,
-        ..PLAIN
+        ..DEFAULT_FIELD
     },
-    Field {
+    DeviceField {
         name: "hardware",
         about: "Its type of hardware",
-        unsaid: Unsaid::Needed,
-        form: Form::Text(checked_name),
-        condition: Some(same("hardware")),
+        default: FieldDefault::Required,
+        parser: FieldParser::Text(checked_name),
+        guard_fact: Some(text_fact("hardware")),
         is_for_actions: true,
         is_listed: true,
         filter: Some(FieldFilter {
@@ -115,46 +116,46 @@ pub const FIELDS: &[Field] = &[
             sql: |value| format!("d.hardware = {value}"),
             none_has: |value| format!("no board has hardware `{value}`"),
         }),
-        ..PLAIN
+        ..DEFAULT_FIELD
     },
-    Field {
+    DeviceField {
         name: "fqdn",
         about: "The host name or address that it answers on [default: its name]",
-        unsaid: Unsaid::Name,
-        form: Form::Text(checked_host),
-        condition: Some(same("fqdn")),
+        default: FieldDefault::BoardName,
+        parser: FieldParser::Text(checked_host),
+        guard_fact: Some(text_fact("fqdn")),
         is_for_actions: true,
         is_listed: true,
-        ..PLAIN
+        ..DEFAULT_FIELD
     },
-    Field {
+    DeviceField {
         name: "power_url",
         about: "Where its power is switched, such as `modbus://relay-3.lab:502/5`; without it a board takes no request that \
                 cycles its power",
         help: Some(power_help),
-        form: Form::Text(checked_power_url),
+        parser: FieldParser::Text(checked_power_url),
         // It may hold a password.
-        condition: Some(Condition {
+        guard_fact: Some(GuardFact {
             name: "power",
             kind: FactKind::Boolean,
-            fact: |url| json!(!url.is_null()),
+            from_field: |url| json!(!url.is_null()),
         }),
         is_for_actions: true,
-        ..PLAIN
+        ..DEFAULT_FIELD
     },
-    Field {
+    DeviceField {
         name: "poll_url",
         about: "What answers when it is up: `tcp://HOST:PORT` or `http://HOST:PORT/PATH` [default: it is not polled]",
-        form: Form::Text(checked_poll_url),
+        parser: FieldParser::Text(checked_poll_url),
         is_for_actions: true,
-        ..PLAIN
+        ..DEFAULT_FIELD
     },
-    Field {
+    DeviceField {
         name: "environment",
         about: "Which part of the farm it belongs to",
-        unsaid: Unsaid::Empty,
-        form: Form::Text(checked_name),
-        condition: Some(same("environment")),
+        default: FieldDefault::Empty,
+        parser: FieldParser::Text(checked_name),
+        guard_fact: Some(text_fact("environment")),
         is_for_actions: true,
         is_listed: true,
         filter: Some(FieldFilter {
@@ -162,14 +163,14 @@ pub const FIELDS: &[Field] = &[
             sql: |value| format!("d.environment = {value}"),
             none_has: |value| format!("no board is in the environment `{value}`"),
         }),
-        ..PLAIN
+        ..DEFAULT_FIELD
     },
-    Field {
+    DeviceField {
         name: "labels",
-        about: "Words by which it is told apart from others, separated by commas",
-        unsaid: Unsaid::Empty,
-        form: Form::Json(checked_labels),
-        condition: Some(Condition { name: "labels", kind: FactKind::List, fact: Value::clone }),
+        about: "Labels by which boards are selected, separated by commas",
+        default: FieldDefault::Empty,
+        parser: FieldParser::Json(checked_labels),
+        guard_fact: Some(GuardFact { name: "labels", kind: FactKind::List, from_field: Value::clone }),
         is_for_actions: true,
         is_listed: true,
         filter: Some(FieldFilter {
@@ -177,23 +178,23 @@ pub const FIELDS: &[Field] = &[
             sql: |value| format!("{value} = ANY (d.labels)"),
             none_has: |value| format!("no board has the label `{value}`"),
         }),
-        ..PLAIN
+        ..DEFAULT_FIELD
     },
-    Field {
+    DeviceField {
         name: "comments",
-        about: "What people should know of it",
-        unsaid: Unsaid::Empty,
+        about: "Comments for operators",
+        default: FieldDefault::Empty,
         is_listed: true,
-        ..PLAIN
+        ..DEFAULT_FIELD
     },
 ];
 
-/// A text that conditions read as it is.
-const fn same(name: &'static str) -> Condition {
-    Condition { name, kind: FactKind::Text, fact: Value::clone }
+/// A text that guards read unchanged.
+const fn text_fact(name: &'static str) -> GuardFact {
+    GuardFact { name, kind: FactKind::Text, from_field: Value::clone }
 }
 
-/// What a power URL may be, by all schemes that there are.
+/// Builds the help of power URLs from all schemes.
 fn power_help() -> String {
     let schemes = power_schemes().iter().map(|scheme| format!("\n\n{}", scheme.help()));
     format!(
@@ -202,21 +203,21 @@ fn power_help() -> String {
     )
 }
 
-impl Field {
-    /// Reads what somebody says, and gives it as it is kept.
+impl DeviceField {
+    /// Parses a given value, and returns the stored one.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, and what would be right.
-    pub fn read(&self, said: &Value) -> Result<Value, String> {
-        let read = match (self.unsaid, said, self.form) {
-            (Unsaid::Nothing, Value::Null, _) => Ok(Value::Null),
-            (Unsaid::Empty, Value::Null, Form::Text(_)) => Ok(Value::from("")),
-            (_, _, Form::Json(check)) => check(said),
-            (unsaid, _, Form::Text(check)) => String::deserialize(said)
-                .map_err(|error| plain(&error.to_string()))
+    /// What is wrong, and what is expected.
+    pub fn read(&self, given: &Value) -> Result<Value, String> {
+        let read = match (self.default, given, self.parser) {
+            (FieldDefault::Null, Value::Null, _) => Ok(Value::Null),
+            (FieldDefault::Empty, Value::Null, FieldParser::Text(_)) => Ok(Value::from("")),
+            (_, _, FieldParser::Json(check)) => check(given),
+            (default, _, FieldParser::Text(check)) => String::deserialize(given)
+                .map_err(|error| reword_library_error(&error.to_string()))
                 .and_then(|text| {
-                    let is_empty = unsaid == Unsaid::Empty && text.is_empty();
+                    let is_empty = default == FieldDefault::Empty && text.is_empty();
                     if is_empty { Ok(text) } else { check(&text) }
                 })
                 .map(Value::from),
@@ -233,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_has_all_that_is_known_of_a_board_and_nothing_else() {
+    fn the_table_has_exactly_the_fields_of_a_device() {
         let device = Device {
             mac: String::new(),
             hardware: String::new(),
@@ -244,8 +245,8 @@ mod tests {
             labels: Vec::new(),
             comments: String::new(),
         };
-        let known = device.known();
-        let known: BTreeSet<&str> = known.keys().map(String::as_str).collect();
-        assert_eq!(FIELDS.iter().map(|field| field.name).collect::<BTreeSet<_>>(), known);
+        let fields = device.to_fields();
+        let names: BTreeSet<&str> = fields.keys().map(String::as_str).collect();
+        assert_eq!(DEVICE_FIELDS.iter().map(|field| field.name).collect::<BTreeSet<_>>(), names);
     }
 }

@@ -1,21 +1,21 @@
-//! Images, and what boots them.
+//! Images and their boot configs.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// An image that boards can be made to run.
+/// An image that can be installed on boards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// Its name.
     pub name: String,
-    /// One line for people, or empty.
+    /// A one-line description, or empty.
     pub about: String,
     /// For each type of hardware, the file in the boot tree's `configs` folder that boots it.
     pub boot_configs: BTreeMap<String, String>,
 }
 
-/// What boots on one type of hardware.
+/// The boot configs for one type of hardware.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootConfigs {
     /// The type of hardware.

@@ -1,13 +1,13 @@
-//! A board's network address, and the name of the boot link that a board with that address asks for.
+//! MAC addresses of boards, and the names of boot links.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The network address of a board's Ethernet interface, shown as `aa:bb:cc:dd:ee:ff`.
+/// The MAC address of a board, shown as `aa:bb:cc:dd:ee:ff`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mac([u8; 6]);
 
-/// Says why a text is not a network address.
+/// The text is not a MAC address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a MAC address: write twelve hexadecimal digits, as `aa:bb:cc:dd:ee:ff`, \
@@ -55,7 +55,7 @@ impl fmt::Display for Mac {
     }
 }
 
-/// The name of the link that a boot loader with this address asks for: `01-aa-bb-cc-dd-ee-ff`.
+/// Returns the name of the boot link that a boot loader with this address requests: `01-aa-bb-cc-dd-ee-ff`.
 ///
 /// Source: PXELINUX, "Configuration": the ARP hardware type (01 is Ethernet) and the address, in lower case, with dashes.
 #[must_use]
@@ -63,9 +63,9 @@ pub fn link_name(mac: &Mac) -> String {
     format!("01-{}", mac.0.map(|octet| format!("{octet:02x}")).join("-"))
 }
 
-/// Whose boot link `file` is, as a boot loader asks for it: `pxelinux.cfg/01-…` in any folder, or without that folder.
+/// Returns the address whose boot link is requested as `file`: `pxelinux.cfg/01-…` in any folder, or without that folder.
 ///
-/// Only the exact spelling of [`link_name`] counts, because only that one is a link's name.
+/// Only the exact spelling of [`link_name`] counts.
 #[must_use]
 pub fn mac_of_link(file: &str) -> Option<Mac> {
     let (folders, name) = file.rsplit_once('/').unwrap_or(("", file));
@@ -74,11 +74,10 @@ pub fn mac_of_link(file: &str) -> Option<Mac> {
     (link_name(&mac) == name && matches!(folder, "" | "pxelinux.cfg")).then_some(mac)
 }
 
-/// The network address that a file's name has in it, the last one of several: what boot loaders put into the names that they
-/// ask for, so that it says which board asks.
+/// Returns the last MAC address in a file's name: boot loaders put theirs into the names that they request.
 ///
-/// `pxelinux.cfg/01-02-00-…` and `grub/grub.cfg-01-02-00-…`, `02:00:….ipxe`, `mac-0200….ipxe`, `02-00-…/start4.elf`. Not the
-/// last part of a UUID, which firmware asks for too.
+/// Examples: `pxelinux.cfg/01-02-00-…`, `grub/grub.cfg-01-02-00-…`, `02:00:….ipxe`, `mac-0200….ipxe`, `02-00-…/start4.elf`.
+/// The last part of a UUID, which firmware requests too, does not count.
 #[must_use]
 pub fn mac_in_name(file: &str) -> Option<Mac> {
     file.rsplit('/').find_map(mac_in_component)
@@ -87,7 +86,7 @@ pub fn mac_in_name(file: &str) -> Option<Mac> {
 fn mac_in_component(component: &str) -> Option<Mac> {
     let is_hex =
         |word: &str, digits: usize| word.len() == digits && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-    // Words with what is before each of them.
+    // Words, each with the separator before it.
     let (mut words, mut rest) = (Vec::new(), component);
     let mut before = None;
     while !rest.is_empty() {
@@ -102,9 +101,9 @@ fn mac_in_component(component: &str) -> Option<Mac> {
     let mut run: Vec<&str> = Vec::new();
     let mut last = "";
     for (separator, word) in words.into_iter().chain([(None, "")]) {
-        let goes_on = !run.is_empty() && matches!(separator, Some('-' | ':')) && is_hex(word, 2);
-        if !goes_on {
-            // The hardware type stands before the address; 01 is Ethernet.
+        let continues = !run.is_empty() && matches!(separator, Some('-' | ':')) && is_hex(word, 2);
+        if !continues {
+            // The hardware type precedes the address; 01 is Ethernet.
             let address = run.strip_prefix(&["01"]).filter(|rest| rest.len() == 6).unwrap_or(&run);
             if address.len() == 6 {
                 found = address.concat().parse().ok().or(found);
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_mac_is_refused() {
+    fn invalid_addresses_are_refused() {
         for text in [
             "",
             "aa:bb:cc:dd:ee",
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_names_its_board_and_other_files_name_none() {
+    fn a_boot_link_has_the_address_and_other_files_have_none() {
         let mac: Mac = "aa:bb:cc:dd:ee:ff".parse().unwrap();
         for file in [
             "01-aa-bb-cc-dd-ee-ff",

@@ -1,8 +1,9 @@
-//! Boards: what is known of them, what they boot, and what they ask for while they do. A face of the engine.
+//! Boards: the inventory, images and boot configs, boot links, and boot logs. A face of the engine.
 //!
-//! The engine drives instances and knows nothing of boards; what guards, actions and people are told of them comes from
-//! here, and so does all SQL about them.
+//! The engine drives instances and does not know boards. Their facts for guards, actions and operators come from here, and
+//! all SQL about them is here.
 
+mod action_kinds;
 mod boot;
 mod boot_config_name;
 mod boot_link;
@@ -11,30 +12,31 @@ mod checks;
 mod device;
 mod devices;
 mod face;
+mod face_name;
 mod facts;
 mod field;
-mod handle;
 mod image;
 mod images;
-mod kinds;
 mod mac;
-mod name;
 mod outlets;
 mod refusals;
+mod service;
 pub mod store;
+mod summary;
 mod vocabulary;
 
-pub use boot::{Boot, Coverage, describe_boot};
+pub use action_kinds::action_kinds;
+pub use boot::{BootCoverage, BootProgress, describe_boot};
 pub use boot_config_name::{BadConfigName, check_config_name};
 pub use boot_link::{ClearBootLink, SetBootLink};
-pub use boot_log::{BootLog, LoggedAt, LoggedRequest, NO_FILE};
+pub use boot_log::{BootLog, BootLogEntry, LoggedRequest, NO_SUCH_FILE};
 pub use checks::checked_name;
 pub use device::{Board, Device, DeviceChange};
 pub use face::BoardFace;
-pub use field::{FIELDS, Field, FieldFilter, Form, Unsaid};
-pub use handle::Boards;
+pub use field::{DEVICE_FIELDS, DeviceField, FieldDefault, FieldFilter, FieldParser};
 pub use image::{BootConfigs, Image};
-pub use images::ImagePut;
-pub use kinds::kinds;
+pub use images::ImageWritten;
 pub use mac::{BadMac, Mac, link_name, mac_in_name, mac_of_link};
-pub use vocabulary::{BOARD, vocabulary};
+pub use service::BoardService;
+pub use summary::{BoardSummary, ImageName};
+pub use vocabulary::{BOARD_SOURCE, vocabulary};

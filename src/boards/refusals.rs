@@ -1,9 +1,10 @@
-//! Why something cannot be done with a board or an image, in words.
+//! Refusals of operations on boards and images.
 
 use serde_json::{Map, json};
 
-use super::store::devices::Rival;
-use crate::engine::{EngineError, Refusal};
+use super::store::devices::DeviceConflict;
+use crate::engine::{EngineError, FaceRefusal};
+use crate::formatting::count;
 use crate::machine::Instance;
 use crate::store::StoreError;
 
@@ -15,69 +16,70 @@ fn owner(board: Option<&str>) -> String {
 }
 
 fn taken(what: &str, by: Option<&str>) -> EngineError {
-    Refusal::new("taken", format!("{what} belongs to {} already", owner(by))).into()
+    FaceRefusal::new("taken", format!("{what} is already used by {}", owner(by))).into()
 }
 
-/// Another board has its MAC address or its outlet already: `rival`, if it is still there.
-pub(super) fn has_rival(device: &Device, rival: Option<Rival>) -> EngineError {
-    match (rival, outlet_of(device)) {
-        (Some(Rival { name, has_mac: false }), Some(outlet)) => {
+/// Builds the error that another board has the MAC address or the outlet: `conflict`, if it still exists.
+pub(super) fn conflict_error(device: &Device, conflict: Option<DeviceConflict>) -> EngineError {
+    match (conflict, outlet_of(device)) {
+        (Some(DeviceConflict { name, has_mac: false }), Some(outlet)) => {
             taken(&format!("the power outlet {outlet}"), Some(&name))
         }
-        (rival, _) => {
-            taken(&format!("the MAC address {}", device.mac), rival.as_ref().map(|rival| rival.name.as_str()))
+        (conflict, _) => {
+            let name = conflict.as_ref().map(|conflict| conflict.name.as_str());
+            taken(&format!("the MAC address {}", device.mac), name)
         }
     }
 }
 
-/// The same, where it was seen only as the row was written: another board got it in the same moment.
-pub(super) fn or_has_rival(error: StoreError, device: &Device) -> EngineError {
+/// Converts the violated constraint if another board got the address or the outlet at the same moment.
+pub(super) fn map_conflict(error: StoreError, device: &Device) -> EngineError {
     match outlet_of(device) {
         Some(outlet) if error.is_constraint("device_power_outlet_key") => {
             taken(&format!("the power outlet {outlet}"), None)
         }
-        _ if error.is_constraint("device_mac_key") => has_rival(device, None),
+        _ if error.is_constraint("device_mac_key") => conflict_error(device, None),
         _ => error.into(),
     }
 }
 
-/// The board may have a boot link, which is known by its network address: nobody would remove it, and the board would
-/// install at every boot.
-pub(super) fn has_link(instance: &Instance) -> Option<Refusal> {
+/// Refuses to remove a board or its MAC address while it may have a boot link.
+///
+/// The link is named after the address: nothing would remove it, and the board would install at every boot.
+pub(super) fn boot_link_refusal(instance: &Instance) -> Option<FaceRefusal> {
     let image = instance.data.get("next_image")?.as_str()?;
     let detail = format!(
-        "{} may have a boot link for {image}; a cancellation or a reboot removes it, by force if need be (to Cancelling)",
+        "{} may have a boot link for {image}; cancel or reboot to remove it, by a forced move to Cancelling if necessary",
         instance.name
     );
-    Some(Refusal::new("boot_link", detail))
+    Some(FaceRefusal::new("boot_link", detail))
 }
 
-/// The board's power may be off and is still to be given back, which needs its power URL.
-pub(super) fn owes_power(board: &str) -> Refusal {
+/// Refuses to remove a board whose power may be off: restoring it needs the power URL.
+pub(super) fn power_owed_refusal(board: &str) -> FaceRefusal {
     let detail = format!(
-        "{board} may be without power, which is still to be given back; it can go when it has it, or when it has no power \
-         URL any more"
+        "{board} may be powered off by an interrupted power cycle; remove it after power is restored, or after its power \
+         URL is removed"
     );
-    Refusal::new("power_owed", detail)
+    FaceRefusal::new("power_owed", detail)
 }
 
-/// Boards are being given an image that would have no boot config for them any more: each further try would fail.
-pub(super) fn image_in_use(image: &str, boards: &[String]) -> Refusal {
+/// Refuses to remove boot configs of an image while it is being installed on boards: each further attempt would fail.
+pub(super) fn image_in_use_refusal(image: &str, boards: &[String]) -> FaceRefusal {
     let detail = format!(
-        "{image} is being given to {}; it can go when they have it, or when that is cancelled",
+        "{image} is being installed on {}; try again after that has finished or was cancelled",
         first_of(boards)
     );
     let more = Map::from_iter([("boards".to_owned(), json!(boards))]);
-    Refusal { more, ..Refusal::new("image_in_use", detail) }
+    FaceRefusal { more, ..FaceRefusal::new("image_in_use", detail) }
 }
 
-/// The first names of a list that may be long.
+/// Formats the first names of a list that may be long.
 fn first_of(names: &[String]) -> String {
     const MAX_NAMES: usize = 10;
     let first = names.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(MAX_NAMES) {
         0 => first,
-        1 => format!("{first} and 1 other"),
-        more => format!("{first} and {more} others"),
+        more => format!("{first} and {}", count(more, "other")),
     }
 }

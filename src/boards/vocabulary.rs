@@ -1,35 +1,35 @@
-//! The names that boards' definitions use besides the kernel's own: `board` as a sender, `device` for facts.
+//! The vocabulary of boards' definitions besides the kernel's own: the sender `board`, the facts `device`.
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use super::field::FIELDS;
-use super::kinds::kinds;
-use crate::actions::Commands;
-use crate::machine::{BadVocabulary, FactKind, FactObject, SenderName, Source, Vocabulary};
+use super::action_kinds::action_kinds;
+use super::field::DEVICE_FIELDS;
+use crate::actions::CommandPolicy;
+use crate::machine::{BadVocabulary, EventSource, FactKind, FactObject, SenderName, Vocabulary};
 
-/// What a board says itself, while it boots and runs.
-pub const BOARD: Source = Source::Face(SENDER);
+/// The source of events that boards send, while they boot and run.
+pub const BOARD_SOURCE: EventSource = EventSource::Face(SENDER);
 const SENDER: SenderName = SenderName::of("board");
 
-/// What is known of a board from outside, and may be read in conditions as `device.FIELD`.
+/// The facts of a board, which guards read as `device.FIELD`.
 fn device() -> FactObject {
-    let conditions = FIELDS.iter().filter_map(|field| field.condition);
+    let conditions = DEVICE_FIELDS.iter().filter_map(|field| field.guard_fact);
     let known = conditions.map(|condition| (condition.name, condition.kind));
     let more = [("images", FactKind::List), ("name", FactKind::Text)];
     FactObject::new("device", &known.chain(more).collect::<Vec<_>>())
 }
 
-/// The vocabulary of boards' definitions.
+/// Returns the vocabulary of boards' definitions.
 #[must_use]
 pub fn vocabulary() -> &'static Vocabulary {
-    #[expect(clippy::expect_used, reason = "its names are constants, and a test reads them")]
-    static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| build().expect("the names are names"));
+    #[expect(clippy::expect_used, reason = "its names are constants, and a test checks them")]
+    static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| build().expect("valid names"));
     &VOCABULARY
 }
 
 fn build() -> Result<Vocabulary, BadVocabulary> {
-    Vocabulary::new(Arc::new(kinds(Path::new(""), Commands::default())))
+    Vocabulary::new(Arc::new(action_kinds(Path::new(""), CommandPolicy::default())))
         .with_sender(SENDER)?
         .with_facts(device())
 }
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_registered_are_names() {
+    fn all_registered_names_are_valid() {
         assert_eq!(build().map(|vocabulary| vocabulary.facts().len()), Ok(1));
     }
 }

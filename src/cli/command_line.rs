@@ -1,16 +1,19 @@
-//! The command line: its options and commands, and what is wrong with it.
+//! The command line: its options and commands, and the errors of what is typed.
 
 use std::ffi::OsString;
 use std::iter;
 use std::process::ExitCode;
 
 use clap::builder::Resettable;
-use clap::error::{ContextKind, ContextValue};
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use super::config::{ParseError, ServerSettings, with_configuration};
+use super::help::{SERVER_OPTION, with_examples, with_own_options_only};
 use super::log::LogArgs;
-use super::{demo, device, image, instance, machine, model, output, resource, serve};
-use crate::machine::plain;
+use super::{config, demo, device, image, instance, machine, model, output, resource};
+use crate::machine::reword_library_error;
 
 /// Keeps the boards of a bare-metal farm moving through their lifecycles.
 #[derive(Debug, Parser)]
@@ -20,10 +23,14 @@ pub struct Cli {
     pub(super) log: LogArgs,
 
     #[command(subcommand)]
-    pub(super) command: Command,
+    pub(super) command: CliCommand,
+
+    /// The options of a server, where the command is about one.
+    #[arg(skip)]
+    pub(super) settings: ServerSettings,
 }
 
-/// Takes the value out of an error that is about the database's URL: it may hold a password.
+/// Hides the value in an error about the database's URL, which may hold a password.
 fn hide_secret(error: &mut clap::Error) {
     let argument = error.get(ContextKind::InvalidArg);
     if matches!(argument, Some(ContextValue::String(argument)) if argument.starts_with("--database-url ")) {
@@ -31,9 +38,9 @@ fn hide_secret(error: &mut clap::Error) {
     }
 }
 
-/// Lets no option be read from a variable that is empty: that is as if it were not set.
+/// Ignores environment variables that are empty: they count as unset.
 #[must_use]
-pub fn without_empty_variables(command: clap::Command) -> clap::Command {
+pub fn without_empty_variables(command: Command) -> Command {
     let command = command.mut_args(|arg| {
         let value = arg.get_env().and_then(std::env::var_os);
         if value.is_some_and(|value| value.is_empty()) { arg.env(Resettable::Reset) } else { arg }
@@ -43,88 +50,109 @@ pub fn without_empty_variables(command: clap::Command) -> clap::Command {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
-    /// Run the server: engine, HTTP, TFTP, and a private PostgreSQL where no database is named
-    Serve(serve::ServeOptions),
-    /// Show it all with simulated boards and relay boards on loopback
+pub(super) enum CliCommand {
+    /// Run the server: engine, HTTP, TFTP, and a private PostgreSQL if no database is given
+    Serve(config::ServerConfigArgs),
+    /// Show the configuration of a server and where each option comes from, or check a configuration file
+    Config(config::ConfigOptions),
+    /// Run a server with simulated boards and relay boards on loopback
     Demo(demo::DemoOptions),
-    /// Register, list, show, reboot and reimage boards, by a server's HTTP interface
+    /// Register, list, show, reboot and reimage boards of a server
     Device(device::DeviceOptions),
-    /// Say which boot config boots which image on which hardware
+    /// Register images: which boot config boots an image on which hardware
     Image(image::ImageOptions),
-    /// Show what is limited, who holds it and who waits for it, and set limits
+    /// Show resources, who holds them and who waits for them, and set their limits
     Resource(resource::ResourceOptions),
-    /// Create, show and move instances of any machine, by a server's HTTP interface
+    /// Create, show and move instances of any machine
     Instance(instance::InstanceOptions),
-    /// Check, draw and try machine definitions
+    /// Check, draw, simulate and load machine definitions
     Machine(machine::MachineOptions),
-    /// Make hosted models of scikit-learn's, and ask a server's
-    Model(model::ModelOptions),
+    /// Convert scikit-learn models, and use the models that a server hosts
+    Model(model::ModelCommandOptions),
 }
 
-/// Reads the command line. What is wrong with it is on standard error, and help on standard output: then there is nothing
-/// to run but the exit code.
+/// The whole command line, with examples and without variables that are empty.
+pub(super) fn command() -> Command {
+    without_empty_variables(with_own_options_only(with_examples(Cli::command())))
+}
+
+/// Parses the command line of this process. Errors are printed on standard error, help on standard output.
 ///
 /// # Errors
 ///
-/// The exit code.
+/// The exit code, where there is no command to run.
 pub fn parse() -> Result<Cli, ExitCode> {
     parse_from(std::env::args_os().skip(1))
 }
 
-/// Reads a command line from the words after the program's name, as [`parse`] does.
+/// Parses a command line from the words after the program's name, as [`parse`] does.
 ///
 /// # Errors
 ///
-/// The exit code.
+/// The exit code, where there is no command to run.
 pub fn parse_from(words: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode> {
-    let mut command = without_empty_variables(Cli::command());
-    let matches = command.try_get_matches_from_mut(iter::once(OsString::from("lifeguard")).chain(words));
-    let cli = matches.and_then(|mut matches| {
-        Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
-    });
-    cli.map_err(|mut error| {
-        hide_secret(&mut error);
-        let text = plain(&error.render().to_string());
-        if error.use_stderr() {
-            output::complain_as_it_is(&text);
-            return ExitCode::from(2);
+    let mut command = command();
+    let words: Vec<OsString> = iter::once(OsString::from("lifeguard")).chain(words).collect();
+    let mut error = match read(&mut command, &words) {
+        Ok(cli) => return Ok(cli),
+        Err(ParseError::ConfigFile(text)) => {
+            output::complain_in_lines(&text);
+            return Err(ExitCode::from(2));
         }
-        match output::print(text.trim_end_matches('\n')) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        }
+        Err(ParseError::CommandLine(error)) => error,
+    };
+    hide_secret(&mut error);
+    // The parser's own usage lists options that came from variables.
+    if error.get(ContextKind::Usage).is_some() {
+        let usage = used_command(&mut command, &words).render_usage();
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+    }
+    let text = reword_library_error(&error.render().to_string());
+    if error.use_stderr() {
+        output::complain_verbatim(&text);
+        return Err(ExitCode::from(2));
+    }
+    Err(match output::print(text.trim_end_matches('\n')) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The words of a command line, as a shell takes them.
-    fn words(line: &str) -> Vec<String> {
-        let mut words = Vec::new();
-        for (index, part) in line.split('\'').enumerate() {
-            if index % 2 == 1 {
-                words.push(part.to_owned());
-            } else {
-                words.extend(part.split_whitespace().map(str::to_owned));
-            }
-        }
-        words
+fn read(command: &mut Command, words: &[OsString]) -> Result<Cli, ParseError> {
+    let (mut matches, settings) = with_configuration(command, words)?;
+    if is_server_named_in_vain(command, &matches) {
+        let used = used_command(command, words);
+        let text = format!(
+            "unexpected argument '--server': `{}` asks no server",
+            used.get_bin_name().unwrap_or_default()
+        );
+        return Err(used.error(ErrorKind::UnknownArgument, text).into());
     }
+    let cli = Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(command))?;
+    Ok(Cli { settings: settings.unwrap_or_default(), ..cli })
+}
 
-    #[test]
-    fn every_command_of_the_readme_can_be_typed() {
-        let lines = include_str!("../../README.md").lines().filter_map(|line| line.strip_prefix("    "));
-        let lines =
-            lines.map(|line| line.trim_start_matches("$ ")).filter(|line| line.starts_with("lifeguard "));
-        let lines: Vec<&str> = lines.collect();
-        assert!(lines.len() > 20, "{lines:?}");
-        for line in lines {
-            if let Err(error) = Cli::try_parse_from(words(line)) {
-                panic!("{line}: {error}");
-            }
+/// Whether `--server` was given for a command that asks none.
+fn is_server_named_in_vain(command: &Command, matches: &ArgMatches) -> bool {
+    if let Some((name, inner)) = matches.subcommand() {
+        return command.find_subcommand(name).is_some_and(|command| is_server_named_in_vain(command, inner));
+    }
+    let option = command.get_arguments().find(|arg| arg.get_id() == SERVER_OPTION);
+    option.is_some_and(clap::Arg::is_hide_set)
+        && matches.value_source(SERVER_OPTION) == Some(ValueSource::CommandLine)
+}
+
+/// The innermost command that `words` name.
+fn used_command<'a>(command: &'a mut Command, words: &[OsString]) -> &'a mut Command {
+    command.build();
+    let mut used = command;
+    for word in words {
+        let name = used.find_subcommand(word).map(|inner| inner.get_name().to_owned());
+        if let Some(name) = name {
+            #[expect(clippy::expect_used, reason = "it was just found")]
+            let inner = used.find_subcommand_mut(name).expect("a command has its subcommand");
+            used = inner;
         }
     }
+    used
 }

@@ -1,7 +1,7 @@
-//! `lifeguard demo`: the whole of it on one machine, with simulated boards and relay boards on real sockets.
+//! `lifeguard demo`: a complete farm on one machine, with simulated boards and relay boards on real sockets.
 //!
-//! A server with its private Postgres, a farm that knows the server only as hardware does, and an operator who knows
-//! it only by HTTP.
+//! It runs a server with a private Postgres, a farm that reaches the server only as hardware does (TFTP, HTTP, Modbus), and an
+//! operator that uses only the HTTP interface.
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
@@ -14,34 +14,35 @@ use clap::Args;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::client::{Client, ClientError};
+use super::api_client::{ApiClient, ApiClientError};
 use super::output;
-use super::serve::{ServeOptions, Server, asked_to_stop};
-use crate::clock::{Clock, ScaledClock, after, pause};
+use super::serve::{LifeguardServer, ServeOptions, asked_to_stop, number_between};
+use crate::clock::{Clock, ScaledClock, sleep_real_time, time_after};
 use crate::directories;
-use crate::farm::{self, Farm, FarmOptions, Faults, Registration, SimulatedBoard};
-use crate::machine::says_failed;
+use crate::farm::{self, BoardRegistration, FarmOptions, FaultRates, SimulatedBoard, SimulatedFarm};
+use crate::formatting::count;
+use crate::machine::is_failed_state_name;
 
-/// What `demo` can be told, besides what `serve` can.
+/// The options of `demo`, which takes those of `serve` too.
 #[derive(Debug, Args)]
 pub(super) struct DemoOptions {
-    /// How many boards
-    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    /// The number of boards
+    #[arg(long, default_value_t = 24, value_parser = |text: &str| number_between(text, 1_u16, 2000))]
     boards: u16,
 
-    /// How often things go wrong, from 0 (never) to 1
-    #[arg(long, default_value_t = 0.0, value_parser = rate)]
+    /// The rate of simulated faults, from 0 (none) to 1
+    #[arg(long, default_value_t = 0.0, value_parser = parse_rate)]
     faults: f64,
 
-    /// How many times as fast as real time the farm's clock runs
-    #[arg(long, default_value_t = 10.0, value_parser = speed)]
+    /// How many times faster than real time the farm's clock runs
+    #[arg(long, default_value_t = 10.0, value_parser = parse_speed)]
     speed: f64,
 
-    /// Where chance begins: the same seed gives the same faults
+    /// Seed of the random numbers: the same seed gives the same faults
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// End when the rolling reboot and the reimaging are done and every board rests
+    /// Exit after one rolling reboot and one reimage, when every board is at rest
     #[arg(long)]
     once: bool,
 
@@ -49,97 +50,106 @@ pub(super) struct DemoOptions {
     serve: ServeOptions,
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+fn parse_rate(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|rate| (0.0..=1.0).contains(rate))
-        .ok_or_else(|| "a number from 0 to 1".to_owned())
+        .ok_or_else(|| "a number from 0 to 1 is needed".to_owned())
 }
 
-fn speed(text: &str) -> Result<f64, String> {
+fn parse_speed(text: &str) -> Result<f64, String> {
     let fits = |speed: &f64| (0.1..=1000.0).contains(speed);
-    text.parse().ok().filter(fits).ok_or_else(|| "a number from 0.1 to 1000".to_owned())
+    text.parse().ok().filter(fits).ok_or_else(|| "a number from 0.1 to 1000 is needed".to_owned())
 }
 
-/// How long a step of the story waits for boards that are still being tried, in farm time.
+/// How long a step of the demo waits for boards that are still being retried, in farm time.
 const STEP_TIMEOUT: Duration = Duration::from_mins(10);
-/// In how many groups the rolling reboot goes through the farm.
+/// The number of groups of the rolling reboot.
 const REBOOT_GROUPS: usize = 6;
-/// How often the story looks at the farm, in real time.
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
-/// How often the server is asked again while its database is away, once a second.
-const MAX_TRIES: usize = 30;
+/// How often the demo reads the states of the boards, in real time.
+const STATE_POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// The maximum number of retries while the database is unavailable, one a second.
+const MAX_UNAVAILABLE_RETRIES: usize = 30;
 
 pub(super) async fn run(options: DemoOptions) -> Result<(), Box<dyn Error>> {
     let signal = asked_to_stop()?;
     let mut serve = options.serve.clone().with_secrets()?;
-    let scratch = Scratch::unless_given(&mut serve)?;
+    let scratch = DemoDirectory::create_unless_given(&mut serve)?;
     serve.tftp_listen.get_or_insert(([127, 0, 0, 1], 0).into());
     let clock: Arc<dyn Clock> = Arc::new(ScaledClock::new(options.speed));
 
-    let server = Server::start(serve, Arc::clone(&clock)).await?;
-    let result = show(&options, &server, clock, signal).await;
+    let server = LifeguardServer::start(serve, Arc::clone(&clock)).await?;
+    let result = run_demo(&options, &server, clock, signal).await;
     server.stop().await?;
     drop(scratch);
     output::print("Stopped; nothing is left running.")?;
     result
 }
 
-async fn show(
+async fn run_demo(
     options: &DemoOptions,
-    server: &Server,
+    server: &LifeguardServer,
     clock: Arc<dyn Clock>,
     signal: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn Error>> {
-    let Some(tftp) = server.tftp else { return Err("the demo's boards boot by TFTP".into()) };
+    let Some(tftp) = server.tftp else {
+        return Err("the demo needs a TFTP server: its boards boot by TFTP".into());
+    };
     farm::write_boot_tree(&server.boot_root)?;
-    let farm = Farm::start(&FarmOptions {
+    let farm = SimulatedFarm::start(&FarmOptions {
         boards: options.boards,
         seed: options.seed,
-        faults: Faults::at(options.faults),
+        faults: FaultRates::with_rate(options.faults),
         ..FarmOptions::new(Arc::clone(&clock), format!("http://{}", server.http), tftp)
     })?;
     output::print(&format!(
-        "{} boards on relay boards by Modbus TCP; time runs {} times as fast.\nLook at http://{}/ — Ctrl-C ends it.\n",
-        options.boards, options.speed, server.http
+        "{} on Modbus TCP relay boards; time runs {} times as fast.\nDashboard: http://{}/ — Ctrl-C ends the demo.\n",
+        count(options.boards, "board"),
+        options.speed,
+        server.http
     ))?;
-    let client = Client::of(format!("http://{}", server.http).parse()?)?;
-    let mut story = Story { client, began_at: clock.now(), clock, last: String::new() };
-    let registrations: Vec<&Registration> = farm.boards().map(SimulatedBoard::registration).collect();
+    let client = ApiClient::of(format!("http://{}", server.http).parse()?)?;
+    let mut script = DemoScript { client, began_at: clock.now(), clock, last_line: String::new() };
+    let registrations: Vec<&BoardRegistration> = farm.boards().map(SimulatedBoard::registration).collect();
     let result = tokio::select! {
-        told = story.play(&registrations, options.once) => told,
+        result = script.run_steps(&registrations, options.once) => result,
         () = signal => Ok(()),
     };
     farm.stop().await;
     result
 }
 
-/// An operator's day.
-struct Story {
-    client: Client,
+/// What the demo's operator does, step by step.
+struct DemoScript {
+    client: ApiClient,
     clock: Arc<dyn Clock>,
     began_at: DateTime<Utc>,
-    last: String,
+    last_line: String,
 }
 
-impl Story {
-    async fn play(&mut self, boards: &[&Registration], is_once: bool) -> Result<(), Box<dyn Error>> {
+impl DemoScript {
+    async fn run_steps(
+        &mut self,
+        boards: &[&BoardRegistration],
+        is_once: bool,
+    ) -> Result<(), Box<dyn Error>> {
         self.register(boards).await?;
         let names: Vec<&str> = boards.iter().map(|board| board.name.as_str()).collect();
-        self.ask("Every board is rebooted", &names, "rq-reboot", json!({})).await?;
-        self.settle(Some(STEP_TIMEOUT)).await?;
+        self.request("Every board is rebooted", &names, "rq-reboot", json!({})).await?;
+        self.wait_until_resting(Some(STEP_TIMEOUT)).await?;
         for image in ["base-2", "base-1"].into_iter().cycle() {
             for group in 0..REBOOT_GROUPS {
-                // Across the relay boards, of which each does one thing at a time.
+                // Spread over the relay boards, each of which handles one request at a time.
                 let names: Vec<&str> = names.iter().copied().skip(group).step_by(REBOOT_GROUPS).collect();
-                self.ask(&format!("Rolling reboot, group {}", group + 1), &names, "rq-reboot", json!({}))
+                self.request(&format!("Rolling reboot, group {}", group + 1), &names, "rq-reboot", json!({}))
                     .await?;
-                self.settle(Some(STEP_TIMEOUT)).await?;
+                self.wait_until_resting(Some(STEP_TIMEOUT)).await?;
             }
-            let some = &names[..names.len().div_ceil(3)];
-            self.ask(&format!("{image} is installed"), some, "rq-reimage", json!({ "image": image })).await?;
-            self.settle(if is_once { None } else { Some(STEP_TIMEOUT) }).await?;
-            self.sum_up().await?;
+            let reimaged = &names[..names.len().div_ceil(3)];
+            self.request(&format!("{image} is installed"), reimaged, "rq-reimage", json!({ "image": image }))
+                .await?;
+            self.wait_until_resting(if is_once { None } else { Some(STEP_TIMEOUT) }).await?;
+            self.print_failed().await?;
             if is_once {
                 break;
             }
@@ -147,9 +157,10 @@ impl Story {
         Ok(())
     }
 
-    async fn register(&self, boards: &[&Registration]) -> Result<(), Box<dyn Error>> {
+    async fn register(&self, boards: &[&BoardRegistration]) -> Result<(), Box<dyn Error>> {
         for image in farm::IMAGES {
-            let configs = farm::HARDWARE.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
+            let configs =
+                farm::HARDWARE_TYPES.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
             let body = json!({ "boot_configs": HashMap::from(configs) });
             self.call(Method::PUT, &["images", image], &[], Some(&body)).await?;
         }
@@ -159,8 +170,8 @@ impl Story {
                 "hardware": board.hardware, "environment": board.environment,
             });
             let change = self.call(Method::PATCH, &["devices", &board.name], &[], Some(&body)).await;
-            // In a data directory of an earlier demo the boards are there, and only their sockets are new.
-            if matches!(&change, Err(ClientError::Refused { status, .. }) if *status == StatusCode::NOT_FOUND)
+            // In the data directory of an earlier demo the boards exist, and only their sockets change.
+            if matches!(&change, Err(ApiClientError::Refused { status, .. }) if *status == StatusCode::NOT_FOUND)
             {
                 body["name"] = json!(board.name);
                 self.post(&["devices"], &body).await?;
@@ -168,33 +179,33 @@ impl Story {
                 change?;
             }
         }
-        self.say(&format!("{} boards are registered", boards.len()))
+        self.say(&format!("{} registered", count(boards.len(), "board")))
     }
 
-    /// Asks for something, and says so; a board whose state does not take it is left alone.
-    async fn ask(
+    /// Sends a request to boards and prints how many accepted it; a board whose state does not accept it is skipped.
+    async fn request(
         &self,
         what: &str,
         names: &[&str],
         request: &str,
         body: Value,
     ) -> Result<(), Box<dyn Error>> {
-        let mut asked = 0;
+        let mut accepted = 0;
         for name in names {
             match self.post(&["devices", name, "requests", request], &body).await {
-                Ok(_) => asked += 1,
-                Err(ClientError::Refused { status: StatusCode::CONFLICT, .. }) => {}
+                Ok(_) => accepted += 1,
+                Err(ApiClientError::Refused { status: StatusCode::CONFLICT, .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        let busy = names.len() - asked;
-        let busy = if busy == 0 { String::new() } else { format!("; {busy} are still busy") };
-        self.say(&format!("{what}: {asked} boards{busy}"))
+        let busy = names.len() - accepted;
+        let busy = if busy == 0 { String::new() } else { format!("; {busy} still busy") };
+        self.say(&format!("{what}: {}{busy}", count(accepted, "board")))
     }
 
-    /// Shows the states as they change, until every board rests or `timeout` has passed.
-    async fn settle(&mut self, timeout: Option<Duration>) -> Result<(), Box<dyn Error>> {
-        let give_up_at = timeout.map(|timeout| after(self.clock.now(), timeout));
+    /// Prints the states as they change, until every board is at rest or `timeout` has passed.
+    async fn wait_until_resting(&mut self, timeout: Option<Duration>) -> Result<(), Box<dyn Error>> {
+        let give_up_at = timeout.map(|timeout| time_after(self.clock.now(), timeout));
         loop {
             let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
             let answer = self.get(&["devices"], &[]).await?;
@@ -203,32 +214,32 @@ impl Story {
             }
             let line =
                 counts.iter().map(|(state, count)| format!("{state} {count}")).collect::<Vec<_>>().join("  ");
-            if line != self.last {
+            if line != self.last_line {
                 self.say(&format!("  {line}"))?;
-                self.last = line;
+                self.last_line = line;
             }
-            let rests = |state: &&str| matches!(*state, "Ready" | "New") || says_failed(state);
-            if counts.keys().all(rests) {
+            let is_resting = |state: &&str| matches!(*state, "Ready" | "New") || is_failed_state_name(state);
+            if counts.keys().all(is_resting) {
                 return Ok(());
             }
             if give_up_at.is_some_and(|at| self.clock.now() >= at) {
-                return self.say("  The others are tried on while the story goes on");
+                return self.say("  Continuing; the remaining boards are still being retried");
             }
-            pause(LOOK_INTERVAL).await;
+            sleep_real_time(STATE_POLL_INTERVAL).await;
         }
     }
 
-    /// Says of each board that needs hands what is known.
-    async fn sum_up(&self) -> Result<(), Box<dyn Error>> {
+    /// Prints the boards that need attention, with what is known of each.
+    async fn print_failed(&self) -> Result<(), Box<dyn Error>> {
         let failed = self.get(&["devices"], &[("state", "Failed*".to_owned())]).await?;
-        let mut rows = vec![["NEEDS HANDS", "STATE", "WHY", "LAST BOOT"].map(str::to_owned).to_vec()];
+        let mut rows = vec![["NEEDS ATTENTION", "STATE", "REASON", "LAST BOOT"].map(str::to_owned).to_vec()];
         for device in failed["devices"].as_array().into_iter().flatten() {
             let name = device["name"].as_str().unwrap_or_default();
             let full = self.get(&["devices", name], &[]).await?;
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            let failure = text(&full["data"]["failure"]);
-            let why = if failure.is_empty() { text(&full["about"]) } else { failure };
-            rows.push(vec![name.to_owned(), text(&full["state"]), why, text(&full["boot"])]);
+            let problem = text(&full["problem"]);
+            let reason = if problem.is_empty() { text(&full["about"]) } else { problem };
+            rows.push(vec![name.to_owned(), text(&full["state"]), reason, text(&full["boot"])]);
         }
         if rows.len() == 1 {
             return self.say("Every board is Ready");
@@ -236,33 +247,33 @@ impl Story {
         Ok(output::print(&format!("\n{}\n", output::table(&rows)))?)
     }
 
-    /// Calls the server; where it asks for time because its database is away, it gets some.
+    /// Calls the server, and retries while its database is unavailable.
     async fn call(
         &self,
         method: Method,
         segments: &[&str],
         query: &[(&str, String)],
         body: Option<&Value>,
-    ) -> Result<Value, ClientError> {
+    ) -> Result<Value, ApiClientError> {
         let mut tries = 0;
         loop {
             match self.client.call(method.clone(), segments, query, body).await {
-                Err(ClientError::Refused { status: StatusCode::SERVICE_UNAVAILABLE, .. })
-                    if tries < MAX_TRIES =>
+                Err(ApiClientError::Refused { status: StatusCode::SERVICE_UNAVAILABLE, .. })
+                    if tries < MAX_UNAVAILABLE_RETRIES =>
                 {
                     tries += 1;
-                    pause(Duration::from_secs(1)).await;
+                    sleep_real_time(Duration::from_secs(1)).await;
                 }
                 result => return result,
             }
         }
     }
 
-    async fn get(&self, segments: &[&str], query: &[(&str, String)]) -> Result<Value, ClientError> {
+    async fn get(&self, segments: &[&str], query: &[(&str, String)]) -> Result<Value, ApiClientError> {
         self.call(Method::GET, segments, query, None).await
     }
 
-    async fn post(&self, segments: &[&str], body: &Value) -> Result<Value, ClientError> {
+    async fn post(&self, segments: &[&str], body: &Value) -> Result<Value, ApiClientError> {
         self.call(Method::POST, segments, &[], Some(body)).await
     }
 
@@ -272,32 +283,32 @@ impl Story {
     }
 }
 
-/// A directory for a demo that was given none; it goes with the demo.
-struct Scratch(Option<PathBuf>);
+/// The temporary directory of a demo without `--data-dir`; it is removed at the end.
+struct DemoDirectory(Option<PathBuf>);
 
-impl Scratch {
-    fn unless_given(serve: &mut ServeOptions) -> Result<Self, Box<dyn Error>> {
+impl DemoDirectory {
+    fn create_unless_given(serve: &mut ServeOptions) -> Result<Self, Box<dyn Error>> {
         if serve.data_dir.is_some() || (serve.database_url.is_some() && serve.boot_root.is_some()) {
             return Ok(Self(None));
         }
         let path = std::env::temp_dir().join(format!("lifeguard-demo-{}", std::process::id()));
-        // Root's Postgres runs as another user, who must come to its own directory in there.
-        directories::make(&path, 0o711)?;
+        // Root's Postgres runs as another user, which must be able to enter its own directory in here.
+        directories::create_with_mode(&path, 0o711)?;
         if serve.database_url.is_none() {
             serve.data_dir = Some(path.clone());
         }
         let boot_root = serve.boot_root.get_or_insert_with(|| path.join("boot"));
-        directories::make_all(boot_root, 0o755)?;
+        directories::create_all_with_mode(boot_root, 0o755)?;
         Ok(Self(Some(path)))
     }
 }
 
-impl Drop for Scratch {
+impl Drop for DemoDirectory {
     fn drop(&mut self) {
         if let Some(path) = &self.0
             && let Err(error) = fs_err::remove_dir_all(path)
         {
-            tracing::warn!(error = &error as &dyn Error, "the demo's directory is left");
+            tracing::warn!(error = &error as &dyn Error, "cannot remove temporary directory");
         }
     }
 }

@@ -1,19 +1,31 @@
-//! What a server says of a board or another instance, for people.
+//! Text for people from a server's answers about boards and other instances.
 
 use chrono::{DateTime, Local};
 use serde_json::Value;
 
 use super::output::{self, row, text};
-use crate::boards::FIELDS;
+use crate::boards::DEVICE_FIELDS;
+use crate::formatting::count;
 
-/// A time as the people at this terminal tell it.
-pub(super) fn time(answer: &Value, key: &str) -> String {
+/// A time of an answer in the time zone of this terminal, with the zone; empty where there is none.
+pub(super) fn local_time(answer: &Value, key: &str) -> String {
     let time = answer[key].as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-    time.map(|time| time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string()).unwrap_or_default()
+    time.map(|time| with_zone(time.with_timezone(&Local))).unwrap_or_default()
 }
 
-/// What came of an event or a request.
-pub(super) fn outcome(answer: &Value) -> String {
+/// A time with its offset; offset zero is written `UTC`.
+fn with_zone(time: DateTime<Local>) -> String {
+    let zone = if time.offset().local_minus_utc() == 0 { "UTC" } else { "%:z" };
+    time.format(&format!("%Y-%m-%d %H:%M:%S {zone}")).to_string()
+}
+
+/// The label of an instance's state, where it differs from the state's name.
+pub(super) fn label(answer: &Value) -> String {
+    if answer["label"] == answer["state"] { String::new() } else { text(answer, "label") }
+}
+
+/// The outcome of an event or a request.
+pub(super) fn describe_outcome(answer: &Value) -> String {
     match answer["outcome"].as_str() {
         Some("moved") => format!("{} → {}", text(answer, "from"), text(answer, "to")),
         Some("stayed") => format!("noted, still {}", text(answer, "state")),
@@ -29,88 +41,94 @@ fn names(values: &Value, key: &str) -> String {
         .join(", ")
 }
 
-/// All that is known of one.
-pub(super) fn full(device: &Value) -> String {
+/// Everything that a server reports of a board or another instance.
+pub(super) fn describe_instance(device: &Value) -> String {
     let mut rows = Vec::new();
-    let mut say = |what: &str, text: String| {
+    let mut add = |name: &str, text: String| {
         if !text.is_empty() {
-            rows.push(row([what.to_owned(), text]));
+            rows.push(row([name.to_owned(), text]));
         }
     };
-    say("machine", text(device, "machine"));
-    say("name", text(device, "name"));
-    say("state", format!("{} since {}", text(device, "state"), time(device, "since")));
-    say("", text(device, "about"));
-    say("failure", text(&device["data"], "failure"));
-    say("locked out", text(&device["data"], "lock_reason"));
+    add("machine", text(device, "machine"));
+    add("name", text(device, "name"));
+    add("state", format!("{} since {}", text(device, "state"), local_time(device, "since")));
+    add("", label(device));
+    add("", text(device, "about"));
+    add("failure", text(device, "failure"));
+    add("locked out", text(&device["data"], "lock_reason"));
     let by = text(&device["data"], "locked_by");
-    say("", if by.is_empty() { by } else { format!("by {by}") });
-    for awaited in device["waits_for"].as_array().into_iter().flatten() {
-        let (event, from) = (text(awaited, "event"), names(&awaited["from"], ""));
-        say("waits for", format!("{event} from the {from}, then {}", names(&awaited["to"], "")));
+    add("", if by.is_empty() { by } else { format!("by {by}") });
+    for awaited in device["awaited_events"].as_array().into_iter().flatten() {
+        let (event, senders) = (text(awaited, "event"), names(&awaited["senders"], ""));
+        add("waits for", format!("{event} from the {senders}, then {}", names(&awaited["targets"], "")));
     }
     for (link, to) in device["links"].as_object().into_iter().flatten() {
-        say("linked", format!("{link}: {}/{}", text(to, "machine"), text(to, "name")));
+        add("linked", format!("{link}: {}/{}", text(to, "machine"), text(to, "name")));
     }
-    say("", text(device, "boot"));
-    say("until", time(device, "deadline"));
-    let then = &device["then"];
-    if then.is_object() {
-        let count = match (then["count"].as_i64(), then["most"].as_i64()) {
-            (Some(count), Some(most)) => {
-                format!(" (passed {count} times; more than {most} leads to {})", text(then, "exceeded"))
+    add("", text(device, "boot"));
+    add("deadline", local_time(device, "deadline"));
+    let on_deadline = &device["on_deadline"];
+    if on_deadline.is_object() {
+        let retries = match (on_deadline["retries"].as_i64(), on_deadline["max_retries"].as_i64()) {
+            (Some(retries), Some(max)) => {
+                let exceeded_to = text(on_deadline, "exceeded_to");
+                format!(" (passed {}; more than {max} leads to {exceeded_to})", count(retries, "time"))
             }
             _ => String::new(),
         };
-        say("then", format!("{} {}{count}", text(then, "to"), text(then, "limit")));
+        let (to, limit) = (text(on_deadline, "to"), text(on_deadline, "time_limit"));
+        add("on deadline", format!("{to} {limit}{retries}"));
     }
     for action in device["actions"].as_array().into_iter().flatten() {
-        let ahead = match action["ahead"].as_i64() {
-            Some(1) => format!(", 1 board before it at {}", text(action, "resource")),
-            Some(ahead @ 2..) => format!(", {ahead} boards before it at {}", text(action, "resource")),
+        let ahead = match action["requests_ahead"].as_i64() {
+            Some(ahead @ 1..) => {
+                format!(", {} before it at {}", count(ahead, "board"), text(action, "resource"))
+            }
             _ => String::new(),
         };
         let status = match action["suspended_at"].as_str() {
-            Some(since) => format!("suspended since {since}"),
+            Some(_) => format!("suspended since {}", local_time(action, "suspended_at")),
             None => text(action, "status").to_lowercase(),
         };
         let reason = action["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
-        say("action", format!("{} {status}{ahead}{reason}", text(action, "action")));
+        add("action", format!("{} {status}{ahead}{reason}", text(action, "action")));
     }
-    say("you may", names(&device["may"], "event"));
+    add("requests", names(&device["requests"], "event"));
     let first = ["image", "next_image", "hardware", "environment", "fqdn"];
-    let rest = FIELDS.iter().map(|field| field.name).filter(|name| !first.contains(name));
+    let rest = DEVICE_FIELDS.iter().map(|field| field.name).filter(|name| !first.contains(name));
     for key in first.into_iter().chain(rest) {
-        let words = device[key]
+        let list = device[key]
             .as_array()
-            .map(|words| words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "));
-        say(&key.replace('_', " "), words.unwrap_or_else(|| text(device, key)));
+            .map(|list| list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "));
+        add(&key.replace('_', " "), list.unwrap_or_else(|| text(device, key)));
     }
     if device["counters"].as_object().is_some_and(|counters| !counters.is_empty()) {
-        say("counters", text(device, "counters"));
+        add("counters", text(device, "counters"));
     }
     output::table(&rows)
 }
 
-/// What happened to one, the newest last.
-pub(super) fn history(answer: &Value) -> String {
+/// The history of a board or another instance, the newest entry first.
+pub(super) fn describe_history(answer: &Value) -> String {
     let mut rows =
-        vec![row(["AT", "WHAT", "FROM", "TO", "VISIT", "DEFINITION", "BY", "REMARK"].map(str::to_owned))];
-    for entry in answer["history"].as_array().into_iter().flatten().rev() {
-        // A state may also have got another name.
+        vec![
+            row(["AT", "EVENT", "FROM", "TO", "VISIT", "DEFINITION", "SENDER", "REASON"].map(str::to_owned)),
+        ];
+    for entry in answer["history"].as_array().into_iter().flatten() {
+        // A state may have been renamed without a move.
         let moved = entry["outcome"] == "moved" || entry["from"] != entry["to"];
-        let remark = Some(text(entry, "reason")).filter(|reason| !reason.is_empty());
-        // Why a board or an action says that it failed.
-        let remark = remark.unwrap_or_else(|| text(&entry["args"], "reason"));
+        let reason = Some(text(entry, "reason")).filter(|reason| !reason.is_empty());
+        // Otherwise the reason that a board or an action reported with its failure.
+        let reason = reason.unwrap_or_else(|| text(&entry["args"], "reason"));
         rows.push(row([
-            time(entry, "at"),
+            local_time(entry, "at"),
             text(entry, "event"),
             if moved { text(entry, "from") } else { String::new() },
             if moved { text(entry, "to") } else { String::new() },
             text(entry, "visit"),
             text(entry, "definition"),
             text(entry, "sender"),
-            remark,
+            reason,
         ]));
     }
     output::table(&rows)

@@ -1,24 +1,24 @@
-//! What the program's faces bring: the one place of the command line that puts them together.
+//! The faces of the program, and what definitions may use of them.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::actions::{Commands, Registry};
+use crate::actions::{ActionRegistry, CommandPolicy};
 use crate::boards::{self, BoardFace};
 use crate::engine::Faces;
 use crate::machine::Vocabulary;
 
-/// The kinds of action that a server has whose boards boot from `boot_root`.
-pub(super) fn kinds(boot_root: &Path, commands: Commands) -> Registry {
-    boards::kinds(boot_root, commands)
+/// The kinds of action of a server whose boards boot from `boot_root`.
+pub(super) fn action_kinds(boot_root: &Path, commands: CommandPolicy) -> ActionRegistry {
+    boards::action_kinds(boot_root, commands)
 }
 
-/// What definitions may name.
+/// The names that definitions may use.
 pub(super) fn vocabulary() -> &'static Vocabulary {
     boards::vocabulary()
 }
 
-/// What the engine is told of what instances stand for.
+/// The faces of the engine.
 pub(super) fn faces(boards: Arc<BoardFace>) -> Faces {
     Faces::new(vec![boards])
 }

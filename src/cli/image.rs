@@ -1,4 +1,4 @@
-//! `lifeguard image`: which boot config boots which image on which hardware.
+//! `lifeguard image`: images, and the boot config that boots each of them on a type of hardware.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{Client, ServerOptions};
+use super::api_client::{ApiClient, ServerOptions};
 use super::output;
 
 /// The command's options.
@@ -25,35 +25,35 @@ enum ImageCommand {
     Set {
         /// Its name
         name: String,
-        /// One line for people
+        /// A description of one line
         #[arg(long, default_value = "", hide_default_value = true)]
         about: String,
-        /// The file in the boot tree's `configs` folder that boots it on a type of hardware; may be given several times
+        /// The file in the boot tree's `configs` folder that boots the image on a type of hardware; may be given several times
         #[arg(
             long = "boot-config",
             value_name = "HARDWARE=FILE",
-            value_parser = pair,
+            value_parser = parse_boot_config,
             required = true
         )]
         boot_configs: Vec<(String, String)>,
     },
     /// List the images
     List,
-    /// Forget an image; boards that run it go on running it
+    /// Remove an image; boards that run it keep running
     Remove {
         /// Its name
         name: String,
     },
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+fn parse_boot_config(text: &str) -> Result<(String, String), String> {
     let (hardware, file) =
         text.split_once('=').ok_or("HARDWARE=FILE is needed, such as panda=panda-base.cfg")?;
     Ok((hardware.to_owned(), file.to_owned()))
 }
 
 pub(super) async fn run(options: ImageOptions) -> Result<(), Box<dyn Error>> {
-    let client = Client::new(&options.server)?;
+    let client = ApiClient::new(&options.server)?;
     let answer = match options.command {
         ImageCommand::Set { name, about, boot_configs } => {
             let boot_configs: BTreeMap<_, _> = boot_configs.into_iter().collect();
@@ -71,7 +71,7 @@ pub(super) async fn run(options: ImageOptions) -> Result<(), Box<dyn Error>> {
         ImageCommand::Remove { name } => client.call(Method::DELETE, &["images", &name], &[], None).await?,
     };
     output::warn_of(&answer);
-    // There is nothing to say of what has been removed.
+    // The answer to a removal is empty.
     if options.server.json && !answer.is_null() {
         output::print(&serde_json::to_string_pretty(&answer)?)?;
     }
@@ -82,8 +82,9 @@ fn table(answer: &Value) -> String {
     let mut rows = vec![vec!["IMAGE".to_owned(), "BOOT CONFIGS".to_owned(), "ABOUT".to_owned()]];
     for image in answer["images"].as_array().into_iter().flatten() {
         let configs = image["boot_configs"].as_object().into_iter().flatten();
-        let configs: Vec<_> =
-            configs.map(|(on, file)| format!("{on}={}", file.as_str().unwrap_or_default())).collect();
+        let configs: Vec<_> = configs
+            .map(|(hardware, file)| format!("{hardware}={}", file.as_str().unwrap_or_default()))
+            .collect();
         let text = |key: &str| image[key].as_str().unwrap_or_default().to_owned();
         rows.push(vec![text("name"), configs.join(" "), output::clipped(&text("about"))]);
     }

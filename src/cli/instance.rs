@@ -1,4 +1,4 @@
-//! `lifeguard instance`: instances of any machine, by a server's HTTP interface.
+//! `lifeguard instance`: instances of any machine of a server.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{Client, ClientError, ServerOptions};
-use super::describe::{full, history, outcome, time};
+use super::api_client::{ApiClient, ApiClientError, ServerOptions};
+use super::describe::{describe_history, describe_instance, describe_outcome, label, local_time};
 use super::output::{self, json_object, row, text};
 use super::why;
 
@@ -21,9 +21,9 @@ pub(super) struct InstanceOptions {
     command: InstanceCommand,
 }
 
-/// Which instance is meant.
+/// The machine and the name of an instance.
 #[derive(Debug, Args)]
-struct Which {
+struct InstanceArgs {
     /// The machine
     machine: String,
     /// The instance
@@ -32,12 +32,12 @@ struct Which {
 
 #[derive(Debug, Subcommand)]
 enum InstanceCommand {
-    /// Create an instance, in its machine's initial state; one that is there already stays as it is
+    /// Create an instance in its machine's initial state; one that exists is not changed
     Create {
         #[command(flatten)]
-        which: Which,
-        /// An instance to link it to, by the name that its machine has for the link; may be given several times
-        #[arg(long = "link", value_name = "LINK=NAME", value_parser = new_link)]
+        which: InstanceArgs,
+        /// An instance to link it to: the name of the link in its machine, and the instance; may be given several times
+        #[arg(long = "link", value_name = "LINK=NAME", value_parser = parse_link)]
         links: Vec<(String, String)>,
     },
     /// List a machine's instances
@@ -45,89 +45,91 @@ enum InstanceCommand {
         /// The machine
         machine: String,
     },
-    /// Show an instance: where it is, why, until when, and what may happen next
-    Show(Which),
+    /// Show an instance: its state, its deadline, what it waits for, and which requests it accepts
+    Show(InstanceArgs),
     /// Send an event to an instance
     Send {
         #[command(flatten)]
-        which: Which,
+        which: InstanceArgs,
         /// The event
         event: String,
         /// Its arguments, a JSON object
         #[arg(long, value_name = "JSON", value_parser = json_object)]
         args: Option<Value>,
     },
-    /// Say why an instance stands where it stands: what it waits for, until when, what then, and what may be done
-    Why(Which),
-    /// Show what happened to an instance, the newest last
+    /// Explain why an instance is in its state: what it waits for, its deadline, what happens then, and which requests it accepts
+    Why(InstanceArgs),
+    /// Show the history of an instance, the newest entry first
     History {
         #[command(flatten)]
-        which: Which,
-        /// At most so many entries
+        which: InstanceArgs,
+        /// The maximum number of entries
         #[arg(long, default_value_t = 50)]
         limit: u32,
     },
-    /// Move an instance by force, if it is where you believe it to be
+    /// Move an instance to another state by force, if it is in the state that you expect
     Force {
         #[command(flatten)]
-        which: Which,
-        /// The state that it is in
+        which: InstanceArgs,
+        /// The state that you expect it to be in
         #[arg(long)]
         from: String,
         /// The state to enter
         #[arg(long)]
         to: String,
-        /// Why
+        /// The reason, for the history
         #[arg(long)]
         reason: String,
     },
-    /// Forget an instance; its history stays
-    Remove(Which),
+    /// Remove an instance; its history is kept
+    Remove(InstanceArgs),
 }
 
 pub(super) async fn run(options: InstanceOptions) -> Result<(), Box<dyn Error>> {
     let InstanceOptions { server, command } = options;
-    let client = Client::new(&server)?;
-    let call = async |method: Method, which: &Which, more: &[&str], query: &[_], body: Option<&Value>| {
-        let path: Vec<&str> = ["machines", &which.machine, &which.name].iter().chain(more).copied().collect();
-        client.call(method, &path, query, body).await
-    };
+    let client = ApiClient::new(&server)?;
+    let call =
+        async |method: Method, which: &InstanceArgs, more: &[&str], query: &[_], body: Option<&Value>| {
+            let path: Vec<&str> =
+                ["machines", &which.machine, &which.name].iter().chain(more).copied().collect();
+            client.call(method, &path, query, body).await
+        };
     let (answer, text): (Value, fn(&Value) -> String) = match command {
         InstanceCommand::Create { which, links } => {
-            let links = distinct(links)?;
+            let links = distinct_links(links)?;
             let body = (!links.is_empty()).then(|| json!({ "links": links }));
             (call(Method::PUT, &which, &[], &[], body.as_ref()).await?, created)
         }
-        InstanceCommand::List { machine } => (all(&client, &machine).await?, list),
-        InstanceCommand::Show(which) => (call(Method::GET, &which, &[], &[], None).await?, full),
+        InstanceCommand::List { machine } => (list_all(&client, &machine).await?, instance_table),
+        InstanceCommand::Show(which) => (call(Method::GET, &which, &[], &[], None).await?, describe_instance),
         InstanceCommand::Send { which, event, args } => {
             let args = args.unwrap_or_else(|| json!({}));
-            (call(Method::POST, &which, &["events", &event], &[], Some(&args)).await?, outcome)
+            (call(Method::POST, &which, &["events", &event], &[], Some(&args)).await?, describe_outcome)
         }
         InstanceCommand::Why(which) => (call(Method::GET, &which, &["why"], &[], None).await?, why::describe),
         InstanceCommand::History { which, limit } => {
             let query = [("limit", limit.to_string())];
-            (call(Method::GET, &which, &["history"], &query, None).await?, history)
+            (call(Method::GET, &which, &["history"], &query, None).await?, describe_history)
         }
         InstanceCommand::Force { which, from, to, reason } => {
             let body = json!({ "from": from, "to": to, "reason": reason });
-            (call(Method::POST, &which, &["force"], &[], Some(&body)).await?, outcome)
+            (call(Method::POST, &which, &["force"], &[], Some(&body)).await?, describe_outcome)
         }
         InstanceCommand::Remove(which) => {
             call(Method::DELETE, &which, &[], &[], None).await?;
-            (json!({ "outcome": "forgotten" }), |_| "forgotten".to_owned())
+            (json!({ "outcome": "removed" }), |_| "removed".to_owned())
         }
     };
-    let told = if server.json { serde_json::to_string_pretty(&answer)? } else { text(&answer) };
-    Ok(output::print(&told)?)
+    let printed = if server.json { serde_json::to_string_pretty(&answer)? } else { text(&answer) };
+    Ok(output::print(&printed)?)
 }
 
-/// The name of an instance for each link; none may be given twice.
-fn distinct(given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, String> {
+/// The links by name; an error if one is given twice.
+fn distinct_links(given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, String> {
     let mut links = BTreeMap::new();
     for (link, name) in given {
         if links.contains_key(&link) {
-            return Err(format!("--link {link} is given twice; it leads to one instance"));
+            return Err(format!("--link {link} is given twice; a link leads to one instance"));
         }
         links.insert(link, name);
     }
@@ -135,8 +137,8 @@ fn distinct(given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, St
 }
 
 /// Reads `LINK=NAME`.
-fn new_link(text: &str) -> Result<(String, String), String> {
-    let (link, name) = text.split_once('=').ok_or("the name of a link, `=`, and the name of an instance")?;
+fn parse_link(text: &str) -> Result<(String, String), String> {
+    let (link, name) = text.split_once('=').ok_or("LINK=NAME is needed, such as board=b1")?;
     Ok((link.to_owned(), name.to_owned()))
 }
 
@@ -145,7 +147,7 @@ fn created(answer: &Value) -> String {
 }
 
 /// Lists a machine's instances, page by page.
-async fn all(client: &Client, machine: &str) -> Result<Value, ClientError> {
+async fn list_all(client: &ApiClient, machine: &str) -> Result<Value, ApiClientError> {
     let mut instances = Vec::new();
     let mut after = String::new();
     loop {
@@ -161,16 +163,25 @@ async fn all(client: &Client, machine: &str) -> Result<Value, ClientError> {
     }
 }
 
-fn list(answer: &Value) -> String {
-    let mut rows = vec![row(["NAME", "STATE", "SINCE", "UNTIL", "VISIT"].map(str::to_owned))];
-    for one in answer["instances"].as_array().into_iter().flatten() {
-        rows.push(row([
-            text(one, "name"),
-            text(one, "state"),
-            time(one, "since"),
-            time(one, "deadline"),
-            text(one, "visit"),
-        ]));
+fn instance_table(answer: &Value) -> String {
+    let listed: Vec<&Value> = answer["instances"].as_array().into_iter().flatten().collect();
+    let mut rows = vec![row(["NAME", "STATE", "SINCE", "DEADLINE", "VISIT"].map(str::to_owned))];
+    rows.extend(listed.iter().map(|instance| {
+        row([
+            text(instance, "name"),
+            text(instance, "state"),
+            local_time(instance, "since"),
+            local_time(instance, "deadline"),
+            text(instance, "visit"),
+        ])
+    }));
+    // Most machines have no labels.
+    let labels = listed.iter().map(|instance| output::clipped(&label(instance)));
+    let labels: Vec<String> = std::iter::once("LABEL".to_owned()).chain(labels).collect();
+    if labels.iter().skip(1).any(|label| !label.is_empty()) {
+        for (row, label) in rows.iter_mut().zip(labels) {
+            row.push(label);
+        }
     }
     output::table(&rows)
 }
@@ -181,8 +192,11 @@ mod tests {
 
     #[test]
     fn no_link_is_given_twice() {
-        let given = |links: [&str; 2]| distinct(links.map(|link| new_link(link).unwrap()).to_vec());
+        let given = |links: [&str; 2]| distinct_links(links.map(|link| parse_link(link).unwrap()).to_vec());
         assert_eq!(given(["a=t1", "b=t1"]).unwrap().len(), 2);
-        assert_eq!(given(["a=t1", "a=t2"]).unwrap_err(), "--link a is given twice; it leads to one instance");
+        assert_eq!(
+            given(["a=t1", "a=t2"]).unwrap_err(),
+            "--link a is given twice; a link leads to one instance"
+        );
     }
 }

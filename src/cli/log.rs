@@ -1,7 +1,7 @@
-//! The log on standard error, which never fails or delays the program.
+//! The log on standard error. It never fails or delays the program.
 //!
-//! Lines go through a bounded queue to a thread that writes them. Where nobody reads standard error, or its disk is full,
-//! lines are dropped and counted; the count is logged as soon as a line can be written again.
+//! Lines go through a bounded queue to a thread that writes them. If standard error is not read, or its disk is full, lines
+//! are dropped and counted; the count is logged as soon as a line can be written again.
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
@@ -15,25 +15,25 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How many lines wait to be written at most; more are dropped. At 200 bytes a line that is under a megabyte.
-const QUEUE_LINES: usize = 4096;
-/// How long the end of the program waits for its last lines, in real time.
-const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+/// The maximum number of queued lines; further lines are dropped. At 200 bytes a line the queue takes less than a megabyte.
+const MAX_QUEUED_LINES: usize = 4096;
+/// How long the program waits at its end for the last lines to be written, in real time.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Our crates that log. To whoever sets `lifeguard=debug` they are Lifeguard.
+/// The crates of this workspace that log. A directive for `lifeguard` applies to them too.
 const OUR_CRATES: [&str; 4] = ["device_io", "farm", "private_postgres", "tftp"];
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogFormat {
     Text,
     Json,
 }
 
-/// What every command can be told of the log.
+/// The options of the log.
 #[derive(Debug, Clone, Args)]
 pub struct LogArgs {
-    /// How log lines are written on standard error: for people, or a JSON object each
+    /// The format of log lines on standard error: text, or one JSON object a line
     #[arg(
         long,
         global = true,
@@ -45,41 +45,41 @@ pub struct LogArgs {
     )]
     log_format: LogFormat,
 
-    /// Which log lines are written: a level, or a filter such as `lifeguard=debug,sqlx=error`
-    #[arg(long, global = true, env = "LIFEGUARD_LOG", value_name = "FILTER", help_heading = "Log")]
+    /// The level of log lines, or a filter such as `lifeguard=debug,sqlx=error` [default: info,sqlx=error for servers]
+    #[arg(long, global = true, env = "LIFEGUARD_LOG", value_name = "FILTER", value_parser = parse_filter, help_heading = "Log")]
     log: Option<String>,
 }
 
-/// What the writing thread is sent.
-enum Message {
+/// A message to the writing thread.
+enum LogMessage {
     Line {
         text: Vec<u8>,
-        /// Of how many dropped lines it tells.
-        tells_dropped: u64,
+        /// The number of dropped lines that this line reports; 0 for an ordinary line.
+        reported_dropped: u64,
     },
-    /// All lines before it were written or dropped: answer.
+    /// Answered when all lines before it are written or dropped.
     Flush(SyncSender<()>),
 }
 
 /// The log of this process.
 #[derive(Debug, Clone)]
-pub struct Log {
-    queue: SyncSender<Message>,
+pub struct ProcessLog {
+    queue: SyncSender<LogMessage>,
     dropped: Arc<AtomicU64>,
-    /// [`FLUSH_LIMIT`], except in tests.
-    flush_limit: Duration,
+    /// [`FLUSH_TIMEOUT`], except in tests.
+    flush_timeout: Duration,
 }
 
-impl Log {
-    /// Begins to log on standard error what was asked for, or what `usual` lets pass; panics are logged too.
+impl ProcessLog {
+    /// Starts to log on standard error, with the filter of `args` or else `default_filter`. Panics are logged too.
     ///
     /// # Errors
     ///
-    /// When the filter is none, or the system gives no thread.
-    pub fn start(args: &LogArgs, usual: &str) -> Result<Self, StartError> {
-        let filter = EnvFilter::try_new(with_our_crates(args.log.as_deref().unwrap_or(usual)))?;
+    /// When the filter is invalid, or no thread can be started.
+    pub fn start(args: &LogArgs, default_filter: &str) -> Result<Self, LogStartError> {
+        let filter = EnvFilter::try_new(with_our_crates(args.log.as_deref().unwrap_or(default_filter)))?;
         let log = Self::writing_to(io::stderr(), |_, lines| {
-            tracing::warn!(lines, "log lines were dropped: standard error could not be written");
+            tracing::warn!(lines, "log lines dropped: cannot write standard error");
         })?;
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(filter)
@@ -98,69 +98,75 @@ impl Log {
         Ok(log)
     }
 
-    /// Starts the thread that writes to `out`; `tell_dropped` logs how many lines were dropped.
-    fn writing_to(out: impl Write + Send + 'static, tell_dropped: fn(&Self, u64)) -> io::Result<Self> {
-        let (queue, lines) = sync_channel(QUEUE_LINES);
-        let log = Self { queue, dropped: Arc::default(), flush_limit: FLUSH_LIMIT };
+    /// Starts the thread that writes to `out`; `report_dropped` logs how many lines were dropped.
+    fn writing_to(out: impl Write + Send + 'static, report_dropped: fn(&Self, u64)) -> io::Result<Self> {
+        let (queue, lines) = sync_channel(MAX_QUEUED_LINES);
+        let log = Self { queue, dropped: Arc::default(), flush_timeout: FLUSH_TIMEOUT };
         let own = log.clone();
-        // It ends with the program: whatever waits then is waited for by `flush`.
+        // The thread ends with the program; `flush` waits for queued lines.
         std::thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || own.write(out, &lines, tell_dropped))?;
+            .spawn(move || own.write(out, &lines, report_dropped))?;
         Ok(log)
     }
 
-    /// Writes what comes, for as long as the program runs.
-    fn write(&self, mut out: impl Write, messages: &Receiver<Message>, tell_dropped: fn(&Self, u64)) {
-        // Whether the line that tells of dropped ones is in the queue.
-        let mut is_told = false;
+    /// Writes queued lines for as long as the program runs.
+    fn write(&self, mut out: impl Write, messages: &Receiver<LogMessage>, report_dropped: fn(&Self, u64)) {
+        // Whether a line that reports dropped ones is in the queue.
+        let mut is_report_queued = false;
         for message in messages {
             match message {
-                Message::Line { text, tells_dropped } => {
+                LogMessage::Line { text, reported_dropped } => {
                     let is_written = out.write_all(&text).and_then(|()| out.flush()).is_ok();
-                    is_told &= tells_dropped == 0;
-                    match (is_written, tells_dropped) {
-                        // Those are done with only once they have been told of.
-                        (true, told) => self.dropped.fetch_sub(told, Ordering::Relaxed),
+                    is_report_queued &= reported_dropped == 0;
+                    match (is_written, reported_dropped) {
+                        // Dropped lines count until the line that reports them is written.
+                        (true, reported) => self.dropped.fetch_sub(reported, Ordering::Relaxed),
                         (false, 0) => self.dropped.fetch_add(1, Ordering::Relaxed),
                         (false, _) => 0,
                     };
                     let lines = self.dropped.load(Ordering::Relaxed);
-                    if is_written && lines > 0 && !is_told {
-                        TELLS_DROPPED.set(lines);
-                        tell_dropped(self, lines);
-                        is_told = TELLS_DROPPED.take() > 0;
+                    if is_written && lines > 0 && !is_report_queued {
+                        REPORTED_DROPPED.set(lines);
+                        report_dropped(self, lines);
+                        is_report_queued = REPORTED_DROPPED.take() > 0;
                     }
                 }
-                // Whoever asked may have given up.
-                Message::Flush(done) => drop(done.try_send(())),
+                // The receiver may have timed out.
+                LogMessage::Flush(done) => drop(done.try_send(())),
             }
         }
     }
 
-    /// Waits until the lines so far were written, for a second at most.
+    /// Waits until the lines so far are written, for at most a second.
     pub fn flush(&self) {
         let (done, is_done) = sync_channel(1);
-        // A queue that is full belongs to a reader who does not read: there is nothing to wait for.
-        if self.queue.try_send(Message::Flush(done)).is_ok() {
-            let _ = is_done.recv_timeout(self.flush_limit);
+        // If the queue is full, standard error is not read, and waiting is useless.
+        if self.queue.try_send(LogMessage::Flush(done)).is_ok() {
+            let _ = is_done.recv_timeout(self.flush_timeout);
         }
     }
 }
 
 /// Why the log could not be started.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The filter is none.
+pub enum LogStartError {
+    /// The filter is invalid.
     #[error("--log: {0}")]
     Filter(#[from] ParseError),
-    /// The system gives no thread.
-    #[error("the log's thread could not be started: {0}")]
+    /// The system cannot start a thread.
+    #[error("cannot start the log thread: {0}")]
     Thread(#[from] io::Error),
 }
 
-/// `filter`, in which what is said of `lifeguard` is said of our crates too. It comes first: what is said of a crate by its
-/// name comes after it, and counts. Spaces are left out, for the filter takes them for a part of a level.
+/// Parses a log filter.
+fn parse_filter(text: &str) -> Result<String, &'static str> {
+    let filter = EnvFilter::try_new(with_our_crates(text)).map(|_| text.to_owned());
+    filter.map_err(|_| "a level such as `info`, or a filter such as `lifeguard=debug,sqlx=error` is needed")
+}
+
+/// Applies the directives of `filter` for `lifeguard` to our other crates too. The copies come first, so that a directive for
+/// one of the crates takes precedence. Spaces are removed, because the filter takes them as part of a level.
 fn with_our_crates(filter: &str) -> String {
     let directives: Vec<&str> = filter.split(',').map(str::trim).collect();
     let ours = directives.iter().filter_map(|directive| directive.strip_prefix("lifeguard="));
@@ -168,33 +174,33 @@ fn with_our_crates(filter: &str) -> String {
     copies.collect::<String>() + &directives.join(",")
 }
 
-/// Whether log lines are coloured: on a terminal, unless its user wants none (<https://no-color.org>).
+/// Whether log lines are coloured: on a terminal, unless `NO_COLOR` is set (Source: <https://no-color.org>).
 fn is_coloured() -> bool {
-    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stderr().is_terminal() && !is_unwanted
+    let is_disabled = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stderr().is_terminal() && !is_disabled
 }
 
 thread_local! {
-    /// Of how many dropped lines the line tells that this thread is about to log; none where it could not be queued.
-    static TELLS_DROPPED: Cell<u64> = const { Cell::new(0) };
+    /// The number of dropped lines that the next line of this thread reports; 0 if that line could not be queued.
+    static REPORTED_DROPPED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// One line, which is handed over as a whole.
+/// One line, which is queued as a whole.
 #[derive(Debug)]
-pub struct Line<'a> {
-    log: &'a Log,
+pub struct LogLine<'a> {
+    log: &'a ProcessLog,
     text: Vec<u8>,
 }
 
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Line<'a>;
+impl<'a> MakeWriter<'a> for ProcessLog {
+    type Writer = LogLine<'a>;
 
-    fn make_writer(&'a self) -> Line<'a> {
-        Line { log: self, text: Vec::new() }
+    fn make_writer(&'a self) -> LogLine<'a> {
+        LogLine { log: self, text: Vec::new() }
     }
 }
 
-impl Write for Line<'_> {
+impl Write for LogLine<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.text.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -205,15 +211,15 @@ impl Write for Line<'_> {
     }
 }
 
-impl Drop for Line<'_> {
+impl Drop for LogLine<'_> {
     fn drop(&mut self) {
-        let tells_dropped = TELLS_DROPPED.get();
-        let line = Message::Line { text: std::mem::take(&mut self.text), tells_dropped };
+        let reported_dropped = REPORTED_DROPPED.get();
+        let line = LogMessage::Line { text: std::mem::take(&mut self.text), reported_dropped };
         match self.log.queue.try_send(line) {
             Ok(()) => {}
-            // It is told later, then.
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) if tells_dropped > 0 => {
-                TELLS_DROPPED.set(0);
+            // The dropped lines are reported later.
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) if reported_dropped > 0 => {
+                REPORTED_DROPPED.set(0);
             }
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.log.dropped.fetch_add(1, Ordering::Relaxed);
@@ -230,19 +236,19 @@ mod tests {
 
     use super::*;
 
-    /// A file that takes nothing, or nothing yet.
+    /// A file that is full, or whose writes block.
     #[derive(Clone, Default)]
-    struct Out(Arc<(Mutex<State>, Condvar)>);
+    struct TestOutput(Arc<(Mutex<OutputState>, Condvar)>);
 
     #[derive(Default)]
-    struct State {
+    struct OutputState {
         is_full: bool,
         is_stuck: bool,
         text: Vec<u8>,
     }
 
-    impl Out {
-        fn set(&self, change: impl FnOnce(&mut State)) {
+    impl TestOutput {
+        fn set(&self, change: impl FnOnce(&mut OutputState)) {
             change(&mut self.0.0.lock().unwrap());
             self.0.1.notify_all();
         }
@@ -256,7 +262,7 @@ mod tests {
         }
     }
 
-    impl Write for Out {
+    impl Write for TestOutput {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let mut state = self.0.1.wait_while(self.0.0.lock().unwrap(), |state| state.is_stuck).unwrap();
             if state.is_full {
@@ -271,16 +277,16 @@ mod tests {
         }
     }
 
-    fn line(log: &Log) {
+    fn line(log: &ProcessLog) {
         log.make_writer().write_all(b"one\n").unwrap();
     }
 
-    fn tell(log: &Log, lines: u64) {
+    fn report(log: &ProcessLog, lines: u64) {
         log.make_writer().write_all(format!("dropped {lines}\n").as_bytes()).unwrap();
     }
 
     #[test]
-    fn what_is_said_of_lifeguard_is_said_of_its_crates_unless_they_are_named() {
+    fn directives_for_lifeguard_apply_to_its_crates_unless_they_have_their_own() {
         assert_eq!(with_our_crates("info,lifeguards=warn"), "info,lifeguards=warn");
         let filter = with_our_crates("tftp=trace,sqlx=error, lifeguard=debug");
         let directives = EnvFilter::try_new(&filter).unwrap().to_string();
@@ -293,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn every_crate_of_ours_that_can_log_is_known() {
+    fn every_crate_that_logs_is_listed() {
         let mut logging = Vec::new();
         for folder in fs_err::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/crates")).unwrap() {
             let folder = folder.unwrap();
@@ -309,8 +315,8 @@ mod tests {
 
     #[test]
     fn lines_that_cannot_be_written_are_counted_and_later_ones_are_written() {
-        let out = Out::default();
-        let log = Log::writing_to(out.clone(), tell).unwrap();
+        let out = TestOutput::default();
+        let log = ProcessLog::writing_to(out.clone(), report).unwrap();
         out.set(|state| state.is_full = true);
         line(&log);
         line(&log);
@@ -318,7 +324,7 @@ mod tests {
         assert_eq!((out.lines(), log.dropped.load(Ordering::Relaxed)), (0, 2));
         out.set(|state| state.is_full = false);
         line(&log);
-        // The line before this is written, and then what it brings forth.
+        // The first flush waits for the line, the second for the report that it causes.
         log.flush();
         log.flush();
         assert_eq!(out.text(), "one\ndropped 2\n");
@@ -326,10 +332,10 @@ mod tests {
     }
 
     #[test]
-    fn dropped_lines_are_told_of_although_the_queue_is_full_when_they_are_to_be() {
+    fn dropped_lines_are_reported_although_the_queue_is_full_at_first() {
         static IS_FIRST: AtomicBool = AtomicBool::new(true);
-        let out = Out::default();
-        let log = Log::writing_to(out.clone(), |log, lines| {
+        let out = TestOutput::default();
+        let log = ProcessLog::writing_to(out.clone(), |log, lines| {
             if IS_FIRST.swap(false, Ordering::Relaxed) {
                 // Other threads log as fast as they can.
                 let fill = || {
@@ -341,7 +347,7 @@ mod tests {
                     scope.spawn(fill);
                 });
             }
-            tell(log, lines);
+            report(log, lines);
         })
         .unwrap();
         out.set(|state| state.is_full = true);
@@ -354,20 +360,20 @@ mod tests {
         }
         assert!(
             out.text().contains("\ndropped 2\n"),
-            "one that was not written and one too many for the queue"
+            "one line that was not written, and one that did not fit into the queue"
         );
     }
 
     #[test]
-    fn a_reader_who_does_not_read_delays_nobody() {
-        let out = Out::default();
-        let log = Log::writing_to(out.clone(), tell).unwrap();
+    fn an_unread_log_does_not_block() {
+        let out = TestOutput::default();
+        let log = ProcessLog::writing_to(out.clone(), report).unwrap();
         out.set(|state| state.is_stuck = true);
         for _ in 0..2 * 4096 {
             line(&log);
         }
         let dropped = usize::try_from(log.dropped.load(Ordering::Relaxed)).unwrap();
-        // The one that is stuck may have been taken from the queue.
+        // The line that is being written may have left the queue.
         assert!((4095..=4096).contains(&dropped), "{dropped}");
         log.flush();
         out.set(|state| state.is_stuck = false);
@@ -377,20 +383,21 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_program_waits_for_its_last_lines_a_second() {
-        let out = Out::default();
-        let (usual, short) = (Log::writing_to(out.clone(), tell).unwrap(), Duration::from_millis(100));
-        assert_eq!(usual.flush_limit, Duration::from_secs(1));
-        let log = Log { flush_limit: short, ..usual };
+    fn a_flush_waits_at_most_a_second() {
+        let out = TestOutput::default();
+        let (default, short) =
+            (ProcessLog::writing_to(out.clone(), report).unwrap(), Duration::from_millis(100));
+        assert_eq!(default.flush_timeout, Duration::from_secs(1));
+        let log = ProcessLog { flush_timeout: short, ..default };
         out.set(|state| state.is_stuck = true);
         line(&log);
-        let (tell, told) = sync_channel(1);
+        let (sender, receiver) = sync_channel(1);
         std::thread::spawn(move || {
             let begun = Instant::now();
             log.flush();
-            tell.send(begun.elapsed()).unwrap();
+            sender.send(begun.elapsed()).unwrap();
         });
-        let took = told.recv_timeout(Duration::from_secs(9)).expect("it goes on without them");
+        let took = receiver.recv_timeout(Duration::from_secs(9)).expect("the flush times out");
         assert!(took >= short, "{took:?}");
         out.set(|state| state.is_stuck = false);
     }

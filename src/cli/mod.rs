@@ -1,11 +1,13 @@
-//! The command line: one file a command.
+//! The command line, with one file for each command.
 
-mod client;
+mod api_client;
 mod command_line;
+mod config;
 mod demo;
 mod describe;
 mod device;
 mod faces;
+mod help;
 mod image;
 mod instance;
 pub mod log;

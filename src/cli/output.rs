@@ -1,4 +1,4 @@
-//! What commands print: results on standard output, complaints on standard error.
+//! What commands print: results on standard output, errors and warnings on standard error.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use crate::machine::plain;
+use crate::machine::reword_library_error;
 
-/// Prints a text; a reader that has gone away is no fault.
+/// Prints a text on standard output. A closed pipe is no error.
 ///
 /// # Errors
 ///
@@ -21,20 +21,20 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Says what went wrong and gives the exit code for it.
+/// Prints an error, and gives the exit code of a failure.
 #[must_use]
 pub fn fail(text: &str) -> ExitCode {
     complain(text);
     ExitCode::FAILURE
 }
 
-/// Says what went wrong.
+/// Prints an error or a warning on standard error.
 pub fn complain(text: &str) {
-    // Where even this cannot be written there is nobody left to tell.
+    // If standard error cannot be written, the message is lost.
     let _ = writeln!(io::stderr(), "lifeguard: {}", without_passwords(&shown(text)));
 }
 
-/// An error with all its causes, each said once.
+/// An error with all its causes; a cause that the text already contains is not repeated.
 #[must_use]
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -49,32 +49,37 @@ pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// Says what went wrong in a text that has its own beginning and end.
-pub(super) fn complain_as_it_is(text: &str) {
+/// Prints each line of a text as an error of its own.
+pub(super) fn complain_in_lines(text: &str) {
+    text.lines().for_each(complain);
+}
+
+/// Prints the text of an error as it is, without the program's name before it.
+pub(super) fn complain_verbatim(text: &str) {
     let _ = write!(io::stderr(), "{}", without_passwords(&shown(text)));
 }
 
-/// Says what the server finds odd about what it was told.
+/// Prints the warnings of a server's answer.
 pub(super) fn warn_of(answer: &Value) {
     for warning in answer["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         complain(&format!("warning: {warning}"));
     }
 }
 
-/// A text as a terminal may show it: boards and people wrote it, and it must not steer the terminal. Lines stay.
+/// Replaces control characters, except line ends, so that a text of a board or a person cannot control the terminal.
 pub(super) fn shown(text: &str) -> String {
     let plain = |c: char| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c };
     text.chars().map(plain).collect()
 }
 
-/// A text without the passwords of the URLs in it, `scheme://user:password@host`: somebody typed one in the wrong place.
+/// Hides the passwords of URLs in a text, `scheme://user:password@host`.
 fn without_passwords(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {
         let (before, url) = rest.split_at(at + "://".len());
         shown.push_str(before);
-        // A password may hold what a URL should have escaped: up to the last `@` of the word.
+        // A password may contain characters that a URL should have escaped, so it ends at the last `@` of the word.
         let end = url.find(char::is_whitespace).unwrap_or(url.len());
         let (word, after) = url.split_at(end);
         match word.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
@@ -87,10 +92,10 @@ fn without_passwords(text: &str) -> String {
     shown
 }
 
-/// The most characters of a cell that is one of many; a single thing is shown whole.
+/// The maximum length of a table cell, in characters.
 const MAX_CELL_CHARS: usize = 60;
 
-/// The beginning of a text that is longer than a cell.
+/// Shortens a text to the length of a table cell.
 pub(super) fn clipped(text: &str) -> String {
     match text.char_indices().nth(MAX_CELL_CHARS) {
         None => text.to_owned(),
@@ -98,7 +103,7 @@ pub(super) fn clipped(text: &str) -> String {
     }
 }
 
-/// Lays rows out in columns as wide as their widest cell; the first row is the heading.
+/// Lays rows out in columns that are as wide as their widest cells. The first row is the heading.
 #[must_use]
 pub fn table(rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> =
@@ -115,7 +120,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// A member of an answer as text; nothing where there is none.
+/// A member of an answer as text; empty where there is none.
 pub(super) fn text(answer: &Value, key: &str) -> String {
     match &answer[key] {
         Value::String(text) => text.clone(),
@@ -124,12 +129,12 @@ pub(super) fn text(answer: &Value, key: &str) -> String {
     }
 }
 
-/// Takes a JSON object from the command line.
+/// Parses a JSON object from the command line.
 pub(super) fn json_object(text: &str) -> Result<Value, String> {
     match serde_json::from_str(text) {
         Ok(value @ Value::Object(_)) => Ok(value),
         Ok(_) => Err("a JSON object is needed".to_owned()),
-        Err(error) => Err(plain(&error.to_string())),
+        Err(error) => Err(reword_library_error(&error.to_string())),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `lifeguard resource`: what is limited, who holds it and who waits for it.
+//! `lifeguard resource`: resources, their holders, their queues and their limits.
 
 use std::error::Error;
 use std::time::Duration;
@@ -7,12 +7,13 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{Client, ServerOptions};
-use super::describe::time;
+use super::api_client::{ApiClient, ServerOptions};
+use super::describe::local_time;
 use super::output::{self, text};
+use crate::machine::parse_span;
 
-/// The longest gap and settle time.
-const MAX_SPAN: Duration = Duration::from_hours(24);
+/// The maximum of a gap and a settle time.
+const MAX_LIMIT_SPAN: Duration = Duration::from_hours(24);
 
 /// The command's options.
 #[derive(Debug, Args)]
@@ -25,25 +26,25 @@ pub(super) struct ResourceOptions {
 
 #[derive(Debug, Subcommand)]
 enum ResourceCommand {
-    /// List what is limited, how much of it is in use, and how many wait
+    /// List resources, with the units in use, the holders and the length of the queue
     List,
-    /// Show who holds a resource and who waits for it, with the expected start of each
+    /// Show the holders and the queue of a resource, with the expected start of each waiting action
     Show {
-        /// Its name, as `lifeguard resource list` has it
+        /// Its name, as in `lifeguard resource list`
         name: String,
     },
-    /// Set a resource's limits; what is not given is as whoever claims it says
+    /// Set the limits of a resource; those not given are as definitions and drivers declare them
     Set {
         /// Its name
         name: String,
-        /// How many units there are; 0 lets nobody begin
+        /// The number of units; with 0 nothing is granted
         #[arg(long)]
         capacity: Option<u32>,
-        /// The time between two grants, such as 5s
-        #[arg(long, value_parser = span)]
+        /// The minimum time between two grants, such as 5s
+        #[arg(long, value_name = "DURATION", value_parser = limit_span)]
         gap: Option<Duration>,
-        /// The time between a release and the next grant, such as 500ms
-        #[arg(long, value_parser = span)]
+        /// The minimum time between a release and the next grant, such as 500ms
+        #[arg(long, value_name = "DURATION", value_parser = limit_span)]
         settle: Option<Duration>,
     },
 }
@@ -52,30 +53,30 @@ enum ResourceCommand {
 ///
 /// # Errors
 ///
-/// What kept it from being done, for people.
+/// Why the command failed, for people.
 pub(super) async fn run(options: ResourceOptions) -> Result<(), Box<dyn Error>> {
-    let client = Client::new(&options.server)?;
-    let (answer, told): (Value, fn(&Value) -> String) = match options.command {
-        ResourceCommand::List => (client.get(&["resources"], &[]).await?, list),
-        ResourceCommand::Show { name } => (client.get(&["resources", &name], &[]).await?, full),
+    let client = ApiClient::new(&options.server)?;
+    let (answer, describe): (Value, fn(&Value) -> String) = match options.command {
+        ResourceCommand::List => (client.get(&["resources"], &[]).await?, resource_table),
+        ResourceCommand::Show { name } => (client.get(&["resources", &name], &[]).await?, describe_resource),
         ResourceCommand::Set { name, capacity, gap, settle } => {
             let seconds = |span: Option<Duration>| span.map(|span| span.as_secs_f64());
             let body = json!({ "capacity": capacity, "gap_s": seconds(gap), "settle_s": seconds(settle) });
-            (client.call(Method::PUT, &["resources", &name], &[], Some(&body)).await?, full)
+            (client.call(Method::PUT, &["resources", &name], &[], Some(&body)).await?, describe_resource)
         }
     };
-    let told = if options.server.json { serde_json::to_string_pretty(&answer)? } else { told(&answer) };
-    output::print(&told)?;
+    let text = if options.server.json { serde_json::to_string_pretty(&answer)? } else { describe(&answer) };
+    output::print(&text)?;
     Ok(())
 }
 
-/// Reads a span of at most a day, as servers take it.
-fn span(text: &str) -> Result<Duration, String> {
-    let span = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if span > MAX_SPAN { Err("at most a day".to_owned()) } else { Ok(span) }
+/// Parses a duration of at most a day, which is the server's limit.
+fn limit_span(text: &str) -> Result<Duration, String> {
+    let span = parse_span(text).map_err(|error| format!("{error}; write it like `5s` or `500ms`"))?;
+    if span > MAX_LIMIT_SPAN { Err("it may be at most a day".to_owned()) } else { Ok(span) }
 }
 
-/// How much of it is in use.
+/// The units in use, and the capacity.
 fn in_use(resource: &Value) -> String {
     match resource["capacity"].as_u64() {
         Some(capacity) => format!("{} of {capacity}", resource["in_use"]),
@@ -88,7 +89,7 @@ fn names(holders: &Value) -> String {
     output::clipped(&names.collect::<Vec<_>>().join(", "))
 }
 
-fn list(answer: &Value) -> String {
+fn resource_table(answer: &Value) -> String {
     let mut rows = vec![["RESOURCE", "IN USE", "HOLDERS", "WAITING"].map(str::to_owned).to_vec()];
     for resource in answer["resources"].as_array().into_iter().flatten() {
         let waiting = resource["queue"].as_array().map_or(0, Vec::len);
@@ -102,7 +103,7 @@ fn list(answer: &Value) -> String {
     output::table(&rows)
 }
 
-fn full(resource: &Value) -> String {
+fn describe_resource(resource: &Value) -> String {
     let mut rows =
         vec![vec!["name".to_owned(), text(resource, "name")], vec!["in use".to_owned(), in_use(resource)]];
     for (name, key) in [("gap", "gap_s"), ("settle", "settle_s")] {
@@ -111,20 +112,20 @@ fn full(resource: &Value) -> String {
         }
     }
     for holder in resource["holders"].as_array().into_iter().flatten() {
-        let what = holder["action"].as_str().map(|action| format!(" for {action}")).unwrap_or_default();
+        let action = holder["action"].as_str().map(|action| format!(" for {action}")).unwrap_or_default();
         rows.push(vec![
             "held by".to_owned(),
-            format!("{}{what} since {}", text(holder, "name"), time(holder, "since")),
+            format!("{}{action} since {}", text(holder, "name"), local_time(holder, "since")),
         ]);
     }
     for waiter in resource["queue"].as_array().into_iter().flatten() {
         let expected = match waiter["expected_at"].as_str() {
-            Some(_) => format!(", its turn expected at {}", time(waiter, "expected_at")),
+            Some(_) => format!(", expected to start at {}", local_time(waiter, "expected_at")),
             None => String::new(),
         };
-        let since = time(waiter, "since");
+        let since = local_time(waiter, "since");
         rows.push(vec![
-            "waits".to_owned(),
+            "waiting".to_owned(),
             format!("{} for {} since {since}{expected}", text(waiter, "name"), text(waiter, "action")),
         ]);
     }
@@ -138,16 +139,16 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Parser)]
-    struct Line {
+    struct TestArgs {
         #[command(flatten)]
         options: ResourceOptions,
     }
 
     #[test]
-    fn a_span_of_more_than_a_day_is_refused_by_the_name_of_its_option() {
-        let read = |span| Line::try_parse_from(["resource", "set", "a", "--gap", span]);
+    fn a_span_of_more_than_a_day_is_refused_with_the_name_of_its_option() {
+        let read = |span| TestArgs::try_parse_from(["resource", "set", "a", "--gap", span]);
         assert!(read("24h").is_ok());
         let error = read("100000d").unwrap_err().to_string();
-        assert!(error.contains("'--gap <GAP>'") && error.contains("at most a day"), "{error}");
+        assert!(error.contains("'--gap <DURATION>'") && error.contains("at most a day"), "{error}");
     }
 }

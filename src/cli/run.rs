@@ -3,48 +3,53 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use super::command_line::{Cli, Command};
-use super::log::Log;
-use super::{demo, device, image, instance, machine, model, output, resource, serve};
+use super::command_line::{self, Cli, CliCommand};
+use super::log::ProcessLog;
+use super::{config, demo, device, image, instance, machine, model, output, resource, serve};
 
-/// Runs one command; what went wrong is on standard error.
+/// Runs one command. Errors are printed on standard error.
 pub async fn run(cli: Cli) -> ExitCode {
-    let Cli { log, command } = cli;
-    let usual = match &command {
-        // The demo tells its own story; its faults are meant to be. What is wrong with a model is the command's answer.
-        Command::Demo(_) | Command::Model(_) => "error",
-        Command::Serve(_)
-        | Command::Device(_)
-        | Command::Image(_)
-        | Command::Resource(_)
-        | Command::Instance(_)
-        | Command::Machine(_) => "info,sqlx=error",
+    let Cli { log, command, settings } = cli;
+    let default_filter = match &command {
+        // The demo prints its own progress, and its faults are simulated. A model's faults are the command's output.
+        CliCommand::Demo(_) | CliCommand::Model(_) => "error",
+        CliCommand::Serve(_)
+        | CliCommand::Config(_)
+        | CliCommand::Device(_)
+        | CliCommand::Image(_)
+        | CliCommand::Resource(_)
+        | CliCommand::Instance(_)
+        | CliCommand::Machine(_) => "info,sqlx=error",
     };
-    let log = match Log::start(&log, usual) {
+    let log = match ProcessLog::start(&log, default_filter) {
         Ok(log) => log,
         Err(error) => return output::fail(&error.to_string()),
     };
+    if let (CliCommand::Serve(_), Some(file)) = (&command, &settings.file) {
+        tracing::info!(file = %file.display(), "configuration file read");
+    }
     let result = match command {
-        Command::Serve(options) => done(serve::run(options).await),
-        Command::Demo(options) => done(demo::run(options).await),
-        Command::Device(options) => done(device::run(options).await),
-        Command::Image(options) => done(image::run(options).await),
-        Command::Resource(options) => done(resource::run(options).await),
-        Command::Instance(options) => done(instance::run(options).await),
-        Command::Machine(options) => machine::run(options).await,
-        Command::Model(options) => done(model::run(options).await),
+        CliCommand::Serve(config::ServerConfigArgs { options, .. }) => done(serve::run(options).await),
+        CliCommand::Config(options) => config::run(&options, &settings, &command_line::command()),
+        CliCommand::Demo(options) => done(demo::run(options).await),
+        CliCommand::Device(options) => done(device::run(options).await),
+        CliCommand::Image(options) => done(image::run(options).await),
+        CliCommand::Resource(options) => done(resource::run(options).await),
+        CliCommand::Instance(options) => done(instance::run(options).await),
+        CliCommand::Machine(options) => machine::run(options).await,
+        CliCommand::Model(options) => done(model::run(options).await),
     };
-    // What is said last comes last.
+    // Log lines come before the final error.
     log.flush();
     ended(result)
 }
 
-/// The exit code of a command that has no other than success.
+/// The exit code of a command that has none but success.
 fn done(result: Result<(), Box<dyn Error>>) -> Result<ExitCode, Box<dyn Error>> {
     result.map(|()| ExitCode::SUCCESS)
 }
 
-/// The exit code; what went wrong is said.
+/// Prints an error, and gives the exit code.
 fn ended(result: Result<ExitCode, Box<dyn Error>>) -> ExitCode {
     match result {
         Ok(code) => code,

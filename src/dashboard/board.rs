@@ -1,154 +1,101 @@
-//! A board's page: why it is where it is, and what happened to it lately.
+//! A board's page: why it is in its state, what can be requested, and its recent history.
 
-use std::fmt::Write;
-
+use askama::Template;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 
-use super::context::Pages;
-use super::farm::rank;
-use super::faults::at_fault;
-use super::layout::{fresh, whole};
-use crate::diagram::escaped;
-use crate::engine::{EngineError, Why, values, what_happened};
-use crate::explain::Request;
-use crate::explain::words::{span, time};
-use crate::machine::StateName;
+use super::context::DashboardContext;
+use super::error_pages::{engine_error_page, no_board_page};
+use super::layout::{Layout, uncached};
+use super::overview::page_rank;
+use crate::engine::{EngineError, InstanceExplanation, describe_cause, describe_values};
+use crate::explain::PendingAction;
+use crate::formatting::{elapsed, time};
 use crate::store::StoreError;
-use crate::store::history::{self, Entry};
+use crate::store::history::{self, HistoryEntry};
 use crate::store::instances::InstanceId;
 
-/// How often the page refreshes itself, in seconds: it is read, not watched.
-const REFRESH_S: u32 = 5;
-/// How many entries of its history it shows.
-const ENTRIES: i64 = 30;
+/// How often the page refreshes itself, in seconds: people read it for longer than the list.
+const BOARD_REFRESH_S: u32 = 5;
+/// The most entries of the history that the page shows.
+const MAX_HISTORY_ENTRIES: i64 = 30;
+
+/// The page.
+#[derive(Debug, Template)]
+#[template(path = "board.html", config = "src/dashboard/askama.toml")]
+struct BoardPage {
+    layout: Layout,
+    /// The number in the class of the state's colour.
+    rank: u8,
+    why: InstanceExplanation,
+    history: Vec<HistoryTableRow>,
+    /// An SVG image.
+    diagram: String,
+}
+
+/// A row of the history.
+#[derive(Debug)]
+struct HistoryTableRow {
+    at: String,
+    cause: String,
+    /// The state that was entered.
+    led_to: Option<String>,
+    observed: String,
+}
 
 /// `GET /devices/{name}`: a board.
-pub(super) async fn show(State(pages): State<Pages>, Path(name): Path<String>) -> Response {
+pub(super) async fn show(State(pages): State<DashboardContext>, Path(name): Path<String>) -> Response {
     let now = pages.engine.clock().now();
-    match read(&pages, &name).await {
-        Ok((why, timeline, picture)) => {
-            let title = format!("{}: {}", why.name, why.state);
-            fresh(whole(&title, REFRESH_S, &main(&why, &timeline, &picture, now), now))
-        }
-        Err(EngineError::NoInstance(_)) => {
-            let main = format!(
-                "<p><em>There is no board {}.</em></p><p><a href=\"/\">All boards</a></p>",
-                escaped(&name)
-            );
-            (StatusCode::NOT_FOUND, Html(whole("no such board", REFRESH_S, &main, now))).into_response()
-        }
-        Err(error) => at_fault(error, now),
+    match read(&pages, &name, now).await {
+        Ok(page) => uncached(&page),
+        Err(EngineError::NoInstance(_)) => no_board_page(&name, now),
+        Err(error) => engine_error_page(error, now),
     }
 }
 
-async fn read(pages: &Pages, name: &str) -> Result<(Why, Vec<Entry>, String), EngineError> {
+async fn read(pages: &DashboardContext, name: &str, now: DateTime<Utc>) -> Result<BoardPage, EngineError> {
     let why = pages.engine.why(&pages.machine, name).await?;
-    let timeline = read_timeline(pages, why.id).await?;
-    let picture = pages.engine.picture(&pages.machine, Some(name)).await?;
-    Ok((why, timeline, picture))
+    let history = read_history(pages, why.id).await?;
+    let diagram = pages.engine.draw_diagram(&pages.machine, Some(name)).await?;
+    Ok(BoardPage {
+        layout: Layout { title: format!("{}: {}", why.name, why.label), refresh_s: BOARD_REFRESH_S, now },
+        rank: page_rank(why.kind),
+        why,
+        history: history.iter().map(|entry| HistoryTableRow::new(entry, now)).collect(),
+        diagram,
+    })
 }
 
-async fn read_timeline(pages: &Pages, id: InstanceId) -> Result<Vec<Entry>, StoreError> {
+async fn read_history(pages: &DashboardContext, id: InstanceId) -> Result<Vec<HistoryEntry>, StoreError> {
     let mut db = pages.engine.store().reader().await?;
-    history::list(&mut db, id, None, ENTRIES).await
+    history::list(&mut db, id, None, MAX_HISTORY_ENTRIES).await
 }
 
-fn main(why: &Why, timeline: &[Entry], picture: &str, now: DateTime<Utc>) -> String {
-    let mut main = String::from("<nav><a href=\"/\">All boards</a></nav>");
-    let rank = rank(why.kind);
-    let (name, state) = (escaped(&why.name), escaped(why.state.as_str()));
-    let _ = write!(main, "<section class=\"why rank{rank}\"><h2>{name} <small>{state}</small></h2>");
-    for sentence in &why.sentences {
-        let _ = write!(main, "<p>{}</p>", escaped(sentence));
-    }
-    main.push_str("</section>");
-    main.push_str(&doing(why, now));
-    main.push_str(&requests(&why.may));
-    main.push_str(&lately(timeline, now));
-    let _ = write!(main, "<h2>Where it is</h2><div class=\"wide\">{picture}</div>");
-    let api = format!("/api/v1/devices/{name}");
-    let _ = write!(
-        main,
-        "<p><small>As JSON: <a href=\"{api}/why\">why</a>, <a href=\"{api}\">all that is known</a>, \
-         <a href=\"{api}/history\">history</a>. Definition {} is in force.</small></p>",
-        why.definition
-    );
-    main
-}
-
-/// What it still has to do.
-fn doing(why: &Why, now: DateTime<Utc>) -> String {
-    if why.doing.is_empty() {
-        return String::new();
-    }
-    let mut table = String::from("<h2>Under way and to do</h2><div class=\"wide\"><table><tbody>");
-    for doing in &why.doing {
-        let how = match (doing.began_at, doing.ahead, &doing.holder) {
-            _ if doing.suspended_at.is_some() => "is suspended".to_owned(),
-            (Some(began_at), ..) => format!("runs for {}", span(now - began_at)),
+impl BoardPage {
+    /// Describes how far an action is.
+    fn progress(&self, action: &PendingAction) -> String {
+        let progress = match (action.started_at, action.requests_ahead, &action.holder) {
+            _ if action.suspended_at.is_some() => "is suspended".to_owned(),
+            (Some(started_at), ..) => format!("runs for {}", elapsed(self.layout.now - started_at)),
             (None, 0, _) => "is next".to_owned(),
             (None, ahead, None) => format!("waits, {ahead} before it"),
             (None, ahead, Some(holder)) => format!("waits, {ahead} before it, {holder} now"),
         };
-        let how = match &doing.reason {
-            Some(reason) => format!("{how}: {reason}"),
-            None => how,
-        };
-        let resource = doing.resource.as_deref().unwrap_or_default();
-        let _ = write!(
-            table,
-            "<tr><td>{}</td><td>{}</td><td><code>{}</code></td></tr>",
-            escaped(&doing.action),
-            escaped(&how),
-            escaped(resource)
-        );
+        match &action.reason {
+            Some(reason) => format!("{progress}: {reason}"),
+            None => progress,
+        }
     }
-    table + "</tbody></table></div>"
 }
 
-/// What an operator may ask for.
-fn requests(may: &[Request]) -> String {
-    if may.is_empty() {
-        return String::new();
+impl HistoryTableRow {
+    fn new(entry: &HistoryEntry, now: DateTime<Utc>) -> Self {
+        Self {
+            at: time(entry.at, now),
+            cause: describe_cause(entry),
+            led_to: (entry.outcome == "moved").then(|| entry.to.to_string()),
+            observed: entry.evidence.as_ref().map(describe_values).unwrap_or_default(),
+        }
     }
-    let mut table = String::from("<h2>An operator may ask for</h2><table class=\"stacked\"><tbody>");
-    for request in may {
-        let to: Vec<&str> = request.to.iter().map(StateName::as_str).collect();
-        let note = match &request.refused {
-            Some(refused) => format!("<em>refused now: {}</em>", escaped(refused)),
-            None if request.needs.is_empty() => String::new(),
-            None => format!("<span>needs {}</span>", escaped(&request.needs.join(", "))),
-        };
-        let _ = write!(
-            table,
-            "<tr><td><code>{}</code></td><td>{} {note}</td><td class=\"state\">→&nbsp;{}</td></tr>",
-            escaped(request.event.as_str()),
-            escaped(&request.about),
-            escaped(&to.join(", "))
-        );
-    }
-    table + "</tbody></table>"
-}
-
-/// What happened to it lately, the newest first.
-fn lately(timeline: &[Entry], now: DateTime<Utc>) -> String {
-    let mut table = String::from(
-        "<h2>Lately</h2><table class=\"stacked\"><thead><tr><th>when<th>what<th>led to<th>observed</thead><tbody>",
-    );
-    for entry in timeline {
-        let to = if entry.outcome == "moved" { format!("→\u{a0}{}", entry.to) } else { String::new() };
-        let observed = entry.evidence.as_ref().map(values).unwrap_or_default();
-        let _ = write!(
-            table,
-            "<tr><td><time>{}</time></td><td>{}</td><td class=\"state\">{}</td><td><small>{}</small></td></tr>",
-            time(entry.at, now),
-            escaped(&what_happened(entry)),
-            escaped(&to),
-            escaped(&observed)
-        );
-    }
-    table + "</tbody></table>"
 }

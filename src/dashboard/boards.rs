@@ -1,100 +1,111 @@
-//! `GET /`: the boards by state, those that need hands first.
+//! `GET /`: the boards by state, those that need attention first.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
+use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
-use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::value::RawValue;
+use chrono::{DateTime, Utc};
 
-use super::context::Pages;
-use super::farm::Farm;
-use super::faults::without_boards;
-use super::layout::{fresh, whole};
-use crate::boards::store::lists::Shown;
-use crate::diagram::escaped;
+use super::context::DashboardContext;
+use super::error_pages::database_error_page;
+use super::layout::{Layout, uncached};
+use super::overview::FarmOverview;
+use crate::boards::{BoardSummary, ImageName};
+use crate::formatting::{count, elapsed};
 use crate::machine::Definition;
 use crate::store::{Snapshot, StoreError};
 
-/// How often the farm's page refreshes itself, in seconds.
-const REFRESH_S: u32 = 2;
+/// How often the page refreshes itself, in seconds.
+const FARM_REFRESH_S: u32 = 2;
 
-/// `GET /`: the boards by state, those that need hands first.
-pub(super) async fn show(State(Pages { engine, machine, farm }): State<Pages>) -> Response {
+/// The page.
+#[derive(Debug, Template)]
+#[template(path = "boards.html", config = "src/dashboard/askama.toml")]
+struct BoardsPage<'a> {
+    layout: Layout,
+    sections: Vec<StateSection<'a>>,
+}
+
+/// The boards in one state.
+#[derive(Debug)]
+struct StateSection<'a> {
+    /// The number in the class of the section's colour.
+    rank: u8,
+    state: &'a str,
+    /// The state's label, if it has one.
+    label: Option<&'a str>,
+    count: i64,
+    /// The boards; nothing where there are too many to show.
+    boards: Option<Vec<BoardItem<'a>>>,
+}
+
+/// A board of a section.
+#[derive(Debug)]
+struct BoardItem<'a> {
+    name: &'a str,
+    in_state_for: String,
+    /// The image that is being installed, or else the installed one.
+    image: Option<Cow<'a, str>>,
+    /// The number of the present try, from the second one.
+    try_number: Option<i64>,
+    problem: Option<Cow<'a, str>>,
+}
+
+/// `GET /`: the boards by state, those that need attention first.
+pub(super) async fn show(
+    State(DashboardContext { engine, machine, overview }): State<DashboardContext>,
+) -> Response {
     let definition = engine.definition(&machine).ok();
-    let read = async |snapshot: &mut Snapshot| Farm::read(snapshot, &machine, definition.as_deref()).await;
-    let farm = farm.get(engine.store(), read).await;
+    let read =
+        async |snapshot: &mut Snapshot| FarmOverview::read(snapshot, &machine, definition.as_deref()).await;
+    let farm = overview.get(engine.store(), read).await;
     let now = engine.clock().now();
-    match farm.and_then(|farm| page(&farm.value, definition.as_deref(), now)) {
-        Ok(page) => fresh(page),
-        Err(error) => without_boards(&error, now),
+    match farm {
+        Ok(farm) => match boards_page(&farm.value, definition.as_deref(), now) {
+            Ok(page) => uncached(&page),
+            Err(error) => database_error_page(&error, now),
+        },
+        Err(error) => database_error_page(&error, now),
     }
 }
 
-fn page(farm: &Farm, definition: Option<&Definition>, now: DateTime<Utc>) -> Result<String, StoreError> {
-    let mut by_state: BTreeMap<&str, Vec<Shown<'_>>> = BTreeMap::new();
-    for listed in &farm.shown {
-        let board = listed.read()?;
-        by_state.entry(board.state).or_default().push(board);
+fn boards_page<'a>(
+    farm: &'a FarmOverview,
+    definition: Option<&'a Definition>,
+    now: DateTime<Utc>,
+) -> Result<BoardsPage<'a>, StoreError> {
+    let mut by_state: BTreeMap<&str, Vec<BoardItem<'a>>> = BTreeMap::new();
+    for row in &farm.boards {
+        let board = BoardSummary::of_listed(&row.read()?, definition);
+        by_state.entry(board.state).or_default().push(BoardItem::new(board, now));
     }
-    let mut main = String::from("<nav><a href=\"/lifecycle\">The lifecycle</a></nav>");
-    for ((rank, state), count) in &farm.counts {
-        let _ =
-            write!(main, "<section class=\"rank{rank}\"><h2>{} <small>{count}</small></h2>", escaped(state));
-        match by_state.get(state.as_str()) {
-            Some(boards) => {
-                main.push_str("<ul>");
-                for board in boards {
-                    let tries = failed_tries(definition, board);
-                    let _ = write!(main, "<li>{}</li>", item(board, tries, now));
-                }
-                main.push_str("</ul></section>");
-            }
-            None => main.push_str("<p>Too many to show here.</p></section>"),
-        }
-    }
-    if farm.counts.is_empty() {
-        main.push_str("<p>No boards yet: register one with <code>lifeguard device add</code>.</p>");
-    }
-    let title = match farm.counts.values().sum() {
-        1_i64 => "1 board".to_owned(),
-        many => format!("{many} boards"),
+    let section = |((rank, state), count): (&'a (u8, String), &i64)| StateSection {
+        rank: *rank,
+        state,
+        label: definition.and_then(|definition| definition.explicit_label(state)),
+        count: *count,
+        boards: by_state.remove(state.as_str()),
     };
-    Ok(whole(&title, REFRESH_S, &main, now))
+    let sections = farm.counts.iter().map(section).collect();
+    let title = count(farm.counts.values().sum::<i64>(), "board");
+    Ok(BoardsPage { layout: Layout { title, refresh_s: FARM_REFRESH_S, now }, sections })
 }
 
-fn item(board: &Shown<'_>, tries: Option<i64>, now: DateTime<Utc>) -> String {
-    let name = escaped(board.name);
-    let mut item = format!("<a href=\"/devices/{name}\">{name}</a> <span>{}</span>", ago(now - board.since));
-    let text = |json: &RawValue| serde_json::from_str::<String>(json.get()).ok().map(|text| escaped(&text));
-    if let Some(next) = board.next_image.and_then(text) {
-        let _ = write!(item, " <span>→ {next}</span>");
-    } else if let Some(image) = board.image.and_then(text) {
-        let _ = write!(item, " <span>{image}</span>");
-    }
-    if let Some(tries) = tries {
-        let _ = write!(item, " <span>try {}</span>", tries + 1);
-    }
-    if let Some(failure) = board.failure {
-        let _ = write!(item, " <em>{}</em>", escaped(failure));
-    }
-    if let Some(reason) = board.lock_reason {
-        let _ = write!(item, " <em>locked out: {}</em>", escaped(reason));
-    }
-    item
-}
-
-/// How often the time limit of the board's state has passed without success.
-fn failed_tries(definition: Option<&Definition>, board: &Shown<'_>) -> Option<i64> {
-    definition?.failed_tries(board.state, &serde_json::from_str(board.counters.get()).ok()?)
-}
-
-/// A span as people say it.
-fn ago(span: TimeDelta) -> String {
-    match span.num_seconds().max(0) {
-        s @ 0..120 => format!("{s} s"),
-        s @ 120..7200 => format!("{} min", s / 60),
-        s => format!("{} h", s / 3600),
+impl<'a> BoardItem<'a> {
+    fn new(board: BoardSummary<'a>, now: DateTime<Utc>) -> Self {
+        let next_image = board.next_image.and_then(ImageName::text);
+        let image = match next_image {
+            Some(next) => Some(format!("→ {next}").into()),
+            None => board.image.and_then(ImageName::text),
+        };
+        Self {
+            name: board.name,
+            in_state_for: elapsed(now - board.since),
+            image,
+            try_number: board.failed_tries.map(|tries| tries + 1),
+            problem: board.problem,
+        }
     }
 }

@@ -1,16 +1,16 @@
-//! What pages are made of.
+//! The state that the handlers of pages share.
 
 use std::sync::Arc;
 
-use super::farm::Farm;
-use crate::engine::{Engine, Kept};
+use super::overview::FarmOverview;
+use crate::engine::{CachedView, Engine};
 use crate::machine::MachineName;
 
-/// What the handlers of pages work with.
+/// The state that the handlers of pages share.
 #[derive(Clone)]
-pub(super) struct Pages {
+pub(super) struct DashboardContext {
     pub(super) engine: Engine,
     pub(super) machine: MachineName,
-    /// The farm as it was read last, for all who look at the same time.
-    pub(super) farm: Arc<Kept<Farm>>,
+    /// The farm as it was last read, shared by simultaneous requests.
+    pub(super) overview: Arc<CachedView<FarmOverview>>,
 }

@@ -1,23 +1,35 @@
-//! `GET /lifecycle`: the machine, with the number of boards in each state.
+//! `GET /lifecycle`: the diagram of the machine, with the number of boards in each state.
 
+use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::context::Pages;
-use super::faults::at_fault;
-use super::layout::{fresh, whole};
+use super::context::DashboardContext;
+use super::error_pages::engine_error_page;
+use super::layout::{Layout, uncached};
 
-/// How often the picture of the lifecycle does.
-const REFRESH_S: u32 = 5;
+/// How often the page refreshes itself, in seconds.
+const LIFECYCLE_REFRESH_S: u32 = 5;
 
-/// `GET /lifecycle`: the machine, with the number of boards in each state.
-pub(super) async fn show(State(Pages { engine, machine, .. }): State<Pages>) -> Response {
+/// The page.
+#[derive(Debug, Template)]
+#[template(path = "lifecycle.html", config = "src/dashboard/askama.toml")]
+struct LifecyclePage {
+    layout: Layout,
+    /// An SVG image.
+    diagram: String,
+}
+
+/// `GET /lifecycle`: the diagram of the machine, with the number of boards in each state.
+pub(super) async fn show(
+    State(DashboardContext { engine, machine, .. }): State<DashboardContext>,
+) -> Response {
     let now = engine.clock().now();
-    match engine.picture(&machine, None).await {
-        Ok(picture) => {
-            let main = format!("<nav><a href=\"/\">All boards</a></nav><div class=\"wide\">{picture}</div>");
-            fresh(whole("the lifecycle", REFRESH_S, &main, now))
+    match engine.draw_diagram(&machine, None).await {
+        Ok(diagram) => {
+            let layout = Layout { title: "the lifecycle".to_owned(), refresh_s: LIFECYCLE_REFRESH_S, now };
+            uncached(&LifecyclePage { layout, diagram })
         }
-        Err(error) => at_fault(error, now),
+        Err(error) => engine_error_page(error, now),
     }
 }

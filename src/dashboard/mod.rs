@@ -1,12 +1,13 @@
-//! The web pages: one lists the boards by state, one says of a board why it is where it is. They refresh themselves.
+//! The web pages: boards by state, one board in full, and the lifecycle. They are rendered from the templates in
+//! `templates/`, which escape the values inserted into them, and refresh themselves.
 
 mod board;
 mod boards;
 mod context;
-mod farm;
-mod faults;
+mod error_pages;
 mod layout;
 mod lifecycle;
+mod overview;
 mod router;
 
 pub use self::router::router;

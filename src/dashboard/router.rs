@@ -1,4 +1,4 @@
-//! The routes of the pages: one line for each.
+//! The routes of the pages: one line each.
 
 use std::sync::Arc;
 
@@ -8,31 +8,35 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
 
-use super::context::Pages;
-use super::faults::without_boards;
-use super::layout::protect;
+use super::context::DashboardContext;
+use super::error_pages::database_error_page;
+use super::layout::add_page_policy;
 use super::{board, boards, lifecycle};
 use crate::engine::Engine;
 use crate::machine::MachineName;
 
-/// Makes the routes of the pages.
+/// Returns the routes of the pages.
 pub fn router(engine: Engine, machine: MachineName) -> Router {
-    let pages = Pages { engine, machine, farm: Arc::default() };
+    let pages = DashboardContext { engine, machine, overview: Arc::default() };
     Router::new()
         .route("/", get(boards::show))
         .route("/devices/{name}", get(board::show))
         .route("/lifecycle", get(lifecycle::show))
-        .layer(middleware::from_fn_with_state(pages.clone(), until_lost))
-        .layer(middleware::from_fn(protect))
+        .layer(middleware::from_fn_with_state(pages.clone(), unless_database_lost))
+        .layer(middleware::from_fn(add_page_policy))
         .with_state(pages)
 }
 
-/// Shows that the database is away as soon as that is found, to whoever waits for it.
-async fn until_lost(State(pages): State<Pages>, request: Request, next: Next) -> Response {
+/// Answers that the database is unavailable as soon as its loss is detected, also while a page waits for it.
+async fn unless_database_lost(
+    State(pages): State<DashboardContext>,
+    request: Request,
+    next: Next,
+) -> Response {
     let now = pages.engine.clock().now();
     tokio::select! {
         biased;
         page = next.run(request) => page,
-        error = pages.engine.store().lost() => without_boards(&error, now),
+        error = pages.engine.store().lost() => database_error_page(&error, now),
     }
 }

@@ -1,206 +1,232 @@
-//! A definition comes into force: for all processes at one moment.
+//! Activation of a definition: for all processes at one moment.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::definition_cache::DefinitionCache;
 use super::error::EngineError;
 use super::handle::Engine;
 use super::link_check;
-use super::rules::Rules;
 use crate::activation::{self, Activation, Difference};
 use crate::clock;
 use crate::machine::{self, Definition, MachineName, Vocabulary};
-use crate::store::changes::Origin;
-use crate::store::definitions::{self, Adopted, Provenance};
-use crate::store::instances::{self, Stranded};
-use crate::store::{Connection, Store, StoreError};
+use crate::store::changes::ChangeOrigin;
+use crate::store::definitions::{self, ActivatedDefinition, DefinitionOrigin};
+use crate::store::instances::{self, StrandedInstance};
+use crate::store::{DbConnection, Store, StoreError};
 
-/// How often it is tried to stop the world before somebody else's write is taken to be too long.
-const TRIES: usize = 10;
+/// How often an activation is tried while another transaction keeps its locks.
+const MAX_ACTIVATION_TRIES: usize = 10;
 
-/// A definition that somebody wants to be in force.
+/// A definition that is to be activated.
 #[derive(Debug, Clone)]
-pub struct Loaded {
-    /// Its text.
+pub struct LoadedDefinition {
+    /// Its source text.
     pub source: String,
-    /// What the check made of it.
+    /// The parsed definition.
     pub definition: Arc<Definition>,
-    /// From where it came.
-    pub from: Provenance,
+    /// Its origin.
+    pub provenance: DefinitionOrigin,
 }
 
-/// What putting a definition in force does, or would do.
+/// The result of an activation, or of its preview.
 #[derive(Debug, Clone)]
-pub struct Replacement {
+pub struct ActivationReport {
     /// The machine.
     pub machine: MachineName,
-    /// The one that is in force before, if there is one.
-    pub was: Option<Adopted>,
-    /// The number and the digest of the one that was to be put in force; the number is nothing where it was only tried and
-    /// has none yet.
+    /// The previously active definition, if there is one.
+    pub previous: Option<ActivatedDefinition>,
+    /// The number of the definition; nothing in a preview of a new definition.
     pub number: Option<i32>,
-    /// The SHA-256 of its text.
+    /// The SHA-256 of its source text.
     pub digest: String,
-    /// How it differs from the one before; nothing where there was none, or none that can be read.
+    /// Its differences from the previous definition; nothing where there is none that can be parsed.
     pub difference: Option<Difference>,
-    /// How many instances change at once: by their state, what becomes of them.
-    pub carried: Vec<CarriedOver>,
-    /// The instances that it would strand; where there are any it cannot come into force.
-    pub stranded: Vec<Stranded>,
+    /// The instances that are migrated, by state.
+    pub carried_over: Vec<CarriedOverInstances>,
+    /// The instances that it would strand; where there are any it cannot be activated.
+    pub stranded: Vec<StrandedInstance>,
 }
 
-/// What becomes of the instances in a state.
+/// The migration of the instances in a state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CarriedOver {
-    /// The state that they are in.
+pub struct CarriedOverInstances {
+    /// Their state.
     pub state: String,
-    /// What becomes of them.
-    pub carried: activation::Carried,
-    /// How many they are.
+    /// How they are migrated.
+    pub carried: activation::StateActivation,
+    /// Their number.
     pub instances: i64,
 }
 
-/// How a definition comes into force.
+/// The inputs of an activation.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Adopting<'a> {
+pub(super) struct ActivationContext<'a> {
     pub(super) vocabulary: &'a Arc<Vocabulary>,
-    /// By what this process knows its own changes in the log.
-    pub(super) origin: Origin,
-    /// What comes into force with it.
-    pub(super) beside: &'a [Arc<Definition>],
-    /// Who wants it, as far as is known.
+    /// The origin of the changes of this process in the change log.
+    pub(super) origin: ChangeOrigin,
+    /// The definitions that are activated together with it.
+    pub(super) loaded_together: &'a [Arc<Definition>],
+    /// The sender, where it is known.
     pub(super) sender: Option<&'a str>,
     pub(super) now: DateTime<Utc>,
 }
 
 impl Engine {
-    /// Puts a definition in force, for all processes at one moment: what is durable before was decided under the old one,
-    /// everything else is decided under the new one. Instances in flight go on in the same visit.
+    /// Activates a definition for all processes at one moment: every decision is durable before it under the old definition,
+    /// or is made under the new one. Instances continue in the same visit.
     ///
     /// # Errors
     ///
-    /// [`EngineError::Strands`] when instances are in states that it does not have; [`EngineError::Links`] when it does not go
-    /// with those of other machines; [`EngineError::Busy`] when something that is being written does not end;
-    /// [`EngineError::Store`] when the database fails. Nothing was changed then.
-    pub async fn adopt(&self, loaded: &Loaded, sender: Option<&str>) -> Result<Replacement, EngineError> {
-        let (vocabulary, now) = (self.inner.rules.vocabulary(), self.clock().now());
-        let adopting = Adopting { vocabulary, origin: self.inner.origin, beside: &[], sender, now };
-        let replacement = put_in_force(self.store(), loaded, adopting).await?;
+    /// [`EngineError::StrandsInstances`] when instances are in states that it does not have;
+    /// [`EngineError::MismatchedLinks`] when it does not match the definitions of other machines; [`EngineError::Busy`] when
+    /// other transactions keep their locks; [`EngineError::Store`] when the database fails. Nothing was changed then.
+    pub async fn activate(
+        &self,
+        loaded: &LoadedDefinition,
+        sender: Option<&str>,
+    ) -> Result<ActivationReport, EngineError> {
+        let (vocabulary, now) = (self.inner.definitions.vocabulary(), self.clock().now());
+        let context =
+            ActivationContext { vocabulary, origin: self.inner.origin, loaded_together: &[], sender, now };
+        let report = activate_with_retries(self.store(), loaded, context).await?;
         self.inner.actions_changed.notify_one();
         self.inner.written.notify_one();
         self.inner.feed.wake_for_own();
-        // It is in force, whether this process can see that yet or not; whoever decides looks by itself.
-        if let Err(error) = self.look_again().await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "cannot see what is in force yet");
+        // The activation is durable; the pipeline reads the definition by itself if this fails.
+        if let Err(error) = self.reload_definitions().await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "cannot read active definitions");
         }
-        Ok(replacement)
+        Ok(report)
     }
 
-    /// Says what putting a definition in force would do, and does nothing.
+    /// Previews the activation of a definition; nothing is changed.
     ///
     /// # Errors
     ///
-    /// [`EngineError::Links`] when it does not go with those of other machines; [`EngineError::Store`] when the database
-    /// fails.
-    pub async fn try_out(&self, loaded: &Loaded) -> Result<Replacement, EngineError> {
-        let vocabulary = self.inner.rules.vocabulary();
+    /// [`EngineError::MismatchedLinks`] when it does not match the definitions of other machines; [`EngineError::Store`] when
+    /// the database fails.
+    pub async fn preview_activation(
+        &self,
+        loaded: &LoadedDefinition,
+    ) -> Result<ActivationReport, EngineError> {
+        let vocabulary = self.inner.definitions.vocabulary();
         let mut db = self.store().reader().await?;
         link_check::check(&mut db, vocabulary, &loaded.definition, &[]).await?;
-        Ok(compare(&mut db, vocabulary, loaded).await?.0)
+        Ok(preview(&mut db, vocabulary, loaded).await?.0)
     }
 }
 
-/// Puts the definitions that a server was given in force, where others are.
-pub(super) async fn begin(
+/// Activates the definitions of the command line at the start of a server, where other ones are active.
+pub(super) async fn activate_at_start(
     store: &Store,
-    loaded: &[Loaded],
-    adopting: Adopting<'_>,
-) -> Result<Rules, EngineError> {
-    let present = definitions::read_in_force(&mut *store.reader().await?).await?;
-    let comes = |loaded: &&Loaded| {
-        let is_ours = |one: &&Adopted| one.machine == loaded.definition.machine;
-        let in_force = present.definitions.iter().find(is_ours);
-        // What comes with the program gives way to what people chose.
-        let gives_way = in_force.is_some_and(|one| one.origin != Provenance::BuiltIn.as_str());
-        loaded.from != Provenance::BuiltIn || !gives_way
+    loaded: &[LoadedDefinition],
+    context: ActivationContext<'_>,
+) -> Result<DefinitionCache, EngineError> {
+    let present = definitions::read_active(&mut *store.reader().await?).await?;
+    let is_to_activate = |loaded: &&LoadedDefinition| {
+        let is_ours = |active: &&ActivatedDefinition| active.machine == loaded.definition.machine;
+        let active = present.definitions.iter().find(is_ours);
+        // A built-in definition does not replace one that an operator loaded.
+        let is_customized = active.is_some_and(|active| active.origin != DefinitionOrigin::BuiltIn.as_str());
+        loaded.provenance != DefinitionOrigin::BuiltIn || !is_customized
     };
-    let all: Vec<_> = loaded.iter().filter(comes).map(|one| Arc::clone(&one.definition)).collect();
-    for loaded in loaded.iter().filter(comes) {
-        put_in_force(store, loaded, Adopting { beside: &all, ..adopting }).await?;
+    let all: Vec<_> =
+        loaded.iter().filter(is_to_activate).map(|active| Arc::clone(&active.definition)).collect();
+    for loaded in loaded.iter().filter(is_to_activate) {
+        activate_with_retries(store, loaded, ActivationContext { loaded_together: &all, ..context }).await?;
     }
-    let rules = Rules::new(Arc::clone(adopting.vocabulary));
+    let definitions = DefinitionCache::new(Arc::clone(context.vocabulary));
     let mut db = store.reader().await?;
-    rules.look(db.life(), &mut db).await?;
-    Ok(rules)
+    definitions.refresh(db.life(), &mut db).await?;
+    Ok(definitions)
 }
 
-async fn put_in_force(
+async fn activate_with_retries(
     store: &Store,
-    loaded: &Loaded,
-    adopting: Adopting<'_>,
-) -> Result<Replacement, EngineError> {
-    for _ in 0..TRIES {
-        match replace(store, loaded, adopting).await {
-            // Whoever writes just then ends soon; and meanwhile the others come to their turn.
-            Err(EngineError::Store(StoreError::Locked(_))) => clock::pause(Duration::from_millis(100)).await,
+    loaded: &LoadedDefinition,
+    context: ActivationContext<'_>,
+) -> Result<ActivationReport, EngineError> {
+    for _ in 0..MAX_ACTIVATION_TRIES {
+        match activate_once(store, loaded, context).await {
+            // Writers end soon, and others get their locks meanwhile.
+            Err(EngineError::Store(StoreError::Locked(_))) => {
+                clock::sleep_real_time(Duration::from_millis(100)).await;
+            }
             result => return result,
         }
     }
     Err(EngineError::Busy)
 }
 
-async fn replace(store: &Store, loaded: &Loaded, adopting: Adopting<'_>) -> Result<Replacement, EngineError> {
-    let Adopting { vocabulary, origin, beside, sender, now } = adopting;
+async fn activate_once(
+    store: &Store,
+    loaded: &LoadedDefinition,
+    context: ActivationContext<'_>,
+) -> Result<ActivationReport, EngineError> {
+    let ActivationContext { vocabulary, origin, loaded_together, sender, now } = context;
     let mut tx = store.begin().await?;
-    definitions::stop_the_world(&mut tx).await?;
-    let (mut replacement, adoption) = compare(&mut tx, vocabulary, loaded).await?;
-    let Replacement { machine, was, digest, stranded, .. } = &replacement;
-    if let Some(was) = was.as_ref().filter(|was| was.digest == *digest) {
-        replacement.number = Some(was.number);
-        return Ok(replacement);
+    definitions::block_decisions(&mut tx).await?;
+    let (mut report, activation) = preview(&mut tx, vocabulary, loaded).await?;
+    let ActivationReport { machine, previous, digest, stranded, .. } = &report;
+    if let Some(previous) = previous.as_ref().filter(|previous| previous.digest == *digest) {
+        report.number = Some(previous.number);
+        return Ok(report);
     }
     if !stranded.is_empty() {
-        return Err(EngineError::Strands { machine: machine.clone(), stranded: stranded.clone() });
+        return Err(EngineError::StrandsInstances { machine: machine.clone(), stranded: stranded.clone() });
     }
-    link_check::check(&mut tx, vocabulary, &loaded.definition, beside).await?;
-    let number = definitions::adopt(&mut tx, machine, &loaded.source, loaded.from, sender, now).await?;
-    definitions::carry_over(&mut tx, machine, number, &adoption, origin, sender, now).await?;
+    link_check::check(&mut tx, vocabulary, &loaded.definition, loaded_together).await?;
+    let number =
+        definitions::activate(&mut tx, machine, &loaded.source, loaded.provenance, sender, now).await?;
+    definitions::migrate_instances(&mut tx, machine, number, &activation, origin, sender, now).await?;
     tx.commit().await?;
-    replacement.number = Some(number);
-    Ok(replacement)
+    report.number = Some(number);
+    Ok(report)
 }
 
-/// Says what putting `loaded` in force does as things stand.
-async fn compare(
-    db: &mut Connection,
+/// Previews the activation of `loaded`.
+async fn preview(
+    db: &mut DbConnection,
     vocabulary: &Vocabulary,
-    loaded: &Loaded,
-) -> Result<(Replacement, Activation), EngineError> {
-    let Loaded { source, definition, from: _ } = loaded;
+    loaded: &LoadedDefinition,
+) -> Result<(ActivationReport, Activation), EngineError> {
+    let LoadedDefinition { source, definition, provenance: _ } = loaded;
     let machine = definition.machine.clone();
-    let was =
-        definitions::read_in_force(db).await?.definitions.into_iter().find(|one| one.machine == machine);
-    let before = match &was {
-        Some(was) => definitions::read_source(db, &machine, was.number).await?,
+    let previous =
+        definitions::read_active(db).await?.definitions.into_iter().find(|active| active.machine == machine);
+    let before = match &previous {
+        Some(previous) => definitions::read_source(db, &machine, previous.number).await?,
         None => None,
     };
-    // One that this program does not understand any more can still be replaced.
+    // A definition that this program can no longer parse can still be replaced.
     let before = before.and_then(|source| machine::load_stored(&source, vocabulary).ok());
     let before = before.map(|(before, _)| before);
-    let adoption = Activation::new(before.as_ref(), definition);
-    let states: Vec<String> = adoption.states.keys().map(ToString::to_string).collect();
+    let activation = Activation::new(before.as_ref(), definition);
+    let states: Vec<String> = activation.states.keys().map(ToString::to_string).collect();
     let stranded = instances::list_stranded(db, &machine, &states).await?;
     let counts = instances::count_by_state(db, &machine).await?;
-    let carried = adoption
+    let carried = activation
         .changed()
         .filter_map(|(state, carried)| {
             let instances = *counts.get(state.as_str())?;
-            Some(CarriedOver { state: state.to_string(), carried: carried.clone(), instances })
+            Some(CarriedOverInstances { state: state.to_string(), carried: carried.clone(), instances })
         })
         .collect();
     let digest = definitions::digest(db, source).await?;
     let difference = before.map(|before| Difference::new(&before, definition));
-    Ok((Replacement { machine, was, number: None, digest, difference, carried, stranded }, adoption))
+    Ok((
+        ActivationReport {
+            machine,
+            previous,
+            number: None,
+            digest,
+            difference,
+            carried_over: carried,
+            stranded,
+        },
+        activation,
+    ))
 }

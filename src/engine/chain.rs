@@ -1,7 +1,7 @@
-//! What follows from one thing that happens, at all instances that are linked.
+//! Chains of decisions at linked instances.
 //!
-//! What an instance raises is decided on by the instance that it is linked to, and that may raise something in turn. Here
-//! the whole chain is decided on before any of it is kept, because only then is it known what has to be read for it.
+//! A raised event is decided on by the linked instance, which can raise events in turn. The whole chain is decided on before
+//! any of its decisions is applied, because only then is it known what has to be read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,99 +9,104 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Map;
 
-use super::claims::StateHolds;
-use super::draft::Draft;
-use super::drafts::Drafts;
-use super::face::SharedByFace;
-use super::rules::Known;
-use super::step::{Lack, Step};
-use super::work::Submission;
+use super::claims::HoldChanges;
+use super::definition_cache::DefinitionSet;
+use super::face::SharedFactsByFace;
+use super::pending_update::PendingUpdate;
+use super::pending_updates::PendingUpdates;
+use super::step::{ChainStep, MissingInput};
+use super::work_item::Submission;
 use crate::machine::{
-    self, Address, Cause, Chain, Decision, Definition, Effect, Instance, Links, Predicted, Stimulus,
+    self, Cause, Decision, Definition, Effect, Instance, InstanceAddress, Links, ModelAnswers, RaiseChain,
+    Stimulus,
 };
-use crate::store::instances::{InstanceId, Target};
+use crate::store::instances::{InstanceId, InstanceKey};
 use crate::store::links::LinkedIds;
 
-/// What a chain may look at.
+/// The input of a chain.
 #[derive(Clone, Copy)]
-pub(super) struct Scene<'a> {
-    pub(super) drafts: &'a Drafts,
-    pub(super) rules: &'a Known,
-    /// What instances have in common, where that was read.
-    pub(super) shared: Option<&'a SharedByFace>,
+pub(super) struct ChainContext<'a> {
+    pub(super) pending: &'a PendingUpdates,
+    pub(super) definitions: &'a DefinitionSet,
+    /// The shared facts, where they were read.
+    pub(super) shared_facts: Option<&'a SharedFactsByFace>,
     pub(super) now: DateTime<Utc>,
 }
 
-impl Scene<'_> {
-    /// Decides on what happens to the instance `id`, and on all that is raised because of it; nothing is kept.
-    pub(super) fn decide(self, id: InstanceId, submission: &Submission) -> Result<Vec<Step>, Lack> {
-        let Some(draft) = self.drafts.get(id) else { return Ok(Vec::new()) };
-        let chain = Chain::new(address(draft.instance()), submission.cause.clone());
-        let mut run = Run { submission: Some(submission), ..Run::new(self, id, chain) };
-        run.go_on()?;
+impl ChainContext<'_> {
+    /// Decides on a submission to the instance `id`, and on all events that it raises; nothing is applied.
+    pub(super) fn decide(
+        self,
+        id: InstanceId,
+        submission: &Submission,
+    ) -> Result<Vec<ChainStep>, MissingInput> {
+        let Some(update) = self.pending.get(id) else { return Ok(Vec::new()) };
+        let chain = RaiseChain::new(address(update.instance()), submission.cause.clone());
+        let mut run = ChainRun { submission: Some(submission), ..ChainRun::new(self, id, chain) };
+        run.decide_all()?;
         Ok(run.steps)
     }
 
-    /// Decides on all that is raised because of a decision of the instance `id`, which came to be by it.
+    /// Decides on all events that are raised by the creation of the instance `id`.
     pub(super) fn follow(
         self,
         id: InstanceId,
         created: &Cause,
         decision: &Decision,
-    ) -> Result<Vec<Step>, Lack> {
-        let Some(draft) = self.drafts.get(id) else { return Ok(Vec::new()) };
-        let own = address(draft.instance());
-        let mut run = Run::new(self, id, Chain::new(own.clone(), created.clone()));
-        run.note_routes(&own, (&decision.instance.links, draft.linked()), &decision.effects);
+    ) -> Result<Vec<ChainStep>, MissingInput> {
+        let Some(update) = self.pending.get(id) else { return Ok(Vec::new()) };
+        let own = address(update.instance());
+        let mut run = ChainRun::new(self, id, RaiseChain::new(own.clone(), created.clone()));
+        run.note_routes(&own, (&decision.instance.links, update.linked()), &decision.effects);
         run.chain.decided(&decision.outcome, &decision.effects);
-        run.go_on()?;
+        run.decide_all()?;
         Ok(run.steps)
     }
 }
 
-/// The address of an instance.
-pub(super) fn address(instance: &Instance) -> Address {
-    Address { machine: instance.machine.clone(), name: instance.name.clone() }
+/// Returns the address of an instance.
+pub(super) fn address(instance: &Instance) -> InstanceAddress {
+    InstanceAddress { machine: instance.machine.clone(), name: instance.name.clone() }
 }
 
-/// How an instance stands in the middle of a chain.
-struct Standing {
+/// An instance in the middle of a chain.
+struct ChainInstance {
     instance: Arc<Instance>,
     linked: LinkedIds,
 }
 
-struct Run<'a> {
-    scene: Scene<'a>,
-    chain: Chain,
-    /// What it begins with, until that is decided on.
+struct ChainRun<'a> {
+    context: ChainContext<'a>,
+    chain: RaiseChain,
+    /// The first submission, until it is decided on.
     submission: Option<&'a Submission>,
-    /// Whoever has decided something.
-    met: BTreeMap<Address, InstanceId>,
-    standing: HashMap<InstanceId, Standing>,
-    /// To which instances what one raises at an address may go: its links say so.
-    routes: HashMap<(Address, Address), BTreeSet<InstanceId>>,
-    steps: Vec<Step>,
+    /// The instances that have decided.
+    ids_by_address: BTreeMap<InstanceAddress, InstanceId>,
+    instances: HashMap<InstanceId, ChainInstance>,
+    /// The instances that events from one address to another can reach, by the links of the sender.
+    routes: HashMap<(InstanceAddress, InstanceAddress), BTreeSet<InstanceId>>,
+    steps: Vec<ChainStep>,
 }
 
-impl<'a> Run<'a> {
-    fn new(scene: Scene<'a>, id: InstanceId, chain: Chain) -> Self {
-        let first = scene.drafts.get(id).map(|draft| (address(draft.instance()), id));
+impl<'a> ChainRun<'a> {
+    fn new(context: ChainContext<'a>, id: InstanceId, chain: RaiseChain) -> Self {
+        let first = context.pending.get(id).map(|update| (address(update.instance()), id));
         Self {
-            scene,
+            context,
             chain,
             submission: None,
-            met: first.into_iter().collect(),
-            standing: HashMap::new(),
+            ids_by_address: first.into_iter().collect(),
+            instances: HashMap::new(),
             routes: HashMap::new(),
             steps: Vec::new(),
         }
     }
 
-    fn go_on(&mut self) -> Result<(), Lack> {
+    fn decide_all(&mut self) -> Result<(), MissingInput> {
         while let Some((to, cause)) = self.chain.next().map(|(to, cause)| (to.clone(), cause.clone())) {
-            let definition = self.scene.rules.definition(&to.machine).cloned();
+            let definition = self.context.definitions.definition(&to.machine).cloned();
             match (self.find(&to)?, definition) {
-                (Some(draft), Ok(definition)) => self.take_turn(&to, draft, cause, &definition)?,
+                (Some(update), Ok(definition)) => self.decide_next(&to, update, cause, &definition)?,
                 (None, _) => self.chain.undecided(&format!("there is no {to}")),
                 (_, Err(error)) => self.chain.undecided(&error.to_string()),
             }
@@ -109,64 +114,75 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Whose turn it is.
-    fn find(&self, to: &Address) -> Result<Option<&'a Draft>, Lack> {
-        let drafts = self.scene.drafts;
+    /// Finds the instance that decides next.
+    fn find(&self, to: &InstanceAddress) -> Result<Option<&'a PendingUpdate>, MissingInput> {
+        let pending = self.context.pending;
         let Some(sender) = self.chain.raised_by() else {
-            // It began the chain, or raised something that is refused.
-            return Ok(self.met.get(to).and_then(|id| drafts.get(*id)));
+            // It started the chain, or raised an event that is refused.
+            return Ok(self.ids_by_address.get(to).and_then(|id| pending.get(*id)));
         };
         let ids = self.routes.get(&(sender.clone(), to.clone()));
-        // The last one to get the name, where it was another's before.
+        // The last instance with this name, where it was reused.
         for id in ids.into_iter().flatten().rev() {
-            match drafts.get(*id) {
-                Some(draft) if draft.is_closed() && !self.met.contains_key(to) => return Err(Lack::Turn),
-                Some(draft) => return Ok(Some(draft)),
-                None if drafts.is_gone(*id) => {}
-                None => return Err(Lack::Instance(Target::Id(*id))),
+            match pending.get(*id) {
+                Some(update) if update.is_closed() && !self.ids_by_address.contains_key(to) => {
+                    return Err(MissingInput::NextBatch);
+                }
+                Some(update) => return Ok(Some(update)),
+                None if pending.is_missing(*id) => {}
+                None => return Err(MissingInput::Instance(InstanceKey::Id(*id))),
             }
         }
         Ok(None)
     }
 
-    fn take_turn(
+    fn decide_next(
         &mut self,
-        to: &Address,
-        draft: &'a Draft,
+        to: &InstanceAddress,
+        update: &'a PendingUpdate,
         cause: Cause,
         definition: &Definition,
-    ) -> Result<(), Lack> {
-        let id = draft.id();
-        let before = self.standing.remove(&id).unwrap_or_else(|| Standing {
-            instance: Arc::clone(draft.instance()),
-            linked: draft.linked().clone(),
+    ) -> Result<(), MissingInput> {
+        let id = update.id();
+        let before = self.instances.remove(&id).unwrap_or_else(|| ChainInstance {
+            instance: Arc::clone(update.instance()),
+            linked: update.linked().clone(),
         });
-        let facts =
-            match (machine::reads_facts(definition, &before.instance.state, &cause), self.scene.shared) {
-                (false, _) => Map::new(),
-                (true, Some(shared)) => draft.facts_of(&before.instance, shared),
-                (true, None) => return Err(Lack::Shared),
-            };
-        // No model is asked about what is raised.
-        let predicted =
-            self.submission.take().map_or_else(Predicted::default, |one| one.predictions.answers());
+        let facts = match (
+            machine::reads_facts(definition, &before.instance.state, &cause),
+            self.context.shared_facts,
+        ) {
+            (false, _) => Map::new(),
+            (true, Some(shared)) => update.facts_of(&before.instance, shared),
+            (true, None) => return Err(MissingInput::SharedFacts),
+        };
+        // Models are not queried for raised events.
+        let predicted = self
+            .submission
+            .take()
+            .map_or_else(ModelAnswers::default, |submission| submission.predictions.answers());
         let stimulus = Stimulus { cause, facts, predicted };
-        let decision = machine::decide(definition, &before.instance, &stimulus, self.scene.now);
-        self.met.insert(to.clone(), id);
+        let decision = machine::decide(definition, &before.instance, &stimulus, self.context.now);
+        self.ids_by_address.insert(to.clone(), id);
         self.note_routes(to, (&before.instance.links, &before.linked), &decision.effects);
-        let linked = self.link(&before, &decision.instance)?;
+        let linked = self.find_new_links(&before, &decision.instance)?;
         let present = linked.as_ref().unwrap_or(&before.linked).clone();
         self.note_routes(to, (&decision.instance.links, &present), &decision.effects);
         self.chain.decided(&decision.outcome, &decision.effects);
         let instance = Arc::new(decision.instance.clone());
-        self.standing.insert(id, Standing { instance, linked: present });
-        let holds = StateHolds::of(definition, &before.instance.state, &decision.instance.state);
-        self.steps.push(Step { id, stimulus, decision, holds, linked });
+        self.instances.insert(id, ChainInstance { instance, linked: present });
+        let holds = HoldChanges::of(definition, &before.instance.state, &decision.instance.state);
+        self.steps.push(ChainStep { id, stimulus, decision, holds, linked });
         Ok(())
     }
 
-    /// Notes to whom what `sender` raises may go: a link may be new, or removed with what is raised.
-    fn note_routes(&mut self, sender: &Address, (links, linked): (&Links, &LinkedIds), effects: &[Effect]) {
+    /// Records the instances that events of `sender` can reach; the decision can add or remove a link.
+    fn note_routes(
+        &mut self,
+        sender: &InstanceAddress,
+        (links, linked): (&Links, &LinkedIds),
+        effects: &[Effect],
+    ) {
         for effect in effects {
             let Effect::Raise(raised) = effect else { continue };
             let ids = links.iter().filter(|(_, link)| link.to == raised.to);
@@ -175,8 +191,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The numbers of the instances that one is linked to from here on, where its links are not what they were.
-    fn link(&self, before: &Standing, after: &Instance) -> Result<Option<LinkedIds>, Lack> {
+    /// Finds the numbers of the linked instances after a decision, where it changed links.
+    fn find_new_links(
+        &self,
+        before: &ChainInstance,
+        after: &Instance,
+    ) -> Result<Option<LinkedIds>, MissingInput> {
         if before.instance.links == after.links {
             return Ok(None);
         }
@@ -184,10 +204,10 @@ impl<'a> Run<'a> {
         for (name, link) in &after.links {
             let id = if before.instance.links.get(name) == Some(link) {
                 before.linked.get(name).copied()
-            } else if let Some(id) = self.met.get(&link.to) {
+            } else if let Some(id) = self.ids_by_address.get(&link.to) {
                 Some(*id)
             } else {
-                self.scene.drafts.number(&link.to)?
+                self.context.pending.find_id(&link.to)?
             };
             linked.extend(id.map(|id| (name.clone(), id)));
         }
@@ -200,12 +220,12 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::actions::Registry;
-    use crate::engine::rules::InForce;
-    use crate::machine::{EventName, LinkName, MachineName, NamedActions, Source, Vocabulary};
+    use crate::actions::ActionRegistry;
+    use crate::engine::definition_cache::ActiveDefinition;
+    use crate::machine::{EventName, EventSource, LinkName, MachineName, NamedActions, Vocabulary};
     use crate::store::actions::ActionId;
-    use crate::store::definitions::Adopted;
-    use crate::store::groups::{RowVersion, Seen};
+    use crate::store::batches::{RowVersion, VersionedInstance};
+    use crate::store::definitions::ActivatedDefinition;
 
     const DOOR: &str = "machine: door
 initial: Shut
@@ -222,13 +242,13 @@ states:
 ";
     const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
-    fn rules() -> Known {
-        let mut known = Known::default();
+    fn definitions() -> DefinitionSet {
+        let mut set = DefinitionSet::default();
         for source in [DOOR, BELL] {
             let vocabulary = Vocabulary::new(Arc::new(NamedActions::default()));
             let definition = Arc::new(machine::load(source, &vocabulary).unwrap());
             let machine = definition.machine.clone();
-            let adopted = Adopted {
+            let activated = ActivatedDefinition {
                 machine: machine.clone(),
                 number: 1,
                 digest: String::new(),
@@ -237,45 +257,54 @@ states:
                 sender: None,
                 first_history: 0,
             };
-            known.machines.insert(machine, Arc::new(InForce { adopted, definition }));
+            set.machines.insert(machine, Arc::new(ActiveDefinition { activated, definition }));
         }
-        known
+        set
     }
 
-    fn draft(rules: &Known, id: i64, machine: &str, linked: LinkedIds) -> Draft {
-        let definition = rules.definition(&MachineName::new(machine).unwrap()).unwrap();
+    fn update(definitions: &DefinitionSet, id: i64, machine: &str, linked: LinkedIds) -> PendingUpdate {
+        let definition = definitions.definition(&MachineName::new(machine).unwrap()).unwrap();
         let to = |link: &machine::LinkName| {
-            let to = Address { machine: definition.links[link].machine.clone(), name: "a".to_owned() };
+            let to =
+                InstanceAddress { machine: definition.links[link].machine.clone(), name: "a".to_owned() };
             (link.clone(), machine::Link { to, visit: None })
         };
         let links = linked.keys().map(to).collect();
         let instance = Arc::new(machine::create_linked(definition, "a", links, Map::new(), NOW).instance);
         let (id, version) = (InstanceId(id), RowVersion::nth(1));
-        let seen = Seen { id, version, instance, linked, facts: None, has_actions: true };
-        Draft::new(seen, &Arc::new(Registry::default()))
+        let versioned = VersionedInstance {
+            id,
+            version,
+            instance,
+            linked,
+            facts: None,
+            has_read_facts: true,
+            has_actions: true,
+        };
+        PendingUpdate::new(versioned, &Arc::new(ActionRegistry::default()))
     }
 
     #[test]
-    fn what_is_raised_waits_for_the_next_batch_where_an_action_of_its_target_ends_in_this_one() {
-        let (rules, mut drafts) = (rules(), Drafts::default());
+    fn a_raised_event_waits_for_the_next_batch_where_an_action_of_its_target_ends_in_this_one() {
+        let (definitions, mut pending) = (definitions(), PendingUpdates::default());
         let bell = LinkedIds::from([(LinkName::new("bell").unwrap(), InstanceId(2))]);
-        drafts.add(draft(&rules, 1, "door", bell));
-        drafts.add(draft(&rules, 2, "bell", LinkedIds::new()));
+        pending.add(update(&definitions, 1, "door", bell));
+        pending.add(update(&definitions, 2, "bell", LinkedIds::new()));
         let knock = Cause::Event {
             name: EventName::new("knock").unwrap(),
-            source: Source::Operator,
+            source: EventSource::Operator,
             args: Map::new(),
             visit: None,
         };
-        let knock = Submission::new(Target::Id(InstanceId(1)), knock);
-        let decide = |drafts: &Drafts| {
-            let scene = Scene { drafts, rules: &rules, shared: None, now: NOW };
-            scene
+        let knock = Submission::new(InstanceKey::Id(InstanceId(1)), knock);
+        let decide = |pending: &PendingUpdates| {
+            let context = ChainContext { pending, definitions: &definitions, shared_facts: None, now: NOW };
+            context
                 .decide(InstanceId(1), &knock)
                 .map(|steps| steps.iter().map(|step| step.id.0).collect::<Vec<_>>())
         };
-        assert_eq!(decide(&drafts), Ok(vec![1, 2]));
-        drafts.get_mut(InstanceId(2)).unwrap().end(ActionId(7));
-        assert_eq!(decide(&drafts), Err(Lack::Turn));
+        assert_eq!(decide(&pending), Ok(vec![1, 2]));
+        pending.get_mut(InstanceId(2)).unwrap().end_action(ActionId(7));
+        assert_eq!(decide(&pending), Err(MissingInput::NextBatch));
     }
 }

@@ -1,18 +1,18 @@
-//! What the actions of a state claim.
+//! The claims of the actions of a state.
 
 use chrono::{DateTime, Utc};
 
-use crate::actions::{self, Facts, Registry};
-use crate::machine::{Definition, Invoke, ResourceDeclaration, ResourceName, State, StateName};
+use crate::actions::{self, ActionRegistry, Facts};
+use crate::machine::{ActionInvocation, Definition, ResourceDeclaration, ResourceName, State, StateName};
 use crate::store::actions::NewAction;
-use crate::store::claims::{Claim, Limits};
+use crate::store::claims::{Claim, ResourceLimits};
 
-/// The actions that a state invokes, with what each claims: what it needs itself, and already what those need that come
-/// after it. The whole list waits for its turn before it begins, so that nothing loses time of its deadline in a queue.
+/// Builds the actions that a state invokes. Each claims what it needs itself and what the following actions need: the list
+/// waits as a whole before it starts, so that no part of the timeout is spent in a queue.
 pub(super) fn with_claims(
-    kinds: &Registry,
+    kinds: &ActionRegistry,
     facts: &Facts,
-    invoked: &[Invoke],
+    invoked: &[ActionInvocation],
     queue_at: Option<DateTime<Utc>>,
 ) -> Vec<NewAction> {
     let mut claims: Vec<Claim> = Vec::new();
@@ -20,7 +20,7 @@ pub(super) fn with_claims(
         .iter()
         .rev()
         .map(|invoke| {
-            for own in kinds.claims(&invoke.action, &invoke.with, facts).iter().map(stored) {
+            for own in kinds.claims(&invoke.action, &invoke.with, facts).iter().map(to_stored_claim) {
                 match claims.iter_mut().find(|claim| claim.any_of == own.any_of) {
                     Some(claim) => claim.units = claim.units.max(own.units),
                     None => claims.push(own),
@@ -38,16 +38,16 @@ pub(super) fn with_claims(
     new
 }
 
-/// What the states hold that a decision left and entered.
+/// The holds of the states that a decision left and entered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct StateHolds {
-    /// By their names in the definition.
+pub(super) struct HoldChanges {
+    /// The holds of the state that was left, by their names in the definition.
     pub(super) left: Vec<ResourceName>,
-    /// As the first of the state's actions claims it.
+    /// The claims for the holds of the entered state.
     pub(super) entered: Vec<Claim>,
 }
 
-impl StateHolds {
+impl HoldChanges {
     pub(super) fn of(definition: &Definition, left: &StateName, entered: &StateName) -> Self {
         if definition.resources.is_empty() {
             return Self::default();
@@ -55,40 +55,40 @@ impl StateHolds {
         let hold = |state| definition.states.get(state).into_iter().flat_map(|state: &State| &state.hold);
         Self {
             left: hold(left).map(|(name, _)| name.clone()).collect(),
-            entered: hold(entered).map(|(name, units)| held(definition, name, *units)).collect(),
+            entered: hold(entered).map(|(name, units)| hold_claim(definition, name, *units)).collect(),
         }
     }
 }
 
-/// What a state claims by `hold:`.
-fn held(definition: &Definition, name: &ResourceName, units: u32) -> Claim {
+/// Builds the claim of a hold.
+fn hold_claim(definition: &Definition, name: &ResourceName, units: u32) -> Claim {
     let declared = definition.resources.get(name);
     let select = declared.and_then(|declared| declared.any.as_ref()).map(ToString::to_string);
     Claim {
         any_of: if select.is_none() { vec![name.to_string()] } else { Vec::new() },
         select,
         units,
-        limits: declared.map_or_else(Limits::default, limits),
+        limits: declared.map_or_else(ResourceLimits::default, declared_limits),
         hold: Some(name.to_string()),
     }
 }
 
-/// What a definition says of a resource.
-pub(super) fn limits(declared: &ResourceDeclaration) -> Limits {
-    Limits::new(declared.capacity, declared.gap, declared.settle)
+/// Returns the limits of a resource in a definition.
+pub(super) fn declared_limits(declared: &ResourceDeclaration) -> ResourceLimits {
+    ResourceLimits::new(declared.capacity, declared.gap, declared.settle)
 }
 
-/// Lets the first of a state's actions take what the state holds: before all else, so that nobody waits for it who has
-/// something already.
-pub(super) fn hold_first(new: &mut [NewAction], held: &[Claim]) {
+/// Adds the claims of the holds of a state to its first action, before its other claims: no action waits for a hold while it
+/// has units of another resource.
+pub(super) fn prepend_holds(new: &mut [NewAction], held: &[Claim]) {
     if let Some(first) = new.first_mut() {
         first.claims.splice(0..0, held.iter().cloned());
     }
 }
 
-/// A kind's claim as rows have it.
-pub(super) fn stored(claim: &actions::Claim) -> Claim {
-    let actions::Claim { any_of, units, capacity, gap, settle } = claim;
-    let limits = Limits::new(Some(*capacity), *gap, *settle);
+/// Converts the claim of an action kind to its stored form.
+pub(super) fn to_stored_claim(claim: &actions::ResourceClaim) -> Claim {
+    let actions::ResourceClaim { any_of, units, capacity, gap, settle } = claim;
+    let limits = ResourceLimits::new(Some(*capacity), *gap, *settle);
     Claim { any_of: any_of.clone(), select: None, units: *units, limits, hold: None }
 }

@@ -1,4 +1,4 @@
-//! Instances come to be.
+//! Creation of instances.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -6,143 +6,147 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::Map;
 
-use super::chain::Scene;
-use super::claims::{StateHolds, hold_first, with_claims};
-use super::draft::Draft;
-use super::drafts::Drafts;
+use super::chain::ChainContext;
+use super::claims::{HoldChanges, prepend_holds, with_claims};
+use super::definition_cache::DefinitionSet;
 use super::error::EngineError;
-use super::face::{NewFacts, SharedByFace};
-use super::grants::{PassedOn, pass_on};
+use super::face::{NewFacts, SharedFactsByFace};
+use super::grants::{PassOnPlan, pass_on};
 use super::handle::Engine;
-use super::rules::Known;
-use super::step::Lack;
-use super::work::Committed;
-use super::{durable, linked};
+use super::pending_update::PendingUpdate;
+use super::pending_updates::PendingUpdates;
+use super::step::MissingInput;
+use super::work_item::CommittedSubmission;
+use super::{batch_commit, linked_instances};
 use crate::clock;
 use crate::machine::{
-    self, Address, Cause, Decision, Definition, Effect, Link, LinkName, Links, MachineName, Stimulus, Visit,
+    self, Cause, Decision, Definition, Effect, InstanceAddress, Link, LinkName, Links, MachineName, Stimulus,
+    Visit,
 };
-use crate::store::groups::{self, Applied, Decided, Group};
-use crate::store::history::{self, NewEntry, Told};
-use crate::store::instances::{self, InstanceId, Target};
+use crate::store::batches::{self, Batch, BatchResult, DecidedUpdate};
+use crate::store::history::{self, HistoryContent, NewHistoryEntry};
+use crate::store::instances::{self, InstanceId, InstanceKey};
 use crate::store::links::LinkedIds;
 use crate::store::{SharedFacts, StoreError, Tx, actions};
 
-/// How often an instance is brought to be anew where another one changed to which it raises something as it begins.
-const MAX_TRIES: usize = 20;
+/// How often a creation is tried while the instances at which it raises events are rewritten.
+const MAX_CREATION_TRIES: usize = 20;
 
-/// An instance to which a new one is to be linked: its name, and which visit of it is meant; the present one where nothing
-/// is said.
+/// The target of a link of a new instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewLink {
+pub struct LinkTarget {
     /// Its name.
     pub name: String,
-    /// Its visit.
+    /// Its visit; the present one where it is not given.
     pub visit: Option<Visit>,
 }
 
-/// The links of a new instance, by the names that its definition has for them.
-pub type NewLinks = BTreeMap<LinkName, NewLink>;
+/// The links of a new instance, by their names in its definition.
+pub type LinkTargets = BTreeMap<LinkName, LinkTarget>;
 
-/// What became of what a new instance raised.
-enum Raised {
-    /// It raised nothing.
+/// The result of the events that a new instance raised.
+enum RaiseOutcome {
+    /// It raised no events.
     Nothing,
-    /// It is written.
-    Applied(Applied),
-    /// One to whom it was raised was rewritten meanwhile: it is to be decided on anew.
+    /// The decisions are written.
+    Applied(BatchResult),
+    /// A target was rewritten meanwhile: the creation has to be decided again.
     Overtaken,
 }
 
-/// What of an instance was decided as it came to be.
-struct Born {
+/// A created instance that is not committed.
+struct CreatedInstance {
     id: InstanceId,
     cause: Cause,
     decision: Decision,
-    /// What others decided because of it, and it in turn.
-    raised: Vec<Decided>,
+    /// The decisions of linked instances on its raised events, and its own in turn.
+    raised: Vec<DecidedUpdate>,
 }
 
 impl Engine {
-    /// Brings an instance of `machine` to be, in its initial state, with what is known of what it stands for.
+    /// Creates an instance of `machine` in its initial state, with its facts.
     ///
     /// # Errors
     ///
-    /// [`EngineError::Exists`] when there is one of this name; [`EngineError::NoMachine`] when no definition of the machine is
-    /// in force; whatever `known` refuses. Nothing was written then.
+    /// [`EngineError::Exists`] when there is an instance of this name; [`EngineError::NoMachine`] when there is no active
+    /// definition of the machine; the errors of `new_facts`. Nothing was written then.
     pub async fn create(
         &self,
         machine: &MachineName,
         name: &str,
-        known: Option<&dyn NewFacts>,
+        new_facts: Option<&dyn NewFacts>,
         sender: Option<String>,
-    ) -> Result<Committed, EngineError> {
-        self.create_linked((machine, name), &NewLinks::new(), known, sender).await
+    ) -> Result<CommittedSubmission, EngineError> {
+        self.create_linked((machine, name), &LinkTargets::new(), new_facts, sender).await
     }
 
-    /// The same with links to other instances. What it raises at them as it begins, they decide in the same transaction.
+    /// Creates an instance with links. Linked instances decide on the events that it raises in the same transaction.
     ///
     /// # Errors
     ///
-    /// The same, and [`EngineError::NoLink`], [`EngineError::NoInstance`] when it cannot be linked so.
+    /// Those of [`create`](Self::create), and [`EngineError::NoLink`] and [`EngineError::NoInstance`] for invalid links.
     pub async fn create_linked(
         &self,
         (machine, name): (&MachineName, &str),
-        links: &NewLinks,
-        known: Option<&dyn NewFacts>,
+        links: &LinkTargets,
+        new_facts: Option<&dyn NewFacts>,
         sender: Option<String>,
-    ) -> Result<Committed, EngineError> {
-        for _ in 0..MAX_TRIES {
+    ) -> Result<CommittedSubmission, EngineError> {
+        for _ in 0..MAX_CREATION_TRIES {
             let mut tx = self.store().begin().await?;
-            let rules = self.hold_rules(&mut tx).await?;
+            let definitions = self.lock_definitions(&mut tx).await?;
             let now = self.clock().now();
-            let definition = rules.definition(machine)?;
+            let definition = definitions.definition(machine)?;
             let (links, ids) = find_linked(&mut tx, definition, links).await?;
-            let created = (definition.as_ref(), name, links, ids);
-            let mut born = self.insert(&mut tx, created, known, (sender.clone(), now)).await?;
-            let raised = self.raise(&mut tx, &rules, &mut born, now).await?;
-            if matches!(raised, Raised::Overtaken) {
-                // What it met is not so any more; nothing of this is durable.
+            let new_instance = (definition.as_ref(), name, links, ids);
+            let mut created = self.insert(&mut tx, new_instance, new_facts, (sender.clone(), now)).await?;
+            let raised = self.decide_raised(&mut tx, &definitions, &mut created, now).await?;
+            if matches!(raised, RaiseOutcome::Overtaken) {
+                // Linked instances have changed; nothing of this is durable.
                 drop(tx);
-                clock::pause(Duration::from_millis(5)).await;
+                clock::sleep_real_time(Duration::from_millis(5)).await;
                 continue;
             }
             let life = tx.life();
             tx.commit().await?;
-            let Born { id, ref decision, .. } = born;
-            let own = born.raised.iter().find(|one| one.id() == id).and_then(|one| one.instance.clone());
+            let CreatedInstance { id, ref decision, .. } = created;
+            let own = created
+                .raised
+                .iter()
+                .find(|update| update.id() == id)
+                .and_then(|update| update.instance.clone());
             let instance = own.unwrap_or_else(|| decision.instance.clone().into());
-            self.learn(life, id, &instance);
-            if let Raised::Applied(applied) = raised {
-                durable::learn(self, life, born.raised, &applied);
+            self.note_written(life, id, &instance);
+            if let RaiseOutcome::Applied(applied) = raised {
+                batch_commit::update_caches(self, life, created.raised, &applied);
             }
-            return Ok(Committed { id, outcome: born.decision.outcome, instance });
+            return Ok(CommittedSubmission { id, outcome: created.decision.outcome, instance });
         }
         Err(StoreError::overtaken().into())
     }
 
-    /// Writes a new instance, and what is known of what it stands for.
+    /// Writes a new instance and its facts.
     async fn insert(
         &self,
         tx: &mut Tx,
         (definition, name, links, ids): (&Definition, &str, Links, LinkedIds),
-        known: Option<&dyn NewFacts>,
+        new_facts: Option<&dyn NewFacts>,
         (sender, now): (Option<String>, DateTime<Utc>),
-    ) -> Result<Born, EngineError> {
-        // No guard on the way into the initial state can ask for facts of a thing that is only just coming to be.
+    ) -> Result<CreatedInstance, EngineError> {
+        // Guards on the way into the initial state cannot read facts.
         let facts = Map::new();
         let decision = machine::create_linked(definition, name, links.clone(), facts.clone(), now);
         let id = instances::insert(tx, &decision.instance, &ids).await?;
         let id = id.ok_or_else(|| EngineError::Exists(name.to_owned()))?;
-        let known = match known {
-            Some(known) => Some(known.insert(tx, id, now).await?),
+        let new_facts = match new_facts {
+            Some(new_facts) => Some(new_facts.insert(tx, id, now).await?),
             None => None,
         };
         let cause = Cause::Created { links };
-        let entry = NewEntry {
+        let entry = NewHistoryEntry {
             instance: id,
             at: now,
-            told: Told::Stimulus(Stimulus { facts, ..Stimulus::new(cause.clone()) }),
+            content: HistoryContent::Stimulus(Stimulus { facts, ..Stimulus::new(cause.clone()) }),
             sender,
             outcome: Some(decision.outcome.clone()),
             from: decision.instance.state.clone(),
@@ -153,78 +157,86 @@ impl Engine {
         };
         history::append(tx, &entry).await?;
         self.append_change(tx, id, &decision.instance).await?;
-        let of_actions =
-            known.map(|known| known.for_actions(&decision.instance, &SharedFacts::new())).unwrap_or_default();
+        let of_actions = new_facts
+            .map(|new_facts| new_facts.for_actions(&decision.instance, &SharedFacts::new()))
+            .unwrap_or_default();
         for effect in &decision.effects {
-            // There is no visit yet whose actions could be cancelled.
+            // There is no earlier visit whose actions could be cancelled.
             if let Effect::Invoke { visit, actions: invoked } = effect {
                 let mut new = with_claims(self.kinds(), &of_actions, invoked, None);
-                let held = StateHolds::of(definition, &decision.instance.state, &decision.instance.state);
-                hold_first(&mut new, &held.entered);
+                let held = HoldChanges::of(definition, &decision.instance.state, &decision.instance.state);
+                prepend_holds(&mut new, &held.entered);
                 actions::insert(tx, id, *visit, &new, now).await?;
             }
         }
-        Ok(Born { id, cause, decision, raised: Vec::new() })
+        Ok(CreatedInstance { id, cause, decision, raised: Vec::new() })
     }
 
-    /// Lets others decide on what a new instance raised.
-    async fn raise(
+    /// Decides on the events that a new instance raised.
+    async fn decide_raised(
         &self,
         tx: &mut Tx,
-        rules: &Known,
-        born: &mut Born,
+        definitions: &DefinitionSet,
+        created: &mut CreatedInstance,
         now: DateTime<Utc>,
-    ) -> Result<Raised, EngineError> {
-        if !born.decision.effects.iter().any(|effect| matches!(effect, Effect::Raise(_))) {
-            return Ok(Raised::Nothing);
+    ) -> Result<RaiseOutcome, EngineError> {
+        if !created.decision.effects.iter().any(|effect| matches!(effect, Effect::Raise(_))) {
+            return Ok(RaiseOutcome::Nothing);
         }
-        let mut drafts = Drafts::default();
-        linked::read_anew(self, tx, &mut drafts, [Target::Id(born.id)].into()).await?;
-        let mut shared: Option<SharedByFace> = None;
+        let mut pending = PendingUpdates::default();
+        linked_instances::read_in_transaction(self, tx, &mut pending, [InstanceKey::Id(created.id)].into())
+            .await?;
+        let mut shared: Option<SharedFactsByFace> = None;
         let steps = loop {
-            let scene = Scene { drafts: &drafts, rules, shared: shared.as_ref(), now };
-            match scene.follow(born.id, &born.cause, &born.decision) {
+            let context = ChainContext { pending: &pending, definitions, shared_facts: shared.as_ref(), now };
+            match context.follow(created.id, &created.cause, &created.decision) {
                 Ok(steps) => break steps,
-                Err(Lack::Instance(target)) => {
-                    linked::read_anew(self, tx, &mut drafts, [target].into()).await?;
+                Err(MissingInput::Instance(target)) => {
+                    linked_instances::read_in_transaction(self, tx, &mut pending, [target].into()).await?;
                 }
-                Err(Lack::Shared) => shared = Some(self.inner.faces.read_shared(tx).await?),
-                // Nothing begins or ends here.
-                Err(Lack::Turn) => return Ok(Raised::Overtaken),
+                Err(MissingInput::SharedFacts) => shared = Some(self.inner.faces.read_shared(tx).await?),
+                // No action starts or ends here.
+                Err(MissingInput::NextBatch) => return Ok(RaiseOutcome::Overtaken),
             }
         };
         let ids: BTreeSet<InstanceId> = steps.iter().map(|step| step.id).collect();
-        drafts.couple(&ids);
-        drafts.keep_raised(steps, now);
-        let touched = drafts.into_values().filter(|draft| !draft.is_untouched());
-        born.raised = touched.map(|draft| Draft::finish(*draft)).collect();
+        pending.couple(&ids);
+        pending.apply_raised(steps, now);
+        let touched = pending.into_values().filter(|update| !update.is_untouched());
+        created.raised = touched.map(|update| PendingUpdate::into_decided(*update)).collect();
         let (faces, troubles) = (&self.inner.faces, self.inner.troubles.keys());
-        let PassedOn { let_go, granted_on } = pass_on(tx, &born.raised, faces, &troubles, now).await?;
-        let raised = Group { decided: &born.raised, let_go: &let_go, granted_on: &granted_on };
-        let applied = groups::write(tx, raised, self.inner.origin, rules.adoption, None, now).await?;
+        let PassOnPlan { dropped_holds, passed_on_grants } =
+            pass_on(tx, &created.raised, faces, &troubles, now).await?;
+        let raised = Batch {
+            decided: &created.raised,
+            dropped_holds: &dropped_holds,
+            passed_on_grants: &passed_on_grants,
+        };
+        let applied =
+            batches::write(tx, raised, self.inner.origin, definitions.activation, None, now).await?;
         let is_whole = applied.overtaken.is_empty() && !applied.is_outdated;
-        Ok(if is_whole { Raised::Applied(applied) } else { Raised::Overtaken })
+        Ok(if is_whole { RaiseOutcome::Applied(applied) } else { RaiseOutcome::Overtaken })
     }
 }
 
-/// Finds the instances to which a new one is to be linked.
+/// Finds the targets of the links of a new instance.
 async fn find_linked(
     tx: &mut Tx,
     definition: &Definition,
-    links: &NewLinks,
+    links: &LinkTargets,
 ) -> Result<(Links, LinkedIds), EngineError> {
     let (mut found, mut ids) = (Links::new(), LinkedIds::new());
-    for (link, NewLink { name, visit }) in links {
+    for (link, LinkTarget { name, visit }) in links {
         let no_link = || EngineError::NoLink { machine: definition.machine.clone(), link: link.clone() };
         let machine = &definition.links.get(link).ok_or_else(no_link)?.machine;
         let named = [(machine.clone(), name.clone())];
-        let seen = groups::read(tx, &[], &named).await?.pop();
-        let seen =
-            seen.ok_or_else(|| EngineError::NoInstance(Target::Name(machine.clone(), name.clone())))?;
-        let to = Address { machine: machine.clone(), name: name.clone() };
-        let visit = visit.or(Some(seen.instance.visit));
+        let versioned = batches::read(tx, &[], &named).await?.pop();
+        let versioned = versioned
+            .ok_or_else(|| EngineError::NoInstance(InstanceKey::Name(machine.clone(), name.clone())))?;
+        let to = InstanceAddress { machine: machine.clone(), name: name.clone() };
+        let visit = visit.or(Some(versioned.instance.visit));
         found.insert(link.clone(), Link { to, visit });
-        ids.insert(link.clone(), seen.id);
+        ids.insert(link.clone(), versioned.id);
     }
     Ok((found, ids))
 }

@@ -1,43 +1,40 @@
-//! All deadlines are learned at start, and then what becomes of them.
+//! Loads all deadlines at start, and follows their changes.
 
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
-use super::feed::News;
+use super::feed::FeedUpdate;
 use super::handle::Engine;
-use super::rest::rest;
+use super::retry_pause::pause_before_retry;
 use crate::machine::Visit;
-use crate::store::changes::{Changed, Cursor, Logged, Now};
+use crate::store::changes::{ChangeCursor, InstanceChange, InstanceChangeKind, LoggedChange};
 use crate::store::{Store, StoreError, instances as stored};
 
-/// How many deadlines are taken at once where all are read.
-const ARMED_AT_ONCE: usize = 512;
+/// The number of deadlines that are processed at a time while all are loaded.
+const DEADLINES_PER_UPDATE: usize = 512;
 
-/// Learns all deadlines that are armed, and then what becomes of them: from other processes, and from this one where a
-/// connection broke before the commit was confirmed.
+/// Loads all armed deadlines, and follows changes by other processes, and by this one where a connection broke before the
+/// commit was confirmed.
 pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     let mut follower = engine.follow();
-    // Followed as well: the log of changes may be read over a connection that is not known yet to speak to another life.
+    // Followed as well: the change log may be read over a connection that is not yet known to be in another life.
     let mut life = engine.store().follow_life();
     let learn = async {
-        let mut news = Some(News::Anew);
-        while let Some(latest) = news {
-            match latest {
-                News::Anew => {
-                    while let Err(error) = learn_all(&engine).await {
-                        tracing::debug!(
-                            error = &error as &dyn std::error::Error,
-                            "deadlines cannot be read yet"
-                        );
-                        rest().await;
+        let mut update = Some(FeedUpdate::Reset);
+        while let Some(present) = update {
+            match present {
+                FeedUpdate::Reset => {
+                    while let Err(error) = load_all(&engine).await {
+                        tracing::debug!(error = &error as &dyn std::error::Error, "cannot read deadlines");
+                        pause_before_retry().await;
                     }
                 }
-                News::Changed(changed, cursor) => learn_changed(&engine, &changed, &cursor),
+                FeedUpdate::Changed(changed, cursor) => load_changed(&engine, &changed, &cursor),
             }
-            news = tokio::select! {
+            update = tokio::select! {
                 biased;
-                Ok(()) = life.changed() => Some(News::Anew),
-                news = follower.next() => news,
+                Ok(()) = life.changed() => Some(FeedUpdate::Reset),
+                update = follower.next() => update,
             };
         }
     };
@@ -47,18 +44,20 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     }
 }
 
-fn learn_changed(engine: &Engine, changed: &[Logged], cursor: &Cursor) {
+fn load_changed(engine: &Engine, changed: &[LoggedChange], cursor: &ChangeCursor) {
     let deadlines = engine.inner.queue.deadlines();
     let life = engine.store().life();
     if !cursor.is_of(life) {
-        // All is read anew when the change of life is seen, within a second.
+        // All deadlines are loaded again when the change of life is seen, within a second.
         return;
     }
     let mut is_earlier = false;
-    for Logged { changed: Changed { id, now }, .. } in changed {
+    for LoggedChange { change: InstanceChange { id, kind: now }, .. } in changed {
         is_earlier |= match now {
-            Now::Is { visit, deadline_at } => deadlines.learn(life, *id, *visit, *deadline_at),
-            Now::Removed { .. } => deadlines.learn(life, *id, Visit(i64::MAX), None),
+            InstanceChangeKind::Written { visit, deadline_at } => {
+                deadlines.update(life, *id, *visit, *deadline_at)
+            }
+            InstanceChangeKind::Removed { .. } => deadlines.update(life, *id, Visit(i64::MAX), None),
         };
     }
     if is_earlier {
@@ -66,19 +65,19 @@ fn learn_changed(engine: &Engine, changed: &[Logged], cursor: &Cursor) {
     }
 }
 
-async fn learn_all(engine: &Engine) -> Result<(), StoreError> {
+async fn load_all(engine: &Engine) -> Result<(), StoreError> {
     let store = engine.store();
     let mut db = store.reader().await?;
     let life = db.life();
-    engine.inner.queue.deadlines().enter(life);
-    // However many there are, none of them may be waited for without end.
-    let mut read = std::pin::pin!(stored::stream_deadlines(&mut db).ready_chunks(ARMED_AT_ONCE));
+    engine.inner.queue.deadlines().enter_life(life);
+    // Each part has the time limit of a statement, however many deadlines there are.
+    let mut read = std::pin::pin!(stored::stream_deadlines(&mut db).ready_chunks(DEADLINES_PER_UPDATE));
     while let Some(armed) =
-        store.within(Store::LONGEST, async { Ok::<_, StoreError>(read.next().await) }).await?
+        store.within(Store::MAX_STATEMENT_TIME, async { Ok::<_, StoreError>(read.next().await) }).await?
     {
         for armed in armed {
             let armed = armed?;
-            if engine.inner.queue.deadlines().learn(life, armed.id, armed.visit, Some(armed.at)) {
+            if engine.inner.queue.deadlines().update(life, armed.id, armed.visit, Some(armed.at)) {
                 engine.inner.queue.wake();
             }
         }

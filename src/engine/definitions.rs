@@ -1,56 +1,62 @@
-//! The definitions in force, for those who ask the engine.
+//! Access to the active definitions.
 
 use std::sync::Arc;
 
+use super::definition_cache::{ActiveDefinition, DefinitionSet};
 use super::error::EngineError;
 use super::handle::Engine;
-use super::rules::{InForce, Known};
 use crate::machine::{Definition, MachineName, Vocabulary};
+use crate::store::batches::VersionedInstance;
 use crate::store::definitions;
-use crate::store::groups::Seen;
 use crate::store::{StoreError, Tx};
 
 impl Engine {
-    /// What definitions may name.
+    /// Returns the names that definitions can use.
     #[must_use]
     pub fn vocabulary(&self) -> &Arc<Vocabulary> {
-        self.inner.rules.vocabulary()
+        self.inner.definitions.vocabulary()
     }
 
-    /// The definition of `machine` that is in force.
+    /// Returns the active definition of `machine`.
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoMachine`] when there is none, or none that this program understands.
+    /// [`EngineError::NoMachine`] when there is none that this program can parse.
     pub fn definition(&self, machine: &MachineName) -> Result<Arc<Definition>, EngineError> {
-        self.inner.rules.known().definition(machine).cloned()
+        self.inner.definitions.current().definition(machine).cloned()
     }
 
-    /// The entity tag of an instance as it was read: another one after each change of it, or of its definition.
+    /// Returns the entity tag of an instance as it was read. It differs after each change of the instance or its definition.
     #[must_use]
-    pub fn tag(&self, seen: &Seen) -> String {
-        self.inner.rules.known().tag(seen)
+    pub fn tag(&self, versioned: &VersionedInstance) -> String {
+        self.inner.definitions.current().tag(versioned)
     }
 
-    /// The definitions that are in force, by machine.
+    /// Returns the number of the active definition of `machine`, where there is one.
     #[must_use]
-    pub fn in_force(&self) -> Vec<Arc<InForce>> {
-        self.inner.rules.all()
+    pub fn definition_number(&self, machine: &MachineName) -> Option<i32> {
+        self.inner.definitions.current().number(machine)
     }
 
-    /// What is in force, and stays so until `tx` ends.
-    pub(super) async fn hold_rules(&self, tx: &mut Tx) -> Result<Arc<Known>, StoreError> {
-        let adoption = definitions::hold(tx).await?;
-        let known = self.inner.rules.known();
-        if (known.life, known.adoption) != (tx.life(), adoption) {
-            self.inner.rules.look(tx.life(), tx).await?;
+    /// Lists the active definitions, by machine.
+    #[must_use]
+    pub fn active_definitions(&self) -> Vec<Arc<ActiveDefinition>> {
+        self.inner.definitions.list()
+    }
+
+    /// Returns the active definitions and blocks activations until `tx` ends.
+    pub(super) async fn lock_definitions(&self, tx: &mut Tx) -> Result<Arc<DefinitionSet>, StoreError> {
+        let activation = definitions::block_activations(tx).await?;
+        let known = self.inner.definitions.current();
+        if (known.life, known.activation) != (tx.life(), activation) {
+            self.inner.definitions.refresh(tx.life(), tx).await?;
         }
-        Ok(self.inner.rules.known())
+        Ok(self.inner.definitions.current())
     }
 
-    /// Looks what is in force now.
-    pub(super) async fn look_again(&self) -> Result<(), StoreError> {
+    /// Reads the active definitions.
+    pub(super) async fn reload_definitions(&self) -> Result<(), StoreError> {
         let mut db = self.store().reader().await?;
-        self.inner.rules.look(db.life(), &mut db).await
+        self.inner.definitions.refresh(db.life(), &mut db).await
     }
 }

@@ -1,7 +1,7 @@
-//! Hands out actions after the commit that asked for them.
+//! Hands out actions after the commit that requested them.
 //!
-//! One loop starts what may start and stops what was cancelled; it is woken by every commit and every hint. Each visit's
-//! list of actions is one task: it begins once it has what it claims, and runs its actions one after the other.
+//! One loop starts actions that can start and stops cancelled ones; every commit and every change notification wakes it. The
+//! list of actions of a visit is one task: it starts once its claims are granted, and runs the actions one after the other.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -14,222 +14,234 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::carry::carry_out;
+use super::action_run::run_actions;
 use super::error::EngineError;
-use super::grants::{self, Startables};
+use super::grants::{self, StartableActions};
 use super::handle::Engine;
-use super::lease::{self, AheadLeases, Identity, Registered, Renewal};
-use super::rest::rest;
-use super::running::LetGo;
-use crate::clock::pause;
-use crate::store::actions::{self, Startable};
-use crate::store::workers::{self, News};
+use super::lease::{self, FutureLeases, LeaseRenewal, RegisteredWorker, WorkerIdentity};
+use super::retry_pause::pause_before_retry;
+use super::running_actions::StopScope;
+use crate::clock::sleep_real_time;
+use crate::store::actions::{self, StartableAction};
+use crate::store::workers::{self, WorkerStatus};
 use crate::store::{Store, StoreError, resources};
 
-/// How long a granted action may wait for somebody to start it, in the farm's time: whoever could may have other trouble.
-const GRANT_HOLDS: TimeDelta = TimeDelta::seconds(5);
+/// How long a granted action may wait to be started, in farm time: the process that could start it may have a local fault.
+const GRANT_TIMEOUT: TimeDelta = TimeDelta::seconds(5);
 
-/// Hands out actions until `stop`, then lets go of them.
+/// Hands out actions until `stop`, then releases them.
 pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let store = engine.store();
-        match store.within(Store::LONGEST, Registered::register(store)).await {
-            Ok(registered) => serve(&engine, registered, &stop).await,
+        match store.within(Store::MAX_STATEMENT_TIME, RegisteredWorker::register(store)).await {
+            Ok(registered) => run_registered(&engine, registered, &stop).await,
             Err(error) => {
-                tracing::debug!(error = &error as &dyn Error, "cannot register as a worker yet");
-                rest().await;
+                tracing::debug!(error = &error as &dyn Error, "cannot register worker");
+                pause_before_retry().await;
             }
         }
     }
 }
 
-/// Lets deadlines pass. While there was no server, nobody could report anything, and silence says nothing.
-fn allow_deadlines(engine: &Engine, registered: &Registered) {
-    let hold = registered.hold;
-    if hold >= lease::HOLDS {
+/// Allows deadlines to fire. They are held after a downtime, during which boards could not report.
+fn allow_deadlines(engine: &Engine, registered: &RegisteredWorker) {
+    let hold = registered.hold_deadlines_for;
+    if hold >= lease::LEASE_DURATION {
         let hold_ms = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(
-            hold_ms,
-            "no server was running: deadlines are held, so that what could not be reported meanwhile can be reported"
-        );
+        tracing::info!(hold_ms, "deadlines held after downtime");
     }
-    engine.inner.queue.deadlines().allow(hold, registered.holds_until());
+    engine.inner.queue.deadlines().allow_after(hold, registered.lease_ends_at());
     engine.inner.queue.wake();
 }
 
-/// Works under one registration, until it lapses or `stop`.
-async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken) {
-    engine.inner.worker.lease().extend(registered.holds_until());
-    engine.inner.running.let_go(LetGo::Nothing);
+/// Runs under one registration, until its lease expires or `stop`.
+async fn run_registered(engine: &Engine, registered: RegisteredWorker, stop: &CancellationToken) {
+    engine.inner.worker.lease().extend(registered.lease_ends_at());
+    engine.inner.running.stop(StopScope::Nothing);
     allow_deadlines(engine, &registered);
-    let by = registered.identity;
-    let lapsed = CancellationToken::new();
-    // Beside the work, which may be much: a lease must not lapse because there is a lot to hand out.
-    let mut keeper = JoinSet::new();
-    let is_needed = Arc::new(Notify::new());
-    keeper.spawn(keep(engine.clone(), registered, Arc::clone(&is_needed), lapsed.clone()));
-    keeper.spawn(tend(engine.clone(), by, is_needed));
+    let worker = registered.identity;
+    let lease_expired = CancellationToken::new();
+    // In tasks of their own: a lease must not expire because many actions are handed out.
+    let mut background = JoinSet::new();
+    let reclaim_needed = Arc::new(Notify::new());
+    background.spawn(renew_lease(
+        engine.clone(),
+        registered,
+        Arc::clone(&reclaim_needed),
+        lease_expired.clone(),
+    ));
+    background.spawn(reclaim(engine.clone(), worker, reclaim_needed));
     let mut tasks = JoinSet::new();
-    let mut is_well = true;
-    while !stop.is_cancelled() && !lapsed.is_cancelled() {
-        let looked = tokio::select! {
-            looked = engine.store().within(Store::LONGEST, look(engine, by)) => looked,
+    let mut is_healthy = true;
+    while !stop.is_cancelled() && !lease_expired.is_cancelled() {
+        let found = tokio::select! {
+            found = engine.store().within(Store::MAX_STATEMENT_TIME, find_work(engine, worker)) => found,
             () = stop.cancelled() => break,
-            () = lapsed.cancelled() => break,
+            () = lease_expired.cancelled() => break,
         };
         let mut next_at = None;
-        let handed_out = match looked {
-            Ok(Startables { actions, has_more, next_at: next }) => {
+        let handed_out = match found {
+            Ok(StartableActions { actions, has_more, next_at: next }) => {
                 next_at = next;
-                hand_out(engine, by, actions, &mut tasks).await.map(|started| has_more && started > 0)
+                hand_out(engine, worker, actions, &mut tasks).await.map(|started| has_more && started > 0)
             }
             Err(error) => Err(error),
         };
         match handed_out {
-            // There may be more than were looked at.
+            // There can be more than were read.
             Ok(true) => continue,
-            Ok(false) => is_well = true,
+            Ok(false) => is_healthy = true,
             Err(error) => {
-                // That the database is away is told by the store.
-                if !error.is_passing() && std::mem::replace(&mut is_well, false) {
-                    tracing::warn!(error = &error as &dyn Error, "actions cannot be handed out");
+                // The store logs outages of the database.
+                if !error.is_transient() && std::mem::replace(&mut is_healthy, false) {
+                    tracing::warn!(error = &error as &dyn Error, "cannot hand out actions");
                 }
-                rest().await;
+                pause_before_retry().await;
             }
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = lapsed.cancelled() => {}
+            () = lease_expired.cancelled() => {}
             () = engine.inner.actions_changed.notified() => {}
-            // A resource has settled, or its gap is over.
-            () = until(engine, next_at) => {}
-            // Only the safety net: whatever there is to hand out was hinted at.
-            () = pause(lease::HOLDS) => {}
+            // A resource has settled, or its gap has passed.
+            () = sleep_until(engine, next_at) => {}
+            // In case a notification was lost.
+            () = sleep_real_time(lease::LEASE_DURATION) => {}
         }
         while tasks.try_join_next().is_some() {}
     }
-    wind_up(engine, by, tasks, keeper, &lapsed).await;
+    drain(engine, worker, tasks, background, &lease_expired).await;
 }
 
-/// Renews the lease until it has run out; then `lapsed` is cancelled. Nothing else is done here that could take long.
-async fn keep(engine: Engine, mut registered: Registered, is_needed: Arc<Notify>, lapsed: CancellationToken) {
+/// Renews the lease until it expires; then `lease_expired` is cancelled. Nothing else here may take long.
+async fn renew_lease(
+    engine: Engine,
+    mut registered: RegisteredWorker,
+    reclaim_needed: Arc<Notify>,
+    lease_expired: CancellationToken,
+) {
     loop {
-        let listens = engine.inner.queue.deadlines().listens();
-        let news = News { now: engine.clock().now(), uptime: engine.uptime(), listens };
-        match registered.renew(engine.store(), news).await {
-            Renewal::Holds(colleagues) => {
-                engine.inner.farm_time.learn(colleagues.time);
-                engine.inner.worker.lease().extend(registered.holds_until());
+        let is_listening = engine.inner.queue.deadlines().is_listening();
+        let status = WorkerStatus { now: engine.clock().now(), running_for: engine.uptime(), is_listening };
+        match registered.renew(engine.store(), status).await {
+            LeaseRenewal::Renewed(peers) => {
+                engine.inner.farm_time.update(peers.farm_time);
+                engine.inner.worker.lease().extend(registered.lease_ends_at());
                 let deadlines = engine.inner.queue.deadlines();
-                let had_ended = deadlines.extend(registered.holds_until());
-                if deadlines.set_share(registered.share(&colleagues)) || had_ended {
+                let had_ended = deadlines.extend_lease(registered.lease_ends_at());
+                if deadlines.set_share(registered.deadline_share(&peers)) || had_ended {
                     engine.inner.queue.wake();
                 }
-                if colleagues.has_dead {
-                    is_needed.notify_one();
+                if peers.has_expired {
+                    reclaim_needed.notify_one();
                 }
-                if engine.inner.rules.hear(registered.identity.life, colleagues.adoption) {
-                    is_needed.notify_one();
+                if engine.inner.definitions.note_activation(registered.identity.life, peers.activation) {
+                    reclaim_needed.notify_one();
                 }
             }
-            Renewal::Unknown => {}
-            Renewal::Lapsed => return lapsed.cancel(),
+            LeaseRenewal::Failed => {}
+            LeaseRenewal::Expired => return lease_expired.cancel(),
         }
-        pause(lease::PERIOD).await;
+        sleep_real_time(lease::RENEWAL_INTERVAL).await;
     }
 }
 
-/// Takes over from the dead, hands back what was lost, and looks what is in force.
-async fn tend(engine: Engine, by: Identity, is_needed: Arc<Notify>) {
-    let mut leases = AheadLeases::default();
+/// Reclaims the actions of expired workers, releases lost actions, and reads the active definitions.
+async fn reclaim(engine: Engine, worker: WorkerIdentity, reclaim_needed: Arc<Notify>) {
+    let mut leases = FutureLeases::default();
     let store = engine.store();
     loop {
-        // Both are tried again soon.
-        match store.within(Store::LONGEST, hand_back_lost(&engine, by)).await {
+        // All of these are retried soon.
+        match store.within(Store::MAX_STATEMENT_TIME, release_lost_actions(&engine, worker)).await {
             Ok(0) => {}
-            Ok(lost) => tracing::info!(actions = lost, "handed back what was lost in the middle of a commit"),
+            Ok(lost) => tracing::info!(actions = lost, "released actions lost during commit"),
             Err(error) => {
-                tracing::debug!(error = &error as &dyn Error, "what was lost cannot be handed back yet");
+                tracing::debug!(error = &error as &dyn Error, "cannot release lost actions");
             }
         }
-        match store.within(Store::LONGEST, revoke_grants(&engine, by)).await {
+        match store.within(Store::MAX_STATEMENT_TIME, revoke_grants(&engine, worker)).await {
             Ok(0) => {}
             Ok(revoked) => {
-                tracing::info!(actions = revoked, "grants revoked of actions that were not started");
+                tracing::info!(actions = revoked, "revoked grants of unstarted actions");
             }
-            Err(error) => tracing::debug!(error = &error as &dyn Error, "grants cannot be revoked yet"),
+            Err(error) => tracing::debug!(error = &error as &dyn Error, "cannot revoke grants"),
         }
-        match store.within(Store::LONGEST, leases.bury(store, engine.clock().now())).await {
+        match store
+            .within(Store::MAX_STATEMENT_TIME, leases.reclaim_expired(store, engine.clock().now()))
+            .await
+        {
             Ok(0) => {}
-            Ok(dead) => {
-                tracing::info!(workers = dead, "reclaimed actions of expired workers");
+            Ok(expired) => {
+                tracing::info!(workers = expired, "reclaimed actions of expired workers");
                 engine.inner.actions_changed.notify_one();
             }
-            Err(error) => tracing::debug!(error = &error as &dyn Error, "cannot take over from the dead yet"),
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn Error, "cannot reclaim actions of expired workers");
+            }
         }
-        // Whoever decides looks by itself; this is for what is explained meanwhile.
-        if engine.inner.rules.is_behind()
-            && let Err(error) = store.within(Store::LONGEST, engine.look_again()).await
+        // The pipeline reads the definitions by itself; this is for explanations meanwhile.
+        if engine.inner.definitions.is_behind()
+            && let Err(error) = store.within(Store::MAX_STATEMENT_TIME, engine.reload_definitions()).await
         {
-            tracing::debug!(error = &error as &dyn Error, "cannot see what is in force yet");
+            tracing::debug!(error = &error as &dyn Error, "cannot read active definitions");
         }
         tokio::select! {
-            () = is_needed.notified() => {}
-            () = pause(Duration::from_secs(1)) => {}
+            () = reclaim_needed.notified() => {}
+            () = sleep_real_time(Duration::from_secs(1)) => {}
         }
     }
 }
 
-/// Lets short work end, stops what would go on for ever, and hands the rest back; all of it at once where the lease has
-/// lapsed.
-async fn wind_up(
+/// Waits for short actions, stops long-running ones, and releases the rest; stops all of them at once where the lease has
+/// expired.
+async fn drain(
     engine: &Engine,
-    by: Identity,
+    worker: WorkerIdentity,
     mut tasks: JoinSet<()>,
-    mut keeper: JoinSet<()>,
-    lapsed: &CancellationToken,
+    mut background: JoinSet<()>,
+    lease_expired: &CancellationToken,
 ) {
-    engine.inner.running.let_go(LetGo::Long);
+    engine.inner.running.stop(StopScope::LongRunning);
     tokio::select! {
-        () = lapsed.cancelled() => {
-            // Nothing is done any more in the name of a worker that others may have taken over from.
-            keeper.shutdown().await;
-            tracing::warn!("the lease ran out: others may have taken over, so everything is let go");
-            engine.inner.running.let_go(LetGo::Everything);
+        () = lease_expired.cancelled() => {
+            // The actions of this worker may have been reclaimed: it must not act any more.
+            background.shutdown().await;
+            tracing::warn!("lease expired, releasing actions");
+            engine.inner.running.stop(StopScope::Everything);
             while tasks.join_next().await.is_some() {}
         }
         () = async { while tasks.join_next().await.is_some() {} } => {
-            // Or it could remove our own row, by which others learn since when nobody listened.
-            keeper.shutdown().await;
+            // Otherwise it could remove the row of this worker, which records since when no server accepts reports.
+            background.shutdown().await;
             let store = engine.store();
-            if let Err(error) = store.within(Store::LONGEST, workers::retire(store, by.id, by.life, engine.clock().now())).await {
+            if let Err(error) = store.within(Store::MAX_STATEMENT_TIME, workers::retire(store, worker.id, worker.life, engine.clock().now())).await {
                 tracing::warn!(
                     error = &error as &dyn Error,
-                    "could not hand actions back; the lease will lapse"
+                    "cannot release actions, lease will expire"
                 );
             }
         }
     }
 }
 
-/// Ends at `at`, if there is such a time.
-async fn until(engine: &Engine, at: Option<DateTime<Utc>>) {
+/// Sleeps until `at`; without a time it never ends.
+async fn sleep_until(engine: &Engine, at: Option<DateTime<Utc>>) {
     match at {
         Some(at) => engine.clock().sleep_until(at).await,
         None => std::future::pending().await,
     }
 }
 
-/// Takes back what was granted to actions that nobody starts.
-async fn revoke_grants(engine: &Engine, by: Identity) -> Result<usize, StoreError> {
+/// Revokes grants of actions that no process starts.
+async fn revoke_grants(engine: &Engine, worker: WorkerIdentity) -> Result<usize, StoreError> {
     let mut tx = engine.store().begin().await?;
-    if !by.life.is_present(&mut tx).await? {
+    if !worker.life.is_present(&mut tx).await? {
         return Ok(0);
     }
     let now = engine.clock().now();
-    let revoked = actions::revoke_grants(&mut tx, now - GRANT_HOLDS).await?;
+    let revoked = actions::revoke_grants(&mut tx, now - GRANT_TIMEOUT).await?;
     tx.commit().await?;
-    // By itself: instances are locked above, and resources are locked before them.
+    // In another transaction: instances are locked above, and resources have to be locked before instances.
     let mut tx = engine.store().begin().await?;
     let strays = resources::drop_stray_holds(&mut tx, &engine.held_by_states(), now).await?;
     tx.commit().await?;
@@ -240,63 +252,63 @@ async fn revoke_grants(engine: &Engine, by: Identity) -> Result<usize, StoreErro
     Ok(revoked)
 }
 
-/// Stops what was cancelled, and gives what may start.
-async fn look(engine: &Engine, by: Identity) -> Result<Startables, StoreError> {
+/// Stops cancelled actions, and finds those that can start.
+async fn find_work(engine: &Engine, worker: WorkerIdentity) -> Result<StartableActions, StoreError> {
     let mut db = engine.store().reader().await?;
-    if db.life() != by.life {
-        // The lease lapses before long.
-        return Ok(Startables::default());
+    if db.life() != worker.life {
+        // The lease will not be renewed.
+        return Ok(StartableActions::default());
     }
-    for cancelled in actions::list_cancelled(&mut db, by.id).await? {
+    for cancelled in actions::list_cancelled(&mut db, worker.id).await? {
         engine.inner.running.cancel(cancelled);
     }
     grants::find_startable(&mut db, &engine.inner.faces, &engine.inner.troubles.keys(), engine.clock().now())
         .await
 }
 
-/// Starts what may start; says how many were started.
+/// Starts actions, and returns the number of started ones.
 async fn hand_out(
     engine: &Engine,
-    by: Identity,
-    startable: Vec<Startable>,
+    worker: WorkerIdentity,
+    startable: Vec<StartableAction>,
     tasks: &mut JoinSet<()>,
 ) -> Result<i64, StoreError> {
     let (mut started, mut fault) = (0, None);
-    // All at once: they become one group.
-    let begin = |action| engine.begin(action, by);
-    let mut begun = startable.into_iter().map(begin).collect::<FuturesUnordered<_>>();
-    while let Some(begun) = begun.next().await {
-        match begun {
+    // All at once, so that they are one batch.
+    let begin = |action| engine.begin(action, worker);
+    let mut starts = startable.into_iter().map(begin).collect::<FuturesUnordered<_>>();
+    while let Some(result) = starts.next().await {
+        match result {
             Ok(Some(first)) => {
                 started += 1;
                 let engine = engine.clone();
-                tasks.spawn(async move { carry_out(&engine, by, first).await });
+                tasks.spawn(async move { run_actions(&engine, worker, first).await });
             }
-            // A server of the release before took it between our look and our transaction, or somebody keeps the row.
+            // A server of the previous release took it meanwhile, or the row is locked.
             Err(EngineError::Store(error)) if error.is_constraint("action_place") => {}
             Ok(None) | Err(EngineError::Store(StoreError::Locked(_) | StoreError::Conflict(_))) => {}
-            Err(EngineError::Store(error)) if error.is_passing() => fault = Some(error),
-            // One that cannot be begun does not keep the others waiting.
-            Err(error) => tracing::error!(error = &error as &dyn Error, "an action cannot be started"),
+            Err(EngineError::Store(error)) if error.is_transient() => fault = Some(error),
+            // One failure does not prevent the others.
+            Err(error) => tracing::error!(error = &error as &dyn Error, "cannot start action"),
         }
     }
     fault.map_or(Ok(started), Err)
 }
 
-/// Hands back what is this worker's by the database and nobody here knows of; says how much that was.
-async fn hand_back_lost(engine: &Engine, by: Identity) -> Result<usize, StoreError> {
-    // Read before it is compared: what is read was entered before its start was committed.
+/// Releases actions that the database assigns to this worker and that it does not run; returns their number.
+async fn release_lost_actions(engine: &Engine, worker: WorkerIdentity) -> Result<usize, StoreError> {
+    // Read before the comparison: an action is registered before its start is committed.
     let mut lost = {
         let mut db = engine.store().reader().await?;
-        if db.life() == by.life { actions::list_running(&mut db, by.id).await? } else { Vec::new() }
+        if db.life() == worker.life { actions::list_running(&mut db, worker.id).await? } else { Vec::new() }
     };
     lost.retain(|action| !engine.inner.running.has(*action));
     if !lost.is_empty() {
         let mut tx = engine.store().begin().await?;
-        if !by.life.is_present(&mut tx).await? {
+        if !worker.life.is_present(&mut tx).await? {
             return Ok(0);
         }
-        actions::hand_back(&mut tx, &[by.id], Some(&lost), engine.clock().now()).await?;
+        actions::hand_back(&mut tx, &[worker.id], Some(&lost), engine.clock().now()).await?;
         tx.commit().await?;
         engine.inner.actions_changed.notify_one();
         engine.inner.written.notify_one();

@@ -1,63 +1,64 @@
-//! Reads how long instances usually stay in each state, rarely.
+//! Reads the dwell statistics of states, at long intervals.
 
 use std::error::Error;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::dwell_times::{Read, Times};
+use super::dwell_times::{CachedDwellTimes, MachineDwellTimes};
 use super::handle::Engine;
 use crate::machine::MachineName;
 use crate::store::StoreError;
-use crate::store::stays;
+use crate::store::dwell_times;
 
-/// How long what was read is good enough at the least, in real time.
-const LEAST_REST: Duration = Duration::from_mins(1);
-/// How much longer than a reading took the next one has to wait: reading takes at most a hundredth of a processor.
-const REST: u32 = 99;
+/// The minimum time between two readings, in real time.
+const MIN_REFRESH_INTERVAL: Duration = Duration::from_mins(1);
+/// The pause after a reading, as a multiple of its duration: reading takes at most a hundredth of a processor.
+const READ_PAUSE_FACTOR: u32 = 99;
 
 impl Engine {
-    /// The usual times of the states of `machine`; nothing where they cannot be read, for want of time or otherwise.
+    /// Returns the dwell statistics of the states of `machine`; nothing where they cannot be read.
     ///
-    /// Whoever asks first waits until they are read. Whoever asks later is given what there is, while one of them reads
-    /// them anew.
-    pub(super) async fn usual_times(&self, machine: &MachineName) -> Option<Arc<Times>> {
-        let usual = self.inner.usual.of(machine);
-        let (times, is_good) = usual.look(self.store().life());
-        if is_good {
+    /// The first caller waits until they are read. Later callers get the cached ones, while one of them reads them again.
+    pub(super) async fn dwell_times(&self, machine: &MachineName) -> Option<Arc<MachineDwellTimes>> {
+        let dwell_times = self.inner.dwell_times.of(machine);
+        let (times, is_fresh) = dwell_times.get(self.store().life());
+        if is_fresh {
             return times;
         }
-        let _one = match times {
-            None => usual.reading.lock().await,
-            Some(times) => match usual.reading.try_lock() {
-                Ok(one) => one,
+        let _guard = match times {
+            None => dwell_times.read_lock.lock().await,
+            Some(times) => match dwell_times.read_lock.try_lock() {
+                Ok(guard) => guard,
                 Err(_) => return Some(times),
             },
         };
-        // Somebody else may have read them meanwhile.
-        let (times, is_good) = usual.look(self.store().life());
-        if is_good {
+        // Another caller may have read them meanwhile.
+        let (times, is_fresh) = dwell_times.get(self.store().life());
+        if is_fresh {
             return times;
         }
-        let (begun, life) = (Instant::now(), self.store().life());
-        let read = self.read_times(machine).await;
-        let mut kept = usual.read.write().unwrap_or_else(PoisonError::into_inner);
-        if kept.life != life {
-            *kept = Read { life, ..Read::default() };
+        let (started_at, life) = (Instant::now(), self.store().life());
+        let read = self.read_dwell_times(machine).await;
+        let mut cached = dwell_times.cached.write().unwrap_or_else(PoisonError::into_inner);
+        if cached.life != life {
+            *cached = CachedDwellTimes { life, ..CachedDwellTimes::default() };
         }
         match read {
-            Ok(times) => kept.times = Some(Arc::new(times)),
+            Ok(times) => cached.times = Some(Arc::new(times)),
             Err(error) => {
-                tracing::debug!(error = &error as &dyn Error, "usual times cannot be read now");
+                tracing::debug!(error = &error as &dyn Error, "cannot read dwell statistics");
             }
         }
-        kept.rests_until = Some(Instant::now() + (begun.elapsed() * REST).max(LEAST_REST));
-        kept.times.clone()
+        cached.next_read_at =
+            Some(Instant::now() + (started_at.elapsed() * READ_PAUSE_FACTOR).max(MIN_REFRESH_INTERVAL));
+        cached.times.clone()
     }
 
-    async fn read_times(&self, machine: &MachineName) -> Result<Times, StoreError> {
+    async fn read_dwell_times(&self, machine: &MachineName) -> Result<MachineDwellTimes, StoreError> {
         let mut snapshot = self.store().snapshot().await?;
-        let (window, times) = stays::read_times(&mut snapshot, machine, self.clock().now()).await?;
+        let (window, times) =
+            dwell_times::read_dwell_statistics(&mut snapshot, machine, self.clock().now()).await?;
         let by_state = times.into_iter().map(|times| (times.state.clone(), times)).collect();
-        Ok(Times { window, by_state })
+        Ok(MachineDwellTimes { window, by_state })
     }
 }

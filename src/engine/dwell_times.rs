@@ -1,57 +1,57 @@
-//! How long instances usually stay in each state: what recent history says, read rarely and kept for all who ask.
+//! The cached dwell statistics of states.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use crate::machine::MachineName;
-use crate::store::Life;
-use crate::store::stays::{StayTimes, Window};
+use crate::store::DatabaseLife;
+use crate::store::dwell_times::{DwellStatistics, SampleWindow};
 
-/// The usual times of a machine's states.
+/// The dwell statistics of the states of a machine.
 #[derive(Debug, Clone)]
-pub(super) struct Times {
-    /// Which part of history they are from.
-    pub(super) window: Window,
-    /// By state; those that no stay ended in are not there.
-    pub(super) by_state: BTreeMap<String, StayTimes>,
+pub(super) struct MachineDwellTimes {
+    /// The sample window in history.
+    pub(super) window: SampleWindow,
+    /// By state; states without samples are left out.
+    pub(super) by_state: BTreeMap<String, DwellStatistics>,
 }
 
-/// What was read, and until when it is good enough.
+/// Cached statistics with the time of their next reading.
 #[derive(Debug, Default)]
-pub(super) struct Read {
-    /// The life of the database that it was read in.
-    pub(super) life: Life,
-    pub(super) times: Option<Arc<Times>>,
-    pub(super) rests_until: Option<Instant>,
+pub(super) struct CachedDwellTimes {
+    /// The life of the database in which they were read.
+    pub(super) life: DatabaseLife,
+    pub(super) times: Option<Arc<MachineDwellTimes>>,
+    pub(super) next_read_at: Option<Instant>,
 }
 
-/// The usual times of one machine.
+/// The cache of one machine.
 #[derive(Debug, Default)]
-pub(super) struct Usual {
-    pub(super) read: RwLock<Read>,
-    /// One reads at a time.
-    pub(super) reading: tokio::sync::Mutex<()>,
+pub(super) struct DwellTimesCache {
+    pub(super) cached: RwLock<CachedDwellTimes>,
+    /// One caller reads at a time.
+    pub(super) read_lock: tokio::sync::Mutex<()>,
 }
 
-impl Usual {
-    /// What was read, and whether it is still good enough.
-    pub(super) fn look(&self, life: Life) -> (Option<Arc<Times>>, bool) {
-        let read = self.read.read().unwrap_or_else(PoisonError::into_inner);
+impl DwellTimesCache {
+    /// Returns the cached statistics, and whether they are fresh.
+    pub(super) fn get(&self, life: DatabaseLife) -> (Option<Arc<MachineDwellTimes>>, bool) {
+        let read = self.cached.read().unwrap_or_else(PoisonError::into_inner);
         if read.life != life {
             return (None, false);
         }
-        (read.times.clone(), read.rests_until.is_some_and(|until| Instant::now() < until))
+        (read.times.clone(), read.next_read_at.is_some_and(|at| Instant::now() < at))
     }
 }
 
-/// The usual times of each machine's states.
+/// The caches of all machines.
 #[derive(Debug, Default)]
-pub(super) struct ByMachine(std::sync::Mutex<BTreeMap<MachineName, Arc<Usual>>>);
+pub(super) struct DwellTimesByMachine(std::sync::Mutex<BTreeMap<MachineName, Arc<DwellTimesCache>>>);
 
-impl ByMachine {
-    /// The usual times of `machine`.
-    pub(super) fn of(&self, machine: &MachineName) -> Arc<Usual> {
+impl DwellTimesByMachine {
+    /// Returns the cache of `machine`.
+    pub(super) fn of(&self, machine: &MachineName) -> Arc<DwellTimesCache> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry(machine.clone()).or_default())
     }

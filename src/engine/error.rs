@@ -1,73 +1,77 @@
-//! Why the engine could not do what it was asked.
+//! Errors of the engine.
 
-use super::refusal::Refusal;
+use super::refusal::FaceRefusal;
 use crate::machine::{LinkFault, LinkName, MachineName};
 use crate::store::StoreError;
-use crate::store::instances::{Stranded, Target};
+use crate::store::instances::{InstanceKey, StrandedInstance};
 
-/// Why the engine could not do what it was asked.
+/// An error of the engine.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum EngineError {
     /// There is no such instance; nothing was written.
-    #[error("there is no {}", named(.0))]
-    NoInstance(Target),
-    /// No definition of the machine is in force, or none that this program understands; nothing was written.
-    #[error("no definition of the machine {0} is in force")]
+    #[error("there is no {}", describe_target(.0))]
+    NoInstance(InstanceKey),
+    /// There is no active definition of the machine that this program can parse; nothing was written.
+    #[error("no active definition of machine {0}")]
     NoMachine(MachineName),
     /// The machine's definition has no such link; nothing was written.
-    #[error("the machine {machine} has no link `{link}`")]
+    #[error("machine {machine} has no link `{link}`")]
     NoLink {
         /// The machine.
         machine: MachineName,
         /// The link.
         link: LinkName,
     },
-    /// A definition raises what other machines do not take, or does not take what they raise; nothing was written.
+    /// A definition does not match the definitions of linked machines; nothing was written.
     #[error("{}", .faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Links {
+    MismatchedLinks {
         /// The machine.
         machine: MachineName,
-        /// What does not belong together.
+        /// The faults.
         faults: Vec<LinkFault>,
     },
-    /// The instance is not any more as whoever asked has seen it; nothing was written.
-    #[error("it has changed since")]
+    /// The instance has changed since the client read it; nothing was written.
+    #[error("the instance has changed since it was read")]
     Changed,
-    /// There is an instance of this name already; nothing was written.
-    #[error("`{0}` exists already")]
+    /// An instance of this name exists; nothing was written.
+    #[error("an instance `{0}` exists already")]
     Exists(String),
-    /// The face of the instance does not let it be done; nothing was written.
+    /// The face of the instance refuses; nothing was written.
     #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// What an action of the instance left undone is still to be made up for; nothing was written.
-    #[error("what an action of {0} left undone is still to be made up for")]
-    RescueOwed(String),
-    /// A definition would strand instances that are in states which it does not have; nothing was written.
-    #[error("the definition of {machine} lacks states that instances are in: {}", strandeds(.stranded))]
-    Strands {
+    Refused(#[from] FaceRefusal),
+    /// A compensation of an action of the instance is pending; nothing was written.
+    #[error("a compensation of {0} is still pending")]
+    CompensationOwed(String),
+    /// A definition lacks states that instances are in; nothing was written.
+    #[error("the definition of {machine} lacks states that instances are in: {}", list_stranded(.stranded))]
+    StrandsInstances {
         /// The machine.
         machine: MachineName,
         /// The instances.
-        stranded: Vec<Stranded>,
+        stranded: Vec<StrandedInstance>,
     },
-    /// More waits to be decided on than this process takes; nothing was written, and trying again soon helps.
-    #[error("too much waits to be decided on")]
+    /// The queue of this process is full; nothing was written, and a retry can succeed soon.
+    #[error("event queue full")]
     Busy,
-    /// This process stops; nothing was written, and another one may serve.
-    #[error("this process stops")]
+    /// This process is shutting down; nothing was written, and another server may answer.
+    #[error("server is shutting down")]
     Stopping,
-    /// The store failed; [`StoreError`] says what may have been written.
-    #[error("the store failed")]
+    /// The database failed; [`StoreError`] says what may have been written.
+    #[error("database error")]
     Store(#[from] StoreError),
 }
 
-fn named(target: &Target) -> String {
+fn describe_target(target: &InstanceKey) -> String {
     match target {
-        Target::Id(id) => format!("instance {}", id.0),
-        Target::Name(machine, name) => format!("{machine} {name}"),
+        InstanceKey::Id(id) => format!("instance {}", id.0),
+        InstanceKey::Name(machine, name) => format!("{machine} {name}"),
     }
 }
 
-fn strandeds(stranded: &[Stranded]) -> String {
-    stranded.iter().map(|one| format!("{} in {}", one.name, one.state)).collect::<Vec<_>>().join(", ")
+fn list_stranded(stranded: &[StrandedInstance]) -> String {
+    stranded
+        .iter()
+        .map(|instance| format!("{} in {}", instance.name, instance.state))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

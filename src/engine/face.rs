@@ -1,8 +1,8 @@
-//! What a face adds to the engine: what is known, from outside, of the things that its instances stand for.
+//! Faces: what the engine is told about the instances of a machine from outside.
 //!
-//! The engine knows instances and nothing of what they are. Guards read facts and actions need them; a face reads them from
-//! its own tables, over the connection and in the moment in which the engine reads the instances. The facts of an instance
-//! are kept with its row, so a face that changes them does so by [`change_facts`](crate::engine::Engine::change_facts), or rewrites the row itself.
+//! The engine knows instances and nothing of what they represent. Guards and actions read facts; a face reads them from its own
+//! tables, over the same connection and at the same moment as the engine reads the instances. Facts are cached with the row of
+//! the instance, so a face changes them by [`change_facts`](crate::engine::Engine::change_facts), or rewrites the row itself.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,170 +12,170 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::error::EngineError;
-use super::refusal::Refusal;
+use super::refusal::FaceRefusal;
 use crate::machine::{Instance, MachineName};
+use crate::store::batches::VersionedInstance;
 use crate::store::claims::Claim;
-use crate::store::groups::Seen;
-use crate::store::instances::{InstanceId, Locked};
-use crate::store::{Connection, InstanceFacts, SharedFacts, Store, StoreError, Tx};
+use crate::store::instances::{InstanceId, LockedInstance};
+use crate::store::{DbConnection, InstanceFacts, SharedFacts, Store, StoreError, Tx};
 
-/// Knows the things that the instances of a machine stand for.
+/// Provides what is known of the instances of a machine.
 #[async_trait]
 pub trait Face: Send + Sync + 'static {
-    /// By which its facts are told from those of other faces.
+    /// Its name, which distinguishes its facts from those of other faces.
     fn name(&self) -> &'static str;
 
-    /// Whether the instances of `machine` are its own.
-    fn is_about(&self, machine: &MachineName) -> bool;
+    /// Whether it is the face of `machine`.
+    fn is_face_of(&self, machine: &MachineName) -> bool;
 
-    /// Reads what is known of those of its instances that it knows, in one statement.
+    /// Reads the facts of its instances among `ids`, in one statement.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the statement fails.
     async fn read_facts(
         &self,
-        db: &mut Connection,
+        db: &mut DbConnection,
         ids: &[InstanceId],
     ) -> Result<Vec<(InstanceId, Arc<dyn InstanceFacts>)>, StoreError>;
 
-    /// Reads what its instances have in common, in one statement: for guards that read facts, and for actions that
-    /// [work with it](Self::shares).
+    /// Reads the facts that its instances share, in one statement: for guards, and for actions that use a
+    /// [shared fact](Self::is_shared_fact).
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the statement fails.
-    async fn read_shared(&self, _db: &mut Connection) -> Result<SharedFacts, StoreError> {
+    async fn read_shared(&self, _db: &mut DbConnection) -> Result<SharedFacts, StoreError> {
         Ok(SharedFacts::new())
     }
 
-    /// Whether the fact `fact`, which actions work with, comes from what instances have in common.
-    fn shares(&self, _fact: &str) -> bool {
+    /// Whether the fact `fact` of actions is a shared fact.
+    fn is_shared_fact(&self, _fact: &str) -> bool {
         false
     }
 
-    /// Says what is known of instances that were silent until their time passed, for history.
+    /// Describes instances that were silent until their deadline, for history.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when a statement fails.
     async fn read_silence(
         &self,
-        _db: &mut Connection,
+        _db: &mut DbConnection,
         _silent: &[InstanceId],
         _now: DateTime<Utc>,
     ) -> Result<BTreeMap<InstanceId, String>, StoreError> {
         Ok(BTreeMap::new())
     }
 
-    /// Says what is known of an instance to whoever asks why it stands where it stands.
+    /// Summarizes an instance for its explanation.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when a statement fails.
-    async fn account(
+    async fn summarize(
         &self,
-        _db: &mut Connection,
+        _db: &mut DbConnection,
         _id: InstanceId,
         _instance: &Instance,
         _now: DateTime<Utc>,
-    ) -> Result<Account, StoreError> {
-        Ok(Account::default())
+    ) -> Result<FaceSummary, StoreError> {
+        Ok(FaceSummary::default())
     }
 
-    /// Writes down facts that actions found out, where they are news; gives the instances whose facts changed, and has
-    /// rewritten their rows.
+    /// Stores facts that actions found, where they are new; returns the instances whose facts changed. Their rows are
+    /// rewritten.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when a statement fails.
-    async fn learn(
+    async fn record_facts(
         &self,
-        _db: &mut Connection,
+        _db: &mut DbConnection,
         _learned: &[LearnedFact<'_>],
     ) -> Result<Vec<InstanceId>, StoreError> {
         Ok(Vec::new())
     }
 
-    /// The selectors that it registers, by which definitions mean any of the resources that it knows.
+    /// The selectors by which definitions refer to any of its resources.
     fn selectors(&self) -> &[&str] {
         &[]
     }
 
-    /// Says which resources a selector means now for an instance that wants one of them; the first that is free is taken.
+    /// Lists the resources of a selector for an instance; the first one that is free is granted.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when a statement fails.
     async fn select(
         &self,
-        _db: &mut Connection,
+        _db: &mut DbConnection,
         _selector: &str,
         _of: InstanceId,
     ) -> Result<Vec<String>, StoreError> {
         Ok(Vec::new())
     }
 
-    /// Says why an instance cannot be removed now, if that is so.
+    /// Refuses the removal of an instance, where it cannot be removed now.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when a statement fails.
     async fn refuse_removal(
         &self,
-        _db: &mut Connection,
-        _removal: Removal<'_>,
-    ) -> Result<Option<Refusal>, StoreError> {
+        _db: &mut DbConnection,
+        _removal: InstanceRemoval<'_>,
+    ) -> Result<Option<FaceRefusal>, StoreError> {
         Ok(None)
     }
 
-    /// Does what is to be done once as the engine begins to run.
+    /// Runs once when the engine starts.
     async fn start(&self, _store: &Store) {}
 }
 
-/// An instance that is to be removed.
+/// The removal of an instance.
 #[derive(Debug, Clone, Copy)]
-pub struct Removal<'a> {
+pub struct InstanceRemoval<'a> {
     /// Its number.
     pub id: InstanceId,
     /// The instance.
     pub instance: &'a Instance,
-    /// Whether an action that was begun and not seen to end is still to be made up for.
-    pub is_rescue_owed: bool,
+    /// Whether a compensation is pending.
+    pub is_compensation_owed: bool,
 }
 
-/// A fact that an action found out.
+/// A fact that an action found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LearnedFact<'a> {
-    /// Of which instance.
+    /// The instance.
     pub instance: InstanceId,
-    /// By which name actions know it.
+    /// Its name for actions.
     pub name: &'a str,
-    /// What it is.
+    /// Its value.
     pub value: &'a Value,
 }
 
-/// What a face knows of one instance, for people.
+/// The summary of an instance by its face.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Account {
-    /// What guards may read.
+pub struct FaceSummary {
+    /// The facts for guards.
     pub facts: Map<String, Value>,
-    /// What actions get; nobody is shown it.
+    /// The facts for actions; they are not shown.
     pub action_facts: Map<String, Value>,
-    /// What is told beside all else, by name.
+    /// Further details, by name.
     pub details: Map<String, Value>,
-    /// How far it got with what its state waits for, in a sentence, which is told while it works on that.
+    /// The progress in its state, in a sentence, which is shown while it works.
     pub progress: Option<String>,
 }
 
-/// What is known of a thing that comes to be with its instance.
+/// The facts of an instance that is being created.
 #[async_trait]
 pub trait NewFacts: Send + Sync {
-    /// Writes it down for the new instance.
+    /// Stores the facts of the new instance.
     ///
     /// # Errors
     ///
-    /// [`EngineError::Refused`], [`EngineError::Store`]: then the instance does not come to be either.
+    /// [`EngineError::Refused`], [`EngineError::Store`]: the instance is not created then.
     async fn insert(
         &self,
         tx: &mut Tx,
@@ -184,23 +184,23 @@ pub trait NewFacts: Send + Sync {
     ) -> Result<Arc<dyn InstanceFacts>, EngineError>;
 }
 
-/// A change of what is known of a thing.
+/// A change of facts.
 #[async_trait]
 pub trait FactChange: Send + Sync {
-    /// Writes it down for the instance, which is locked; nothing where it changes nothing.
+    /// Stores the change for the locked instance; nothing where it changes nothing.
     ///
     /// # Errors
     ///
-    /// [`EngineError::Refused`], [`EngineError::Store`]: then nothing is changed.
-    async fn apply(&self, tx: &mut Tx, locked: &Locked) -> Result<Option<ChangedFacts>, EngineError>;
+    /// [`EngineError::Refused`], [`EngineError::Store`]: nothing is changed then.
+    async fn apply(&self, tx: &mut Tx, locked: &LockedInstance) -> Result<Option<ChangedFacts>, EngineError>;
 }
 
-/// What became of facts.
+/// The result of a change of facts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ChangedFacts {
-    /// The facts that are not what they were, with what they are now: for history.
+    /// The changed facts with their new values, for history.
     pub changed: Map<String, Value>,
-    /// What those actions claim from now on that wait for a resource, where it is something else.
+    /// The new claims of waiting actions, where they change.
     pub claims: Option<Vec<Claim>>,
 }
 
@@ -208,70 +208,79 @@ pub struct ChangedFacts {
 #[derive(Clone, Default)]
 pub struct Faces(Vec<Arc<dyn Face>>);
 
-/// What instances have in common, by face.
+/// The shared facts, by face.
 #[derive(Debug, Default)]
-pub(super) struct SharedByFace(BTreeMap<&'static str, SharedFacts>);
+pub(super) struct SharedFactsByFace(BTreeMap<&'static str, SharedFacts>);
 
-static NOTHING_SHARED: SharedFacts = SharedFacts::new();
+static NO_SHARED_FACTS: SharedFacts = SharedFacts::new();
 
-impl SharedByFace {
-    /// What the instances of `face` have in common, where it was read.
+impl SharedFactsByFace {
+    /// Returns the shared facts of `face`, where they were read.
     pub(super) fn of(&self, face: &str) -> &SharedFacts {
-        self.0.get(face).unwrap_or(&NOTHING_SHARED)
+        self.0.get(face).unwrap_or(&NO_SHARED_FACTS)
     }
 }
 
 impl Faces {
-    /// The faces, each of machines of its own.
+    /// A set of faces; each has machines of its own.
     #[must_use]
     pub fn new(faces: Vec<Arc<dyn Face>>) -> Self {
         Self(faces)
     }
 
-    /// The face of `machine`.
+    /// Finds the face of `machine`.
     pub(super) fn of(&self, machine: &MachineName) -> Option<&dyn Face> {
-        self.0.iter().find(|face| face.is_about(machine)).map(|face| &**face)
+        self.0.iter().find(|face| face.is_face_of(machine)).map(|face| &**face)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &dyn Face> {
         self.0.iter().map(|face| &**face)
     }
 
-    /// Adds what is known to instances that were just read.
-    pub(super) async fn add_facts(&self, db: &mut Connection, read: &mut [Seen]) -> Result<(), StoreError> {
+    /// Adds facts to those of `instances` that were read without.
+    pub(super) async fn add_facts<'a>(
+        &self,
+        db: &mut DbConnection,
+        instances: impl Iterator<Item = &'a mut VersionedInstance>,
+    ) -> Result<(), StoreError> {
+        let mut lacking: Vec<&mut VersionedInstance> =
+            instances.filter(|versioned| !versioned.has_read_facts).collect();
         for face in self.iter() {
-            let own = read.iter().filter(|seen| face.is_about(&seen.instance.machine));
-            let ids: Vec<InstanceId> = own.map(|seen| seen.id).collect();
+            let own = lacking.iter().filter(|versioned| face.is_face_of(&versioned.instance.machine));
+            let ids: Vec<InstanceId> = own.map(|versioned| versioned.id).collect();
             if ids.is_empty() {
                 continue;
             }
             let mut facts: HashMap<_, _> = face.read_facts(db, &ids).await?.into_iter().collect();
-            for seen in &mut *read {
-                seen.facts = facts.remove(&seen.id).or_else(|| seen.facts.take());
+            for versioned in &mut lacking {
+                versioned.facts = facts.remove(&versioned.id).or_else(|| versioned.facts.take());
             }
+        }
+        for versioned in lacking {
+            versioned.has_read_facts = true;
         }
         Ok(())
     }
 
-    /// Reads what instances have in common.
-    pub(super) async fn read_shared(&self, db: &mut Connection) -> Result<SharedByFace, StoreError> {
+    /// Reads the shared facts.
+    pub(super) async fn read_shared(&self, db: &mut DbConnection) -> Result<SharedFactsByFace, StoreError> {
         let mut shared = BTreeMap::new();
         for face in self.iter() {
             shared.insert(face.name(), face.read_shared(db).await?);
         }
-        Ok(SharedByFace(shared))
+        Ok(SharedFactsByFace(shared))
     }
 
-    /// Says of the claims that have a selector which resources this means now.
+    /// Resolves the selectors of claims to resources.
     pub(super) async fn select<'a>(
         &self,
-        db: &mut Connection,
+        db: &mut DbConnection,
         claims: impl Iterator<Item = (InstanceId, &'a mut Vec<Claim>)>,
     ) -> Result<(), StoreError> {
         for (instance, claims) in claims {
             for claim in claims {
                 let Some(selector) = &claim.select else { continue };
-                // Of a face that there is no more nothing can be had.
+                // The face of a selector may no longer exist.
                 let face = self.iter().find(|face| face.selectors().contains(&selector.as_str()));
                 if let Some(face) = face {
                     claim.any_of = face.select(db, selector, instance).await?;
@@ -281,26 +290,26 @@ impl Faces {
         Ok(())
     }
 
-    /// Whether an action that works with `facts` needs what instances have in common.
-    pub(super) fn need_shared(&self, facts: &[&str]) -> bool {
-        self.iter().any(|face| facts.iter().any(|fact| face.shares(fact)))
+    /// Whether an action that uses `facts` needs shared facts.
+    pub(super) fn needs_shared_facts(&self, facts: &[&str]) -> bool {
+        self.iter().any(|face| facts.iter().any(|fact| face.is_shared_fact(fact)))
     }
 
-    /// Says what is known of instances that were silent until their time passed.
+    /// Describes instances that were silent until their deadline.
     pub(super) async fn read_silence(
         &self,
-        db: &mut Connection,
+        db: &mut DbConnection,
         silent: &[(InstanceId, MachineName)],
         now: DateTime<Utc>,
     ) -> Result<BTreeMap<InstanceId, String>, StoreError> {
-        let mut told = BTreeMap::new();
+        let mut reasons = BTreeMap::new();
         for face in self.iter() {
-            let own = silent.iter().filter(|(_, machine)| face.is_about(machine));
+            let own = silent.iter().filter(|(_, machine)| face.is_face_of(machine));
             let ids: Vec<InstanceId> = own.map(|(id, _)| *id).collect();
             if !ids.is_empty() {
-                told.extend(face.read_silence(db, &ids, now).await?);
+                reasons.extend(face.read_silence(db, &ids, now).await?);
             }
         }
-        Ok(told)
+        Ok(reasons)
     }
 }

@@ -1,96 +1,96 @@
-//! The change feed: what all processes on the database change, told to everybody in this process who keeps a picture.
+//! The change feed: passes the changes of all processes on the database to the followers in this process.
 //!
 //! ```text
-//! own commits ─┐
-//! hints ───────┼─▶ read the log on ─▶ followers: streams, the memory of deadlines
-//! each second ─┘
+//! own commits ───┐
+//! notifications ─┼─▶ read the change log ─▶ followers: streams, the deadlines in memory
+//! each second ───┘
 //! ```
 //!
-//! One reader for the process, however many follow. A follower begins to follow, reads what it keeps a picture of,
-//! and then takes each [`News`]: nothing falls between, and what it is told of changes that its reading has seen
-//! already says nothing new. Followers are told what somebody can see; of deadlines that moved without that only the
-//! memory of deadlines learns.
+//! One reader serves all followers of the process. A follower subscribes, reads its initial state, and then applies each
+//! [`FeedUpdate`]: no change is missed, and an update that the initial reading contains already is harmless. Followers get
+//! visible changes; deadlines that moved without one are passed to the deadlines in memory only.
 
 use std::sync::Arc;
 
 use tokio::sync::{Notify, broadcast};
 
-use crate::store::changes::{Cursor, Logged};
+use crate::store::changes::{ChangeCursor, LoggedChange};
 
-/// How many news a follower may lag behind.
-const BACKLOG: usize = 1024;
-/// What followers are told.
+/// The number of updates that a follower may lag behind.
+const MAX_FEED_BACKLOG: usize = 1024;
+
+/// An update of the change feed.
 #[derive(Debug, Clone)]
-pub enum News {
-    /// What changed, whoever changed it, and from where a log of it would be read on.
-    Changed(Arc<[Logged]>, Cursor),
-    /// Something was missed: whatever is kept must be read anew.
-    Anew,
+pub enum FeedUpdate {
+    /// Changes by any process, with the cursor after them.
+    Changed(Arc<[LoggedChange]>, ChangeCursor),
+    /// Changes were missed: the follower must read its state again.
+    Reset,
 }
 
-/// Tells the process's followers what the log of changes says.
+/// Publishes the change log to the followers of the process.
 #[derive(Debug)]
-pub(super) struct Feed {
-    news: broadcast::Sender<News>,
+pub(super) struct ChangeFeed {
+    updates: broadcast::Sender<FeedUpdate>,
     wake: Notify,
-    /// What has been told when the feed begins.
-    begin: Cursor,
+    /// The cursor at which the feed starts.
+    start_cursor: ChangeCursor,
 }
 
-impl Feed {
-    /// Makes a feed that tells what changes after `begin`.
-    pub(super) fn new(begin: Cursor) -> Self {
-        Self { news: broadcast::Sender::new(BACKLOG), wake: Notify::new(), begin }
+impl ChangeFeed {
+    /// Creates a feed of the changes after `start_cursor`.
+    pub(super) fn new(start_cursor: ChangeCursor) -> Self {
+        Self { updates: broadcast::Sender::new(MAX_FEED_BACKLOG), wake: Notify::new(), start_cursor }
     }
 
-    /// Follows what changes from now on.
-    pub(super) fn follow(&self) -> Follower {
-        Follower(self.news.subscribe())
+    /// Subscribes to the changes from now on.
+    pub(super) fn follow(&self) -> FeedFollower {
+        FeedFollower(self.updates.subscribe())
     }
 
-    /// What has been told when the feed begins.
-    pub(super) fn begin(&self) -> &Cursor {
-        &self.begin
+    /// The cursor at which the feed starts.
+    pub(super) fn start_cursor(&self) -> &ChangeCursor {
+        &self.start_cursor
     }
 
-    /// Waits until there may be news.
-    pub(super) async fn awakened(&self) {
+    /// Waits until there may be changes.
+    pub(super) async fn wait(&self) {
         self.wake.notified().await;
     }
 
-    /// Says that there may be news.
+    /// Signals that there may be changes.
     pub(super) fn wake(&self) {
         self.wake.notify_one();
     }
 
-    /// Says that this process has written something. The memory of deadlines knows already; if nobody else follows,
-    /// there is no hurry.
+    /// Signals a commit of this process. The deadlines in memory are updated already; without other followers the reader is
+    /// not woken.
     pub(super) fn wake_for_own(&self) {
-        if self.news.receiver_count() > 1 {
+        if self.updates.receiver_count() > 1 {
             self.wake.notify_one();
         }
     }
 
-    /// Tells whoever follows.
-    pub(super) fn tell(&self, news: News) {
-        // Nobody need follow.
-        let _ = self.news.send(news);
+    /// Publishes an update.
+    pub(super) fn publish(&self, update: FeedUpdate) {
+        // There may be no followers.
+        let _ = self.updates.send(update);
     }
 }
 
-/// Somebody who is told what changes.
+/// A subscription to the change feed.
 #[derive(Debug)]
-pub struct Follower(broadcast::Receiver<News>);
+pub struct FeedFollower(broadcast::Receiver<FeedUpdate>);
 
-impl Follower {
-    /// Waits for the next news; `None` when the engine is gone.
-    pub async fn next(&mut self) -> Option<News> {
+impl FeedFollower {
+    /// Waits for the next update; `None` when the engine has ended.
+    pub async fn next(&mut self) -> Option<FeedUpdate> {
         match self.0.recv().await {
-            Ok(news) => Some(news),
+            Ok(update) => Some(update),
             Err(broadcast::error::RecvError::Lagged(_)) => {
-                // What is still there is older than what will be read anew.
+                // The remaining updates are older than the state that will be read.
                 self.0 = self.0.resubscribe();
-                Some(News::Anew)
+                Some(FeedUpdate::Reset)
             }
             Err(broadcast::error::RecvError::Closed) => None,
         }
@@ -102,18 +102,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_follower_that_lags_is_told_to_read_anew_and_then_goes_on() {
-        let feed = Feed::new("0-0".parse().unwrap());
+    async fn a_lagging_follower_is_reset_and_continues() {
+        let feed = ChangeFeed::new("0-0".parse().unwrap());
         let mut follower = feed.follow();
-        let tell = || feed.tell(News::Changed(Arc::new([]), "0-1".parse().unwrap()));
-        tell();
-        assert!(matches!(follower.next().await, Some(News::Changed(..))));
-        for _ in 0..=BACKLOG {
-            tell();
+        let publish = || feed.publish(FeedUpdate::Changed(Arc::new([]), "0-1".parse().unwrap()));
+        publish();
+        assert!(matches!(follower.next().await, Some(FeedUpdate::Changed(..))));
+        for _ in 0..=MAX_FEED_BACKLOG {
+            publish();
         }
-        assert!(matches!(follower.next().await, Some(News::Anew)));
-        tell();
-        assert!(matches!(follower.next().await, Some(News::Changed(..))));
+        assert!(matches!(follower.next().await, Some(FeedUpdate::Reset)));
+        publish();
+        assert!(matches!(follower.next().await, Some(FeedUpdate::Changed(..))));
         drop(feed);
         assert!(follower.next().await.is_none());
     }

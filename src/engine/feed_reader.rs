@@ -1,132 +1,131 @@
-//! Reads the log of changes on, for the feed.
+//! Reads the change log for the change feed.
 
 use std::error::Error;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::feed::{Follower, News};
+use super::feed::{FeedFollower, FeedUpdate};
 use super::handle::Engine;
-use super::rest::rest;
-use crate::clock::pause;
-use crate::store::changes::{self, Cursor, Logged};
-use crate::store::rearmed::{self, Position};
-use crate::store::{Life, Store, StoreError};
+use super::retry_pause::pause_before_retry;
+use crate::clock::sleep_real_time;
+use crate::store::changes::{self, ChangeCursor, LoggedChange};
+use crate::store::deadline_changes::{self, DeadlineChangeCursor};
+use crate::store::{DatabaseLife, Store, StoreError};
 
-/// How long the feed waits for a hint, in real time: hints may be lost.
-const LONGEST: Duration = Duration::from_secs(1);
-/// How long the feed rests after news, in real time, so that under load it reads many transactions at a time.
-const REST: Duration = Duration::from_millis(5);
-/// How many rows of the log are worth reading; who lags by more reads anew.
-const MOST: u16 = 10_000;
-/// How many rows of the log are kept for those who come back.
-const KEPT: u32 = 100_000;
-/// How often the rest is forgotten, in real time.
-const TIDY: Duration = Duration::from_mins(1);
+/// How long the reader waits for a change notification, in real time: notifications can be lost.
+const HINT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The pause after an update, in real time, so that under load many transactions are read at a time.
+const PAUSE_AFTER_UPDATE: Duration = Duration::from_millis(5);
+/// The maximum number of rows that are read at a time; a reader that lags by more is reset.
+const MAX_ROWS_READ: u16 = 10_000;
+/// The number of rows of the change log that are kept for returning clients.
+const MAX_LOG_ROWS: u32 = 100_000;
+/// The interval at which older rows are deleted, in real time.
+const TRIM_INTERVAL: Duration = Duration::from_mins(1);
 
 impl Engine {
-    /// Follows what changes from now on, in this and in other processes.
+    /// Subscribes to the changes of all processes from now on.
     #[must_use]
-    pub fn follow(&self) -> Follower {
+    pub fn follow(&self) -> FeedFollower {
         self.inner.feed.follow()
     }
 }
 
-/// Reads the log on until `stop`.
+/// Reads the change log until `stop`.
 pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     let feed = &engine.inner.feed;
     let follow = async {
-        let mut cursor = feed.begin().clone();
+        let mut cursor = feed.start_cursor().clone();
         let mut life = engine.store().follow_life();
-        let mut is_well = true;
-        // Deadlines are read after this begins to be followed.
-        let mut silent = None;
+        let mut is_healthy = true;
+        // All deadlines are loaded after this cursor is read.
+        let mut deadline_cursor = None;
         loop {
             let read = async {
-                learn_rearmed(&engine, &mut silent).await?;
+                read_rearmed(&engine, &mut deadline_cursor).await?;
                 read(engine.store(), &mut cursor).await
             };
-            match engine.store().within(Store::LONGEST, read).await {
-                Ok(news) => {
-                    is_well = true;
-                    if let Some(news) = news {
-                        feed.tell(news);
-                        pause(REST).await;
+            match engine.store().within(Store::MAX_STATEMENT_TIME, read).await {
+                Ok(update) => {
+                    is_healthy = true;
+                    if let Some(update) = update {
+                        feed.publish(update);
+                        sleep_real_time(PAUSE_AFTER_UPDATE).await;
                     }
                     tokio::select! {
-                        () = feed.awakened() => {}
-                        // The sender lives as long as the store.
-                        // This has read the present life perhaps while others were still in the one before: they read
-                        // anew now.
-                        Ok(()) = life.changed() => feed.tell(News::Anew),
-                        () = pause(LONGEST) => {}
+                        () = feed.wait() => {}
+                        // The sender lives as long as the store. The reader may have entered the new life before its
+                        // followers: they are reset.
+                        Ok(()) = life.changed() => feed.publish(FeedUpdate::Reset),
+                        () = sleep_real_time(HINT_TIMEOUT) => {}
                     }
                 }
                 Err(error) => {
-                    if std::mem::replace(&mut is_well, error.is_passing()) && !error.is_passing() {
-                        tracing::warn!(error = &error as &dyn Error, "change feed cannot be read");
+                    if std::mem::replace(&mut is_healthy, error.is_transient()) && !error.is_transient() {
+                        tracing::warn!(error = &error as &dyn Error, "cannot read change feed");
                     }
-                    rest().await;
+                    pause_before_retry().await;
                 }
             }
         }
     };
-    let tidy = async {
-        let mut is_well = true;
+    let trim = async {
+        let mut is_healthy = true;
         loop {
-            pause(TIDY).await;
-            let forgotten = engine.store().within(Store::LONGEST, forget(engine.store())).await;
-            if let Err(error) = &forgotten
-                && is_well
+            sleep_real_time(TRIM_INTERVAL).await;
+            let trimmed = engine.store().within(Store::MAX_STATEMENT_TIME, trim_logs(engine.store())).await;
+            if let Err(error) = &trimmed
+                && is_healthy
             {
-                tracing::warn!(
-                    error = error as &dyn Error,
-                    "the log of changes cannot be shortened; it is tried again"
-                );
+                tracing::warn!(error = error as &dyn Error, "cannot trim change log, will retry");
             }
-            is_well = forgotten.is_ok();
+            is_healthy = trimmed.is_ok();
         }
     };
     tokio::select! {
         () = stop.cancelled() => {}
         () = follow => {}
-        () = tidy => {}
+        () = trim => {}
     }
 }
 
-/// Reads what has changed since `cursor`, which goes on with it.
-async fn read(store: &Store, cursor: &mut Cursor) -> Result<Option<News>, StoreError> {
+/// Reads the changes since `cursor`, and advances it.
+async fn read(store: &Store, cursor: &mut ChangeCursor) -> Result<Option<FeedUpdate>, StoreError> {
     let mut db = store.reader().await?;
-    let Some(read) = changes::read(&mut db, cursor, MOST).await? else {
-        *cursor = changes::state(&mut db).await?;
-        return Ok(Some(News::Anew));
+    let Some(read) = changes::read(&mut db, cursor, MAX_ROWS_READ).await? else {
+        *cursor = changes::current_cursor(&mut db).await?;
+        return Ok(Some(FeedUpdate::Reset));
     };
     *cursor = read.cursor;
-    let news = |changed: Vec<Logged>| News::Changed(changed.into(), cursor.clone());
-    Ok(Some(read.changed).filter(|changed| !changed.is_empty()).map(news))
+    let update = |changed: Vec<LoggedChange>| FeedUpdate::Changed(changed.into(), cursor.clone());
+    Ok(Some(read.changes).filter(|changed| !changed.is_empty()).map(update))
 }
 
-/// Learns the deadlines that moved since `silent`, which says up to where they were read in which life of the database.
-async fn learn_rearmed(engine: &Engine, silent: &mut Option<(Life, Position)>) -> Result<(), StoreError> {
+/// Reads the deadlines that moved since `deadline_cursor`, the position in a life of the database.
+async fn read_rearmed(
+    engine: &Engine,
+    deadline_cursor: &mut Option<(DatabaseLife, DeadlineChangeCursor)>,
+) -> Result<(), StoreError> {
     let mut db = engine.store().reader().await?;
     let life = db.life();
-    match silent {
+    match deadline_cursor {
         Some((of, position)) if *of == life => {
-            let rearmed = rearmed::read(&mut db, position).await?;
-            let armed = rearmed.iter().map(|one| (one.id, one.visit, one.deadline_at));
-            if engine.inner.queue.deadlines().learn_all(life, armed) {
+            let rearmed = deadline_changes::read(&mut db, position).await?;
+            let armed = rearmed.iter().map(|change| (change.id, change.visit, change.deadline_at));
+            if engine.inner.queue.deadlines().update_all(life, armed) {
                 engine.inner.queue.wake();
             }
         }
-        // All deadlines are read anew.
-        Some(_) | None => *silent = Some((life, rearmed::end(&mut db).await?)),
+        // All deadlines are loaded again.
+        Some(_) | None => *deadline_cursor = Some((life, deadline_changes::current_cursor(&mut db).await?)),
     }
     Ok(())
 }
 
-async fn forget(store: &Store) -> Result<(), StoreError> {
+async fn trim_logs(store: &Store) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
-    changes::forget(&mut tx, KEPT).await?;
-    rearmed::forget(&mut tx).await?;
+    changes::prune(&mut tx, MAX_LOG_ROWS).await?;
+    deadline_changes::prune(&mut tx).await?;
     tx.commit().await
 }

@@ -1,4 +1,4 @@
-//! Writes down what actions find out.
+//! Writes the findings of running actions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -11,116 +11,120 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::EngineError;
 use super::face::LearnedFact;
-use super::findings::Told;
 use super::handle::Engine;
-use super::rest::rest;
-use super::work::Note;
-use crate::actions::{Finding, Findings};
-use crate::clock::pause;
+use super::pending_findings::ReportedFinding;
+use super::retry_pause::pause_before_retry;
+use super::work_item::InstanceNote;
+use crate::actions::{Finding, FindingReporter};
+use crate::clock::sleep_real_time;
 use crate::store::actions::{self, ActionId, RunningAction};
-use crate::store::{Life, Store, StoreError};
+use crate::store::{DatabaseLife, Store, StoreError};
 
-/// How often findings are written, in real time: when many things are begun at once, all of them are heard of for the first
-/// time, and two commits for each few of them would slow down the events.
+/// The interval at which findings are written, in real time: when many actions start at once, all of them report, and two
+/// commits for every few of them would slow down events.
 const WRITE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The note that something is wrong with how an instance is configured.
-const MISCONFIGURED: &str = "misconfigured";
-/// The note that it is not any more.
-const CONFIGURED: &str = "configured";
+/// The note of a configuration error of an instance.
+const MISCONFIGURED_NOTE: &str = "misconfigured";
+/// The note that the configuration error is over.
+const CONFIGURED_NOTE: &str = "configured";
 
 impl Engine {
-    /// Where an action that began in `life` tells what it finds.
-    pub(super) fn findings_of(&self, action: &RunningAction, life: Life) -> Findings {
+    /// Creates the reporter of an action that was started in `life`.
+    pub(super) fn finding_reporter(&self, action: &RunningAction, life: DatabaseLife) -> FindingReporter {
         let (engine, id, instance) = (self.clone(), action.id, action.instance);
-        Findings::told_to(move |finding| {
+        FindingReporter::to_listener(move |finding| {
             let pending = &engine.inner.findings;
-            pending.with(|told| _ = told.insert(id, Told { life, instance, finding }));
-            pending.is_told.notify_one();
+            pending.with(|findings| _ = findings.insert(id, ReportedFinding { life, instance, finding }));
+            pending.reported.notify_one();
         })
     }
 }
 
-/// Writes what actions tell until `stop`.
+/// Writes findings until `stop`.
 pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     let pending = &engine.inner.findings;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = pending.is_told.notified() => {}
+            () = pending.reported.notified() => {}
         }
-        pause(WRITE_INTERVAL).await;
-        let told = pending.with(|told| told.clone());
-        let left = match write(&engine, &told).await {
-            Ok(left) => left,
+        sleep_real_time(WRITE_INTERVAL).await;
+        let findings = pending.with(|findings| findings.clone());
+        let unwritten = match write(&engine, &findings).await {
+            Ok(unwritten) => unwritten,
             Err(error) => {
-                tracing::debug!(error = &error as &dyn Error, "what actions told is not written yet");
-                told.keys().copied().collect()
+                tracing::debug!(error = &error as &dyn Error, "cannot write findings");
+                findings.keys().copied().collect()
             }
         };
-        // What was told since stays as well.
-        pending
-            .with(|now| now.retain(|action, news| left.contains(action) || told.get(action) != Some(news)));
-        if !left.is_empty() {
-            pending.is_told.notify_one();
-            rest().await;
+        // Findings that were reported meanwhile stay as well.
+        pending.with(|now| {
+            now.retain(|action, latest| unwritten.contains(action) || findings.get(action) != Some(latest));
+        });
+        if !unwritten.is_empty() {
+            pending.reported.notify_one();
+            pause_before_retry().await;
         }
     }
 }
 
-/// Writes what was told; gives the actions of which it could not be written yet.
+/// Writes findings; returns the actions whose findings could not be written.
 ///
-/// A note is in history before its reason is at the action: whoever sees only the first of the two writes it again.
-async fn write(engine: &Engine, told: &BTreeMap<ActionId, Told>) -> Result<BTreeSet<ActionId>, StoreError> {
+/// The note is written to history before the reason is set at the action: after a crash between the two it is written again.
+async fn write(
+    engine: &Engine,
+    findings: &BTreeMap<ActionId, ReportedFinding>,
+) -> Result<BTreeSet<ActionId>, StoreError> {
     let store = engine.store();
-    let mut left = BTreeSet::new();
+    let mut unwritten = BTreeSet::new();
     let (mut facts, mut reasons) = (Vec::new(), BTreeMap::new());
-    let look = async {
+    let read = async {
         let mut db = store.reader().await?;
         let life = db.life();
-        for (action, Told { life: of, instance, finding }) in told {
+        for (action, ReportedFinding { life: of, instance, finding }) in findings {
             match finding {
-                _ if *of > life => _ = left.insert(*action),
-                // In this life its numbers are others'.
+                _ if *of > life => _ = unwritten.insert(*action),
+                // Numbers of an earlier life belong to other actions in this one.
                 _ if *of < life => {}
                 Finding::Fact { name, value } => {
                     facts.push(LearnedFact { instance: *instance, name, value });
-                    // Whoever found something out is told all right.
+                    // An action that found a fact is configured correctly.
                     reasons.insert(*action, None);
                 }
                 Finding::Misconfigured(reason) => _ = reasons.insert(*action, Some(reason.as_str())),
             }
         }
         for face in engine.inner.faces.iter().filter(|_| !facts.is_empty()) {
-            let changed = face.learn(&mut db, &facts).await?;
-            engine.inner.recent.forget(changed.into_iter());
+            let changed = face.record_facts(&mut db, &facts).await?;
+            engine.inner.instance_cache.remove(changed.into_iter());
         }
         let ids: Vec<ActionId> = reasons.keys().copied().collect();
         Ok::<_, StoreError>((life, actions::list_reasons(&mut db, &ids).await?))
     };
-    let (life, before) = store.within(Store::LONGEST, look).await?;
+    let (life, before) = store.within(Store::MAX_STATEMENT_TIME, read).await?;
     let mut notes = FuturesUnordered::new();
     for (action, before) in before {
-        let (Some(told), Some(now)) = (told.get(&action), reasons.get(&action)) else { continue };
+        let (Some(finding), Some(now)) = (findings.get(&action), reasons.get(&action)) else { continue };
         if before.as_deref() == *now {
             continue;
         }
-        let (name, remark) = match now {
-            Some(reason) => (MISCONFIGURED, (*reason).to_owned()),
-            None => (CONFIGURED, format!("no longer so: {}", before.unwrap_or_default())),
+        let (name, reason) = match now {
+            Some(reason) => (MISCONFIGURED_NOTE, (*reason).to_owned()),
+            None => (CONFIGURED_NOTE, format!("no longer so: {}", before.unwrap_or_default())),
         };
-        let note = Note { name, sender: None, evidence: Map::new(), remark: Some(remark) };
-        notes.push(async move { (action, engine.note(told.instance, note).await) });
+        let note = InstanceNote { name, sender: None, evidence: Map::new(), reason: Some(reason) };
+        notes.push(async move { (action, engine.note(finding.instance, note).await) });
     }
     let mut changed = Vec::new();
     while let Some((action, noted)) = notes.next().await {
         match noted {
             Ok(()) => changed.push((action, reasons.get(&action).copied().flatten())),
-            // The instance is gone.
+            // The instance was removed.
             Err(EngineError::NoInstance(_)) => {}
             Err(error) => {
-                tracing::debug!(error = &error as &dyn Error, "what an action told is not noted yet");
-                left.insert(action);
+                tracing::debug!(error = &error as &dyn Error, "cannot record finding");
+                unwritten.insert(action);
             }
         }
     }
@@ -129,7 +133,7 @@ async fn write(engine: &Engine, told: &BTreeMap<ActionId, Told>) -> Result<BTree
             let mut db = store.reader().await?;
             if db.life() == life { actions::set_reasons(&mut db, &changed).await } else { Ok(()) }
         };
-        store.within(Store::LONGEST, set).await?;
+        store.within(Store::MAX_STATEMENT_TIME, set).await?;
     }
-    Ok(left)
+    Ok(unwritten)
 }

@@ -1,55 +1,55 @@
-//! Who is granted what is limited: the scheduler, with what the database holds.
+//! Grants of resources: runs the scheduler on the state in the database.
 //!
-//! What is decided here stands only where nobody else was granted units of the same resource meanwhile: the database sees to
-//! that as it is written, by the resource's revision.
+//! A grant is valid only if no other transaction has granted units of the same resource meanwhile: the write checks the
+//! revision of the resource.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use schedule::{Need, Plan, Request, Resource, Units, schedule};
+use schedule::{GrantPlan, LimitedResource, ResourceNeed, ResourceRequest, ResourceUnits, schedule};
 
 use super::face::Faces;
-use crate::store::actions::Startable;
-use crate::store::claims::{Claim, Grant, GrantedUnits, Limits, TakenFrom};
-use crate::store::groups::{Decided, GrantedOn};
+use crate::store::actions::StartableAction;
+use crate::store::batches::{DecidedUpdate, PassedOnGrant};
+use crate::store::claims::{Claim, Grant, GrantBasis, GrantedUnits, ResourceLimits};
 use crate::store::instances::InstanceId;
-use crate::store::queue::{self, Claimant, MAX_OF_QUEUE, ResourceState};
-use crate::store::{Connection, StoreError, resources};
+use crate::store::queue::{self, Claimant, MAX_CLAIMANTS_PER_QUEUE, ResourceState};
+use crate::store::{DbConnection, StoreError, resources};
 
-/// How many actions are looked up at a time.
-pub(super) const BATCH: i64 = 256;
+/// The number of actions that are read at a time.
+pub(super) const MAX_ACTIONS_READ: i64 = 256;
 
-/// What may be started now.
+/// The actions that can start now.
 #[derive(Debug, Default)]
-pub struct Startables {
-    /// The actions, with what they get.
-    pub actions: Vec<Startable>,
-    /// Whether there may be more.
+pub struct StartableActions {
+    /// The actions with their grants.
+    pub actions: Vec<StartableAction>,
+    /// Whether there can be more.
     pub has_more: bool,
-    /// When something may be started that only waits for a gap or for a resource to settle.
+    /// When an action can start that waits only for the gap or the settle time of a resource.
     pub next_at: Option<DateTime<Utc>>,
 }
 
-/// Looks which actions may be started at `now`; those that are suspended by one of `troubles` are left out.
+/// Finds the actions that can start at `now`; those suspended by one of `troubles` are left out.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails.
 pub async fn find_startable(
-    db: &mut Connection,
+    db: &mut DbConnection,
     faces: &Faces,
     troubles: &[String],
     now: DateTime<Utc>,
-) -> Result<Startables, StoreError> {
-    let actions = queue::list_startable(db, BATCH, troubles).await?;
-    let claimants = queue::list_claimants(db, BATCH, troubles, None).await?;
-    let is_full = |length: usize| i64::try_from(length).is_ok_and(|length| length >= BATCH);
+) -> Result<StartableActions, StoreError> {
+    let actions = queue::list_startable(db, MAX_ACTIONS_READ, troubles).await?;
+    let claimants = queue::list_claimants(db, MAX_ACTIONS_READ, troubles, None).await?;
+    let is_full = |length: usize| i64::try_from(length).is_ok_and(|length| length >= MAX_ACTIONS_READ);
     let has_more = is_full(actions.len()) || is_full(claimants.len());
-    let mut found = Startables { actions, has_more, next_at: None };
-    // All that these need is held by their states already.
+    let mut found = StartableActions { actions, has_more, next_at: None };
+    // The states of these hold all that they need already.
     let (ready, mut claimants): (Vec<_>, Vec<_>) =
         claimants.into_iter().partition(|claimant| claimant.claims.is_empty());
-    found.actions.extend(ready.into_iter().map(|Claimant { id, instance, .. }| Startable {
+    found.actions.extend(ready.into_iter().map(|Claimant { id, instance, .. }| StartableAction {
         id,
         instance,
         grant: Grant::default(),
@@ -57,77 +57,78 @@ pub async fn find_startable(
     if claimants.is_empty() {
         return Ok(found);
     }
-    faces.select(db, claimants.iter_mut().map(|one| (one.instance, &mut one.claims))).await?;
-    let states = queue::read_resources(db, &named(&claimants)).await?;
+    faces.select(db, claimants.iter_mut().map(|claimant| (claimant.instance, &mut claimant.claims))).await?;
+    let states = queue::read_resources(db, &claimed_resources(&claimants)).await?;
     let plan = plan(&claimants, &states, now);
     found.next_at = plan.next_at.and_then(DateTime::from_timestamp_micros);
-    // Of a queue not all were looked at, perhaps. Where nothing could be begun, looking again at once would find the same.
-    let begun = found.actions.len() + plan.grants.len();
-    found.has_more = begun > 0 && (has_more || i64::try_from(begun).is_ok_and(|begun| begun >= MAX_OF_QUEUE));
+    // A queue may not have been read to its end. If nothing could start, reading again at once would give the same result.
+    let started = found.actions.len() + plan.grants.len();
+    found.has_more = started > 0
+        && (has_more || i64::try_from(started).is_ok_and(|started| started >= MAX_CLAIMANTS_PER_QUEUE));
     for grant in plan.grants {
         let Some(claimant) = claimants.get(grant.key) else { continue };
-        let grant = granted(claimant, &grant.units, &states);
-        found.actions.push(Startable { id: claimant.id, instance: claimant.instance, grant });
+        let grant = to_grant(claimant, &grant.units, &states);
+        found.actions.push(StartableAction { id: claimant.id, instance: claimant.instance, grant });
     }
     Ok(found)
 }
 
-/// What is given back by what was decided, and to whom it is granted on.
+/// The units that decisions release, and the grants to the next claimants.
 #[derive(Debug, Default)]
-pub struct PassedOn {
-    /// What states held.
-    pub let_go: Vec<(InstanceId, GrantedUnits)>,
-    /// Who gets what.
-    pub granted_on: Vec<GrantedOn>,
+pub struct PassOnPlan {
+    /// The dropped holds.
+    pub dropped_holds: Vec<(InstanceId, GrantedUnits)>,
+    /// The grants.
+    pub passed_on_grants: Vec<PassedOnGrant>,
 }
 
-/// Decides to whom of those that wait what `decided` gives back at `now` is granted on; those that are suspended by one of
-/// `troubles` are left out.
+/// Grants the units that `decided` releases at `now` to the next claimants; those suspended by one of `troubles` are left
+/// out.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails.
 pub async fn pass_on(
-    db: &mut Connection,
-    decided: &[Decided],
+    db: &mut DbConnection,
+    decided: &[DecidedUpdate],
     faces: &Faces,
     troubles: &[String],
     now: DateTime<Utc>,
-) -> Result<PassedOn, StoreError> {
-    let let_go = let_go(db, decided).await?;
-    let given_back = given_back(decided, &let_go);
-    let granted_on = grant_on(db, decided, &given_back, (faces, troubles), now).await?;
-    Ok(PassedOn { let_go, granted_on })
+) -> Result<PassOnPlan, StoreError> {
+    let dropped_holds = list_dropped_holds(db, decided).await?;
+    let released_units = sum_released(decided, &dropped_holds);
+    let passed_on_grants = grant_released(db, decided, &released_units, (faces, troubles), now).await?;
+    Ok(PassOnPlan { dropped_holds, passed_on_grants })
 }
 
-async fn grant_on(
-    db: &mut Connection,
-    decided: &[Decided],
-    given_back: &BTreeMap<String, u32>,
+async fn grant_released(
+    db: &mut DbConnection,
+    decided: &[DecidedUpdate],
+    released_units: &BTreeMap<String, u32>,
     (faces, troubles): (&Faces, &[String]),
     now: DateTime<Utc>,
-) -> Result<Vec<GrantedOn>, StoreError> {
-    if given_back.is_empty() {
+) -> Result<Vec<PassedOnGrant>, StoreError> {
+    if released_units.is_empty() {
         return Ok(Vec::new());
     }
-    let released: Vec<String> = given_back.keys().cloned().collect();
-    let mut claimants = queue::list_claimants(db, BATCH, troubles, Some(&released)).await?;
-    // What becomes of these is decided on here, and nothing of it is to be seen yet.
-    let own: HashSet<_> = decided.iter().map(Decided::id).collect();
+    let released: Vec<String> = released_units.keys().cloned().collect();
+    let mut claimants = queue::list_claimants(db, MAX_ACTIONS_READ, troubles, Some(&released)).await?;
+    // The actions of these instances are changed by this batch.
+    let own: HashSet<_> = decided.iter().map(DecidedUpdate::id).collect();
     claimants.retain(|claimant| !own.contains(&claimant.instance));
-    faces.select(db, claimants.iter_mut().map(|one| (one.instance, &mut one.claims))).await?;
+    faces.select(db, claimants.iter_mut().map(|claimant| (claimant.instance, &mut claimant.claims))).await?;
     if claimants.is_empty() {
         return Ok(Vec::new());
     }
-    let mut states = queue::read_resources(db, &named(&claimants)).await?;
+    let mut states = queue::read_resources(db, &claimed_resources(&claimants)).await?;
     let taken: HashSet<&str> =
-        decided.iter().filter_map(|one| one.started.as_ref()).flat_map(newly_taken).collect();
+        decided.iter().filter_map(|update| update.started.as_ref()).flat_map(newly_taken).collect();
     for state in &mut states {
         if taken.contains(state.name.as_str()) {
-            // Somebody gets units of it in the same transaction: what is left then shows when that is durable.
-            state.set.capacity = Some(0);
+            // Units of it are granted in the same transaction: the rest is scheduled once that is durable.
+            state.overrides.capacity = Some(0);
         }
-        if let Some(units) = given_back.get(&state.name) {
+        if let Some(units) = released_units.get(&state.name) {
             state.in_use = state.in_use.saturating_sub(*units);
             state.released_at = Some(now);
         }
@@ -135,19 +136,19 @@ async fn grant_on(
     let plan = plan(&claimants, &states, now);
     let grants = plan.grants.iter().filter_map(|grant| {
         let claimant = claimants.get(grant.key)?;
-        Some(GrantedOn { action: claimant.id, grant: granted(claimant, &grant.units, &states) })
+        Some(PassedOnGrant { action: claimant.id, grant: to_grant(claimant, &grant.units, &states) })
     });
     Ok(grants.collect())
 }
 
-/// What states held that `decided` drops.
-async fn let_go(
-    db: &mut Connection,
-    decided: &[Decided],
+/// Lists the holds that `decided` drops.
+async fn list_dropped_holds(
+    db: &mut DbConnection,
+    decided: &[DecidedUpdate],
 ) -> Result<Vec<(InstanceId, GrantedUnits)>, StoreError> {
-    let dropped = decided.iter().filter(|one| !one.dropped_holds.is_empty());
+    let dropped = decided.iter().filter(|update| !update.dropped_holds.is_empty());
     let dropped: HashMap<InstanceId, &[String]> =
-        dropped.map(|one| (one.id(), one.dropped_holds.as_slice())).collect();
+        dropped.map(|update| (update.id(), update.dropped_holds.as_slice())).collect();
     if dropped.is_empty() {
         return Ok(Vec::new());
     }
@@ -160,42 +161,48 @@ async fn let_go(
     Ok(held)
 }
 
-/// How many units of each resource are given back: those of actions, and those that states held.
-fn given_back(decided: &[Decided], let_go: &[(InstanceId, GrantedUnits)]) -> BTreeMap<String, u32> {
-    let mut given_back: BTreeMap<String, u32> = BTreeMap::new();
-    let of_actions = decided.iter().flat_map(|one| &one.released);
-    for units in of_actions.chain(let_go.iter().map(|(_, units)| units)) {
-        *given_back.entry(units.resource.clone()).or_default() += units.units;
+/// Sums the released units of each resource, of actions and of holds.
+fn sum_released(
+    decided: &[DecidedUpdate],
+    dropped_holds: &[(InstanceId, GrantedUnits)],
+) -> BTreeMap<String, u32> {
+    let mut released_units: BTreeMap<String, u32> = BTreeMap::new();
+    let of_actions = decided.iter().flat_map(|update| &update.released);
+    for units in of_actions.chain(dropped_holds.iter().map(|(_, units)| units)) {
+        *released_units.entry(units.resource.clone()).or_default() += units.units;
     }
-    given_back
+    released_units
 }
 
 fn newly_taken<T>((_, grant): &(T, Grant)) -> impl Iterator<Item = &str> {
-    grant.taken_from.iter().map(|taken| taken.resource.as_str())
+    grant.based_on.iter().map(|taken| taken.resource.as_str())
 }
 
-/// All resources that are claimed, each once.
-fn named(claimants: &[Claimant]) -> Vec<String> {
+/// Lists the claimed resources, each once.
+fn claimed_resources(claimants: &[Claimant]) -> Vec<String> {
     let names = claimants.iter().flat_map(|claimant| &claimant.claims).flat_map(|claim| &claim.any_of);
     names.collect::<BTreeSet<_>>().into_iter().cloned().collect()
 }
 
-/// The limits of a resource as `claim` says, unless an operator wants others.
-fn limits(state: &ResourceState, claim: &Claim) -> Limits {
-    let said =
-        if claim.limits == Limits::default() { state.declared.unwrap_or_default() } else { claim.limits };
-    state.set.over(said)
+/// Returns the limits of a resource: those of `claim`, unless an operator has set others.
+fn limits(state: &ResourceState, claim: &Claim) -> ResourceLimits {
+    let claimed = if claim.limits == ResourceLimits::default() {
+        state.declared.unwrap_or_default()
+    } else {
+        claim.limits
+    };
+    state.overrides.apply_to(claimed)
 }
 
 fn micros(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1000)
 }
 
-/// A resource for the scheduler; nothing where there is no limit.
-pub(super) fn resource(state: &ResourceState, limits: Limits) -> Option<Resource> {
-    let Limits { capacity, gap_ms, settle_ms } = limits;
+/// Builds the scheduler's resource; nothing where it has no limit.
+pub(super) fn resource(state: &ResourceState, limits: ResourceLimits) -> Option<LimitedResource> {
+    let ResourceLimits { capacity, gap_ms, settle_ms } = limits;
     let is_limited = capacity.is_some() || gap_ms > 0 || settle_ms > 0;
-    is_limited.then(|| Resource {
+    is_limited.then(|| LimitedResource {
         capacity: capacity.unwrap_or(u32::MAX),
         gap: micros(gap_ms),
         settle: micros(settle_ms),
@@ -204,7 +211,11 @@ pub(super) fn resource(state: &ResourceState, limits: Limits) -> Option<Resource
     })
 }
 
-fn plan<'a>(claimants: &'a [Claimant], states: &[ResourceState], now: DateTime<Utc>) -> Plan<usize, &'a str> {
+fn plan<'a>(
+    claimants: &'a [Claimant],
+    states: &[ResourceState],
+    now: DateTime<Utc>,
+) -> GrantPlan<usize, &'a str> {
     let mut resources = BTreeMap::new();
     let mut held = Vec::new();
     for claim in claimants.iter().flat_map(|claimant| &claimant.claims) {
@@ -215,38 +226,38 @@ fn plan<'a>(claimants: &'a [Claimant], states: &[ResourceState], now: DateTime<U
             let Some(state) = states.iter().find(|state| state.name == *name) else { continue };
             if let Some(resource) = resource(state, limits(state, claim)) {
                 resources.insert(name.as_str(), resource);
-                held.push(Units { resource: name.as_str(), units: state.in_use });
+                held.push(ResourceUnits { resource: name.as_str(), units: state.in_use });
             }
         }
     }
     held.retain(|held| held.units > 0);
-    let request = |(key, claimant): (usize, &'a Claimant)| Request {
+    let request = |(key, claimant): (usize, &'a Claimant)| ResourceRequest {
         key,
         needs: needs(&claimant.claims),
-        holds: claimant.holds,
+        holds: claimant.has_holds,
     };
     let queue: Vec<_> = claimants.iter().enumerate().map(request).collect();
     schedule(&resources, &held, &queue, now.timestamp_micros())
 }
 
-/// What claims need.
-pub(super) fn needs(claims: &[Claim]) -> Vec<Need<&str>> {
+/// Converts claims to the needs of the scheduler.
+pub(super) fn needs(claims: &[Claim]) -> Vec<ResourceNeed<&str>> {
     let need = |claim| {
         let Claim { any_of, units, .. }: &Claim = claim;
-        Need { any_of: any_of.iter().map(String::as_str).collect(), units: *units }
+        ResourceNeed { any_of: any_of.iter().map(String::as_str).collect(), units: *units }
     };
     claims.iter().map(need).collect()
 }
 
-/// What a claimant gets, and of which revision of each resource that is.
-fn granted(claimant: &Claimant, units: &[Units<&str>], states: &[ResourceState]) -> Grant {
+/// Builds the grant of a claimant, with the revision of each resource.
+fn to_grant(claimant: &Claimant, units: &[ResourceUnits<&str>], states: &[ResourceState]) -> Grant {
     let mut grant = Grant::default();
-    for (claim, Units { resource: name, units }) in claimant.claims.iter().zip(units) {
+    for (claim, ResourceUnits { resource: name, units }) in claimant.claims.iter().zip(units) {
         let hold = claim.hold.clone();
         grant.units.push(GrantedUnits { resource: (*name).to_owned(), units: *units, hold });
         let Some(state) = states.iter().find(|state| state.name == *name) else { continue };
         if resource(state, limits(state, claim)).is_some() {
-            grant.taken_from.push(TakenFrom {
+            grant.based_on.push(GrantBasis {
                 resource: (*name).to_owned(),
                 revision: state.revision,
                 limits: claim.limits,
@@ -260,13 +271,13 @@ fn granted(claimant: &Claimant, units: &[Units<&str>], states: &[ResourceState])
 mod tests {
     use super::*;
     use crate::store::actions::ActionId;
-    use crate::store::queue::SetLimits;
+    use crate::store::queue::LimitOverrides;
 
     fn state(name: &str, in_use: u32) -> ResourceState {
         ResourceState {
             name: name.to_owned(),
             revision: 7,
-            set: SetLimits::default(),
+            overrides: LimitOverrides::default(),
             declared: None,
             granted_at: None,
             released_at: None,
@@ -275,7 +286,7 @@ mod tests {
     }
 
     fn claimant(id: i64, claims: Vec<Claim>) -> Claimant {
-        Claimant { id: ActionId(id), instance: InstanceId(id), claims, holds: false }
+        Claimant { id: ActionId(id), instance: InstanceId(id), claims, has_holds: false }
     }
 
     fn keys(claimants: &[Claimant], states: &[ResourceState]) -> Vec<usize> {
@@ -284,25 +295,25 @@ mod tests {
     }
 
     #[test]
-    fn an_operators_limits_count_before_those_that_are_claimed() {
+    fn limits_of_an_operator_take_precedence_over_claimed_ones() {
         let claimants = [claimant(1, vec![Claim::exclusive("a")]), claimant(2, vec![Claim::exclusive("a")])];
         assert_eq!(keys(&claimants, &[state("a", 0)]), [0]);
         assert!(keys(&claimants, &[state("a", 1)]).is_empty());
-        let set = SetLimits { capacity: Some(3), ..SetLimits::default() };
-        assert_eq!(keys(&claimants, &[ResourceState { set, ..state("a", 1) }]), [0, 1]);
-        let none = SetLimits { capacity: Some(0), ..SetLimits::default() };
-        assert!(keys(&claimants, &[ResourceState { set: none, ..state("a", 0) }]).is_empty());
+        let set = LimitOverrides { capacity: Some(3), ..LimitOverrides::default() };
+        assert_eq!(keys(&claimants, &[ResourceState { overrides: set, ..state("a", 1) }]), [0, 1]);
+        let none = LimitOverrides { capacity: Some(0), ..LimitOverrides::default() };
+        assert!(keys(&claimants, &[ResourceState { overrides: none, ..state("a", 0) }]).is_empty());
     }
 
     #[test]
-    fn what_has_no_limit_is_not_taken_from_anything() {
-        let unlimited = Claim { limits: Limits::default(), ..Claim::exclusive("b") };
-        let one = claimant(1, vec![Claim::exclusive("a"), unlimited]);
+    fn units_of_an_unlimited_resource_need_no_basis() {
+        let unlimited = Claim { limits: ResourceLimits::default(), ..Claim::exclusive("b") };
+        let claimant = claimant(1, vec![Claim::exclusive("a"), unlimited]);
         let states = [state("a", 0), state("b", 70)];
-        let plan = plan(std::slice::from_ref(&one), &states, DateTime::UNIX_EPOCH);
-        let grant = granted(&one, &plan.grants[0].units, &states);
+        let plan = plan(std::slice::from_ref(&claimant), &states, DateTime::UNIX_EPOCH);
+        let grant = to_grant(&claimant, &plan.grants[0].units, &states);
         let taken: Vec<_> =
-            grant.taken_from.iter().map(|one| (one.resource.as_str(), one.revision)).collect();
+            grant.based_on.iter().map(|basis| (basis.resource.as_str(), basis.revision)).collect();
         assert_eq!((taken, grant.units.len()), (vec![("a", 7)], 2));
     }
 }

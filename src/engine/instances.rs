@@ -1,71 +1,75 @@
-//! Instances are found, and go.
+//! Finding and removing instances.
 
 use super::error::EngineError;
-use super::face::Removal;
+use super::face::InstanceRemoval;
 use super::handle::Engine;
+use super::tag_condition::TagCondition;
 use crate::machine::{Instance, MachineName};
-use crate::store::changes::{self, Changed, Now};
-use crate::store::groups::{self, Seen};
-use crate::store::history::{self, NewEntry, Told};
-use crate::store::instances::{self, InstanceId, Locked, Target};
+use crate::store::batches::{self, VersionedInstance};
+use crate::store::changes::{self, InstanceChange, InstanceChangeKind};
+use crate::store::history::{self, HistoryContent, NewHistoryEntry};
+use crate::store::instances::{self, InstanceId, InstanceKey, LockedInstance};
 use crate::store::{Tx, actions};
 
 impl Engine {
-    /// Reads an instance as it is now, with the version of its row.
+    /// Reads an instance with the version of its row.
     ///
     /// # Errors
     ///
     /// [`EngineError::Store`] when the database fails.
-    pub async fn find(&self, machine: &MachineName, name: &str) -> Result<Option<Seen>, EngineError> {
+    pub async fn find(
+        &self,
+        machine: &MachineName,
+        name: &str,
+    ) -> Result<Option<VersionedInstance>, EngineError> {
         if name.contains('\0') {
             return Ok(None);
         }
         let named = [(machine.clone(), name.to_owned())];
-        Ok(groups::read(&mut *self.store().reader().await?, &[], &named).await?.pop())
+        Ok(batches::read(&mut *self.store().reader().await?, &[], &named).await?.pop())
     }
 
-    /// Removes an instance, if it still is as one of the tags `only_as` says; what it still had to do is cancelled, its history
-    /// stays.
+    /// Removes an instance, if its entity tag meets `condition`; its actions are cancelled, its history is kept.
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoInstance`] when there is no such instance; [`EngineError::Changed`] when it is otherwise;
-    /// [`EngineError::Refused`] when its face does not let it go; [`EngineError::RescueOwed`] when what an action left undone
-    /// is still to be made up for. Nothing was written then.
+    /// [`EngineError::NoInstance`] when there is no such instance; [`EngineError::Changed`] when its tag is another one;
+    /// [`EngineError::Refused`] when its face refuses; [`EngineError::CompensationOwed`] when a compensation is pending.
+    /// Nothing was written then.
     pub async fn remove(
         &self,
         machine: &MachineName,
         name: &str,
-        only_as: Option<&[String]>,
+        condition: Option<&TagCondition>,
         sender: Option<String>,
     ) -> Result<(), EngineError> {
         let mut tx = self.store().begin().await?;
-        // What is told of its deadline is not to come after what an adoption made of it.
-        self.hold_rules(&mut tx).await?;
-        let locked = self.lock(&mut tx, &Target::Name(machine.clone(), name.to_owned())).await?;
-        if let Some(tags) = only_as {
-            let seen = groups::read(&mut tx, &[locked.id], &[]).await?.pop();
-            if !seen.is_some_and(|seen| tags.contains(&self.tag(&seen))) {
+        // An activation can change the deadline: the change log must have them in order.
+        self.lock_definitions(&mut tx).await?;
+        let locked = self.lock(&mut tx, &InstanceKey::Name(machine.clone(), name.to_owned())).await?;
+        if let Some(condition) = condition {
+            let versioned = batches::read(&mut tx, &[locked.id], &[]).await?.pop();
+            if !versioned.is_some_and(|versioned| condition.is_met_by(&self.tag(&versioned))) {
                 return Err(EngineError::Changed);
             }
         }
-        let is_rescue_owed = actions::is_rescue_owed(&mut tx, locked.id).await?;
-        let removal = Removal { id: locked.id, instance: &locked.instance, is_rescue_owed };
+        let is_compensation_owed = actions::is_compensation_owed(&mut tx, locked.id).await?;
+        let removal = InstanceRemoval { id: locked.id, instance: &locked.instance, is_compensation_owed };
         if let Some(face) = self.inner.faces.of(machine)
             && let Some(refusal) = face.refuse_removal(&mut tx, removal).await?
         {
             return Err(refusal.into());
         }
-        if is_rescue_owed {
-            return Err(EngineError::RescueOwed(name.to_owned()));
+        if is_compensation_owed {
+            return Err(EngineError::CompensationOwed(name.to_owned()));
         }
         actions::cancel_all(&mut tx, locked.id).await?;
-        let remark = Some(format!("{name} was removed"));
-        let removed = NewEntry { reason: remark, ..self.note_of(&locked, "removed", sender) };
+        let reason = Some(format!("{name} was removed"));
+        let removed = NewHistoryEntry { reason, ..self.note_entry(&locked, "removed", sender) };
         history::append(&mut tx, &removed).await?;
         instances::delete(&mut tx, locked.id).await?;
-        let now = Now::Removed { machine: machine.clone(), name: name.to_owned() };
-        changes::append(&mut tx, self.inner.origin, &[Changed { id: locked.id, now }]).await?;
+        let kind = InstanceChangeKind::Removed { machine: machine.clone(), name: name.to_owned() };
+        changes::append(&mut tx, self.inner.origin, &[InstanceChange { id: locked.id, kind }]).await?;
         tx.commit().await?;
         self.inner.actions_changed.notify_one();
         self.inner.written.notify_one();
@@ -74,27 +78,36 @@ impl Engine {
     }
 
     /// Locks `target` until `tx` ends.
-    pub(super) async fn lock(&self, tx: &mut Tx, target: &Target) -> Result<Locked, EngineError> {
+    pub(super) async fn lock(
+        &self,
+        tx: &mut Tx,
+        target: &InstanceKey,
+    ) -> Result<LockedInstance, EngineError> {
         instances::lock(tx, target).await?.ok_or_else(|| EngineError::NoInstance(target.clone()))
     }
 
-    /// Writes into the log of changes what became of an instance or of what is known of it.
+    /// Appends a change of an instance or of its facts to the change log.
     pub(super) async fn append_change(
         &self,
         tx: &mut Tx,
         id: InstanceId,
         instance: &Instance,
     ) -> Result<(), EngineError> {
-        let now = Now::Is { visit: instance.visit, deadline_at: instance.deadline_at };
-        Ok(changes::append(tx, self.inner.origin, &[Changed { id, now }]).await?)
+        let kind = InstanceChangeKind::Written { visit: instance.visit, deadline_at: instance.deadline_at };
+        Ok(changes::append(tx, self.inner.origin, &[InstanceChange { id, kind }]).await?)
     }
 
-    /// A note about an instance that is locked.
-    pub(super) fn note_of(&self, locked: &Locked, name: &str, sender: Option<String>) -> NewEntry {
-        NewEntry {
+    /// Builds a note about a locked instance.
+    pub(super) fn note_entry(
+        &self,
+        locked: &LockedInstance,
+        name: &str,
+        sender: Option<String>,
+    ) -> NewHistoryEntry {
+        NewHistoryEntry {
             instance: locked.id,
             at: self.clock().now(),
-            told: Told::Note(name.to_owned()),
+            content: HistoryContent::Note(name.to_owned()),
             sender,
             outcome: None,
             from: locked.instance.state.clone(),

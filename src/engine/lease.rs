@@ -1,7 +1,7 @@
-//! The life of this process as a worker: it registers and renews its lease.
+//! The lease of this process as a worker: registration and renewal.
 //!
-//! Leases run on real time: they are about processes, not about the farm. What a dead process was doing is taken over
-//! within two seconds: the lease's rest, and the time until somebody looks.
+//! Leases are in real time: they concern processes, not the farm. The actions of a crashed process are reclaimed within two
+//! seconds: the rest of its lease, and the time until another process checks.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,126 +9,136 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use super::deadlines::Share;
+use super::deadlines::DeadlineShare;
 use crate::store::actions::WorkerId;
-use crate::store::workers::{self, Colleagues, News};
-use crate::store::{Life, Session, Store, StoreError};
+use crate::store::workers::{self, Peers, WorkerStatus};
+use crate::store::{DatabaseLife, DatabaseSession, Store, StoreError};
 
-/// How long a process that says nothing is taken to be alive.
-pub(super) const HOLDS: Duration = Duration::from_millis(1600);
-/// How often a lease is renewed: often enough that five renewals may fail.
-pub(super) const PERIOD: Duration = Duration::from_millis(250);
+/// The duration of a lease.
+pub(super) const LEASE_DURATION: Duration = Duration::from_millis(1600);
+/// The interval of renewals: five of them can fail within a lease.
+pub(super) const RENEWAL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How long deadlines are held at most after nobody could report anything: long enough to report again, and to begin
-/// anew what was interrupted.
-const LONGEST_HOLD: Duration = Duration::from_mins(5);
+/// The maximum time for which deadlines are held after a downtime: long enough to report again, and to restart interrupted
+/// actions.
+const MAX_DEADLINE_HOLD: Duration = Duration::from_mins(5);
 
-/// Which worker this process is: in another life of the database its number may be another process's.
+/// The identity of a worker. In another life of the database its number can belong to another process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(super) struct WorkerIdentity {
     pub(super) id: WorkerId,
-    /// The life of the database that it is registered in.
-    pub(super) life: Life,
+    /// The life of the database in which it is registered.
+    pub(super) life: DatabaseLife,
 }
 
-/// A registered worker that knows until when it may act.
+/// A registered worker with the end of its lease.
 #[derive(Debug)]
-pub(super) struct Registered {
-    pub(super) identity: Identity,
-    /// For how long it lets no deadline pass, from the beginning.
-    pub(super) hold: Duration,
-    holds_until: Instant,
-    db: Option<Session>,
+pub(super) struct RegisteredWorker {
+    pub(super) identity: WorkerIdentity,
+    /// For how long it holds deadlines after its registration.
+    pub(super) hold_deadlines_for: Duration,
+    lease_ends_at: Instant,
+    db: Option<DatabaseSession>,
 }
 
-/// Leases that are too far ahead to have been given by the database's clock as it is, and since when each has been seen
-/// unchanged. Where that clock was put back, the lease of a process that died would hold for as long as it was put back by.
+/// Leases that end too far in the future for the present clock of the database, with the time since when each is unchanged.
+/// After that clock was put back, the lease of a crashed process would last that much longer.
 #[derive(Debug, Default)]
-pub(super) struct AheadLeases(HashMap<WorkerId, (DateTime<Utc>, Instant)>);
+pub(super) struct FutureLeases(HashMap<WorkerId, (DateTime<Utc>, Instant)>);
 
-impl AheadLeases {
-    /// Takes what is seen `now`, and gives those that nobody has renewed for as long as a lease holds: by elapsed time, their
-    /// processes are dead.
-    fn silent(&mut self, seen: Vec<(WorkerId, DateTime<Utc>)>, now: Instant) -> Vec<WorkerId> {
+impl FutureLeases {
+    /// Records the leases that are seen `now`, and returns the workers that have not renewed theirs for the duration of a
+    /// lease, by elapsed time.
+    fn find_expired(&mut self, leases: Vec<(WorkerId, DateTime<Utc>)>, now: Instant) -> Vec<WorkerId> {
         let before = std::mem::take(&mut self.0);
-        self.0.extend(seen.into_iter().map(|(worker, until)| {
-            let known = before.get(&worker).filter(|(known, _)| *known == until);
-            (worker, (until, known.map_or(now, |(_, since)| *since)))
+        self.0.extend(leases.into_iter().map(|(worker, ends_at)| {
+            let known = before.get(&worker).filter(|(known, _)| *known == ends_at);
+            (worker, (ends_at, known.map_or(now, |(_, since)| *since)))
         }));
-        let is_silent = |since: Instant| now.saturating_duration_since(since) > HOLDS;
+        let is_silent = |since: Instant| now.saturating_duration_since(since) > LEASE_DURATION;
         self.0.iter().filter(|(_, (_, since))| is_silent(*since)).map(|(worker, _)| *worker).collect()
     }
 
-    /// Removes the workers whose leases have run out, and puts their actions back; says how many workers those were.
-    pub(super) async fn bury(&mut self, store: &Store, now: DateTime<Utc>) -> Result<usize, StoreError> {
-        let ahead = workers::list_ahead(store, 2 * HOLDS).await?;
-        let silent = self.silent(ahead, Instant::now());
-        workers::bury(store, &silent, 2 * HOLDS, now).await
+    /// Removes expired workers and releases their actions; returns the number of workers.
+    pub(super) async fn reclaim_expired(
+        &mut self,
+        store: &Store,
+        now: DateTime<Utc>,
+    ) -> Result<usize, StoreError> {
+        let ahead = workers::list_leases_ahead(store, 2 * LEASE_DURATION).await?;
+        let silent = self.find_expired(ahead, Instant::now());
+        workers::reclaim_expired(store, &silent, 2 * LEASE_DURATION, now).await
     }
 }
 
-/// What renewing a lease came to.
+/// The result of a renewal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Renewal {
-    /// The lease holds, and these live.
-    Holds(Colleagues),
-    /// It could not be renewed, and holds for a while yet.
-    Unknown,
-    /// It has run out.
-    Lapsed,
+pub(super) enum LeaseRenewal {
+    /// The lease is renewed; these are the live workers.
+    Renewed(Peers),
+    /// The renewal failed; the lease has not expired yet.
+    Failed,
+    /// The lease has expired.
+    Expired,
 }
 
-impl Registered {
+impl RegisteredWorker {
     /// Registers this process.
     pub(super) async fn register(store: &Store) -> Result<Self, StoreError> {
-        // Asked for first: where that changes meanwhile the lease is void, and this process registers again.
-        let (asked, life) = (Instant::now(), store.life());
+        // Read first: if the life changes meanwhile, the lease is void and this process registers again.
+        let (asked_at, life) = (Instant::now(), store.life());
         let name = format!("pid {}", std::process::id());
-        let workers::Registration { id, hold } = workers::register(store, &name, HOLDS, LONGEST_HOLD).await?;
-        Ok(Self { identity: Identity { id, life }, hold, holds_until: asked + HOLDS, db: None })
+        let workers::WorkerRegistration { id, hold_deadlines_for } =
+            workers::register(store, &name, LEASE_DURATION, MAX_DEADLINE_HOLD).await?;
+        Ok(Self {
+            identity: WorkerIdentity { id, life },
+            hold_deadlines_for,
+            lease_ends_at: asked_at + LEASE_DURATION,
+            db: None,
+        })
     }
 
-    /// Until when this process may act on what it has.
-    pub(super) fn holds_until(&self) -> Instant {
-        self.holds_until
+    /// Returns the end of the lease.
+    pub(super) fn lease_ends_at(&self) -> Instant {
+        self.lease_ends_at
     }
 
-    /// Renews the lease, and tells the others how this process is.
-    pub(super) async fn renew(&mut self, store: &Store, news: News) -> Renewal {
-        let asked = Instant::now();
-        let left = self.holds_until.saturating_duration_since(asked);
+    /// Renews the lease, and publishes the status of this process.
+    pub(super) async fn renew(&mut self, store: &Store, status: WorkerStatus) -> LeaseRenewal {
+        let asked_at = Instant::now();
+        let left = self.lease_ends_at.saturating_duration_since(asked_at);
         #[expect(clippy::disallowed_methods, reason = "a lease is about this process, not about the farm")]
-        let renewed = tokio::time::timeout(left, self.ask(store, news)).await;
+        let renewed = tokio::time::timeout(left, self.renew_row(store, status)).await;
         match renewed {
-            Ok(Ok(Some(colleagues))) => {
-                self.holds_until = asked + HOLDS;
-                Renewal::Holds(colleagues)
+            Ok(Ok(Some(peers))) => {
+                self.lease_ends_at = asked_at + LEASE_DURATION;
+                LeaseRenewal::Renewed(peers)
             }
-            Ok(Err(_)) if Instant::now() < self.holds_until => Renewal::Unknown,
-            Ok(Ok(None) | Err(_)) | Err(_) => Renewal::Lapsed,
+            Ok(Err(_)) if Instant::now() < self.lease_ends_at => LeaseRenewal::Failed,
+            Ok(Ok(None) | Err(_)) | Err(_) => LeaseRenewal::Expired,
         }
     }
 
-    async fn ask(&mut self, store: &Store, news: News) -> Result<Option<Colleagues>, StoreError> {
-        // Kept only if it worked: one that broke is made anew.
+    async fn renew_row(&mut self, store: &Store, status: WorkerStatus) -> Result<Option<Peers>, StoreError> {
+        // Kept only after a success: a broken session is replaced.
         let mut db = match self.db.take() {
             Some(db) => db,
             None => store.connect_for_lease().await?,
         };
-        let Identity { id, life } = self.identity;
+        let WorkerIdentity { id, life } = self.identity;
         if store.life() != life || db.life() != life {
             return Ok(None);
         }
-        let colleagues = workers::renew(&mut db, id, life, HOLDS, news).await?;
+        let peers = workers::renew(&mut db, id, life, LEASE_DURATION, status).await?;
         self.db = Some(db);
-        Ok(colleagues)
+        Ok(peers)
     }
 
-    /// Which deadlines fall to this process.
-    pub(super) fn share(&self, colleagues: &Colleagues) -> Share {
-        let rank = colleagues.alive.iter().position(|worker| *worker == self.identity.id).unwrap_or_default();
+    /// Returns the share of deadlines of this process.
+    pub(super) fn deadline_share(&self, peers: &Peers) -> DeadlineShare {
+        let rank = peers.alive.iter().position(|worker| *worker == self.identity.id).unwrap_or_default();
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        Share { rank: number(rank), of: number(colleagues.alive.len()) }
+        DeadlineShare { rank: number(rank), of: number(peers.alive.len()) }
     }
 }
 
@@ -137,17 +147,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_that_is_too_far_ahead_ends_when_nobody_renewed_it_for_as_long_as_it_holds() {
-        let (mut leases, begin) = (AheadLeases::default(), Instant::now());
-        let until = |second| DateTime::from_timestamp(second, 0).unwrap();
-        let (dead, alive) = (WorkerId(1), WorkerId(2));
-        let mut look = |second: i64, after: Duration| {
-            leases.silent(vec![(dead, until(3600)), (alive, until(3600 + second))], begin + after)
+    fn a_lease_too_far_in_the_future_expires_when_it_is_not_renewed_for_its_duration() {
+        let (mut leases, begin) = (FutureLeases::default(), Instant::now());
+        let time = |second| DateTime::from_timestamp(second, 0).unwrap();
+        let (expired, alive) = (WorkerId(1), WorkerId(2));
+        let mut check = |second: i64, after: Duration| {
+            leases.find_expired(vec![(expired, time(3600)), (alive, time(3600 + second))], begin + after)
         };
-        assert_eq!(look(0, Duration::ZERO), []);
-        assert_eq!(look(1, HOLDS), []);
-        assert_eq!(look(2, HOLDS + PERIOD), [dead]);
-        // One that is renewed begins anew.
-        assert_eq!(leases.silent(vec![(dead, until(3601))], begin + 2 * HOLDS), []);
+        assert_eq!(check(0, Duration::ZERO), []);
+        assert_eq!(check(1, LEASE_DURATION), []);
+        assert_eq!(check(2, LEASE_DURATION + RENEWAL_INTERVAL), [expired]);
+        // A renewed lease starts again.
+        assert_eq!(leases.find_expired(vec![(expired, time(3601))], begin + 2 * LEASE_DURATION), []);
     }
 }

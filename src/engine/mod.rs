@@ -1,34 +1,35 @@
-//! Drives instances: what happens to them becomes transitions, by one path.
+//! The engine drives instances: every stimulus becomes a transition by one path.
 //!
 //! ```text
 //! HTTP ──────────┐
-//! deadlines ─────┼─▶ queue ─▶ pipeline: read, decide, write and commit ─▶ answer, hint
+//! deadlines ─────┼─▶ queue ─▶ pipeline: read, decide, write and commit ─▶ answer, notify
 //! ends of actions┘                                                            │
 //!        ▲                                                                    ▼
 //!        └───────── worker ◀────────────────────────────────────────────── dispatch
 //! ```
 //!
-//! What a guard asks a hosted model is asked before that, and comes with the event: the pipeline waits for no model.
+//! Hosted models are queried before an event enters the pipeline, which waits for no model.
 //!
-//! Everything that is to be done is a row: a process that dies leaves nothing behind but a lease that runs out. Several
-//! processes may drive the same database; the rows' versions and visits keep them apart.
+//! All pending work is stored in rows: a crashed process leaves only a lease that expires. Several processes can drive the
+//! same database; row versions and visits prevent conflicts between them.
 
+mod action_run;
 mod activation;
-mod carry;
+mod batch_commit;
+mod batch_decisions;
+mod batch_input;
+mod cached_view;
 mod chain;
 mod claims;
-mod clock_lead;
-mod counting;
+mod clock_sync;
 mod creation;
 mod deadline_feed;
 mod deadlines;
-mod decisions;
+mod definition_cache;
 mod definitions;
+mod diagram_cache;
+mod diagrams;
 mod dispatch;
-mod draft;
-mod drafts;
-mod drawing;
-mod durable;
 mod dwell_reader;
 mod dwell_times;
 mod error;
@@ -37,64 +38,70 @@ mod facts;
 mod feed;
 mod feed_reader;
 mod finding_writer;
-mod findings;
 mod grants;
 mod handle;
 mod hints;
+mod history_text;
 mod housekeeping;
+mod instance_cache;
 mod instances;
-mod kept;
 mod lease;
 mod link_check;
-mod linked;
-mod material;
+mod linked_instances;
 mod model_answers;
-mod pictures;
+mod open_action;
+mod pending_findings;
+mod pending_update;
+mod pending_updates;
 mod pipeline;
 mod predictions;
-mod queue;
-mod recent;
 mod refusal;
-mod repeats;
+mod repeated_reports;
 pub mod replay;
 mod resources;
-mod rest;
 mod retention;
-mod retries;
-mod rules;
+mod retry_counters;
+mod retry_pause;
 mod run;
-mod running;
+mod running_actions;
 mod start;
+mod state_counts;
 mod step;
 mod submit;
+mod tag_condition;
 mod targets;
-mod tell;
 mod timekeeping;
 mod trouble_watch;
 mod troubles;
 mod turn_times;
 mod why;
-mod work;
+mod work_item;
+mod work_queue;
 
-pub use self::activation::{CarriedOver, Loaded, Replacement};
-pub use self::creation::{NewLink, NewLinks};
+pub use self::activation::{ActivationReport, CarriedOverInstances, LoadedDefinition};
+pub use self::cached_view::{CachedValue, CachedView, StateCounts};
+pub use self::creation::{LinkTarget, LinkTargets};
+pub use self::definition_cache::ActiveDefinition;
 pub use self::error::EngineError;
-pub use self::face::{Account, ChangedFacts, Face, Faces, FactChange, LearnedFact, NewFacts, Removal};
-pub use self::feed::{Follower, News};
-pub use self::grants::{PassedOn, Startables, find_startable, pass_on};
+pub use self::face::{
+    ChangedFacts, Face, FaceSummary, Faces, FactChange, InstanceRemoval, LearnedFact, NewFacts,
+};
+pub use self::feed::{FeedFollower, FeedUpdate};
+pub use self::grants::{PassOnPlan, StartableActions, find_startable, pass_on};
 pub use self::handle::Engine;
-pub use self::kept::{Counts, Kept, Reading};
+pub use self::history_text::{describe_cause, describe_values};
+pub use self::open_action::OpenAction;
 pub use self::predictions::Predictions;
-pub use self::refusal::Refusal;
-pub use self::resources::{HolderView, NewLimits, Outlook, ResourceView, WaiterView};
+pub use self::refusal::FaceRefusal;
+pub use self::resources::{HolderView, ResourceView, WaitForecast, WaiterView};
 pub use self::retention::Retention;
-pub use self::retries::Retries;
-pub use self::rules::InForce;
-pub use self::start::{Options, Parts};
-pub use self::tell::{values, what_happened};
+pub use self::retry_counters::RetryCounters;
+pub use self::start::{EngineOptions, EngineParts};
+pub use self::tag_condition::TagCondition;
 pub use self::troubles::OpenTrouble;
-pub use self::why::{LastEvidence, UsualStay, Why};
-pub use self::work::{Committed, Note, Submission};
+pub use self::why::{InstanceExplanation, LastEvidence, StateDwellStatistics};
+pub use self::work_item::{CommittedSubmission, InstanceNote, Submission};
 
-pub use crate::store::definitions::{Adopted, Provenance};
-pub use crate::store::instances::Stranded;
+pub use crate::store::definitions::{ActivatedDefinition, DefinitionOrigin};
+pub use crate::store::instances::StrandedInstance;
+pub use crate::store::queue::LimitOverrides;

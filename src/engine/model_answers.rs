@@ -1,5 +1,5 @@
-//! Asking models what conditions want to know, before anything is decided. The pipeline finds what has to be asked, once it
-//! is known that there is such an instance and that it is as its sender has seen it; but it waits for nobody.
+//! Queries of hosted models for conditions, before the decision. The pipeline finds the questions once the instance is known
+//! to exist and to match the expected tag, but does not wait for models.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -7,13 +7,13 @@ use std::error::Error;
 use serde_json::Value;
 
 use super::handle::Engine;
-use super::work::Submission;
-use crate::machine::{self, Cause, Definition, Prediction, Question};
+use super::work_item::Submission;
+use crate::machine::{self, Cause, Definition, ModelQuestion, Prediction};
 use crate::model::ModelError;
 
 impl Submission {
-    /// What has to be asked before `definition` can decide on it.
-    pub(super) fn unasked(&self, definition: &Definition) -> Vec<Question> {
+    /// Lists the questions that must be asked before `definition` can decide.
+    pub(super) fn missing_questions(&self, definition: &Definition) -> Vec<ModelQuestion> {
         let Self { cause, predictions, .. } = self;
         let asked = machine::questions(definition, cause);
         asked.filter(|question| !predictions.has(question)).cloned().collect()
@@ -21,15 +21,15 @@ impl Submission {
 }
 
 impl Engine {
-    /// Asks models. A question without an answer is asked once: what it is for does not hold then, and history says why.
-    pub(super) async fn ask(&self, submission: &mut Submission, questions: Vec<Question>) {
+    /// Queries models. A failed query is not retried: its condition does not hold, and history records the reason.
+    pub(super) async fn ask_models(&self, submission: &mut Submission, questions: Vec<ModelQuestion>) {
         let Cause::Event { args, .. } = &submission.cause else { return };
         for question in questions {
-            let Question { model, argument } = &question;
+            let ModelQuestion { model, argument } = &question;
             let Some(values) = args.get(argument) else { continue };
             let answer = self.models().predict(model, &rows(values)).await;
             let answer = answer.map(|rows| Prediction::of(values, rows)).map_err(|error| {
-                log(model, &error);
+                log_model_error(model, &error);
                 error.to_string()
             });
             submission.predictions.add(question, answer);
@@ -37,33 +37,29 @@ impl Engine {
     }
 }
 
-/// The rows of values: a plain list is the row of one thing.
+/// Returns the rows of values: a plain list is a single row.
 fn rows(values: &Value) -> Cow<'_, Value> {
-    if machine::is_one(values) {
+    if machine::is_single_row(values) {
         Cow::Owned(Value::Array(vec![values.clone()]))
     } else {
         Cow::Borrowed(values)
     }
 }
 
-fn log(model: &str, error: &ModelError) {
+fn log_model_error(model: &str, error: &ModelError) {
     let fault = error as &dyn Error;
     match error {
         ModelError::Unknown(_) | ModelError::Busy(_) | ModelError::Fault(_) => {
-            tracing::warn!(
-                error = fault,
-                model,
-                "a model gave no answer: conditions that ask it do not hold"
-            );
+            tracing::warn!(error = fault, model, "model query failed, conditions on it do not hold");
         }
-        // What is wrong with a model is logged where models are loaded; what is wrong with values is their sender's.
+        // Faults of models are logged where they are loaded; faults of values are the sender's.
         ModelError::Config { .. }
         | ModelError::Folder(_)
         | ModelError::Runtime(_)
         | ModelError::File { .. }
         | ModelError::Stuck { .. }
         | ModelError::Values(_) => {
-            tracing::debug!(error = fault, model, "a model gave no answer");
+            tracing::debug!(error = fault, model, "model query failed");
         }
     }
 }

@@ -1,21 +1,21 @@
-//! Why a face does not let something be done.
+//! Refusals of faces.
 
 use serde_json::{Map, Value};
 
-/// Why something cannot be done as things stand; nothing was written.
+/// A refusal of a face; nothing was written.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{detail}")]
-pub struct Refusal {
-    /// A fixed word that clients may rely on.
+pub struct FaceRefusal {
+    /// The stable problem code.
     pub code: &'static str,
-    /// In words for people, with what would help.
+    /// The reason in words, with what would help.
     pub detail: String,
-    /// More for programs, by name.
+    /// Further members of the problem, by name.
     pub more: Map<String, Value>,
 }
 
-impl Refusal {
-    /// A refusal about which there is nothing more to say.
+impl FaceRefusal {
+    /// A refusal without further members.
     #[must_use]
     pub fn new(code: &'static str, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into(), more: Map::new() }

@@ -1,5 +1,4 @@
-//! What happened, once more through the kernel: as it was, which must give what is stored; or as it would have been
-//! under another definition.
+//! Replay of history through the kernel: as it was, which must give the stored results, or under another definition.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,116 +9,115 @@ use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::activation::{Activation, Course, Recorded, WhatIf};
+use crate::activation::{Activation, RecordedDecision, WhatIfReplay, WhatIfReport};
 use crate::machine::{
     self, Cause, Decision, Definition, Instance, MachineName, Outcome, Stimulus, Vocabulary,
 };
-use crate::store::definitions::{self, Adopted};
-use crate::store::history::{self, Entry, Told};
-use crate::store::instances::{self, InstanceId, Stored};
+use crate::store::definitions::{self, ActivatedDefinition};
+use crate::store::history::{self, HistoryContent, HistoryEntry};
+use crate::store::instances::{self, InstanceId, StoredInstance};
 use crate::store::{Snapshot, Store, StoreError};
 
-/// How long the database may take for one reading of all there is.
-const LONGEST: Duration = Duration::from_hours(24);
+/// The time limit of reading all of history.
+const REPLAY_READ_TIMEOUT: Duration = Duration::from_hours(24);
 
-/// What is to be replayed.
+/// The parameters of a replay.
 #[derive(Debug, Clone)]
-pub struct Wanted {
-    /// The machine whose instances' history it is.
+pub struct ReplayRequest {
+    /// The machine.
     pub machine: MachineName,
-    /// Only this instance's.
+    /// The name of the only instance to replay; all instances where it is not given.
     pub name: Option<String>,
-    /// From when on another definition is taken to have been in force; from the beginning where nothing is said. What is
-    /// compared with the record is from then on, too.
+    /// From when on the other definition applies and results are compared; from the beginning where it is not given.
     pub since: Option<DateTime<Utc>>,
-    /// The other definition.
-    pub with: Option<Arc<Definition>>,
+    /// The other definition, where there is one.
+    pub what_if_definition: Option<Arc<Definition>>,
 }
 
-/// What a replay came to.
+/// The result of a replay.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Replayed {
-    /// How many instances were replayed.
+pub struct ReplayReport {
+    /// The number of replayed instances.
     pub instances: u64,
-    /// How many entries of history.
+    /// The number of entries of history.
     pub entries: u64,
-    /// Instances whose first entries are gone, so that nothing can be said of them.
+    /// The number of instances whose first entries are no longer in history; they are not replayed.
     pub forgotten: u64,
-    /// Instances of which something cannot be read: they are replayed up to there.
-    pub unreadable: Vec<Unreadable>,
-    /// The first thing that is not as it is stored.
-    pub difference: Option<Differs>,
-    /// What would have gone differently under another definition.
-    pub what_if: Option<WhatIf>,
+    /// Entries and instances that cannot be read; the instances are replayed up to there.
+    pub unreadable: Vec<UnreadableRecord>,
+    /// The first difference from the stored results.
+    pub difference: Option<ReplayDifference>,
+    /// The differences under the other definition.
+    pub what_if: Option<WhatIfReport>,
 }
 
-/// Something stored that this program cannot read.
+/// A stored record that this program cannot read.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Unreadable {
+pub struct UnreadableRecord {
     /// The instance's name.
     pub name: String,
     /// The entry of history; nothing where it is the instance itself.
     pub entry: Option<i64>,
-    /// What cannot be read.
+    /// Why it cannot be read.
     pub reason: String,
 }
 
-/// Something that replay does not give as it is stored.
+/// A difference between a replayed and a stored result.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Differs {
+pub struct ReplayDifference {
     /// The instance's name.
     pub name: String,
     /// The entry of history; nothing where it is the instance itself.
     pub entry: Option<i64>,
-    /// What it is about: `state`, `visit`, `outcome`, …
+    /// The field: `state`, `visit`, `outcome`, …
     pub what: String,
-    /// What is stored.
+    /// The stored value.
     pub stored: String,
-    /// What the kernel makes of it.
+    /// The replayed value.
     pub replayed: String,
 }
 
-/// Why nothing could be replayed.
+/// An error of a replay.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// There is no such instance, or none at all.
+    /// There is no such instance, or the machine has none.
     #[error("{machine} has no instance{}", .name.as_ref().map(|name| format!(" {name:?}")).unwrap_or_default())]
     NoInstance {
         /// The machine.
         machine: MachineName,
-        /// The name that was asked for.
+        /// The requested name.
         name: Option<String>,
     },
-    /// A definition that was in force is none to this program.
-    #[error("this program does not take definition {number} of {machine} any more: {faults}")]
+    /// This program cannot parse a definition that was active.
+    #[error("cannot parse definition {number} of {machine}: {faults}")]
     Unreadable {
         /// The machine.
         machine: MachineName,
         /// The definition's number.
         number: i32,
         /// What is wrong with it.
-        faults: machine::Faults,
+        faults: machine::SourceFaults,
     },
-    /// The store failed.
-    #[error("the store failed")]
+    /// The database failed.
+    #[error("database error")]
     Store(#[from] StoreError),
 }
 
-/// The definitions that were in force, and from which entry of history on.
-struct Timeline {
-    adopted: Vec<(Adopted, Arc<Definition>)>,
+/// The activated definitions, each with its first entry of history.
+struct DefinitionTimeline {
+    activations: Vec<(ActivatedDefinition, Arc<Definition>)>,
 }
 
-impl Timeline {
+impl DefinitionTimeline {
     async fn read(
         db: &mut Snapshot,
         vocabulary: &Vocabulary,
         machine: &MachineName,
     ) -> Result<Self, ReplayError> {
-        let mut timeline = Self { adopted: Vec::new() };
+        let mut timeline = Self { activations: Vec::new() };
         let mut known: BTreeMap<i32, Arc<Definition>> = BTreeMap::new();
-        for adopted in definitions::list(db, machine).await? {
-            let number = adopted.number;
+        for activated in definitions::list_activated(db, machine).await? {
+            let number = activated.number;
             let definition = if let Some(definition) = known.get(&number) {
                 Arc::clone(definition)
             } else {
@@ -129,45 +127,45 @@ impl Timeline {
                 Arc::new(machine::load_stored(&source, vocabulary).map_err(unreadable)?.0)
             };
             known.insert(number, Arc::clone(&definition));
-            timeline.adopted.push((adopted, definition));
+            timeline.activations.push((activated, definition));
         }
         Ok(timeline)
     }
 
-    /// The place in the timeline of what was in force for entry `id`.
-    fn at(&self, id: i64) -> usize {
-        self.adopted.partition_point(|(adopted, _)| adopted.first_history <= id).saturating_sub(1)
+    /// Returns the index of the definition that was active for entry `id`.
+    fn index_at(&self, id: i64) -> usize {
+        self.activations.partition_point(|(activated, _)| activated.first_history <= id).saturating_sub(1)
     }
 
-    /// What was in force for entry `id`.
+    /// Returns the definition that was active for entry `id`.
     fn definition(&self, id: i64) -> Option<&Definition> {
-        self.adopted.get(self.at(id)).map(|(_, definition)| &**definition)
+        self.activations.get(self.index_at(id)).map(|(_, definition)| &**definition)
     }
 
-    /// How instances were carried over to what was in force for entry `id`.
-    fn adoption(&self, id: i64) -> Activation {
-        let place = self.at(id);
-        let before = place.checked_sub(1).and_then(|before| self.adopted.get(before));
-        let Some((_, present)) = self.adopted.get(place) else { return Activation::default() };
+    /// Returns how instances were migrated to the definition that was active for entry `id`.
+    fn activation(&self, id: i64) -> Activation {
+        let index = self.index_at(id);
+        let before = index.checked_sub(1).and_then(|before| self.activations.get(before));
+        let Some((_, present)) = self.activations.get(index) else { return Activation::default() };
         Activation::new(before.map(|(_, definition)| &**definition), present)
     }
 }
 
-/// One instance on its way through its history.
+/// The replay of one instance.
 #[derive(Default)]
-struct Life<'a> {
+struct InstanceReplay<'a> {
     name: String,
     instance: Option<Instance>,
-    /// Whether its first entries are gone.
+    /// Whether its first entries are no longer in history.
     is_forgotten: bool,
-    /// Whether one of its entries cannot be read, so that nothing can be said of what comes after it.
+    /// Whether one of its entries cannot be read; the later ones are skipped.
     is_unreadable: bool,
-    /// Entries of one moment, which belong to one transaction: their order is that of their visits.
-    moment: Vec<Entry>,
-    course: Option<Course<'a>>,
+    /// Entries of the same time, which belong to one transaction: they are ordered by visit.
+    pending_entries: Vec<HistoryEntry>,
+    what_if: Option<WhatIfReplay<'a>>,
 }
 
-/// Replays history, of one moment of the database: others may go on writing. Definitions may name what `vocabulary` has.
+/// Replays history in a snapshot of the database. Definitions can use the names of `vocabulary`.
 ///
 /// # Errors
 ///
@@ -175,108 +173,115 @@ struct Life<'a> {
 pub async fn replay(
     store: &Store,
     vocabulary: &Vocabulary,
-    wanted: &Wanted,
-) -> Result<Replayed, ReplayError> {
-    let Wanted { machine, name, .. } = wanted;
+    request: &ReplayRequest,
+) -> Result<ReplayReport, ReplayError> {
+    let ReplayRequest { machine, name, .. } = request;
     let mut snapshot = store.snapshot().await?;
-    // All of it is read in one go, however much there is.
-    snapshot.take_time(LONGEST).await?;
-    let timeline = Timeline::read(&mut snapshot, vocabulary, machine).await?;
+    // All of history is read in one statement.
+    snapshot.take_time(REPLAY_READ_TIMEOUT).await?;
+    let timeline = DefinitionTimeline::read(&mut snapshot, vocabulary, machine).await?;
     let stored = instances::list(&mut snapshot, machine, name.as_deref()).await?;
     if stored.is_empty() {
         return Err(ReplayError::NoInstance { machine: machine.clone(), name: name.clone() });
     }
-    let life = |stored: &Stored| (stored.id, Life { name: stored.name.clone(), ..Life::default() });
-    let mut lives: HashMap<InstanceId, Life> = stored.iter().map(life).collect();
-    let mut replayed = Replayed::default();
-    let mut until = DateTime::<Utc>::MIN_UTC;
+    let replay = |stored: &StoredInstance| {
+        (stored.id, InstanceReplay { name: stored.name.clone(), ..InstanceReplay::default() })
+    };
+    let mut replays: HashMap<InstanceId, InstanceReplay> = stored.iter().map(replay).collect();
+    let mut replayed = ReplayReport::default();
+    let mut last_entry_at = DateTime::<Utc>::MIN_UTC;
     {
         let mut entries = std::pin::pin!(history::stream(&mut snapshot, machine, name.as_deref()));
         while let Some(entry) = entries.next().await {
             let (id, entry) = entry?;
-            let Some(life) = lives.get_mut(&id) else { continue };
+            let Some(replay) = replays.get_mut(&id) else { continue };
             replayed.entries += 1;
-            until = until.max(entry.at);
-            if life.is_unreadable {
+            last_entry_at = last_entry_at.max(entry.at);
+            if replay.is_unreadable {
                 continue;
             }
-            if life.moment.first().is_some_and(|first| first.at != entry.at) {
-                live(life, &timeline, wanted, &mut replayed);
+            if replay.pending_entries.first().is_some_and(|first| first.at != entry.at) {
+                replay_moment(replay, &timeline, request, &mut replayed);
             }
-            life.moment.push(entry);
+            replay.pending_entries.push(entry);
         }
     }
-    for Stored { id, name, instance: stored } in stored {
-        let Some(mut life) = lives.remove(&id) else { continue };
-        live(&mut life, &timeline, wanted, &mut replayed);
-        if life.is_forgotten {
+    for StoredInstance { id, name, instance: stored } in stored {
+        let Some(mut replay) = replays.remove(&id) else { continue };
+        replay_moment(&mut replay, &timeline, request, &mut replayed);
+        if replay.is_forgotten {
             replayed.forgotten += 1;
             continue;
         }
         replayed.instances += 1;
-        if life.is_unreadable {
+        if replay.is_unreadable {
             continue;
         }
         let stored = match stored {
             Ok(stored) => stored,
             Err(reason) => {
-                replayed.unreadable.push(Unreadable { name, entry: None, reason });
+                replayed.unreadable.push(UnreadableRecord { name, entry: None, reason });
                 continue;
             }
         };
-        if let Some(instance) = &life.instance {
+        if let Some(instance) = &replay.instance {
             compare(instance, &stored, &mut replayed.difference);
         }
-        if let Some(course) = life.course {
-            course.end(&stored, until, replayed.what_if.get_or_insert_default());
-            // Under another definition very many time limits may pass; what is reported is not to wait for that.
+        if let Some(what_if) = replay.what_if {
+            what_if.end(&stored, last_entry_at, replayed.what_if.get_or_insert_default());
+            // Under another definition very many timeouts can pass; events must not wait for them.
             tokio::task::yield_now().await;
         }
     }
     Ok(replayed)
 }
 
-/// Lets `life` go through what happened at one moment.
-fn live<'a>(life: &mut Life<'a>, timeline: &Timeline, wanted: &'a Wanted, replayed: &mut Replayed) {
-    let mut moment = std::mem::take(&mut life.moment);
-    // What began a visit comes before all else of that visit.
+/// Replays the entries of the same time.
+fn replay_moment<'a>(
+    replay: &mut InstanceReplay<'a>,
+    timeline: &DefinitionTimeline,
+    request: &'a ReplayRequest,
+    replayed: &mut ReplayReport,
+) {
+    let mut moment = std::mem::take(&mut replay.pending_entries);
+    // The entry that started a visit comes before all others of the visit.
     moment.sort_by_key(|entry| (entry.visit, entry.outcome != "moved", entry.id));
     for entry in &moment {
         let Some(definition) = timeline.definition(entry.id) else { continue };
-        let is_since = wanted.since.is_none_or(|since| entry.at >= since);
-        match &entry.told {
-            Told::Stimulus(stimulus) => {
-                let Some(decision) = life.decide(definition, stimulus, entry.at) else { continue };
-                if let Some(before) = life.instance.as_ref().filter(|_| is_since) {
+        let is_since = request.since.is_none_or(|since| entry.at >= since);
+        match &entry.content {
+            HistoryContent::Stimulus(stimulus) => {
+                let Some(decision) = replay.decide(definition, stimulus, entry.at) else { continue };
+                if let Some(before) = replay.instance.as_ref().filter(|_| is_since) {
                     check(&decision, before, entry, &mut replayed.difference);
                 }
-                if let Some(with) = wanted.with.as_ref().filter(|_| is_since) {
-                    let recorded = Recorded { at: entry.at, stimulus, decision: &decision };
-                    life.go_on_with(with, definition, recorded);
+                if let Some(with) = request.what_if_definition.as_ref().filter(|_| is_since) {
+                    let recorded = RecordedDecision { at: entry.at, stimulus, decision: &decision };
+                    replay.advance_what_if(with, definition, recorded);
                 }
-                life.instance = Some(decision.instance);
+                replay.instance = Some(decision.instance);
             }
-            Told::Note(note) if note == "adopted" => {
+            HistoryContent::Note(note) if note == "adopted" => {
                 let deadline = entry.evidence.as_ref().and_then(|evidence| evidence.get("deadline"));
                 let deadline_at = deadline.and_then(Value::as_str).and_then(|at| at.parse().ok());
-                if let Some(instance) = &mut life.instance {
-                    timeline.adoption(entry.id).apply(instance, entry.to.clone(), deadline_at);
+                if let Some(instance) = &mut replay.instance {
+                    timeline.activation(entry.id).apply(instance, entry.to.clone(), deadline_at);
                 }
             }
-            Told::Note(_) => {}
-            Told::Unreadable(why) => {
-                // What it did to the instance cannot be known, nor what came of that.
-                life.is_unreadable = true;
-                let (name, reason) = (life.name.clone(), why.clone());
-                replayed.unreadable.push(Unreadable { name, entry: Some(entry.id), reason });
+            HistoryContent::Note(_) => {}
+            HistoryContent::Unreadable(why) => {
+                // Its effect on the instance is unknown.
+                replay.is_unreadable = true;
+                let (name, reason) = (replay.name.clone(), why.clone());
+                replayed.unreadable.push(UnreadableRecord { name, entry: Some(entry.id), reason });
                 return;
             }
         }
     }
 }
 
-impl<'a> Life<'a> {
-    /// What the definition in force makes of an entry; nothing where the instance's first entries are gone.
+impl<'a> InstanceReplay<'a> {
+    /// Decides on an entry; nothing where the first entries of the instance are no longer in history.
     fn decide(
         &mut self,
         definition: &Definition,
@@ -294,23 +299,33 @@ impl<'a> Life<'a> {
         None
     }
 
-    /// Lets what would have been go on beside what was.
-    fn go_on_with(&mut self, with: &'a Definition, definition: &Definition, recorded: Recorded<'_>) {
-        match (&mut self.course, &self.instance) {
-            (Some(course), _) => course.follow(recorded),
-            (None, None) => self.course = Some(Course::begin(with, &self.name, recorded)),
+    /// Advances the replay under the other definition.
+    fn advance_what_if(
+        &mut self,
+        with: &'a Definition,
+        definition: &Definition,
+        recorded: RecordedDecision<'_>,
+    ) {
+        match (&mut self.what_if, &self.instance) {
+            (Some(what_if), _) => what_if.follow(recorded),
+            (None, None) => self.what_if = Some(WhatIfReplay::begin(with, &self.name, recorded)),
             (None, Some(before)) => {
-                self.course = Course::branch_off(with, definition, before, recorded.at);
-                if let Some(course) = &mut self.course {
-                    course.follow(recorded);
+                self.what_if = WhatIfReplay::branch_off(with, definition, before, recorded.at);
+                if let Some(what_if) = &mut self.what_if {
+                    what_if.follow(recorded);
                 }
             }
         }
     }
 }
 
-/// Notes where an entry does not tell what the kernel makes of its stimulus.
-fn check(decision: &Decision, before: &Instance, entry: &Entry, difference: &mut Option<Differs>) {
+/// Records the first difference between an entry and the replayed decision.
+fn check(
+    decision: &Decision,
+    before: &Instance,
+    entry: &HistoryEntry,
+    difference: &mut Option<ReplayDifference>,
+) {
     let outcome = match &decision.outcome {
         Outcome::Moved { .. } => "moved",
         Outcome::Stayed => "stayed",
@@ -323,11 +338,11 @@ fn check(decision: &Decision, before: &Instance, entry: &Entry, difference: &mut
         ("state after", entry.to.to_string(), after.state.to_string()),
         ("visit", entry.visit.to_string(), after.visit.to_string()),
     ];
-    note(&before.name, Some(entry.id), pairs, difference);
+    record_difference(&before.name, Some(entry.id), pairs, difference);
 }
 
-/// Notes where an instance is not as it is stored.
-fn compare(replayed: &Instance, stored: &Instance, difference: &mut Option<Differs>) {
+/// Records the first difference between the replayed and the stored instance.
+fn compare(replayed: &Instance, stored: &Instance, difference: &mut Option<ReplayDifference>) {
     let time = |at: Option<DateTime<Utc>>| at.map_or_else(|| "none".to_owned(), |at| at.to_rfc3339());
     let span = |left: Option<Duration>| format!("{left:?}");
     let pairs = [
@@ -341,17 +356,18 @@ fn compare(replayed: &Instance, stored: &Instance, difference: &mut Option<Diffe
         ("data", json!(stored.data).to_string(), json!(replayed.data).to_string()),
         ("links", json!(stored.links).to_string(), json!(replayed.links).to_string()),
     ];
-    note(&stored.name, None, pairs, difference);
+    record_difference(&stored.name, None, pairs, difference);
 }
 
-fn note<const N: usize>(
+fn record_difference<const N: usize>(
     name: &str,
     entry: Option<i64>,
     pairs: [(&str, String, String); N],
-    difference: &mut Option<Differs>,
+    difference: &mut Option<ReplayDifference>,
 ) {
     let differs = pairs.into_iter().find(|(_, stored, replayed)| stored != replayed);
     if let (None, Some((what, stored, replayed))) = (&difference, differs) {
-        *difference = Some(Differs { name: name.to_owned(), entry, what: what.to_owned(), stored, replayed });
+        *difference =
+            Some(ReplayDifference { name: name.to_owned(), entry, what: what.to_owned(), stored, replayed });
     }
 }

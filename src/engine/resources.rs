@@ -1,121 +1,120 @@
-//! Resources for people: what there is, who holds it, and when whoever waits may expect a turn.
+//! Resources for people: limits, holders, and queues with expected times.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use schedule::{Request, Resource, Timed, Units, forecast};
+use schedule::{LimitedResource, ResourceRequest, ResourceUnits, WithDuration, forecast};
 use serde::Serialize;
 
-use super::claims::limits;
+use super::claims::declared_limits;
 use super::error::EngineError;
 use super::face::Faces;
 use super::grants::{needs, resource};
 use super::handle::Engine;
 use super::turn_times::TurnTimes;
-use crate::store::actions::{ActionId, OpenAction};
-use crate::store::claims::{Claim, Limits};
+use crate::store::actions::{ActionId, ActionSummary};
+use crate::store::claims::{Claim, ResourceLimits};
 use crate::store::instances::InstanceId;
-use crate::store::queue::{self, ResourceState, SetLimits};
-use crate::store::resources::{self, HeldByStates, Holder, Party, Waiter};
-use crate::store::{Connection, StoreError};
+use crate::store::queue::{self, LimitOverrides, ResourceState};
+use crate::store::resources::{self, DefinedHolds, InstanceRef, ResourceHolder, ResourceWaiter};
+use crate::store::{DbConnection, StoreError};
 
-/// How many of those who wait are looked at.
+/// The maximum number of waiting actions that are read.
 const MAX_WAITERS: i64 = 10_000;
 
-/// A resource, as people see it.
+/// A resource as the API shows it.
 #[derive(Debug, Clone, Serialize)]
 pub struct ResourceView {
     /// Its name.
     pub name: String,
-    /// How many units there are; nothing is no limit.
+    /// The number of units; nothing where there is no limit.
     pub capacity: Option<u32>,
     /// The time between two grants, in seconds.
     pub gap_s: f64,
     /// The time between a release and the next grant, in seconds.
     pub settle_s: f64,
-    /// Which of these an operator has set.
-    pub set: Vec<&'static str>,
-    /// How many units are in use.
+    /// Which of these limits an operator has set.
+    pub overridden: Vec<&'static str>,
+    /// The number of units in use.
     pub in_use: u32,
-    /// Who holds them.
+    /// The holders.
     pub holders: Vec<HolderView>,
-    /// Who waits, in the order of their turns.
+    /// The waiting actions, in order.
     pub queue: Vec<WaiterView>,
 }
 
-/// Who holds units.
+/// A holder of units.
 #[derive(Debug, Clone, Serialize)]
 pub struct HolderView {
     /// The machine of the instance.
     pub machine: String,
     /// Its name.
     pub name: String,
-    /// For which action; nothing where its state holds them.
+    /// The action; nothing where the state holds the units.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    /// How many units.
+    /// The number of units.
     pub units: u32,
-    /// Since when.
+    /// When it got them.
     pub since: DateTime<Utc>,
 }
 
-/// Who waits.
+/// An action that waits for units.
 #[derive(Debug, Clone, Serialize)]
 pub struct WaiterView {
     /// The machine of the instance.
     pub machine: String,
     /// Its name.
     pub name: String,
-    /// For which action.
+    /// The action.
     pub action: String,
-    /// How many come before it.
-    pub ahead: usize,
+    /// The number of actions before it.
+    pub requests_ahead: usize,
     /// Since when it waits.
     pub since: DateTime<Utc>,
-    /// When its turn may come; nothing where that depends on what nobody knows.
+    /// When it may be granted; nothing where that cannot be predicted.
     pub expected_at: Option<DateTime<Utc>>,
 }
 
-/// Limits that an operator sets for a resource; what is not there is as whoever claims it says.
-pub type NewLimits = SetLimits;
-
-/// What an action that waits may expect.
+/// The forecast of a waiting action.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outlook {
-    /// How many instances hold what it needs, or come before it.
+pub struct WaitForecast {
+    /// The number of instances that hold what it needs or come before it.
     pub ahead: usize,
-    /// Who holds it.
+    /// The instances that hold it.
     pub holders: Vec<String>,
-    /// When its turn may come; nothing where that depends on what nobody knows.
+    /// When it may be granted; nothing where that cannot be predicted.
     pub expected_at: Option<DateTime<Utc>>,
 }
 
-impl Outlook {
-    /// What `action` may expect, one of the instance that this is of: only those that wait for resources expect anything.
+impl WaitForecast {
+    /// The forecast of one action of the instance; it is empty for an action that does not wait for resources.
     #[must_use]
-    pub fn of(&self, action: &OpenAction) -> Self {
-        if action.queues() { self.clone() } else { Self::default() }
+    pub fn of(&self, action: &ActionSummary) -> Self {
+        if action.is_queued() { self.clone() } else { Self::default() }
     }
 }
 
-/// Of who waits: how many come before it, and when its turn may come.
-type Expected = HashMap<ActionId, (usize, Option<DateTime<Utc>>)>;
+/// For each waiting action the number of actions before it, and when it may be granted.
+type ExpectedTurns = HashMap<ActionId, (usize, Option<DateTime<Utc>>)>;
 
-/// All that is known of some resources, of nearly one moment.
-struct Picture {
+/// The state of some resources.
+struct ResourceSnapshot {
     states: Vec<ResourceState>,
-    holders: Vec<Holder>,
-    waiters: Vec<Waiter>,
-    /// What definitions say of those that they declare.
-    declared: BTreeMap<String, Limits>,
+    holders: Vec<ResourceHolder>,
+    waiters: Vec<ResourceWaiter>,
+    /// The limits in definitions.
+    declared: BTreeMap<String, ResourceLimits>,
 }
 
-impl Picture {
-    async fn read(db: &mut Connection, faces: &Faces, names: &[String]) -> Result<Self, StoreError> {
+impl ResourceSnapshot {
+    async fn read(db: &mut DbConnection, faces: &Faces, names: &[String]) -> Result<Self, StoreError> {
         let mut waiters = resources::list_waiters(db, names, MAX_WAITERS).await?;
-        faces.select(db, waiters.iter_mut().map(|one| (one.party.instance, &mut one.claims))).await?;
-        // What they wait for besides says as well when their turn comes.
+        faces
+            .select(db, waiters.iter_mut().map(|waiter| (waiter.owner.instance, &mut waiter.claims)))
+            .await?;
+        // Their other claims affect the forecast as well.
         let claims = waiters.iter().flat_map(|waiter| &waiter.claims);
         let mut all: BTreeSet<String> = claims.flat_map(|claim| claim.any_of.iter().cloned()).collect();
         all.extend(names.iter().cloned());
@@ -128,54 +127,55 @@ impl Picture {
         })
     }
 
-    /// The limits of each resource: as an operator set them, or as who waits for it or had it says.
-    fn limits(&self) -> HashMap<&str, Limits> {
+    /// Returns the limits of each resource: those of an operator, of its claims, or of its definition.
+    fn limits(&self) -> HashMap<&str, ResourceLimits> {
         let claims = self.waiters.iter().flat_map(|waiter| &waiter.claims);
-        let said = claims.filter(|claim| claim.limits != Limits::default());
-        let said = said.flat_map(|claim| claim.any_of.iter().map(|name| (name.as_str(), claim.limits)));
-        let said: HashMap<&str, Limits> = said.collect();
+        let claimed = claims.filter(|claim| claim.limits != ResourceLimits::default());
+        let claimed = claimed.flat_map(|claim| claim.any_of.iter().map(|name| (name.as_str(), claim.limits)));
+        let claimed: HashMap<&str, ResourceLimits> = claimed.collect();
         let limits = |state: &ResourceState| {
-            let said = said.get(state.name.as_str()).copied().or(state.declared);
-            let said = said.or_else(|| self.declared.get(&state.name).copied());
-            state.set.over(said.unwrap_or_default())
+            let claimed = claimed.get(state.name.as_str()).copied().or(state.declared);
+            let claimed = claimed.or_else(|| self.declared.get(&state.name).copied());
+            state.overrides.apply_to(claimed.unwrap_or_default())
         };
         self.states.iter().map(|state| (state.name.as_str(), limits(state))).collect()
     }
 
-    /// Where each who waits stands, and when its turn may come.
-    fn expected(&self, times: &TurnTimes, now: DateTime<Utc>) -> Expected {
+    /// Forecasts the queues.
+    fn expected_turns(&self, times: &TurnTimes, now: DateTime<Utc>) -> ExpectedTurns {
         let limits = self.limits();
         let resource = |state: &'_ ResourceState| resource(state, *limits.get(state.name.as_str())?);
         let resources = self.states.iter().filter_map(|state| Some((state.name.as_str(), resource(state)?)));
-        let resources: BTreeMap<&str, Resource> = resources.collect();
-        let held: Vec<_> = self.holders.iter().map(|holder| held(holder, times, now)).collect();
-        let queue: Vec<_> = self.waiters.iter().map(|waiter| queued(waiter, times)).collect();
+        let resources: BTreeMap<&str, LimitedResource> = resources.collect();
+        let held: Vec<_> = self.holders.iter().map(|holder| timed_holder(holder, times, now)).collect();
+        let queue: Vec<_> = self.waiters.iter().map(|waiter| timed_waiter(waiter, times)).collect();
         let at = |at: Option<i64>| at.and_then(DateTime::from_timestamp_micros);
         forecast(&resources, &held, &queue, now.timestamp_micros())
             .into_iter()
-            .map(|one| (one.key, (one.ahead, at(one.at))))
+            .map(|turn| (turn.key, (turn.ahead, at(turn.at))))
             .collect()
     }
 
-    /// What the action of `instance` that waits may expect.
-    fn outlook(&self, instance: InstanceId, times: &TurnTimes, now: DateTime<Utc>) -> Outlook {
-        let Some(own) = self.waiters.iter().find(|waiter| waiter.party.instance == instance) else {
-            return Outlook::default();
+    /// Forecasts the waiting action of `instance`.
+    fn wait_forecast(&self, instance: InstanceId, times: &TurnTimes, now: DateTime<Utc>) -> WaitForecast {
+        let Some(own) = self.waiters.iter().find(|waiter| waiter.owner.instance == instance) else {
+            return WaitForecast::default();
         };
-        let (waiting, expected_at) = self.expected(times, now).get(&own.id).copied().unwrap_or_default();
-        let needs = |holder: &&Holder| {
-            holder.party.instance != instance
+        let (waiting, expected_at) =
+            self.expected_turns(times, now).get(&own.id).copied().unwrap_or_default();
+        let needs = |holder: &&ResourceHolder| {
+            holder.owner.instance != instance
                 && own.claims.iter().any(|claim| claim.any_of.contains(&holder.resource))
         };
-        let holders = self.holders.iter().filter(needs).map(|holder| holder.party.name.clone());
+        let holders = self.holders.iter().filter(needs).map(|holder| holder.owner.name.clone());
         let holders: BTreeSet<String> = holders.collect();
         let ahead = waiting + holders.len();
-        Outlook { ahead, holders: holders.into_iter().collect(), expected_at }
+        WaitForecast { ahead, holders: holders.into_iter().collect(), expected_at }
     }
 
-    /// What people see of the resources called `names`.
+    /// Builds the views of the resources `names`.
     fn views(&self, names: &[String], times: &TurnTimes, now: DateTime<Utc>) -> Vec<ResourceView> {
-        let (limits, expected) = (self.limits(), self.expected(times, now));
+        let (limits, expected) = (self.limits(), self.expected_turns(times, now));
         let mut holders: HashMap<&str, Vec<HolderView>> = HashMap::new();
         for holder in &self.holders {
             holders.entry(&holder.resource).or_default().push(holder_view(holder));
@@ -191,9 +191,11 @@ impl Picture {
         let wanted = self.states.iter().filter(|state| names.contains(&state.name));
         let view = |state: &ResourceState| {
             let name = state.name.as_str();
-            let Limits { capacity, gap_ms, settle_ms } = limits.get(name).copied().unwrap_or_default();
-            let SetLimits { capacity: set_capacity, gap_ms: set_gap, settle_ms: set_settle } = state.set;
-            let set = [
+            let ResourceLimits { capacity, gap_ms, settle_ms } =
+                limits.get(name).copied().unwrap_or_default();
+            let LimitOverrides { capacity: set_capacity, gap_ms: set_gap, settle_ms: set_settle } =
+                state.overrides;
+            let overrides = [
                 ("capacity", set_capacity.is_some()),
                 ("gap", set_gap.is_some()),
                 ("settle", set_settle.is_some()),
@@ -203,7 +205,11 @@ impl Picture {
                 capacity,
                 gap_s: seconds(gap_ms),
                 settle_s: seconds(settle_ms),
-                set: set.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect(),
+                overridden: overrides
+                    .into_iter()
+                    .filter(|(_, is_set)| *is_set)
+                    .map(|(name, _)| name)
+                    .collect(),
                 in_use: state.in_use,
                 holders: holders.remove(name).unwrap_or_default(),
                 queue: queues.remove(name).unwrap_or_default(),
@@ -213,14 +219,15 @@ impl Picture {
     }
 }
 
-fn waiter_view(waiter: &Waiter, expected: &Expected) -> WaiterView {
-    let (ahead, expected_at) = expected.get(&waiter.id).copied().unwrap_or_default();
-    let Waiter { party: Party { machine, name, .. }, action, since, .. } = waiter.clone();
-    WaiterView { machine, name, action, ahead, since, expected_at }
+fn waiter_view(waiter: &ResourceWaiter, expected: &ExpectedTurns) -> WaiterView {
+    let (requests_ahead, expected_at) = expected.get(&waiter.id).copied().unwrap_or_default();
+    let ResourceWaiter { owner: InstanceRef { machine, name, .. }, action, since, .. } = waiter.clone();
+    WaiterView { machine, name, action, requests_ahead, since, expected_at }
 }
 
-fn holder_view(holder: &Holder) -> HolderView {
-    let Holder { party: Party { machine, name, .. }, action, units, since, .. } = holder.clone();
+fn holder_view(holder: &ResourceHolder) -> HolderView {
+    let ResourceHolder { owner: InstanceRef { machine, name, .. }, action, units, since, .. } =
+        holder.clone();
     HolderView { machine, name, action, units, since }
 }
 
@@ -228,24 +235,31 @@ fn seconds(ms: u64) -> f64 {
     std::time::Duration::from_millis(ms).as_secs_f64()
 }
 
-fn held<'a>(holder: &'a Holder, times: &TurnTimes, now: DateTime<Utc>) -> Timed<Units<&'a str>> {
-    let usual = holder.action.as_ref().and_then(|_| times.usual(&holder.resource));
+fn timed_holder<'a>(
+    holder: &'a ResourceHolder,
+    times: &TurnTimes,
+    now: DateTime<Utc>,
+) -> WithDuration<ResourceUnits<&'a str>> {
+    let average = holder.action.as_ref().and_then(|_| times.average(&holder.resource));
     let so_far = (now - holder.since).num_microseconds().unwrap_or_default();
-    let what = Units { resource: holder.resource.as_str(), units: holder.units };
-    Timed { what, takes: usual.map(|usual| usual.saturating_sub(so_far).max(0)) }
+    let item = ResourceUnits { resource: holder.resource.as_str(), units: holder.units };
+    WithDuration { item, duration: average.map(|average| average.saturating_sub(so_far).max(0)) }
 }
 
-fn queued<'a>(waiter: &'a Waiter, times: &TurnTimes) -> Timed<Request<ActionId, &'a str>> {
-    let what = Request { key: waiter.id, needs: needs(&waiter.claims), holds: waiter.holds };
-    // What a state holds is held for longer than the action, and nobody knows how long.
+fn timed_waiter<'a>(
+    waiter: &'a ResourceWaiter,
+    times: &TurnTimes,
+) -> WithDuration<ResourceRequest<ActionId, &'a str>> {
+    let item = ResourceRequest { key: waiter.id, needs: needs(&waiter.claims), holds: waiter.has_holds };
+    // A hold lasts longer than the action, and its duration is unknown.
     let is_known = waiter.claims.iter().all(|claim| claim.hold.is_none());
     let names = waiter.claims.iter().flat_map(|claim| &claim.any_of);
-    let takes = if is_known { names.filter_map(|name| times.usual(name)).max() } else { None };
-    Timed { what, takes }
+    let duration = if is_known { names.filter_map(|name| times.average(name)).max() } else { None };
+    WithDuration { item, duration }
 }
 
 impl Engine {
-    /// Says of resources how they are: of the one called so, or of all. It takes a snapshot.
+    /// Lists the resources, or the one called `name`, in a snapshot.
     ///
     /// # Errors
     ///
@@ -258,79 +272,81 @@ impl Engine {
         all.extend(declared.keys().cloned());
         let names: Vec<String> =
             all.into_iter().filter(|known| name.is_none_or(|name| name == known)).collect();
-        let mut picture = Picture::read(&mut db, &self.inner.faces, &names).await?;
-        picture.declared = declared;
+        let mut snapshot = ResourceSnapshot::read(&mut db, &self.inner.faces, &names).await?;
+        snapshot.declared = declared;
         drop(db);
-        self.aside(move |times| picture.views(&names, times, now)).await
+        self.run_blocking(move |times| snapshot.views(&names, times, now)).await
     }
 
-    /// Looks ahead aside: where many wait it takes a while, and other requests are not to wait for that.
-    async fn aside<T: Send + 'static>(
+    /// Computes a forecast on a blocking thread: with many waiting actions it takes a while.
+    async fn run_blocking<T: Send + 'static>(
         &self,
-        look: impl FnOnce(&TurnTimes) -> T + Send + 'static,
+        compute: impl FnOnce(&TurnTimes) -> T + Send + 'static,
     ) -> Result<T, EngineError> {
         let inner = Arc::clone(&self.inner);
-        let looked = tokio::task::spawn_blocking(move || look(&inner.turn_times));
-        looked.await.map_err(|_| EngineError::Stopping)
+        let computed = tokio::task::spawn_blocking(move || compute(&inner.turn_times));
+        computed.await.map_err(|_| EngineError::Stopping)
     }
 
-    /// The resources that the definitions in force declare by their names, and what they say of them.
-    fn declared(&self) -> BTreeMap<String, Limits> {
-        let known = self.inner.rules.known();
-        let declared = known.machines.values().flat_map(|in_force| &in_force.definition.resources);
+    /// Returns the resources that the active definitions declare by name, with their limits.
+    fn declared(&self) -> BTreeMap<String, ResourceLimits> {
+        let known = self.inner.definitions.current();
+        let declared = known.machines.values().flat_map(|active| &active.definition.resources);
         let named = declared.filter(|(_, declared)| declared.any.is_none());
-        named.map(|(name, declared)| (name.to_string(), limits(declared))).collect()
+        named.map(|(name, declared)| (name.to_string(), declared_limits(declared))).collect()
     }
 
-    /// What states hold by the definitions in force, and since when these are: machine, state, and the name of what is held.
-    pub(super) fn held_by_states(&self) -> HeldByStates {
-        let known = self.inner.rules.known();
-        let mut all = HeldByStates { under: known.adoption, machines: Vec::new(), held: Vec::new() };
-        for in_force in known.machines.values() {
-            let machine = in_force.adopted.machine.as_str();
+    /// Lists the holds of the active definitions: machine, state and resource.
+    pub(super) fn held_by_states(&self) -> DefinedHolds {
+        let known = self.inner.definitions.current();
+        let mut all = DefinedHolds { activation: known.activation, machines: Vec::new(), holds: Vec::new() };
+        for active in known.machines.values() {
+            let machine = active.activated.machine.as_str();
             all.machines.push(machine.to_owned());
-            for (state, definition) in &in_force.definition.states {
+            for (state, definition) in &active.definition.states {
                 let names = definition.hold.keys();
-                all.held.extend(names.map(|name| (machine.to_owned(), state.to_string(), name.to_string())));
+                all.holds.extend(names.map(|name| (machine.to_owned(), state.to_string(), name.to_string())));
             }
         }
         all
     }
 
-    /// Sets the limits that an operator wants of a resource; those that are not there are as whoever claims it says.
+    /// Overrides the limits of a resource; limits that are not given are those of its claims.
     ///
     /// # Errors
     ///
     /// [`EngineError::Store`] when the database fails.
-    pub async fn set_limits(&self, name: &str, limits: NewLimits) -> Result<(), EngineError> {
+    pub async fn set_limits(&self, name: &str, limits: LimitOverrides) -> Result<(), EngineError> {
         let mut tx = self.store().begin().await?;
-        resources::set_limits(&mut tx, name, limits).await?;
+        resources::override_limits(&mut tx, name, limits).await?;
         tx.commit().await?;
         self.inner.actions_changed.notify_one();
         self.inner.written.notify_one();
         Ok(())
     }
 
-    /// Says what those of an instance's actions may expect that wait for resources.
+    /// Forecasts the actions of an instance that wait for resources.
     ///
     /// # Errors
     ///
     /// [`EngineError::Store`] when the database fails.
-    pub async fn outlook(
+    pub async fn wait_forecasts(
         &self,
-        db: &mut Connection,
+        db: &mut DbConnection,
         instance: InstanceId,
-        actions: &[OpenAction],
-    ) -> Result<Outlook, EngineError> {
-        let claims = actions.iter().filter(|action| action.queues()).flat_map(|action| action.claims.clone());
+        actions: &[ActionSummary],
+    ) -> Result<WaitForecast, EngineError> {
+        let claims =
+            actions.iter().filter(|action| action.is_queued()).flat_map(|action| action.claims.clone());
         let mut claims: Vec<Claim> = claims.collect();
         self.inner.faces.select(db, std::iter::once((instance, &mut claims))).await?;
         let names: BTreeSet<String> = claims.into_iter().flat_map(|claim| claim.any_of).collect();
         if names.is_empty() {
-            return Ok(Outlook::default());
+            return Ok(WaitForecast::default());
         }
-        let picture = Picture::read(db, &self.inner.faces, &names.into_iter().collect::<Vec<_>>()).await?;
+        let snapshot =
+            ResourceSnapshot::read(db, &self.inner.faces, &names.into_iter().collect::<Vec<_>>()).await?;
         let now = self.clock().now();
-        self.aside(move |times| picture.outlook(instance, times, now)).await
+        self.run_blocking(move |times| snapshot.wait_forecast(instance, times, now)).await
     }
 }

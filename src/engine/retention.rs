@@ -1,4 +1,4 @@
-//! How long history is kept.
+//! The retention of history.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::machine::parse_span;
 
-/// How long history is kept. It goes by whole days (UTC), each once its last moment is that old.
+/// The retention of history. Whole days (UTC) are dropped once their last moment is that old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retention {
-    /// So long.
+    /// For this time.
     For(Duration),
-    /// Until somebody drops it by hand.
+    /// Without a limit.
     Forever,
 }
 
@@ -24,7 +24,7 @@ impl FromStr for Retention {
             return Ok(Self::Forever);
         }
         match parse_span(text) {
-            Ok(span) if span.is_zero() => Err("what happens must be kept for some time".to_owned()),
+            Ok(span) if span.is_zero() => Err("the retention cannot be zero".to_owned()),
             Ok(span) => Ok(Self::For(span)),
             Err(error) => Err(format!("{error}; write it like `90d`, `12h` or `forever`")),
         }
@@ -32,7 +32,7 @@ impl FromStr for Retention {
 }
 
 impl Retention {
-    /// The moment before which nothing needs to be kept any more.
+    /// Returns the time before which history can be dropped.
     pub(super) fn horizon(self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
             Self::For(span) => now.checked_sub_signed(TimeDelta::from_std(span).ok()?),

@@ -1,46 +1,46 @@
-//! An engine runs: its parts side by side, until it is to stop.
+//! Runs the tasks of an engine until it is stopped.
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::handle::Engine;
 use super::{
-    clock_lead, deadline_feed, dispatch, feed_reader, finding_writer, hints, housekeeping, pipeline, queue,
-    trouble_watch,
+    clock_sync, deadline_feed, dispatch, feed_reader, finding_writer, hints, housekeeping, pipeline,
+    trouble_watch, work_queue,
 };
 
 impl Engine {
-    /// Drives until `stop`, then lets what holds a place end, hands the rest back, and returns.
+    /// Runs until `stop`, then waits for short actions, releases the others, and returns.
     pub async fn run(&self, stop: CancellationToken) {
         let mut lanes = JoinSet::new();
-        for _ in 0..queue::LANES {
+        for _ in 0..work_queue::LANES {
             lanes.spawn(pipeline::run(self.clone()));
         }
-        // What this process is told and tells of goes on until it has let go of its actions.
-        let told = CancellationToken::new();
+        // Background tasks run until the actions are released.
+        let stop_background = CancellationToken::new();
         let mut loops = JoinSet::new();
-        loops.spawn(deadline_feed::run(self.clone(), told.clone()));
-        loops.spawn(hints::give(self.clone(), told.clone()));
-        loops.spawn(feed_reader::run(self.clone(), told.clone()));
-        loops.spawn(watch_database(self.clone(), told.clone()));
-        loops.spawn(hints::hear(self.clone(), told.clone()));
+        loops.spawn(deadline_feed::run(self.clone(), stop_background.clone()));
+        loops.spawn(hints::send(self.clone(), stop_background.clone()));
+        loops.spawn(feed_reader::run(self.clone(), stop_background.clone()));
+        loops.spawn(watch_database(self.clone(), stop_background.clone()));
+        loops.spawn(hints::receive(self.clone(), stop_background.clone()));
         loops.spawn(housekeeping::run(self.clone(), stop.clone()));
-        loops.spawn(clock_lead::run(self.clone(), told.clone()));
-        loops.spawn(trouble_watch::run(self.clone(), told.clone()));
-        loops.spawn(finding_writer::run(self.clone(), told.clone()));
+        loops.spawn(clock_sync::run(self.clone(), stop_background.clone()));
+        loops.spawn(trouble_watch::run(self.clone(), stop_background.clone()));
+        loops.spawn(finding_writer::run(self.clone(), stop_background.clone()));
         let mut work = JoinSet::new();
         work.spawn(dispatch::run(self.clone(), stop.clone()));
         tokio::select! {
             () = join(&mut work) => {}
-            // None of these ends before it is told to, unless it broke down: then the rest stops in order, and whoever
-            // runs this sees that it ended.
+            // A task that ends before `stop` has panicked: the others are stopped in order, and the caller sees that the
+            // engine ended.
             () = join_one(&mut lanes) => stop.cancel(),
             () = join_one(&mut loops), if !stop.is_cancelled() => stop.cancel(),
         }
         join(&mut work).await;
-        told.cancel();
+        stop_background.cancel();
         join(&mut loops).await;
-        // The ends of the last actions went through the pipeline; what still waits there is done before it ends.
+        // The results of the last actions are in the queue; the lanes end when it is empty.
         self.inner.queue.close();
         join(&mut lanes).await;
     }
@@ -54,11 +54,11 @@ async fn join(tasks: &mut JoinSet<()>) {
 
 async fn join_one(tasks: &mut JoinSet<()>) {
     if let Some(Err(fault)) = tasks.join_next().await {
-        tracing::error!(error = &fault as &dyn std::error::Error, "a part of the engine broke down");
+        tracing::error!(error = &fault as &dyn std::error::Error, "engine task panicked");
     }
 }
 
-/// Asks again and again whether the database serves, and which one it is.
+/// Monitors the database and its life.
 async fn watch_database(engine: Engine, stop: CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}

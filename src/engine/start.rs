@@ -1,4 +1,4 @@
-//! An engine begins.
+//! Creation of an engine.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,102 +6,109 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::activation::{self, Adopting, Loaded};
+use super::activation::{self, ActivationContext, LoadedDefinition};
+use super::definition_cache::DefinitionCache;
 use super::error::EngineError;
 use super::face::Faces;
-use super::feed::Feed;
-use super::handle::{Engine, Inner};
-use super::housekeeping::{self, Confirmation};
-use super::queue::Queue;
-use super::recent::Recent;
+use super::feed::ChangeFeed;
+use super::handle::{Engine, EngineInner};
+use super::housekeeping::{self, ClockConfirmation};
+use super::instance_cache::InstanceCache;
 use super::retention::Retention;
-use super::retries::Retries;
-use super::rules::Rules;
-use super::{dwell_times, findings, kept, pictures, running, timekeeping, troubles, turn_times};
+use super::retry_counters::RetryCounters;
+use super::work_queue::WorkQueue;
+use super::{
+    cached_view, diagram_cache, dwell_times, pending_findings, running_actions, timekeeping, troubles,
+    turn_times,
+};
 use crate::clock::Clock;
 use crate::machine::Vocabulary;
 use crate::model::Models;
-use crate::store::changes::{self, Cursor, Origin};
+use crate::store::changes::{self, ChangeCursor, ChangeOrigin};
 use crate::store::{StartupWait, Store};
 use crate::worker::Worker;
 
-/// What an engine is made of.
-pub struct Parts {
+/// The parts of an engine.
+pub struct EngineParts {
     /// The database.
     pub store: Store,
-    /// The farm's clock.
+    /// The clock of the farm.
     pub clock: Arc<dyn Clock>,
-    /// Who carries actions out.
+    /// The worker that runs actions.
     pub worker: Worker,
-    /// The models that this process hosts.
+    /// The hosted models.
     pub models: Models,
-    /// What definitions may name.
+    /// The names that definitions can use.
     pub vocabulary: Arc<Vocabulary>,
-    /// What is known of what instances stand for.
+    /// The faces.
     pub faces: Faces,
 }
 
-/// How an engine is to work.
+/// The options of an engine.
 #[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// How long history is kept.
+pub struct EngineOptions {
+    /// The retention of history.
     pub retention: Retention,
-    /// How long an event may wait for its answer.
+    /// The time limit of an event.
     pub event_timeout: Duration,
 }
 
 impl Engine {
-    /// Makes an engine that follows the definitions in force, with `loaded` among them, and sees to it that history has
-    /// room for today.
+    /// Creates an engine, activates `loaded`, and creates the partitions of history for the next days.
     ///
     /// # Errors
     ///
-    /// [`EngineError::Strands`] when an instance is in a state that its definition does not have.
-    pub async fn new(parts: Parts, loaded: Vec<Loaded>, options: Options) -> Result<Self, EngineError> {
-        let Parts { store, clock, worker, models, vocabulary, faces } = parts;
-        let Options { retention, event_timeout } = options;
+    /// [`EngineError::StrandsInstances`] when an instance is in a state that its definition does not have; otherwise those of
+    /// [`activate`](Self::activate).
+    pub async fn new(
+        parts: EngineParts,
+        loaded: Vec<LoadedDefinition>,
+        options: EngineOptions,
+    ) -> Result<Self, EngineError> {
+        let EngineParts { store, clock, worker, models, vocabulary, faces } = parts;
+        let EngineOptions { retention, event_timeout } = options;
         let origin = changes::new_origin();
-        let mut waiting = StartupWait::default();
-        let (rules, seen) = loop {
-            match look_around(&store, origin, (&vocabulary, &loaded), &*clock).await {
+        let mut startup_wait = StartupWait::default();
+        let (definitions, cursor) = loop {
+            match join_and_activate(&store, origin, (&vocabulary, &loaded), &*clock).await {
                 Ok(found) => break found,
-                // It went away since it was connected to.
-                Err(EngineError::Store(error)) => waiting.wait(error).await?,
+                // The database became unavailable after the connection.
+                Err(EngineError::Store(error)) => startup_wait.wait(error).await?,
                 Err(error) => return Err(error),
             }
         };
-        let queue = Queue::new(Arc::clone(&clock));
-        let inner = Inner {
+        let queue = WorkQueue::new(Arc::clone(&clock));
+        let inner = EngineInner {
             store,
-            rules,
+            definitions,
             clock,
             worker,
             models,
             faces,
             origin,
             retention,
-            began: Instant::now(),
+            started_at: Instant::now(),
             event_timeout,
-            running: running::Running::default(),
-            troubles: troubles::Troubles::default(),
-            findings: findings::Pending::default(),
+            running: running_actions::RunningActions::default(),
+            troubles: troubles::TroubleTracker::default(),
+            findings: pending_findings::PendingFindings::default(),
             queue,
-            recent: Recent::default(),
-            retries: Retries::default(),
+            instance_cache: InstanceCache::default(),
+            retries: RetryCounters::default(),
             actions_changed: Notify::new(),
             written: Notify::new(),
-            feed: Feed::new(seen),
-            counts: kept::ByMachine::default(),
-            usual: dwell_times::ByMachine::default(),
+            feed: ChangeFeed::new(cursor),
+            state_counts: cached_view::StateCountsByMachine::default(),
+            dwell_times: dwell_times::DwellTimesByMachine::default(),
             turn_times: turn_times::TurnTimes::default(),
             farm_time: timekeeping::FarmTime::default(),
-            pictures: pictures::Pictures::default(),
+            diagrams: diagram_cache::DiagramCache::default(),
         };
         let engine = Self { inner: Arc::new(inner) };
-        match housekeeping::round(&engine, &mut Confirmation::default()).await {
-            // It is tried again while we serve, and the default partition takes what comes meanwhile.
-            Err(error) if error.is_passing() => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "history could not be tidied yet");
+        match housekeeping::run_round(&engine, &mut ClockConfirmation::default()).await {
+            // It is retried while the server runs; the default partition takes entries meanwhile.
+            Err(error) if error.is_transient() => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "housekeeping at start failed");
             }
             result => result?,
         }
@@ -109,16 +116,17 @@ impl Engine {
     }
 }
 
-/// Takes the time of the servers that run, puts `loaded` in force, and gives what is in force then and what has been told.
-async fn look_around(
+/// Joins the farm time, activates `loaded`, and returns the active definitions and the cursor of the change log.
+async fn join_and_activate(
     store: &Store,
-    origin: Origin,
-    (vocabulary, loaded): (&Arc<Vocabulary>, &[Loaded]),
+    origin: ChangeOrigin,
+    (vocabulary, loaded): (&Arc<Vocabulary>, &[LoadedDefinition]),
     clock: &dyn Clock,
-) -> Result<(Rules, Cursor), EngineError> {
-    timekeeping::join(&mut *store.reader().await?, clock).await?;
-    let adopting = Adopting { vocabulary, origin, beside: &[], sender: None, now: clock.now() };
-    let rules = activation::begin(store, loaded, adopting).await?;
-    let seen = changes::state(&mut *store.reader().await?).await?;
-    Ok((rules, seen))
+) -> Result<(DefinitionCache, ChangeCursor), EngineError> {
+    timekeeping::join_farm_time(&mut *store.reader().await?, clock).await?;
+    let context =
+        ActivationContext { vocabulary, origin, loaded_together: &[], sender: None, now: clock.now() };
+    let definitions = activation::activate_at_start(store, loaded, context).await?;
+    let cursor = changes::current_cursor(&mut *store.reader().await?).await?;
+    Ok((definitions, cursor))
 }

@@ -1,41 +1,41 @@
-//! One decision of a chain, and what may be lacking for it.
+//! The decisions of a chain, and their missing inputs.
 
-use super::claims::StateHolds;
+use super::claims::HoldChanges;
 use crate::machine::{Decision, Stimulus};
-use crate::store::instances::{InstanceId, Target};
+use crate::store::instances::{InstanceId, InstanceKey};
 use crate::store::links::LinkedIds;
 
 /// One decision of a chain.
 #[derive(Debug)]
-pub(super) struct Step {
-    /// Who decided.
+pub(super) struct ChainStep {
+    /// The instance that decided.
     pub(super) id: InstanceId,
-    /// On what.
+    /// The stimulus.
     pub(super) stimulus: Stimulus,
-    /// What follows.
+    /// The decision.
     pub(super) decision: Decision,
-    /// What the states hold that it left and entered.
-    pub(super) holds: StateHolds,
-    /// The numbers of the instances that it is linked to from here on, where its links changed.
+    /// The changes of holds.
+    pub(super) holds: HoldChanges,
+    /// The numbers of the linked instances after the decision, where its links changed.
     pub(super) linked: Option<LinkedIds>,
 }
 
-/// What keeps a chain from being decided on.
+/// The input that a chain lacks.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Lack {
+pub(super) enum MissingInput {
     /// An instance has to be read.
-    Instance(Target),
-    /// What instances have in common has to be read.
-    Shared,
-    /// An action of one of the instances begins or ends in this batch: the next one sees what came of it.
-    Turn,
+    Instance(InstanceKey),
+    /// The shared facts have to be read.
+    SharedFacts,
+    /// An action of one of the instances starts or ends in this batch: the next batch sees the result.
+    NextBatch,
 }
 
-impl Lack {
-    pub(super) fn into_target(self) -> Option<Target> {
+impl MissingInput {
+    pub(super) fn into_target(self) -> Option<InstanceKey> {
         match self {
             Self::Instance(target) => Some(target),
-            Self::Shared | Self::Turn => None,
+            Self::SharedFacts | Self::NextBatch => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What happens is sent through the pipeline, and whoever sends it waits until it is durable.
+//! Submissions to the pipeline. Callers wait until the result is durable.
 
 use std::sync::Arc;
 
@@ -7,13 +7,16 @@ use tokio::time::Instant;
 
 use super::error::EngineError;
 use super::handle::Engine;
-use super::lease::Identity;
-use super::queue::Refused;
-use super::work::{Answer, Committed, Ended, Heard, Note, Started, Submission, Work};
+use super::lease::WorkerIdentity;
+use super::work_item::{
+    AnswerSender, CommittedSubmission, EndedRun, InstanceNote, StartedRun, Submission, SubmissionAnswer,
+    WorkItem,
+};
+use super::work_queue::QueueRefusal;
 use crate::clock;
-use crate::store::actions::Startable;
+use crate::store::actions::StartableAction;
 use crate::store::instances::InstanceId;
-use crate::store::{Cause, StoreError};
+use crate::store::{StoreError, UnavailableCause};
 
 impl Engine {
     /// Decides on `submission` and answers once the result is durable.
@@ -23,72 +26,80 @@ impl Engine {
     /// [`EngineError::NoInstance`], [`EngineError::NoMachine`], [`EngineError::Busy`] and [`EngineError::Stopping`], with
     /// nothing written; [`EngineError::Store`] when the database fails.
     ///
-    /// Where that takes longer than the engine's limit it is answered as unavailable, and may have been done.
+    /// A submission that exceeds the time limit is answered as unavailable, and may have been committed.
     #[tracing::instrument(name = "engine.submit", level = "debug", skip_all)]
-    pub async fn submit(&self, submission: Submission) -> Result<Committed, EngineError> {
+    pub async fn submit(&self, submission: Submission) -> Result<CommittedSubmission, EngineError> {
         let limit = self.inner.event_timeout;
         tokio::select! {
             biased;
-            committed = self.submit_patiently(submission) => committed,
-            () = clock::pause(limit) => Err(StoreError::from(Cause::Silent(limit)).into()),
+            committed = self.submit_with_retries(submission) => committed,
+            () = clock::sleep_real_time(limit) => Err(StoreError::from(UnavailableCause::Silent(limit)).into()),
         }
     }
 
-    async fn submit_patiently(&self, submission: Submission) -> Result<Committed, EngineError> {
+    async fn submit_with_retries(&self, submission: Submission) -> Result<CommittedSubmission, EngineError> {
         let mut submission = Box::new(submission);
         loop {
-            match self.through(|since, answer| Work::Happened { submission, since, answer }).await? {
-                Heard::Committed(committed) => return Ok(committed),
-                // It reports because its action ended: its report must not overtake that, as it does where the end waits for
-                // a database that was away.
-                Heard::TooEarly(id, again) => {
-                    submission = again;
-                    // In a box, as what is seldom and large: each request would have to carry room for it.
+            match self
+                .send_and_wait(|since, answer| WorkItem::Submitted { submission, since, answer })
+                .await?
+            {
+                SubmissionAnswer::Committed(committed) => return Ok(committed),
+                // A report must not overtake the end of the action that caused it, which may wait for the database.
+                SubmissionAnswer::WaitsForAction(id, returned) => {
+                    submission = returned;
+                    // Boxed, because it is rare and large: otherwise the future of every request would be as large.
                     Box::pin(self.inner.running.wait_for_ends(id)).await;
                 }
-                // What conditions want to know, also those of a definition that has come into force meanwhile.
-                Heard::Unasked(questions, again) => {
-                    submission = again;
-                    Box::pin(self.ask(&mut submission, questions)).await;
+                // Also for the conditions of a definition that was activated meanwhile.
+                SubmissionAnswer::NeedsPredictions(questions, returned) => {
+                    submission = returned;
+                    Box::pin(self.ask_models(&mut submission, questions)).await;
                 }
             }
         }
     }
 
-    /// Lets an action begin, if it is still to be done.
+    /// Starts an action, if it is still waiting.
     pub(super) async fn begin(
         &self,
-        action: Startable,
-        by: Identity,
-    ) -> Result<Option<Box<Started>>, EngineError> {
+        action: StartableAction,
+        worker: WorkerIdentity,
+    ) -> Result<Option<Box<StartedRun>>, EngineError> {
         let action = Box::new(action);
-        self.through(|since, answer| Work::Begin { action, by, since, answer }).await
+        self.send_and_wait(|since, answer| WorkItem::Begin { action, worker, since, answer }).await
     }
 
-    /// Makes the end of an action durable, and lets the next of its visit begin.
-    pub(super) async fn report_end(&self, ended: Arc<Ended>) -> Result<Option<Box<Started>>, EngineError> {
-        self.through(|since, answer| Work::End { ended, since, answer }).await
+    /// Commits the end of an action, and starts the next action of its visit.
+    pub(super) async fn report_end(
+        &self,
+        ended: Arc<EndedRun>,
+    ) -> Result<Option<Box<StartedRun>>, EngineError> {
+        self.send_and_wait(|since, answer| WorkItem::End { ended, since, answer }).await
     }
 
-    /// Writes down something that was noticed about an instance, without deciding anything.
+    /// Adds a note about an instance to history, without a decision.
     ///
     /// # Errors
     ///
     /// [`EngineError::NoInstance`] when there is no such instance; [`EngineError::Busy`] and [`EngineError::Stopping`], with
     /// nothing written; [`EngineError::Store`] when the database fails.
-    pub async fn note(&self, id: InstanceId, note: Note) -> Result<(), EngineError> {
+    pub async fn note(&self, id: InstanceId, note: InstanceNote) -> Result<(), EngineError> {
         let note = Box::new(note);
-        self.through(|since, answer| Work::Noted { id, note, since, answer }).await
+        self.send_and_wait(|since, answer| WorkItem::Noted { id, note, since, answer }).await
     }
 
     /// Sends something through the pipeline and waits until it is durable.
-    async fn through<T>(&self, work: impl FnOnce(Instant, Answer<T>) -> Work) -> Result<T, EngineError> {
+    async fn send_and_wait<T>(
+        &self,
+        work: impl FnOnce(Instant, AnswerSender<T>) -> WorkItem,
+    ) -> Result<T, EngineError> {
         let (answer, answered) = oneshot::channel();
         self.inner.queue.push(work(Instant::now(), answer)).map_err(|refused| match refused {
-            Refused::Full => EngineError::Busy,
-            Refused::Closed => EngineError::Stopping,
+            QueueRefusal::Full => EngineError::Busy,
+            QueueRefusal::Closed => EngineError::Stopping,
         })?;
-        // A pipeline that broke down answers nobody.
+        // A lane that panicked sends no answer.
         answered.await.unwrap_or(Err(EngineError::Stopping))
     }
 }

@@ -1,39 +1,42 @@
-//! The instances that things are about, as groups of things name them.
+//! The keys of the instances of a batch.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 
 use crate::machine::MachineName;
-use crate::store::groups::{self, Seen};
-use crate::store::instances::{InstanceId, Target};
-use crate::store::{Connection, StoreError};
+use crate::store::batches::{self, VersionedInstance};
+use crate::store::instances::{InstanceId, InstanceKey};
+use crate::store::{DbConnection, StoreError};
 
-/// Says which of `targets` nobody keeps locked.
+/// Finds which of `targets` are not locked.
 pub(super) async fn free_targets(
-    db: &mut Connection,
-    targets: &[Cow<'_, Target>],
-) -> Result<HashSet<Target>, StoreError> {
-    let (ids, named) = by_kind(targets.iter().map(AsRef::as_ref));
-    let seen = groups::read(db, &ids, &named).await?;
-    let all: Vec<InstanceId> = seen.iter().map(|seen| seen.id).collect();
-    let free = groups::find_free(db, &all).await?;
-    Ok(seen.iter().filter(|seen| free.contains(&seen.id)).flat_map(targets_of).collect())
+    db: &mut DbConnection,
+    targets: &[Cow<'_, InstanceKey>],
+) -> Result<HashSet<InstanceKey>, StoreError> {
+    let (ids, named) = split_by_kind(targets.iter().map(AsRef::as_ref));
+    let versioned = batches::read(db, &ids, &named).await?;
+    let all: Vec<InstanceId> = versioned.iter().map(|versioned| versioned.id).collect();
+    let free = batches::find_unlocked(db, &all).await?;
+    Ok(versioned.iter().filter(|versioned| free.contains(&versioned.id)).flat_map(targets_of).collect())
 }
 
-/// The ways in which an instance is meant.
-pub(super) fn targets_of(seen: &Seen) -> [Target; 2] {
-    [Target::Id(seen.id), Target::Name(seen.instance.machine.clone(), seen.instance.name.clone())]
+/// Returns the keys of an instance.
+pub(super) fn targets_of(versioned: &VersionedInstance) -> [InstanceKey; 2] {
+    [
+        InstanceKey::Id(versioned.id),
+        InstanceKey::Name(versioned.instance.machine.clone(), versioned.instance.name.clone()),
+    ]
 }
 
-/// Numbers and names, each once.
-pub(super) fn by_kind<'a>(
-    targets: impl Iterator<Item = &'a Target>,
+/// Splits keys into numbers and names, each once.
+pub(super) fn split_by_kind<'a>(
+    targets: impl Iterator<Item = &'a InstanceKey>,
 ) -> (Vec<InstanceId>, Vec<(MachineName, String)>) {
     let (mut ids, mut named) = (HashSet::new(), HashSet::new());
     for target in targets {
         match target {
-            Target::Id(id) => _ = ids.insert(*id),
-            Target::Name(machine, name) => _ = named.insert((machine.clone(), name.clone())),
+            InstanceKey::Id(id) => _ = ids.insert(*id),
+            InstanceKey::Name(machine, name) => _ = named.insert((machine.clone(), name.clone())),
         }
     }
     (ids.into_iter().collect(), named.into_iter().collect())

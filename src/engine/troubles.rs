@@ -1,12 +1,12 @@
-//! What stands in the way of this process's actions, until it is over.
+//! The local faults that suspend actions of this process.
 //!
 //! ```text
-//! an action meets it ─▶ open ─▶ looked at, ever more seldom ─▶ over: all actions that wait for it are handed out
+//! reported by an action ─▶ open ─▶ checked at growing intervals ─▶ cleared: the suspended actions are handed out
 //! ```
 //!
-//! Only this process's own view: actions that are suspended here may be begun by another process that has no such trouble.
-//! Each is looked at without touching anything outside ([`Trouble::is_over`]), so that none is switched, and nothing is written,
-//! only to find that it goes on. One that comes back soon after it was over is looked at later and later.
+//! This is the view of one process: another process without the fault can start the suspended actions. A check does nothing to
+//! the outside world ([`Trouble::is_over`]): nothing is written only to see that the fault persists. A fault
+//! that returns soon after it was cleared is checked at longer intervals.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -20,89 +20,97 @@ use tokio::time::Instant;
 use crate::actions::{LocalTrouble, Trouble};
 use crate::store::actions::RunningAction;
 
-/// When a trouble is first looked at.
-const FIRST: Duration = Duration::from_millis(250);
-/// The longest from one look to the next.
-const LONGEST: Duration = Duration::from_secs(5);
-/// The same for what somebody has to mend: a name (unless an action that claims a resource waits for it), a driver, or whatever keeps coming back.
-const LONGEST_FAULT: Duration = Duration::from_mins(1);
-/// How long a trouble must be gone before it counts as a new one.
-const FORGOTTEN: Duration = Duration::from_mins(10);
-/// The longest that one look may take.
-const LOOK: Duration = Duration::from_secs(20);
+/// The time to the first check.
+const FIRST_CHECK_DELAY: Duration = Duration::from_millis(250);
+/// The maximum interval of checks.
+const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// The maximum interval for faults that need a repair: unknown names (unless an action with claims waits), missing drivers,
+/// and faults that return.
+const MAX_FAULT_CHECK_INTERVAL: Duration = Duration::from_mins(1);
+/// The time after which a cleared fault that returns counts as a new one.
+const FORGET_AFTER: Duration = Duration::from_mins(10);
+/// The time limit of a check.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The troubles of this process.
+/// The local faults of this process.
 #[derive(Debug, Default)]
-pub(super) struct Troubles {
-    known: Mutex<BTreeMap<String, Known>>,
+pub(super) struct TroubleTracker {
+    tracked: Mutex<BTreeMap<String, TrackedTrouble>>,
     opened: Notify,
 }
 
 #[derive(Debug)]
-struct Known {
+struct TrackedTrouble {
     trouble: Trouble,
-    phase: Phase,
-    /// How long it is left alone before the next look.
-    wait: Duration,
-    /// The longest that it is left alone while it goes on.
-    longest: Duration,
+    phase: TroublePhase,
+    /// The time to the next check.
+    check_interval: Duration,
+    /// The maximum interval of checks.
+    max_check_interval: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Phase {
-    /// Actions wait for it.
+enum TroublePhase {
+    /// Actions are suspended by it.
     Open { since: Instant, look_at: Instant, suspended: u64 },
-    /// It was over then.
+    /// It was cleared at this time.
     Over { at: Instant },
 }
 
-/// A trouble that goes on, for those who ask.
+/// An open local fault, for `/readyz`.
 #[derive(Debug, Clone, Serialize)]
 pub struct OpenTrouble {
-    /// One word for its kind.
+    /// Its kind in one word.
     pub kind: &'static str,
-    /// The same in words.
+    /// Its description.
     pub trouble: String,
-    /// For how long, in seconds.
+    /// How long it has been open, in seconds.
     pub for_s: u64,
-    /// How many actions of this process were suspended by it.
+    /// The number of suspensions by it in this process.
     pub suspended: u64,
 }
 
-impl Troubles {
-    fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<String, Known>) -> T) -> T {
+impl TroubleTracker {
+    fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<String, TrackedTrouble>) -> T) -> T {
         // A panic elsewhere cannot have left it half-written: each use is one call.
-        work(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.tracked.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// An action was suspended by `trouble`, for this reason.
-    pub(super) fn meet(&self, trouble: &Trouble, action: &RunningAction, reason: &str) {
-        self.meet_at(Instant::now(), trouble, action, reason);
+    /// Records that `trouble` suspended an action.
+    pub(super) fn report(&self, trouble: &Trouble, action: &RunningAction, reason: &str) {
+        self.report_at(Instant::now(), trouble, action, reason);
     }
 
-    fn meet_at(&self, now: Instant, trouble: &Trouble, action: &RunningAction, reason: &str) {
+    fn report_at(&self, now: Instant, trouble: &Trouble, action: &RunningAction, reason: &str) {
         let key = trouble.key();
-        let (is_first, is_back) = self.with(|known| {
-            known.retain(|_, one| !matches!(one.phase, Phase::Over { at } if now - at >= FORGOTTEN));
-            let is_kind_open =
-                known.values().any(|one| one.is_open() && one.trouble.kind() == trouble.kind());
-            let is_back = known.contains_key(&key);
+        let (is_first, is_back) = self.with(|troubles| {
+            troubles.retain(
+                |_, tracked| !matches!(tracked.phase, TroublePhase::Over { at } if now - at >= FORGET_AFTER),
+            );
+            let is_kind_open = troubles
+                .values()
+                .any(|tracked| tracked.is_open() && tracked.trouble.kind() == trouble.kind());
+            let is_back = troubles.contains_key(&key);
             let is_name = matches!(trouble, Trouble::Local(LocalTrouble::Name(_)));
-            let one = known.entry(key).or_insert_with(|| Known {
+            let tracked = troubles.entry(key).or_insert_with(|| TrackedTrouble {
                 trouble: trouble.clone(),
-                phase: Phase::Over { at: now },
-                wait: FIRST / 2,
-                longest: if is_name { LONGEST_FAULT } else { LONGEST },
+                phase: TroublePhase::Over { at: now },
+                check_interval: FIRST_CHECK_DELAY / 2,
+                max_check_interval: if is_name { MAX_FAULT_CHECK_INTERVAL } else { MAX_CHECK_INTERVAL },
             });
             if !action.claims.is_empty() {
-                // Something may be left undone until it is over, and others wait for what it holds.
-                one.longest = LONGEST;
+                // What the action changes may be in an intermediate state, and other actions wait for the resource.
+                tracked.max_check_interval = MAX_CHECK_INTERVAL;
             }
-            match &mut one.phase {
-                Phase::Open { suspended, .. } => *suspended += 1,
-                Phase::Over { .. } => {
-                    one.wait = (one.wait * 2).min(LONGEST_FAULT);
-                    one.phase = Phase::Open { since: now, look_at: now + one.wait, suspended: 1 };
+            match &mut tracked.phase {
+                TroublePhase::Open { suspended, .. } => *suspended += 1,
+                TroublePhase::Over { .. } => {
+                    tracked.check_interval = (tracked.check_interval * 2).min(MAX_FAULT_CHECK_INTERVAL);
+                    tracked.phase = TroublePhase::Open {
+                        since: now,
+                        look_at: now + tracked.check_interval,
+                        suspended: 1,
+                    };
                 }
             }
             (!is_kind_open, is_back)
@@ -114,102 +122,103 @@ impl Troubles {
         }
         if matches!(trouble, Trouble::Unrestored { .. }) {
             if !is_back {
-                tracing::warn!(action, reason, "{trouble}: it is tried again");
+                tracing::warn!(action, reason, %trouble, "cannot complete compensation, will retry");
             }
         } else if is_first {
-            tracing::warn!(
-                trouble = trouble.kind(),
-                action,
-                reason,
-                "actions suspended: trouble of this machine or its configuration, not of what they act on"
-            );
+            tracing::warn!(trouble = trouble.kind(), action, reason, "local fault, actions suspended");
         } else {
             tracing::debug!(trouble = trouble.kind(), action, reason, "action suspended");
         }
     }
 
-    /// Waits until there is another one.
-    pub(super) async fn opened(&self) {
+    /// Waits until a fault is reported.
+    pub(super) async fn wait_for_opened(&self) {
         self.opened.notified().await;
     }
 
-    /// What the actions that are not to be begun by this process are suspended by.
+    /// Lists the keys of open faults: this process does not start actions that are suspended by them.
     pub(super) fn keys(&self) -> Vec<String> {
-        self.with(|known| known.iter().filter(|(_, one)| one.is_open()).map(|(key, _)| key.clone()).collect())
-    }
-
-    /// The troubles that go on.
-    pub(super) fn list(&self) -> Vec<OpenTrouble> {
-        let open = |one: &Known| match one.phase {
-            Phase::Open { since, suspended, .. } if one.trouble != Trouble::Renewal => Some(OpenTrouble {
-                kind: one.trouble.kind(),
-                trouble: one.trouble.to_string(),
-                for_s: since.elapsed().as_secs(),
-                suspended,
-            }),
-            Phase::Open { .. } | Phase::Over { .. } => None,
-        };
-        self.with(|known| known.values().filter_map(open).collect())
-    }
-
-    /// When one of them is to be looked at.
-    pub(super) fn next_look(&self) -> Option<Instant> {
-        let look_at = |one: &Known| match one.phase {
-            Phase::Open { look_at, .. } => Some(look_at),
-            Phase::Over { .. } => None,
-        };
-        self.with(|known| known.values().filter_map(look_at).min())
-    }
-
-    fn due(&self, now: Instant) -> Vec<(String, Trouble)> {
-        let is_due = |one: &Known| matches!(one.phase, Phase::Open { look_at, .. } if look_at <= now);
-        self.with(|known| {
-            let due = known.iter().filter(|(_, one)| is_due(one));
-            due.map(|(key, one)| (key.clone(), one.trouble.clone())).collect()
+        self.with(|troubles| {
+            troubles.iter().filter(|(_, tracked)| tracked.is_open()).map(|(key, _)| key.clone()).collect()
         })
     }
 
-    /// Looks at what is due; says whether anything is over.
-    pub(super) async fn look(&self) -> bool {
+    /// Lists the open faults.
+    pub(super) fn list(&self) -> Vec<OpenTrouble> {
+        let open = |tracked: &TrackedTrouble| match tracked.phase {
+            TroublePhase::Open { since, suspended, .. } if tracked.trouble != Trouble::Renewal => {
+                Some(OpenTrouble {
+                    kind: tracked.trouble.kind(),
+                    trouble: tracked.trouble.to_string(),
+                    for_s: since.elapsed().as_secs(),
+                    suspended,
+                })
+            }
+            TroublePhase::Open { .. } | TroublePhase::Over { .. } => None,
+        };
+        self.with(|troubles| troubles.values().filter_map(open).collect())
+    }
+
+    /// Returns the time of the next check.
+    pub(super) fn next_check_at(&self) -> Option<Instant> {
+        let look_at = |tracked: &TrackedTrouble| match tracked.phase {
+            TroublePhase::Open { look_at, .. } => Some(look_at),
+            TroublePhase::Over { .. } => None,
+        };
+        self.with(|troubles| troubles.values().filter_map(look_at).min())
+    }
+
+    fn due(&self, now: Instant) -> Vec<(String, Trouble)> {
+        let is_due = |tracked: &TrackedTrouble| matches!(tracked.phase, TroublePhase::Open { look_at, .. } if look_at <= now);
+        self.with(|troubles| {
+            let due = troubles.iter().filter(|(_, tracked)| is_due(tracked));
+            due.map(|(key, tracked)| (key.clone(), tracked.trouble.clone())).collect()
+        })
+    }
+
+    /// Runs the checks that are due; returns whether a fault was cleared.
+    pub(super) async fn check_due(&self) -> bool {
         let looks = self.due(Instant::now()).into_iter().map(async |(key, trouble)| {
             #[expect(clippy::disallowed_methods, reason = "this is about this machine, not about the farm")]
-            let is_over = tokio::time::timeout(LOOK, trouble.is_over()).await.unwrap_or(false);
-            self.looked_at(Instant::now(), &key, is_over);
+            let is_over = tokio::time::timeout(CHECK_TIMEOUT, trouble.is_over()).await.unwrap_or(false);
+            self.record_check(Instant::now(), &key, is_over);
             is_over
         });
         join_all(looks).await.contains(&true)
     }
 
-    fn looked_at(&self, now: Instant, key: &str, is_over: bool) {
-        let over = self.with(|known| {
-            let one = known.get_mut(key)?;
-            let Phase::Open { since, suspended, look_at } = &mut one.phase else { return None };
+    fn record_check(&self, now: Instant, key: &str, is_over: bool) {
+        let over = self.with(|troubles| {
+            let tracked = troubles.get_mut(key)?;
+            let TroublePhase::Open { since, suspended, look_at } = &mut tracked.phase else { return None };
             if !is_over {
-                one.wait = (one.wait * 2).min(one.longest.max(one.wait));
-                *look_at = now + one.wait;
+                tracked.check_interval =
+                    (tracked.check_interval * 2).min(tracked.max_check_interval.max(tracked.check_interval));
+                *look_at = now + tracked.check_interval;
                 return None;
             }
-            let told = (now - *since, *suspended, one.trouble.clone());
-            one.phase = Phase::Over { at: now };
-            let is_open = |other: &Known| other.is_open() && other.trouble.kind() == told.2.kind();
-            (!known.values().any(is_open)).then_some(told)
+            let summary = (now - *since, *suspended, tracked.trouble.clone());
+            tracked.phase = TroublePhase::Over { at: now };
+            let is_open =
+                |other: &TrackedTrouble| other.is_open() && other.trouble.kind() == summary.2.kind();
+            (!troubles.values().any(is_open)).then_some(summary)
         });
-        // Of these two it shows only when it is tried.
-        let is_told = |trouble: &Trouble| !matches!(trouble, Trouble::Renewal | Trouble::Unrestored { .. });
-        if let Some((lasted, suspended, trouble)) = over.filter(|(.., trouble)| is_told(trouble)) {
+        // Only another try shows whether these are cleared.
+        let is_logged = |trouble: &Trouble| !matches!(trouble, Trouble::Renewal | Trouble::Unrestored { .. });
+        if let Some((lasted, suspended, trouble)) = over.filter(|(.., trouble)| is_logged(trouble)) {
             tracing::info!(
                 trouble = trouble.kind(),
                 lasted_s = lasted.as_secs_f64(),
                 suspended,
-                "trouble over, suspended actions are handed out"
+                "local fault cleared, handing out suspended actions"
             );
         }
     }
 }
 
-impl Known {
+impl TrackedTrouble {
     fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Open { .. })
+        matches!(self.phase, TroublePhase::Open { .. })
     }
 }
 
@@ -228,7 +237,7 @@ mod tests {
             id: ActionId(1),
             instance: InstanceId(1),
             visit: Visit(1),
-            is_rescue: false,
+            is_compensation: false,
             action: ActionName::new("some").unwrap(),
             settings: Map::new(),
             limit: None,
@@ -238,56 +247,56 @@ mod tests {
         }
     }
 
-    fn suspended(troubles: &Troubles) -> Vec<(&'static str, u64)> {
+    fn suspended(troubles: &TroubleTracker) -> Vec<(&'static str, u64)> {
         troubles.list().into_iter().map(|open| (open.kind, open.suspended)).collect()
     }
 
-    fn wait(troubles: &Troubles, now: Instant) -> Duration {
-        troubles.next_look().unwrap() - now
+    fn wait(troubles: &TroubleTracker, now: Instant) -> Duration {
+        troubles.next_check_at().unwrap() - now
     }
 
     #[test]
-    fn what_is_over_is_handed_out_and_what_goes_on_is_looked_at_ever_more_seldom() {
-        let (troubles, now) = (Troubles::default(), Instant::now());
+    fn a_cleared_fault_is_closed_and_an_open_one_is_checked_at_growing_intervals() {
+        let (troubles, now) = (TroubleTracker::default(), Instant::now());
         let name = Trouble::Local(LocalTrouble::Name("host-1.invalid".to_owned()));
         for _ in 0..3 {
-            troubles.meet_at(now, &LocalTrouble::Descriptors.into(), &action(None), "no descriptor");
+            troubles.report_at(now, &LocalTrouble::Descriptors.into(), &action(None), "no descriptor");
         }
-        troubles.meet_at(now, &name, &action(None), "no name");
+        troubles.report_at(now, &name, &action(None), "no name");
         assert_eq!(suspended(&troubles), [("descriptors", 3), ("name", 1)]);
         assert_eq!(troubles.keys(), ["descriptors", "name host-1.invalid"]);
-        assert_eq!((troubles.due(now).len(), troubles.due(now + FIRST).len()), (0, 2));
-        troubles.looked_at(now, "descriptors", true);
+        assert_eq!((troubles.due(now).len(), troubles.due(now + FIRST_CHECK_DELAY).len()), (0, 2));
+        troubles.record_check(now, "descriptors", true);
         assert_eq!(troubles.keys(), ["name host-1.invalid"]);
         let mut waits = vec![wait(&troubles, now).as_millis()];
         for _ in 0..9 {
-            troubles.looked_at(now, &name.key(), false);
+            troubles.record_check(now, &name.key(), false);
             waits.push(wait(&troubles, now).as_millis());
         }
         assert_eq!(waits, [250, 500, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000]);
-        // What holds a place is looked at more often.
+        // A fault of an action with claims is checked more often.
         let (troubles, relay) =
-            (Troubles::default(), Trouble::Local(LocalTrouble::Name("relay-1.invalid".to_owned())));
-        troubles.meet_at(now, &relay, &action(Some("relay-1.invalid:502")), "no name");
+            (TroubleTracker::default(), Trouble::Local(LocalTrouble::Name("relay-1.invalid".to_owned())));
+        troubles.report_at(now, &relay, &action(Some("relay-1.invalid:502")), "no name");
         for _ in 0..9 {
-            troubles.looked_at(now, &relay.key(), false);
+            troubles.record_check(now, &relay.key(), false);
         }
         assert_eq!(wait(&troubles, now), Duration::from_secs(5));
     }
 
     #[test]
-    fn what_comes_back_soon_is_left_alone_for_longer_and_forgotten_in_the_end() {
-        let (troubles, now) = (Troubles::default(), Instant::now());
-        let meet = |now| troubles.meet_at(now, &LocalTrouble::Memory.into(), &action(None), "no memory");
+    fn a_fault_that_returns_is_checked_at_longer_intervals_until_it_is_forgotten() {
+        let (troubles, now) = (TroubleTracker::default(), Instant::now());
+        let meet = |now| troubles.report_at(now, &LocalTrouble::Memory.into(), &action(None), "no memory");
         let mut waits = Vec::new();
         for _ in 0..10 {
             meet(now);
             waits.push(wait(&troubles, now).as_millis());
-            troubles.looked_at(now, "memory", true);
+            troubles.record_check(now, "memory", true);
         }
         assert_eq!(waits, [250, 500, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000]);
-        assert!(troubles.list().is_empty() && troubles.next_look().is_none());
-        meet(now + FORGOTTEN);
-        assert_eq!(wait(&troubles, now + FORGOTTEN), FIRST);
+        assert!(troubles.list().is_empty() && troubles.next_check_at().is_none());
+        meet(now + FORGET_AFTER);
+        assert_eq!(wait(&troubles, now + FORGET_AFTER), FIRST_CHECK_DELAY);
     }
 }

@@ -1,31 +1,35 @@
-//! Why an instance stands where it stands: what its definition says, what is recorded, and what is usual, put together.
+//! Explains why an instance is in its state, from its definition, its record and the dwell statistics.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::dwell_times::Times;
+use super::dwell_times::MachineDwellTimes;
 use super::error::EngineError;
-use super::face::{Account, Faces};
+use super::face::{FaceSummary, Faces};
 use super::handle::Engine;
-use super::resources::Outlook;
-use super::tell::{arrived, heard_at, seen};
-use crate::actions::Registry;
-use crate::explain::words::{span, time};
-use crate::explain::{self, Awaited, Circumstances, Doing, Request, Then};
-use crate::machine::{Definition, Instance, Kind, Links, MachineName, StateName, Visit};
-use crate::store::actions::{self, OpenAction};
-use crate::store::definitions::{self, Adopted};
-use crate::store::history::{self, Entry};
-use crate::store::instances::{self, InstanceId, Locked, Target};
-use crate::store::{Connection, StoreError, stays};
+use super::history_text::{describe_arrival, describe_evidence, observed_at};
+use super::open_action::OpenAction;
+use super::resources::WaitForecast;
+use crate::actions::ActionRegistry;
+use crate::explain::{
+    self, AwaitedEvent, Explanation, InstanceCircumstances, PendingAction, PossibleRequest,
+    TimeoutConsequence,
+};
+use crate::formatting::{count, elapsed, time};
+use crate::machine::{Definition, Instance, Links, MachineName, StateKind, StateName, Visit};
+use crate::store::actions::{self, ActionSummary};
+use crate::store::definitions::{self, ActivatedDefinition};
+use crate::store::history::{self, HistoryEntry};
+use crate::store::instances::{self, InstanceId, InstanceKey, LockedInstance};
+use crate::store::{DbConnection, StoreError, dwell_times};
 
-/// How often an instance is read anew that moved on while it was read.
-const TRIES: usize = 3;
+/// How often an instance is read again that changed while it was read.
+const MAX_READ_TRIES: usize = 3;
 
-/// Why an instance stands where it stands.
+/// Why an instance is in its state.
 #[derive(Debug, Clone, Serialize)]
-pub struct Why {
+pub struct InstanceExplanation {
     /// The instance's number.
     #[serde(skip)]
     pub id: InstanceId,
@@ -33,105 +37,107 @@ pub struct Why {
     pub name: String,
     /// Its state.
     pub state: StateName,
-    /// What being in the state means.
-    pub kind: Kind,
-    /// What the definition says of the state, or empty.
+    /// The label of the state, or its name.
+    pub label: String,
+    /// The kind of the state.
+    pub kind: StateKind,
+    /// The state's description in the definition, or empty.
     pub about: String,
-    /// All of this in sentences for people, the answer first.
+    /// The explanation in sentences for people, the answer first.
     pub sentences: Vec<String>,
-    /// Since when it is in this state, tries included.
+    /// Since when it is in this state; re-entries by the state's own timeout do not count.
     pub since: DateTime<Utc>,
-    /// Which visit of a state this is.
+    /// The number of the present visit.
     pub visit: Visit,
-    /// When that began.
+    /// When the present visit began.
     pub entered_at: DateTime<Utc>,
-    /// The events that can still come, from outside and from its actions.
-    pub waits_for: Vec<Awaited>,
-    /// Until when, once the state's time runs.
-    pub until: Option<DateTime<Utc>>,
-    /// What happens then, and how many tries are left.
-    pub then: Option<Then>,
-    /// How long instances usually stay in this state; nothing where none has left it lately.
-    pub usual: Option<UsualStay>,
-    /// What was last heard from the world: a read-back, a file that was fetched, a report.
+    /// The events that can still arrive, from outside and from its actions.
+    pub awaited_events: Vec<AwaitedEvent>,
+    /// When the state's timeout passes; nothing until it starts.
+    pub deadline: Option<DateTime<Utc>>,
+    /// What happens when the deadline passes, and how many tries are left.
+    pub on_deadline: Option<TimeoutConsequence>,
+    /// How long instances stay in this state; nothing where none has left it lately.
+    pub dwell_time: Option<StateDwellStatistics>,
+    /// The last observation: a read-back, a file that was fetched, a report.
     pub evidence: Option<LastEvidence>,
     /// The instances that it is linked to.
     #[serde(skip_serializing_if = "Links::is_empty")]
     pub links: Links,
-    /// What its face tells beside all else.
+    /// Further details from its face, by name.
     #[serde(flatten)]
     pub details: Map<String, Value>,
-    /// What it still has to do, and what it queues for.
-    pub doing: Vec<Doing>,
-    /// What an operator may ask for now. A forced move is always possible.
-    pub may: Vec<Request>,
-    /// The last reason that was told for a failure.
+    /// Its actions that have not ended, with their places in queues.
+    pub actions: Vec<OpenAction>,
+    /// What an operator can request now. A forced move is always possible.
+    pub requests: Vec<PossibleRequest>,
+    /// The last recorded reason of a failure.
     pub failure: Option<String>,
-    /// The number of the definition that is in force.
+    /// The number of the active definition.
     pub definition: i32,
-    /// The number of the one under which it entered the state, where that is another one.
+    /// The number of the definition under which it entered the state, where that is another one.
     pub entered_under: Option<i32>,
 }
 
-/// How long instances usually stay in a state.
+/// How long instances stay in a state.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct UsualStay {
-    /// Half of the stays took no longer, in seconds.
+pub struct StateDwellStatistics {
+    /// The median, in seconds.
     pub p50_s: f64,
-    /// Of a hundred, ninety-five took no longer, in seconds.
+    /// The 95th percentile, in seconds.
     pub p95_s: f64,
-    /// How many stays there were.
-    pub stays: i64,
-    /// Since when: they began and ended after that.
+    /// The number of completed dwell times.
+    pub samples: i64,
+    /// The beginning of the sample window.
     pub since: DateTime<Utc>,
-    /// One instance in so many was looked at.
-    pub one_in: i64,
+    /// One instance in this many was sampled.
+    pub sampled_one_in: i64,
 }
 
-/// What was last heard from the world about an instance.
+/// The last observation about an instance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LastEvidence {
-    /// When.
+    /// When it was made.
     pub at: DateTime<Utc>,
-    /// In words.
+    /// The observation in words.
     pub words: String,
-    /// Who said so, as far as is known.
+    /// The sender, where it is known.
     pub sender: Option<String>,
-    /// What was observed.
+    /// The observed values.
     pub observed: Option<Map<String, Value>>,
 }
 
-/// By what a record is read.
+/// What reading a record needs.
 #[derive(Clone, Copy)]
-struct Context<'a> {
+struct RecordContext<'a> {
     faces: &'a Faces,
-    in_force: &'a Adopted,
+    active: &'a ActivatedDefinition,
     now: DateTime<Utc>,
 }
 
-/// What is recorded of an instance.
-struct Record {
+/// The record of an instance.
+struct InstanceRecord {
     id: InstanceId,
     instance: Instance,
-    actions: Vec<OpenAction>,
-    /// What those may expect that wait for resources.
-    outlook: Outlook,
-    arrival: Option<Entry>,
-    evidence: Option<Entry>,
-    account: Account,
-    /// The definitions that came into force, where one did since it entered its state.
-    adopted: Vec<Adopted>,
+    actions: Vec<ActionSummary>,
+    /// The forecast for the actions that wait for resources.
+    wait_forecast: WaitForecast,
+    arrival: Option<HistoryEntry>,
+    evidence: Option<HistoryEntry>,
+    summary: FaceSummary,
+    /// The activated definitions, where one was activated since it entered its state.
+    activations: Vec<ActivatedDefinition>,
 }
 
-impl Record {
-    /// Reads it; what is not of one moment is read again.
+impl InstanceRecord {
+    /// Reads the record; it is read again where the instance changed meanwhile.
     async fn read(
-        db: &mut Connection,
+        db: &mut DbConnection,
         (machine, name): (&MachineName, &str),
-        context: Context<'_>,
+        context: RecordContext<'_>,
     ) -> Result<Option<Self>, StoreError> {
         let mut found = find(db, machine, name).await?;
-        for _ in 0..TRIES {
+        for _ in 0..MAX_READ_TRIES {
             let Some(before) = found else { break };
             let record = Self::of(db, before.clone(), context).await?;
             found = find(db, machine, name).await?;
@@ -139,7 +145,7 @@ impl Record {
                 return Ok(found.is_some().then_some(record));
             }
         }
-        // It moves on faster than it can be read, so that nothing said of it is true for longer than that.
+        // The instance changes faster than it can be read; the last reading is as good as another.
         match found {
             Some(present) => Ok(Some(Self::of(db, present, context).await?)),
             None => Ok(None),
@@ -147,208 +153,227 @@ impl Record {
     }
 
     async fn of(
-        db: &mut Connection,
+        db: &mut DbConnection,
         (id, instance): (InstanceId, Instance),
-        Context { faces, in_force, now }: Context<'_>,
+        RecordContext { faces, active, now }: RecordContext<'_>,
     ) -> Result<Self, StoreError> {
-        let landmarks = stays::find_landmarks(db, id).await?;
-        let has_changed = landmarks.arrival.is_some_and(|arrival| arrival < in_force.first_history);
-        let account = match faces.of(&instance.machine) {
-            Some(face) => face.account(db, id, &instance, now).await?,
-            None => Account::default(),
+        let key_entries = dwell_times::find_key_entries(db, id).await?;
+        let has_changed = key_entries.arrival.is_some_and(|arrival| arrival < active.first_history);
+        let summary = match faces.of(&instance.machine) {
+            Some(face) => face.summarize(db, id, &instance, now).await?,
+            None => FaceSummary::default(),
         };
         Ok(Self {
-            actions: actions::list_open(db, id).await?,
-            outlook: Outlook::default(),
-            arrival: entry(db, id, landmarks.arrival).await?,
-            evidence: entry(db, id, landmarks.evidence).await?,
-            account,
-            adopted: if has_changed { definitions::list(db, &instance.machine).await? } else { Vec::new() },
+            actions: actions::list_summaries(db, id).await?,
+            wait_forecast: WaitForecast::default(),
+            arrival: entry(db, id, key_entries.arrival).await?,
+            evidence: entry(db, id, key_entries.evidence).await?,
+            summary,
+            activations: if has_changed {
+                definitions::list_activated(db, &instance.machine).await?
+            } else {
+                Vec::new()
+            },
             id,
             instance,
         })
     }
 
-    /// Says of actions that do nothing why that is so.
-    fn explain_idle(&mut self, kinds: &Registry) {
+    /// Adds the reasons of actions that do nothing.
+    fn explain_idle(&mut self, kinds: &ActionRegistry) {
         for action in self.actions.iter_mut().filter(|action| action.reason.is_none()) {
-            action.reason = kinds.idle(&action.action, &self.account.action_facts);
+            action.reason = kinds.idle_reason(&action.action, &self.summary.action_facts);
         }
     }
 
-    fn doing(&self) -> Vec<Doing> {
-        let doing = |action: &OpenAction| {
-            let outlook = self.outlook.of(action);
-            Doing {
-                action: action.action.clone(),
-                began_at: action.began_at,
-                resource: action.resource(),
-                ahead: i64::try_from(outlook.ahead).unwrap_or(i64::MAX),
-                holder: (!outlook.holders.is_empty()).then(|| outlook.holders.join(", ")),
-                expected_at: outlook.expected_at,
-                is_leftover: action.cancelled || action.rescue,
-                suspended_at: action.suspended_at,
-                reason: action.reason.clone(),
-            }
-        };
-        self.actions.iter().map(doing).collect()
+    fn open_actions(&self) -> Vec<OpenAction> {
+        self.actions.iter().map(|action| OpenAction::new(action, &self.wait_forecast)).collect()
     }
 
-    /// The number of the definition under which it entered its state, if another one is in force.
-    fn entered_under(&self, in_force: i32) -> Option<i32> {
+    /// The number of the definition under which it entered its state, if another one is active.
+    fn entered_under(&self, active: i32) -> Option<i32> {
         let arrival = self.arrival.as_ref()?.id;
-        let then = self.adopted.iter().rfind(|adopted| adopted.first_history <= arrival)?;
-        (then.number != in_force).then_some(then.number)
+        let then = self.activations.iter().rfind(|activated| activated.first_history <= arrival)?;
+        (then.number != active).then_some(then.number)
     }
 }
 
 async fn find(
-    db: &mut Connection,
+    db: &mut DbConnection,
     machine: &MachineName,
     name: &str,
 ) -> Result<Option<(InstanceId, Instance)>, StoreError> {
     let stored = instances::list(db, machine, Some(name)).await?.pop();
-    let locked = stored.map(Locked::try_from).transpose()?;
-    Ok(locked.map(|Locked { id, instance }| (id, instance)))
+    let locked = stored.map(LockedInstance::try_from).transpose()?;
+    Ok(locked.map(|LockedInstance { id, instance }| (id, instance)))
 }
 
 async fn entry(
-    db: &mut Connection,
+    db: &mut DbConnection,
     id: InstanceId,
     number: Option<i64>,
-) -> Result<Option<Entry>, StoreError> {
+) -> Result<Option<HistoryEntry>, StoreError> {
     let Some(number) = number else { return Ok(None) };
     Ok(history::list(db, id, Some(number.saturating_add(1)), 1).await?.pop())
 }
 
 impl Engine {
-    /// Says why an instance stands where it stands.
+    /// Explains why an instance is in its state.
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoInstance`] when there is no such instance; [`EngineError::NoMachine`] when no definition is in force
-    /// that this program understands; [`EngineError::Store`] when the database fails.
-    pub async fn why(&self, machine: &MachineName, name: &str) -> Result<Why, EngineError> {
-        let in_force = self.in_force().into_iter().find(|one| one.adopted.machine == *machine);
-        let in_force = in_force.ok_or_else(|| EngineError::NoMachine(machine.clone()))?;
-        let no_such = || EngineError::NoInstance(Target::Name(machine.clone(), name.to_owned()));
+    /// [`EngineError::NoInstance`] when there is no such instance; [`EngineError::NoMachine`] when there is no active
+    /// definition that this program can parse; [`EngineError::Store`] when the database fails.
+    pub async fn why(&self, machine: &MachineName, name: &str) -> Result<InstanceExplanation, EngineError> {
+        let active = self.active_definitions();
+        let active = active.into_iter().find(|active| active.activated.machine == *machine);
+        let active = active.ok_or_else(|| EngineError::NoMachine(machine.clone()))?;
+        let no_such = || EngineError::NoInstance(InstanceKey::Name(machine.clone(), name.to_owned()));
         if name.contains('\0') {
             return Err(no_such());
         }
         let now = self.clock().now();
         let mut record = {
             let mut db = self.store().reader().await?;
-            let context = Context { faces: &self.inner.faces, in_force: &in_force.adopted, now };
-            let record = Record::read(&mut db, (machine, name), context).await?.ok_or_else(no_such)?;
-            let outlook = self.outlook(&mut db, record.id, &record.actions).await?;
-            Record { outlook, ..record }
+            let context = RecordContext { faces: &self.inner.faces, active: &active.activated, now };
+            let record =
+                InstanceRecord::read(&mut db, (machine, name), context).await?.ok_or_else(no_such)?;
+            let wait_forecast = self.wait_forecasts(&mut db, record.id, &record.actions).await?;
+            InstanceRecord { wait_forecast, ..record }
         };
         record.explain_idle(self.kinds());
-        let times = self.usual_times(machine).await;
-        Ok(put_together(&record, &in_force.definition, &in_force.adopted, times.as_deref(), now))
+        let times = self.dwell_times(machine).await;
+        Ok(build_explanation(&record, &active.definition, &active.activated, times.as_deref(), now))
+    }
+
+    /// Explains what can happen next to an instance that was read already.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NoMachine`] when there is no active definition; [`EngineError::Store`] when the database fails.
+    pub async fn explain(&self, id: InstanceId, instance: &Instance) -> Result<Explanation, EngineError> {
+        let definition = self.definition(&instance.machine)?;
+        let facts = match self.inner.faces.of(&instance.machine) {
+            Some(face) => {
+                let mut db = self.store().reader().await?;
+                let shared = face.read_shared(&mut db).await?;
+                let facts = face.read_facts(&mut db, &[id]).await?.pop();
+                facts.map(|(_, facts)| facts.for_guards(instance, &shared)).unwrap_or_default()
+            }
+            None => Map::new(),
+        };
+        Ok(explain::explain(&definition, instance, &facts, self.clock().now()))
     }
 }
 
-fn put_together(
-    record: &Record,
+fn build_explanation(
+    record: &InstanceRecord,
     definition: &Definition,
-    in_force: &Adopted,
-    times: Option<&Times>,
+    active: &ActivatedDefinition,
+    times: Option<&MachineDwellTimes>,
     now: DateTime<Utc>,
-) -> Why {
+) -> InstanceExplanation {
     let instance = &record.instance;
-    let (doing, since) = (record.doing(), instance.since);
-    let may = explain::requests(definition, instance, &record.account.facts, now);
-    let circumstances = Circumstances { since, doing: &doing, requests: &may };
-    let mut sentences = explain::why(definition, instance, circumstances, now);
-    let explanation = explain::explain(definition, instance);
-    let usual = times.and_then(|times| usual_stay(times, instance.state.as_str()));
-    let entered_under = record.entered_under(in_force.number);
+    let (actions, since) = (record.open_actions(), instance.since);
+    let pending: Vec<PendingAction> = actions.iter().map(|action| action.pending.clone()).collect();
+    let explanation = explain::explain(definition, instance, &record.summary.facts, now);
+    let circumstances = InstanceCircumstances { since, actions: &pending, requests: &explanation.requests };
+    let mut sentences = explain::explain_in_sentences(definition, instance, circumstances, now);
+    let dwell_time = times.and_then(|times| state_dwell_statistics(times, instance.state.as_str()));
+    let entered_under = record.entered_under(active.number);
     sentences.push(match &record.arrival {
-        Some(arrival) => arrived(arrival, now),
-        None => "History does not tell any more how it came here.".to_owned(),
+        Some(arrival) => describe_arrival(arrival, now),
+        None => "The entry into this state is no longer in history.".to_owned(),
     });
-    sentences.extend(times.map(|times| usually(usual.as_ref(), times, explanation.kind, now - since)));
+    sentences.extend(
+        times.map(|times| describe_dwell_time(dwell_time.as_ref(), times, explanation.kind, now - since)),
+    );
     sentences.extend(record.evidence.as_ref().map(|evidence| {
         format!(
             "Last evidence, at {} ({} ago): {}.",
-            time(heard_at(evidence), now),
-            span(now - heard_at(evidence)),
-            seen(evidence)
+            time(observed_at(evidence), now),
+            elapsed(now - observed_at(evidence)),
+            describe_evidence(evidence)
         )
     }));
-    // While it queues for a resource or holds one, what is known is of the time before.
-    let is_on_its_way =
-        explanation.kind == Kind::Working && doing.iter().all(|doing| doing.resource.is_none());
-    sentences.extend(record.account.progress.clone().filter(|_| is_on_its_way));
+    // While it waits for a resource or holds one, the progress is of the time before.
+    let has_progress =
+        explanation.kind == StateKind::Working && pending.iter().all(|action| action.resource.is_none());
+    sentences.extend(record.summary.progress.clone().filter(|_| has_progress));
     sentences.extend(entered_under.map(|number| {
-        let (present, at) = (in_force.number, time(in_force.at, now));
-        format!("The machine was changed since: it came here under definition {number}, and {present} is in force since {at}.")
+        let (present, at) = (active.number, time(active.at, now));
+        format!(
+            "The definition has changed: the state was entered under definition {number}, and {present} is active since {at}."
+        )
     }));
-    Why {
+    InstanceExplanation {
         id: record.id,
         name: instance.name.clone(),
         state: instance.state.clone(),
+        label: definition.label(&instance.state).to_owned(),
         kind: explanation.kind,
         about: explanation.about,
         sentences,
         since,
         visit: instance.visit,
         entered_at: instance.entered_at,
-        waits_for: explain::awaited(definition, instance, &doing),
-        until: instance.deadline_at,
-        then: explanation.then,
-        usual,
+        awaited_events: explain::awaited_events(definition, instance, &pending),
+        deadline: instance.deadline_at,
+        on_deadline: explanation.on_deadline,
+        dwell_time,
         evidence: record.evidence.as_ref().map(|evidence| LastEvidence {
-            at: heard_at(evidence),
-            words: seen(evidence),
+            at: observed_at(evidence),
+            words: describe_evidence(evidence),
             sender: evidence.sender.clone(),
             observed: evidence.evidence.clone(),
         }),
         links: instance.links.clone(),
-        details: record.account.details.clone(),
+        details: record.summary.details.clone(),
         failure: instance.data.get("failure").and_then(Value::as_str).map(str::to_owned),
-        doing,
-        may,
-        definition: in_force.number,
+        actions,
+        requests: explanation.requests,
+        definition: active.number,
         entered_under,
     }
 }
 
-fn usual_stay(times: &Times, state: &str) -> Option<UsualStay> {
-    let of = times.by_state.get(state)?;
+fn state_dwell_statistics(times: &MachineDwellTimes, state: &str) -> Option<StateDwellStatistics> {
+    let statistics = times.by_state.get(state)?;
     let window = times.window;
-    Some(UsualStay {
-        p50_s: of.p50.as_seconds_f64(),
-        p95_s: of.p95.as_seconds_f64(),
-        stays: of.stays,
+    Some(StateDwellStatistics {
+        p50_s: statistics.p50.as_seconds_f64(),
+        p95_s: statistics.p95.as_seconds_f64(),
+        samples: statistics.samples,
         since: window.since,
-        one_in: window.one_in,
+        sampled_one_in: window.one_in,
     })
 }
 
-/// How long instances usually stay, and whether this one stays longer.
-fn usually(usual: Option<&UsualStay>, times: &Times, kind: Kind, stays_for: chrono::TimeDelta) -> String {
+/// Describes how long instances stay in a state, and whether this one stays longer.
+fn describe_dwell_time(
+    dwell_time: Option<&StateDwellStatistics>,
+    times: &MachineDwellTimes,
+    kind: StateKind,
+    present: chrono::TimeDelta,
+) -> String {
     let since = times.window.since.format("%Y-%m-%d");
-    let Some(usual) = usual else {
-        return format!(
-            "No usual time yet: no stay here that began and ended since {since} has been counted."
-        );
+    let Some(dwell_time) = dwell_time else {
+        return format!("No dwell statistics yet: no samples since {since}.");
     };
-    let of = |seconds: f64| {
+    let text = |seconds: f64| {
         let millis = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
-        span(chrono::TimeDelta::from_std(millis).unwrap_or_default())
+        elapsed(chrono::TimeDelta::from_std(millis).unwrap_or_default())
     };
-    let stays = if usual.stays == 1 { "1 stay".to_owned() } else { format!("{} stays", usual.stays) };
-    let among = match usual.one_in {
+    let samples = count(dwell_time.samples, "sample");
+    let among = match dwell_time.sampled_one_in {
         1 => String::new(),
-        many => format!(", of one in {many}"),
+        many => format!(" of one instance in {many}"),
     };
-    let is_longer = kind == Kind::Working && stays_for.as_seconds_f64() > usual.p95_s;
+    let is_longer = kind == StateKind::Working && present.as_seconds_f64() > dwell_time.p95_s;
     let longer = if is_longer { "; this one takes longer" } else { "" };
     format!(
-        "Usual time here: {} (median), 95 of 100 within {}; from {stays}{among} that began and ended since {since}{longer}.",
-        of(usual.p50_s),
-        of(usual.p95_s),
+        "Dwell time: {} (median), 95 % within {}; from {samples}{among} since {since}{longer}.",
+        text(dwell_time.p50_s),
+        text(dwell_time.p95_s),
     )
 }

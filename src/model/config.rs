@@ -1,4 +1,4 @@
-//! The configs that say which models there are: StateService's JSON files.
+//! The configs of models: StateService's JSON files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,33 +8,33 @@ use serde_json::Value;
 
 use super::ModelError;
 
-/// The largest config, in bytes.
-const MAX_SIZE: u64 = 1024 * 1024;
+/// The maximum size of a config, in bytes.
+const MAX_CONFIG_BYTES: u64 = 1024 * 1024;
 
-/// What a config says.
+/// The config of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct Config {
-    /// What clients call the model.
+pub(super) struct ModelConfig {
+    /// The name of the model for clients.
     pub(super) name: String,
-    /// The folder in the models folder.
+    /// The folder of its file, in the models folder.
     pub(super) team: String,
-    /// The file in that.
+    /// The name of its file.
     pub(super) model: String,
-    /// The state that each class stands for, in the order of the classes.
+    /// The state of each class, in the order of the classes.
     pub(super) states: Vec<String>,
 }
 
-/// The configs of a folder, by the names of their models. Each stands alone: one that is bad is the fault of its own name.
+/// The configs of a folder, by the names of their models. An invalid config affects only its own model.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Catalog {
-    /// By name; one that says no name has that of its file.
-    pub(super) models: BTreeMap<String, Result<Config, ModelError>>,
-    /// Why the folder could not be read.
+pub(super) struct ModelCatalog {
+    /// By name; a config without a name has the name of its file.
+    pub(super) models: BTreeMap<String, Result<ModelConfig, ModelError>>,
+    /// Why the folder cannot be read.
     pub(super) fault: Option<String>,
 }
 
-impl Catalog {
-    /// Reads all `*.json` of `folder`, in any case, and not those in its folders. Blocks.
+impl ModelCatalog {
+    /// Reads all `*.json` files of `folder`, in upper or lower case, but not of its folders. Blocks.
     pub(super) fn read(folder: &Path) -> Self {
         let files = match files(folder) {
             Ok(files) => files,
@@ -42,7 +42,7 @@ impl Catalog {
                 return Self { fault: Some(error.to_string()), ..Self::default() };
             }
         };
-        let mut models: BTreeMap<String, Result<Config, ModelError>> = BTreeMap::new();
+        let mut models: BTreeMap<String, Result<ModelConfig, ModelError>> = BTreeMap::new();
         let mut origins: BTreeMap<String, String> = BTreeMap::new();
         let mut nameless = Vec::new();
         for path in files {
@@ -62,7 +62,7 @@ impl Catalog {
             models.insert(name.clone(), read);
             origins.insert(name, file);
         }
-        // What is wrong with one that says no name must not stand in the way of one that does.
+        // A config without a name must not replace one with that name.
         for (path, file, read) in nameless {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             models.insert(if models.contains_key(&stem) { file } else { stem }, read);
@@ -70,18 +70,18 @@ impl Catalog {
         Self { models, fault: None }
     }
 
-    /// Says in the log what is wrong with it, if it was not so `before`.
+    /// Logs the faults that are not in `before`.
     pub(super) fn log_faults(&self, before: &Self) {
         if let Some(fault) = &self.fault
             && before.fault.as_ref() != Some(fault)
         {
-            tracing::error!(fault, "the configs of models cannot be read");
+            tracing::error!(fault, "cannot read model configs");
         }
         for (model, config) in &self.models {
             if let Err(error) = config
                 && before.models.get(model) != Some(config)
             {
-                tracing::error!(model, %error, "a model's config cannot be used");
+                tracing::error!(model, %error, "invalid model config");
             }
         }
     }
@@ -105,30 +105,30 @@ fn text(path: &Path) -> Result<Vec<u8>, String> {
     if !found.is_file() {
         return Err("it is not a regular file".to_owned());
     }
-    if found.len() > MAX_SIZE {
-        return Err(format!("it has {} bytes, and a config has at most {MAX_SIZE}", found.len()));
+    if found.len() > MAX_CONFIG_BYTES {
+        return Err(format!("it has {} bytes; the maximum is {MAX_CONFIG_BYTES}", found.len()));
     }
     fs_err::read(path).map_err(|error| format!("it cannot be read: {error}"))
 }
 
-/// The name that a config says, whatever else is wrong with it.
+/// The name in a config, even if other parts are invalid.
 fn name(text: &[u8]) -> Option<String> {
     let value: Value = serde_json::from_slice(text).ok()?;
     let is_name = |name: &&str| !name.is_empty() && !name.contains(char::is_control);
     value.get("name")?.as_str().filter(is_name).map(str::to_owned)
 }
 
-fn parse(text: &[u8]) -> Result<Config, String> {
+fn parse(text: &[u8]) -> Result<ModelConfig, String> {
     let start = text.iter().find(|byte| !byte.is_ascii_whitespace());
     if start.is_some_and(|byte| *byte != b'{') && serde_json::from_slice::<Value>(text).is_ok() {
-        // Or else serde takes a list for an object without keys.
+        // Otherwise serde accepts a list as an object without keys.
         return Err("line 1, column 1: an object with name, team, model and states is needed".to_owned());
     }
-    let config: Config = serde_json::from_slice(text).map_err(|error| {
-        let what = error.to_string();
-        let place = format!(" at line {} column {}", error.line(), error.column());
-        let what = what.strip_suffix(&place).unwrap_or(&what);
-        format!("line {}, column {}: {what}", error.line(), error.column())
+    let config: ModelConfig = serde_json::from_slice(text).map_err(|error| {
+        let message = error.to_string();
+        let position = format!(" at line {} column {}", error.line(), error.column());
+        let message = message.strip_suffix(&position).unwrap_or(&message);
+        format!("line {}, column {}: {message}", error.line(), error.column())
     })?;
     if config.name.is_empty() {
         return Err("`name` is empty".to_owned());
@@ -145,21 +145,21 @@ fn parse(text: &[u8]) -> Result<Config, String> {
     Ok(config)
 }
 
-/// Refuses what cannot be stored or shown: history keeps the names of states, and Postgres no text with a NUL in it.
-fn check_printable(place: &str, text: &str) -> Result<(), String> {
+/// Refuses control characters: history stores the names of states, and Postgres stores no text with a NUL.
+fn check_printable(key: &str, text: &str) -> Result<(), String> {
     match text.chars().find(|c| c.is_control()) {
         Some(c) => {
-            Err(format!("{place} is {text:?}, which holds the control character U+{:04X}", u32::from(c)))
+            Err(format!("{key} is {text:?}, which holds the control character U+{:04X}", u32::from(c)))
         }
         None => Ok(()),
     }
 }
 
-/// Refuses whatever could lead out of the models folder.
-fn check_plain(key: &str, name: &str, what: &str) -> Result<(), String> {
+/// Refuses names that could lead out of the models folder.
+fn check_plain(key: &str, name: &str, kind: &str) -> Result<(), String> {
     check_printable(&format!("`{key}`"), name)?;
     let is_plain = !["", ".", ".."].contains(&name) && !name.contains(['/', '\\']);
-    if is_plain { Ok(()) } else { Err(format!("`{key}` is {name:?}, not the plain name of a {what}")) }
+    if is_plain { Ok(()) } else { Err(format!("`{key}` is {name:?}, not the plain name of a {kind}")) }
 }
 
 #[cfg(test)]
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_config_stands_alone_and_faults_have_their_place() {
+    fn an_invalid_config_affects_only_its_own_model() {
         let folder = tempfile::tempdir().unwrap();
         let good = r#"{"name": "colors", "team": "t", "model": "m.onnx", "states": ["a"], "more": 1}"#;
         let with = |team: &str, model: &str| {
@@ -209,13 +209,13 @@ mod tests {
         fs::create_dir(folder.path().join("sub.json")).unwrap();
         fs::write(folder.path().join("sub.json/nested.json"), good).unwrap();
 
-        let catalog = Catalog::read(folder.path());
+        let catalog = ModelCatalog::read(folder.path());
         assert_eq!(catalog.fault, None);
-        let told = catalog.models.iter().map(|(name, config)| match config {
+        let lines = catalog.models.iter().map(|(name, config)| match config {
             Ok(config) => format!("{name} is {}/{}", config.team, config.model),
             Err(error) => format!("{name}: {error}"),
         });
-        insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @r#"
+        insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r#"
         ..-m: up.json: `team` is "..", not the plain name of a folder
         /etc-m: root.json: `team` is "/etc", not the plain name of a folder
         bell: bell.json: `model` is "m\u{7}", which holds the control character U+0007
@@ -236,8 +236,8 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_has_no_models_and_says_why() {
-        let catalog = Catalog::read(Path::new("/nowhere"));
+    fn a_missing_folder_is_a_fault() {
+        let catalog = ModelCatalog::read(Path::new("/nowhere"));
         assert!(catalog.models.is_empty());
         let fault = catalog.fault.unwrap();
         assert!(fault.contains("/nowhere"), "{fault}");

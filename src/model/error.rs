@@ -1,64 +1,64 @@
-//! What can be wrong with a model, or with what it is asked.
+//! Errors of models and of requests to them.
 
 use std::time::Duration;
 
-/// Why a model could not be asked.
+/// Why a prediction failed.
 ///
-/// Nothing was changed in any case, and whatever else is hosted goes on.
+/// Nothing was changed in any case, and other models are not affected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelError {
     /// There is no model of this name.
     #[error("there is no model {0:?}")]
     Unknown(String),
-    /// The folder of configs cannot be read, so that nobody knows which models there are.
+    /// The folder of configs cannot be read, so the models are unknown.
     #[error("--config: {0}")]
     Folder(String),
-    /// The model's config cannot be used. Whoever keeps the configs can mend it.
+    /// The model's config is invalid. Its author can correct it.
     #[error("{file}: {fault}")]
     Config {
         /// The config's file name.
         file: String,
-        /// What is wrong, where, and what would be right.
+        /// What is wrong, where, and what is needed.
         fault: String,
     },
-    /// ONNX Runtime is not there, or cannot be used. Once it is installed, asking again helps.
+    /// ONNX Runtime is missing or cannot be used. Retrying helps once it is installed.
     #[error("{0}")]
     Runtime(String),
-    /// The model's file cannot be used. Once it has changed, asking again helps.
+    /// The model's file cannot be used. Retrying helps once the file has changed.
     #[error("{file}: {fault}")]
     File {
         /// `TEAM/MODEL`, below the models folder.
         file: String,
-        /// What is wrong, and what would be right.
+        /// What is wrong, and what is needed.
         fault: String,
     },
-    /// Whoever asked has waited as long as it may. Asking again may help.
-    #[error("there is no answer yet: {0}")]
+    /// The request timed out in the queue. Retrying may help.
+    #[error("timed out: {0}")]
     Busy(String),
-    /// The model did not return. Once its file has changed, asking again helps.
+    /// The model did not return. Retrying helps once it has returned or its file has changed.
     #[error(
-        "{file}: it took longer than {patience:?} and is not asked again until it has returned or its file has changed"
+        "{file}: it took longer than {timeout:?} and gets no requests until it has returned or its file has changed"
     )]
     Stuck {
         /// `TEAM/MODEL`, below the models folder.
         file: String,
-        /// How long it may take.
-        patience: Duration,
+        /// The timeout of a run.
+        timeout: Duration,
     },
-    /// The values are not what this model takes.
+    /// The values do not fit the input of the model.
     #[error("values: {0}")]
     Values(String),
-    /// A fault of ours.
+    /// An internal error.
     #[error("{0}")]
     Fault(String),
 }
 
 impl ModelError {
-    /// All that [`Self::kind`] gives.
+    /// All results of [`Self::kind`].
     pub(super) const KINDS: [&str; 9] =
         ["unknown", "folder", "config", "runtime", "file", "busy", "stuck", "values", "fault"];
 
-    /// One word for the metrics.
+    /// The word for the metrics.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -75,20 +75,20 @@ impl ModelError {
     }
 }
 
-/// Why a session gave no states.
+/// Why a session returned no states.
 #[derive(Debug)]
-pub(super) enum Failure {
-    /// The values are not what it takes.
+pub(super) enum PredictionFailure {
+    /// The values do not fit its input.
     Values(String),
-    /// The model is to blame.
+    /// The model failed.
     Model(String),
 }
 
-impl Failure {
-    /// Says so of the model `team/model`.
+impl PredictionFailure {
+    /// The error for the model `team/model`.
     pub(super) fn of(self, team: &str, model: &str) -> ModelError {
         match self {
-            Self::Values(what) => ModelError::Values(what),
+            Self::Values(fault) => ModelError::Values(fault),
             Self::Model(fault) => ModelError::File { file: format!("{team}/{model}"), fault },
         }
     }

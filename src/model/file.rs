@@ -1,4 +1,4 @@
-//! Model files: finding one below the models folder, telling whether it has changed, and reading it.
+//! Model files: finding one below the models folder, detecting changes, and reading it.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -9,23 +9,23 @@ use nix::fcntl::OFlag;
 
 use super::ModelError;
 
-/// What files of Python's pickle format are called: they are code, and never run here.
-const PICKLES: [&str; 3] = ["pkl", "pickle", "joblib"];
+/// The extensions of Python pickles, which are code and never run here.
+const PICKLE_EXTENSIONS: [&str; 3] = ["pkl", "pickle", "joblib"];
 
-/// A model's file, open.
+/// An open model file.
 #[derive(Debug)]
 pub(super) struct ModelFile {
     file: File,
     /// `TEAM/MODEL`, for messages.
-    pub(super) shown: String,
-    /// What it is like.
-    pub(super) stamp: Stamp,
+    pub(super) display_name: String,
+    /// Its version.
+    pub(super) version: FileVersion,
 }
 
-/// What tells one version of a file from another.
+/// The identity of one version of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stamp {
-    /// Where it is, when all links are followed.
+pub(super) struct FileVersion {
+    /// Its path, with all links resolved.
     path: PathBuf,
     device: u64,
     inode: u64,
@@ -36,15 +36,15 @@ pub(super) struct Stamp {
 }
 
 impl ModelFile {
-    /// Opens `<models>/<team>/<model>`; of a model that is a pickle, the `.onnx` file beside it. Blocks.
+    /// Opens `<models>/<team>/<model>`, or the `.onnx` file beside it if the model is a pickle. Blocks.
     ///
     /// # Errors
     ///
-    /// [`ModelError::File`] when there is no such file, and when it is not below the folder.
+    /// [`ModelError::File`] when there is no such file, or it is not below the folder.
     pub(super) fn open(models: &Path, team: &str, model: &str) -> Result<Self, ModelError> {
         let named = Path::new(model);
         let extension = named.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-        if extension.is_none_or(|extension| !PICKLES.contains(&extension.as_str())) {
+        if extension.is_none_or(|extension| !PICKLE_EXTENSIONS.contains(&extension.as_str())) {
             return Self::open_named(models, team, model);
         }
         let converted = named.with_extension("onnx");
@@ -82,14 +82,14 @@ impl ModelFile {
         if !path.starts_with(&root) {
             return Err(fault(format!("it leads out of the models folder, {}", models.display())));
         }
-        // A pipe that nobody writes into must not keep us.
-        let how = OFlag::O_NONBLOCK.bits();
-        let file = File::options().read(true).custom_flags(how).open(&path).map_err(unreadable)?;
+        // Opening a pipe without a writer must not block.
+        let flags = OFlag::O_NONBLOCK.bits();
+        let file = File::options().read(true).custom_flags(flags).open(&path).map_err(unreadable)?;
         let found = file.metadata().map_err(unreadable)?;
         if !found.is_file() {
             return Err(fault("it is not a regular file".to_owned()));
         }
-        let stamp = Stamp {
+        let version = FileVersion {
             path,
             device: found.dev(),
             inode: found.ino(),
@@ -97,30 +97,30 @@ impl ModelFile {
             modified: (found.mtime(), found.mtime_nsec()),
             changed: (found.ctime(), found.ctime_nsec()),
         };
-        Ok(Self { file, shown, stamp })
+        Ok(Self { file, display_name: shown, version })
     }
 
-    /// Reads it all, and no more than its stamp says: what is written meanwhile is a change, which the next stamp shows.
+    /// Reads the file up to the size in its version. What is written meanwhile is a change, which gives another version.
     ///
     /// # Errors
     ///
-    /// [`ModelError::File`] when the machine fails.
+    /// [`ModelError::File`] when reading fails.
     pub(super) fn read(&mut self) -> Result<Vec<u8>, ModelError> {
-        let size = usize::try_from(self.stamp.size_bytes).unwrap_or(usize::MAX);
+        let size = usize::try_from(self.version.size_bytes).unwrap_or(usize::MAX);
         let mut bytes = Vec::with_capacity(size);
-        let read = (&mut self.file).take(self.stamp.size_bytes).read_to_end(&mut bytes);
+        let read = (&mut self.file).take(self.version.size_bytes).read_to_end(&mut bytes);
         read.map_err(|error| self.fault(format!("it cannot be read: {error}")))?;
         Ok(bytes)
     }
 
-    /// Something is wrong with it.
+    /// An error about this file.
     pub(super) fn fault(&self, fault: impl Into<String>) -> ModelError {
-        ModelError::File { file: self.shown.clone(), fault: fault.into() }
+        ModelError::File { file: self.display_name.clone(), fault: fault.into() }
     }
 }
 
 fn exists(path: &Path) -> bool {
-    // A link to nowhere is there, and what is wrong with it is to be said of it.
+    // A dangling link exists; its own fault is reported.
     path.symlink_metadata().is_ok()
 }
 
@@ -132,9 +132,9 @@ mod tests {
 
     use super::*;
 
-    fn told(models: &Path, team: &str, model: &str) -> String {
-        let error = ModelFile::open(models, team, model).unwrap_err().to_string();
-        error.replace(&models.display().to_string(), "MODELS")
+    fn error(models: &Path, team: &str, model: &str) -> String {
+        let text = ModelFile::open(models, team, model).unwrap_err().to_string();
+        text.replace(&models.display().to_string(), "MODELS")
     }
 
     #[test]
@@ -157,19 +157,19 @@ mod tests {
             let mut file = ModelFile::open(&models, "team", name).unwrap();
             assert_eq!(file.read().unwrap(), content.as_bytes());
         }
-        let told = [
-            told(&models, "team", "none.onnx"),
-            told(&models, "team", "none.pkl"),
-            told(&models, "none", "a.onnx"),
-            told(&models, "team", "out.onnx"),
-            told(&models, "team", "out.pkl"),
-            told(&models, "outside", "secret.onnx"),
-            told(&models, "team", "dangling.onnx"),
-            told(&models, "team", "folder.onnx"),
-            told(&models, "team", "pipe.onnx"),
-            told(&models, "team", "b.pkl"),
+        let errors = [
+            error(&models, "team", "none.onnx"),
+            error(&models, "team", "none.pkl"),
+            error(&models, "none", "a.onnx"),
+            error(&models, "team", "out.onnx"),
+            error(&models, "team", "out.pkl"),
+            error(&models, "outside", "secret.onnx"),
+            error(&models, "team", "dangling.onnx"),
+            error(&models, "team", "folder.onnx"),
+            error(&models, "team", "pipe.onnx"),
+            error(&models, "team", "b.pkl"),
         ];
-        insta::assert_snapshot!(told.join("\n"), @"
+        insta::assert_snapshot!(errors.join("\n"), @"
         team/none.onnx: there is no such file in MODELS
         team/none.pkl: there is no such file in MODELS, nor none.onnx
         none/a.onnx: there is no such file in MODELS
@@ -184,19 +184,19 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_written_anew_or_replaced_has_another_stamp() {
+    fn a_file_that_is_rewritten_or_replaced_has_another_version() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("t")).unwrap();
         let path = folder.path().join("t/m.onnx");
-        let stamp = || ModelFile::open(folder.path(), "t", "m.onnx").unwrap().stamp;
+        let version = || ModelFile::open(folder.path(), "t", "m.onnx").unwrap().version;
         fs::write(&path, "one").unwrap();
-        let first = stamp();
-        assert_eq!(first, stamp());
+        let first = version();
+        assert_eq!(first, version());
         fs::write(folder.path().join("new"), "two").unwrap();
         fs::rename(folder.path().join("new"), &path).unwrap();
-        let second = stamp();
+        let second = version();
         assert_ne!(first, second);
         fs::write(&path, "three").unwrap();
-        assert_ne!(second, stamp());
+        assert_ne!(second, version());
     }
 }

@@ -1,42 +1,42 @@
-//! From the labels that a model gives to the states that its config names.
+//! Converts the labels of a model to the states of its config.
 
 use ort::session::SessionOutputs;
 use ort::value::{DynMapValueType, DynValueRef, TensorElementType, ValueType};
 
-use super::input::Run;
-use super::values::counted;
+use super::input::RowRange;
+use crate::formatting::count;
 
-/// The states that the labels in `outputs` stand for, which are those of the rows of `run`.
+/// The states of the labels in `outputs`, one for each row of `run`.
 ///
 /// # Errors
 ///
-/// What the labels are, if they are not one for each row; which label no state stands for.
-pub(super) fn judged(
+/// The labels, if they are not one for each row, or a label without a state.
+pub(super) fn predicted_states(
     outputs: &SessionOutputs<'_>,
-    run: Run,
+    run: RowRange,
     states: &[String],
 ) -> Result<Vec<String>, String> {
-    let labels = outputs.values().next().ok_or("it gave nothing")?;
-    let judged = to_states(&labels, run.first, states)?;
+    let labels = outputs.values().next().ok_or("it gave no output")?;
+    let predicted = to_states(&labels, run.first, states)?;
     match run.rows {
-        Some(rows) if rows != judged.len() => Err(format!(
+        Some(rows) if rows != predicted.len() => Err(format!(
             "it gave {} for {}; one for each row is needed",
-            counted(judged.len(), "label"),
-            counted(rows, "row")
+            count(predicted.len(), "label"),
+            count(rows, "row")
         )),
-        _ => Ok(judged),
+        _ => Ok(predicted),
     }
 }
 
-/// The state that each label stands for.
+/// The state of each label.
 ///
-/// A whole number is the place of a state in the list, from 0; a negative one counts from the list's end, as the original
-/// has it. `true` and `false` are 1 and 0. A text is a state itself. The first label is that of the row after `first`.
+/// A whole number is the index of a state, from 0; a negative one counts from the end of the list, as in StateService.
+/// `true` and `false` are 1 and 0. A text is the state itself. The first label is that of the row after `first`.
 fn to_states(labels: &DynValueRef<'_>, first: usize, states: &[String]) -> Result<Vec<String>, String> {
     let ValueType::Tensor { ty, shape, .. } = labels.dtype() else {
         return Err(format!("it gave {}, not a tensor of labels", labels.dtype()));
     };
-    // One column of labels is a list of them too: outlier detectors give that.
+    // A single column counts as a list: outlier detectors return that.
     if !matches!(shape[..], [_] | [_, 1]) {
         let shape = &shape[..];
         return Err(format!("it gave labels of the shape {shape:?}; one for each row is needed"));
@@ -47,49 +47,50 @@ fn to_states(labels: &DynValueRef<'_>, first: usize, states: &[String]) -> Resul
     let fault = |error: ort::Error| error.to_string();
     if *ty == TensorElementType::String {
         let (_, texts) = labels.try_extract_strings().map_err(fault)?;
-        texts.into_iter().zip(first..).map(|(text, index)| named(index, text, states)).collect()
+        texts.into_iter().zip(first..).map(|(text, index)| state_named(index, text, states)).collect()
     } else if *ty == TensorElementType::Bool {
         let (_, labels) = labels.try_extract_tensor::<bool>().map_err(fault)?;
         let labels = labels.iter().map(|label| i64::from(*label));
-        labels.zip(first..).map(|(label, index)| placed(index, label, states)).collect()
+        labels.zip(first..).map(|(label, index)| state_at(index, label, states)).collect()
     } else {
         let (_, labels) = labels.try_extract_tensor::<i64>().map_err(fault)?;
         let labels = labels.iter().copied();
-        labels.zip(first..).map(|(label, index)| placed(index, label, states)).collect()
+        labels.zip(first..).map(|(label, index)| state_at(index, label, states)).collect()
     }
 }
 
-/// The state at a place of the list.
-fn placed(index: usize, label: i64, states: &[String]) -> Result<String, String> {
+/// The state at an index of the list.
+fn state_at(index: usize, label: i64, states: &[String]) -> Result<String, String> {
     let from_end = |label: i64| states.len().checked_sub(usize::try_from(label.unsigned_abs()).ok()?);
-    let place = if label < 0 { from_end(label) } else { usize::try_from(label).ok() };
-    place.and_then(|place| states.get(place)).cloned().ok_or_else(|| {
-        let states = counted(states.len(), "state");
+    let index_of_state = if label < 0 { from_end(label) } else { usize::try_from(label).ok() };
+    index_of_state.and_then(|index| states.get(index)).cloned().ok_or_else(|| {
+        let states = count(states.len(), "state");
         format!("row {}: the model says class {label}, and its config has {states}, from 0", index + 1)
     })
 }
 
-/// How many states a message names.
-const MOST_NAMED: usize = 10;
+/// The maximum number of states in a message.
+const MAX_NAMED_STATES: usize = 10;
 
 /// The state of this name.
-fn named(index: usize, label: String, states: &[String]) -> Result<String, String> {
+fn state_named(index: usize, label: String, states: &[String]) -> Result<String, String> {
     if states.contains(&label) {
         return Ok(label);
     }
-    let more = if states.len() > MOST_NAMED { ", …" } else { "" };
-    let states = states.iter().take(MOST_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ") + more;
+    let more = if states.len() > MAX_NAMED_STATES { ", …" } else { "" };
+    let states =
+        states.iter().take(MAX_NAMED_STATES).map(String::as_str).collect::<Vec<_>>().join(", ") + more;
     Err(format!(
         "row {}: the model says {label:?}, which is none of its config's states: {states}",
         index + 1
     ))
 }
 
-/// Whether labels of this type can stand for states.
+/// Checks that labels of this type can name states.
 ///
 /// # Errors
 ///
-/// What they are, and what is needed.
+/// Their type, and what is needed.
 pub(super) fn check_labels(output: &ValueType) -> Result<(), String> {
     let known = [TensorElementType::Int64, TensorElementType::Bool, TensorElementType::String];
     match output {
@@ -103,27 +104,27 @@ pub(super) fn check_labels(output: &ValueType) -> Result<(), String> {
     }
 }
 
-/// Whether the model has as many classes as its config has states.
+/// Checks that the model has as many classes as its config has states.
 ///
 /// # Errors
 ///
-/// How many it has.
+/// The number of classes.
 pub(super) fn check_classes(outputs: &SessionOutputs<'_>, states: &[String]) -> Result<(), String> {
     match classes(outputs) {
-        Some(count) if count != states.len() => {
-            let plural = if count == 1 { "" } else { "es" };
-            let states = counted(states.len(), "state");
-            Err(format!("it has {count} class{plural}, and its config has {states}"))
-        }
+        Some(found) if found != states.len() => Err(format!(
+            "it has {}, and its config has {}",
+            count(found, "class"),
+            count(states.len(), "state")
+        )),
         _ => Ok(()),
     }
 }
 
-/// How many classes the model has, where it shows it: by a probability or a score for each.
+/// The number of classes, if the model returns a probability or a score for each.
 fn classes(outputs: &SessionOutputs<'_>) -> Option<usize> {
     let scores = outputs.values().nth(1)?;
     match scores.dtype() {
-        // One column tells how odd a row is, and nothing of classes.
+        // A single column is an outlier score, not a class.
         ValueType::Tensor { ty: TensorElementType::Float32 | TensorElementType::Float64, shape, .. } => {
             let [_, columns] = shape[..] else { return None };
             usize::try_from(columns).ok().filter(|columns| *columns > 1)
@@ -147,23 +148,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_places_in_the_list_and_negative_ones_count_from_its_end() {
+    fn numbers_are_indices_of_states_and_negative_ones_count_from_the_end() {
         let states = ["green", "red", "blue"].map(str::to_owned);
-        let placed = |label| placed(1, label, &states);
+        let state_of = |label| state_at(1, label, &states);
         for (label, state) in [(0, "green"), (2, "blue"), (-1, "blue"), (-3, "green")] {
-            assert_eq!(placed(label).unwrap(), state);
+            assert_eq!(state_of(label).unwrap(), state);
         }
         for label in [3, -4, i64::MAX, i64::MIN] {
-            let told = format!("row 2: the model says class {label}, and its config has 3 states, from 0");
-            assert_eq!(placed(label).unwrap_err(), told);
+            let error = format!("row 2: the model says class {label}, and its config has 3 states, from 0");
+            assert_eq!(state_of(label).unwrap_err(), error);
         }
     }
 
     #[test]
     fn texts_are_states_themselves() {
         let states = ["green", "red"].map(str::to_owned);
-        assert_eq!(named(0, "red".to_owned(), &states).unwrap(), "red");
-        let told = "row 1: the model says \"blue\", which is none of its config's states: green, red";
-        assert_eq!(named(0, "blue".to_owned(), &states).unwrap_err(), told);
+        assert_eq!(state_named(0, "red".to_owned(), &states).unwrap(), "red");
+        let error = "row 1: the model says \"blue\", which is none of its config's states: green, red";
+        assert_eq!(state_named(0, "blue".to_owned(), &states).unwrap_err(), error);
     }
 }

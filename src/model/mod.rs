@@ -1,18 +1,17 @@
-//! Hosted prediction models: which state a thing is in, judged by what was measured of it.
+//! Hosted prediction models: they predict states from rows of measured numbers.
 //!
-//! A config names a model and the states that its classes stand for; the model is a file of ONNX's format, which ONNX
-//! Runtime runs in this process. A model is loaded when it is first asked, tried and compared with its config, kept in
-//! memory within a bound, and loaded again when its file has changed. Models are data, never code: a pickle is not opened.
+//! A config names a model and the states of its classes; the model is an ONNX file, which ONNX Runtime runs in this process.
+//! A model is loaded by its first request, tried and compared with its config, cached within a memory limit, and loaded again
+//! when its file has changed. Models are data, never code: a pickle is not opened.
 //!
 //! ```text
-//! config → file → runtime → session { input, labels }      each refuses what it cannot vouch for, and says why
+//! config → file → runtime → session { input, labels }      each step refuses what it cannot verify, with the reason
 //!            └── cache ───────┘
 //! ```
 //!
-//! Whoever asks waits in the queue, and never longer than [`PATIENCE`]: a model that does not return keeps nobody from
-//! the others.
+//! Requests wait in a queue for at most [`MODEL_TIMEOUT`]; a model that does not return does not block other models.
 //!
-//! The engine asks for guards that say `predict(…)`, and HTTP for whoever asks there.
+//! Callers are the engine, for guards with `predict(…)`, and the HTTP interface.
 
 mod cache;
 mod config;
@@ -32,9 +31,9 @@ mod values;
 mod view;
 
 pub use self::error::ModelError;
-pub use self::metrics::Counts;
+pub use self::metrics::ModelCounts;
 pub use self::models::Models;
-pub use self::options::{DEFAULT_MEMORY, ModelOptions, PATIENCE};
+pub use self::options::{DEFAULT_MODEL_MEMORY_BYTES, MODEL_TIMEOUT, ModelOptions};
 pub use self::runtime::TESTED_VERSION;
 pub use self::values::Values;
-pub use self::view::{ModelView, RuntimeView, Status};
+pub use self::view::{ModelStatus, ModelView, RuntimeView};

@@ -1,4 +1,4 @@
-//! The models that this process hosts, for whoever asks them.
+//! The hosted models of this process.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,24 +6,24 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::config::Config;
+use super::config::ModelConfig;
 use super::error::ModelError;
-use super::host::Host;
+use super::host::ModelHost;
 use super::options::ModelOptions;
-use super::queue::{Place, Queue};
+use super::queue::{ModelQueue, RunSlot};
 use super::values::Values;
 use super::view::{ModelView, RuntimeView};
 use crate::clock::{Clock, SystemClock};
 
-/// The models that this process hosts.
+/// The hosted models of this process.
 #[derive(Clone)]
 pub struct Models {
-    host: Arc<Host>,
-    queue: Arc<Queue>,
+    host: Arc<ModelHost>,
+    queue: Arc<ModelQueue>,
 }
 
 impl Default for Models {
-    /// None at all.
+    /// No models.
     fn default() -> Self {
         Self::new(ModelOptions::default(), Arc::new(SystemClock))
     }
@@ -36,34 +36,34 @@ impl fmt::Debug for Models {
 }
 
 impl Models {
-    /// Reads the configs; what is wrong with one is logged, and told to whoever asks for its model. Blocks.
+    /// Reads the configs. The fault of a config is logged, and returned to requests for its model. Blocks.
     #[must_use]
     pub fn new(options: ModelOptions, clock: Arc<dyn Clock>) -> Self {
-        let queue = Arc::new(Queue::new(options.patience));
-        Self { host: Arc::new(Host::new(options, clock)), queue }
+        let queue = Arc::new(ModelQueue::new(options.timeout));
+        Self { host: Arc::new(ModelHost::new(options, clock)), queue }
     }
 
-    /// Judges `values`: a row of numbers for each thing. Gives the state of each, in their order.
+    /// Predicts the state of each row of `values`, in their order.
     ///
     /// # Errors
     ///
-    /// [`ModelError`], with what is wrong with the model, or with the values.
+    /// [`ModelError`], with the fault of the model or of the values.
     pub async fn predict(&self, model: &str, values: &Value) -> Result<Vec<String>, ModelError> {
-        self.judge(model, Values::read(values)).await
+        self.predict_values(model, Values::read(values)).await
     }
 
-    /// Judges values that were read before, or could not be.
+    /// Predicts the states of values that were parsed before, or failed to parse.
     ///
     /// # Errors
     ///
     /// As [`Self::predict`].
-    pub async fn judge(
+    pub async fn predict_values(
         &self,
         model: &str,
         values: Result<Values, ModelError>,
     ) -> Result<Vec<String>, ModelError> {
         let begun = Instant::now();
-        let result = self.ask(model, values).await;
+        let result = self.run_prediction(model, values).await;
         match &result {
             Ok(states) => self.host.metrics.answered(model, states.len(), begun.elapsed()),
             Err(error) => self.host.metrics.failed(model, error),
@@ -71,35 +71,39 @@ impl Models {
         result
     }
 
-    async fn ask(&self, model: &str, values: Result<Values, ModelError>) -> Result<Vec<String>, ModelError> {
+    async fn run_prediction(
+        &self,
+        model: &str,
+        values: Result<Values, ModelError>,
+    ) -> Result<Vec<String>, ModelError> {
         let config = self.host.config(model)?;
         let values = Arc::new(values?);
         let turn = self.queue.turn(model).await?;
-        let place = self.queue.place(&turn).await?;
-        let asked = Arc::clone(&values);
-        let judged =
-            self.run(place, &config, move |host, config| host.predict_loaded(config, &asked)).await?;
-        if let Some(states) = judged {
+        let slot = self.queue.slot(&turn).await?;
+        let shared = Arc::clone(&values);
+        let predicted =
+            self.run_in_slot(slot, &config, move |host, config| host.predict_loaded(config, &shared)).await?;
+        if let Some(states) = predicted {
             return Ok(states);
         }
-        let place = self.queue.place_to_load(&turn).await?;
-        self.run(place, &config, move |host, config| host.predict(config, &values)).await
+        let slot = self.queue.slot_to_load(&turn).await?;
+        self.run_in_slot(slot, &config, move |host, config| host.predict(config, &values)).await
     }
 
-    /// Reads the configs anew, and loads the model of this name.
+    /// Reads the configs again, and loads the model of this name.
     ///
     /// # Errors
     ///
-    /// [`ModelError`], with what is wrong with the model.
+    /// [`ModelError`], with the fault of the model.
     pub async fn load(&self, model: &str) -> Result<ModelView, ModelError> {
         let host = Arc::clone(&self.host);
         let read = tokio::task::spawn_blocking(move || host.read_configs()).await;
-        read.map_err(|error| ModelError::Fault(format!("reading the configs broke off: {error}")))?;
+        read.map_err(|error| ModelError::Fault(format!("reading the configs panicked: {error}")))?;
         self.queue.retain(|model| self.host.config(model).is_ok());
         let config = self.host.config(model)?;
         let turn = self.queue.turn(model).await?;
-        let place = self.queue.place_to_load(&turn).await?;
-        self.run(place, &config, Host::load).await?;
+        let slot = self.queue.slot_to_load(&turn).await?;
+        self.run_in_slot(slot, &config, ModelHost::load).await?;
         self.show(model)
     }
 
@@ -113,42 +117,42 @@ impl Models {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Unknown`]; a model with whatever else is wrong is shown with that.
+    /// [`ModelError::Unknown`] or [`ModelError::Folder`]; a model with another fault is shown with that fault.
     pub fn show(&self, model: &str) -> Result<ModelView, ModelError> {
         self.host.show(model)
     }
 
-    /// What runs the models, as far as it is known yet.
+    /// The runtime of the models, once it is loaded.
     #[must_use]
     pub fn runtime(&self) -> RuntimeView {
         self.host.runtime()
     }
 
-    /// Writes what was counted, in Prometheus's text format.
+    /// Writes the metrics in Prometheus's text format.
     ///
     /// # Errors
     ///
-    /// When `to` takes no more.
+    /// When `to` cannot be written.
     pub fn encode_metrics(&self, to: &mut impl fmt::Write) -> fmt::Result {
         self.host.metrics.encode(to)
     }
 
-    /// Does `work` with the model of this config; where it does not return, the model is not asked again.
-    async fn run<T: Send + 'static>(
+    /// Runs `work` with the model of this config. If it does not return, the model gets no further requests.
+    async fn run_in_slot<T: Send + 'static>(
         &self,
-        place: Place,
-        config: &Config,
-        work: impl FnOnce(&Host, &Config) -> Result<T, ModelError> + Send + 'static,
+        slot: RunSlot,
+        config: &ModelConfig,
+        work: impl FnOnce(&ModelHost, &ModelConfig) -> Result<T, ModelError> + Send + 'static,
     ) -> Result<T, ModelError> {
-        let (host, given, returned) =
+        let (host, timed_out, returned) =
             (Arc::clone(&self.host), Arc::clone(&self.host), Arc::clone(&self.host));
-        let (working, stuck, free) = (config.clone(), config.clone(), config.clone());
+        let (running, stuck, free) = (config.clone(), config.clone(), config.clone());
         self.queue
             .run(
-                place,
-                move || work(&host, &working),
-                move || given.give_up(&stuck),
-                move || returned.returned(&free),
+                slot,
+                move || work(&host, &running),
+                move || timed_out.mark_stuck(&stuck),
+                move || returned.mark_returned(&free),
             )
             .await
     }

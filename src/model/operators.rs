@@ -1,17 +1,17 @@
-//! What stands in a model's file, looked at before the runtime gets it: integer division ends the process where it overflows
-//! or divides by zero, and no trial with zeros finds that.
+//! The operators of a model's file, checked before the runtime loads it: an integer division that overflows or divides by zero
+//! ends the process, and a trial run with zeros does not find that.
 //!
 //! Source of the numbers: `onnx.proto3`, of ONNX's IR version 10; of the encoding: Protocol Buffers, "Encoding".
 
-/// How deep graphs may lie within one another.
-const MAX_DEPTH: usize = 32;
+/// The maximum depth of nested graphs.
+const MAX_GRAPH_DEPTH: usize = 32;
 
 /// The types of numbers that division cannot overflow in: float, float16, double, bfloat16.
-const FRACTIONS: [u64; 4] = [1, 10, 11, 16];
+const FLOAT_TYPES: [u64; 4] = [1, 10, 11, 16];
 
-/// What was found.
+/// The findings.
 #[derive(Default)]
-struct Found {
+struct OperatorFindings {
     takes_integers: bool,
     divides: bool,
     /// A remainder of integers: any other must say `fmod`.
@@ -22,39 +22,39 @@ struct Found {
 ///
 /// # Errors
 ///
-/// What is wrong with it, by the operator's name; or that it is no file of the format.
+/// The name of the operator, or that the file is not an ONNX file.
 pub(super) fn check(model: &[u8]) -> Result<(), String> {
-    let mut found = Found::default();
-    let whole = walk(model, &mut |number, field| match (number, field) {
-        (7, Field::Bytes(graph)) => look_at_graph(graph, true, MAX_DEPTH, &mut found),
-        (25, Field::Bytes(function)) => look_at_nodes(function, 7, MAX_DEPTH, &mut found),
+    let mut found = OperatorFindings::default();
+    let parsed = walk(model, &mut |number, field| match (number, field) {
+        (7, ProtobufField::Bytes(graph)) => check_graph(graph, true, MAX_GRAPH_DEPTH, &mut found),
+        (25, ProtobufField::Bytes(function)) => check_nodes(function, 7, MAX_GRAPH_DEPTH, &mut found),
         _ => Some(()),
     });
-    if whole.is_none() {
-        return Err("it is no file of ONNX's format, or not all of one".to_owned());
+    if parsed.is_none() {
+        return Err("it is not an ONNX file, or an incomplete one".to_owned());
     }
     let operator = match found {
-        Found { has_remainder: true, .. } => "Mod",
-        Found { takes_integers: true, divides: true, .. } => "Div",
-        Found { .. } => return Ok(()),
+        OperatorFindings { has_remainder: true, .. } => "Mod",
+        OperatorFindings { takes_integers: true, divides: true, .. } => "Div",
+        OperatorFindings { .. } => return Ok(()),
     };
     Err(format!(
-        "its operator {operator} divides integers, and ends the whole server where that cannot be done"
+        "its operator {operator} divides integers, which could crash the server (division by zero, overflow)"
     ))
 }
 
-fn look_at_graph(graph: &[u8], is_outermost: bool, depth: usize, found: &mut Found) -> Option<()> {
-    look_at_nodes(graph, 1, depth, found)?;
+fn check_graph(graph: &[u8], is_outermost: bool, depth: usize, found: &mut OperatorFindings) -> Option<()> {
+    check_nodes(graph, 1, depth, found)?;
     if !is_outermost {
         return Some(());
     }
     // GraphProto.input.type.tensor_type.elem_type
     walk(graph, &mut |number, field| {
-        let (11, Field::Bytes(input)) = (number, field) else { return Some(()) };
+        let (11, ProtobufField::Bytes(input)) = (number, field) else { return Some(()) };
         walk_into(input, &[2, 1], &mut |tensor| {
             walk(tensor, &mut |number, field| {
-                if let (1, Field::Number(kind)) = (number, field) {
-                    found.takes_integers |= !FRACTIONS.contains(&kind);
+                if let (1, ProtobufField::Number(kind)) = (number, field) {
+                    found.takes_integers |= !FLOAT_TYPES.contains(&kind);
                 }
                 Some(())
             })
@@ -62,43 +62,43 @@ fn look_at_graph(graph: &[u8], is_outermost: bool, depth: usize, found: &mut Fou
     })
 }
 
-/// Looks at the nodes that are the fields `of` of a graph or a function.
-fn look_at_nodes(within: &[u8], of: u64, depth: usize, found: &mut Found) -> Option<()> {
+/// Checks the nodes of a graph or a function, which are its fields `node_field`.
+fn check_nodes(message: &[u8], node_field: u64, depth: usize, found: &mut OperatorFindings) -> Option<()> {
     let depth = depth.checked_sub(1)?;
-    walk(within, &mut |number, field| match field {
-        Field::Bytes(node) if number == of => look_at_node(node, depth, found),
-        Field::Bytes(_) | Field::Number(_) => Some(()),
+    walk(message, &mut |number, field| match field {
+        ProtobufField::Bytes(node) if number == node_field => check_node(node, depth, found),
+        ProtobufField::Bytes(_) | ProtobufField::Number(_) => Some(()),
     })
 }
 
-fn look_at_node(node: &[u8], depth: usize, found: &mut Found) -> Option<()> {
-    let (mut is_remainder, mut is_of_fractions) = (false, false);
+fn check_node(node: &[u8], depth: usize, found: &mut OperatorFindings) -> Option<()> {
+    let (mut is_remainder, mut has_fmod) = (false, false);
     walk(node, &mut |number, field| match (number, field) {
-        (4, Field::Bytes(operator)) => {
+        (4, ProtobufField::Bytes(operator)) => {
             found.divides |= operator == b"Div";
             is_remainder |= operator == b"Mod";
             Some(())
         }
-        (5, Field::Bytes(attribute)) => {
-            is_of_fractions |= says_fmod(attribute)?;
+        (5, ProtobufField::Bytes(attribute)) => {
+            has_fmod |= is_fmod_set(attribute)?;
             // AttributeProto.g and .graphs
             walk(attribute, &mut |number, field| match (number, field) {
-                (6 | 11, Field::Bytes(graph)) => look_at_graph(graph, false, depth, found),
+                (6 | 11, ProtobufField::Bytes(graph)) => check_graph(graph, false, depth, found),
                 _ => Some(()),
             })
         }
         _ => Some(()),
     })?;
-    found.has_remainder |= is_remainder && !is_of_fractions;
+    found.has_remainder |= is_remainder && !has_fmod;
     Some(())
 }
 
-fn says_fmod(attribute: &[u8]) -> Option<bool> {
+fn is_fmod_set(attribute: &[u8]) -> Option<bool> {
     let (mut is_fmod, mut is_set) = (false, false);
     walk(attribute, &mut |number, field| {
         match (number, field) {
-            (1, Field::Bytes(name)) => is_fmod = name == b"fmod",
-            (3, Field::Number(value)) => is_set = value == 1,
+            (1, ProtobufField::Bytes(name)) => is_fmod = name == b"fmod",
+            (3, ProtobufField::Number(value)) => is_set = value == 1,
             _ => {}
         }
         Some(())
@@ -106,24 +106,24 @@ fn says_fmod(attribute: &[u8]) -> Option<bool> {
     Some(is_fmod && is_set)
 }
 
-/// A field of a message; those of fixed width are passed over.
+/// A field of a message; fields of fixed width are skipped.
 #[derive(Clone, Copy)]
-enum Field<'m> {
+enum ProtobufField<'m> {
     Number(u64),
     Bytes(&'m [u8]),
 }
 
-/// Takes each field of a message to `each`; nothing where it is none.
-fn walk(mut message: &[u8], each: &mut dyn FnMut(u64, Field<'_>) -> Option<()>) -> Option<()> {
+/// Calls `each` with each field of a message; `None` if the message is malformed.
+fn walk(mut message: &[u8], each: &mut dyn FnMut(u64, ProtobufField<'_>) -> Option<()>) -> Option<()> {
     while !message.is_empty() {
         let tag = varint(&mut message)?;
         let field = match tag & 7 {
-            0 => Field::Number(varint(&mut message)?),
+            0 => ProtobufField::Number(varint(&mut message)?),
             2 => {
                 let length = usize::try_from(varint(&mut message)?).ok()?;
                 let (bytes, rest) = message.split_at_checked(length)?;
                 message = rest;
-                Field::Bytes(bytes)
+                ProtobufField::Bytes(bytes)
             }
             width @ (1 | 5) => {
                 (_, message) = message.split_at_checked(if width == 1 { 8 } else { 4 })?;
@@ -136,12 +136,12 @@ fn walk(mut message: &[u8], each: &mut dyn FnMut(u64, Field<'_>) -> Option<()>) 
     Some(())
 }
 
-/// Takes the messages at the end of a path of fields to `each`.
+/// Calls `each` with the messages at the end of a path of fields.
 fn walk_into(message: &[u8], path: &[u64], each: &mut dyn FnMut(&[u8]) -> Option<()>) -> Option<()> {
     let [first, rest @ ..] = path else { return each(message) };
     walk(message, &mut |number, field| match field {
-        Field::Bytes(within) if number == *first => walk_into(within, rest, each),
-        Field::Bytes(_) | Field::Number(_) => Some(()),
+        ProtobufField::Bytes(inner) if number == *first => walk_into(inner, rest, each),
+        ProtobufField::Bytes(_) | ProtobufField::Number(_) => Some(()),
     })
 }
 

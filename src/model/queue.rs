@@ -1,5 +1,5 @@
-//! Who asks a model when: one request at a time for each, as many at once as there are processors, one loading at a
-//! time. Nobody waits longer than the queue's patience, and nothing that does not end keeps others from their turn.
+//! The queue of requests: one request at a time for each model, as many in all as there are processors, and one loading at
+//! a time. A request waits at most for the timeout of the queue, and a run that does not end does not block the others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -12,128 +12,128 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::ModelError;
 use super::host::lock;
 
-/// What waits for its turn.
-pub(super) struct Queue {
-    /// One for each model that was asked: a session runs one request.
+/// The locks and slots that requests wait for.
+pub(super) struct ModelQueue {
+    /// One for each requested model: a session runs one request at a time.
     gates: Mutex<HashMap<String, Arc<Gate<()>>>>,
-    /// One model is loaded at a time, so that the bound holds.
+    /// One model is loaded at a time, so that the memory limit holds.
     loading: Arc<Gate<()>>,
-    /// As many as there are processors.
-    places: Arc<Semaphore>,
-    /// How long a caller waits in all, and how long one run may take.
-    patience: Duration,
+    /// As many slots as there are processors.
+    slots: Arc<Semaphore>,
+    /// The timeout of a request in all, and of one run.
+    timeout: Duration,
 }
 
-/// A request whose model nobody else asks meanwhile.
-pub(super) struct Turn {
+/// Exclusive access to a model.
+pub(super) struct ModelTurn {
     gate: Arc<OwnedMutexGuard<()>>,
-    until: Instant,
+    deadline: Instant,
 }
 
-/// What work holds while it is done.
-pub(super) struct Place {
-    until: Instant,
+/// The locks and the slot that a run holds.
+pub(super) struct RunSlot {
+    deadline: Instant,
     _held: (Arc<OwnedMutexGuard<()>>, Option<OwnedMutexGuard<()>>, OwnedSemaphorePermit),
 }
 
-impl Queue {
-    /// Nobody waits yet.
-    pub(super) fn new(patience: Duration) -> Self {
+impl ModelQueue {
+    /// Creates a queue with a timeout.
+    pub(super) fn new(timeout: Duration) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             gates: Mutex::default(),
             loading: Arc::default(),
-            places: Arc::new(Semaphore::new(processors)),
-            patience,
+            slots: Arc::new(Semaphore::new(processors)),
+            timeout,
         }
     }
 
-    /// Forgets the models that are not `wanted`.
+    /// Removes the models that are not `wanted`.
     pub(super) fn retain(&self, wanted: impl Fn(&str) -> bool) {
         lock(&self.gates).retain(|model, _| wanted(model));
     }
 
-    /// Waits until nobody else asks this model.
+    /// Waits for exclusive access to a model.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Busy`], as for all that waits here.
-    pub(super) async fn turn(&self, model: &str) -> Result<Turn, ModelError> {
-        let until = Instant::now() + self.patience;
+    /// [`ModelError::Busy`] after the timeout, as in every function that waits here.
+    pub(super) async fn turn(&self, model: &str) -> Result<ModelTurn, ModelError> {
+        let deadline = Instant::now() + self.timeout;
         let gate = Arc::clone(lock(&self.gates).entry(model.to_owned()).or_default());
-        let gate = self.wait(until, "its turn with this model", gate.lock_owned()).await?;
-        Ok(Turn { gate: Arc::new(gate), until })
+        let gate = self.wait(deadline, "other requests to this model", gate.lock_owned()).await?;
+        Ok(ModelTurn { gate: Arc::new(gate), deadline })
     }
 
-    /// Waits for a place to run.
-    pub(super) async fn place(&self, turn: &Turn) -> Result<Place, ModelError> {
-        self.place_with(turn, None).await
+    /// Waits for a slot to run.
+    pub(super) async fn slot(&self, turn: &ModelTurn) -> Result<RunSlot, ModelError> {
+        self.slot_with(turn, None).await
     }
 
-    /// Waits until no other model is loaded, and for a place then: whoever waits for loading holds none.
-    pub(super) async fn place_to_load(&self, turn: &Turn) -> Result<Place, ModelError> {
+    /// Waits until no other model is being loaded, and then for a slot: a request that waits for loading holds none.
+    pub(super) async fn slot_to_load(&self, turn: &ModelTurn) -> Result<RunSlot, ModelError> {
         let loading = Arc::clone(&self.loading).lock_owned();
-        let loading = self.wait(turn.until, "other models to be loaded", loading).await?;
-        self.place_with(turn, Some(loading)).await
+        let loading = self.wait(turn.deadline, "other models to be loaded", loading).await?;
+        self.slot_with(turn, Some(loading)).await
     }
 
-    async fn place_with(
+    async fn slot_with(
         &self,
-        turn: &Turn,
+        turn: &ModelTurn,
         loading: Option<OwnedMutexGuard<()>>,
-    ) -> Result<Place, ModelError> {
-        let place = Arc::clone(&self.places).acquire_owned();
-        let place = self.wait(turn.until, "predictions of other models", place).await?;
-        let place = place.map_err(|error| ModelError::Fault(error.to_string()))?;
-        Ok(Place { until: turn.until, _held: (Arc::clone(&turn.gate), loading, place) })
+    ) -> Result<RunSlot, ModelError> {
+        let slot = Arc::clone(&self.slots).acquire_owned();
+        let slot = self.wait(turn.deadline, "predictions of other models", slot).await?;
+        let slot = slot.map_err(|error| ModelError::Fault(error.to_string()))?;
+        Ok(RunSlot { deadline: turn.deadline, _held: (Arc::clone(&turn.gate), loading, slot) })
     }
 
-    /// Does `work` aside, where it keeps no other task waiting. The place is given back when it is done, and not when
-    /// whoever asked has gone; or when it took too long: a thread cannot be ended, so it is left alone then.
+    /// Runs `work` on a blocking thread. The slot is released when the work ends, even if the caller has gone, or after the
+    /// timeout: a thread cannot be cancelled, so it is abandoned then.
     ///
-    /// `given_up` says so and gives the error; `returned` comes after that, if the work is done at last.
+    /// `timed_out` returns the error of an abandoned run; `returned` is called if the run ends after all.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        place: Place,
+        slot: RunSlot,
         work: impl FnOnce() -> Result<T, ModelError> + Send + 'static,
-        given_up: impl FnOnce() -> ModelError + Send + 'static,
+        timed_out: impl FnOnce() -> ModelError + Send + 'static,
         returned: impl FnOnce() + Send + 'static,
     ) -> Result<T, ModelError> {
-        let until = place.until;
-        let patience = self.patience;
+        let deadline = slot.deadline;
+        let run_timeout = self.timeout;
         let watched = async move {
-            let _held = place;
+            let _held = slot;
             let mut work = tokio::task::spawn_blocking(work);
-            #[expect(clippy::disallowed_methods, reason = "a thread's work takes the machine's time")]
-            if let Ok(done) = timeout(patience, &mut work).await {
+            #[expect(clippy::disallowed_methods, reason = "a thread takes real time")]
+            if let Ok(done) = timeout(run_timeout, &mut work).await {
                 return ended(done);
             }
-            let error = given_up();
+            let error = timed_out();
             #[expect(clippy::disallowed_methods, reason = "it waits for a thread that may never end")]
             tokio::spawn(async move {
-                // What comes of it is of no use to anybody any more.
+                // The result is no longer needed.
                 let _ = work.await;
                 returned();
             });
             Err(error)
         };
-        #[expect(clippy::disallowed_methods, reason = "it holds the place when whoever asked has gone")]
+        #[expect(clippy::disallowed_methods, reason = "it holds the slot after the caller has gone")]
         let watched = tokio::spawn(watched);
-        ended(self.wait(until, "its answer", watched).await?)
+        ended(self.wait(deadline, "the prediction", watched).await?)
     }
 
     async fn wait<T>(
         &self,
-        until: Instant,
-        what: &str,
-        it: impl Future<Output = T>,
+        deadline: Instant,
+        subject: &str,
+        future: impl Future<Output = T>,
     ) -> Result<T, ModelError> {
-        let done = timeout_at(until, it).await;
-        done.map_err(|_| ModelError::Busy(format!("waited {:?} in all, at last for {what}", self.patience)))
+        let done = timeout_at(deadline, future).await;
+        done.map_err(|_| ModelError::Busy(format!("waited {:?} in all, last for {subject}", self.timeout)))
     }
 }
 
-/// What came of work, or that it broke off.
+/// The result of a run, or the error of one that panicked.
 fn ended<T>(done: Result<Result<T, ModelError>, JoinError>) -> Result<T, ModelError> {
-    done.unwrap_or_else(|error| Err(ModelError::Fault(format!("a prediction broke off: {error}"))))
+    done.unwrap_or_else(|error| Err(ModelError::Fault(format!("a prediction panicked: {error}"))))
 }

@@ -1,113 +1,119 @@
-//! One model as ONNX Runtime runs it: checked when it is loaded, asked for many rows at once.
+//! One model in ONNX Runtime: checked when it is loaded, run with many rows at once.
 
 use ort::ErrorCode;
 use ort::ep::CPU;
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session as Runner};
 
-use super::error::Failure;
-use super::input::Input;
-use super::labels::{check_classes, check_labels, judged};
+use super::error::PredictionFailure;
+use super::input::ModelInput;
+use super::labels::{check_classes, check_labels, predicted_states};
 use super::operators;
-use super::runtime::{Loaded, told};
-use super::values::{Layout, Values};
+use super::runtime::{LoadedRuntime, describe_error};
+use super::values::{ValueLayout, Values};
 
-/// Where weights that a model keeps outside its own file are looked for: nowhere, for they could be any file.
-const NO_FOLDER: &str = "/dev/null";
+/// The folder for weights outside the model's own file: none, because they could be any file.
+const NO_WEIGHTS_FOLDER: &str = "/dev/null";
 
-/// How many rows a model is tried with: two, so that one answer for all is not taken for one each.
-const TRIED: usize = 2;
+/// The number of rows of the trial run: two, so that one label for all rows is not mistaken for one label for each.
+const TRIAL_ROWS: usize = 2;
 
-/// A model that is loaded.
-pub(super) struct Session {
+/// A loaded model.
+pub(super) struct ModelSession {
     runner: Runner,
     only_labels: RunOptions<HasSelectedOutputs>,
-    input: Input,
+    input: ModelInput,
 }
 
-impl Session {
-    /// Loads a model of ONNX's format and tries it. Blocks.
+impl ModelSession {
+    /// Loads an ONNX model and tries it. Blocks.
     ///
     /// # Errors
     ///
-    /// What is wrong with it: it is not of the format, has an operator that the runtime has not, takes or gives something
-    /// else than we have, or has another number of classes than there are `states`.
-    pub(super) fn load(runtime: &Loaded, bytes: &[u8], states: &[String]) -> Result<Self, String> {
+    /// What is wrong with it: it is not an ONNX file, has an operator that the runtime does not support, has an unsupported
+    /// input or output, or its number of classes is not the number of `states`.
+    pub(super) fn load(runtime: &LoadedRuntime, bytes: &[u8], states: &[String]) -> Result<Self, String> {
         if bytes.is_empty() {
             return Err("it is empty".to_owned());
         }
-        // Also what the runtime works out beforehand.
+        // Before the runtime loads it, because that evaluates constant expressions.
         operators::check(bytes)?;
         let runner = build(runtime, bytes).map_err(|error| {
             let is_whole = error.code() != ErrorCode::InvalidProtobuf;
             if is_whole {
-                told(&error)
+                describe_error(&error)
             } else {
-                "it is no file of ONNX's format, or not all of one".to_owned()
+                "it is not an ONNX file, or an incomplete one".to_owned()
             }
         })?;
-        let input = Input::of(&runner)?;
-        let output = runner.outputs().first().ok_or("it gives nothing")?;
+        let input = ModelInput::of(&runner)?;
+        let output = runner.outputs().first().ok_or("it has no output")?;
         check_labels(output.dtype())?;
         let selector = OutputSelector::no_default().with(output.name());
-        let only_labels = RunOptions::new().map_err(|error| told(&error))?.with_outputs(selector);
+        let only_labels = RunOptions::new().map_err(|error| describe_error(&error))?.with_outputs(selector);
         let mut session = Self { runner, only_labels, input };
-        session.try_it(states)?;
+        session.try_zeros(states)?;
         Ok(session)
     }
 
-    /// How many numbers each row must have; `None` of a model that takes one plain list.
+    /// The number of values in a row; `None` for a model that takes a plain list.
     pub(super) fn width(&self) -> Option<usize> {
         match self.input.layout {
-            Layout::List => None,
-            Layout::Rows(width) => Some(width),
+            ValueLayout::List => None,
+            ValueLayout::Rows(width) => Some(width),
         }
     }
 
-    /// Judges all rows. Blocks.
+    /// Predicts the states of all rows. Blocks.
     ///
     /// # Errors
     ///
-    /// [`Failure`].
-    pub(super) fn predict(&mut self, values: &Values, states: &[String]) -> Result<Vec<String>, Failure> {
-        self.input.check(values).map_err(Failure::Values)?;
+    /// [`PredictionFailure`].
+    pub(super) fn predict(
+        &mut self,
+        values: &Values,
+        states: &[String],
+    ) -> Result<Vec<String>, PredictionFailure> {
+        self.input.check(values).map_err(PredictionFailure::Values)?;
         let mut all = Vec::with_capacity(values.len());
         let Self { runner, only_labels, input } = self;
-        input.each(values, |tensor, run| {
-            let outputs = runner.run_with_options([tensor], only_labels).map_err(|error| told(&error))?;
-            all.extend(judged(&outputs, run, states)?);
+        input.run_each(values, |tensor, run| {
+            let outputs =
+                runner.run_with_options([tensor], only_labels).map_err(|error| describe_error(&error))?;
+            all.extend(predicted_states(&outputs, run, states)?);
             Ok(())
         })?;
         Ok(all)
     }
 
-    /// Runs zeros through it, which finds operators that cannot run, and shows how many classes there are.
-    fn try_it(&mut self, states: &[String]) -> Result<(), String> {
+    /// Runs the model with zeros, which finds operators that cannot run, and the number of classes.
+    fn try_zeros(&mut self, states: &[String]) -> Result<(), String> {
         let count = match self.input.layout {
-            Layout::Rows(_) => TRIED,
-            Layout::List => self.input.length.unwrap_or(1),
+            ValueLayout::Rows(_) => TRIAL_ROWS,
+            ValueLayout::List => self.input.length.unwrap_or(1),
         };
         let zeros = Values::zeros(count, self.input.layout);
         let Self { runner, input, .. } = self;
-        let tried = input.each(&zeros, |tensor, run| {
-            let outputs =
-                runner.run([tensor]).map_err(|error| format!("tried with zeros, {}", told(&error)))?;
+        let result = input.run_each(&zeros, |tensor, run| {
+            let outputs = runner
+                .run([tensor])
+                .map_err(|error| format!("tried with zeros, {}", describe_error(&error)))?;
             check_classes(&outputs, states)?;
-            judged(&outputs, run, states).map(drop)
+            predicted_states(&outputs, run, states).map(drop)
         });
-        tried.map_err(|failure| {
-            let (Failure::Values(what) | Failure::Model(what)) = failure;
-            what
+        result.map_err(|failure| {
+            let (PredictionFailure::Values(fault) | PredictionFailure::Model(fault)) = failure;
+            fault
         })
     }
 }
 
-fn build(runtime: &Loaded, bytes: &[u8]) -> ort::Result<Runner> {
-    // One thread: rows come in one call, requests side by side, and threads that wait spin.
-    // No arena: it would keep the most that one run ever took, for each model, for ever.
+fn build(runtime: &LoadedRuntime, bytes: &[u8]) -> ort::Result<Runner> {
+    // One thread: requests already run in parallel, and the runtime's waiting threads spin.
+    // No arena: it would keep the largest allocation of any run, for each model.
     Runner::builder(&runtime.environment)?
         .with_execution_providers([CPU::default().with_arena_allocator(false).build()])?
         .with_intra_threads(1)?
         .with_inter_threads(1)?
-        .with_config_entry("session.model_external_initializers_file_folder_path", NO_FOLDER)?
+        .with_config_entry("session.model_external_initializers_file_folder_path", NO_WEIGHTS_FOLDER)?
         .commit_from_memory(bytes)
 }

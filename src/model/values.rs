@@ -1,38 +1,39 @@
-//! Values as clients send them: rows of numbers.
+//! The values of a request: rows of numbers.
 
 use serde_json::Value;
 
 use super::ModelError;
+use crate::formatting::count;
 
-/// The largest whole number up to which every one has a 64-bit floating point number of its own.
-const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
+/// The largest number up to which 64-bit floating point represents every whole number exactly.
+const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 
-/// How many rows may be judged at once, or how many numbers of a plain list.
+/// The maximum number of rows in a request, or of numbers in a plain list.
 const MAX_ROWS: usize = 100_000;
 
-/// Numbers for a model: a row for each thing to judge, or one plain list.
+/// Numbers for a model: rows, or one plain list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Values {
     numbers: Vec<f64>,
-    layout: Layout,
+    layout: ValueLayout,
 }
 
-/// How the numbers lie.
+/// The layout of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
+pub(super) enum ValueLayout {
     /// `[1, 2]`
     List,
-    /// `[[1, 2], [3, 4]]`, with so many numbers in each row.
+    /// `[[1, 2], [3, 4]]`, with this number of values in each row.
     Rows(usize),
 }
 
 impl Values {
-    /// Reads a list of numbers, or a list of rows that are equally long. Numbers may be texts, such as `"500"`, and
+    /// Reads a list of numbers, or a list of rows of equal length. Numbers may be texts, such as `"500"`, and
     /// `true` and `false` are 1 and 0.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Values`] with what is wrong, and the row and the column, both from 1.
+    /// [`ModelError::Values`] with the fault, its row and its column, both from 1.
     pub fn read(value: &Value) -> Result<Self, ModelError> {
         Self::parse(value).map_err(ModelError::Values)
     }
@@ -42,20 +43,16 @@ impl Values {
             return Err(format!("a list of rows is needed, such as [[500, 0]], not {}", kind(value)));
         };
         let Some(first) = rows.first() else {
-            return Err("the list is empty; a row of numbers is needed for each thing to judge".to_owned());
+            return Err("the list is empty; at least one row of numbers is needed".to_owned());
         };
         if rows.len() > MAX_ROWS {
-            return Err(format!(
-                "the list has {} items, and at most {MAX_ROWS} are judged at once",
-                rows.len()
-            ));
+            return Err(format!("the list has {} items, and the maximum is {MAX_ROWS}", rows.len()));
         }
         let Value::Array(row) = first else {
-            let numbers = rows
-                .iter()
-                .enumerate()
-                .map(|(index, value)| number(value).map_err(|what| format!("number {}: {what}", index + 1)));
-            return Ok(Self { numbers: numbers.collect::<Result<_, _>>()?, layout: Layout::List });
+            let numbers = rows.iter().enumerate().map(|(index, value)| {
+                number(value).map_err(|fault| format!("number {}: {fault}", index + 1))
+            });
+            return Ok(Self { numbers: numbers.collect::<Result<_, _>>()?, layout: ValueLayout::List });
         };
         let width = row.len();
         let mut numbers = Vec::with_capacity(rows.len().saturating_mul(width));
@@ -67,36 +64,36 @@ impl Values {
             if row.len() != width {
                 return Err(format!(
                     "row {at} has {}, and row 1 has {width}; all must have the same number",
-                    counted(row.len(), "number")
+                    count(row.len(), "number")
                 ));
             }
             for (index, value) in row.iter().enumerate() {
                 let number = number(value);
-                numbers.push(number.map_err(|what| format!("row {at}, column {}: {what}", index + 1))?);
+                numbers.push(number.map_err(|fault| format!("row {at}, column {}: {fault}", index + 1))?);
             }
         }
-        Ok(Self { numbers, layout: Layout::Rows(width) })
+        Ok(Self { numbers, layout: ValueLayout::Rows(width) })
     }
 
-    /// Zeros: so many things to judge, of so many numbers each.
-    pub(super) fn zeros(count: usize, layout: Layout) -> Self {
+    /// Zeros in the given layout: `count` rows, or `count` numbers.
+    pub(super) fn zeros(count: usize, layout: ValueLayout) -> Self {
         let width = match layout {
-            Layout::List => 1,
-            Layout::Rows(width) => width,
+            ValueLayout::List => 1,
+            ValueLayout::Rows(width) => width,
         };
         Self { numbers: vec![0.0; count * width], layout }
     }
 
-    /// How the numbers lie.
-    pub(super) fn layout(&self) -> Layout {
+    /// The layout.
+    pub(super) fn layout(&self) -> ValueLayout {
         self.layout
     }
 
-    /// How many rows there are, or how many numbers in a plain list.
+    /// The number of rows, or of numbers in a plain list.
     pub(super) fn len(&self) -> usize {
         match self.layout {
-            Layout::List => self.numbers.len(),
-            Layout::Rows(width) => self.numbers.len().checked_div(width).unwrap_or_default(),
+            ValueLayout::List => self.numbers.len(),
+            ValueLayout::Rows(width) => self.numbers.len().checked_div(width).unwrap_or_default(),
         }
     }
 
@@ -109,7 +106,7 @@ impl Values {
     ///
     /// # Errors
     ///
-    /// Which is too large for that.
+    /// The first number that is too large.
     pub(super) fn singles(&self) -> Result<Vec<f32>, String> {
         self.each(|number| {
             #[expect(clippy::cast_possible_truncation, reason = "rounded, as numpy does; checked below")]
@@ -122,10 +119,10 @@ impl Values {
     ///
     /// # Errors
     ///
-    /// Which is no whole number, or beyond 2⁵³.
+    /// The first number that is not whole, or beyond 2⁵³.
     pub(super) fn integers(&self) -> Result<Vec<i64>, String> {
         self.each(|number| {
-            let is_whole = number.fract() == 0.0 && number.abs() <= MAX_WHOLE;
+            let is_whole = number.fract() == 0.0 && number.abs() <= MAX_EXACT_INTEGER;
             #[expect(clippy::cast_possible_truncation, reason = "whole, and within 2⁵³")]
             let integer = number as i64;
             is_whole.then_some(integer).ok_or("is not a whole number within 2⁵³, which this model takes")
@@ -134,15 +131,15 @@ impl Values {
 
     fn each<T>(&self, convert: impl Fn(f64) -> Result<T, &'static str>) -> Result<Vec<T>, String> {
         let converted = self.numbers.iter().enumerate().map(|(index, number)| {
-            convert(*number).map_err(|what| format!("{}: {number:?} {what}", self.place(index)))
+            convert(*number).map_err(|fault| format!("{}: {number:?} {fault}", self.position(index)))
         });
         converted.collect()
     }
 
-    fn place(&self, index: usize) -> String {
+    fn position(&self, index: usize) -> String {
         match self.layout {
-            Layout::List => format!("number {}", index + 1),
-            Layout::Rows(width) => {
+            ValueLayout::List => format!("number {}", index + 1),
+            ValueLayout::Rows(width) => {
                 let width = width.max(1);
                 format!("row {}, column {}", index / width + 1, index % width + 1)
             }
@@ -170,7 +167,7 @@ fn number(value: &Value) -> Result<f64, String> {
     }
 }
 
-/// What a JSON value is, for a message.
+/// The kind of a JSON value, for messages.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -182,34 +179,29 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// `1 number`, `2 numbers`.
-pub(super) fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
-    fn told(value: &Value) -> String {
+    fn error(value: &Value) -> String {
         Values::parse(value).unwrap_err()
     }
 
     #[test]
     fn rows_and_lists_of_numbers_are_read() {
         let rows = Values::read(&json!([[500, "0"], [" 1e3 ", true]])).unwrap();
-        assert_eq!((rows.layout(), rows.len()), (Layout::Rows(2), 2));
+        assert_eq!((rows.layout(), rows.len()), (ValueLayout::Rows(2), 2));
         assert_eq!(rows.doubles(), [500.0, 0.0, 1000.0, 1.0]);
         let list = Values::read(&json!([1, 2, 3])).unwrap();
-        assert_eq!((list.layout(), list.len()), (Layout::List, 3));
+        assert_eq!((list.layout(), list.len()), (ValueLayout::List, 3));
         assert_eq!(Values::read(&json!(vec![[0]; 100_000])).unwrap().len(), 100_000);
-        assert_eq!(Values::read(&json!([[]])).unwrap().layout(), Layout::Rows(0));
+        assert_eq!(Values::read(&json!([[]])).unwrap().layout(), ValueLayout::Rows(0));
     }
 
     #[test]
-    fn what_is_no_row_of_numbers_is_named_with_its_place() {
-        let told = [
+    fn a_value_that_is_not_a_number_is_reported_with_its_position() {
+        let errors = [
             json!(vec![[0]; 100_001]),
             json!("abc"),
             json!(null),
@@ -224,13 +216,13 @@ mod tests {
             json!([[1, "NaN"]]),
             json!([1, {}]),
         ]
-        .map(|value| told(&value));
-        insta::assert_snapshot!(told.join("\n"), @r#"
-        the list has 100001 items, and at most 100000 are judged at once
+        .map(|value| error(&value));
+        insta::assert_snapshot!(errors.join("\n"), @r#"
+        the list has 100001 items, and the maximum is 100000
         a list of rows is needed, such as [[500, 0]], not a text
         a list of rows is needed, such as [[500, 0]], not null
         a list of rows is needed, such as [[500, 0]], not an object
-        the list is empty; a row of numbers is needed for each thing to judge
+        the list is empty; at least one row of numbers is needed
         row 2 has 1 number, and row 1 has 2; all must have the same number
         row 2 is a number, not a list of numbers
         number 2: a list is not a number
@@ -245,10 +237,10 @@ mod tests {
     #[test]
     fn numbers_must_fit_what_the_model_takes() {
         let values = Values::read(&json!([[1, 2], [1e300, 0.5]])).unwrap();
-        let told = [values.singles().unwrap_err(), values.integers().unwrap_err()];
-        assert!(told[0].ends_with("is too large for this model's 32-bit numbers"), "{}", told[0]);
-        assert!(told[0].starts_with("row 2, column 1: "), "{}", told[0]);
-        assert!(told[1].starts_with("row 2, column 1: "), "{}", told[1]);
+        let errors = [values.singles().unwrap_err(), values.integers().unwrap_err()];
+        assert!(errors[0].ends_with("is too large for this model's 32-bit numbers"), "{}", errors[0]);
+        assert!(errors[0].starts_with("row 2, column 1: "), "{}", errors[0]);
+        assert!(errors[1].starts_with("row 2, column 1: "), "{}", errors[1]);
         let halves = Values::read(&json!([0, 0.5])).unwrap();
         assert_eq!(
             halves.integers().unwrap_err(),

@@ -1,74 +1,74 @@
-//! Models as they are shown.
+//! The views of models and the runtime.
 
 use std::sync::PoisonError;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::config::Config;
-use super::host::{Host, lock};
-use super::metrics::Counts;
-use super::runtime::Runtime;
+use super::config::ModelConfig;
+use super::host::{ModelHost, lock};
+use super::metrics::ModelCounts;
+use super::runtime::RuntimeLocator;
 use super::{ModelError, TESTED_VERSION};
 
-/// A model, and what is known of it.
+/// The view of a model.
 #[derive(Debug, Clone, Serialize)]
 pub struct ModelView {
-    /// What clients call it.
+    /// Its name for clients.
     pub name: String,
     /// The folder of its file.
     pub team: Option<String>,
-    /// Its file, as its config names it.
+    /// The name of its file in its config.
     pub model: Option<String>,
-    /// The state that each class stands for.
+    /// The state of each class.
     pub states: Vec<String>,
-    /// How it is.
-    pub status: Status,
-    /// What is wrong with it.
+    /// Its status.
+    pub status: ModelStatus,
+    /// Its fault.
     pub error: Option<String>,
-    /// How many numbers a row has; `None` until it is loaded, and of a model that takes a plain list.
+    /// The number of values in a row; `None` until it is loaded, and for a model that takes a plain list.
     pub width: Option<usize>,
     /// When it was loaded.
     pub loaded_at: Option<DateTime<Utc>>,
-    /// The size of its file as it was loaded, in bytes.
+    /// The size of the loaded file, in bytes.
     pub size_bytes: Option<u64>,
-    /// What was counted of it since the server started.
+    /// Its counts since the server started.
     #[serde(flatten)]
-    pub counts: Counts,
+    pub counts: ModelCounts,
 }
 
-/// How a model is.
+/// The status of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
+pub enum ModelStatus {
     /// In memory.
     Loaded,
-    /// Not in memory: not asked yet, or it made room for others.
+    /// Not in memory: not requested yet, or evicted.
     NotLoaded,
-    /// It could not be loaded when it was last asked.
+    /// The last attempt to load it failed.
     Failed,
-    /// Its config cannot be used.
+    /// Its config is invalid.
     BadConfig,
 }
 
-/// What runs the models.
+/// The view of the runtime.
 #[derive(Debug, Clone, Serialize)]
 pub struct RuntimeView {
     /// The shared library, once it is loaded.
     pub library: Option<String>,
-    /// What its makers say of the build.
+    /// The library's description of its build.
     pub build: Option<&'static str>,
     /// The release that Lifeguard is tested with.
     pub tested_version: &'static str,
-    /// The most that is kept in memory, in bytes of model files.
+    /// The memory limit, in bytes of model files.
     pub memory_bytes: u64,
-    /// How much of that is taken.
+    /// The size of the model files in memory, in bytes.
     pub used_bytes: u64,
-    /// Why the folder of configs could not be read.
+    /// Why the folder of configs cannot be read.
     pub error: Option<String>,
 }
 
-impl Host {
+impl ModelHost {
     pub(super) fn list(&self) -> Vec<ModelView> {
         let catalog = self.catalog.read().unwrap_or_else(PoisonError::into_inner);
         catalog.models.iter().map(|(name, config)| self.view(name, config)).collect()
@@ -82,31 +82,31 @@ impl Host {
     }
 
     pub(super) fn runtime(&self) -> RuntimeView {
-        let loaded = Runtime::loaded();
+        let loaded = RuntimeLocator::loaded();
         let error = self.catalog.read().unwrap_or_else(PoisonError::into_inner).fault.clone();
         let cache = lock(&self.cache);
         RuntimeView {
             library: loaded.map(|loaded| loaded.file.display().to_string()),
             build: loaded.map(|loaded| loaded.build),
             tested_version: TESTED_VERSION,
-            memory_bytes: cache.bound_bytes(),
+            memory_bytes: cache.max_bytes(),
             used_bytes: cache.size_bytes(),
             error,
         }
     }
 
-    fn view(&self, name: &str, config: &Result<Config, ModelError>) -> ModelView {
+    fn view(&self, name: &str, config: &Result<ModelConfig, ModelError>) -> ModelView {
         let cache = lock(&self.cache);
-        let kept = cache.look(name).filter(|kept| kept.outcome.is_ok());
+        let cached = cache.peek(name).filter(|cached| cached.outcome.is_ok());
         let fault = match config {
             Ok(_) => lock(&self.faults).get(name).cloned(),
             Err(error) => Some(error.clone()),
         };
-        let status = match (config, &fault, kept) {
-            (Err(_), _, _) => Status::BadConfig,
-            (Ok(_), Some(_), _) => Status::Failed,
-            (Ok(_), None, Some(_)) => Status::Loaded,
-            (Ok(_), None, None) => Status::NotLoaded,
+        let status = match (config, &fault, cached) {
+            (Err(_), _, _) => ModelStatus::BadConfig,
+            (Ok(_), Some(_), _) => ModelStatus::Failed,
+            (Ok(_), None, Some(_)) => ModelStatus::Loaded,
+            (Ok(_), None, None) => ModelStatus::NotLoaded,
         };
         let config = config.as_ref().ok();
         ModelView {
@@ -116,9 +116,9 @@ impl Host {
             states: config.map(|config| config.states.clone()).unwrap_or_default(),
             status,
             error: fault.map(|fault| fault.to_string()),
-            width: kept.and_then(|kept| kept.width),
-            loaded_at: kept.map(|kept| kept.loaded_at),
-            size_bytes: kept.map(|kept| kept.stamp.size_bytes),
+            width: cached.and_then(|cached| cached.width),
+            loaded_at: cached.map(|cached| cached.loaded_at),
+            size_bytes: cached.map(|cached| cached.version.size_bytes),
             counts: self.metrics.counts(name),
         }
     }

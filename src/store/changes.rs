@@ -1,12 +1,12 @@
-//! The log of changes: what became of which instance, for those who keep a picture of them.
+//! The log of changes of instances, for caches and followers.
 //!
-//! Each transaction that changes instances writes one row, which bears the transaction's own number. Numbers are given
-//! out before their transactions commit, so a lower one may become visible after a higher one, and whoever remembered
-//! only the highest would never see it. A [`Cursor`] therefore also remembers which lower ones were still open: it
-//! says exactly what was visible, and reading on from it gives what became visible since: all of it, once, at once.
-//! A transaction of others that stays open for hours delays nothing and costs nothing.
+//! Each transaction that changes instances writes one row with its own transaction ID. IDs are assigned before commit, so a
+//! lower one may become visible after a higher one, and a reader that stored only the highest would miss it. A
+//! [`ChangeCursor`] therefore also holds the lower IDs whose transactions were open. It identifies exactly what was visible,
+//! and reading from it returns everything that became visible since, once. A foreign transaction that stays open for hours
+//! neither delays readers nor costs them anything.
 //!
-//! This holds on a primary; a standby does not tell which transactions are open.
+//! This holds on a primary; a standby does not report which transactions are open.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -16,37 +16,37 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
-use super::instances::{InstanceId, name};
-use super::{Cause, Life, StoreError, Tx};
+use super::instances::{InstanceId, checked_name_of_row};
+use super::{DatabaseLife, StoreError, Tx, UnavailableCause};
 use crate::machine::{MachineName, Visit};
 
-/// How many changes one row holds at most: so many stay in one page.
-pub const MOST_IN_ROW: usize = 256;
+/// The maximum number of changes in one row: so many fit into one page.
+pub const MAX_CHANGES_PER_ROW: usize = 256;
 
-/// The number by which a process knows its own changes.
+/// The number by which a process recognises its own changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Origin(pub i64);
+pub struct ChangeOrigin(pub i64);
 
-/// What became of an instance.
+/// A change of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changed {
-    /// Its number.
+pub struct InstanceChange {
+    /// The instance.
     pub id: InstanceId,
-    /// What it became.
-    pub now: Now,
+    /// The kind of change.
+    pub kind: InstanceChangeKind,
 }
 
-/// What an instance became; the row itself says the rest, if it has not changed again.
+/// The kind of a change. The instance's row has the rest, unless it changed again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Now {
-    /// It was made, or it or what is known of it was changed.
-    Is {
+pub enum InstanceChangeKind {
+    /// The instance was created, or it or its facts changed.
+    Written {
         /// Its visit after the change.
         visit: Visit,
         /// Its deadline after the change.
         deadline_at: Option<DateTime<Utc>>,
     },
-    /// It was removed.
+    /// The instance was removed.
     Removed {
         /// The machine that it was an instance of.
         machine: MachineName,
@@ -55,109 +55,111 @@ pub enum Now {
     },
 }
 
-/// A change as it was read, and who wrote it.
+/// A change as read from the log, with its origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Logged {
-    /// The process that wrote it.
-    pub origin: Option<Origin>,
+pub struct LoggedChange {
+    /// The process that wrote the change.
+    pub origin: Option<ChangeOrigin>,
     /// The change.
-    pub changed: Changed,
+    pub change: InstanceChange,
 }
 
-/// What changed since a cursor, in the order of the transactions' numbers.
+/// The changes since a cursor, in the order of transaction IDs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changes {
-    /// The changes; an instance may be among them several times.
-    pub changed: Vec<Logged>,
-    /// From where to read on.
-    pub cursor: Cursor,
+pub struct ChangesSince {
+    /// The changes; an instance may occur several times.
+    pub changes: Vec<LoggedChange>,
+    /// The cursor to continue from.
+    pub cursor: ChangeCursor,
 }
 
-/// Exactly which changes of the log have been seen.
+/// Identifies exactly the set of changes that was visible at a moment.
 ///
-/// It is the greatest number that was visible, and the numbers below it whose transactions were open then. **Equal
-/// cursors mean equal sets of changes.** A change is visible if its transaction has ended and was committed. Above the
-/// greatest number nothing was visible. Below it every number had been given out, so its transaction either was open,
-/// and then is remembered, or had ended, and how a transaction ended never changes. So the two parts fix for each
-/// number whether its change was visible. The reverse does not hold: where a transaction that was open ends without
-/// having changed an instance, equal sets have unequal cursors. Whether a set is still the same, [`read`] says exactly.
+/// It consists of the greatest visible transaction ID and the lower IDs whose transactions were open. **Equal cursors mean
+/// equal sets of changes.** A change is visible if its transaction was committed. Above the greatest ID nothing was visible.
+/// Every lower ID had been assigned, so its transaction was either open, and is listed, or had ended, and the way in which it
+/// ended never changes. The reverse does not hold: if an open transaction ends without having changed an instance, equal sets
+/// have different cursors. [`is_current`] and [`read`] check exactly whether a set is still the same.
 ///
-/// Both parts outlive a crash of the database: the greatest number is one that was committed durably, so nothing at or
-/// below it is given out again, which is not certain of numbers above it.
+/// Both parts survive a crash of the database: the greatest ID was committed durably, so no ID up to it is assigned again.
+/// This is not certain for IDs above it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Cursor {
+pub struct ChangeCursor {
     life: i64,
     last: i64,
     open: Vec<i64>,
 }
 
-impl Cursor {
-    /// Whether it speaks of this life of the database.
+impl ChangeCursor {
+    /// Whether the cursor belongs to this life of the database.
     #[must_use]
-    pub fn is_of(&self, life: Life) -> bool {
+    pub fn is_of(&self, life: DatabaseLife) -> bool {
         self.life == life.id()
     }
 
-    /// Whether what changed since is still in the log of `life`, of which all up to `forgotten` is gone.
-    fn is_within(&self, life: i64, forgotten: i64) -> bool {
-        self.life == life && forgotten <= self.last && self.open.iter().all(|open| *open > forgotten)
+    /// Whether the log of `life`, of which all rows up to `pruned` were deleted, still has all changes since the cursor.
+    fn is_within(&self, life: i64, pruned: i64) -> bool {
+        self.life == life && pruned <= self.last && self.open.iter().all(|open| *open > pruned)
     }
 }
 
-impl fmt::Display for Cursor {
+impl fmt::Display for ChangeCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}-{}", self.life, self.last)?;
         self.open.iter().try_for_each(|open| write!(f, "-{open}"))
     }
 }
 
-/// The text is not that of a cursor.
+/// The text is not a cursor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a cursor")]
-pub struct BadCursor(#[source] Option<ParseIntError>);
+pub struct BadChangeCursor(#[source] Option<ParseIntError>);
 
-impl From<ParseIntError> for BadCursor {
+impl From<ParseIntError> for BadChangeCursor {
     fn from(error: ParseIntError) -> Self {
         Self(Some(error))
     }
 }
 
-impl FromStr for Cursor {
-    type Err = BadCursor;
+impl FromStr for ChangeCursor {
+    type Err = BadChangeCursor;
 
-    fn from_str(text: &str) -> Result<Self, BadCursor> {
+    fn from_str(text: &str) -> Result<Self, BadChangeCursor> {
         let mut parts = text.split('-');
-        let mut part = || parts.next().ok_or(BadCursor(None));
+        let mut part = || parts.next().ok_or(BadChangeCursor(None));
         let life = u64::from_str_radix(part()?, 16)?.cast_signed();
         let last = part()?.parse()?;
         let open = parts.map(str::parse).collect::<Result<_, _>>()?;
         let cursor = Self { life, last, open };
-        // Another way to write it would be another entity tag for the same.
-        if cursor.to_string() == text { Ok(cursor) } else { Err(BadCursor(None)) }
+        // A second spelling would be a second entity tag for the same set.
+        if cursor.to_string() == text { Ok(cursor) } else { Err(BadChangeCursor(None)) }
     }
 }
 
-/// Draws a number by which a process knows its own changes: at random, as what the database has counted may be forgotten
-/// and counted again.
+/// Draws the number by which a process recognises its own changes.
+///
+/// It is random: a sequence of the database may be reset by a restored backup.
 #[must_use]
-pub fn new_origin() -> Origin {
-    Origin(RandomState::new().hash_one(std::process::id()).cast_signed())
+pub fn new_origin() -> ChangeOrigin {
+    ChangeOrigin(RandomState::new().hash_one(std::process::id()).cast_signed())
 }
 
-/// Writes down what `tx` changed.
+/// Appends the changes that `tx` made.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn append(tx: &mut Tx, origin: Origin, changed: &[Changed]) -> Result<(), StoreError> {
-    for changed in changed.chunks(MOST_IN_ROW) {
-        let ids: Vec<i64> = changed.iter().map(|changed| changed.id.0).collect();
+pub async fn append(tx: &mut Tx, origin: ChangeOrigin, changed: &[InstanceChange]) -> Result<(), StoreError> {
+    for chunk in changed.chunks(MAX_CHANGES_PER_ROW) {
+        let ids: Vec<i64> = chunk.iter().map(|change| change.id.0).collect();
         let (mut visits, mut deadlines) = (Vec::new(), Vec::new());
         let (mut machines, mut names) = (Vec::new(), Vec::new());
-        for Changed { now, .. } in changed {
-            let (visit, deadline_at, removed) = match now {
-                Now::Is { visit, deadline_at } => (visit.0, *deadline_at, None),
-                Now::Removed { machine, name } => (0, None, Some((machine.as_str(), name.as_str()))),
+        for InstanceChange { kind, .. } in chunk {
+            let (visit, deadline_at, removed) = match kind {
+                InstanceChangeKind::Written { visit, deadline_at } => (visit.0, *deadline_at, None),
+                InstanceChangeKind::Removed { machine, name } => {
+                    (0, None, Some((machine.as_str(), name.as_str())))
+                }
             };
             visits.push(visit);
             deadlines.push(deadline_at);
@@ -181,13 +183,14 @@ pub async fn append(tx: &mut Tx, origin: Origin, changed: &[Changed]) -> Result<
     Ok(())
 }
 
-/// Tells which changes are visible at this moment, by reading the log's last entry and no instance.
+/// Returns the cursor of what is visible now, by reading only the last row of the log.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn state(db: &mut PgConnection) -> Result<Cursor, StoreError> {
-    let row = sqlx::query!(
+pub async fn current_cursor(db: &mut PgConnection) -> Result<ChangeCursor, StoreError> {
+    sqlx::query_as!(
+        ChangeCursor,
         r#"SELECT life.life AS "life!", last.xact AS "last!",
                   ARRAY(SELECT open::text::bigint FROM pg_snapshot_xip(pg_current_snapshot()) open
                          WHERE open::text::bigint < last.xact ORDER BY 1) AS "open!"
@@ -195,16 +198,15 @@ pub async fn state(db: &mut PgConnection) -> Result<Cursor, StoreError> {
     )
     .fetch_optional(db)
     .await?
-    .ok_or_else(incomplete)?;
-    Ok(Cursor { life: row.life, last: row.last, open: row.open })
+    .ok_or_else(incomplete)
 }
 
-/// Whether nothing became visible since `since`, by reading at most the log's last entry and those that were open.
+/// Whether nothing became visible since `since`, by reading only the last row of the log and those that were open.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn is_current(db: &mut PgConnection, since: &Cursor) -> Result<bool, StoreError> {
+pub async fn is_current(db: &mut PgConnection, since: &ChangeCursor) -> Result<bool, StoreError> {
     let row = sqlx::query!(
         r#"SELECT life.life AS "life!", log.forgotten, (SELECT coalesce(max(xact), 0) FROM change) AS "last!",
                   EXISTS (SELECT FROM change WHERE xact = ANY($1)) AS "has_ended!"
@@ -217,17 +219,61 @@ pub async fn is_current(db: &mut PgConnection, since: &Cursor) -> Result<bool, S
     Ok(since.is_within(row.life, row.forgotten) && since.last == row.last && !row.has_ended)
 }
 
-/// Reads what became visible since `since`, at most `most` rows of the log. `None` when that cannot be told any more,
-/// because the log was forgotten so far or belongs to another life of the database, or when it is more: then it is
-/// cheaper to read everything anew.
+/// A row of the log, if there is one, with the state of the log.
+struct ChangeRow {
+    life: i64,
+    /// All rows up to this one were deleted.
+    forgotten: i64,
+    last: i64,
+    open: Vec<i64>,
+    origin: Option<i64>,
+    instances: Option<Vec<i64>>,
+    visits: Option<Vec<i64>>,
+    deadlines: Option<Vec<Option<DateTime<Utc>>>>,
+    machines: Option<Vec<Option<String>>>,
+    names: Option<Vec<Option<String>>>,
+}
+
+impl ChangeRow {
+    /// Adds the changes of the row to `changes`.
+    fn read_into(self, changes: &mut Vec<LoggedChange>) -> Result<(), StoreError> {
+        let (Some(ids), Some(visits), Some(deadlines)) = (self.instances, self.visits, self.deadlines) else {
+            return Ok(());
+        };
+        let origin = self.origin.map(ChangeOrigin);
+        let mut machines = self.machines.unwrap_or_default().into_iter();
+        let mut names = self.names.unwrap_or_default().into_iter();
+        for ((id, visit), deadline_at) in ids.into_iter().zip(visits).zip(deadlines) {
+            let kind = match (machines.next().flatten(), names.next().flatten()) {
+                (Some(machine), Some(name)) => InstanceChangeKind::Removed {
+                    machine: checked_name_of_row(MachineName::new(&machine))?,
+                    name,
+                },
+                _ => InstanceChangeKind::Written { visit: Visit(visit), deadline_at },
+            };
+            changes.push(LoggedChange { origin, change: InstanceChange { id: InstanceId(id), kind } });
+        }
+        Ok(())
+    }
+}
+
+/// Reads what became visible since `since`.
+///
+/// Returns `None` if the log was pruned beyond the cursor, if the cursor belongs to another life of the database, or if there
+/// are more than `max_rows` rows: then reading all instances anew is cheaper.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn read(db: &mut PgConnection, since: &Cursor, most: u16) -> Result<Option<Changes>, StoreError> {
-    // One statement, so that the rows, the open transactions and what was forgotten are those of one snapshot. The two
-    // parts are apart and in order, so that each is a walk along the index whatever the planner believes of `since`.
-    let rows = sqlx::query!(
+pub async fn read(
+    db: &mut PgConnection,
+    since: &ChangeCursor,
+    max_rows: u16,
+) -> Result<Option<ChangesSince>, StoreError> {
+    // One statement, so that the rows, the open transactions and the pruned part are of one snapshot. The two parts are
+    // separate and ordered, so that each is an index scan whatever the planner estimates for `since`.
+    let rows = sqlx::query_as!(
+        ChangeRow,
         r#"WITH now AS MATERIALIZED (
                SELECT life.life, log.forgotten, last.xact AS last,
                       ARRAY(SELECT open::text::bigint FROM pg_snapshot_xip(pg_current_snapshot()) open
@@ -246,50 +292,37 @@ pub async fn read(db: &mut PgConnection, since: &Cursor, most: u16) -> Result<Op
             ORDER BY new.xact"#,
         since.last,
         &since.open,
-        i64::from(most) + 1,
+        i64::from(max_rows) + 1,
     )
     .fetch_all(db)
     .await?;
     let Some(first) = rows.first() else { return Err(incomplete()) };
-    let is_forgotten = since.last < first.forgotten || since.open.iter().any(|open| *open <= first.forgotten);
-    if since.life != first.life || since.last > first.last || is_forgotten || rows.len() > usize::from(most) {
+    let is_readable = since.is_within(first.life, first.forgotten) && since.last <= first.last;
+    if !is_readable || rows.len() > usize::from(max_rows) {
         return Ok(None);
     }
-    let cursor = Cursor { life: first.life, last: first.last, open: first.open.clone() };
-    let mut changed = Vec::new();
+    let cursor = ChangeCursor { life: first.life, last: first.last, open: first.open.clone() };
+    let mut changes = Vec::new();
     for row in rows {
-        let (Some(ids), Some(visits), Some(deadlines)) = (row.instances, row.visits, row.deadlines) else {
-            continue;
-        };
-        let origin = row.origin.map(Origin);
-        let mut machines = row.machines.unwrap_or_default().into_iter();
-        let mut names = row.names.unwrap_or_default().into_iter();
-        for ((id, visit), deadline_at) in ids.into_iter().zip(visits).zip(deadlines) {
-            let now = match (machines.next().flatten(), names.next().flatten()) {
-                (Some(machine), Some(removed)) => {
-                    Now::Removed { machine: name(MachineName::new(&machine))?, name: removed }
-                }
-                _ => Now::Is { visit: Visit(visit), deadline_at },
-            };
-            changed.push(Logged { origin, changed: Changed { id: InstanceId(id), now } });
-        }
+        row.read_into(&mut changes)?;
     }
-    Ok(Some(Changes { changed, cursor }))
+    Ok(Some(ChangesSince { changes, cursor }))
 }
 
-/// The tables of one row each have none: a dump is being restored.
+/// A table that always has one row is empty: a dump is being restored.
 fn incomplete() -> StoreError {
-    Cause::Incomplete.into()
+    UnavailableCause::Incomplete.into()
 }
 
-/// Forgets all but the newest `keep` rows of the log, and none that is not older than every transaction that is open:
-/// what is forgotten is always the beginning. Says how many were forgotten.
+/// Deletes all but the newest `keep` rows of the log, and returns how many were deleted.
+///
+/// Only rows older than every open transaction are deleted, so it is always the beginning of the log that is missing.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn forget(tx: &mut Tx, keep: u32) -> Result<u64, StoreError> {
-    let forgotten = sqlx::query_scalar!(
+pub async fn prune(tx: &mut Tx, keep: u32) -> Result<u64, StoreError> {
+    let deleted = sqlx::query_scalar!(
         r#"WITH edge AS (SELECT xact FROM change ORDER BY xact DESC OFFSET greatest($1::bigint, 1) LIMIT 1),
                 gone AS (DELETE FROM change
                           WHERE xact <= (SELECT xact FROM edge)
@@ -303,5 +336,5 @@ pub async fn forget(tx: &mut Tx, keep: u32) -> Result<u64, StoreError> {
     )
     .fetch_one(&mut **tx)
     .await?;
-    Ok(u64::try_from(forgotten).unwrap_or_default())
+    Ok(u64::try_from(deleted).unwrap_or_default())
 }

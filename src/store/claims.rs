@@ -1,34 +1,34 @@
-//! What actions and states ask for and hold of resources, as rows have it.
+//! Claims on resources and grants of their units, as rows store them.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Units of a resource that something needs before it can begin.
+/// Units of a resource that an action needs before it can begin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// Any of these resources will do, the first that is free is taken. Mostly there is one. Of one with a selector, those
-    /// that this means now; rows do not have them.
+    /// The resources that satisfy the claim: the first free one is granted. Mostly there is one. If there is a selector, this
+    /// is what it currently selects, which is not stored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub any_of: Vec<String>,
-    /// By which a face says which resources will do, where that is not written down.
+    /// The selector by which a face finds the resources, if they are not listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub select: Option<String>,
-    /// How many units.
+    /// The number of units.
     pub units: u32,
-    /// What whoever claims it says of the resource.
+    /// The limits of the resource that the claimant declares.
     #[serde(default)]
-    pub limits: Limits,
-    /// What the definition calls it, where the instance holds it for as long as it is in certain states.
+    pub limits: ResourceLimits,
+    /// The name of the hold in the definition, if the instance holds the units for as long as it is in certain states.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
 }
 
-/// How much there is of a resource, and how fast it may be handed out.
+/// The capacity of a resource and the pace of its grants.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// How many units there are; nothing is no limit.
+pub struct ResourceLimits {
+    /// The number of units; `None`: unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<u32>,
     /// The time between two grants, in milliseconds.
@@ -44,8 +44,8 @@ fn is_zero(ms: &u64) -> bool {
     *ms == 0
 }
 
-impl Limits {
-    /// Limits with these spans.
+impl ResourceLimits {
+    /// Creates limits with these spans.
     #[must_use]
     pub fn new(capacity: Option<u32>, gap: Duration, settle: Duration) -> Self {
         let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
@@ -54,16 +54,16 @@ impl Limits {
 }
 
 impl Claim {
-    /// All of a resource that only one may have at a time.
+    /// Claims a resource that has a capacity of one.
     #[must_use]
     pub fn exclusive(resource: &str) -> Self {
-        let limits = Limits { capacity: Some(1), ..Limits::default() };
+        let limits = ResourceLimits { capacity: Some(1), ..ResourceLimits::default() };
         Self { any_of: vec![resource.to_owned()], select: None, units: 1, limits, hold: None }
     }
 
-    /// What it wants, in words: the resource, or any of several. Those that want the same wait for it one after the other.
+    /// The name of the queue: the selector, the resource, or the alternatives. Equal claims wait in one queue.
     #[must_use]
-    pub fn wanted(&self) -> Cow<'_, str> {
+    pub fn queue_name(&self) -> Cow<'_, str> {
         match (&self.select, self.any_of.as_slice()) {
             (Some(selector), _) => Cow::Borrowed(selector),
             (None, [resource]) => Cow::Borrowed(resource),
@@ -71,14 +71,14 @@ impl Claim {
         }
     }
 
-    /// Whether any of several resources will do.
+    /// Whether several resources satisfy the claim.
     #[must_use]
     pub fn has_choice(&self) -> bool {
         self.select.is_some() || self.any_of.len() > 1
     }
 
-    /// The resource, where only one will do and only one may have it at a time.
-    pub(super) fn place(&self) -> Option<&str> {
+    /// The resource, if there is no choice and its capacity is one.
+    pub(super) fn exclusive_resource(&self) -> Option<&str> {
         match self.any_of.as_slice() {
             [resource] if self.limits.capacity == Some(1) => Some(resource),
             _ => None,
@@ -89,36 +89,36 @@ impl Claim {
 /// Units of a resource that were granted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantedUnits {
-    /// Of which one.
+    /// The resource.
     pub resource: String,
-    /// How many.
+    /// The number of units.
     pub units: u32,
-    /// What the definition calls it, where the instance goes on to hold it when the action is over.
+    /// The name of the hold in the definition, if the instance keeps the units after the action has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
 }
 
-/// A resource as it was when its units were granted: the grant stands only where it still is so.
+/// The revision of a resource that a grant was decided by: the grant holds only if it is still the current one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TakenFrom {
-    /// Its name.
+pub struct GrantBasis {
+    /// The resource.
     pub resource: String,
     /// Its revision.
     pub revision: i64,
-    /// What whoever claims it says of it.
-    pub limits: Limits,
+    /// The limits that the claimant declares.
+    pub limits: ResourceLimits,
 }
 
-/// What an action gets as it begins, or before.
+/// The units that are granted to an action when it begins, or before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grant {
-    /// What it holds then.
+    /// The units that it holds.
     pub units: Vec<GrantedUnits>,
-    /// From what it is newly taken; nothing where it is held already.
-    pub taken_from: Vec<TakenFrom>,
+    /// The resources that units are newly taken from; none for units that are held already.
+    pub based_on: Vec<GrantBasis>,
 }
 
-/// What claims come to in a row: the claims, their queue, and what servers of the release before lock.
+/// Claims as columns of a row: the claims, their queue, and the lock for servers of the release before.
 pub(super) struct ClaimColumns<'a> {
     pub(super) claims: Option<&'a [Claim]>,
     pub(super) queue: Option<Cow<'a, str>>,
@@ -129,21 +129,22 @@ impl<'a> ClaimColumns<'a> {
     pub(super) fn of(claims: &'a [Claim]) -> Self {
         Self {
             claims: (!claims.is_empty()).then_some(claims),
-            queue: claims.first().map(Claim::wanted),
-            // What states hold, servers of the release before know nothing of.
-            place: claims.iter().filter(|claim| claim.hold.is_none()).find_map(Claim::place),
+            queue: claims.first().map(Claim::queue_name),
+            // Servers of the release before do not know holds.
+            place: claims.iter().filter(|claim| claim.hold.is_none()).find_map(Claim::exclusive_resource),
         }
     }
 }
 
-/// The claims of a row; of one that a server of the release before wrote, what it locks.
+/// Returns the claims of a row; a row of a server of the release before has only its lock.
 pub(super) fn claims_of(claims: Option<Vec<Claim>>, place: Option<&str>) -> Vec<Claim> {
     claims.unwrap_or_else(|| place.map(Claim::exclusive).into_iter().collect())
 }
 
-/// What of `claims` is still to be had: not what the instance holds already by the names `held`. What is left of an action
-/// speaks for no state, and needs nothing that states hold.
-pub(super) fn lacking(mut claims: Vec<Claim>, held: &[String], is_rescue: bool) -> Vec<Claim> {
-    claims.retain(|claim| claim.hold.as_ref().is_none_or(|name| !is_rescue && !held.contains(name)));
+/// Returns the claims that are still to be granted: all but those that the instance's holds `held` satisfy.
+///
+/// A compensation does not act for a state, so it needs no holds.
+pub(super) fn missing_claims(mut claims: Vec<Claim>, held: &[String], is_compensation: bool) -> Vec<Claim> {
+    claims.retain(|claim| claim.hold.as_ref().is_none_or(|name| !is_compensation && !held.contains(name)));
     claims
 }

@@ -1,31 +1,31 @@
-//! The machine definitions: their texts, and which of them was in force when.
+//! Machine definitions: their texts and their activations.
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
-use super::changes::{MOST_IN_ROW, Origin};
-use super::instances::name;
+use super::changes::{ChangeOrigin, MAX_CHANGES_PER_ROW};
+use super::instances::checked_name_of_row;
 use super::{StoreError, Tx};
-use crate::activation::{Activation, Rearm};
+use crate::activation::{Activation, DeadlineAdjustment};
 use crate::machine::MachineName;
 
-/// Numbers the moments at which another definition came into force; 0 is before the first.
+/// The ID of an activation; it grows with each one, and 0 is before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct AdoptionId(pub i64);
+pub struct ActivationId(pub i64);
 
-/// From where a definition comes.
+/// The origin of a definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Provenance {
-    /// With the program.
+pub enum DefinitionOrigin {
+    /// Built into the program.
     BuiltIn,
-    /// From a file that a server was given when it started.
+    /// A file that a server was started with.
     File,
-    /// From somebody who loaded it while servers ran.
+    /// Loaded by a client while servers ran.
     Loaded,
 }
 
-impl Provenance {
-    /// As it is written down.
+impl DefinitionOrigin {
+    /// Returns the stored word.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -36,35 +36,36 @@ impl Provenance {
     }
 }
 
-/// A definition, and when it came into force.
+/// A definition and its activation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Adopted {
+pub struct ActivatedDefinition {
     /// The machine.
     pub machine: MachineName,
     /// Its number among the machine's definitions.
     pub number: i32,
     /// The SHA-256 of its text, in hexadecimal digits.
     pub digest: String,
-    /// When it came into force.
+    /// When it was activated.
     pub at: DateTime<Utc>,
-    /// From where it came: `built-in`, `file` or `loaded`.
+    /// Its origin: `built-in`, `file` or `loaded`.
     pub origin: String,
-    /// Who loaded it, as far as is known.
+    /// The client that loaded it, if known.
     pub sender: Option<String>,
-    /// The first entry of history that is under it.
+    /// The ID of the first history entry that was decided under it.
     pub first_history: i64,
 }
 
-/// What is in force.
+/// The active definitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InForce {
-    /// The moment since which it is.
-    pub adoption: AdoptionId,
-    /// A definition for each machine.
-    pub definitions: Vec<Adopted>,
+pub struct ActiveDefinitions {
+    /// The last activation of all.
+    pub activation: ActivationId,
+    /// The active definition of each machine.
+    pub definitions: Vec<ActivatedDefinition>,
 }
 
-struct AdoptedRow {
+struct ActivatedDefinitionRow {
+    activation_id: i64,
     machine: String,
     number: i32,
     digest: String,
@@ -74,67 +75,67 @@ struct AdoptedRow {
     first_history: i64,
 }
 
-impl TryFrom<AdoptedRow> for Adopted {
+impl TryFrom<ActivatedDefinitionRow> for ActivatedDefinition {
     type Error = StoreError;
 
-    fn try_from(row: AdoptedRow) -> Result<Self, StoreError> {
-        let AdoptedRow { machine, number, digest, at, origin, sender, first_history } = row;
-        let machine = name(MachineName::new(&machine))?;
+    fn try_from(row: ActivatedDefinitionRow) -> Result<Self, StoreError> {
+        let ActivatedDefinitionRow {
+            activation_id: _,
+            machine,
+            number,
+            digest,
+            at,
+            origin,
+            sender,
+            first_history,
+        } = row;
+        let machine = checked_name_of_row(MachineName::new(&machine))?;
         Ok(Self { machine, number, digest, at, origin, sender, first_history })
     }
 }
 
-/// Reads what is in force.
+/// Reads the active definitions.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn read_in_force(db: &mut PgConnection) -> Result<InForce, StoreError> {
-    let rows = sqlx::query!(
-        r#"SELECT DISTINCT ON (a.machine) a.adoption_id, a.machine, a.number, d.digest, a.at, a.origin, a.sender,
-                  a.first_history
-             FROM adoption a JOIN definition d USING (machine, number)
-            ORDER BY a.machine, a.adoption_id DESC"#,
+pub async fn read_active(db: &mut PgConnection) -> Result<ActiveDefinitions, StoreError> {
+    let rows = sqlx::query_as!(
+        ActivatedDefinitionRow,
+        "SELECT DISTINCT ON (a.machine) a.activation_id, a.machine, a.number, d.digest, a.at, a.origin, a.sender,
+                a.first_history
+           FROM activation a JOIN definition d USING (machine, number)
+          ORDER BY a.machine, a.activation_id DESC",
     )
     .fetch_all(db)
     .await?;
-    let adoption = rows.iter().map(|row| AdoptionId(row.adoption_id)).max().unwrap_or_default();
-    let definition = |row: AdoptedRow| Adopted::try_from(row);
-    let definitions = rows
-        .into_iter()
-        .map(|row| AdoptedRow {
-            machine: row.machine,
-            number: row.number,
-            digest: row.digest,
-            at: row.at,
-            origin: row.origin,
-            sender: row.sender,
-            first_history: row.first_history,
-        })
-        .map(definition)
-        .collect::<Result<_, _>>()?;
-    Ok(InForce { adoption, definitions })
+    let activation = rows.iter().map(|row| ActivationId(row.activation_id)).max().unwrap_or_default();
+    let definitions = rows.into_iter().map(ActivatedDefinition::try_from).collect::<Result<_, _>>()?;
+    Ok(ActiveDefinitions { activation, definitions })
 }
 
-/// Lists the definitions that came into force for `machine`, the oldest first; one may be there several times.
+/// Lists the activations of `machine`'s definitions, the oldest first; a definition may occur several times.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn list(db: &mut PgConnection, machine: &MachineName) -> Result<Vec<Adopted>, StoreError> {
+pub async fn list_activated(
+    db: &mut PgConnection,
+    machine: &MachineName,
+) -> Result<Vec<ActivatedDefinition>, StoreError> {
     let rows = sqlx::query_as!(
-        AdoptedRow,
-        "SELECT a.machine, a.number, d.digest, a.at, a.origin, a.sender, a.first_history
-           FROM adoption a JOIN definition d USING (machine, number)
-          WHERE a.machine = $1 ORDER BY a.adoption_id",
+        ActivatedDefinitionRow,
+        "SELECT a.activation_id, a.machine, a.number, d.digest, a.at, a.origin, a.sender, a.first_history
+           FROM activation a JOIN definition d USING (machine, number)
+          WHERE a.machine = $1 ORDER BY a.activation_id",
         machine.as_str(),
     )
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(Adopted::try_from).collect()
+    rows.into_iter().map(ActivatedDefinition::try_from).collect()
 }
 
-/// Reads the text of one of a machine's definitions, if there is one of that number.
+/// Reads the text of definition `number` of a machine, if it exists.
 ///
 /// # Errors
 ///
@@ -154,33 +155,31 @@ pub async fn read_source(
     Ok(source)
 }
 
-/// Lets nothing else come into force until `tx` ends, and says since when what is in force is: what `tx` writes was decided
-/// under that.
+/// Blocks activations until `tx` ends, and returns the last one: `tx` writes what was decided under it.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails.
-pub async fn hold(tx: &mut Tx) -> Result<AdoptionId, StoreError> {
-    sqlx::query!("LOCK TABLE adoption IN ROW SHARE MODE").execute(&mut **tx).await?;
-    let last = sqlx::query_scalar!(r#"SELECT coalesce(max(adoption_id), 0) AS "last!" FROM adoption"#)
+pub async fn block_activations(tx: &mut Tx) -> Result<ActivationId, StoreError> {
+    sqlx::query!("LOCK TABLE activation IN ROW SHARE MODE").execute(&mut **tx).await?;
+    let last = sqlx::query_scalar!(r#"SELECT coalesce(max(activation_id), 0) AS "last!" FROM activation"#)
         .fetch_one(&mut **tx)
         .await?;
-    Ok(AdoptionId(last))
+    Ok(ActivationId(last))
 }
 
-/// Waits until all that is being written under what is in force is durable, and lets nothing more be written until `tx`
-/// ends.
+/// Waits until all writes of decisions are durable, and blocks further ones until `tx` ends.
 ///
 /// # Errors
 ///
-/// [`StoreError::Locked`] when something that is being written does not end soon: all others wait behind this.
-pub async fn stop_the_world(tx: &mut Tx) -> Result<(), StoreError> {
+/// [`StoreError::Locked`] when a write does not end within 0.5 s: all others would wait meanwhile.
+pub async fn block_decisions(tx: &mut Tx) -> Result<(), StoreError> {
     sqlx::query!("SET LOCAL lock_timeout = '500ms'").execute(&mut **tx).await?;
-    sqlx::query!("LOCK TABLE adoption IN EXCLUSIVE MODE").execute(&mut **tx).await?;
+    sqlx::query!("LOCK TABLE activation IN EXCLUSIVE MODE").execute(&mut **tx).await?;
     Ok(())
 }
 
-/// The SHA-256 of a definition's text, in hexadecimal digits.
+/// Computes the SHA-256 of a definition's text, in hexadecimal digits.
 ///
 /// # Errors
 ///
@@ -193,16 +192,18 @@ pub async fn digest(db: &mut PgConnection, source: &str) -> Result<String, Store
     Ok(digest)
 }
 
-/// Puts a text in force for `machine`, under the number that it had before or the next one. `tx` has stopped the world.
+/// Activates a text for `machine`, under the number that it had before or the next one, and returns the number.
+///
+/// `tx` has called [`block_decisions`].
 ///
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails.
-pub async fn adopt(
+pub async fn activate(
     tx: &mut Tx,
     machine: &MachineName,
     source: &str,
-    from: Provenance,
+    origin: DefinitionOrigin,
     sender: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<i32, StoreError> {
@@ -217,14 +218,14 @@ pub async fn adopt(
     .execute(&mut **tx)
     .await?;
     let number = sqlx::query_scalar!(
-        "INSERT INTO adoption (machine, number, at, origin, sender, first_history)
+        "INSERT INTO activation (machine, number, at, origin, sender, first_history)
          SELECT machine, number, $3, $4, $5, nextval(pg_get_serial_sequence('history', 'history_id'))
            FROM definition WHERE machine = $1 AND digest = encode(sha256(convert_to($2, 'UTF8')), 'hex')
          RETURNING number",
         machine.as_str(),
         source,
         now,
-        from.as_str(),
+        origin.as_str(),
         sender,
     )
     .fetch_one(&mut **tx)
@@ -232,49 +233,50 @@ pub async fn adopt(
     Ok(number)
 }
 
-/// Lets the instances of `machine` that are in flight go on under definition `number`: states and counters get their new
-/// names, deadlines move, and each instance that changes is noted in its history and in the log of changes. Says how many
-/// changed. `tx` has stopped the world.
+/// Migrates the instances of `machine` to definition `number`, and returns how many changed.
+///
+/// States and counters get their new names and deadlines are adjusted; each instance that changes gets a note in its history
+/// and an entry in the log of changes. `tx` has called [`block_decisions`].
 ///
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails.
-pub async fn carry_over(
+pub async fn migrate_instances(
     tx: &mut Tx,
     machine: &MachineName,
     number: i32,
-    adoption: &Activation,
-    origin: Origin,
+    activation: &Activation,
+    origin: ChangeOrigin,
     sender: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<i64, StoreError> {
-    let (mut old_states, mut new_states, mut hows, mut times, mut shifts) =
+    let (mut old_states, mut new_states, mut adjustments, mut times, mut shifts) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (state, carried) in adoption.changed() {
-        let (how, time, shift) = match carried.deadline {
-            Rearm::Keep => ("keep", None, None),
-            Rearm::Disarm => ("disarm", None, None),
-            Rearm::At(at) => ("at", Some(at), None),
-            Rearm::Shift(by) => ("shift", None, by.num_microseconds()),
-            Rearm::Arm(after) => ("arm", now.checked_add_signed(after), None),
+    for (state, migration) in activation.changed() {
+        let (adjustment, time, shift) = match migration.deadline {
+            DeadlineAdjustment::Keep => ("keep", None, None),
+            DeadlineAdjustment::Disarm => ("disarm", None, None),
+            DeadlineAdjustment::At(at) => ("at", Some(at), None),
+            DeadlineAdjustment::Shift(by) => ("shift", None, by.num_microseconds()),
+            DeadlineAdjustment::Arm(after) => ("arm", now.checked_add_signed(after), None),
         };
         old_states.push(state.as_str());
-        new_states.push(carried.to.as_str());
-        hows.push(how);
+        new_states.push(migration.to.as_str());
+        adjustments.push(adjustment);
         times.push(time);
         shifts.push(shift);
     }
     let (old_counters, new_counters): (Vec<&str>, Vec<&str>) =
-        adoption.counters.iter().map(|(old, new)| (old.as_str(), new.as_str())).unzip();
+        activation.counters.iter().map(|(old, new)| (old.as_str(), new.as_str())).unzip();
     let changed = sqlx::query_scalar!(
         r#"WITH rule AS (
-               SELECT unnest($2::text[]) AS old, unnest($3::text[]) AS new, unnest($4::text[]) AS how,
+               SELECT unnest($2::text[]) AS old, unnest($3::text[]) AS new, unnest($4::text[]) AS adjustment,
                       unnest($5::timestamptz[]) AS at, unnest($6::bigint[]) AS shift
            ),
-           -- An action that waits has not begun, and the state's time runs from when the first one does.
+           -- The time limit of a state runs from when its first action begins: no deadline is armed while that waits.
            found AS (
                SELECT i.instance_id, i.state, coalesce(r.new, i.state) AS new,
-                      CASE r.how WHEN 'disarm' THEN NULL
+                      CASE r.adjustment WHEN 'disarm' THEN NULL
                                  WHEN 'at' THEN r.at
                                  WHEN 'shift' THEN i.deadline_at + r.shift * interval '1 microsecond'
                                  WHEN 'arm' THEN coalesce(i.deadline_at, CASE WHEN NOT EXISTS (
@@ -282,18 +284,18 @@ pub async fn carry_over(
                                                             AND a.seq = 1 AND a.status = 'WAITING')
                                      AND i.remaining_visit IS DISTINCT FROM i.visit THEN r.at END)
                                  ELSE i.deadline_at END AS deadline_at,
-                      -- What is left of one that stands still.
-                      CASE WHEN r.how IN ('disarm', 'at') THEN NULL
-                           WHEN r.how = 'shift' AND i.remaining_visit = i.visit
+                      -- The remaining time of a suspended deadline.
+                      CASE WHEN r.adjustment IN ('disarm', 'at') THEN NULL
+                           WHEN r.adjustment = 'shift' AND i.remaining_visit = i.visit
                                 THEN greatest(i.remaining_us + r.shift, 0)
                            ELSE i.remaining_us END AS remaining_us,
-                      -- Where two come to have one name, the greater one counts.
-                      coalesce((SELECT jsonb_object_agg(one.name, one.count)
+                      -- If two counters get the same name, the greater one counts.
+                      coalesce((SELECT jsonb_object_agg(counter.name, counter.count)
                                   FROM (SELECT coalesce(c.new, e.key) AS name, max(e.value::bigint) AS count
                                           FROM jsonb_each_text(i.counters) e
                                           LEFT JOIN (SELECT unnest($7::text[]) AS old, unnest($8::text[]) AS new) c
                                                  ON c.old = e.key
-                                         GROUP BY 1) one), '{}') AS counters
+                                         GROUP BY 1) counter), '{}') AS counters
                  FROM instance i LEFT JOIN rule r ON r.old = i.state
                 WHERE i.machine = $1 AND (r.old IS NOT NULL OR i.counters ?| $7::text[])
            ),
@@ -306,11 +308,11 @@ pub async fn carry_over(
                       IS DISTINCT FROM (f.new, f.deadline_at, f.counters, f.remaining_us)
             RETURNING i.instance_id, i.visit, i.deadline_at, f.state AS old, i.state AS new
            ),
-           told AS (
+           noted AS (
                INSERT INTO history (at, instance_id, visit, kind, from_state, to_state, outcome, event, sender, reason,
                                     evidence)
                SELECT $9, instance_id, visit, 'note', old, nullif(new, old), 'noted', 'adopted', $10,
-                      format('definition %s of %s came into force', $11::int, $1::text),
+                      format('definition %s of %s activated', $11::int, $1::text),
                       jsonb_build_object('deadline', deadline_at)
                  FROM saved ORDER BY instance_id
            ),
@@ -325,7 +327,7 @@ pub async fn carry_over(
         machine.as_str(),
         &old_states as _,
         &new_states as _,
-        &hows as _,
+        &adjustments as _,
         &times as _,
         &shifts as _,
         &old_counters as _,
@@ -334,7 +336,7 @@ pub async fn carry_over(
         sender,
         number,
         origin.0,
-        i64::try_from(MOST_IN_ROW).unwrap_or(i64::MAX),
+        i64::try_from(MAX_CHANGES_PER_ROW).unwrap_or(i64::MAX),
     )
     .fetch_one(&mut **tx)
     .await?;

@@ -1,99 +1,99 @@
-//! What can go wrong with the database, sorted by what the caller does about it.
+//! Errors of the database, sorted by what the caller does about them.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A fault of the store. Nothing was committed, except as [`StoreError::Unavailable`] says.
+/// An error of the store. Nothing was committed, except as [`StoreError::Unavailable`] says.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// The database cannot serve now; trying again later helps. Where it was lost during a commit, the transaction may
-    /// have become durable: whoever tries again must be safe to repeat.
+    /// The database is unavailable; trying again later helps. If it was lost during a commit, the transaction may be
+    /// durable: what is tried again has to be idempotent.
     #[error("the database is unavailable")]
-    Unavailable(#[source] Arc<Cause>),
-    /// Another transaction took what this one wanted; trying again helps.
+    Unavailable(#[source] Arc<UnavailableCause>),
+    /// Another transaction changed or locked the same rows first; trying again helps.
     #[error("another transaction came first")]
     Conflict(#[source] Arc<sqlx::Error>),
-    /// Somebody keeps a row locked for longer than we wait; trying again later helps.
-    #[error("a row is kept locked by somebody")]
+    /// A lock was not released in time; trying again later helps.
+    #[error("a row is locked by another transaction")]
     Locked(#[source] Arc<sqlx::Error>),
-    /// A row breaks the named constraint.
-    #[error("the constraint {name} forbids it")]
+    /// A row violates the named constraint.
+    #[error("violates constraint {name}")]
     Constraint {
         /// The constraint's name in the schema.
         name: String,
-        /// What the database said.
+        /// The database's error.
         #[source]
         source: Arc<sqlx::Error>,
     },
-    /// A statement failed for another reason: a fault of ours.
-    #[error("a statement failed")]
+    /// A statement failed for another reason: a bug.
+    #[error("SQL statement failed")]
     Statement(#[source] Arc<sqlx::Error>),
     /// The schema could not be brought up to date.
     #[error("the schema could not be brought up to date")]
     Migration(#[source] Arc<sqlx::migrate::MigrateError>),
-    /// The database is older than what the statements are written for.
+    /// The database is older than the statements require.
     #[error("the database is PostgreSQL {found}; Lifeguard needs {needed} or newer")]
     TooOld {
         /// The server's major version.
         found: i32,
-        /// The oldest that will do.
+        /// The oldest supported major version.
         needed: i32,
     },
 }
 
-/// Why the database cannot serve.
+/// Why the database is unavailable.
 #[derive(Debug, thiserror::Error)]
-pub enum Cause {
+pub enum UnavailableCause {
     /// The connection or the server failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
-    /// Nothing came back in time.
+    /// The database did not answer in time.
     #[error("no answer from the database within {0:?}")]
     Silent(Duration),
-    /// The name of its host means nothing.
+    /// The host name cannot be resolved.
     #[error("the database's host cannot be found")]
     HostUnknown(#[source] io::Error),
-    /// All of this server's connections of a kind were busy.
+    /// All connections of a pool were in use.
     #[error("no database connection became free within {0:?}")]
     Busy(Duration),
-    /// Reading works, writing does not.
+    /// The database accepts reads only.
     #[error("the database is read-only")]
     ReadOnly,
-    /// A standby, or a server that recovers.
+    /// The database is a standby, or is recovering.
     #[error("the database is in recovery: a standby, or a server that is still starting")]
     InRecovery,
-    /// A connection does not keep its session.
+    /// A pooler shares connections between transactions.
     #[error(
         "the connection does not keep its session: the pooler shares connections between transactions; use \
          pool_mode = session, or connect to PostgreSQL directly"
     )]
     SharedSession,
-    /// A setting did not take.
+    /// A session setting was not applied.
     #[error("the setting {name} is {found:?} on a new connection, not {wanted:?}")]
     Setting {
         /// The setting.
         name: String,
-        /// What it has to be.
+        /// The required value.
         wanted: String,
-        /// What it is.
+        /// The actual value.
         found: String,
     },
     /// Tables are missing or incomplete.
     #[error("the schema is incomplete: a dump is being restored, or tables were removed")]
     Incomplete,
-    /// A transaction from before the database changed its past.
-    #[error("the database went back to an earlier state, or another server took its place")]
+    /// The database is in another life than the transaction began in.
+    #[error("the database went back to an earlier state, or was replaced by another server")]
     LifeChanged,
 }
 
-impl Cause {
-    /// A fixed word for it, which clients may rely on.
+impl UnavailableCause {
+    /// Returns a fixed code, which clients may rely on.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
-            Self::Database(error) => word(error),
+            Self::Database(error) => sqlx_error_code(error),
             Self::Silent(_) => "silent",
             Self::HostUnknown(_) => "host_unknown",
             Self::Busy(_) => "busy",
@@ -106,11 +106,11 @@ impl Cause {
         }
     }
 
-    /// Whether a start waits for it to pass; what only a change of configuration mends ends a start at once.
+    /// Whether a starting server waits for the cause to pass; one that only a change of configuration can fix ends the start.
     #[must_use]
     pub fn is_worth_waiting(&self) -> bool {
         !matches!(
-            self.word(),
+            self.code(),
             "authentication"
                 | "no_database"
                 | "permission"
@@ -121,7 +121,7 @@ impl Cause {
         )
     }
 
-    /// What the system or the database itself said: the innermost error.
+    /// Returns the innermost error: the text of the system or the database itself.
     #[must_use]
     pub fn innermost(&self) -> String {
         if let Self::Database(sqlx::Error::Database(error)) = self {
@@ -135,10 +135,10 @@ impl Cause {
     }
 }
 
-/// A fixed word for what sqlx reports.
+/// Returns the fixed code of an error of sqlx.
 ///
 /// Source: PostgreSQL 15 manual, appendix A.
-fn word(error: &sqlx::Error) -> &'static str {
+fn sqlx_error_code(error: &sqlx::Error) -> &'static str {
     use sqlx::Error as E;
     if let Some(database) = error.as_database_error() {
         return match database.code().unwrap_or_default().as_ref() {
@@ -187,7 +187,7 @@ fn is_lack_of_descriptors(code: i32) -> bool {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
-        // A proxy that accepts and closes, or speaks something else, shows as a violation of the protocol.
+        // A proxy that accepts and closes, or uses another protocol, causes a protocol error.
         let is_lost = matches!(
             error,
             E::Io(_) | E::Protocol(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Tls(_)
@@ -199,10 +199,10 @@ impl From<sqlx::Error> for StoreError {
         let constraint = database.constraint().map(str::to_owned);
         match code.as_str() {
             "40001" | "40P01" => Self::Conflict(Arc::new(error)),
-            // A partition was made for the row while it was on its way to the one for what has none: there it goes now.
+            // A partition for the row was created while it was being inserted into the default partition.
             "23514" if constraint.is_none() => Self::Conflict(Arc::new(error)),
             "55P03" => Self::Locked(Arc::new(error)),
-            code if is_passing(code) => Self::unavailable(error),
+            code if is_transient_code(code) => Self::unavailable(error),
             _ => match constraint {
                 Some(name) => Self::Constraint { name, source: Arc::new(error) },
                 None => Self::Statement(Arc::new(error)),
@@ -211,8 +211,8 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-impl From<Cause> for StoreError {
-    fn from(cause: Cause) -> Self {
+impl From<UnavailableCause> for StoreError {
+    fn from(cause: UnavailableCause) -> Self {
         Self::Unavailable(Arc::new(cause))
     }
 }
@@ -221,7 +221,7 @@ impl From<sqlx::migrate::MigrateError> for StoreError {
     fn from(error: sqlx::migrate::MigrateError) -> Self {
         use sqlx::migrate::MigrateError::Execute;
         let Execute(error) = error else { return Self::Migration(Arc::new(error)) };
-        // What interrupted a migration says more than that it was one.
+        // Why a migration was interrupted says more than that it was.
         match Self::from(error) {
             Self::Statement(error) => match Arc::try_unwrap(error) {
                 Ok(error) => Self::Migration(Arc::new(Execute(error))),
@@ -237,49 +237,49 @@ impl From<sqlx::migrate::MigrateError> for StoreError {
     }
 }
 
-/// Whether a code speaks of a server that cannot serve now, and not of the statement.
+/// Whether a code is about the server's present condition, and not about the statement.
 ///
 /// Source: PostgreSQL 15 manual, appendix A.
-fn is_passing(code: &str) -> bool {
+fn is_transient_code(code: &str) -> bool {
     // Connections; authentication; resources: memory, disk, connections; operators: shutdown, crash, start; the system.
     let classes = ["08", "28", "53", "57P", "58"];
-    // A standby that serves reads only, as after a fail-over; a database that lets nobody in; a limit of ours passed;
-    // a database or a table that is gone, for as long as a dump is being restored: all statements fit our schema.
+    // A standby after a fail-over; a database that accepts no connections; our own time limits; a missing database or table
+    // while a dump is being restored: the statements are checked against the schema.
     let codes = ["25006", "55000", "25P03", "57014", "3D000", "3F000", "42P01", "42703", "42501"];
     classes.iter().any(|class| code.starts_with(class)) || codes.contains(&code)
 }
 
 impl StoreError {
     fn unavailable(error: sqlx::Error) -> Self {
-        Cause::Database(error).into()
+        UnavailableCause::Database(error).into()
     }
 
-    /// Others rewrote a row again and again before we could.
+    /// Creates the error for a row that other transactions rewrote in every attempt.
     #[must_use]
     pub fn overtaken() -> Self {
         Self::Conflict(Arc::new(sqlx::Error::RowNotFound))
     }
 
-    /// A row holds what cannot be read.
+    /// Creates the error for a row with unreadable contents.
     pub(super) fn unreadable(what: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Statement(Arc::new(sqlx::Error::Decode(what.into())))
     }
 
-    /// Whether the named constraint forbids what was tried.
+    /// Whether the named constraint was violated.
     #[must_use]
     pub fn is_constraint(&self, wanted: &str) -> bool {
         matches!(self, Self::Constraint { name, .. } if name == wanted)
     }
 
-    /// Whether trying the same again can help.
+    /// Whether trying again can help.
     #[must_use]
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Conflict(_) | Self::Locked(_))
     }
 
-    /// Why the database is unavailable, if that is what it says.
+    /// Returns why the database is unavailable, if it is.
     #[must_use]
-    pub fn cause(&self) -> Option<&Arc<Cause>> {
+    pub fn cause(&self) -> Option<&Arc<UnavailableCause>> {
         match self {
             Self::Unavailable(cause) => Some(cause),
             Self::Conflict(_)
@@ -297,11 +297,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_system_lacks_is_told_from_what_the_database_does() {
-        let word = |code| Cause::Database(sqlx::Error::Io(io::Error::from_raw_os_error(code))).word();
+    fn missing_file_descriptors_are_distinguished_from_connection_errors() {
+        let name =
+            |code| UnavailableCause::Database(sqlx::Error::Io(io::Error::from_raw_os_error(code))).code();
         let codes = [23, 24, 104, 110, 111];
         assert_eq!(
-            codes.map(word),
+            codes.map(name),
             ["no_descriptors", "no_descriptors", "disconnected", "silent", "refused"]
         );
     }

@@ -1,4 +1,4 @@
-//! What faces know of instances from outside, kept with the row that it was read with. The store never looks into it.
+//! Facts that faces have about instances, cached with the row that they were read with. The store does not interpret them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,17 +7,19 @@ use serde_json::{Map, Value};
 
 use crate::machine::Instance;
 
-/// What a face knows that several instances have in common, by whatever the face tells them apart.
+/// Facts that several instances share, by a key of the face's choice.
 pub type SharedFacts = BTreeMap<String, Map<String, Value>>;
 
-/// What is known of an instance besides its lifecycle, as its face read it. Whoever changes it rewrites the instance's row.
+/// The facts about an instance, as its face read them. A change of them rewrites the instance's row.
 pub trait InstanceFacts: fmt::Debug + Send + Sync {
-    /// The name of the face that knows it.
+    /// Returns the name of the face that the facts come from.
     fn face(&self) -> &'static str;
 
-    /// What guards may read, by the names that definitions use. History keeps it: nothing secret is in it.
+    /// Returns the facts that guards may read, by their names in definitions. They are stored in history, so they contain no
+    /// secrets.
     fn for_guards(&self, instance: &Instance, shared: &SharedFacts) -> Map<String, Value>;
 
-    /// What actions get, by the names that their kinds use. It goes into no history and may hold secrets.
+    /// Returns the facts that actions get, by the names that their kinds use. They are not stored in history and may contain
+    /// secrets.
     fn for_actions(&self, instance: &Instance, shared: &SharedFacts) -> Map<String, Value>;
 }

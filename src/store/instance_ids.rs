@@ -1,16 +1,16 @@
-//! Which instance is meant.
+//! IDs and keys of instances.
 
 use crate::machine::MachineName;
 
-/// An instance's number in the database.
+/// An instance's ID in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceId(pub i64);
 
-/// Which instance is meant.
+/// A key that identifies an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Target {
-    /// The one with this number.
+pub enum InstanceKey {
+    /// By ID.
     Id(InstanceId),
-    /// The machine's instance of this name.
+    /// By machine and name.
     Name(MachineName, String),
 }

@@ -10,28 +10,28 @@ use serde_json::value::RawValue;
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
-pub use super::instance_ids::{InstanceId, Target};
+pub use super::instance_ids::{InstanceId, InstanceKey};
 use super::links::{LinkedIds, StoredLinks};
 use super::{StoreError, Tx};
 use crate::machine::{Instance, Links, MachineName, StateName, Visit};
 
-/// An instance that is kept from other writers until the transaction ends.
+/// An instance whose row is locked until the transaction ends.
 #[derive(Debug)]
-pub struct Locked {
-    /// Its number.
+pub struct LockedInstance {
+    /// Its ID.
     pub id: InstanceId,
     /// The instance.
     pub instance: Instance,
 }
 
-/// An instance's row: it is there, whether all of it can be read or not.
+/// An instance's row, whether this program can read all of it or not.
 #[derive(Debug)]
-pub struct Stored {
-    /// Its number.
+pub struct StoredInstance {
+    /// Its ID.
     pub id: InstanceId,
     /// Its name.
     pub name: String,
-    /// The instance, or what of it this program cannot read.
+    /// The instance, or why it cannot be read.
     pub instance: Result<Instance, String>,
 }
 
@@ -51,7 +51,7 @@ struct InstanceRow {
     links: Option<Json<Box<RawValue>>>,
 }
 
-impl From<InstanceRow> for Stored {
+impl From<InstanceRow> for StoredInstance {
     fn from(row: InstanceRow) -> Self {
         let name = row.name.clone();
         Self { id: InstanceId(row.instance_id), name, instance: row.read() }
@@ -72,7 +72,7 @@ impl InstanceRow {
             entered_at: self.entered_at,
             since: self.since,
             deadline_at: self.deadline_at,
-            remaining: remaining(self.visit, self.remaining_us, self.remaining_visit),
+            remaining: remaining_time(self.visit, self.remaining_us, self.remaining_visit),
             counters: parse("counters", &self.counters)?,
             data: parse("data", &self.data)?,
             links,
@@ -82,38 +82,42 @@ impl InstanceRow {
 
 /// Reads a column that holds JSON.
 fn parse<T: DeserializeOwned>(column: &str, Json(json): &Json<Box<RawValue>>) -> Result<T, String> {
-    serde_json::from_str(json.get()).map_err(|error| format!("its `{column}` cannot be read: {error}"))
+    serde_json::from_str(json.get()).map_err(|error| format!("column `{column}` cannot be read: {error}"))
 }
 
-impl TryFrom<Stored> for Locked {
+impl TryFrom<StoredInstance> for LockedInstance {
     type Error = StoreError;
 
-    fn try_from(stored: Stored) -> Result<Self, StoreError> {
+    fn try_from(stored: StoredInstance) -> Result<Self, StoreError> {
         Ok(Self { id: stored.id, instance: stored.instance.map_err(StoreError::unreadable)? })
     }
 }
 
-/// What is left of the time limit of visit `visit`, where what a row holds is of that one.
-pub(crate) fn remaining(visit: i64, left_us: Option<i64>, of_visit: Option<i64>) -> Option<Duration> {
-    let left_us = left_us.filter(|_| of_visit == Some(visit))?;
-    Some(Duration::from_micros(u64::try_from(left_us).unwrap_or_default()))
+/// Returns the remaining time of a suspended deadline, if the row's columns belong to visit `visit`.
+pub(crate) fn remaining_time(
+    visit: i64,
+    remaining_us: Option<i64>,
+    remaining_visit: Option<i64>,
+) -> Option<Duration> {
+    let remaining_us = remaining_us.filter(|_| remaining_visit == Some(visit))?;
+    Some(Duration::from_micros(u64::try_from(remaining_us).unwrap_or_default()))
 }
 
-/// Takes a name that a row holds.
-pub(crate) fn name<N>(name: Result<N, crate::machine::BadName>) -> Result<N, StoreError> {
+/// Accepts a name that a row holds, or fails as for an unreadable row.
+pub(crate) fn checked_name_of_row<N>(name: Result<N, crate::machine::BadName>) -> Result<N, StoreError> {
     name.map_err(StoreError::unreadable)
 }
 
-/// Reads an instance and keeps other writers away from it until `tx` ends.
+/// Reads an instance and locks its row until `tx` ends.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
 #[tracing::instrument(name = "store.instance.lock", level = "debug", skip_all)]
-pub async fn lock(tx: &mut Tx, target: &Target) -> Result<Option<Locked>, StoreError> {
+pub async fn lock(tx: &mut Tx, target: &InstanceKey) -> Result<Option<LockedInstance>, StoreError> {
     let (id, machine, name) = match target {
-        Target::Id(id) => (Some(id.0), None, None),
-        Target::Name(machine, name) => (None, Some(machine.as_str()), Some(name.as_str())),
+        InstanceKey::Id(id) => (Some(id.0), None, None),
+        InstanceKey::Name(machine, name) => (None, Some(machine.as_str()), Some(name.as_str())),
     };
     let row = sqlx::query_as!(
         InstanceRow,
@@ -131,10 +135,10 @@ pub async fn lock(tx: &mut Tx, target: &Target) -> Result<Option<Locked>, StoreE
     )
     .fetch_optional(&mut **tx)
     .await?;
-    row.map(Stored::from).map(Locked::try_from).transpose()
+    row.map(StoredInstance::from).map(LockedInstance::try_from).transpose()
 }
 
-/// Lists the instances of `machine`, or the one of this name.
+/// Lists the instances of `machine`, or only the one called `name`.
 ///
 /// # Errors
 ///
@@ -143,7 +147,7 @@ pub async fn list(
     db: &mut PgConnection,
     machine: &MachineName,
     name: Option<&str>,
-) -> Result<Vec<Stored>, StoreError> {
+) -> Result<Vec<StoredInstance>, StoreError> {
     let rows = sqlx::query_as!(
         InstanceRow,
         r#"SELECT instance_id, machine, name, state, visit, entered_at,
@@ -156,25 +160,25 @@ pub async fn list(
     )
     .fetch_all(db)
     .await?;
-    Ok(rows.into_iter().map(Stored::from).collect())
+    Ok(rows.into_iter().map(StoredInstance::from).collect())
 }
 
-/// An instance as lists show it.
+/// An instance in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct InstanceSummary {
     /// Its name.
     pub name: String,
-    /// The state that it is in.
+    /// Its state.
     pub state: String,
-    /// Which visit of a state that is.
+    /// Its visit.
     pub visit: i64,
-    /// When it came there from another state.
+    /// When it entered its state from another one.
     pub since: DateTime<Utc>,
-    /// Until when, at the longest.
+    /// Its deadline.
     pub deadline_at: Option<DateTime<Utc>>,
 }
 
-/// Lists instances of `machine` by name: those after the name `after`, `limit` at most.
+/// Lists at most `limit` instances of `machine` whose names follow `after`, by name.
 ///
 /// # Errors
 ///
@@ -184,9 +188,9 @@ pub async fn list_page(
     machine: &MachineName,
     after: &str,
     limit: i64,
-) -> Result<Vec<Listed>, StoreError> {
+) -> Result<Vec<InstanceSummary>, StoreError> {
     let listed = sqlx::query_as!(
-        Listed,
+        InstanceSummary,
         r#"SELECT name, state, visit, CASE WHEN since_visit = visit THEN since ELSE entered_at END AS "since!", deadline_at
              FROM instance WHERE machine = $1 AND name > $2 ORDER BY name LIMIT $3"#,
         machine.as_str(),
@@ -198,8 +202,7 @@ pub async fn list_page(
     Ok(listed)
 }
 
-/// Writes a new instance, with the numbers of those that it is linked to; nothing where the machine has one of this name
-/// already.
+/// Inserts an instance with the IDs of the instances that it is linked to; `None` if the name exists.
 ///
 /// # Errors
 ///
@@ -230,7 +233,7 @@ pub async fn insert(
     Ok(id.map(InstanceId))
 }
 
-/// Rewrites the rows of locked instances as they are, so that whatever was read of them before is out of date.
+/// Rewrites the rows of locked instances unchanged, so that decisions on what was read of them before do not apply.
 ///
 /// # Errors
 ///
@@ -243,7 +246,7 @@ pub async fn touch(tx: &mut Tx, ids: &[InstanceId]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Removes an instance and what hangs on it; its history stays.
+/// Deletes an instance and the rows that depend on it; its history stays.
 ///
 /// # Errors
 ///
@@ -253,10 +256,10 @@ pub async fn delete(tx: &mut Tx, id: InstanceId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A deadline that is armed.
+/// An armed deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArmedDeadline {
-    /// Whose it is.
+    /// The instance.
     pub id: InstanceId,
     /// The visit that armed it.
     pub visit: Visit,
@@ -264,7 +267,7 @@ pub struct ArmedDeadline {
     pub at: DateTime<Utc>,
 }
 
-/// Reads all deadlines that are armed, one after the other.
+/// Streams all armed deadlines.
 ///
 /// # Errors
 ///
@@ -281,16 +284,16 @@ pub fn stream_deadlines(db: &mut PgConnection) -> impl Stream<Item = Result<Arme
     })
 }
 
-/// An instance whose state is not among those that a definition has.
+/// An instance in a state that a definition does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stranded {
-    /// The instance's name.
+pub struct StrandedInstance {
+    /// Its name.
     pub name: String,
     /// Its state.
     pub state: String,
 }
 
-/// Lists instances of `machine` whose state is none of `states`, by name.
+/// Lists the instances of `machine` whose state is not among `states`, by name.
 ///
 /// # Errors
 ///
@@ -299,9 +302,9 @@ pub async fn list_stranded(
     db: &mut PgConnection,
     machine: &MachineName,
     states: &[String],
-) -> Result<Vec<Stranded>, StoreError> {
+) -> Result<Vec<StrandedInstance>, StoreError> {
     let rows = sqlx::query_as!(
-        Stranded,
+        StrandedInstance,
         "SELECT name, state FROM instance WHERE machine = $1 AND state <> ALL($2) ORDER BY name",
         machine.as_str(),
         states,

@@ -1,16 +1,16 @@
-//! Links of instances, as their rows hold them.
+//! Links of instances, as rows store them.
 //!
-//! A name may be given to another instance once the one that had it was removed. So a row also holds the number of each
-//! linked instance, and a link leads to the instance of its name only where that has this number.
+//! A name may be reused after its instance was removed. So a row also stores the ID of each linked instance, and a link leads
+//! to the instance of its name only if that has this ID.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::instance_ids::InstanceId;
-use crate::machine::{Address, Link, LinkName, Links, MachineName, Visit};
+use crate::machine::{InstanceAddress, Link, LinkName, Links, MachineName, Visit};
 
-/// The numbers of linked instances, by link; one that was not there when it was linked has none.
+/// The IDs of linked instances, by link; an instance that did not exist when it was linked has none.
 pub type LinkedIds = BTreeMap<LinkName, InstanceId>;
 
 /// The links of a row.
@@ -29,7 +29,7 @@ struct StoredLink {
 }
 
 impl StoredLinks {
-    /// The links with the numbers of the instances that they lead to.
+    /// Combines links with the IDs of the linked instances.
     pub(crate) fn new(links: &Links, ids: &LinkedIds) -> Self {
         let stored = |(name, Link { to, visit }): (&LinkName, &Link)| {
             let id = ids.get(name).map(|id| id.0);
@@ -39,12 +39,12 @@ impl StoredLinks {
         Self(links.iter().map(stored).collect())
     }
 
-    /// The links, and the numbers of the instances that they lead to.
+    /// Returns the links and the IDs of the linked instances.
     pub(crate) fn split(self) -> (Links, LinkedIds) {
         let (mut links, mut ids) = (Links::new(), LinkedIds::new());
         for (link, StoredLink { machine, name, visit, id }) in self.0 {
             ids.extend(id.map(|id| (link.clone(), InstanceId(id))));
-            links.insert(link, Link { to: Address { machine, name }, visit });
+            links.insert(link, Link { to: InstanceAddress { machine, name }, visit });
         }
         (links, ids)
     }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_are_read_as_they_were_written_with_a_number_only_where_an_instance_was_there() {
+    fn links_are_read_as_they_were_written_with_an_id_only_if_the_instance_existed() {
         let text = json!({
             "lease": { "machine": "lease", "name": "l/1", "visit": 3, "id": 17 },
             "other": { "machine": "thing", "name": "t1" },

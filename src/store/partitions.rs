@@ -1,7 +1,7 @@
-//! The days of history, each a table of its own: made before they come, dropped when they are too old.
+//! Partitions of history, one for each day: created ahead of time, dropped when they are too old.
 //!
-//! Names and bounds are written by the functions `history_partition` and `history_forget` of the migration, which bound
-//! how long they wait for a lock. Each call is a transaction of its own: no lock is held longer than one table takes.
+//! The functions `history_partition` and `history_forget` of the schema choose names and bounds, and limit the time that they
+//! wait for locks. Each call is a transaction of its own, so no lock is held for longer than one table takes.
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use sqlx::postgres::PgConnection;
@@ -25,28 +25,31 @@ pub async fn list(db: &mut PgConnection) -> Result<Vec<NaiveDate>, StoreError> {
     Ok(days)
 }
 
-/// Makes the partitions that are missing from day `from` to day `to`, and says how many those were. Others may do the
-/// same meanwhile.
+/// Creates the missing partitions from day `from` to day `to`, and returns how many were created.
+///
+/// Several processes may do this at once.
 ///
 /// # Errors
 ///
-/// [`StoreError::Unavailable`] when a lock cannot be had soon, among others; some may have been made.
+/// [`StoreError::Unavailable`] when a lock is not released in time, among others; some partitions may have been created.
 pub async fn ensure(store: &Store, from: NaiveDate, to: NaiveDate) -> Result<usize, StoreError> {
     let mut db = store.reader().await?;
     let present = list(&mut db).await?;
-    let mut made = 0;
+    let mut created = 0;
     for day in from.iter_days().take_while(|day| *day <= to).filter(|day| !present.contains(day)) {
         let is_new = sqlx::query_scalar!(r#"SELECT history_partition($1) AS "is_new!""#, day);
-        made += usize::from(is_new.fetch_one(&mut *db).await?);
+        created += usize::from(is_new.fetch_one(&mut *db).await?);
     }
-    Ok(made)
+    Ok(created)
 }
 
-/// Drops the earliest day if it is before `day`, and says which it was. Others may do the same meanwhile.
+/// Drops the oldest partition if it is before `day`, and returns its day.
+///
+/// Several processes may do this at once.
 ///
 /// # Errors
 ///
-/// [`StoreError::Unavailable`] when a lock cannot be had soon, among others.
+/// [`StoreError::Unavailable`] when a lock is not released in time, among others.
 pub async fn drop_oldest_before(store: &Store, day: NaiveDate) -> Result<Option<NaiveDate>, StoreError> {
     let mut db = store.reader().await?;
     let oldest = list(&mut db).await?.into_iter().next().filter(|oldest| *oldest < day);
@@ -55,13 +58,13 @@ pub async fn drop_oldest_before(store: &Store, day: NaiveDate) -> Result<Option<
         let is_gone = sqlx::query_scalar!(r#"SELECT history_forget($1) AS "is_gone!""#, oldest);
         dropped = is_gone.fetch_one(&mut *db).await?.then_some(oldest);
     }
-    // What fell into no partition and is as old as what was dropped, or too old where no day is.
-    let begins: DateTime<Utc> = oldest.unwrap_or(day).and_time(NaiveTime::MIN).and_utc();
-    sqlx::query!("DELETE FROM history_default WHERE at < $1", begins).execute(&mut *db).await?;
+    // Rows in the default partition that are as old as the dropped one, or too old if none was dropped.
+    let before: DateTime<Utc> = oldest.unwrap_or(day).and_time(NaiveTime::MIN).and_utc();
+    sqlx::query!("DELETE FROM history_default WHERE at < $1", before).execute(&mut *db).await?;
     Ok(dropped)
 }
 
-/// What the database's clock shows.
+/// Reads the database's clock.
 ///
 /// # Errors
 ///

@@ -1,50 +1,50 @@
-//! Who waits for what is limited, and what of it is in use: what is scheduled by.
+//! Queues of waiting actions, and the state of resources: what the scheduler reads.
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
 use super::StoreError;
-use super::actions::{ActionId, Startable};
-use super::claims::{Claim, Grant, GrantedUnits, Limits, claims_of, lacking};
+use super::actions::{ActionId, StartableAction};
+use super::claims::{Claim, Grant, GrantedUnits, ResourceLimits, claims_of, missing_claims};
 use super::instances::InstanceId;
 
-/// An action that waits for what it claims.
+/// An action that waits for resources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claimant {
-    /// Its number.
+    /// Its ID.
     pub id: ActionId,
-    /// Whose it is.
+    /// Its instance.
     pub instance: InstanceId,
-    /// What it needs and does not have yet.
+    /// The claims that are not satisfied yet.
     pub claims: Vec<Claim>,
-    /// Whether its instance holds something already.
-    pub holds: bool,
+    /// Whether its instance has holds already.
+    pub has_holds: bool,
 }
 
-/// A resource, and how much of it is in use.
+/// The state of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResourceState {
     /// Its name.
     pub name: String,
-    /// Its revision; 0 where nothing of it was ever granted.
+    /// Its revision; 0 if no units were ever granted.
     pub revision: i64,
-    /// The limits that an operator set; of the others what whoever claims it says counts.
-    pub set: SetLimits,
-    /// The limits that whoever claimed it last said.
-    pub declared: Option<Limits>,
-    /// When units of it were last granted.
+    /// The limits that an operator set; the others are as the claimants declare them.
+    pub overrides: LimitOverrides,
+    /// The limits that the last claimant declared.
+    pub declared: Option<ResourceLimits>,
+    /// When units were last granted.
     pub granted_at: Option<DateTime<Utc>>,
-    /// When units of it were last given back.
+    /// When units were last released.
     pub released_at: Option<DateTime<Utc>>,
-    /// How many units are in use.
+    /// The number of units in use.
     pub in_use: u32,
 }
 
-/// Limits as an operator wants them instead of those that whoever claims a resource says.
+/// Limits that an operator set instead of those that claimants declare.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SetLimits {
-    /// How many units there are.
+pub struct LimitOverrides {
+    /// The number of units.
     pub capacity: Option<u32>,
     /// The time between two grants, in milliseconds.
     pub gap_ms: Option<u64>,
@@ -52,7 +52,7 @@ pub struct SetLimits {
     pub settle_ms: Option<u64>,
 }
 
-impl SetLimits {
+impl LimitOverrides {
     pub(super) fn of(capacity: Option<i32>, gap_ms: Option<i64>, settle_ms: Option<i64>) -> Self {
         let ms = |span: Option<i64>| span.and_then(|ms| u64::try_from(ms).ok());
         Self {
@@ -62,10 +62,10 @@ impl SetLimits {
         }
     }
 
-    /// What holds where whoever claims the resource says `declared`.
+    /// Returns the limits that apply if the claimants declare `declared`.
     #[must_use]
-    pub fn over(&self, declared: Limits) -> Limits {
-        Limits {
+    pub fn apply_to(&self, declared: ResourceLimits) -> ResourceLimits {
+        ResourceLimits {
             capacity: self.capacity.or(declared.capacity),
             gap_ms: self.gap_ms.unwrap_or(declared.gap_ms),
             settle_ms: self.settle_ms.unwrap_or(declared.settle_ms),
@@ -73,19 +73,21 @@ impl SetLimits {
     }
 }
 
-/// Lists at most `most` actions that may be started as they are: they claim nothing, or have been granted what they claim.
-/// They are the first of their visit, with nothing of their instance before them but a rescue that is suspended; the oldest
-/// come first. Those that are suspended by one of `troubles`, which the caller has itself, are left out.
+/// Lists at most `limit` actions that may be started: they have no claims, or have been granted what they claim.
+///
+/// They are the first of their visit, with nothing of their instance before them but a suspended compensation; the oldest
+/// come first. Actions suspended by one of `troubles`, the local faults of the caller, are left out.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
 pub async fn list_startable(
     db: &mut PgConnection,
-    most: i64,
+    limit: i64,
     troubles: &[String],
-) -> Result<Vec<Startable>, StoreError> {
-    let rows = sqlx::query!(
+) -> Result<Vec<StartableAction>, StoreError> {
+    let rows = sqlx::query_as!(
+        StartableRow,
         r#"SELECT a.action_id, a.instance_id, a.granted AS "granted: Json<Vec<GrantedUnits>>"
              FROM action a
             WHERE a.status = 'WAITING' AND (a.trouble IS NULL OR a.trouble <> ALL($2))
@@ -94,44 +96,54 @@ pub async fn list_startable(
                                WHERE b.instance_id = a.instance_id AND (b.visit, b.seq) < (a.visit, a.seq)
                                  AND NOT (b.rescue AND b.status = 'WAITING' AND b.trouble IS NOT NULL))
             ORDER BY a.action_id LIMIT $1"#,
-        most,
+        limit,
         troubles,
     )
     .fetch_all(db)
     .await?;
-    let startable = |id, instance, granted: Option<Json<Vec<GrantedUnits>>>| {
-        let units = granted.map(|units| units.0).unwrap_or_default();
-        Startable { id, instance, grant: Grant { units, taken_from: Vec::new() } }
-    };
-    Ok(rows
-        .into_iter()
-        .map(|row| startable(ActionId(row.action_id), InstanceId(row.instance_id), row.granted))
-        .collect())
+    Ok(rows.into_iter().map(StartableAction::from).collect())
 }
 
-/// Lists at most `most` actions that wait for what they claim, in the order of their turns: of each queue as many as there
-/// is left for of its resource, and all whose instances hold something; only of `resources` where that is said. Which of them may be started at all is told as by
-/// [`list_startable`].
+struct StartableRow {
+    action_id: i64,
+    instance_id: i64,
+    granted: Option<Json<Vec<GrantedUnits>>>,
+}
+
+impl From<StartableRow> for StartableAction {
+    fn from(row: StartableRow) -> Self {
+        let StartableRow { action_id, instance_id, granted } = row;
+        let units = granted.map(|Json(units)| units).unwrap_or_default();
+        let grant = Grant { units, based_on: Vec::new() };
+        Self { id: ActionId(action_id), instance: InstanceId(instance_id), grant }
+    }
+}
+
+/// Lists at most `limit` actions that wait for resources, in the order of their queues; only for `resources` if given.
+///
+/// Of each queue as many as units of its resource are free, and in addition all whose instances have holds. The other
+/// conditions are those of [`list_startable`].
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
 pub async fn list_claimants(
     db: &mut PgConnection,
-    most: i64,
+    limit: i64,
     troubles: &[String],
     resources: Option<&[String]>,
 ) -> Result<Vec<Claimant>, StoreError> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        ClaimantRow,
         r#"SELECT w.action_id AS "action_id!", w.instance_id AS "instance_id!",
                   w.claims AS "claims?: Json<Vec<Claim>>", w.place AS "place?", w.rescue AS "rescue!",
                   ARRAY(SELECT h.name FROM hold h WHERE h.instance_id = w.instance_id) AS "held!"
-             FROM (SELECT a.*, coalesce(a.queue_at, a.asked_at) AS turn_at, f.first, l.line,
-                          row_number() OVER (PARTITION BY l.line
+             FROM (SELECT a.*, coalesce(a.queue_at, a.asked_at) AS queued_at, f.first, l.queue_name,
+                          row_number() OVER (PARTITION BY l.queue_name
                                                  ORDER BY coalesce(a.queue_at, a.asked_at), a.action_id) AS nth
                      FROM action a,
-                          -- The first of what it lacks. What its instance holds already is not waited for; what is left of an
-                          -- action needs nothing that states hold.
+                          -- The first claim that is not satisfied. Holds of the instance satisfy claims; a compensation needs no
+                          -- holds.
                           LATERAL (SELECT CASE WHEN a.claims IS NULL
                                                THEN jsonb_build_object('any_of', jsonb_build_array(a.place),
                                                                        'limits', jsonb_build_object('capacity', 1))
@@ -146,7 +158,7 @@ pub async fn list_claimants(
                                                                    AND h.name = c.value ->> 'hold')
                                                       ORDER BY c.nth LIMIT 1) END AS first) f,
                           LATERAL (SELECT coalesce(f.first ->> 'select', array_to_string(
-                                              ARRAY(SELECT jsonb_array_elements_text(f.first -> 'any_of')), ' or ')) AS line) l
+                                              ARRAY(SELECT jsonb_array_elements_text(f.first -> 'any_of')), ' or ')) AS queue_name) l
                     WHERE a.status = 'WAITING' AND (a.trouble IS NULL OR a.trouble <> ALL($2))
                       AND coalesce(a.queue, a.place) IS NOT NULL AND a.granted IS NULL
                       AND ($3::text[] IS NULL OR coalesce(a.queue, a.place) = ANY ($3) OR EXISTS (
@@ -155,38 +167,54 @@ pub async fn list_claimants(
                       AND NOT EXISTS (SELECT FROM action b
                                        WHERE b.instance_id = a.instance_id AND (b.visit, b.seq) < (a.visit, a.seq)
                                          AND NOT (b.rescue AND b.status = 'WAITING' AND b.trouble IS NOT NULL))) w
-             LEFT JOIN resource r ON r.name = w.line
-             LEFT JOIN resource_use() u ON u.name = w.line,
-                  -- How many there is left for. Of what has no limit, or is one of several, or is about to be given back,
-                  -- more than enough.
+             LEFT JOIN resource r ON r.name = w.queue_name
+             LEFT JOIN resource_use() u ON u.name = w.queue_name,
+                  -- The number of free units. NULL, which limits nothing, if the resource is unlimited, one of several, or
+                  -- about to be released.
                   LATERAL (SELECT CASE WHEN $3 IS NULL AND jsonb_array_length(w.first -> 'any_of') = 1
                                        THEN coalesce(r.set_capacity,
                                                      CASE WHEN w.first -> 'limits' <> '{}'
                                                           THEN (w.first -> 'limits' ->> 'capacity')::int
                                                           ELSE r.capacity END) - coalesce(u.units, 0) END AS left) c
-            -- Whoever holds something may be waited for by those before it.
+            -- Actions before one whose instance has holds may wait for it.
             WHERE w.nth <= least(c.left, $4) OR EXISTS (SELECT FROM hold h WHERE h.instance_id = w.instance_id)
-            ORDER BY w.turn_at, w.action_id LIMIT $1"#,
-        most,
+            ORDER BY w.queued_at, w.action_id LIMIT $1"#,
+        limit,
         troubles,
         resources,
-        MAX_OF_QUEUE,
+        MAX_CLAIMANTS_PER_QUEUE,
     )
     .fetch_all(db)
     .await?;
-    let claimants = rows.into_iter().map(|row| {
-        let claims = claims_of(row.claims.map(|claims| claims.0), row.place.as_deref());
-        let claims = lacking(claims, &row.held, row.rescue);
-        let holds = !row.held.is_empty();
-        Claimant { id: ActionId(row.action_id), instance: InstanceId(row.instance_id), claims, holds }
-    });
-    Ok(claimants.collect())
+    Ok(rows.into_iter().map(Claimant::from).collect())
 }
 
-/// How many of one queue are looked at, at most: its order is kept, however long it is.
-pub const MAX_OF_QUEUE: i64 = 64;
+struct ClaimantRow {
+    action_id: i64,
+    instance_id: i64,
+    claims: Option<Json<Vec<Claim>>>,
+    place: Option<String>,
+    rescue: bool,
+    held: Vec<String>,
+}
 
-/// Reads how resources are, all of one moment; those of which nothing was ever granted as well.
+impl From<ClaimantRow> for Claimant {
+    fn from(row: ClaimantRow) -> Self {
+        let ClaimantRow { action_id, instance_id, claims, place, rescue, held } = row;
+        let claims = claims_of(claims.map(|Json(claims)| claims), place.as_deref());
+        Self {
+            id: ActionId(action_id),
+            instance: InstanceId(instance_id),
+            claims: missing_claims(claims, &held, rescue),
+            has_holds: !held.is_empty(),
+        }
+    }
+}
+
+/// The maximum number of actions that are read of one queue; they are its first ones, however long it is.
+pub const MAX_CLAIMANTS_PER_QUEUE: i64 = 64;
+
+/// Reads the state of resources at one moment, including those of which no units were ever granted.
 ///
 /// # Errors
 ///
@@ -195,8 +223,9 @@ pub async fn read_resources(
     db: &mut PgConnection,
     names: &[String],
 ) -> Result<Vec<ResourceState>, StoreError> {
-    let rows = sqlx::query!(
-        r#"SELECT n.name AS "name!", coalesce(r.revision, 0) AS "revision!", r.name IS NOT NULL AS "is_there!",
+    let rows = sqlx::query_as!(
+        ResourceRow,
+        r#"SELECT n.name AS "name!", coalesce(r.revision, 0) AS "revision!", r.name IS NOT NULL AS "exists!",
                   r.capacity AS "capacity?", r.gap_ms AS "gap_ms?", r.settle_ms AS "settle_ms?",
                   r.set_capacity, r.set_gap_ms, r.set_settle_ms, r.granted_at, r.released_at,
                   coalesce(u.units, 0) AS "in_use!"
@@ -207,17 +236,36 @@ pub async fn read_resources(
     )
     .fetch_all(db)
     .await?;
-    let states = rows.into_iter().map(|row| {
-        let declared = SetLimits::of(row.capacity, row.gap_ms, row.settle_ms).over(Limits::default());
-        ResourceState {
+    Ok(rows.into_iter().map(ResourceState::from).collect())
+}
+
+struct ResourceRow {
+    name: String,
+    revision: i64,
+    exists: bool,
+    capacity: Option<i32>,
+    gap_ms: Option<i64>,
+    settle_ms: Option<i64>,
+    set_capacity: Option<i32>,
+    set_gap_ms: Option<i64>,
+    set_settle_ms: Option<i64>,
+    granted_at: Option<DateTime<Utc>>,
+    released_at: Option<DateTime<Utc>>,
+    in_use: i64,
+}
+
+impl From<ResourceRow> for ResourceState {
+    fn from(row: ResourceRow) -> Self {
+        let declared =
+            LimitOverrides::of(row.capacity, row.gap_ms, row.settle_ms).apply_to(ResourceLimits::default());
+        Self {
             name: row.name,
             revision: row.revision,
-            set: SetLimits::of(row.set_capacity, row.set_gap_ms, row.set_settle_ms),
-            declared: row.is_there.then_some(declared),
+            overrides: LimitOverrides::of(row.set_capacity, row.set_gap_ms, row.set_settle_ms),
+            declared: row.exists.then_some(declared),
             granted_at: row.granted_at,
             released_at: row.released_at,
             in_use: u32::try_from(row.in_use).unwrap_or(u32::MAX),
         }
-    });
-    Ok(states.collect())
+    }
 }

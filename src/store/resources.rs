@@ -1,20 +1,20 @@
-//! Resources for people: what there is, who holds it, who waits for it.
+//! Resources as operators see them: their state, holders and waiting actions.
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
 use super::actions::ActionId;
-use super::claims::{Claim, GrantedUnits, claims_of, lacking};
-use super::definitions::AdoptionId;
+use super::claims::{Claim, GrantedUnits, claims_of, missing_claims};
+use super::definitions::ActivationId;
 use super::instances::{self, InstanceId};
-use super::queue::{self, ResourceState, SetLimits};
+use super::queue::{self, LimitOverrides, ResourceState};
 use super::{StoreError, Tx};
 
-/// An instance, as people know it.
+/// An instance with its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Party {
-    /// Its number.
+pub struct InstanceRef {
+    /// Its ID.
     pub instance: InstanceId,
     /// The machine that it is an instance of.
     pub machine: String,
@@ -22,39 +22,39 @@ pub struct Party {
     pub name: String,
 }
 
-/// Who holds units of a resource.
+/// A holder of units of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
-    /// Of which resource.
+pub struct ResourceHolder {
+    /// The resource.
     pub resource: String,
     /// The instance.
-    pub party: Party,
-    /// For which action; nothing where its state holds them.
+    pub owner: InstanceRef,
+    /// The action that holds them; `None` if the state of the instance does.
     pub action: Option<String>,
-    /// How many units.
+    /// The number of units.
     pub units: u32,
-    /// Since when.
+    /// When they were granted.
     pub since: DateTime<Utc>,
 }
 
-/// Who waits for resources.
+/// An action that waits for resources.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiter {
-    /// The action's number.
+pub struct ResourceWaiter {
+    /// Its ID.
     pub id: ActionId,
-    /// The instance.
-    pub party: Party,
-    /// The action.
+    /// Its instance.
+    pub owner: InstanceRef,
+    /// The kind of action.
     pub action: String,
-    /// What it needs and does not have yet.
+    /// The claims that are not satisfied yet.
     pub claims: Vec<Claim>,
-    /// Whether its instance holds something already.
-    pub holds: bool,
-    /// Since when it waits.
+    /// Whether its instance has holds already.
+    pub has_holds: bool,
+    /// When it was invoked.
     pub since: DateTime<Utc>,
 }
 
-/// Lists the names of all resources of which anything was ever granted or set, or which somebody waits for.
+/// Lists the names of all resources of which units were ever granted, limits were set, or an action waits for units.
 ///
 /// # Errors
 ///
@@ -70,18 +70,18 @@ pub async fn list_names(db: &mut PgConnection) -> Result<Vec<String>, StoreError
     Ok(names.fetch_all(db).await?)
 }
 
-/// What states hold by the definitions in force.
+/// The holds of states by the active definitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldByStates {
-    /// Since when these are in force.
-    pub under: AdoptionId,
-    /// The machines that they are of.
+pub struct DefinedHolds {
+    /// The last activation of these definitions.
+    pub activation: ActivationId,
+    /// The machines that they define.
     pub machines: Vec<String>,
-    /// Machine, state, and the name of what is held in it.
-    pub held: Vec<(String, String, String)>,
+    /// Machine, state, and the name of the hold.
+    pub holds: Vec<(String, String, String)>,
 }
 
-/// Lists what these instances hold for as long as they are in certain states.
+/// Lists the holds of these instances.
 ///
 /// # Errors
 ///
@@ -91,36 +91,48 @@ pub async fn list_holds(
     instances: &[InstanceId],
 ) -> Result<Vec<(InstanceId, GrantedUnits)>, StoreError> {
     let ids: Vec<i64> = instances.iter().map(|id| id.0).collect();
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        HoldRow,
         "SELECT instance_id, name, resource, units FROM hold WHERE instance_id = ANY ($1)",
         &ids
     )
     .fetch_all(db)
     .await?;
-    let hold = |row: (i64, String, String, i32)| {
-        let units = u32::try_from(row.3).unwrap_or_default();
-        (InstanceId(row.0), GrantedUnits { resource: row.2, units, hold: Some(row.1) })
-    };
-    Ok(rows.into_iter().map(|row| hold((row.instance_id, row.name, row.resource, row.units))).collect())
+    Ok(rows.into_iter().map(|row| (InstanceId(row.instance_id), GrantedUnits::from(row))).collect())
 }
 
-/// Takes from instances what they hold and their states do not: their machine has another definition by now than the one by
-/// which they took it. Says how many that were.
+struct HoldRow {
+    instance_id: i64,
+    name: String,
+    resource: String,
+    units: i32,
+}
+
+impl From<HoldRow> for GrantedUnits {
+    fn from(row: HoldRow) -> Self {
+        let units = u32::try_from(row.units).unwrap_or_default();
+        Self { resource: row.resource, units, hold: Some(row.name) }
+    }
+}
+
+/// Deletes holds that the states of their instances do not have by `defined`, and returns how many.
+///
+/// They are left over from an earlier definition of the machine.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails.
 pub async fn drop_stray_holds(
     tx: &mut Tx,
-    by: &HeldByStates,
+    defined: &DefinedHolds,
     now: DateTime<Utc>,
 ) -> Result<usize, StoreError> {
-    let strays = list_strays(tx, by).await?;
+    let strays = list_stray_holds(tx, defined).await?;
     if strays.is_empty() {
         return Ok(0);
     }
     let resources: Vec<String> = strays.iter().map(|stray| stray.resource.clone()).collect();
-    // Resources are locked before instances, everywhere.
+    // Everywhere, resources are locked before instances.
     sqlx::query!(
         "UPDATE resource r SET released_at = $2, revision = r.revision + 1
            FROM (SELECT name FROM resource WHERE name = ANY($1) ORDER BY name COLLATE \"C\" FOR UPDATE) locked
@@ -137,11 +149,11 @@ pub async fn drop_stray_holds(
     )
     .fetch_all(&mut **tx)
     .await?;
-    // Whoever has read of them what they hold decides anew.
+    // Decisions on holds that were read before do not apply.
     let instances: Vec<InstanceId> = instances.into_iter().map(InstanceId).collect();
     instances::touch(tx, &instances).await?;
-    // They may have gone on until they were locked.
-    let strays = list_strays(tx, by).await?;
+    // The instances may have moved on before they were locked.
+    let strays = list_stray_holds(tx, defined).await?;
     let strays = strays.iter().filter(|stray| ids.contains(&stray.instance));
     let (ids, names): (Vec<i64>, Vec<String>) =
         strays.map(|stray| (stray.instance, stray.name.clone())).unzip();
@@ -156,40 +168,48 @@ pub async fn drop_stray_holds(
     Ok(ids.len())
 }
 
-/// What an instance holds that its state does not.
-struct Stray {
+/// A hold that the state of its instance does not have.
+struct StrayHold {
     instance: i64,
     name: String,
     resource: String,
 }
 
-async fn list_strays(db: &mut PgConnection, by: &HeldByStates) -> Result<Vec<Stray>, StoreError> {
-    let HeldByStates { under, machines, held } = by;
-    let column =
-        |which: fn(&(String, String, String)) -> &String| held.iter().map(which).cloned().collect::<Vec<_>>();
+async fn list_stray_holds(
+    db: &mut PgConnection,
+    defined: &DefinedHolds,
+) -> Result<Vec<StrayHold>, StoreError> {
+    let DefinedHolds { activation, machines, holds } = defined;
+    let column = |field: fn(&(String, String, String)) -> &String| {
+        holds.iter().map(field).cloned().collect::<Vec<_>>()
+    };
     let strays = sqlx::query_as!(
-        Stray,
+        StrayHold,
         "SELECT h.instance_id AS instance, h.name, h.resource
            FROM hold h JOIN instance i USING (instance_id)
-          WHERE i.machine = ANY ($5) AND NOT EXISTS (SELECT FROM adoption WHERE adoption_id > $4)
+          WHERE i.machine = ANY ($5) AND NOT EXISTS (SELECT FROM activation WHERE activation_id > $4)
             AND NOT EXISTS (SELECT FROM unnest($1::text[], $2::text[], $3::text[]) AS s (machine, state, name)
                              WHERE s.machine = i.machine AND s.state = i.state AND s.name = h.name)",
-        &column(|one| &one.0),
-        &column(|one| &one.1),
-        &column(|one| &one.2),
-        under.0,
+        &column(|(machine, ..)| machine),
+        &column(|(_, state, _)| state),
+        &column(|(.., name)| name),
+        activation.0,
         machines.as_slice(),
     );
     Ok(strays.fetch_all(db).await?)
 }
 
-/// Lists who holds units of `resources`, the first of them first.
+/// Lists the holders of units of `resources`, in the order of their grants.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn list_holders(db: &mut PgConnection, resources: &[String]) -> Result<Vec<Holder>, StoreError> {
-    let rows = sqlx::query!(
+pub async fn list_holders(
+    db: &mut PgConnection,
+    resources: &[String],
+) -> Result<Vec<ResourceHolder>, StoreError> {
+    let rows = sqlx::query_as!(
+        HolderRow,
         r#"SELECT u.resource AS "resource!", u.instance_id AS "instance!", i.machine, i.name, u.action,
                   u.units AS "units!", u.granted_at AS "granted_at!"
              FROM (SELECT g.value ->> 'resource' AS resource, a.instance_id, a.action, (g.value ->> 'units')::int AS units,
@@ -206,17 +226,32 @@ pub async fn list_holders(db: &mut PgConnection, resources: &[String]) -> Result
     )
     .fetch_all(db)
     .await?;
-    let holders = rows.into_iter().map(|row| Holder {
-        resource: row.resource,
-        party: Party { instance: InstanceId(row.instance), machine: row.machine, name: row.name },
-        action: row.action,
-        units: u32::try_from(row.units).unwrap_or_default(),
-        since: row.granted_at,
-    });
-    Ok(holders.collect())
+    Ok(rows.into_iter().map(ResourceHolder::from).collect())
 }
 
-/// Lists at most `most` of those who wait for one of `resources`, in the order of their turns; an instance once.
+struct HolderRow {
+    resource: String,
+    instance: i64,
+    machine: String,
+    name: String,
+    action: Option<String>,
+    units: i32,
+    granted_at: DateTime<Utc>,
+}
+
+impl From<HolderRow> for ResourceHolder {
+    fn from(row: HolderRow) -> Self {
+        Self {
+            resource: row.resource,
+            owner: InstanceRef { instance: InstanceId(row.instance), machine: row.machine, name: row.name },
+            action: row.action,
+            units: u32::try_from(row.units).unwrap_or_default(),
+            since: row.granted_at,
+        }
+    }
+}
+
+/// Lists at most `limit` actions that wait for one of `resources`, in the order of the queue; one for each instance.
 ///
 /// # Errors
 ///
@@ -224,9 +259,10 @@ pub async fn list_holders(db: &mut PgConnection, resources: &[String]) -> Result
 pub async fn list_waiters(
     db: &mut PgConnection,
     resources: &[String],
-    most: i64,
-) -> Result<Vec<Waiter>, StoreError> {
-    let rows = sqlx::query!(
+    limit: i64,
+) -> Result<Vec<ResourceWaiter>, StoreError> {
+    let rows = sqlx::query_as!(
+        WaiterRow,
         r#"SELECT w.action_id AS "action_id!", w.instance_id AS "instance!", i.machine, i.name, w.action AS "action!",
                   w.claims AS "claims?: Json<Vec<Claim>>", w.place AS "place?", w.rescue AS "rescue!", w.asked_at AS "asked_at!",
                   ARRAY(SELECT h.name FROM hold h WHERE h.instance_id = w.instance_id) AS "held!"
@@ -237,27 +273,47 @@ pub async fn list_waiters(
                       AND (coalesce(a.queue, a.place) = ANY ($1) OR EXISTS (
                           SELECT FROM jsonb_array_elements(a.claims) c
                            WHERE c.value ? 'select' OR c.value -> 'any_of' ?| $1))
-                      -- One whose instance holds units of it already goes on when it comes to its turn there.
+                      -- An action of an instance that was granted units already does not wait in the queue.
                       AND NOT EXISTS (SELECT FROM action b WHERE b.instance_id = a.instance_id AND b.granted IS NOT NULL)
                     ORDER BY a.instance_id, a.visit, a.seq) w
              JOIN instance i USING (instance_id)
             ORDER BY coalesce(w.queue_at, w.asked_at), w.action_id LIMIT $2"#,
         resources,
-        most,
+        limit,
     )
     .fetch_all(db)
     .await?;
-    let waiters = rows.into_iter().map(|row| {
-        let claims = claims_of(row.claims.map(|claims| claims.0), row.place.as_deref());
-        let claims = lacking(claims, &row.held, row.rescue);
-        let party = Party { instance: InstanceId(row.instance), machine: row.machine, name: row.name };
-        let holds = !row.held.is_empty();
-        Waiter { id: ActionId(row.action_id), party, action: row.action, claims, holds, since: row.asked_at }
-    });
-    Ok(waiters.collect())
+    Ok(rows.into_iter().map(ResourceWaiter::from).collect())
 }
 
-/// Says how a resource is, where anything was ever granted or set.
+struct WaiterRow {
+    action_id: i64,
+    instance: i64,
+    machine: String,
+    name: String,
+    action: String,
+    claims: Option<Json<Vec<Claim>>>,
+    place: Option<String>,
+    rescue: bool,
+    asked_at: DateTime<Utc>,
+    held: Vec<String>,
+}
+
+impl From<WaiterRow> for ResourceWaiter {
+    fn from(row: WaiterRow) -> Self {
+        let claims = claims_of(row.claims.map(|Json(claims)| claims), row.place.as_deref());
+        Self {
+            id: ActionId(row.action_id),
+            owner: InstanceRef { instance: InstanceId(row.instance), machine: row.machine, name: row.name },
+            action: row.action,
+            claims: missing_claims(claims, &row.held, row.rescue),
+            has_holds: !row.held.is_empty(),
+            since: row.asked_at,
+        }
+    }
+}
+
+/// Reads the state of a resource.
 ///
 /// # Errors
 ///
@@ -266,13 +322,13 @@ pub async fn find(db: &mut PgConnection, name: &str) -> Result<Option<ResourceSt
     Ok(queue::read_resources(db, &[name.to_owned()]).await?.pop())
 }
 
-/// Sets an operator's limits of a resource, in the place of those that were set before.
+/// Sets an operator's limits of a resource; they replace those set before.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn set_limits(tx: &mut Tx, name: &str, limits: SetLimits) -> Result<(), StoreError> {
-    let ms = |ms: Option<u64>| ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
+pub async fn override_limits(tx: &mut Tx, name: &str, limits: LimitOverrides) -> Result<(), StoreError> {
+    let ms = |span: Option<u64>| span.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
     sqlx::query!(
         "INSERT INTO resource AS r (name, set_capacity, set_gap_ms, set_settle_ms) VALUES ($1, $2, $3, $4)
          ON CONFLICT (name) DO UPDATE

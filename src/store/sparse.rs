@@ -1,31 +1,31 @@
-//! Columns of a statement's arrays that are mostly NULL.
+//! Array parameters that are mostly NULL.
 
-/// A column that is mostly NULL: what is not there after the last value need not be sent.
-pub(super) struct Sparse<T> {
+/// A column that is mostly NULL: NULLs after the last value are not sent.
+pub(super) struct SparseColumn<T> {
     values: Vec<Option<T>>,
-    /// How many are NULL at the end of it.
-    missing: usize,
+    /// The number of NULLs after the last value.
+    trailing_nulls: usize,
 }
 
-// Not derived: that would ask for a default of what is in it.
-impl<T> Default for Sparse<T> {
+// Not derived: that would require `T: Default`.
+impl<T> Default for SparseColumn<T> {
     fn default() -> Self {
-        Self { values: Vec::new(), missing: 0 }
+        Self { values: Vec::new(), trailing_nulls: 0 }
     }
 }
 
-impl<T> Sparse<T> {
+impl<T> SparseColumn<T> {
     pub(super) fn push(&mut self, value: Option<T>) {
         match value {
             Some(value) => {
-                self.values.extend((0..std::mem::take(&mut self.missing)).map(|_| None));
+                self.values.extend((0..std::mem::take(&mut self.trailing_nulls)).map(|_| None));
                 self.values.push(Some(value));
             }
-            None => self.missing += 1,
+            None => self.trailing_nulls += 1,
         }
     }
 
-    /// The values up to the last that is there.
+    /// The column up to its last value.
     pub(super) fn as_slice(&self) -> &[Option<T>] {
         &self.values
     }
@@ -36,8 +36,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_comes_before_the_last_value_is_there() {
-        let mut column = Sparse::default();
+    fn nulls_after_the_last_value_are_left_out() {
+        let mut column = SparseColumn::default();
         for (value, expected) in [
             (None, &[][..]),
             (Some(1), &[None, Some(1)]),

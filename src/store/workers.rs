@@ -1,33 +1,33 @@
-//! The processes that carry actions out, and their leases.
+//! Workers, the processes that run actions, and their leases.
 //!
-//! A lease runs on the database's clock, real time whatever the farm's clock does: it says whether a process lives, and
-//! all processes must agree on it.
+//! A lease runs on the database's clock, in real time whatever the farm's clock shows: it decides whether a process is alive,
+//! and all processes have to agree on that.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use super::actions::{self, WorkerId};
-use super::definitions::AdoptionId;
-use super::{Connection, Life, Store, StoreError};
+use super::definitions::ActivationId;
+use super::{DatabaseLife, DbConnection, Store, StoreError};
 
-fn seconds(span: Duration) -> f64 {
+fn as_seconds(span: Duration) -> f64 {
     span.as_secs_f64()
 }
 
 /// A worker that has just registered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Registration {
-    /// Its number.
+pub struct WorkerRegistration {
+    /// Its ID.
     pub id: WorkerId,
-    /// For how long it lets no deadline pass.
-    pub hold: Duration,
+    /// For how long it fires no deadlines.
+    pub hold_deadlines_for: Duration,
 }
 
-/// Registers a worker whose lease holds for `lease`.
+/// Registers a worker with a lease of `lease`.
 ///
-/// Deadlines are held for as long as no worker listened before, by what the dead have left, but for `longest_hold` at most:
-/// meanwhile nobody could report anything. Whoever registers during that time holds them as well.
+/// It fires no deadlines for as long as no worker was listening before, by the rows of expired workers, and at most for
+/// `max_hold`: boards could not report in that time. Workers that register during the hold observe it as well.
 ///
 /// # Errors
 ///
@@ -36,10 +36,10 @@ pub async fn register(
     store: &Store,
     name: &str,
     lease: Duration,
-    longest_hold: Duration,
-) -> Result<Registration, StoreError> {
+    max_hold: Duration,
+) -> Result<WorkerRegistration, StoreError> {
     let mut tx = store.begin().await?;
-    // A lease that promises more than any does was given before the database's clock was put back.
+    // A lease further ahead than any can be was written before the database's clock was set back.
     let row = sqlx::query!(
         r#"WITH present AS (SELECT clock_timestamp() AS at),
                 earlier AS (
@@ -54,40 +54,41 @@ pub async fn register(
              FROM present, earlier
            RETURNING worker_id, extract(epoch FROM deadlines_held_until - clock_timestamp())::float8 AS "hold!""#,
         name,
-        seconds(lease),
-        seconds(longest_hold),
+        as_seconds(lease),
+        as_seconds(max_hold),
     )
     .fetch_one(&mut *tx)
     .await?;
     tx.commit().await?;
-    // What has passed since is less than nothing.
-    Ok(Registration {
+    // Negative if the hold has passed.
+    Ok(WorkerRegistration {
         id: WorkerId(row.worker_id),
-        hold: Duration::try_from_secs_f64(row.hold).unwrap_or_default(),
+        hold_deadlines_for: Duration::try_from_secs_f64(row.hold).unwrap_or_default(),
     })
 }
 
-/// Those who are registered, as a worker that renews its lease sees them.
+/// The registered workers, as seen by one that renews its lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Colleagues {
-    /// Whose lease holds, by number; the worker itself is among them.
+pub struct Peers {
+    /// The workers with a valid lease, by ID; the worker itself is among them.
     pub alive: Vec<WorkerId>,
-    /// Whether there is one whose lease ran out.
-    pub has_dead: bool,
-    /// Since when what is in force is.
-    pub adoption: AdoptionId,
-    /// The time of the one that has been running for longest, unless that is the worker itself.
-    pub time: Option<DateTime<Utc>>,
+    /// Whether the lease of a worker has expired.
+    pub has_expired: bool,
+    /// The last activation of a definition.
+    pub activation: ActivationId,
+    /// The farm time of the longest running worker, unless that is the worker itself.
+    pub farm_time: Option<DateTime<Utc>>,
 }
 
-/// The time of the servers that run, as the one tells it that has been running for longest; `None` where none has run for
-/// the last minute. The database may have been away, so that no lease holds.
+/// Reads the farm time of the longest running server; `None` if none ran during the last minute.
+///
+/// Leases that expired within the last minute count: the database may have been unavailable.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn find_time(db: &mut Connection) -> Result<Option<DateTime<Utc>>, StoreError> {
-    // A lease that promises more than any does was given before the database's clock was put back.
+pub async fn find_farm_time(db: &mut DbConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
+    // A lease further ahead than any can be was written before the database's clock was set back.
     let time = sqlx::query_scalar!(
         r#"SELECT clock_timestamp() + make_interval(secs => clock_offset_s) AS "time!" FROM worker
             WHERE lease_until > clock_timestamp() - interval '1 minute'
@@ -100,30 +101,32 @@ pub async fn find_time(db: &mut Connection) -> Result<Option<DateTime<Utc>>, Sto
     Ok(time)
 }
 
-/// How a worker is.
+/// The status that a worker reports with its lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct News {
-    /// Its time.
+pub struct WorkerStatus {
+    /// Its farm time.
     pub now: DateTime<Utc>,
-    /// For how long its process has been running.
-    pub uptime: Duration,
-    /// Whether others can report to it: not any more while it stops.
-    pub listens: bool,
+    /// The uptime of its process.
+    pub running_for: Duration,
+    /// Whether it accepts reports; it does not while it stops.
+    pub is_listening: bool,
 }
 
-/// Makes the lease hold for `lease` from now, tells how this worker is, and says who else is there; `None` when it has run out
-/// already and others may have taken over, or when the database is not in the `life` any more in which the worker registered.
+/// Renews the lease of `worker` for `lease` from now, stores its status, and returns its peers.
+///
+/// Returns `None` if the lease has expired, as others may have taken over, or if the database is no longer in the `life` in
+/// which the worker registered.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
 pub async fn renew(
-    db: &mut Connection,
+    db: &mut DbConnection,
     worker: WorkerId,
-    life: Life,
+    life: DatabaseLife,
     lease: Duration,
-    News { now, uptime, listens }: News,
-) -> Result<Option<Colleagues>, StoreError> {
+    WorkerStatus { now, running_for, is_listening }: WorkerStatus,
+) -> Result<Option<Peers>, StoreError> {
     let rows = sqlx::query!(
         r#"WITH renewed AS (
                UPDATE worker SET lease_until = clock_timestamp() + make_interval(secs => $2),
@@ -139,14 +142,14 @@ pub async fn renew(
                   worker_id IN (SELECT worker_id FROM renewed) AS "is_renewed!",
                   clock_timestamp() + make_interval(secs => clock_offset_s) AS time,
                   CASE worker_id WHEN $1 THEN $5 ELSE coalesce(uptime_s, 0) END AS "uptime_s!",
-                  (SELECT coalesce(max(adoption_id), 0) FROM adoption) AS "adoption!"
+                  (SELECT coalesce(max(activation_id), 0) FROM activation) AS "activation!"
              FROM worker ORDER BY worker_id"#,
         worker.0,
-        seconds(lease),
+        as_seconds(lease),
         now,
         life.id(),
-        seconds(uptime),
-        listens,
+        as_seconds(running_for),
+        is_listening,
     )
     .fetch_all(db)
     .await?;
@@ -154,20 +157,20 @@ pub async fn renew(
         return Ok(None);
     }
     let alive = rows.iter().filter(|row| row.is_alive).map(|row| WorkerId(row.worker_id)).collect();
-    let adoption = AdoptionId(rows.first().map_or(0, |row| row.adoption));
+    let activation = ActivationId(rows.first().map_or(0, |row| row.activation));
     let candidates =
         rows.iter().filter(|row| row.is_alive && (row.time.is_some() || row.worker_id == worker.0));
-    // The first of those that are equal.
-    let oldest = candidates.rev().max_by(|one, other| one.uptime_s.total_cmp(&other.uptime_s));
+    // The first of several with equal uptime.
+    let oldest = candidates.rev().max_by(|left, right| left.uptime_s.total_cmp(&right.uptime_s));
     let time = oldest.filter(|row| row.worker_id != worker.0).and_then(|row| row.time);
-    Ok(Some(Colleagues { alive, has_dead: rows.iter().any(|row| !row.is_alive), adoption, time }))
+    Ok(Some(Peers { alive, has_expired: rows.iter().any(|row| !row.is_alive), activation, farm_time: time }))
 }
 
-/// Ends the lease of a worker that has stopped and puts its actions back to be handed out; nothing where the database is not
-/// in the `life` any more in which the worker registered.
+/// Ends the lease of a stopped worker and releases its actions for others.
 ///
-/// Its row stays until another worker [buries](bury) it: by the last one's, whoever registers next learns since when nobody
-/// listened. It tells no time any more: people stop servers to put clocks right.
+/// Does nothing if the database is no longer in the `life` in which the worker registered. The row stays until another worker
+/// [reclaims](reclaim_expired) it: from the last one, the next worker to register learns since when none was listening. The
+/// clock offset is cleared, as servers are stopped to correct clocks.
 ///
 /// # Errors
 ///
@@ -175,7 +178,7 @@ pub async fn renew(
 pub async fn retire(
     store: &Store,
     worker: WorkerId,
-    life: Life,
+    life: DatabaseLife,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
@@ -196,32 +199,41 @@ pub async fn retire(
     Ok(())
 }
 
-/// Lists the leases that promise more than `lease` from now, by the database's clock: it was put back since they were
-/// renewed. Who lives renews them soon.
+/// Lists the leases that end later than `lease` from now: the database's clock was set back since they were renewed.
+///
+/// A live worker renews its lease soon.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn list_ahead(
+pub async fn list_leases_ahead(
     store: &Store,
     lease: Duration,
 ) -> Result<Vec<(WorkerId, DateTime<Utc>)>, StoreError> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        LeaseRow,
         "SELECT worker_id, lease_until FROM worker WHERE lease_until > clock_timestamp() + make_interval(secs => $1)",
-        seconds(lease),
+        as_seconds(lease),
     )
     .fetch_all(&mut *store.reader().await?)
     .await?;
     Ok(rows.into_iter().map(|row| (WorkerId(row.worker_id), row.lease_until)).collect())
 }
 
-/// Removes the workers whose lease ran out, and those of `silent` whose lease still promises more than `lease` from now,
-/// and puts their actions back; says how many workers that were.
+struct LeaseRow {
+    worker_id: i64,
+    lease_until: DateTime<Utc>,
+}
+
+/// Removes workers whose lease has expired and releases their actions, and returns how many.
+///
+/// Workers of `silent` count as expired if their lease still ends later than `lease` from now: they did not renew it after the
+/// database's clock was set back.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails; nothing was changed.
-pub async fn bury(
+pub async fn reclaim_expired(
     store: &Store,
     silent: &[WorkerId],
     lease: Duration,
@@ -229,24 +241,23 @@ pub async fn bury(
 ) -> Result<usize, StoreError> {
     let silent: Vec<i64> = silent.iter().map(|worker| worker.0).collect();
     let mut tx = store.begin().await?;
-    let dead = sqlx::query_scalar!(
+    let expired = sqlx::query_scalar!(
         "SELECT worker_id FROM worker
           WHERE lease_until <= clock_timestamp()
              OR (worker_id = ANY($1) AND lease_until > clock_timestamp() + make_interval(secs => $2))
           ORDER BY worker_id FOR UPDATE SKIP LOCKED",
         &silent,
-        seconds(lease),
+        as_seconds(lease),
     )
     .fetch_all(&mut *tx)
     .await?;
-    let dead: Vec<WorkerId> = dead.into_iter().map(WorkerId).collect();
-    if !dead.is_empty() {
-        // What they were doing is handed back first.
-        actions::hand_back(&mut tx, &dead, None, now).await?;
-        let dead: Vec<i64> = dead.iter().map(|worker| worker.0).collect();
-        sqlx::query!("DELETE FROM worker WHERE worker_id = ANY($1)", &dead).execute(&mut *tx).await?;
+    let expired: Vec<WorkerId> = expired.into_iter().map(WorkerId).collect();
+    if !expired.is_empty() {
+        actions::hand_back(&mut tx, &expired, None, now).await?;
+        let ids: Vec<i64> = expired.iter().map(|worker| worker.0).collect();
+        sqlx::query!("DELETE FROM worker WHERE worker_id = ANY($1)", &ids).execute(&mut *tx).await?;
         super::hint(&mut tx).await?;
         tx.commit().await?;
     }
-    Ok(dead.len())
+    Ok(expired.len())
 }

@@ -1,6 +1,6 @@
-//! Who carries actions out: here, the worker inside the server's own process.
+//! Runs actions: the worker in the process of the server.
 //!
-//! A worker bounds an action's time and keeps its faults to itself; it knows neither instances nor the database.
+//! A worker limits the time of an action and contains its panics; it knows neither instances nor the database.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,109 +8,110 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::actions::{Ending, Evidence, Job, Lease, Registry, Trouble, Unfinished};
+use crate::actions::{ActionEnding, ActionRegistry, Evidence, Job, ProcessLease, Trouble, UnfinishedAction};
 use crate::clock::Clock;
+use crate::formatting;
 use crate::machine::ActionName;
 
-/// How long an action that ran out of time may take to leave its board in a sane condition: for a power cycle, to end
-/// the call under way, to restore power, and to let the relay board rest.
-const GRACE: Duration = Duration::from_secs(45);
+/// How long a timed-out action may take to leave its device in a safe condition: for a power cycle, to end the present
+/// call, to restore power, and to keep the pause of the relay board.
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// Carries actions out in this process.
+/// Runs actions in this process.
 #[derive(Clone)]
 pub struct Worker {
-    kinds: Arc<Registry>,
+    kinds: Arc<ActionRegistry>,
     clock: Arc<dyn Clock>,
-    lease: Lease,
+    lease: ProcessLease,
 }
 
 impl Worker {
-    /// Makes a worker that carries out actions of `kinds` and measures their time on `clock`.
+    /// Creates a worker for actions of `kinds` that measures time on `clock`.
     #[must_use]
-    pub fn new(kinds: Arc<Registry>, clock: Arc<dyn Clock>) -> Self {
-        Self { kinds, clock, lease: Lease::default() }
+    pub fn new(kinds: Arc<ActionRegistry>, clock: Arc<dyn Clock>) -> Self {
+        Self { kinds, clock, lease: ProcessLease::default() }
     }
 
-    /// The kinds of action that it carries out.
+    /// The kinds of action that it runs.
     #[must_use]
-    pub fn kinds(&self) -> &Arc<Registry> {
+    pub fn kinds(&self) -> &Arc<ActionRegistry> {
         &self.kinds
     }
 
-    /// Until when it may act.
+    /// The lease of the process.
     #[must_use]
-    pub fn lease(&self) -> &Lease {
+    pub fn lease(&self) -> &ProcessLease {
         &self.lease
     }
 
-    /// Carries `job` out within `limit`, or within its kind's own limit; ends soon after `cancel`.
+    /// Runs `job` within `limit`, or within the limit of its kind; ends soon after `cancel`.
     ///
     /// # Errors
     ///
-    /// [`Unfinished`]: as failed when it failed, took too long or was cancelled; as suspended when trouble of our own stood in
-    /// the way, or this worker does not know the action, or it broke down.
+    /// [`UnfinishedAction`]: failed when it failed, timed out or was cancelled; suspended when a local fault prevented it,
+    /// when this worker does not know the action, or when the action panicked.
     pub async fn run(
         &self,
         job: Job,
         limit: Option<Duration>,
         cancel: &CancellationToken,
-    ) -> Result<Evidence, Unfinished> {
+    ) -> Result<Evidence, UnfinishedAction> {
         let action = job.action.clone();
-        let known = self.kinds.find(action.as_str()).zip(self.kinds.described(action.as_str()));
+        let known = self.kinds.find(action.as_str()).zip(self.kinds.description(action.as_str()));
         let Some((kind, description)) = known else {
             let trouble = Trouble::Program(action.to_string());
             let reason = format!("this worker does not know the action {action}");
-            return Err(Unfinished::suspended(trouble, reason, Evidence::new()));
+            return Err(UnfinishedAction::suspended(trouble, reason, Evidence::new()));
         };
-        let (limit, late) = (limit.unwrap_or(description.limit), description.late.clone());
-        // A task of its own, so that a panic in it stops this action and nothing else.
+        let (limit, late) = (limit.unwrap_or(description.limit), description.late_trouble.clone());
+        // A task of its own, so that a panic ends only this action.
         let mut task = JoinSet::new();
-        // Its own: whoever asked must see whether it was they who cancelled, or the time that ran out.
+        // A child token: the caller must see whether it cancelled the action or whether the action timed out.
         let stop = cancel.child_token();
         let stopped = stop.clone();
-        // Not the child: that the lease ran out is no failure of the action.
-        let (lease, given) = (self.lease.clone(), cancel.clone());
+        // Not the child: an expired lease is no failure of the action.
+        let (lease, cancelled) = (self.lease.clone(), cancel.clone());
         let job = Job { lease: lease.clone(), clock: Arc::clone(&self.clock), ..job };
         let kind = Arc::clone(kind);
         task.spawn(async move {
             let mut run = kind.run(&job, &stopped);
-            // Looked at whenever it goes on: a process that was paused for longer than its lease must not go on
-            // as if nothing had happened, for others may have taken over.
+            // Checked on every poll: a process that was paused for longer than its lease must stop, because its actions
+            // may have been reclaimed.
             std::future::poll_fn(|context| {
                 if !lease.may_act() {
-                    given.cancel();
+                    cancelled.cancel();
                 }
                 run.as_mut().poll(context)
             })
             .await
         });
-        let result = |ended: Option<Result<Result<Evidence, Unfinished>, JoinError>>| match ended {
+        let result = |ended: Option<Result<Result<Evidence, UnfinishedAction>, JoinError>>| match ended {
             Some(Ok(result)) => result,
-            Some(Err(fault)) => Err(broken(&action, &format!("the action broke down: {fault}"))),
-            None => Err(broken(&action, "the action did not start")),
+            Some(Err(fault)) => Err(panicked(&action, &format!("action panicked: {fault}"))),
+            None => Err(panicked(&action, "the action did not start")),
         };
         if let Some(ended) = self.clock.timeout(limit, task.join_next()).await {
             return result(ended);
         }
         stop.cancel();
-        let reason = format!("not done within {}", humantime::format_duration(limit));
-        // What it says of the board's condition belongs to the answer, late or not.
-        let unfinished = match self.clock.timeout(GRACE, task.join_next()).await.map(result) {
-            Some(Ok(evidence)) => Unfinished::failed(reason, evidence),
-            Some(Err(ended)) => Unfinished { reason: format!("{reason}; {}", ended.reason), ..ended },
-            None => Unfinished::failed(reason, Evidence::new()),
+        let reason = format!("timed out after {}", formatting::duration(limit));
+        // What it reports about the condition of the device is part of the result, even if it is late.
+        let unfinished = match self.clock.timeout(CLEANUP_TIMEOUT, task.join_next()).await.map(result) {
+            Some(Ok(evidence)) => UnfinishedAction::failed(reason, evidence),
+            Some(Err(ended)) => UnfinishedAction { reason: format!("{reason}; {}", ended.reason), ..ended },
+            None => UnfinishedAction::failed(reason, Evidence::new()),
         };
-        Err(match (late, &unfinished.ending) {
-            (Some(trouble), Ending::Failed | Ending::Misconfigured) => {
-                Unfinished { ending: Ending::Suspended { trouble, has_acted: true }, ..unfinished }
+        Err(match (late, &unfinished.kind) {
+            (Some(trouble), ActionEnding::Failed | ActionEnding::Misconfigured) => {
+                UnfinishedAction { kind: ActionEnding::Suspended { trouble, has_acted: true }, ..unfinished }
             }
-            (None, Ending::Failed | Ending::Misconfigured)
-            | (_, Ending::Unrestored { .. } | Ending::Suspended { .. }) => unfinished,
+            (None, ActionEnding::Failed | ActionEnding::Misconfigured)
+            | (_, ActionEnding::Unrestored { .. } | ActionEnding::Suspended { .. }) => unfinished,
         })
     }
 }
 
-/// How an action stands that broke down: nobody knows what it had done by then.
-fn broken(action: &ActionName, reason: &str) -> Unfinished {
-    Unfinished::suspended_midway(Trouble::Program(action.to_string()), reason, Evidence::new())
+/// The error of an action that panicked; it may have acted.
+fn panicked(action: &ActionName, reason: &str) -> UnfinishedAction {
+    UnfinishedAction::suspended_midway(Trouble::Program(action.to_string()), reason, Evidence::new())
 }

@@ -1,5 +1,5 @@
-//! What is fuzzed: each function takes whatever bytes there are and must neither panic nor take long, nor break what it
-//! says of its result. The fuzzer's binaries and the tests run the same functions.
+//! The fuzz targets. Each function takes arbitrary bytes, must neither panic nor take long, and checks properties of
+//! its result. The fuzzer's binaries and the tests run the same functions.
 
 use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
@@ -7,14 +7,14 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use chrono::DateTime;
-use lifeguard::actions::{Job, Kind, Operation, Power, Subject};
-use lifeguard::clock::{ScaledClock, from_wall};
+use lifeguard::actions::{ActionKind, Job, JobSubject, PowerAction, PowerOperation};
+use lifeguard::clock::{ScaledClock, local_to_utc};
 use lifeguard::machine::{
-    self, ActionName, Cause, Definition, EventName, Instance, MachineName, Outcome, Source, StateName,
+    self, ActionName, Cause, Definition, EventName, EventSource, Instance, MachineName, Outcome, StateName,
     Stimulus, Visit, storable,
 };
 use lifeguard::tftp;
-use lifeguard::tftp::packet::{Malformed, Packet};
+use lifeguard::tftp::packet::{MalformedPacket, TftpPacket};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,11 +22,11 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
-/// A target's name and what it does with bytes.
-pub(crate) type Target = (&'static str, fn(&[u8]));
+/// A target's name and function.
+pub(crate) type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub(crate) const TARGETS: &[Target] = &[
+pub(crate) const TARGETS: &[FuzzTarget] = &[
     ("tftp_packets", tftp_packets),
     ("tftp_clients", tftp_clients),
     ("modbus_answers", modbus_answers),
@@ -41,17 +41,18 @@ static BOARD: LazyLock<Definition> = LazyLock::new(|| {
         .expect("the shipped definition loads")
 });
 
-/// What is understood of a datagram is what would be sent for it.
+/// A parsed packet is encoded and parsed back to the same packet.
 pub(crate) fn tftp_packets(bytes: &[u8]) {
-    if let Ok(packet) = Packet::parse(bytes) {
+    if let Ok(packet) = TftpPacket::parse(bytes) {
         let sent = packet.to_bytes();
-        // What is no UTF-8 becomes longer, and a request may be so long only.
-        let is_longer = matches!(Packet::parse(&sent), Err(Malformed::Long)) && sent.len() > bytes.len();
-        assert!(is_longer || Packet::parse(&sent).as_ref() == Ok(&packet), "{packet:?}");
+        // Invalid UTF-8 becomes longer, and requests are limited in length.
+        let is_longer =
+            matches!(TftpPacket::parse(&sent), Err(MalformedPacket::Long)) && sent.len() > bytes.len();
+        assert!(is_longer || TftpPacket::parse(&sent).as_ref() == Ok(&packet), "{packet:?}");
     }
 }
 
-/// Datagrams, each after a byte that says how long it is.
+/// Splits the bytes into datagrams, each preceded by a length byte.
 fn datagrams(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (length, rest) = bytes.split_first()?;
@@ -61,40 +62,41 @@ fn datagrams(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// What the targets with sockets run on.
+/// The runtime of the targets with sockets.
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime"));
 
 struct Unwatched;
 
-impl tftp::Observer for Unwatched {
-    fn asked(&self, _: &tftp::Fetch) {}
-    fn ended(&self, _: &tftp::Fetch, _: tftp::End) {}
-    fn dropped(&self, _: &tftp::Fetch) {}
+impl tftp::TftpObserver for Unwatched {
+    fn on_request(&self, _: &tftp::TftpFetch) {}
+    fn on_end(&self, _: &tftp::TftpFetch, _: tftp::TransferEnd) {}
+    fn on_drop(&self, _: &tftp::TftpFetch) {}
 }
 
-/// A TFTP server that lives as long as the process, and its folder.
+/// A TFTP server for the whole process, and its directory.
 static TFTP: LazyLock<(SocketAddr, TempDir)> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::File::create(folder.path().join("f"))
         .and_then(|mut file| file.write_all(&[7; 5000]))
         .expect("a file");
     let (root, listen) = (folder.path().to_owned(), ([127, 0, 0, 1], 0).into());
-    let server = RUNTIME.block_on(tftp::Server::bind(listen, root, Arc::new(Unwatched))).expect("a server");
+    let server =
+        RUNTIME.block_on(tftp::TftpServer::bind(listen, root, Arc::new(Unwatched))).expect("a server");
     let address = server.local_addr();
     RUNTIME.spawn(server.run(CancellationToken::new()));
     (address, folder)
 });
 
-/// Whatever a client sends to the server's port and to its transfer's, others are served, and an answer is no larger than a
-/// client may ask for.
+/// Whatever a client sends to the server and its transfer, other clients are served, and an answer is no larger than a
+/// client may request.
 pub(crate) fn tftp_clients(bytes: &[u8]) {
     let (server, _) = &*TFTP;
     let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     client.set_read_timeout(Some(Duration::from_millis(2))).expect("a time limit");
     let (mut answer, mut transfer) = (vec![0; 65536], *server);
     for datagram in datagrams(bytes).take(64) {
-        // A port of its own once the server has answered from one.
+        // The transfer's port, once the server has answered from one.
         _ = client.send_to(datagram, transfer);
         while let Ok((length, from)) = client.recv_from(&mut answer) {
             assert!(from.ip() == server.ip() && length <= 65_468, "{length} bytes from {from}");
@@ -103,22 +105,22 @@ pub(crate) fn tftp_clients(bytes: &[u8]) {
     }
     let other = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     other.set_read_timeout(Some(Duration::from_secs(1))).expect("a time limit");
-    // Datagrams are lost where there is no room for them, and the fuzzer's timer interrupts who waits: as a client does, it
-    // asks again.
+    // Datagrams may be lost when a queue is full, and the fuzzer's timer interrupts waits, so the request is repeated
+    // as a client does.
     let answered = (0..10).find_map(|_| {
         other.send_to(b"\0\x01f\0octet\0", server).ok()?;
         other.recv_from(&mut answer).ok()
     });
     let (length, from) = answered.expect("others are served");
     assert_eq!(
-        answer.get(..length).map(Packet::parse),
-        Some(Ok(Packet::Data { block: 1, payload: &[7; 512] }))
+        answer.get(..length).map(TftpPacket::parse),
+        Some(Ok(TftpPacket::Data { block: 1, payload: &[7; 512] }))
     );
     _ = other.send_to(b"\0\x05\0\0enough\0", from);
     _ = client.send_to(b"\0\x05\0\0enough\0", transfer);
 }
 
-/// Whatever a relay board answers, a power cycle ends within its time and says what it saw.
+/// For any answers of a relay board, a power cycle ends in time with its evidence.
 pub(crate) fn modbus_answers(bytes: &[u8]) {
     let bytes = bytes.to_owned();
     RUNTIME.block_on(async move {
@@ -130,7 +132,7 @@ pub(crate) fn modbus_answers(bytes: &[u8]) {
                 let Ok((mut stream, _)) = listener.accept().await else { continue };
                 let mut request = [0; 260];
                 while let Ok(1..) = stream.read(&mut request).await {
-                    // Without an answer the connection ends; an empty one is silence.
+                    // Without a further answer the connection is closed; an empty answer means no answer.
                     let Some(answer) = answers.next() else { break };
                     if stream.write_all(answer).await.is_err() {
                         break;
@@ -138,8 +140,8 @@ pub(crate) fn modbus_answers(bytes: &[u8]) {
                 }
             }
         };
-        let driver = Power::new(Operation::Cycle);
-        let subject = Subject {
+        let driver = PowerAction::new(PowerOperation::Cycle);
+        let subject = JobSubject {
             machine: MachineName::new("board").expect("a name"),
             name: "b1".to_owned(),
             state: StateName::new("Working").expect("a name"),
@@ -167,7 +169,7 @@ pub(crate) fn modbus_answers(bytes: &[u8]) {
     });
 }
 
-/// What a board reports is either refused or stays as it is when it is written and read again; the kernel takes it.
+/// A board's report is either refused or unchanged by formatting and parsing; the kernel accepts it.
 pub(crate) fn board_reports(bytes: &[u8]) {
     let Ok(mut report) = serde_json::from_slice::<Value>(bytes) else { return };
     if storable::check(&mut report).is_err() {
@@ -191,7 +193,7 @@ pub(crate) fn board_reports(bytes: &[u8]) {
     }
 }
 
-/// A definition is refused with places that exist, or lives.
+/// A definition is refused with valid positions, or an instance of it runs.
 pub(crate) fn definitions(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let checked = machine::check(text, lifeguard::boards::vocabulary());
@@ -206,8 +208,8 @@ pub(crate) fn definitions(bytes: &[u8]) {
     }
 }
 
-/// A condition is refused or can be asked, whatever the event brings: the text before the first line break is the
-/// condition, what comes after it the arguments.
+/// A condition is refused or can be evaluated for any event: the text before the first line break is the condition, the
+/// rest its arguments.
 pub(crate) fn guards(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (condition, args) = text.split_once('\n').unwrap_or((text, "{}"));
@@ -226,11 +228,11 @@ pub(crate) fn guards(bytes: &[u8]) {
     happen(&definition, instance, "go", &args);
 }
 
-/// A file of StateService's is refused with places that exist, or becomes a definition that loads again.
+/// A file of StateService is refused with valid positions, or becomes a definition that loads again.
 pub(crate) fn state_service_files(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let machine = MachineName::new("states").expect("a name");
-    match lifeguard::import::import(text, &machine, &from_wall, lifeguard::boards::vocabulary()) {
+    match lifeguard::import::import(text, &machine, &local_to_utc, lifeguard::boards::vocabulary()) {
         Ok(imported) => {
             machine::load(&imported.source, lifeguard::boards::vocabulary())
                 .expect("what was imported loads again");
@@ -239,10 +241,10 @@ pub(crate) fn state_service_files(bytes: &[u8]) {
     }
 }
 
-/// Lets an event happen; what is ignored changes nothing.
+/// Applies an event; an ignored one changes nothing.
 fn happen(definition: &Definition, before: Instance, name: &str, args: &Map<String, Value>) -> Instance {
     let name = EventName::new(name).expect("a name");
-    for source in [lifeguard::boards::BOARD, Source::Operator, Source::Action] {
+    for source in [lifeguard::boards::BOARD_SOURCE, EventSource::Operator, EventSource::Action] {
         let cause = Cause::Event { name: name.clone(), source, args: args.clone(), visit: None };
         let decision = machine::decide(definition, &before, &Stimulus::new(cause), DateTime::UNIX_EPOCH);
         match decision.outcome {

@@ -1,4 +1,4 @@
-//! Rows of actions: which visit they speak for, and what leaving a state does to them.
+//! Tests of the rows of actions: the visit they belong to, and the effect of leaving a state.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lifeguard::engine::{self, Faces};
-use lifeguard::machine::{ActionName, Instance, Invoke, Links, MachineName, StateName, Visit};
-use lifeguard::store::actions::{self, NewAction, RunningAction, Startable, Suspension, WorkerId};
-use lifeguard::store::changes::{self, Origin};
+use lifeguard::machine::{ActionInvocation, ActionName, Instance, Links, MachineName, StateName, Visit};
+use lifeguard::store::actions::{self, NewAction, RunningAction, StartableAction, Suspension, WorkerId};
+use lifeguard::store::batches::{self, Batch, DecidedUpdate};
+use lifeguard::store::changes::{self, ChangeOrigin};
 use lifeguard::store::claims::Claim;
-use lifeguard::store::definitions::AdoptionId;
-use lifeguard::store::groups::{self, Decided, Group};
+use lifeguard::store::definitions::ActivationId;
 use lifeguard::store::instances::{self, InstanceId};
 use lifeguard::store::links::LinkedIds;
-use lifeguard::store::workers::{self, News};
-use lifeguard::store::{Connection, Store, Tx};
+use lifeguard::store::workers::{self, WorkerStatus};
+use lifeguard::store::{DbConnection, Store, Tx};
 use serde_json::Map;
 use sqlx::PgConnection;
 
@@ -23,30 +23,30 @@ use crate::database::database;
 
 const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
-/// Writes what is decided on the instance as it is.
-async fn write(store: &Store, id: InstanceId, worker: WorkerId, decide: impl FnOnce(&mut Decided)) {
+/// Writes a decision on the current instance.
+async fn write(store: &Store, id: InstanceId, worker: WorkerId, decide: impl FnOnce(&mut DecidedUpdate)) {
     write_by(&mut store.connect().await.unwrap(), id, worker, decide).await;
 }
 
-/// The same by a connection that writes groups.
+/// The same on a connection of the batch writer.
 async fn write_by(
     db: &mut PgConnection,
     id: InstanceId,
     worker: WorkerId,
-    decide: impl FnOnce(&mut Decided),
+    decide: impl FnOnce(&mut DecidedUpdate),
 ) {
-    let seen = groups::read(db, &[id], &[]).await.unwrap().remove(0);
-    let mut decided = Decided {
+    let seen = batches::read(db, &[id], &[]).await.unwrap().remove(0);
+    let mut decided = DecidedUpdate {
         instance: Some(seen.instance.clone()),
-        seen,
-        left: None,
+        base: seen,
+        left_visit: None,
         entries: Vec::new(),
-        kept: None,
+        reentered: None,
         ended: Vec::new(),
         started: None,
         suspended: None,
         invoked: Vec::new(),
-        goes_on: false,
+        keeps_actions: false,
         linked: None,
         coupling: None,
         is_silent: false,
@@ -54,50 +54,51 @@ async fn write_by(
         dropped_holds: Vec::new(),
     };
     decide(&mut decided);
-    let group = Group { decided: &[decided], let_go: &[], granted_on: &[] };
-    let applied = groups::write(db, group, Origin(1), AdoptionId(i64::MAX), Some(worker), NOW).await.unwrap();
+    let group = Batch { decided: &[decided], dropped_holds: &[], passed_on_grants: &[] };
+    let applied =
+        batches::write(db, group, ChangeOrigin(1), ActivationId(i64::MAX), Some(worker), NOW).await.unwrap();
     assert!(applied.overtaken.is_empty());
 }
 
-/// What may be started by whoever has these troubles.
-async fn startable(db: &mut Connection, troubles: &[String]) -> Vec<Startable> {
+/// The actions that a process with these local faults may start.
+async fn startable(db: &mut DbConnection, troubles: &[String]) -> Vec<StartableAction> {
     engine::find_startable(db, &Faces::default(), troubles, NOW).await.unwrap().actions
 }
 
-/// Begins the only action that may be started.
+/// Starts the only action that may be started.
 async fn start(store: &Store, worker: WorkerId) -> RunningAction {
     let mut db = store.reader().await.unwrap();
     let startable = startable(&mut db, &[]).await;
-    let [Startable { id, instance, grant }] = &startable[..] else { panic!("not one: {startable:?}") };
+    let [StartableAction { id, instance, grant }] = &startable[..] else { panic!("not one: {startable:?}") };
     let (id, instance, grant) = (*id, *instance, grant.clone());
     write(store, instance, worker, |decided| decided.started = Some((id, grant))).await;
     let live = actions::list_live(&mut db, &[instance]).await.unwrap();
     live.into_iter().find(|live| live.worker == Some(worker)).unwrap().action
 }
 
-/// Leaves the state; says whether what it asked for goes on: then nothing is asked for in its place.
+/// Leaves the state; returns whether its action continues, in which case no new one is requested.
 async fn leave(store: &Store, instance: InstanceId, worker: WorkerId) -> bool {
-    write(store, instance, worker, |decided| decided.left = Some(Visit(6))).await;
-    let next = |decided: &mut Decided| {
-        // What is asked for belongs to the visit that begins.
+    write(store, instance, worker, |decided| decided.left_visit = Some(Visit(6))).await;
+    let next = |decided: &mut DecidedUpdate| {
+        // The requested action belongs to the new visit.
         let instance = Arc::make_mut(decided.instance.as_mut().unwrap());
         instance.visit = instance.visit.next();
     };
-    let before = actions::list_open(&mut store.reader().await.unwrap(), instance).await.unwrap().len();
-    let invoke = Invoke { action: ActionName::new("poll").unwrap(), limit: None, with: Map::new() };
+    let before = actions::list_summaries(&mut store.reader().await.unwrap(), instance).await.unwrap().len();
+    let invoke = ActionInvocation { action: ActionName::new("poll").unwrap(), limit: None, with: Map::new() };
     let poll = NewAction { invoke, claims: Vec::new(), queue_at: None, compensation: None };
-    let ask = |decided: &mut Decided| {
+    let ask = |decided: &mut DecidedUpdate| {
         next(decided);
-        (decided.invoked, decided.goes_on) = (vec![poll], true);
+        (decided.invoked, decided.keeps_actions) = (vec![poll], true);
     };
     write(store, instance, worker, ask).await;
     let goes_on =
-        actions::list_open(&mut store.reader().await.unwrap(), instance).await.unwrap().len() == before;
-    write(store, instance, worker, |decided| decided.left = Some(Visit(6))).await;
+        actions::list_summaries(&mut store.reader().await.unwrap(), instance).await.unwrap().len() == before;
+    write(store, instance, worker, |decided| decided.left_visit = Some(Visit(6))).await;
     goes_on
 }
 
-/// Writes an instance in its first visit, which asks for `action`.
+/// Inserts an instance in its first visit, which requests `action`.
 async fn insert(store: &Store, action: &str) -> InstanceId {
     let mut tx = store.begin().await.unwrap();
     let id = insert_as(&mut tx, "b1", Some(action)).await;
@@ -121,7 +122,8 @@ async fn insert_as(tx: &mut Tx, name: &str, action: Option<&str>) -> InstanceId 
     };
     let id = instances::insert(tx, &instance, &LinkedIds::new()).await.unwrap().unwrap();
     if let Some(action) = action {
-        let invoke = Invoke { action: ActionName::new(action).unwrap(), limit: None, with: Map::new() };
+        let invoke =
+            ActionInvocation { action: ActionName::new(action).unwrap(), limit: None, with: Map::new() };
         let claims = vec![Claim::exclusive(&format!("relay of {name}"))];
         let new = NewAction { invoke, claims, queue_at: None, compensation: None };
         actions::insert(tx, id, Visit(1), &[new], NOW).await.unwrap();
@@ -129,24 +131,24 @@ async fn insert_as(tx: &mut Tx, name: &str, action: Option<&str>) -> InstanceId 
     id
 }
 
-/// How often the instance's first action was begun without being seen to end.
+/// How often the instance's first action was started without finishing.
 async fn attempts(store: &Store, id: InstanceId) -> i32 {
-    actions::list_open(&mut store.reader().await.unwrap(), id).await.unwrap()[0].attempts
+    actions::list_summaries(&mut store.reader().await.unwrap(), id).await.unwrap()[0].attempts
 }
 
-/// What is left of the instance's time limit.
+/// The instance's remaining time.
 async fn remaining(store: &Store, id: InstanceId) -> Option<Duration> {
     let mut db = store.connect().await.unwrap();
-    groups::read(&mut db, &[id], &[]).await.unwrap().remove(0).instance.remaining
+    batches::read(&mut db, &[id], &[]).await.unwrap().remove(0).instance.remaining
 }
 
 fn suspension(action: &RunningAction, is_counted: bool) -> Suspension {
     let (trouble, reason) = ("memory".to_owned(), "no memory".to_owned());
-    Suspension { action: action.id, trouble, reason, is_counted, is_rescue: false }
+    Suspension { action: action.id, trouble, reason, is_counted, is_compensation: false }
 }
 
 #[tokio::test]
-async fn a_suspended_action_waits_with_the_rest_of_its_time_which_counts_for_its_own_visit_only() {
+async fn a_suspended_action_keeps_its_remaining_time_for_its_own_visit_only() {
     let database = database().await;
     let store = Store::open(database.connect_options()).await.unwrap();
     let id = insert(&store, "power-on").await;
@@ -163,17 +165,17 @@ async fn a_suspended_action_waits_with_the_rest_of_its_time_which_counts_for_its
         assert_eq!(remaining(&store, id).await, Some(Duration::from_micros(7_000_001)));
     }
     let mut db = store.reader().await.unwrap();
-    let open = actions::list_open(&mut db, id).await.unwrap();
-    let told = (open[0].status.as_str(), open[0].suspended_at, open[0].reason.as_deref());
-    assert_eq!(told, ("WAITING", Some(NOW), Some("no memory")));
-    // Not by whoever has that trouble, but by whoever has not.
+    let open = actions::list_summaries(&mut db, id).await.unwrap();
+    let stored = (open[0].status.as_str(), open[0].suspended_at, open[0].reason.as_deref());
+    assert_eq!(stored, ("WAITING", Some(NOW), Some("no memory")));
+    // Not by a process with that local fault, but by one without.
     let with = |troubles: &[&str]| troubles.iter().map(|trouble| (*trouble).to_owned()).collect::<Vec<_>>();
     assert_eq!(startable(&mut db, &with(&["descriptors", "memory"])).await, []);
     assert_eq!(startable(&mut db, &with(&["descriptors"])).await.len(), 1);
     start(&store, worker).await;
-    let open = actions::list_open(&mut db, id).await.unwrap();
+    let open = actions::list_summaries(&mut db, id).await.unwrap();
     assert_eq!((open[0].suspended_at, open[0].reason.as_deref()), (None, None));
-    // A process of an earlier version enters states and knows nothing of it.
+    // A process of an earlier version enters states without these columns.
     let sql = "UPDATE instance SET remaining_us = 7000001, remaining_visit = visit WHERE instance_id = $1";
     sqlx::query(sql).bind(id.0).execute(&database.pool().await).await.unwrap();
     assert_eq!(remaining(&store, id).await, Some(Duration::from_micros(7_000_001)));
@@ -183,20 +185,20 @@ async fn a_suspended_action_waits_with_the_rest_of_its_time_which_counts_for_its
 }
 
 #[tokio::test]
-async fn a_power_cycle_that_nobody_wants_any_more_and_that_is_suspended_has_power_to_give_back() {
+async fn a_cancelled_and_suspended_power_cycle_still_restores_the_power() {
     let database = database().await;
     let store = Store::open(database.connect_options()).await.unwrap();
     let id = insert(&store, "power-cycle").await;
     let worker = workers::register(&store, "one", Duration::from_mins(1), Duration::ZERO).await.unwrap().id;
     let cycle = start(&store, worker).await;
-    write(&store, id, worker, |decided| decided.left = Some(Visit(1))).await;
+    write(&store, id, worker, |decided| decided.left_visit = Some(Visit(1))).await;
     write(&store, id, worker, |decided| decided.suspended = Some(suspension(&cycle, true))).await;
     let rescue = start(&store, worker).await;
-    assert_eq!((rescue.action.as_str(), rescue.is_rescue, rescue.id), ("power-on", true, cycle.id));
+    assert_eq!((rescue.action.as_str(), rescue.is_compensation, rescue.id), ("power-on", true, cycle.id));
 }
 
 #[tokio::test]
-async fn what_is_left_of_an_abandoned_power_cycle_outlives_every_state_and_speaks_for_none() {
+async fn the_compensation_of_a_cancelled_power_cycle_outlives_its_state_and_raises_no_event() {
     let database = database().await;
     let store = Store::open(database.connect_options()).await.unwrap();
     let id = insert(&store, "power-cycle").await;
@@ -204,7 +206,7 @@ async fn what_is_left_of_an_abandoned_power_cycle_outlives_every_state_and_speak
     let lives = workers::register(&store, "lives", Duration::from_mins(1), Duration::ZERO).await.unwrap().id;
 
     let cycle = start(&store, dies).await;
-    assert_eq!(cycle.speaks_for(Visit(7)), Visit(7), "its state has been entered anew and kept it");
+    assert_eq!(cycle.speaks_for(Visit(7)), Visit(7), "its state was re-entered and kept it");
     assert!(!leave(&store, id, lives).await);
     let mut tx = store.begin().await.unwrap();
     actions::hand_back(&mut tx, &[dies], None, NOW).await.unwrap();
@@ -213,18 +215,18 @@ async fn what_is_left_of_an_abandoned_power_cycle_outlives_every_state_and_speak
     assert!(!leave(&store, id, lives).await);
     let rescue = start(&store, lives).await;
     assert_eq!((rescue.action.as_str(), rescue.speaks_for(Visit(7))), ("power-on", Visit(1)));
-    assert_eq!(attempts(&store, id).await, 2, "begun twice and not seen to end");
+    assert_eq!(attempts(&store, id).await, 2, "started twice without finishing");
     assert!(!leave(&store, id, lives).await);
-    let open = actions::list_open(&mut store.reader().await.unwrap(), id).await.unwrap();
-    assert_eq!((open[0].status.as_str(), open[0].cancelled), ("RUNNING", false));
+    let open = actions::list_summaries(&mut store.reader().await.unwrap(), id).await.unwrap();
+    assert_eq!((open[0].status.as_str(), open[0].is_cancelled), ("RUNNING", false));
 }
 
 #[tokio::test]
-async fn a_worker_s_number_says_nothing_in_another_life_of_the_database() {
+async fn worker_ids_are_invalid_in_another_life_of_the_database() {
     let database = database().await;
     let store = Store::open(database.connect_options()).await.unwrap();
     let lease = Duration::from_mins(1);
-    let news = News { now: NOW, uptime: lease, listens: true };
+    let news = WorkerStatus { now: NOW, running_for: lease, is_listening: true };
     let worker = workers::register(&store, "one", lease, Duration::ZERO).await.unwrap().id;
     let id = insert(&store, "power-on").await;
     start(&store, worker).await;
@@ -232,12 +234,12 @@ async fn a_worker_s_number_says_nothing_in_another_life_of_the_database() {
     let pool = database.pool().await;
     sqlx::query("UPDATE database_life SET life = life").execute(&pool).await.unwrap();
 
-    // The connection is of the life before, as is whoever asks; only the database knows better.
+    // The connection and the caller are of the previous life; only the database knows the current one.
     let mut db = store.reader().await.unwrap();
     assert_eq!(db.life(), before);
     assert_eq!(workers::renew(&mut db, worker, before, lease, news).await.unwrap(), None);
     workers::retire(&store, worker, before, NOW).await.unwrap();
-    assert_eq!(actions::list_open(&mut db, id).await.unwrap()[0].status, "RUNNING");
+    assert_eq!(actions::list_summaries(&mut db, id).await.unwrap()[0].status, "RUNNING");
     drop(db);
 
     let mut db = store.connect_for_lease().await.unwrap();
@@ -245,27 +247,27 @@ async fn a_worker_s_number_says_nothing_in_another_life_of_the_database() {
     assert!(present > before);
     assert!(workers::renew(&mut db, worker, present, lease, news).await.unwrap().is_some());
     workers::retire(&store, worker, present, NOW).await.unwrap();
-    assert_eq!(actions::list_open(&mut db, id).await.unwrap()[0].status, "WAITING");
+    assert_eq!(actions::list_summaries(&mut db, id).await.unwrap()[0].status, "WAITING");
 }
 
 #[tokio::test]
-async fn tables_that_a_restored_dump_has_not_filled_yet_are_an_outage_and_no_fault_of_ours() {
+async fn empty_tables_during_a_restore_are_an_outage_not_an_internal_error() {
     let database = database().await;
     let store = Store::open(database.connect_options()).await.unwrap();
     let mut db = store.reader().await.unwrap();
-    let cursor = changes::state(&mut db).await.unwrap();
+    let cursor = changes::current_cursor(&mut db).await.unwrap();
     sqlx::query("DELETE FROM database_life").execute(&database.pool().await).await.unwrap();
     for error in [
-        changes::state(&mut db).await.map(drop),
+        changes::current_cursor(&mut db).await.map(drop),
         changes::is_current(&mut db, &cursor).await.map(drop),
         changes::read(&mut db, &cursor, 10).await.map(drop),
     ] {
-        assert_eq!(error.unwrap_err().cause().unwrap().word(), "incomplete");
+        assert_eq!(error.unwrap_err().cause().unwrap().code(), "incomplete");
     }
 }
 
 #[tokio::test]
-async fn a_group_reads_its_own_actions_however_many_wait_or_run() {
+async fn a_batch_reads_only_its_own_actions() {
     let database = database().await;
     let store = Store::open(database.connect_options()).await.unwrap();
     let worker = workers::register(&store, "one", Duration::from_mins(1), Duration::ZERO).await.unwrap().id;
@@ -273,8 +275,8 @@ async fn a_group_reads_its_own_actions_however_many_wait_or_run() {
     let idle = insert_as(&mut tx, "idle", None).await;
     tx.commit().await.unwrap();
     let mut db = store.connect().await.unwrap();
-    // PostgreSQL plans here, while there is no action, and keeps to it.
-    write_by(&mut db, idle, worker, |decided| decided.left = Some(Visit(1))).await;
+    // PostgreSQL plans this statement now, while there is no action, and keeps the plan.
+    write_by(&mut db, idle, worker, |decided| decided.left_visit = Some(Visit(1))).await;
     let mut tx = store.begin().await.unwrap();
     let mut boards = Vec::new();
     for board in 0..200 {
@@ -292,21 +294,21 @@ async fn a_group_reads_its_own_actions_however_many_wait_or_run() {
     sqlx::query("BEGIN").execute(&mut *db).await.unwrap();
     let before = actions_read(&mut db).await;
     write_by(&mut db, startable[0].instance, worker, |decided| decided.ended = vec![startable[0].id]).await;
-    write_by(&mut db, startable[1].instance, worker, |decided| decided.left = Some(Visit(1))).await;
+    write_by(&mut db, startable[1].instance, worker, |decided| decided.left_visit = Some(Visit(1))).await;
     let trouble = actions::list_live(&mut db, &[startable[2].instance]).await.unwrap().remove(0).action;
-    let suspend = |decided: &mut Decided| decided.suspended = Some(suspension(&trouble, true));
+    let suspend = |decided: &mut DecidedUpdate| decided.suspended = Some(suspension(&trouble, true));
     write_by(&mut db, startable[2].instance, worker, suspend).await;
     write_by(&mut db, startable[100].instance, worker, |decided| {
         decided.started = Some((startable[100].id, startable[100].grant.clone()));
     })
     .await;
-    write_by(&mut db, startable[101].instance, worker, |decided| decided.left = Some(Visit(1))).await;
+    write_by(&mut db, startable[101].instance, worker, |decided| decided.left_visit = Some(Visit(1))).await;
     let read = actions_read(&mut db).await - before;
     sqlx::query("ROLLBACK").execute(&mut *db).await.unwrap();
     assert!((5..50).contains(&read), "five groups about one action each read {read}");
 }
 
-/// How many rows of actions this transaction has read, in the database's own count.
+/// Rows of actions read by this transaction, as counted by the database.
 async fn actions_read(db: &mut PgConnection) -> i64 {
     let sql = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'action'";
     sqlx::query_scalar(sql).fetch_one(db).await.unwrap()

@@ -1,4 +1,4 @@
-//! What is bounded: an action's time, a lock that somebody forgot, what other sites' pages may do.
+//! Tests of bounds: an action's time, a forgotten lock, pages of other sites.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::rack::Rack;
-use crate::world::{World, ask, breathe, unreachable_power, within};
+use crate::world::{World, await_within_timeout, unreachable_power, wait_until, yield_briefly};
 use lifeguard::cli::serve::ServeOptions;
 use lifeguard::engine::{EngineError, Submission};
-use lifeguard::farm::relay::Behaviour;
+use lifeguard::farm::relay::RelayBehaviour;
 use lifeguard::machine::{Cause, EventName, MachineName};
-use lifeguard::store::instances::Target;
+use lifeguard::store::instances::InstanceKey;
 
-/// The board lifecycle, with a power cycle that has a second.
-fn hurried() -> String {
+/// The board lifecycle with a power cycle limited to a second.
+fn short_limit_definition() -> String {
     let board = include_str!("../../states/board.yaml");
     let hurried = board.replace(
         "invoke: [clear-pxe, power-cycle]",
@@ -27,20 +27,20 @@ fn hurried() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_action_that_runs_out_of_its_time_fails_once_and_says_so() {
-    let world = World::under(&hurried()).await;
+async fn an_action_that_times_out_fails_once_with_that_reason() {
+    let world = World::with_definition(&short_limit_definition()).await;
     let rack = Rack::new(&world, 1);
-    rack.relay.set_behaviour(Behaviour::Hanging);
-    world.register("b1", rack.wired(0)).await;
+    rack.relay.set_behaviour(RelayBehaviour::Hanging);
+    world.register("b1", rack.power_facts(0)).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     world.until("b1", "time runs", |device| device["deadline"].is_string()).await;
 
-    // Its second, and then what it takes to stop.
+    // Its second, plus the time to stop.
     let has_failed = async || {
         world.clock.advance(Duration::from_millis(250));
         world.history("b1").await.iter().any(|entry| entry["event"] == "power-cycle-failed")
     };
-    ask("the power cycle has failed", has_failed).await;
+    wait_until("the power cycle has failed", has_failed).await;
     let device = world.get("/api/v1/devices/b1").await;
     assert_eq!((&device["state"], &device["actions"]), (&json!("RebootRebooting"), &json!([])));
     let ends: Vec<Value> = world
@@ -50,17 +50,17 @@ async fn an_action_that_runs_out_of_its_time_fails_once_and_says_so() {
         .filter(|entry| entry["event"] == "power-cycle-failed")
         .collect();
     assert_eq!(ends.len(), 1, "{ends:?}");
-    assert!(ends[0]["reason"].as_str().unwrap().starts_with("not done within 1s"), "{ends:?}");
+    assert!(ends[0]["reason"].as_str().unwrap().starts_with("timed out after 1s"), "{ends:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_that_somebody_keeps_locked_holds_up_no_other() {
+async fn a_locked_board_does_not_block_others() {
     let world = World::new().await;
     for (coil, name) in [(1, "b1"), (2, "b2")] {
         world.register(name, unreachable_power(coil)).await;
         world.force(name, "RebootComplete").await;
     }
-    // As a process does that was stopped in the middle of a transaction.
+    // Like a process paused within a transaction.
     let pool = world.database.pool().await;
     let mut forgotten = pool.begin().await.unwrap();
     sqlx::query("SELECT FROM instance WHERE name = 'b1' FOR UPDATE").execute(&mut *forgotten).await.unwrap();
@@ -75,13 +75,13 @@ async fn a_board_that_somebody_keeps_locked_holds_up_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_whose_answer_takes_too_long_is_answered_503_and_may_have_been_done() {
+async fn an_event_that_takes_too_long_is_answered_503_and_may_have_been_applied() {
     let event_timeout = Duration::from_secs(3);
-    let world = World::with(|options| ServeOptions { event_timeout, ..options }).await;
+    let world = World::with_serve_options(|options| ServeOptions { event_timeout, ..options }).await;
     world.register("b1", unreachable_power(0)).await;
     world.force("b1", "RebootComplete").await;
     let pool = world.database.pool().await;
-    // A database that takes its time over this event: as long as there is the row.
+    // The database delays this event for as long as the row exists.
     sqlx::raw_sql(
         "CREATE TABLE gate AS SELECT 1;
          CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -92,7 +92,7 @@ async fn an_event_whose_answer_takes_too_long_is_answered_503_and_may_have_been_
     .execute(&pool)
     .await
     .unwrap();
-    let (status, answer) = within("an answer", world.report("b1", "image-running")).await;
+    let (status, answer) = await_within_timeout("an answer", world.report("b1", "image-running")).await;
     assert_eq!((status, &answer["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
     assert_eq!(answer["cause"], "silent", "{answer}");
     sqlx::query("DELETE FROM gate").execute(&pool).await.unwrap();
@@ -100,17 +100,17 @@ async fn an_event_whose_answer_takes_too_long_is_answered_503_and_may_have_been_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_comes_while_too_much_waits_is_asked_to_come_again() {
+async fn requests_beyond_the_queue_limit_are_answered_with_retry_after() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let pool = world.database.pool().await;
     let mut forgotten = pool.begin().await.unwrap();
     sqlx::query("SELECT FROM instance FOR UPDATE").execute(&mut *forgotten).await.unwrap();
     let name = EventName::new("image-running").unwrap();
-    let cause = Cause::Event { name, source: lifeguard::boards::BOARD, args: Map::new(), visit: None };
-    let board = Target::Name(MachineName::new("board").unwrap(), "b1".to_owned());
-    // As many at once as the engine lets wait, and two groups are on their way, and some more; whoever is put off comes
-    // again at once, so that it stays full for as long as it takes to see that.
+    let cause = Cause::Event { name, source: lifeguard::boards::BOARD_SOURCE, args: Map::new(), visit: None };
+    let board = InstanceKey::Name(MachineName::new("board").unwrap(), "b1".to_owned());
+    // As many as the engine queues, plus two batches in progress, plus some more; rejected ones are sent again at once,
+    // so that the queue stays full until this is observed.
     let stop = CancellationToken::new();
     let mut senders = JoinSet::new();
     for _ in 0..9000 {
@@ -121,7 +121,7 @@ async fn who_comes_while_too_much_waits_is_asked_to_come_again() {
                 match engine.submit(submission.clone()).await {
                     Ok(_) => return true,
                     Err(EngineError::Busy | EngineError::Store(_)) if stop.is_cancelled() => return false,
-                    Err(EngineError::Busy | EngineError::Store(_)) => breathe().await,
+                    Err(EngineError::Busy | EngineError::Store(_)) => yield_briefly().await,
                     Err(error) => panic!("{error}"),
                 }
             }
@@ -129,18 +129,18 @@ async fn who_comes_while_too_much_waits_is_asked_to_come_again() {
     }
     let http = reqwest::Client::new();
     let url = format!("http://{}/api/v1/devices/b1/events/image-running", world.server.http);
-    ask("one is refused because too much waits", async || {
+    wait_until("one is refused because too much waits", async || {
         let answer = http.post(&url).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.headers()["retry-after"], "1");
-        // One that is let in meanwhile waits for the board in vain.
+        // One that is accepted meanwhile times out waiting for the board.
         answer.json::<Value>().await.unwrap()["code"] == "busy"
     })
     .await;
 
     stop.cancel();
     forgotten.rollback().await.unwrap();
-    // What was answered is in history, once each.
+    // Each answered event is in history once.
     let mut done = 0;
     while let Some(is_done) = senders.join_next().await {
         done += i64::from(is_done.unwrap());
@@ -153,17 +153,17 @@ async fn who_comes_while_too_much_waits_is_asked_to_come_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_waiting_action_that_nobody_wants_any_more_is_not_begun_and_blocks_nobody() {
+async fn a_cancelled_waiting_action_is_not_started_and_blocks_no_other() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     let rack = Rack::new(&world, 1);
-    world.register("b1", rack.wired(0)).await;
-    // What an interrupted hand-over would leave: of a visit that ended, and of a board that is gone.
+    world.register("b1", rack.power_facts(0)).await;
+    // As left by an interrupted hand-over: of an ended visit, and of a removed board.
     let sql =
         "INSERT INTO action (instance_id, visit, seq, action, settings, place, status, cancelled, asked_at)
                SELECT unowned.id, 1, 1, 'power-cycle', '{}', $1, 'WAITING', true, now()
                  FROM (SELECT instance_id AS id FROM instance UNION ALL SELECT 4711) unowned";
-    sqlx::query(sql).bind(rack.place()).execute(&pool).await.unwrap();
+    sqlx::query(sql).bind(rack.resource()).execute(&pool).await.unwrap();
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     world.pass_time_until("b1", "power is back", |device| device["state"] == "RebootComplete").await;
     assert_eq!(
@@ -174,7 +174,7 @@ async fn a_waiting_action_that_nobody_wants_any_more_is_not_begun_and_blocks_nob
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_of_another_site_can_change_nothing() {
+async fn a_page_of_another_site_cannot_change_anything() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let http = reqwest::Client::new();
@@ -194,7 +194,7 @@ async fn a_page_of_another_site_can_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_that_may_have_a_boot_link_is_not_forgotten() {
+async fn a_board_that_may_have_a_boot_link_cannot_be_removed() {
     let world = World::new().await;
     world.register("b1", unreachable_power(0)).await;
     world.image("base").await;

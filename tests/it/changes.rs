@@ -1,55 +1,57 @@
-//! The log of changes: nothing is missed, nothing is told twice, nothing is delayed, whoever commits when.
+//! Tests of the change log: nothing is missed, delivered twice or delayed, in any order of commits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lifeguard::boards::store::devices;
-use lifeguard::engine::{Follower, News};
+use lifeguard::engine::{FeedFollower, FeedUpdate};
 use lifeguard::machine::{MachineName, Visit};
-use lifeguard::store::changes::{self, Changed, Cursor, Logged, Now, Origin};
+use lifeguard::store::changes::{
+    self, ChangeCursor, ChangeOrigin, InstanceChange, InstanceChangeKind, LoggedChange,
+};
 use lifeguard::store::instances::InstanceId;
-use lifeguard::store::{Connections, Store, Tx};
+use lifeguard::store::{ConnectionBudget, Store, Tx};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
 use crate::database::{TestDatabase, database};
-use crate::world::{World, ask, within};
+use crate::world::{World, await_within_timeout, wait_until};
 
-const ORIGIN: Origin = Origin(7);
+const ORIGIN: ChangeOrigin = ChangeOrigin(7);
 const NOTHING: [i64; 0] = [];
 
 async fn store(database: &TestDatabase) -> Store {
     Store::open(database.connect_options()).await.unwrap()
 }
 
-/// Begins a transaction that changes an instance.
+/// Starts a transaction that changes an instance.
 async fn change(store: &Store, id: i64) -> Tx {
     let mut tx = store.begin().await.unwrap();
-    let now = Now::Is { visit: Visit(1), deadline_at: None };
-    changes::append(&mut tx, ORIGIN, &[Changed { id: InstanceId(id), now }]).await.unwrap();
+    let now = InstanceChangeKind::Written { visit: Visit(1), deadline_at: None };
+    changes::append(&mut tx, ORIGIN, &[InstanceChange { id: InstanceId(id), kind: now }]).await.unwrap();
     tx
 }
 
-async fn state(store: &Store) -> Cursor {
-    changes::state(&mut store.reader().await.unwrap()).await.unwrap()
+async fn state(store: &Store) -> ChangeCursor {
+    changes::current_cursor(&mut store.reader().await.unwrap()).await.unwrap()
 }
 
-/// Reads on from `cursor`, and says whose changes were read.
-async fn read(store: &Store, cursor: &mut Cursor) -> Vec<i64> {
+/// Reads from `cursor` on; returns the changed instances.
+async fn read(store: &Store, cursor: &mut ChangeCursor) -> Vec<i64> {
     let read = changes::read(&mut store.reader().await.unwrap(), cursor, 100).await.unwrap();
     let changes = read.expect("the log reaches back to the cursor");
     *cursor = changes.cursor;
-    // Through its text, as a client would have it.
+    // Through its text form, as a client uses it.
     *cursor = cursor.to_string().parse().unwrap();
-    changes.changed.iter().map(|logged| logged.changed.id.0).collect()
+    changes.changes.iter().map(|logged| logged.change.id.0).collect()
 }
 
-async fn is_gone(store: &Store, cursor: &Cursor) -> bool {
+async fn is_gone(store: &Store, cursor: &ChangeCursor) -> bool {
     changes::read(&mut store.reader().await.unwrap(), cursor, 100).await.unwrap().is_none()
 }
 
 #[tokio::test]
-async fn a_slow_commit_between_two_fast_ones_is_neither_missed_nor_told_twice() {
+async fn a_slow_commit_between_two_fast_ones_is_delivered_exactly_once() {
     let database = database().await;
     let store = store(&database).await;
     let mut cursor = state(&store).await;
@@ -58,12 +60,12 @@ async fn a_slow_commit_between_two_fast_ones_is_neither_missed_nor_told_twice() 
     change(&store, 1).await.commit().await.unwrap();
     let slow = change(&store, 2).await;
     change(&store, 3).await.commit().await.unwrap();
-    assert_eq!(read(&store, &mut cursor).await, [1, 3], "what is committed is told at once");
+    assert_eq!(read(&store, &mut cursor).await, [1, 3], "committed changes are delivered at once");
     assert_eq!(read(&store, &mut cursor).await, NOTHING);
 
     slow.commit().await.unwrap();
     assert_ne!(state(&store).await, cursor, "the slow one shows");
-    assert_eq!(read(&store, &mut cursor).await, [2], "its number is lower than one that was told");
+    assert_eq!(read(&store, &mut cursor).await, [2], "its number is lower than a delivered one");
     assert_eq!(read(&store, &mut cursor).await, NOTHING);
 
     let given_up = change(&store, 4).await;
@@ -87,19 +89,19 @@ async fn a_long_transaction_of_others_delays_nothing_and_costs_nothing() {
         change(&store, id).await.commit().await.unwrap();
         assert_eq!(read(&store, &mut cursor).await, [id], "at once, and nothing again");
     }
-    // Its beginning stays where it is while the other is open.
+    // Its start does not advance while the other is open.
     let mut tx = store.begin().await.unwrap();
-    assert_eq!(changes::forget(&mut tx, 1).await.unwrap(), 0, "none is older than the open transaction");
+    assert_eq!(changes::prune(&mut tx, 1).await.unwrap(), 0, "none is older than the open transaction");
     tx.commit().await.unwrap();
     long.commit().await.unwrap();
     assert_eq!(read(&store, &mut cursor).await, NOTHING);
 }
 
 #[tokio::test]
-async fn every_interleaving_of_three_writers_and_a_reader_tells_each_change_once() {
+async fn every_interleaving_of_three_writers_and_a_reader_delivers_each_change_once() {
     let database = database().await;
     let store = store(&database).await;
-    // Each order in which three transactions can end that began one after the other.
+    // Each order in which three transactions, started one after the other, can end.
     for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
         let mut cursor = state(&store).await;
         let mut open = Vec::new();
@@ -118,7 +120,7 @@ async fn every_interleaving_of_three_writers_and_a_reader_tells_each_change_once
 }
 
 #[tokio::test]
-async fn a_cursor_from_before_what_was_forgotten_is_known_to_be_gone() {
+async fn a_cursor_older_than_the_retained_changes_is_refused() {
     let database = database().await;
     let store = store(&database).await;
     let mut cursors = vec![state(&store).await];
@@ -126,12 +128,12 @@ async fn a_cursor_from_before_what_was_forgotten_is_known_to_be_gone() {
         change(&store, id).await.commit().await.unwrap();
         cursors.push(state(&store).await);
     }
-    // What was open then is open no more, or else nothing would be forgotten: other tests are busy on this server.
+    // Transactions open then have ended; otherwise nothing would be removed: other tests use this server.
     let forget = async |keep, so_many: u64| {
         let forgotten = AtomicU64::new(0);
-        ask("the log is forgotten", async || {
+        wait_until("the log is forgotten", async || {
             let mut tx = store.begin().await.unwrap();
-            let forgot = changes::forget(&mut tx, keep).await.unwrap();
+            let forgot = changes::prune(&mut tx, keep).await.unwrap();
             tx.commit().await.unwrap();
             forgotten.fetch_add(forgot, Ordering::Relaxed) + forgot >= so_many
         })
@@ -144,14 +146,14 @@ async fn a_cursor_from_before_what_was_forgotten_is_known_to_be_gone() {
     for cursor in &cursors[..6] {
         assert!(is_gone(&store, cursor).await, "{cursor}");
     }
-    // The newest stays: what is visible now must be told apart from what was before.
+    // The newest is kept, to distinguish what is visible now from what was before.
     forget(0, 3).await;
     assert!(is_gone(&store, &cursors[8]).await);
     let mut cursor = state(&store).await;
     assert_eq!(read(&store, &mut cursor).await, NOTHING);
     change(&store, 11).await.commit().await.unwrap();
     change(&store, 12).await.commit().await.unwrap();
-    // What is more than is worth reading is gone as well.
+    // A cursor too far back is invalid too.
     let mut reader = store.reader().await.unwrap();
     for (most, is_read) in [(1, false), (2, true)] {
         let read = changes::read(&mut reader, &cursor, most).await.unwrap();
@@ -160,7 +162,7 @@ async fn a_cursor_from_before_what_was_forgotten_is_known_to_be_gone() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_another_life_of_the_database_is_gone() {
+async fn a_cursor_of_another_life_of_the_database_is_refused() {
     let (one, other) = (database().await, database().await);
     let first = store(&one).await;
     change(&first, 1).await.commit().await.unwrap();
@@ -170,7 +172,7 @@ async fn a_cursor_of_another_life_of_the_database_is_gone() {
     assert!(is_gone(&second, &cursor).await, "it speaks of another database");
     assert!(!is_gone(&store(&one).await, &cursor).await, "to open it again is no new life");
 
-    // A dump of one that is much older is restored: its numbers are those of transactions that are still to come.
+    // A much older dump is restored: its numbers are those of future transactions.
     let pool = other.pool().await;
     sqlx::query("UPDATE change SET xact = xact + 1000000").execute(&pool).await.unwrap();
     sqlx::query("UPDATE database_life SET life = 1").execute(&pool).await.unwrap();
@@ -181,38 +183,49 @@ async fn a_cursor_of_another_life_of_the_database_is_gone() {
 }
 
 #[tokio::test]
-async fn what_was_written_is_read_whole() {
+async fn written_changes_are_read_completely() {
     let database = database().await;
     let store = store(&database).await;
     let mut reader = store.reader().await.unwrap();
-    let since = changes::state(&mut reader).await.unwrap();
+    let since = changes::current_cursor(&mut reader).await.unwrap();
     let deadline_at = Some("2026-01-01T12:00:00Z".parse().unwrap());
     let machine = MachineName::new("board").unwrap();
-    let mut written: Vec<Changed> = (1..=600)
-        .map(|id| Changed { id: InstanceId(id), now: Now::Is { visit: Visit(id), deadline_at } })
+    let mut written: Vec<InstanceChange> = (1..=600)
+        .map(|id| InstanceChange {
+            id: InstanceId(id),
+            kind: InstanceChangeKind::Written { visit: Visit(id), deadline_at },
+        })
         .collect();
-    written[300].now = Now::Removed { machine, name: "b300".to_owned() };
-    written[301].now = Now::Is { visit: Visit(3), deadline_at: None };
+    written[300].kind = InstanceChangeKind::Removed { machine, name: "b300".to_owned() };
+    written[301].kind = InstanceChangeKind::Written { visit: Visit(3), deadline_at: None };
     let mut tx = store.begin().await.unwrap();
     changes::append(&mut tx, ORIGIN, &written).await.unwrap();
     tx.commit().await.unwrap();
 
     let read = changes::read(&mut reader, &since, 3).await.unwrap().unwrap();
-    assert!(read.changed.iter().all(|logged| logged.origin == Some(ORIGIN)));
-    let mut read: Vec<Changed> = read.changed.into_iter().map(|logged| logged.changed).collect();
+    assert!(read.changes.iter().all(|logged| logged.origin == Some(ORIGIN)));
+    let mut read: Vec<InstanceChange> = read.changes.into_iter().map(|logged| logged.change).collect();
     read.sort_by_key(|changed| changed.id);
     assert_eq!(read, written);
 }
 
-/// Waits until a follower has been told of board `id`, and says by whom it was changed and which visits it had.
-async fn told_of(follower: &mut Follower, id: InstanceId, until: Visit) -> (Vec<Option<Origin>>, Vec<Visit>) {
+/// Waits until a follower has received a change of board `id`; returns its author and the visits.
+async fn changes_of(
+    follower: &mut FeedFollower,
+    id: InstanceId,
+    until: Visit,
+) -> (Vec<Option<ChangeOrigin>>, Vec<Visit>) {
     let (mut origins, mut visits) = (Vec::new(), Vec::new());
     while visits.last().is_none_or(|visit| *visit < until) {
-        let Some(News::Changed(changed, _)) = within("news", follower.next()).await else {
-            panic!("all that changes is told");
+        let Some(FeedUpdate::Changed(changed, _)) = await_within_timeout("news", follower.next()).await
+        else {
+            panic!("all changes are delivered");
         };
-        for Logged { origin, changed } in changed.iter().filter(|logged| logged.changed.id == id) {
-            let Now::Is { visit, .. } = changed.now else { panic!("nothing was removed") };
+        for LoggedChange { origin, change: changed } in changed.iter().filter(|logged| logged.change.id == id)
+        {
+            let InstanceChangeKind::Written { visit, .. } = changed.kind else {
+                panic!("nothing was removed")
+            };
             origins.push(*origin);
             visits.push(visit);
         }
@@ -221,9 +234,9 @@ async fn told_of(follower: &mut Follower, id: InstanceId, until: Visit) -> (Vec<
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn followers_in_each_process_are_told_what_each_process_changes() {
+async fn followers_in_each_process_receive_the_changes_of_all_processes() {
     let one = World::new().await;
-    let other = one.beside().await;
+    let other = one.second_server().await;
     let mut followers = [one.server.engine.follow(), other.server.engine.follow()];
     one.register("b1", json!({})).await;
     other.force("b1", "LockedOut").await;
@@ -232,33 +245,36 @@ async fn followers_in_each_process_are_told_what_each_process_changes() {
     let mut db = one.server.engine.store().reader().await.unwrap();
     let id = devices::find(&mut db, &board, "b1").await.unwrap().unwrap().id;
     for follower in &mut followers {
-        let (origins, visits) = told_of(follower, id, Visit(3)).await;
+        let (origins, visits) = changes_of(follower, id, Visit(3)).await;
         assert_eq!(visits, [Visit(1), Visit(2), Visit(3)]);
         assert!(origins[0] == origins[2] && origins[0] != origins[1], "{origins:?}");
     }
     let (status, _) = one.call(Method::DELETE, "/api/v1/devices/b1", None).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     for follower in &mut followers {
-        let Some(News::Changed(changed, _)) = within("news", follower.next()).await else { panic!() };
-        let now = Now::Removed { machine: board.clone(), name: "b1".to_owned() };
-        assert_eq!(changed[0].changed, Changed { id, now });
+        let Some(FeedUpdate::Changed(changed, _)) = await_within_timeout("news", follower.next()).await
+        else {
+            panic!()
+        };
+        let kind = InstanceChangeKind::Removed { machine: board.clone(), name: "b1".to_owned() };
+        assert_eq!(changed[0].change, InstanceChange { id, kind });
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_commits_wait_for_the_disk_reading_goes_on() {
+async fn reads_continue_while_commits_wait_for_the_disk() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let mut busy = Vec::new();
-    for _ in 0..Connections::default().writers {
-        busy.push(within("a writer", world.server.engine.store().begin()).await.unwrap());
+    for _ in 0..ConnectionBudget::default().writers {
+        busy.push(await_within_timeout("a writer", world.server.engine.store().begin()).await.unwrap());
     }
-    // And whoever writes with a connection of its own waits for these.
+    // A writer with its own connection waits for these.
     let pool = world.database.pool().await;
     let mut slow = pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE instance IN EXCLUSIVE MODE").execute(&mut *slow).await.unwrap();
     for path in ["/api/v1/devices", "/api/v1/devices/b1", "/api/v1/devices/b1/history", "/readyz", "/"] {
-        let (status, _) = within(path, world.call(Method::GET, path, None)).await;
+        let (status, _) = await_within_timeout(path, world.call(Method::GET, path, None)).await;
         assert_eq!(status, StatusCode::OK, "{path}");
     }
     let (status, answer) = world.request("b1", "rq-reboot", json!({})).await;
@@ -266,26 +282,26 @@ async fn where_commits_wait_for_the_disk_reading_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lists_that_are_taken_slowly_do_not_keep_others_from_reading() {
+async fn slowly_read_lists_do_not_block_other_readers() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let mut lists = Vec::new();
-    for _ in 0..Connections::default().snapshots {
-        lists.push(within("a snapshot", world.server.engine.store().snapshot()).await.unwrap());
+    for _ in 0..ConnectionBudget::default().snapshots {
+        lists.push(await_within_timeout("a snapshot", world.server.engine.store().snapshot()).await.unwrap());
     }
     for path in ["/api/v1/devices/b1", "/api/v1/devices/b1/history", "/readyz"] {
-        let (status, _) = within(path, world.call(Method::GET, path, None)).await;
+        let (status, _) = await_within_timeout(path, world.call(Method::GET, path, None)).await;
         assert_eq!(status, StatusCode::OK, "{path}");
     }
     let waits = world.call(Method::GET, "/api/v1/devices", None);
     lists.pop();
-    assert_eq!(within("the list", waits).await.0, StatusCode::OK);
+    assert_eq!(await_within_timeout("the list", waits).await.0, StatusCode::OK);
 }
 
 #[test]
-fn what_is_no_cursor_is_not_taken_for_one() {
+fn invalid_cursors_are_refused() {
     for text in ["1f-12", "0-0", "ffffffffffffffff-9-4-7"] {
-        assert_eq!(text.parse::<Cursor>().unwrap().to_string(), text);
+        assert_eq!(text.parse::<ChangeCursor>().unwrap().to_string(), text);
     }
     for text in [
         "",
@@ -300,6 +316,6 @@ fn what_is_no_cursor_is_not_taken_for_one() {
         "1f-12 ",
         "1f-99999999999999999999",
     ] {
-        assert!(text.parse::<Cursor>().is_err(), "{text}");
+        assert!(text.parse::<ChangeCursor>().is_err(), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! The command line as its user sees it: what it prints, where, and how it ends.
+//! Tests of the command line: output, streams and exit status.
 
 use std::process::{Command, Stdio};
 
@@ -11,14 +11,14 @@ use crate::models::{Folders, Hosting, onnxruntime};
 use crate::world::{World, unreachable_power};
 
 /// What a command printed, and how it ended.
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct CommandOutput {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
-impl Ran {
-    fn told(&self) -> String {
+impl CommandOutput {
+    pub(crate) fn output_text(&self) -> String {
         let parts = [("", &self.out), ("stderr: ", &self.err)];
         let parts = parts.iter().filter(|(_, text)| !text.is_empty());
         let parts: Vec<String> = parts.map(|(what, text)| format!("{what}{}", text.trim_end())).collect();
@@ -26,7 +26,7 @@ impl Ran {
     }
 }
 
-/// The program, in a world without our own settings.
+/// The program, without settings from our environment.
 pub(crate) fn lifeguard(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
     for (name, _) in std::env::vars_os() {
@@ -38,31 +38,31 @@ pub(crate) fn lifeguard(args: &[&str]) -> Command {
     command
 }
 
-async fn run(mut command: Command) -> Ran {
+pub(crate) async fn run(mut command: Command) -> CommandOutput {
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-    Ran { code: output.status.code().unwrap(), out, err }
+    CommandOutput { code: output.status.code().unwrap(), out, err }
 }
 
-/// Runs a command against a server, its words separated by spaces.
-async fn at(world: &World, words: &str) -> Ran {
+/// Runs a command against a server; its words are separated by spaces.
+async fn at(world: &World, words: &str) -> CommandOutput {
     let args: Vec<&str> = words.split(' ').collect();
     let mut command = lifeguard(&args);
     command.env("LIFEGUARD_SERVER", format!("http://{}", world.server.http));
     run(command).await
 }
 
-/// What each of `lines` prints, one after the other.
+/// Runs each of `lines` in sequence; returns the output.
 async fn session(world: &World, lines: &[&str]) -> String {
-    let mut told = Vec::new();
+    let mut output = Vec::new();
     for line in lines {
-        told.push(format!("$ {line}\n{}", at(world, line).await.told()));
+        output.push(format!("$ {line}\n{}", at(world, line).await.output_text()));
     }
-    told.join("\n\n")
+    output.join("\n\n")
 }
 
 #[tokio::test]
-async fn times_without_an_offset_are_those_of_this_machine_s_clock() {
+async fn times_without_an_offset_are_local_times() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("1 by time.yaml");
     let state = |name: &str, target: &str, at: &str| {
@@ -70,9 +70,9 @@ async fn times_without_an_offset_are_those_of_this_machine_s_clock() {
     };
     let states = [
         state("a", "b", "2026-07-01T12:00:00"),
-        // Clocks are put forward over it.
+        // Skipped when clocks are set forward.
         state("b", "c", "2026-03-29T02:30:17"),
-        // Clocks show it twice.
+        // Ambiguous when clocks are set back.
         state("c", "d", "2026-10-25T02:30:00"),
         state("d", "e", "2026-07-01T12:00:00-05:00"),
     ];
@@ -81,8 +81,8 @@ async fn times_without_an_offset_are_those_of_this_machine_s_clock() {
     command.arg(&file).env("TZ", "CET-1CEST,M3.5.0,M10.5.0/3");
     let ran = run(command).await;
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
-    let told = |line: &&str| line.contains("machine:") || line.contains("timeout:");
-    let told: Vec<&str> = ran.out.lines().filter(told).map(str::trim).collect();
+    let output = |line: &&str| line.contains("machine:") || line.contains("timeout:");
+    let output: Vec<&str> = ran.out.lines().filter(output).map(str::trim).collect();
     let expected = [
         "machine: \"m1-by-time\"",
         "timeout: { at: 2026-07-01T10:00:00Z, target: b }",
@@ -90,19 +90,21 @@ async fn times_without_an_offset_are_those_of_this_machine_s_clock() {
         "timeout: { at: 2026-10-25T00:30:00Z, target: d }",
         "timeout: { at: 2026-07-01T17:00:00Z, target: e }",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(output, expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn instances_are_managed_from_the_command_line() {
-    let world = World::sharing(&crate::state_service::waits_for(2)).await.unwrap();
-    let told = session(
+    let world = World::with_state_service(&crate::state_service::waits_for(2)).await.unwrap();
+    let output = session(
         &world,
         &[
             "instance list states",
             "instance create states web",
             "instance create states a/b",
             "instance create nothing web",
+            "instance create sates web",
+            "machine show sates",
             "instance create board b1",
             "instance send states web a",
             "instance send states web b",
@@ -119,10 +121,10 @@ async fn instances_are_managed_from_the_command_line() {
         ],
     )
     .await;
-    assert_snapshot!(told, @r#"
+    assert_snapshot!(output, @r#"
     $ instance list states
-    NAME    STATE  SINCE                UNTIL  VISIT
-    shared  a      2026-01-01 12:00:00         1
+    NAME    STATE  SINCE                    DEADLINE  VISIT
+    shared  a      2026-01-01 12:00:00 UTC            1
     exit 0
 
     $ instance create states web
@@ -137,8 +139,16 @@ async fn instances_are_managed_from_the_command_line() {
     stderr: lifeguard: there is no machine nothing; `PUT /api/v1/machines/nothing` defines one
     exit 1
 
+    $ instance create sates web
+    stderr: lifeguard: there is no machine sates; did you mean `states`?
+    exit 1
+
+    $ machine show sates
+    stderr: lifeguard: there is no machine "sates"; did you mean `states`?
+    exit 1
+
     $ instance create board b1
-    stderr: lifeguard: boards are at /api/v1/devices, where what is known of them is told too
+    stderr: lifeguard: boards are at /api/v1/devices
     exit 1
 
     $ instance send states web a
@@ -146,7 +156,7 @@ async fn instances_are_managed_from_the_command_line() {
     exit 0
 
     $ instance send states web b
-    stderr: lifeguard: states has no event "b" that could be sent
+    stderr: lifeguard: states has no event "b" that can be sent; known: a
     exit 1
 
     $ instance send states web a --args [1]
@@ -158,16 +168,16 @@ async fn instances_are_managed_from_the_command_line() {
     $ instance show states web
     machine   states
     name      web
-    state     a since 2026-01-01 12:00:00
+    state     a since 2026-01-01 12:00:00 UTC
               waits until 2 things that belong to it are done
-    you may   a
+    requests  a
     counters  {"a":1}
     exit 0
 
     $ instance list states
-    NAME    STATE  SINCE                UNTIL  VISIT
-    shared  a      2026-01-01 12:00:00         1
-    web     a      2026-01-01 12:00:00         1
+    NAME    STATE  SINCE                    DEADLINE  VISIT
+    shared  a      2026-01-01 12:00:00 UTC            1
+    web     a      2026-01-01 12:00:00 UTC            1
     exit 0
 
     $ instance force states web --from a --to b --reason enough
@@ -180,17 +190,17 @@ async fn instances_are_managed_from_the_command_line() {
 
     $ instance why states web
     web  b (final)
-    Has come to its end since 12:00:00 UTC (0 s): the end; an operator may only move it by force.
+    Finished since 12:00:00 UTC (0 s): the end; an operator may only move it by force.
     It came from a at 12:00:00 UTC, when an operator (127.0.0.1) moved it to b by force: enough.
-    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
+    No dwell statistics yet: no samples since 2026-01-01.
     exit 0
 
     $ instance history states web
-    AT                   WHAT     FROM  TO  VISIT  DEFINITION  BY         REMARK
-    2026-01-01 12:00:00  created  a     a   1      1           127.0.0.1
-    2026-01-01 12:00:00  a                  1      1           127.0.0.1
-    2026-01-01 12:00:00  forced   a     b   2      1           127.0.0.1  forced: enough
-    2026-01-01 12:00:00  a                  2      1           127.0.0.1  state b does not wait for a
+    AT                       EVENT    FROM  TO  VISIT  DEFINITION  SENDER     REASON
+    2026-01-01 12:00:00 UTC  a                  2      1           127.0.0.1  state b does not wait for a
+    2026-01-01 12:00:00 UTC  forced   a     b   2      1           127.0.0.1  forced: enough
+    2026-01-01 12:00:00 UTC  a                  1      1           127.0.0.1
+    2026-01-01 12:00:00 UTC  created  a     a   1      1           127.0.0.1
     exit 0
 
     $ instance history states web --limit 1 --json
@@ -215,7 +225,7 @@ async fn instances_are_managed_from_the_command_line() {
     exit 0
 
     $ instance remove states web
-    forgotten
+    removed
     exit 0
 
     $ instance show states web
@@ -228,7 +238,7 @@ async fn instances_are_managed_from_the_command_line() {
 async fn boards_are_managed_from_the_command_line() {
     let world = World::new().await;
     fs::write(world.folder.path().join("boot/configs/base.cfg"), "").unwrap();
-    let told = session(
+    let output = session(
         &world,
         &[
             "image set base --about small --boot-config panda=base.cfg --boot-config beagle=base.cfg",
@@ -252,6 +262,7 @@ async fn boards_are_managed_from_the_command_line() {
             "device reboot b1 b3 b2",
             "device force b1 --from Ready --to LockedOut --reason why",
             "device force b1 --from New --to Nowhere --reason why",
+            "device force b1 --from New --to Redy --reason why",
             "device force b1 --from New --to ReimageBooted --reason why",
             "device show b1",
             "device force b1 --from ReimageBooted --to New --reason enough",
@@ -273,6 +284,7 @@ async fn boards_are_managed_from_the_command_line() {
             "image remove base",
             "image set base --boot-config cow=base.cfg",
             "image set spare --boot-config pnada=base.cfg --boot-config sheep=base.cfg",
+            "image remove spar",
             "image remove spare",
             "image remove spare",
             "image set base --boot-config base.cfg",
@@ -282,7 +294,7 @@ async fn boards_are_managed_from_the_command_line() {
         ],
     )
     .await;
-    assert_snapshot!(told, @r#"
+    assert_snapshot!(output, @r#"
     $ image set base --about small --boot-config panda=base.cfg --boot-config beagle=base.cfg
     exit 0
 
@@ -292,7 +304,7 @@ async fn boards_are_managed_from_the_command_line() {
     exit 0
 
     $ device list
-    NAME  STATE  SINCE  UNTIL  IMAGE  HARDWARE  ENVIRONMENT  WHY  COMMENTS
+    NAME  STATE  SINCE  DEADLINE  IMAGE  HARDWARE  ENVIRONMENT  REASON  COMMENTS
     exit 0
 
     $ device add b1 --mac 02:00:00:00:00:01 --hardware panda --environment lab --fqdn 127.0.0.1
@@ -305,7 +317,7 @@ async fn boards_are_managed_from_the_command_line() {
     exit 0
 
     $ device add b1 --mac 02:00:00:00:00:03 --hardware panda
-    stderr: lifeguard: `b1` exists already
+    stderr: lifeguard: an instance `b1` exists already
     exit 1
 
     $ device add b/3 --mac 02:00:00:00:00:03 --hardware panda
@@ -313,21 +325,21 @@ async fn boards_are_managed_from_the_command_line() {
     exit 1
 
     $ device list
-    NAME  STATE  SINCE                UNTIL  IMAGE  HARDWARE  ENVIRONMENT  WHY  COMMENTS
-    b1    New    2026-01-01 12:00:00                panda     lab
-    b2    New    2026-01-01 12:00:00                cow                         cow
+    NAME  STATE  SINCE                    DEADLINE  IMAGE  HARDWARE  ENVIRONMENT  REASON  COMMENTS
+    b1    New    2026-01-01 12:00:00 UTC                   panda     lab
+    b2    New    2026-01-01 12:00:00 UTC                   cow                            cow
     exit 0
 
     $ device list --hardware cow
-    NAME  STATE  SINCE                UNTIL  IMAGE  HARDWARE  ENVIRONMENT  WHY  COMMENTS
-    b2    New    2026-01-01 12:00:00                cow                         cow
+    NAME  STATE  SINCE                    DEADLINE  IMAGE  HARDWARE  ENVIRONMENT  REASON  COMMENTS
+    b2    New    2026-01-01 12:00:00 UTC                   cow                            cow
     exit 0
 
     $ device show b2
     name      b2
-    state     New since 2026-01-01 12:00:00
+    state     New since 2026-01-01 12:00:00 UTC
               nobody has asked for anything yet
-    you may   rq-lock-out, rq-maintenance, rq-reboot, rq-reimage, rq-self-test
+    requests  rq-lock-out, rq-maintenance, rq-reboot, rq-reimage, rq-self-test
     hardware  cow
     fqdn      b2
     mac       02:00:00:00:00:02
@@ -354,7 +366,7 @@ async fn boards_are_managed_from_the_command_line() {
     stderr: error: the following required arguments were not provided:
       --reason <REASON>
 
-    Usage: lifeguard device lock-out --reason <REASON> --server <URL> <NAMES>...
+    Usage: lifeguard device lock-out [OPTIONS] --reason <REASON> <NAMES>...
 
     For more information, try '--help'.
     exit 2
@@ -365,11 +377,11 @@ async fn boards_are_managed_from_the_command_line() {
 
     $ device show b2
     name        b2
-    state       LockedOut since 2026-01-01 12:00:00
+    state       LockedOut since 2026-01-01 12:00:00 UTC
                 Lifeguard does not touch this board until it is unlocked
     locked out  mad
                 by ann
-    you may     rq-lock-out, rq-unlock
+    requests    rq-lock-out, rq-unlock
     hardware    cow
     fqdn        b2
     mac         02:00:00:00:00:02
@@ -377,9 +389,9 @@ async fn boards_are_managed_from_the_command_line() {
     exit 0
 
     $ device list
-    NAME  STATE      SINCE                UNTIL  IMAGE  HARDWARE  ENVIRONMENT  WHY              COMMENTS
-    b1    New        2026-01-01 12:00:00                panda     lab
-    b2    LockedOut  2026-01-01 12:00:00                cow                    locked out: mad  cow
+    NAME  STATE      SINCE                    DEADLINE  IMAGE  HARDWARE  ENVIRONMENT  REASON           COMMENTS
+    b1    New        2026-01-01 12:00:00 UTC                   panda     lab
+    b2    LockedOut  2026-01-01 12:00:00 UTC                   cow                    locked out: mad  cow
     exit 0
 
     $ device reboot b1 b3 b2
@@ -397,19 +409,24 @@ async fn boards_are_managed_from_the_command_line() {
     stderr: lifeguard: no state Nowhere in this machine
     exit 1
 
+    $ device force b1 --from New --to Redy --reason why
+    stderr: lifeguard: no state Redy in this machine; did you mean `Ready`?
+    exit 1
+
     $ device force b1 --from New --to ReimageBooted --reason why
     New → ReimageBooted
     exit 0
 
     $ device show b1
     name         b1
-    state        ReimageBooted since 2026-01-01 12:00:00
+    state        ReimageBooted since 2026-01-01 12:00:00 UTC
+                 live image runs, waiting for it to install
                  the live image runs; it should begin to install
     waits for    image-failed from the board, then FailedBadImage, FailedBadBoard, ReimageRebooting, FailedReimageBooted
     waits for    image-installing from the board, then ReimageInstalling
-    until        2026-01-01 12:01:00
-    then         ReimageRebooting 1m after entry (passed 0 times; more than 10 leads to FailedReimageBooted)
-    you may      rq-cancel, rq-lock-out
+    deadline     2026-01-01 12:01:00 UTC
+    on deadline  ReimageRebooting 1m after entry (passed 0 times; more than 10 leads to FailedReimageBooted)
+    requests     rq-cancel, rq-lock-out
     hardware     panda
     environment  lab
     fqdn         127.0.0.1
@@ -429,11 +446,11 @@ async fn boards_are_managed_from_the_command_line() {
     exit 0
 
     $ device add b5 --mac 02:00:00:00:00:04 --hardware panda
-    stderr: lifeguard: the MAC address 02:00:00:00:00:04 belongs to board `b4` already
+    stderr: lifeguard: the MAC address 02:00:00:00:00:04 is already used by board `b4`
     exit 1
 
     $ device add b5 --mac 02:00:00:00:00:05 --hardware pnada --power-url modbus://127.0.0.1:0001/00?off=9s
-    stderr: lifeguard: the power outlet modbus://127.0.0.1:1/0?unit=1 belongs to board `b4` already
+    stderr: lifeguard: the power outlet modbus://127.0.0.1:1/0?unit=1 is already used by board `b4`
     exit 1
 
     $ device add b5 --mac 02:00:00:00:00:05 --hardware pnada
@@ -465,22 +482,22 @@ async fn boards_are_managed_from_the_command_line() {
     stderr: error: the following required arguments were not provided:
       --image <IMAGE>
 
-    Usage: lifeguard device reimage --image <IMAGE> --server <URL> <NAMES>...
+    Usage: lifeguard device reimage [OPTIONS] --image <IMAGE> <NAMES>...
 
     For more information, try '--help'.
     exit 2
 
     $ device history b2
-    AT                   WHAT         FROM  TO         VISIT  DEFINITION  BY         REMARK
-    2026-01-01 12:00:00  created      New   New        1      1           127.0.0.1
-    2026-01-01 12:00:00  rq-lock-out  New   LockedOut  2      1           127.0.0.1  mad
-    2026-01-01 12:00:00  rq-reboot                     2      1           127.0.0.1  state LockedOut does not wait for rq-reboot
-    2026-01-01 12:00:00  rq-reimage                    2      1           127.0.0.1  state LockedOut does not wait for rq-reimage
+    AT                       EVENT        FROM  TO         VISIT  DEFINITION  SENDER     REASON
+    2026-01-01 12:00:00 UTC  rq-reimage                    2      1           127.0.0.1  state LockedOut does not wait for rq-reimage
+    2026-01-01 12:00:00 UTC  rq-reboot                     2      1           127.0.0.1  state LockedOut does not wait for rq-reboot
+    2026-01-01 12:00:00 UTC  rq-lock-out  New   LockedOut  2      1           127.0.0.1  mad
+    2026-01-01 12:00:00 UTC  created      New   New        1      1           127.0.0.1
     exit 0
 
     $ device history b2 --limit 1
-    AT                   WHAT        FROM  TO  VISIT  DEFINITION  BY         REMARK
-    2026-01-01 12:00:00  rq-reimage            2      1           127.0.0.1  state LockedOut does not wait for rq-reimage
+    AT                       EVENT       FROM  TO  VISIT  DEFINITION  SENDER     REASON
+    2026-01-01 12:00:00 UTC  rq-reimage            2      1           127.0.0.1  state LockedOut does not wait for rq-reimage
     exit 0
 
     $ device history b2 --limit 0
@@ -494,23 +511,27 @@ async fn boards_are_managed_from_the_command_line() {
     exit 1
 
     $ device remove b4 b3 b2
-    b2: forgotten
-    stderr: lifeguard: b4: b4 may have a boot link for base; a cancellation or a reboot removes it, by force if need be (to Cancelling)
+    b2: removed
+    stderr: lifeguard: b4: b4 may have a boot link for base; cancel or reboot to remove it, by a forced move to Cancelling if necessary
     lifeguard: b3: there is no board "b3"
     lifeguard: refused for 2 of 3 boards
     exit 1
 
     $ image remove base
-    stderr: lifeguard: base is being given to b4; it can go when they have it, or when that is cancelled
+    stderr: lifeguard: base is being installed on b4; try again after that has finished or was cancelled
     exit 1
 
     $ image set base --boot-config cow=base.cfg
-    stderr: lifeguard: base is being given to b4; it can go when they have it, or when that is cancelled
+    stderr: lifeguard: base is being installed on b4; try again after that has finished or was cancelled
     exit 1
 
     $ image set spare --boot-config pnada=base.cfg --boot-config sheep=base.cfg
     stderr: lifeguard: warning: no board has hardware `sheep`; known: panda, pnada
     exit 0
+
+    $ image remove spar
+    stderr: lifeguard: there is no image "spar"; did you mean `spare`?
+    exit 1
 
     $ image remove spare
     exit 0
@@ -542,13 +563,13 @@ async fn boards_are_managed_from_the_command_line() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hosted_models_are_asked_from_the_command_line() {
+async fn hosted_models_are_queried_from_the_command_line() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     folders.host("colors_v1", &["green", "red", "blue"]);
     folders.host("four_classes", &["green", "red", "blue"]);
     let hosting = Hosting::start(folders.args(&library)).await;
-    let mut told = Vec::new();
+    let mut output = Vec::new();
     for line in [
         "model list",
         "model predict colors_v1 [[100,50],[501,300],[\"100\",300]]",
@@ -563,11 +584,11 @@ async fn hosted_models_are_asked_from_the_command_line() {
     ] {
         let mut command = lifeguard(&line.split(' ').collect::<Vec<_>>());
         command.env("LIFEGUARD_SERVER", format!("http://{}", hosting.http()));
-        told.push(format!("$ {line}\n{}", run(command).await.told()));
+        output.push(format!("$ {line}\n{}", run(command).await.output_text()));
     }
-    assert_snapshot!(told.join("\n\n"), @r#"
+    assert_snapshot!(output.join("\n\n"), @r#"
     $ model list
-    MODEL         STATUS      STATES            FILE                    REMARK
+    MODEL         STATUS      STATES            FILE                    ERROR
     colors_v1     not loaded  green, red, blue  team/colors_v1.onnx
     four_classes  not loaded  green, red, blue  team/four_classes.onnx
     exit 0
@@ -603,7 +624,7 @@ async fn hosted_models_are_asked_from_the_command_line() {
     exit 1
 
     $ model list
-    MODEL         STATUS  STATES            FILE                    REMARK
+    MODEL         STATUS  STATES            FILE                    ERROR
     colors_v1     loaded  green, red, blue  team/colors_v1.onnx
     four_classes  failed  green, red, blue  team/four_classes.onnx  team/four_classes.onnx: it has 4 classes, and its config ha…
     exit 0
@@ -615,7 +636,7 @@ async fn hosted_models_are_asked_from_the_command_line() {
     team         team
     model        colors_v1.onnx
     failures     1
-    loaded at    2026-01-01T12:00:00Z
+    loaded at    2026-01-01 12:00:00 UTC
     loads        1
     predictions  2
     rows         4
@@ -631,26 +652,26 @@ async fn hosted_models_are_asked_from_the_command_line() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn why_boards_stand_where_they_stand_is_said_in_a_few_lines() {
+async fn the_state_of_boards_is_explained_in_a_few_lines() {
     let world = World::new().await;
     world.image("self-test").await;
     world.register("b1", unreachable_power(0)).await;
     world.register("b2", unreachable_power(1)).await;
     world.force("b2", "ReimageBooting").await;
     world.clock.advance(std::time::Duration::from_secs(42));
-    let told = session(
+    let output = session(
         &world,
         &["device why b1", "device why b1 b3 b2", "device why b3", "device why ..", "device why"],
     )
     .await;
-    assert_snapshot!(told, @r#"
+    assert_snapshot!(output, @r#"
     $ device why b1
     b1  New (resting)
     Rests since 12:00:00 UTC (42 s): nobody has asked for anything yet; nothing is under way; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
     It was registered at 12:00:00 UTC (127.0.0.1).
-    Usual time here: 0 s (median), 95 of 100 within 0 s; from 1 stay that began and ended since 2026-01-01.
-    An operator may ask for
+    Dwell time: 0 s (median), 95 % within 0 s; from 1 sample since 2026-01-01.
+    Requests
       rq-lock-out     leave the board alone until it is unlocked; by, the name of who asks, may come with it  needs reason
       rq-maintenance  boot the maintenance image and leave the board to a person                              refused now: the maintenance image has no boot config for this board's hardware
       rq-reboot       power-cycle the board and wait for its image
@@ -663,20 +684,20 @@ async fn why_boards_stand_where_they_stand_is_said_in_a_few_lines() {
     Rests since 12:00:00 UTC (42 s): nobody has asked for anything yet; nothing is under way; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
     It was registered at 12:00:00 UTC (127.0.0.1).
-    Usual time here: 0 s (median), 95 of 100 within 0 s; from 1 stay that began and ended since 2026-01-01.
-    An operator may ask for
+    Dwell time: 0 s (median), 95 % within 0 s; from 1 sample since 2026-01-01.
+    Requests
       rq-lock-out     leave the board alone until it is unlocked; by, the name of who asks, may come with it  needs reason
       rq-maintenance  boot the maintenance image and leave the board to a person                              refused now: the maintenance image has no boot config for this board's hardware
       rq-reboot       power-cycle the board and wait for its image
       rq-reimage      install an image; boot_config, an object, may come with it                              needs image
       rq-self-test    boot the self-test image and wait for its verdict
 
-    b2  ReimageBooting (working)
+    b2  ReimageBooting: power is back, waiting for the live image (working)
     Waits since 12:00:00 UTC (42 s) for live-running or image-failed from the board; at 12:03:00 UTC (in 2 min 18 s) it goes to ReimageRebooting (try 1 of 30, 29 left after it), in the end to FailedReimageBooting.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
     It came from New at 12:00:00 UTC, when an operator (127.0.0.1) moved it to ReimageBooting by force: the test wants it there.
-    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
-    An operator may ask for
+    No dwell statistics yet: no samples since 2026-01-01.
+    Requests
       rq-cancel    give up what is under way, and remove the boot link
       rq-lock-out  leave the board alone until it is unlocked; by, the name of who asks, may come with it  needs reason
     stderr: lifeguard: b3: there is no board "b3"
@@ -695,7 +716,7 @@ async fn why_boards_stand_where_they_stand_is_said_in_a_few_lines() {
     stderr: error: the following required arguments were not provided:
       <NAMES>...
 
-    Usage: lifeguard device why --server <URL> <NAMES>...
+    Usage: lifeguard device why [OPTIONS] <NAMES>...
 
     For more information, try '--help'.
     exit 2
@@ -703,7 +724,7 @@ async fn why_boards_stand_where_they_stand_is_said_in_a_few_lines() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_boards_and_people_wrote_cannot_spoil_the_terminal() {
+async fn texts_of_boards_and_operators_are_escaped_on_the_terminal() {
     let world = World::new().await;
     let comments = format!("\u{1b}[2J first\nsecond\t{}", "long ".repeat(500));
     world.register("b1", json!({ "comments": comments })).await;
@@ -712,15 +733,15 @@ async fn what_boards_and_people_wrote_cannot_spoil_the_terminal() {
     let body = json!({ "fault": "board", "reason": "\u{1b}]0;mine\u{7} no card" });
     assert_eq!(world.call(reqwest::Method::POST, event, Some(body)).await.0, 200);
     let list = at(&world, "device list").await;
-    assert_snapshot!(list.told(), @"
-    NAME  STATE           SINCE                UNTIL  IMAGE  HARDWARE  ENVIRONMENT  WHY                COMMENTS
-    b1    FailedBadBoard  2026-01-01 12:00:00                panda                  �]0;mine� no card  �[2J first second�long long long long long long long long l…
+    assert_snapshot!(list.output_text(), @"
+    NAME  STATE           SINCE                    DEADLINE  IMAGE  HARDWARE  ENVIRONMENT  REASON             COMMENTS
+    b1    FailedBadBoard  2026-01-01 12:00:00 UTC                   panda                  �]0;mine� no card  �[2J first second�long long long long long long long long l…
     exit 0
     ");
     let history = at(&world, "device history b1 --limit 1").await;
-    assert_snapshot!(history.told(), @r"
-    AT                   WHAT          FROM           TO              VISIT  DEFINITION  BY         REMARK
-    2026-01-01 12:00:00  image-failed  ReimageBooted  FailedBadBoard  3      1           127.0.0.1  �]0;mine� no card
+    assert_snapshot!(history.output_text(), @"
+    AT                       EVENT         FROM           TO              VISIT  DEFINITION  SENDER     REASON
+    2026-01-01 12:00:00 UTC  image-failed  ReimageBooted  FailedBadBoard  3      1           127.0.0.1  �]0;mine� no card
     exit 0
     ");
     let show = at(&world, "device show b1").await;
@@ -732,7 +753,7 @@ async fn what_boards_and_people_wrote_cannot_spoil_the_terminal() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn json_is_what_the_server_answers() {
+async fn json_output_is_the_server_s_answer() {
     let world = World::new().await;
     let add =
         "device add b1 --mac 02:00:00:00:00:01 --hardware panda --power-url modbus://127.0.0.1:1/0 --json";
@@ -747,13 +768,13 @@ async fn json_is_what_the_server_answers() {
     ] {
         let mut shown: Value = serde_json::from_str(&at(&world, words).await.out).unwrap();
         let mut answer = world.get(path).await;
-        // A cursor may tell of transactions that have ended meanwhile.
+        // A cursor may include transactions that have ended meanwhile.
         for value in [&mut shown, &mut answer] {
             value.as_object_mut().unwrap().remove("cursor");
         }
         assert_eq!(shown, answer, "{words}");
     }
-    let told = session(
+    let output = session(
         &world,
         &[
             "device reboot b1 b2 --json",
@@ -764,7 +785,7 @@ async fn json_is_what_the_server_answers() {
         ],
     )
     .await;
-    assert_snapshot!(told, @r#"
+    assert_snapshot!(output, @r#"
     $ device reboot b1 b2 --json
     {"from":"New","name":"b1","outcome":"moved","to":"RebootRebooting","visit":2}
     stderr: lifeguard: b2: there is no board "b2"
@@ -781,7 +802,7 @@ async fn json_is_what_the_server_answers() {
     exit 0
 
     $ device remove b1 --json
-    {"name":"b1","outcome":"forgotten"}
+    {"name":"b1","outcome":"removed"}
     exit 0
 
     $ image set base --boot-config panda=p.cfg --json
@@ -800,9 +821,9 @@ async fn json_is_what_the_server_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_cannot_be_spoken_to_is_said_plainly() {
+async fn an_unreachable_server_is_reported_clearly() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let mut told = Vec::new();
+    let mut output = Vec::new();
     for server in [
         &*format!("http://{closed}"),
         "https://lifeguard.lab",
@@ -814,10 +835,10 @@ async fn a_server_that_cannot_be_spoken_to_is_said_plainly() {
             let mut command = lifeguard(args);
             command.env("LIFEGUARD_SERVER", server);
             let ran = run(command).await;
-            told.push(format!("{server}\n{}", ran.told()).replace(&closed.to_string(), "SERVER"));
+            output.push(format!("{server}\n{}", ran.output_text()).replace(&closed.to_string(), "SERVER"));
         }
     }
-    assert_snapshot!(told.join("\n\n"), @r"
+    assert_snapshot!(output.join("\n\n"), @"
     http://SERVER
     stderr: lifeguard: no answer from http://SERVER/ (is `lifeguard serve` running there?): error sending request: client error (Connect): tcp connect error: Connection refused (os error 111)
     exit 1
@@ -827,49 +848,49 @@ async fn a_server_that_cannot_be_spoken_to_is_said_plainly() {
     exit 1
 
     https://lifeguard.lab
-    stderr: error: invalid value 'https://lifeguard.lab' for '--server <URL>': Lifeguard does not speak TLS; http://HOST:PORT is needed, or a tunnel to it
+    stderr: error: invalid value 'https://lifeguard.lab' for '--server <URL>': Lifeguard has no TLS; a URL such as http://HOST:PORT is needed, or a tunnel to it
 
     For more information, try '--help'.
     exit 2
 
     https://lifeguard.lab
-    stderr: error: invalid value 'https://lifeguard.lab' for '--server <URL>': Lifeguard does not speak TLS; http://HOST:PORT is needed, or a tunnel to it
+    stderr: error: invalid value 'https://lifeguard.lab' for '--server <URL>': Lifeguard has no TLS; a URL such as http://HOST:PORT is needed, or a tunnel to it
 
     For more information, try '--help'.
     exit 2
 
     lifeguard.lab:8080
-    stderr: error: invalid value 'lifeguard.lab:8080' for '--server <URL>': http://HOST:PORT is needed
+    stderr: error: invalid value 'lifeguard.lab:8080' for '--server <URL>': a URL such as http://HOST:PORT is needed
 
     For more information, try '--help'.
     exit 2
 
     lifeguard.lab:8080
-    stderr: error: invalid value 'lifeguard.lab:8080' for '--server <URL>': http://HOST:PORT is needed
+    stderr: error: invalid value 'lifeguard.lab:8080' for '--server <URL>': a URL such as http://HOST:PORT is needed
 
     For more information, try '--help'.
     exit 2
 
     lifeguard.lab
-    stderr: error: invalid value 'lifeguard.lab' for '--server <URL>': http://HOST:PORT is needed
+    stderr: error: invalid value 'lifeguard.lab' for '--server <URL>': a URL such as http://HOST:PORT is needed
 
     For more information, try '--help'.
     exit 2
 
     lifeguard.lab
-    stderr: error: invalid value 'lifeguard.lab' for '--server <URL>': http://HOST:PORT is needed
+    stderr: error: invalid value 'lifeguard.lab' for '--server <URL>': a URL such as http://HOST:PORT is needed
 
     For more information, try '--help'.
     exit 2
 
     http://
-    stderr: error: invalid value 'http://' for '--server <URL>': http://HOST:PORT is needed
+    stderr: error: invalid value 'http://' for '--server <URL>': a URL such as http://HOST:PORT is needed
 
     For more information, try '--help'.
     exit 2
 
     http://
-    stderr: error: invalid value 'http://' for '--server <URL>': http://HOST:PORT is needed
+    stderr: error: invalid value 'http://' for '--server <URL>': a URL such as http://HOST:PORT is needed
 
     For more information, try '--help'.
     exit 2
@@ -877,7 +898,7 @@ async fn a_server_that_cannot_be_spoken_to_is_said_plainly() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_that_goes_away_is_no_fault() {
+async fn a_closed_output_pipe_is_not_an_error() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     for args in [["device", "list"].as_slice(), &["device", "show", "b1", "--json"], &["device", "--help"]] {
@@ -894,12 +915,15 @@ async fn a_reader_that_goes_away_is_no_fault() {
 #[tokio::test]
 async fn every_command_says_what_it_does_and_only_settings_come_from_the_environment() {
     // Of all commands: the log, which server, and where programs of others are.
-    const SETTINGS: [&str; 6] = ["log", "log-format", "server", "pg-bin", "onnxruntime", "python"];
+    const SETTINGS: [&str; 7] =
+        ["log", "log-format", "server", "config-file", "pg-bin", "onnxruntime", "python"];
     // What the demo has that is not the server's.
     const DEMO: [&str; 5] = ["boards", "faults", "speed", "seed", "once"];
 
     let commands = [
         "serve",
+        "config show",
+        "config check",
         "demo",
         "device add",
         "device list",
@@ -949,7 +973,7 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
         let about = help.lines().next().unwrap();
         assert!(about.len() > 10 && !about.starts_with("Usage"), "{words}: {help}");
         for option in help.split("\n      --").skip(1) {
-            // What is asked for is typed.
+            // Arguments of a request are typed.
             if ["reason <", "by <"].iter().any(|typed| option.starts_with(typed)) {
                 continue;
             }
@@ -960,20 +984,22 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
             assert_eq!(has_variable, is_setting, "{words}: --{option}");
         }
     }
-    assert_snapshot!(run(lifeguard(&["--help"])).await.out, @r"
+    assert_snapshot!(run(lifeguard(&["--help"])).await.out, @"
     Device lifecycle manager for bare-metal board farms
 
     Usage: lifeguard [OPTIONS] <COMMAND>
 
     Commands:
-      serve     Run the server: engine, HTTP, TFTP, and a private PostgreSQL where no database is named
-      demo      Show it all with simulated boards and relay boards on loopback
-      device    Register, list, show, reboot and reimage boards, by a server's HTTP interface
-      image     Say which boot config boots which image on which hardware
-      resource  Show what is limited, who holds it and who waits for it, and set limits
-      instance  Create, show and move instances of any machine, by a server's HTTP interface
-      machine   Check, draw and try machine definitions
-      model     Make hosted models of scikit-learn's, and ask a server's
+      serve     Run the server: engine, HTTP, TFTP, and a private PostgreSQL if no database is given
+      config    Show the configuration of a server and where each option comes from, or check a
+                configuration file
+      demo      Run a server with simulated boards and relay boards on loopback
+      device    Register, list, show, reboot and reimage boards of a server
+      image     Register images: which boot config boots an image on which hardware
+      resource  Show resources, who holds them and who waits for them, and set their limits
+      instance  Create, show and move instances of any machine
+      machine   Check, draw, simulate and load machine definitions
+      model     Convert scikit-learn models, and use the models that a server hosts
       help      Print this message or the help of the given subcommand(s)
 
     Options:
@@ -981,114 +1007,136 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
       -V, --version  Print version
 
     Log:
-          --log-format <FORMAT>  How log lines are written on standard error: for people, or a JSON
-                                 object each [env: LIFEGUARD_LOG_FORMAT=] [default: text] [possible
-                                 values: text, json]
-          --log <FILTER>         Which log lines are written: a level, or a filter such as
-                                 `lifeguard=debug,sqlx=error` [env: LIFEGUARD_LOG=]
+          --log-format <FORMAT>  The format of log lines on standard error: text, or one JSON object a
+                                 line [env: LIFEGUARD_LOG_FORMAT=] [default: text] [possible values:
+                                 text, json]
+          --log <FILTER>         The level of log lines, or a filter such as
+                                 `lifeguard=debug,sqlx=error` [default: info,sqlx=error for servers]
+                                 [env: LIFEGUARD_LOG=]
+
+    Server:
+          --server <URL>  The server's URL, for the commands that ask a server [env: LIFEGUARD_SERVER]
     ");
-    assert_snapshot!(run(lifeguard(&["serve", "--help"])).await.out, @r"
-    Run the server: engine, HTTP, TFTP, and a private PostgreSQL where no database is named
+    assert_snapshot!(run(lifeguard(&["serve", "--help"])).await.out, @"
+    Run the server: engine, HTTP, TFTP, and a private PostgreSQL if no database is given
 
     Usage: lifeguard serve [OPTIONS]
 
     Options:
-          --listen <ADDRESS:PORT>          Where HTTP is served [env: LIFEGUARD_LISTEN=] [default:
-                                           127.0.0.1:8080]
-          --insecure                       Serve HTTP on an address that others can reach although
-                                           nobody is asked who they are [env: LIFEGUARD_INSECURE=]
-          --tftp-listen <ADDRESS:PORT>     Where the boot tree is served by TFTP, such as 0.0.0.0:69; if
-                                           not given, it is not served [env: LIFEGUARD_TFTP_LISTEN=]
-          --tftp-single-port               Answer TFTP requests from the port that they came to, for
-                                           boards behind NAT; on networks that you trust [env:
-                                           LIFEGUARD_TFTP_SINGLE_PORT=]
-          --tftp-transfers <NUMBER>        How many files are sent by TFTP at the same time [env:
-                                           LIFEGUARD_TFTP_TRANSFERS=] [default: 512]
-          --tftp-per-address <NUMBER>      How many of them to one address [env:
-                                           LIFEGUARD_TFTP_PER_ADDRESS=] [default: 128]
-          --tftp-transfer-time <TIME>      How long sending one file may take [env:
-                                           LIFEGUARD_TFTP_TRANSFER_TIME=] [default: 1h]
-          --boot-root <DIRECTORY>          The boot tree: `pxelinux.cfg` and `configs` are in it
-                                           [default: `boot` in the data directory] [env:
-                                           LIFEGUARD_BOOT_ROOT=]
-          --database-url <URL>             The PostgreSQL database (14 or newer) to use; several servers
-                                           may share one. Where the URL names several hosts, the first
-                                           that can be written to is taken:
-                                           `postgres://USER@HOST1,HOST2/DATABASE` [env:
-                                           LIFEGUARD_DATABASE_URL]
-          --database-connections <NUMBER>  How many connections to the database this server may have
-                                           [env: LIFEGUARD_DATABASE_CONNECTIONS=] [default: 25]
-          --event-timeout <TIME>           How long an event may wait for its answer [env:
-                                           LIFEGUARD_EVENT_TIMEOUT=] [default: 30s]
-          --database-url-file <FILE>       A file that holds the database's URL, for one with a
-                                           password: arguments can be seen by everybody on this machine
-                                           [env: LIFEGUARD_DATABASE_URL_FILE=]
-          --data-dir <DIRECTORY>           Where a private PostgreSQL keeps its data [default: the
-                                           user's state directory] [env: LIFEGUARD_DATA_DIR=]
-          --pg-bin <DIRECTORY>             The directory of PostgreSQL's programs [default: where they
-                                           are usually installed] [env: LIFEGUARD_PG_BIN=]
-          --states <PATH>                  A machine definition, or a directory of them [default: the
-                                           board lifecycle that is built in] [env: LIFEGUARD_STATES=]
-          --machine <FILE>                 A machine that is shared at /state, as StateService does: its
-                                           file of states, or a definition of ours [env:
-                                           LIFEGUARD_MACHINE_FILE=]
-          --allow-commands                 Run the programs that machine definitions name in actions
-                                           (`notify` with `command:`), as this server's user: whoever
-                                           may load a definition can then run any program [env:
-                                           LIFEGUARD_ALLOW_COMMANDS=]
-          --history-retention <TIME>       How long history is kept: `90d`, or `forever`; it goes by
-                                           whole days [env: LIFEGUARD_HISTORY_RETENTION=] [default: 90d]
-      -h, --help                           Print help
+          --config-file <FILE>
+              The configuration file, whose keys are the options of `serve` without dashes [default:
+              /etc/lifeguard/lifeguard.toml, if it exists] [env: LIFEGUARD_CONFIG_FILE=]
+          --listen <ADDRESS:PORT>
+              The address of the HTTP server [env: LIFEGUARD_LISTEN=] [default: 127.0.0.1:8080]
+          --insecure[=<true|false>]
+              Serve HTTP beyond loopback although Lifeguard has no authentication: every client may do
+              everything [env: LIFEGUARD_INSECURE=] [default: false]
+          --tftp-listen <ADDRESS:PORT>
+              The address of the TFTP server for the boot tree, such as 0.0.0.0:69 [default: no TFTP
+              server] [env: LIFEGUARD_TFTP_LISTEN=]
+          --tftp-single-port[=<true|false>]
+              Answer TFTP requests from the server's port, for boards behind NAT; only for trusted
+              networks [env: LIFEGUARD_TFTP_SINGLE_PORT=] [default: false]
+          --tftp-transfers <NUMBER>
+              The maximum number of concurrent TFTP transfers [env: LIFEGUARD_TFTP_TRANSFERS=] [default:
+              512]
+          --tftp-per-address <NUMBER>
+              The maximum number of concurrent TFTP transfers to one address [env:
+              LIFEGUARD_TFTP_PER_ADDRESS=] [default: 128]
+          --tftp-transfer-time <DURATION>
+              How long one TFTP transfer may take [env: LIFEGUARD_TFTP_TRANSFER_TIME=] [default: 1h]
+          --boot-root <DIRECTORY>
+              The boot tree, with the folders `pxelinux.cfg` and `configs` [default: `boot` in the data
+              directory] [env: LIFEGUARD_BOOT_ROOT=]
+          --database-url <URL>
+              The PostgreSQL database (14 or newer) to use; several servers may share it. Of several
+              hosts the first writable one is used: `postgres://USER@HOST1,HOST2/DATABASE` [default: a
+              private PostgreSQL] [env: LIFEGUARD_DATABASE_URL]
+          --database-connections <NUMBER>
+              The maximum number of connections to the database [env: LIFEGUARD_DATABASE_CONNECTIONS=]
+              [default: 25]
+          --event-timeout <DURATION>
+              How long an event may wait until it is committed; then it is answered 503 [env:
+              LIFEGUARD_EVENT_TIMEOUT=] [default: 30s]
+          --database-url-file <FILE>
+              A file with the URL of the database, for URLs with a password: every user of the machine
+              can read arguments [env: LIFEGUARD_DATABASE_URL_FILE=]
+          --data-dir <DIRECTORY>
+              The directory of the private PostgreSQL and the boot tree [default: /var/lib/lifeguard for
+              root, or else `lifeguard` in the user's state directory] [env: LIFEGUARD_DATA_DIR=]
+          --pg-bin <DIRECTORY>
+              The directory of PostgreSQL's server programs [default: the newest installed version]
+              [env: LIFEGUARD_PG_BIN=]
+          --states <PATH>
+              A machine definition, or a directory of them [default: the built-in board lifecycle] [env:
+              LIFEGUARD_STATES=]
+          --machine <FILE>
+              The shared machine at /state, as in StateService: a StateService file, or a machine
+              definition [default: none] [env: LIFEGUARD_MACHINE_FILE=]
+          --allow-commands[=<true|false>]
+              Run the programs that machine definitions name in actions (`notify` with `command:`), as
+              the server's user. Every client that can load a definition can then run any program [env:
+              LIFEGUARD_ALLOW_COMMANDS=] [default: false]
+          --history-retention <DURATION>
+              How long history is stored, in whole days: `90d`, or `forever` [env:
+              LIFEGUARD_HISTORY_RETENTION=] [default: 90d]
+      -h, --help
+              Print help
 
     HTTP:
           --server-name <NAME>
-              A name by which clients call the server, such as boards.lab; addresses, `localhost` and
-              the machine's own name need not be said [env: LIFEGUARD_SERVER_NAMES=]
+              A host name that clients use for the server, such as boards.lab; may be given several
+              times. Addresses, `localhost` and the machine's own name are always accepted [env:
+              LIFEGUARD_SERVER_NAMES=]
           --http-connections <NUMBER>
-              How many connections there may be [default: 4096, or fewer where the process may open few
+              The maximum number of connections [default: 4096, or fewer if the process may open few
               files] [env: LIFEGUARD_HTTP_CONNECTIONS=]
           --http-connections-per-client <NUMBER>
-              How many connections one client address may have [default: half of all] [env:
+              The maximum number of connections from one address [default: half of all] [env:
               LIFEGUARD_HTTP_CONNECTIONS_PER_CLIENT=]
-          --http-header-timeout <SPAN>
+          --http-header-timeout <DURATION>
               How long a client may take to send the header of a request [env:
               LIFEGUARD_HTTP_HEADER_TIMEOUT=] [default: 10s]
-          --http-body-timeout <SPAN>
-              How long a client may take to send the body of a request, besides a second for each 4096
-              bytes of it [env: LIFEGUARD_HTTP_BODY_TIMEOUT=] [default: 10s]
-          --http-idle-timeout <SPAN>
-              How long a client may keep a connection without asking for anything [env:
-              LIFEGUARD_HTTP_IDLE_TIMEOUT=] [default: 1min]
-          --http-answer-timeout <SPAN>
-              How long an answer may wait for its client, besides a second for each 4096 bytes that it
-              takes [env: LIFEGUARD_HTTP_ANSWER_TIMEOUT=] [default: 30s]
-          --http-answer-bytes <BYTES>
-              How many bytes of answers above 64 KiB may wait for their clients; a quarter of it is for
-              one client [env: LIFEGUARD_HTTP_ANSWER_BYTES=] [default: 67108864]
-          --http-waits <NUMBER>
-              How many requests may wait for something to become so, with `wait=`; half of them may be
-              one client's [env: LIFEGUARD_HTTP_WAITS=] [default: 1024]
+          --http-body-timeout <DURATION>
+              How long a client may take to send the body of a request, plus one second for each 4096
+              bytes [env: LIFEGUARD_HTTP_BODY_TIMEOUT=] [default: 10s]
+          --http-idle-timeout <DURATION>
+              How long a connection may be idle [env: LIFEGUARD_HTTP_IDLE_TIMEOUT=] [default: 1min]
+          --http-answer-timeout <DURATION>
+              How long an answer may wait for a client to read it, plus one second for each 4096 bytes
+              that are read [env: LIFEGUARD_HTTP_ANSWER_TIMEOUT=] [default: 30s]
+          --http-answer-memory <BYTES>
+              The maximum size in bytes of all unread answers above 64 KiB; one client may have a
+              quarter of it [env: LIFEGUARD_HTTP_ANSWER_MEMORY=] [default: 67108864]
+          --http-long-polls <NUMBER>
+              The maximum number of long polls (requests with `wait=`); one client may have half of them
+              [env: LIFEGUARD_HTTP_LONG_POLLS=] [default: 1024]
 
     Models:
-          --config <DIRECTORY>    The directory of the configs of hosted models, `*.json`; if not given,
-                                  none is hosted [env: LIFEGUARD_CONFIG=]
-          --models <DIRECTORY>    The directory of the model files: `TEAM/MODEL` [env:
-                                  LIFEGUARD_MODELS=]
-          --model-memory <BYTES>  How many bytes of model files are kept in memory; the least recently
-                                  used model goes first [env: LIFEGUARD_MODEL_MEMORY=] [default:
-                                  268435456]
+          --config <DIRECTORY>    The directory of the configs of hosted models, `*.json` [default: no
+                                  models are hosted] [env: LIFEGUARD_CONFIG=]
+          --models <DIRECTORY>    The directory of the model files, `TEAM/MODEL` [default: no models are
+                                  hosted] [env: LIFEGUARD_MODELS=]
+          --model-memory <BYTES>  The maximum size in bytes of the model files in memory; the least
+                                  recently used model is evicted first [env: LIFEGUARD_MODEL_MEMORY=]
+                                  [default: 268435456]
           --onnxruntime <FILE>    ONNX Runtime's shared library [default: where the system's linker
                                   finds it, or `onnxruntime` in the data directory] [env:
                                   LIFEGUARD_ONNXRUNTIME=]
 
     Log:
-          --log-format <FORMAT>  How log lines are written on standard error: for people, or a JSON
-                                 object each [env: LIFEGUARD_LOG_FORMAT=] [default: text] [possible
-                                 values: text, json]
-          --log <FILTER>         Which log lines are written: a level, or a filter such as
-                                 `lifeguard=debug,sqlx=error` [env: LIFEGUARD_LOG=]
+          --log-format <FORMAT>  The format of log lines on standard error: text, or one JSON object a
+                                 line [env: LIFEGUARD_LOG_FORMAT=] [default: text] [possible values:
+                                 text, json]
+          --log <FILTER>         The level of log lines, or a filter such as
+                                 `lifeguard=debug,sqlx=error` [default: info,sqlx=error for servers]
+                                 [env: LIFEGUARD_LOG=]
+
+    Examples:
+      lifeguard serve
+      lifeguard serve --config-file lifeguard.toml --tftp-listen 192.168.7.1:69
     ");
-    assert_snapshot!(run(lifeguard(&["device", "reimage", "--help"])).await.out, @r"
+    assert_snapshot!(run(lifeguard(&["device", "reimage", "--help"])).await.out, @r#"
     Install an image on boards
 
     Usage: lifeguard device reimage [OPTIONS] --image <IMAGE> <NAMES>...
@@ -1103,19 +1151,58 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
 
     Server:
           --server <URL>  The server's URL [env: LIFEGUARD_SERVER=] [default: http://127.0.0.1:8080]
-          --json          Print what the server answers as JSON
+          --json          Print the server's answer as JSON
 
-    Log:
-          --log-format <FORMAT>  How log lines are written on standard error: for people, or a JSON
-                                 object each [env: LIFEGUARD_LOG_FORMAT=] [default: text] [possible
-                                 values: text, json]
-          --log <FILTER>         Which log lines are written: a level, or a filter such as
-                                 `lifeguard=debug,sqlx=error` [env: LIFEGUARD_LOG=]
+    Examples:
+      lifeguard device reimage b1 b2 --image base
+      lifeguard device reimage b1 --image base --boot-config '{"quiet": true}'
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_is_named_before_or_after_the_command() {
+    let world = World::new().await;
+    let server = format!("http://{}", world.server.http);
+    for line in [
+        "--server SERVER device list",
+        "device --server SERVER list",
+        "device list --server SERVER",
+        "--server SERVER machine list",
+        "machine --server SERVER list",
+        "machine list --server SERVER",
+        "--server SERVER model list",
+    ] {
+        let words: Vec<&str> =
+            line.split(' ').map(|word| if word == "SERVER" { &server } else { word }).collect();
+        let mut command = lifeguard(&words);
+        // What is typed takes precedence.
+        command.env("LIFEGUARD_SERVER", "http://127.0.0.1:1");
+        let ran = run(command).await;
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{line}");
+    }
+    let mut refused = Vec::new();
+    for line in ["--server http://lab serve", "machine check board.yaml --server http://lab"] {
+        refused.push(run(lifeguard(&line.split(' ').collect::<Vec<_>>())).await.output_text());
+    }
+    assert_snapshot!(refused.join("\n\n"), @"
+    stderr: error: unexpected argument '--server': `lifeguard serve` asks no server
+
+    Usage: lifeguard serve [OPTIONS]
+
+    For more information, try '--help'.
+    exit 2
+
+    stderr: error: unexpected argument '--server': `lifeguard machine check` asks no server
+
+    Usage: lifeguard machine check [OPTIONS] [FILE]...
+
+    For more information, try '--help'.
+    exit 2
     ");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_asked_of_a_board_never_comes_from_the_environment() {
+async fn arguments_of_a_request_never_come_from_the_environment() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let mut command = lifeguard(&["device", "force", "b1"]);
@@ -1124,7 +1211,7 @@ async fn what_is_asked_of_a_board_never_comes_from_the_environment() {
         command.env(format!("LIFEGUARD_{name}"), value);
     }
     let ran = run(command).await;
-    assert_eq!(ran.code, 2, "{}", ran.told());
+    assert_eq!(ran.code, 2, "{}", ran.output_text());
     assert_eq!(world.get("/api/v1/devices/b1").await["state"], "New");
 }
 
@@ -1143,16 +1230,16 @@ async fn an_empty_variable_is_unset() {
     for variable in variables {
         command.env(format!("LIFEGUARD_{variable}"), "");
     }
-    assert_eq!(run(command).await.told(), run(lifeguard(&options)).await.told());
+    assert_eq!(run(command).await.output_text(), run(lifeguard(&options)).await.output_text());
 }
 
 #[tokio::test]
-async fn a_definition_that_cannot_be_is_refused_before_anything_starts() {
+async fn an_invalid_definition_is_refused_before_anything_starts() {
     const BOARD: &str = include_str!("../../states/board.yaml");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("board.yaml");
     let data = folder.path().join("data");
-    let mut told = Vec::new();
+    let mut output = Vec::new();
     for (right, wrong) in [
         ("image-running: Ready", "image-running: Redy"),
         ("timeout: { after: 5m,", "timeot: { after: 5m,"),
@@ -1167,7 +1254,7 @@ async fn a_definition_that_cannot_be_is_refused_before_anything_starts() {
         fs::write(&file, BOARD.replacen(right, wrong, 1)).unwrap();
         let mut command = lifeguard(&["serve", "--listen", "127.0.0.1:0", "--states"]);
         command.arg(&file).arg("--data-dir").arg(&data);
-        told.push(run(command).await.told());
+        output.push(run(command).await.output_text());
         assert!(!data.exists(), "{wrong}: no Postgres was made");
     }
     for path in ["none.yaml", ""] {
@@ -1175,68 +1262,68 @@ async fn a_definition_that_cannot_be_is_refused_before_anything_starts() {
         fs::create_dir_all(folder.path().join("empty")).unwrap();
         let at = if path.is_empty() { folder.path().join("empty") } else { folder.path().join(path) };
         command.arg(at).arg("--data-dir").arg(&data);
-        told.push(run(command).await.told());
+        output.push(run(command).await.output_text());
         assert!(!data.exists());
     }
-    let told = told.join("\n\n").replace(folder.path().to_str().unwrap(), "FOLDER");
-    assert_snapshot!(told, @"
-    stderr: lifeguard: FOLDER/board.yaml:177:22: error[unknown-target]: unknown target `Redy`; did you mean `Ready`?
+    let output = output.join("\n\n").replace(folder.path().to_str().unwrap(), "FOLDER");
+    assert_snapshot!(output, @"
+    stderr: lifeguard: FOLDER/board.yaml:180:22: error[unknown-target]: unknown target `Redy`; did you mean `Ready`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:130:5: error[form]: unknown key `timeot`; did you mean `timeout`?
+    stderr: lifeguard: FOLDER/board.yaml:131:5: error[form]: unknown key `timeot`; did you mean `timeout`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:130:23: error[form]: bad duration `5 fortnights`: there is no unit `fortnights`; units are `ms`, `s`, `m`, `h`, `d` and `w`; write it like `60s`, `5m` or `1h 30m`
+    stderr: lifeguard: FOLDER/board.yaml:131:23: error[form]: bad duration `5 fortnights`: there is no unit `fortnights`; units are `ms`, `s`, `m`, `h`, `d` and `w`; write it like `60s`, `5m` or `1h 30m`
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:203:28: error[guard-form]: this condition is not CEL: token recognition error at: '= '; write it like `args.fault == 'network' && counters.Booting < 3`
-    FOLDER/board.yaml:203:30: error[guard-form]: this condition is not CEL: extraneous input ''image'' expecting <EOF>; write it like `args.fault == 'network' && counters.Booting < 3`
+    stderr: lifeguard: FOLDER/board.yaml:208:28: error[guard-form]: this condition is not CEL: token recognition error at: '= '; write it like `args.fault == 'network' && counters.Booting < 3`
+    FOLDER/board.yaml:208:30: error[guard-form]: this condition is not CEL: extraneous input ''image'' expecting <EOF>; write it like `args.fault == 'network' && counters.Booting < 3`
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:204:17: error[unknown-variable]: unknown variable `arg`; did you mean `args`?
+    stderr: lifeguard: FOLDER/board.yaml:209:17: error[unknown-variable]: unknown variable `arg`; did you mean `args`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:219:23: error[unknown-counter]: unknown counter `ReimageBoted`; did you mean `ReimageBooted`?
+    stderr: lifeguard: FOLDER/board.yaml:225:23: error[unknown-counter]: unknown counter `ReimageBoted`; did you mean `ReimageBooted`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:40:7: error[yaml]: illegal placement of ':' indicator
+    stderr: lifeguard: FOLDER/board.yaml:41:7: error[yaml]: illegal placement of ':' indicator
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml: no definition of the machine `board` is there
+    stderr: lifeguard: FOLDER/board.yaml: no definition of the machine `board` found
     exit 1
 
     stderr: lifeguard: failed to open file `FOLDER/none.yaml`: No such file or directory (os error 2)
     exit 1
 
-    stderr: lifeguard: FOLDER/empty: no definition of the machine `board` is there
+    stderr: lifeguard: FOLDER/empty: no definition of the machine `board` found
     exit 1
     ");
 }
 
 #[tokio::test]
-async fn addresses_that_cannot_be_listened_on_are_refused_before_anything_starts() {
+async fn invalid_listen_addresses_are_refused_before_anything_starts() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let holder = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let taken = holder.local_addr().unwrap().to_string();
-    let mut told = Vec::new();
+    let mut output = Vec::new();
     for listen in ["0.0.0.0:0", "[::]:0", &*taken, "localhost:8080", "8080"] {
         let mut command = lifeguard(&["serve", "--listen", listen, "--data-dir"]);
         command.arg(&data);
-        told.push(run(command).await.told().replace(&taken, "TAKEN"));
+        output.push(run(command).await.output_text().replace(&taken, "TAKEN"));
         assert!(!data.exists(), "{listen}: no Postgres was made");
     }
     let mut command = lifeguard(&["serve", "--listen", "0.0.0.0:0", "--states", "/nowhere"]);
     command.env("LIFEGUARD_INSECURE", "1");
-    told.push(run(command).await.told());
+    output.push(run(command).await.output_text());
     let mut command = lifeguard(&["serve", "--database-url", "postgres://db.lab/lifeguard", "--data-dir"]);
     command.arg(&data);
-    told.push(run(command).await.told().replace(data.to_str().unwrap(), "DATA"));
-    assert_snapshot!(told.join("\n\n"), @r"
-    stderr: lifeguard: 0.0.0.0:0 can be reached by others, and nobody is asked who they are: listen on 127.0.0.1, or say --insecure if the network is trusted
+    output.push(run(command).await.output_text().replace(data.to_str().unwrap(), "DATA"));
+    assert_snapshot!(output.join("\n\n"), @"
+    stderr: lifeguard: listening beyond loopback without authentication on 0.0.0.0:0: listen on 127.0.0.1, or use --insecure if the network is trusted
     exit 1
 
-    stderr: lifeguard: [::]:0 can be reached by others, and nobody is asked who they are: listen on 127.0.0.1, or say --insecure if the network is trusted
+    stderr: lifeguard: listening beyond loopback without authentication on [::]:0: listen on 127.0.0.1, or use --insecure if the network is trusted
     exit 1
 
     stderr: lifeguard: cannot listen on TAKEN: Address already in use (os error 98)
@@ -1257,7 +1344,7 @@ async fn addresses_that_cannot_be_listened_on_are_refused_before_anything_starts
 
     stderr: error: the argument '--database-url <URL>' cannot be used with '--data-dir <DIRECTORY>'
 
-    Usage: lifeguard serve --database-url <URL>
+    Usage: lifeguard serve [OPTIONS]
 
     For more information, try '--help'.
     exit 2
@@ -1265,12 +1352,12 @@ async fn addresses_that_cannot_be_listened_on_are_refused_before_anything_starts
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn loading_the_text_that_is_in_force_is_said_to_change_nothing() {
+async fn loading_the_active_definition_again_changes_nothing() {
     let world = World::new().await;
     let board = concat!(env!("CARGO_MANIFEST_DIR"), "/states/board.yaml");
-    let told =
+    let output =
         session(&world, &[&format!("machine load {board} --dry-run"), &format!("machine load {board}")])
             .await;
-    let said = "definition 1 of board is this text already, and in force: nothing to change\nexit 0";
-    assert_eq!(told.matches(said).count(), 2, "{told}");
+    let said = "definition 1 of board is active with this text already: nothing to change\nexit 0";
+    assert_eq!(output.matches(said).count(), 2, "{output}");
 }

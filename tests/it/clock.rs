@@ -1,4 +1,4 @@
-//! Wall clocks that are stepped, under real servers: `faketime` steps what they see of the wall clock and of nothing else.
+//! Tests of servers with stepped wall clocks: `faketime` changes their wall clock and nothing else.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,11 +11,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::database::{TestDatabase, database};
-use crate::foreign;
-use crate::process::{Pause, ServerProcess};
-use crate::world::{ask, breathe};
+use crate::foreign_programs;
+use crate::server_process::{Pause, ServerProcess};
+use crate::world::{wait_until, yield_briefly};
 
-/// A state that lasts for five seconds, and one that lasts.
+/// A state with a time limit of five seconds, and one without.
 const TIMER: &str = "
 machine: timer
 initial: Resting
@@ -27,23 +27,23 @@ states:
     timeout: { after: 5s, target: Resting }
     on: { wind: Running }
 ";
-/// How long that is.
+/// The time limit.
 const SPAN: Duration = Duration::from_secs(5);
-/// How much later the server and the test may see it, on a busy machine.
+/// Tolerance for the server and the test on a busy machine.
 const SLACK: Duration = Duration::from_secs(4);
 
-/// A server whose wall clock is what the test says.
-struct Stepped {
+/// A server whose wall clock is set by the test.
+struct SteppedServer {
     process: ServerProcess,
     offset: PathBuf,
     _folder: TempDir,
     http: reqwest::Client,
 }
 
-impl Stepped {
-    /// Starts a server whose wall clock is off by `offset`; `None` where the library is missing.
+impl SteppedServer {
+    /// Starts a server whose wall clock is off by `offset`; `None` if the library is missing.
     async fn start(database: &TestDatabase, offset: &str) -> Option<Self> {
-        let library = foreign::library("faketime/libfaketime.so.1", "libfaketime")?;
+        let library = foreign_programs::library("faketime/libfaketime.so.1", "libfaketime")?;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("offset");
         fs_err::write(&file, offset).unwrap();
@@ -58,7 +58,7 @@ impl Stepped {
 
     /// Sets its wall clock.
     fn set(&self, offset: &str) {
-        // At once: it reads the file whenever it asks for the time.
+        // Atomically: the library reads the file for each query of the time.
         let new = self.offset.with_extension("new");
         fs_err::write(&new, offset).unwrap();
         fs_err::rename(&new, &self.offset).unwrap();
@@ -72,8 +72,8 @@ impl Stepped {
         serde_json::from_slice(&answer).unwrap_or_default()
     }
 
-    /// Winds the timer and says how long it ran by this process's clock, while the server is kept awake: whenever it
-    /// looks at its queue, it looks for what is due.
+    /// Winds the timer and returns how long it ran by this process's clock, while the server is kept awake: each look
+    /// at its queue checks what is due.
     async fn measure(&self, after_winding: impl FnOnce()) -> Duration {
         self.call(Method::POST, "/egg/events/wind", "").await;
         let wound_at = Instant::now();
@@ -81,7 +81,7 @@ impl Stepped {
         while self.call(Method::GET, "/egg", "").await["state"] == "Running" {
             assert!(wound_at.elapsed() < 4 * SPAN, "it runs on and on");
             self.call(Method::POST, "/other/events/wind", "").await;
-            breathe().await;
+            yield_briefly().await;
         }
         wound_at.elapsed()
     }
@@ -92,9 +92,9 @@ fn is_right(span: Duration) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wall_clock_that_is_stepped_fires_deadlines_neither_early_nor_late() {
+async fn a_step_of_the_wall_clock_fires_deadlines_neither_early_nor_late() {
     let database = database().await;
-    let Some(server) = Stepped::start(&database, "+0").await else { return };
+    let Some(server) = SteppedServer::start(&database, "+0").await else { return };
     server.call(Method::PUT, "", TIMER).await;
     for name in ["/egg", "/other"] {
         server.call(Method::PUT, name, "").await;
@@ -104,7 +104,7 @@ async fn a_wall_clock_that_is_stepped_fires_deadlines_neither_early_nor_late() {
     let back = server.measure(|| server.set("+0")).await;
     assert!(is_right(back), "put back: {back:?}");
 
-    // Both steps are told in the history of what ran meanwhile.
+    // Both steps are in the history of what ran meanwhile.
     let history = server.call(Method::GET, "/egg/history", "").await;
     let steps =
         history["history"].as_array().unwrap().iter().filter(|entry| entry["event"] == "clock-stepped");
@@ -113,20 +113,20 @@ async fn a_wall_clock_that_is_stepped_fires_deadlines_neither_early_nor_late() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_whose_clock_differs_keeps_the_time_of_those_that_run() {
+async fn a_server_with_a_different_clock_uses_the_time_of_its_peers() {
     let database = database().await;
-    let Some(one) = Stepped::start(&database, "+0").await else { return };
+    let Some(one) = SteppedServer::start(&database, "+0").await else { return };
     one.call(Method::PUT, "", TIMER).await;
     for name in ["/egg", "/other"] {
         one.call(Method::PUT, name, "").await;
     }
-    let fast = Stepped::start(&database, "+2h").await.unwrap();
-    let slow = Stepped::start(&database, "-2h").await.unwrap();
+    let fast = SteppedServer::start(&database, "+2h").await.unwrap();
+    let slow = SteppedServer::start(&database, "-2h").await.unwrap();
     for server in [&one, &fast, &slow] {
         let span = server.measure(|| ()).await;
         assert!(is_right(span), "{span:?}");
     }
-    // Also where the one that ran for longest is gone.
+    // Also if the longest-running one is gone.
     drop(one);
     for server in [&fast, &slow] {
         let span = server.measure(|| ()).await;
@@ -135,25 +135,26 @@ async fn a_server_whose_clock_differs_keeps_the_time_of_those_that_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_started_while_the_others_could_not_be_seen_takes_their_time() {
+async fn a_server_started_while_its_peers_were_unreachable_takes_over_their_time() {
     let database = database().await;
-    let Some(one) = Stepped::start(&database, "+0").await else { return };
+    let Some(one) = SteppedServer::start(&database, "+0").await else { return };
     one.call(Method::PUT, "", TIMER).await;
     for name in ["/egg", "/other"] {
         one.call(Method::PUT, name, "").await;
     }
-    // As after a database was away that has lost what it knew of the servers.
+    // As after a database outage that lost the list of servers.
     one.process.pause(Pause::Begins);
     let pool = database.pool().await;
     sqlx::query("DELETE FROM worker").execute(&pool).await.unwrap();
-    let fast = Stepped::start(&database, "+2h").await.unwrap();
+    let fast = SteppedServer::start(&database, "+2h").await.unwrap();
     let offsets = || async {
         let sql = "SELECT clock_offset_s FROM worker WHERE clock_offset_s IS NOT NULL";
         sqlx::query_scalar::<_, f64>(sql).fetch_all(&pool).await.unwrap()
     };
-    ask("the fast one tells its time", async || offsets().await.iter().any(|offset| *offset > 7000.0)).await;
+    wait_until("the fast one tells its time", async || offsets().await.iter().any(|offset| *offset > 7000.0))
+        .await;
     one.process.pause(Pause::Ends);
-    ask("both tell the same time", async || {
+    wait_until("both have the same time", async || {
         let offsets = offsets().await;
         offsets.len() == 2 && offsets.iter().all(|offset| offset.abs() < 60.0)
     })
@@ -165,16 +166,16 @@ async fn a_server_that_started_while_the_others_could_not_be_seen_takes_their_ti
 }
 
 #[tokio::test]
-async fn who_starts_takes_the_time_of_the_server_that_has_been_running_for_longest() {
+async fn a_starting_server_uses_the_time_of_the_longest_running_peer() {
     let database = database().await;
     let store = Store::open(database.connect_options()).await.unwrap();
-    // The one that has been running for longest was away from the database and registered anew.
+    // The longest-running server lost the database and registered again.
     let sql = "INSERT INTO worker (name, lease_until, clock_offset_s, uptime_s)
                SELECT 'one', clock_timestamp() + interval '1 s', offset_s, uptime_s
                  FROM (VALUES (7200, 5), (0, NULL), (-3600, 600), (1800, 60)) AS server (offset_s, uptime_s)";
     let pool = database.pool().await;
     sqlx::query(sql).execute(&pool).await.unwrap();
-    let time = workers::find_time(&mut store.reader().await.unwrap()).await.unwrap().unwrap();
+    let time = workers::find_farm_time(&mut store.reader().await.unwrap()).await.unwrap().unwrap();
     let now: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&pool).await.unwrap();
     let ahead = time - now;
     assert!((ahead + TimeDelta::hours(1)).abs() < TimeDelta::minutes(10), "{ahead}");

@@ -1,5 +1,5 @@
-//! A face that the program knows nothing of: coffee machines, with facts, actions and a resource of their own, and the orders
-//! that they are linked to. All of it is in this file; `docs/adding-a-face.md` tells of it step by step.
+//! A face unknown to the program: coffee machines with their own facts, actions and resource, and linked orders. All of
+//! it is in this file; `docs/adding-a-face.md` explains it step by step.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,23 +8,23 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use lifeguard::actions::{
-    Claim, Description, Evidence, Facts, Field, Job, NoSettings, Registry, Settings, TypedKind, Unfinished,
-    span,
+    ActionDescription, ActionRegistry, ActionSettings, Evidence, Facts, Job, NoSettings, ResourceClaim,
+    SettingField, TypedActionKind, UnfinishedAction, span,
 };
 use lifeguard::clock::ManualClock;
-use lifeguard::engine::replay::{Wanted, replay};
+use lifeguard::engine::replay::{ReplayRequest, replay};
 use lifeguard::engine::{
-    self, ChangedFacts, Engine, EngineError, Face, Faces, FactChange, Loaded, NewFacts, NewLimits, NewLink,
-    NewLinks, Provenance, ResourceView, Retention, Submission,
+    self, ChangedFacts, DefinitionOrigin, Engine, EngineError, Face, Faces, FactChange, LimitOverrides,
+    LinkTarget, LinkTargets, LoadedDefinition, NewFacts, ResourceView, Retention, Submission,
 };
 use lifeguard::machine::{
-    self, Cause, EventName, FactKind, FactObject, Instance, LinkName, MachineName, Outcome, SenderName,
-    SettingFault, Source, Vocabulary,
+    self, Cause, EventName, EventSource, FactKind, FactObject, Instance, LinkName, MachineName, Outcome,
+    SenderName, SettingFault, Vocabulary,
 };
 use lifeguard::model::Models;
-use lifeguard::store::history::{self, Told};
-use lifeguard::store::instances::{InstanceId, Locked, Target};
-use lifeguard::store::{Connection, InstanceFacts, SharedFacts, Store, StoreError, Tx};
+use lifeguard::store::history::{self, HistoryContent};
+use lifeguard::store::instances::{InstanceId, InstanceKey, LockedInstance};
+use lifeguard::store::{DbConnection, InstanceFacts, SharedFacts, Store, StoreError, Tx};
 use lifeguard::worker::Worker;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::database::{TestDatabase, database};
-use crate::world::{World, ask};
+use crate::world::{World, wait_until};
 
 const MAKER: &str = "\
 machine: maker
@@ -93,17 +93,21 @@ states:
   Cancelled: { about: nobody wants it, final: true }
 ";
 
-// --- What definitions may name. ---
+// --- The vocabulary of definitions. ---
 
 const FACE: &str = "maker";
 const SENDER: SenderName = SenderName::of("maker");
 
-fn vocabulary(kinds: &Arc<Registry>) -> Vocabulary {
+fn vocabulary(kinds: &Arc<ActionRegistry>) -> Vocabulary {
     let facts = FactObject::new("maker", &[("beans", FactKind::Number)]);
-    Vocabulary::new(Arc::<Registry>::clone(kinds)).with_sender(SENDER).unwrap().with_facts(facts).unwrap()
+    Vocabulary::new(Arc::<ActionRegistry>::clone(kinds))
+        .with_sender(SENDER)
+        .unwrap()
+        .with_facts(facts)
+        .unwrap()
 }
 
-// --- What is known of coffee machines, in a table of their own. ---
+// --- The facts of coffee machines, in their own table. ---
 
 const TABLE: &str = "CREATE TABLE maker (
     instance_id bigint PRIMARY KEY REFERENCES instance ON DELETE CASCADE,
@@ -115,7 +119,7 @@ const TABLE: &str = "CREATE TABLE maker (
 struct Maker {
     /// In grams.
     beans: i64,
-    /// The grinders that it has at hand.
+    /// The grinders available to it.
     grinders: Vec<String>,
 }
 
@@ -141,13 +145,13 @@ impl Face for MakerFace {
         FACE
     }
 
-    fn is_about(&self, machine: &MachineName) -> bool {
+    fn is_face_of(&self, machine: &MachineName) -> bool {
         machine.as_str() == "maker"
     }
 
     async fn read_facts(
         &self,
-        db: &mut Connection,
+        db: &mut DbConnection,
         ids: &[InstanceId],
     ) -> Result<Vec<(InstanceId, Arc<dyn InstanceFacts>)>, StoreError> {
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
@@ -175,12 +179,12 @@ impl NewFacts for Maker {
     }
 }
 
-/// Somebody fills beans in.
+/// Beans were filled in.
 struct Beans(i64);
 
 #[async_trait]
 impl FactChange for Beans {
-    async fn apply(&self, tx: &mut Tx, locked: &Locked) -> Result<Option<ChangedFacts>, EngineError> {
+    async fn apply(&self, tx: &mut Tx, locked: &LockedInstance) -> Result<Option<ChangedFacts>, EngineError> {
         let update = "UPDATE maker SET beans = $2 WHERE instance_id = $1 AND beans <> $2";
         let update = sqlx::query(update).bind(locked.id.0).bind(self.0);
         let done = update.execute(&mut **tx).await.map_err(StoreError::from)?;
@@ -189,18 +193,18 @@ impl FactChange for Beans {
     }
 }
 
-// --- What they do. ---
+// --- The actions. ---
 
-/// The room that they stand in.
+/// The room of the machines.
 #[derive(Default)]
-struct Room {
+struct CafeRoom {
     /// The machines whose water is hot.
     hot: BTreeSet<String>,
     /// The machines that were drained.
     drained: BTreeSet<String>,
 }
 
-type SharedRoom = Arc<watch::Sender<Room>>;
+type SharedRoom = Arc<watch::Sender<CafeRoom>>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -216,10 +220,10 @@ impl Default for BrewSettings {
     }
 }
 
-impl Settings for BrewSettings {
-    const FIELDS: &'static [Field] = &[
-        Field { name: "cups", form: "a whole number from 1 to 12", about: "how many cups are made" },
-        Field { name: "steep", form: "a time such as `4m`", about: "how long it steeps" },
+impl ActionSettings for BrewSettings {
+    const FIELDS: &'static [SettingField] = &[
+        SettingField { name: "cups", form: "a whole number from 1 to 12", about: "how many cups are made" },
+        SettingField { name: "steep", form: "a time such as `4m`", about: "how long it steeps" },
     ];
 
     fn check(&self) -> Result<(), SettingFault> {
@@ -236,23 +240,23 @@ impl Settings for BrewSettings {
 struct Brew(SharedRoom);
 
 #[async_trait]
-impl TypedKind for Brew {
+impl TypedActionKind for Brew {
     type Settings = BrewSettings;
 
-    fn description(&self) -> Description {
-        Description {
+    fn description(&self) -> ActionDescription {
+        ActionDescription {
             compensation: Some("drain"),
             facts: &["grinders"],
-            ..Description::new("brew", "Grinds beans and makes coffee.", Duration::from_mins(5))
+            ..ActionDescription::new("brew", "Grinds beans and makes coffee.", Duration::from_mins(5))
         }
     }
 
-    /// Any grinder that the machine has at hand; several machines may have the same.
-    fn claims(&self, _: &BrewSettings, facts: &Facts) -> Vec<Claim> {
+    /// Any grinder available to the machine; several machines may share one.
+    fn claims(&self, _: &BrewSettings, facts: &Facts) -> Vec<ResourceClaim> {
         let grinders = facts.get("grinders").and_then(Value::as_array).into_iter().flatten();
         let grinders = grinders.filter_map(|name| Some(format!("grinder/{}", name.as_str()?)));
         let grinders: Vec<String> = grinders.collect();
-        if grinders.is_empty() { Vec::new() } else { vec![Claim::one_of(grinders)] }
+        if grinders.is_empty() { Vec::new() } else { vec![ResourceClaim::one_of(grinders)] }
     }
 
     async fn run(
@@ -260,29 +264,34 @@ impl TypedKind for Brew {
         job: &Job,
         settings: &BrewSettings,
         cancel: &CancellationToken,
-    ) -> Result<Evidence, Unfinished> {
+    ) -> Result<Evidence, UnfinishedAction> {
         let (name, mut room) = (&job.subject.name, self.0.subscribe());
         tokio::select! {
             _ = room.wait_for(|room| room.hot.contains(name)) => {
                 Ok(Evidence::from_iter([("cups".to_owned(), json!(settings.cups))]))
             }
-            () = cancel.cancelled() => Err(Unfinished::failed("it was stopped", Evidence::new())),
+            () = cancel.cancelled() => Err(UnfinishedAction::failed("it was stopped", Evidence::new())),
         }
     }
 }
 
-/// Makes up for a brew that began and was not seen to end.
+/// The compensation of a brew that started and did not finish.
 struct Drain(SharedRoom);
 
 #[async_trait]
-impl TypedKind for Drain {
+impl TypedActionKind for Drain {
     type Settings = NoSettings;
 
-    fn description(&self) -> Description {
-        Description::new("drain", "Lets the water out.", Duration::from_mins(1))
+    fn description(&self) -> ActionDescription {
+        ActionDescription::new("drain", "Lets the water out.", Duration::from_mins(1))
     }
 
-    async fn run(&self, job: &Job, _: &NoSettings, _: &CancellationToken) -> Result<Evidence, Unfinished> {
+    async fn run(
+        &self,
+        job: &Job,
+        _: &NoSettings,
+        _: &CancellationToken,
+    ) -> Result<Evidence, UnfinishedAction> {
         self.0.send_modify(|room| _ = room.drained.insert(job.subject.name.clone()));
         Ok(Evidence::new())
     }
@@ -313,15 +322,15 @@ impl Cafe {
 
     async fn start(database: Arc<TestDatabase>, clock: ManualClock, room: SharedRoom) -> Self {
         let store = Store::open(database.connect_options()).await.unwrap();
-        let kinds = Registry::default().with(Brew(Arc::clone(&room))).with(Drain(Arc::clone(&room)));
+        let kinds = ActionRegistry::default().with(Brew(Arc::clone(&room))).with(Drain(Arc::clone(&room)));
         let kinds = Arc::new(kinds);
         let vocabulary = Arc::new(vocabulary(&kinds));
-        let loaded = [MAKER, ORDER].map(|source| Loaded {
+        let loaded = [MAKER, ORDER].map(|source| LoadedDefinition {
             source: source.to_owned(),
             definition: Arc::new(machine::load(source, &vocabulary).unwrap()),
-            from: Provenance::File,
+            provenance: DefinitionOrigin::File,
         });
-        let parts = engine::Parts {
+        let parts = engine::EngineParts {
             store,
             clock: Arc::new(clock.clone()),
             worker: Worker::new(kinds, Arc::new(clock.clone())),
@@ -329,7 +338,7 @@ impl Cafe {
             vocabulary: Arc::clone(&vocabulary),
             faces: Faces::new(vec![Arc::new(MakerFace)]),
         };
-        let options = engine::Options {
+        let options = engine::EngineOptions {
             retention: Retention::For(Duration::from_hours(24)),
             event_timeout: Engine::EVENT_TIMEOUT,
         };
@@ -340,16 +349,16 @@ impl Cafe {
         Self { engine, vocabulary, room, clock, database, driver }
     }
 
-    /// Buys a machine with beans.
+    /// Creates a machine with beans.
     async fn buy(&self, name: &str, beans: i64, grinders: &[&str]) {
         let maker = Maker { beans, grinders: grinders.iter().map(|name| (*name).to_owned()).collect() };
         self.engine.create(&named("maker"), name, Some(&maker), None).await.unwrap();
     }
 
-    /// Orders coffee of a machine; gives the state of the order.
+    /// Orders coffee from a machine; returns the order's state.
     async fn order(&self, name: &str, of: &str) -> String {
-        let maker = NewLink { name: of.to_owned(), visit: None };
-        let links = NewLinks::from([(LinkName::new("maker").unwrap(), maker)]);
+        let maker = LinkTarget { name: of.to_owned(), visit: None };
+        let links = LinkTargets::from([(LinkName::new("maker").unwrap(), maker)]);
         let ordered = self.engine.create_linked((&named("order"), name), &links, None, None).await.unwrap();
         ordered.instance.state.to_string()
     }
@@ -358,7 +367,7 @@ impl Cafe {
         self.engine.change_facts(&target("maker", maker), &Beans(beans), None).await.unwrap();
     }
 
-    async fn send(&self, (machine, name): (&str, &str), event: &str, source: Source) -> Outcome {
+    async fn send(&self, (machine, name): (&str, &str), event: &str, source: EventSource) -> Outcome {
         let name = target(machine, name);
         let cause =
             Cause::Event { name: EventName::new(event).unwrap(), source, args: Map::new(), visit: None };
@@ -366,7 +375,7 @@ impl Cafe {
     }
 
     async fn request(&self, machine: &str, name: &str, event: &str) -> Outcome {
-        self.send((machine, name), event, Source::Operator).await
+        self.send((machine, name), event, EventSource::Operator).await
     }
 
     fn heat(&self, maker: &str) {
@@ -383,26 +392,26 @@ impl Cafe {
     }
 
     async fn until(&self, machine: &str, name: &str, state: &str) {
-        ask(&format!("{name} is {state}"), async || self.state(machine, name).await == state).await;
+        wait_until(&format!("{name} is {state}"), async || self.state(machine, name).await == state).await;
     }
 
-    /// What happened to an instance, the oldest first, a line each.
+    /// The history of an instance, oldest first, one line per entry.
     async fn history(&self, machine: &str, name: &str) -> Vec<String> {
         let id = self.instance(machine, name).await.0;
         let mut db = self.engine.store().reader().await.unwrap();
         let entries = history::list(&mut db, id, None, 100).await.unwrap();
-        let line = |entry: &history::Entry| {
-            let came = match &entry.told {
-                Told::Stimulus(stimulus) => match &stimulus.cause {
+        let line = |entry: &history::HistoryEntry| {
+            let came = match &entry.content {
+                HistoryContent::Stimulus(stimulus) => match &stimulus.cause {
                     Cause::Event { name, .. } => name.to_string(),
                     Cause::Began { .. } => "began".to_owned(),
                     Cause::Created { .. } => "created".to_owned(),
                     Cause::Suspend { .. } | Cause::Deadline { .. } | Cause::Force { .. } => {
-                        panic!("nobody did that: {stimulus:?}")
+                        panic!("unexpected stimulus: {stimulus:?}")
                     }
                 },
-                Told::Note(note) => note.clone(),
-                Told::Unreadable(why) => panic!("{why}"),
+                HistoryContent::Note(note) => note.clone(),
+                HistoryContent::Unreadable(why) => panic!("{why}"),
             };
             let evidence = entry.evidence.as_ref().map(|all| Value::from(all.clone()).to_string());
             let more = [entry.reason.clone(), evidence].into_iter().flatten().map(|one| format!(" {one}"));
@@ -415,7 +424,7 @@ impl Cafe {
         self.engine.resources(Some(name)).await.unwrap().remove(0)
     }
 
-    /// Who holds a resource, and who waits for it.
+    /// The holders and the queue of a resource.
     async fn at(&self, resource: &str) -> (Vec<String>, Vec<String>) {
         let ResourceView { holders, queue, .. } = self.resource(resource).await;
         (holders.into_iter().map(|one| one.name).collect(), queue.into_iter().map(|one| one.name).collect())
@@ -423,7 +432,8 @@ impl Cafe {
 
     async fn assert_replay_is_exact(&self) {
         for machine in ["maker", "order"] {
-            let wanted = Wanted { machine: named(machine), name: None, since: None, with: None };
+            let wanted =
+                ReplayRequest { machine: named(machine), name: None, since: None, what_if_definition: None };
             let replayed = replay(self.engine.store(), &self.vocabulary, &wanted).await.unwrap();
             assert!(replayed.instances > 0, "{machine}: {replayed:?}");
             assert_eq!((replayed.difference, replayed.unreadable), (None, Vec::new()));
@@ -435,8 +445,8 @@ fn named(machine: &str) -> MachineName {
     MachineName::new(machine).unwrap()
 }
 
-fn target(machine: &str, name: &str) -> Target {
-    Target::Name(named(machine), name.to_owned())
+fn target(machine: &str, name: &str) -> InstanceKey {
+    InstanceKey::Name(named(machine), name.to_owned())
 }
 
 fn names(names: &[&str]) -> Vec<String> {
@@ -447,7 +457,7 @@ fn names(names: &[&str]) -> Vec<String> {
 fn wrong_settings_of_the_action_are_refused_where_they_are_written() {
     let room = SharedRoom::default();
     let vocabulary =
-        vocabulary(&Arc::new(Registry::default().with(Brew(Arc::clone(&room))).with(Drain(room))));
+        vocabulary(&Arc::new(ActionRegistry::default().with(Brew(Arc::clone(&room))).with(Drain(room))));
     let refused = |with: &str| {
         let text = MAKER.replace("{ cups: 2 }", with);
         machine::load(&text, &vocabulary).unwrap_err().display("maker.yaml").to_string()
@@ -464,7 +474,7 @@ fn wrong_settings_of_the_action_are_refused_where_they_are_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_condition_reads_facts_of_the_face_and_decides_otherwise_once_they_are_changed() {
+async fn a_condition_reads_facts_of_the_face_and_follows_their_changes() {
     let cafe = Cafe::open().await;
     cafe.buy("m1", 5, &["left"]).await;
     let refused = cafe.request("maker", "m1", "rq-brew").await;
@@ -484,11 +494,11 @@ async fn a_condition_reads_facts_of_the_face_and_decides_otherwise_once_they_are
             "ordered: Idle → Brewing",
         ]
     );
-    // What it reports by itself.
-    cafe.send(("maker", "m1"), "jammed", Source::Face(SENDER)).await;
+    // A report of the machine itself.
+    cafe.send(("maker", "m1"), "jammed", EventSource::Face(SENDER)).await;
     assert_eq!(cafe.state("maker", "m1").await, "FailedBrewing");
     cafe.request("maker", "m1", "rq-mend").await;
-    // The engine has it at hand by now, as it was.
+    // The engine has cached its previous state by now.
     cafe.fill("m1", 0).await;
     let refused = cafe.request("maker", "m1", "rq-brew").await;
     assert!(format!("{refused:?}").contains("too few beans"), "{refused:?}");
@@ -502,12 +512,12 @@ async fn machines_that_share_a_grinder_are_served_one_after_the_other() {
         cafe.buy(name, 50, grinders).await;
         cafe.request("maker", name, "rq-brew").await;
     }
-    ask("two grind", async || {
+    wait_until("two grind", async || {
         cafe.at("grinder/left").await == (names(&["m1"]), names(&["m2"]))
             && cafe.at("grinder/right").await == (names(&["m3"]), Vec::new())
     })
     .await;
-    // What was chosen for it is in history; where there is no choice it need not be told.
+    // The chosen grinder is in history; without a choice it is omitted.
     let began = |history: Vec<String>| history.into_iter().find(|line| line.starts_with("began"));
     let granted = r#"began: Brewing → Brewing {"action":"brew","granted":["grinder/right"]}"#;
     assert_eq!(began(cafe.history("maker", "m3").await).as_deref(), Some(granted));
@@ -529,7 +539,7 @@ async fn the_order_is_served_in_the_transaction_in_which_the_machine_ends_or_nei
     let pool = cafe.database.pool().await;
     cafe.buy("m1", 50, &["left"]).await;
     assert_eq!(cafe.order("o1", "m1").await, "Waiting");
-    // A number that is taken is taken also where what took it is rolled back.
+    // A sequence number stays used even if the transaction is rolled back.
     let fault = "CREATE SEQUENCE tries;
         CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN PERFORM nextval('tries'); RAISE 'the order cannot be written'; END $$;
@@ -537,7 +547,7 @@ async fn the_order_is_served_in_the_transaction_in_which_the_machine_ends_or_nei
             WHEN (NEW.machine = 'order' AND NEW.state = 'Served') EXECUTE FUNCTION fail()";
     sqlx::raw_sql(fault).execute(&pool).await.unwrap();
     cafe.heat("m1");
-    ask("it was tried", async || {
+    wait_until("it was tried", async || {
         sqlx::query_scalar::<_, bool>("SELECT is_called FROM tries").fetch_one(&pool).await.unwrap()
     })
     .await;
@@ -554,7 +564,7 @@ async fn the_order_is_served_in_the_transaction_in_which_the_machine_ends_or_nei
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_machine_whose_order_was_cancelled_moves_on_and_hears_that_nobody_took_the_coffee() {
+async fn a_machine_with_a_cancelled_order_moves_on_and_gets_the_refusal() {
     let cafe = Cafe::open().await;
     cafe.buy("m1", 50, &["left"]).await;
     cafe.order("o1", "m1").await;
@@ -576,15 +586,15 @@ async fn a_machine_whose_order_was_cancelled_moves_on_and_hears_that_nobody_took
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_killed_server_was_brewing_for_nobody_is_drained_by_another() {
+async fn cancelled_work_of_a_killed_server_is_drained_by_another() {
     let killed = Cafe::open().await;
     killed.buy("m1", 50, &["left"]).await;
     killed.request("maker", "m1", "rq-brew").await;
-    ask("it brews", async || killed.at("grinder/left").await.0 == names(&["m1"])).await;
+    wait_until("it brews", async || killed.at("grinder/left").await.0 == names(&["m1"])).await;
     let cafe = killed.beside().await;
     drop(killed.driver);
     cafe.request("maker", "m1", "rq-stop").await;
-    ask("it is drained", async || {
+    wait_until("it is drained", async || {
         cafe.history("maker", "m1").await.iter().any(|line| line.starts_with("drain-ok"))
     })
     .await;
@@ -593,33 +603,36 @@ async fn what_a_killed_server_was_brewing_for_nobody_is_drained_by_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_state_holds_the_circuit_and_gives_it_on_when_it_is_left() {
+async fn a_state_holds_the_circuit_and_releases_it_when_it_is_left() {
     let cafe = Cafe::open().await;
-    let limit = NewLimits { capacity: Some(1), ..NewLimits::default() };
+    let limit = LimitOverrides { capacity: Some(1), ..LimitOverrides::default() };
     cafe.engine.set_limits("circuit", limit).await.unwrap();
     for (name, grinder) in [("m1", "left"), ("m2", "right")] {
         cafe.buy(name, 50, &[grinder]).await;
         cafe.request("maker", name, "rq-brew").await;
     }
-    ask("one brews", async || cafe.at("circuit").await == (names(&["m1"]), names(&["m2"]))).await;
+    wait_until("one brews", async || cafe.at("circuit").await == (names(&["m1"]), names(&["m2"]))).await;
     assert_eq!(cafe.instance("maker", "m2").await.1.deadline_at, None, "its time does not run yet");
     cafe.request("maker", "m1", "rq-stop").await;
-    ask("the other brews", async || cafe.at("circuit").await == (names(&["m2"]), Vec::new())).await;
+    wait_until("the other brews", async || cafe.at("circuit").await == (names(&["m2"]), Vec::new())).await;
     cafe.request("maker", "m2", "rq-stop").await;
-    ask("nobody does", async || cafe.at("circuit").await == (Vec::new(), Vec::new())).await;
+    wait_until("nobody holds it or waits for it", async || {
+        cafe.at("circuit").await == (Vec::new(), Vec::new())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_generic_routes_show_machines_and_take_what_operators_and_machines_say() {
+async fn the_generic_routes_show_machines_and_accept_events() {
     let cafe = Cafe::open().await;
-    let (server, _serving) = api::serve(api::over(cafe.engine.clone())).await;
+    let (server, _serving) = api::serve(api::api_over(cafe.engine.clone())).await;
     let call = async |line: &str, body: &str| {
         let answer = api::send_to(server, line, &[], body.to_owned()).await;
         assert!(answer.status < 300, "{line}: {}", answer.text);
         answer.json()
     };
     let loaded = call("PUT /api/v1/machines/maker", &MAKER.replace("10m", "5m")).await;
-    assert_eq!((&loaded["number"], &loaded["in_force"]), (&json!(2), &json!(true)), "{loaded}");
+    assert_eq!((&loaded["definition"], &loaded["active"]), (&json!(2), &json!(true)), "{loaded}");
     cafe.buy("m1", 50, &["left"]).await;
     let order = call("PUT /api/v1/machines/order/o1", r#"{"links": {"maker": "m1"}}"#).await;
     assert_eq!(order["state"], "Waiting", "{order}");

@@ -1,48 +1,48 @@
-//! A fresh, migrated database for each test, on one Postgres for the whole test process.
+//! A new, migrated database for each test, on one PostgreSQL for the whole test process.
 //!
-//! The server is the private Postgres itself, without durability, in a [`GuardedDir`]: it goes with the test process.
-//! It lives on a thread with a runtime of its own, as a test's runtime ends with the test. With
+//! The server is the private PostgreSQL without durability, in a [`GuardedDir`], which is removed with the test
+//! process. It runs on a thread with its own runtime, because a test's runtime ends with the test. With
 //! `LIFEGUARD_TEST_DATABASE_URL` that server is used instead; its user must be allowed to create databases, and a
-//! test process that is killed then leaves its databases named `lifeguard_test_…` behind.
+//! killed test process then leaves its databases `lifeguard_test_…` behind.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, mpsc};
 
 use lifeguard::store::MIGRATOR;
-use lifeguard::store::private::{Durability, Options, PrivatePostgres};
+use lifeguard::store::private::{CommitDurability, PrivatePostgres, PrivatePostgresOptions};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use tokio::sync::{mpsc as requests, oneshot};
 use tokio::task::JoinSet;
 
-use crate::guarded::GuardedDir;
+use crate::guarded_dir::GuardedDir;
 
-static SERVER: LazyLock<Server> = LazyLock::new(Server::start);
+static SERVER: LazyLock<TestPostgres> = LazyLock::new(TestPostgres::start);
 
-/// A database of a test's own, dropped with this value.
+/// A test's own database, dropped with this value.
 pub(crate) struct TestDatabase {
     name: String,
 }
 
-/// Makes a database with all migrations applied.
+/// Creates a database with all migrations applied.
 pub(crate) async fn database() -> TestDatabase {
     copy_of(|server| server.template.clone()).await
 }
 
-/// Makes a database with nothing in it.
+/// Creates an empty database.
 pub(crate) async fn empty_database() -> TestDatabase {
     copy_of(|_| "template0".to_owned()).await
 }
 
-async fn copy_of(template: impl FnOnce(&Server) -> String) -> TestDatabase {
+async fn copy_of(template: impl FnOnce(&TestPostgres) -> String) -> TestDatabase {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    // The first one waits for the server to start, and must not hold up its runtime meanwhile.
+    // The first one waits for the server to start, and must not block its runtime meanwhile.
     let server = tokio::task::spawn_blocking(|| &*SERVER).await.unwrap();
     let name = name_of(NUMBER.fetch_add(1, Ordering::Relaxed));
     let (done, made) = oneshot::channel();
     let template = template(server);
     let sql = format!("CREATE DATABASE {name} TEMPLATE {template}");
-    server.requests.send(Request { sql, done: Box::new(|| _ = done.send(())) }).unwrap();
+    server.requests.send(DatabaseRequest { sql, done: Box::new(|| _ = done.send(())) }).unwrap();
     made.await.expect("the server's thread made the database");
     TestDatabase { name }
 }
@@ -68,50 +68,54 @@ impl Drop for TestDatabase {
     fn drop(&mut self) {
         let (done, dropped) = mpsc::channel();
         let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
-        let request = Request { sql, done: Box::new(move || _ = done.send(())) };
-        // Without the server's thread there is no server, and no database to drop. The thread is another than
-        // this one, so that waiting here holds up nobody.
+        let request = DatabaseRequest { sql, done: Box::new(move || _ = done.send(())) };
+        // Without the server's thread there is no server, and no database to drop. It is another thread, so that
+        // waiting here blocks no test.
         if SERVER.requests.send(request).is_ok() {
             let _ = dropped.recv();
         }
     }
 }
 
-/// A statement for the server's thread, and whom to tell when it is done.
-struct Request {
+/// A statement for the server's thread, and the channel for its completion.
+struct DatabaseRequest {
     sql: String,
     done: Box<dyn FnOnce() + Send>,
 }
 
 /// The server of this test process.
-struct Server {
+struct TestPostgres {
     admin: PgConnectOptions,
     template: String,
-    requests: requests::UnboundedSender<Request>,
+    requests: requests::UnboundedSender<DatabaseRequest>,
 }
 
-impl Server {
-    /// Starts the server's thread and waits until the template is there.
+impl TestPostgres {
+    /// Starts the server's thread and waits until the template exists.
     fn start() -> Self {
-        let (tell, told) = mpsc::channel();
+        let (ready, is_ready) = mpsc::channel();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(serve(&tell));
+            runtime.block_on(serve(&ready));
         });
-        told.recv().expect("the test server starts")
+        is_ready.recv().expect("the test server starts")
     }
 }
 
-/// Runs the server and carries out requests until the process ends.
-async fn serve(tell: &mpsc::Sender<Server>) {
-    // Both live as long as the thread; the guardian ends them with the process.
+/// Runs the server and executes requests until the process ends.
+async fn serve(ready: &mpsc::Sender<TestPostgres>) {
+    // Both live as long as the thread; the guardian removes them with the process.
     let _own;
     let admin = if let Some(url) = std::env::var_os("LIFEGUARD_TEST_DATABASE_URL") {
         url.to_str().unwrap().parse::<PgConnectOptions>().unwrap()
     } else {
         let dir = GuardedDir::new();
         let settings = vec![("max_connections".to_owned(), "500".to_owned())];
-        let options = Options { durability: Durability::Fast, settings, ..Options::new(dir.path()) };
+        let options = PrivatePostgresOptions {
+            durability: CommitDurability::Fast,
+            settings,
+            ..PrivatePostgresOptions::new(dir.path())
+        };
         let postgres = PrivatePostgres::start(options).await.unwrap_or_else(|error| panic!("{error}"));
         let options = postgres.connect_options().database("postgres");
         _own = (postgres, dir);
@@ -119,19 +123,19 @@ async fn serve(tell: &mpsc::Sender<Server>) {
     };
     let template = format!("lifeguard_test_{}_template", std::process::id());
     let pool = PgPoolOptions::new().max_connections(4).connect_with(admin.clone()).await.unwrap();
-    // Another process of this number may have been killed on a server that is not our own.
+    // Another process with this ID may have been killed on a server that is not our own.
     run(&pool, format!("DROP DATABASE IF EXISTS {template} WITH (FORCE)")).await;
     run(&pool, format!("CREATE DATABASE {template}")).await;
     let mut connection = PgConnection::connect_with(&admin.clone().database(&template)).await.unwrap();
     MIGRATOR.run(&mut connection).await.unwrap();
     connection.close().await.unwrap();
 
-    let (requests, mut requested) = requests::unbounded_channel::<Request>();
-    tell.send(Server { admin, template, requests }).unwrap();
+    let (requests, mut requested) = requests::unbounded_channel::<DatabaseRequest>();
+    ready.send(TestPostgres { admin, template, requests }).unwrap();
     let mut running = JoinSet::new();
     loop {
         tokio::select! {
-            Some(Request { sql, done }) = requested.recv() => {
+            Some(DatabaseRequest { sql, done }) = requested.recv() => {
                 let pool = pool.clone();
                 running.spawn(async move {
                     run(&pool, sql).await;
@@ -154,7 +158,7 @@ fn name_of(number: u32) -> String {
 }
 
 #[tokio::test]
-async fn each_test_has_a_database_of_its_own_that_goes_with_it() {
+async fn each_test_has_its_own_temporary_database() {
     let other = database().await;
     let one = database().await;
     let pool = one.pool().await;

@@ -1,4 +1,4 @@
-//! The demo, as a newcomer sees it.
+//! Tests of the demo.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -6,16 +6,16 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::guarded::GuardedDir;
+use crate::guarded_dir::GuardedDir;
 
 fn demo(dir: &GuardedDir, more: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
-    // Its directory goes where the test's goes; a Postgres that it left there would be found by the guardian.
+    // Its directory is inside the test's; a left-over PostgreSQL there would be found by the guardian.
     command.env("TMPDIR", dir.path()).args(["demo", "--listen", "127.0.0.1:0", "--boards", "6"]).args(more);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
-/// The files that are left in the directory.
+/// The files left in the directory.
 fn left(dir: &GuardedDir) -> Vec<String> {
     let entries = fs_err::read_dir(dir.path()).unwrap();
     entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
@@ -24,19 +24,19 @@ fn left(dir: &GuardedDir) -> Vec<String> {
 #[test]
 fn the_demo_brings_every_board_to_ready_and_leaves_nothing_behind() {
     let dir = GuardedDir::new();
-    let told = demo(&dir, &["--speed", "60", "--once"]).wait_with_output().unwrap();
-    let story = String::from_utf8(told.stdout).unwrap();
-    assert!(told.status.success(), "{story}");
-    for said in
-        ["6 boards are registered", "Rolling reboot, group 6", "base-2 is installed", "Every board is Ready"]
+    let output = demo(&dir, &["--speed", "60", "--once"]).wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    for expected in
+        ["6 boards registered", "Rolling reboot, group 6", "base-2 is installed", "Every board is Ready"]
     {
-        assert!(story.contains(said), "{said}:\n{story}");
+        assert!(text.contains(expected), "{expected}:\n{text}");
     }
     assert_eq!(left(&dir), Vec::<String>::new());
 }
 
 #[test]
-fn ctrl_c_ends_the_demo_in_the_middle_of_its_work_and_leaves_nothing_behind() {
+fn ctrl_c_ends_a_busy_demo_and_leaves_nothing_behind() {
     let dir = GuardedDir::new();
     let mut child = demo(&dir, &["--speed", "10"]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

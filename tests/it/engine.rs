@@ -1,18 +1,18 @@
-//! Actions as the engine hands them out: in order, one at a place, given up when their state is left.
+//! Tests of the engine's actions: in order, one per resource, cancelled when their state is left.
 
 use std::time::Duration;
 
-use lifeguard::clock::pause;
+use lifeguard::clock::sleep_real_time;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 
 use crate::rack::Rack;
-use crate::world::{World, ask, unreachable_power};
+use crate::world::{World, unreachable_power, wait_until};
 
-/// Lets another process, which is alive for a day, run a power cycle for board `name` that holds the rack's place.
-async fn hold_place(pool: &PgPool, rack: &Rack, name: &str) -> JoinSet<()> {
+/// Lets another process, with a lease of a day, run a power cycle for board `name` that holds the rack's resource.
+async fn hold_resource(pool: &PgPool, rack: &Rack, name: &str) -> JoinSet<()> {
     sqlx::query(
         "WITH other AS (INSERT INTO worker (name, lease_until)
                         VALUES ('other', clock_timestamp() + interval '1 day') RETURNING worker_id)
@@ -22,58 +22,63 @@ async fn hold_place(pool: &PgPool, rack: &Rack, name: &str) -> JoinSet<()> {
            FROM instance i, other WHERE i.name = $1",
     )
     .bind(name)
-    .bind(rack.place())
+    .bind(rack.resource())
     .execute(pool)
     .await
     .unwrap();
     let (pool, mut other) = (pool.clone(), JoinSet::new());
     other.spawn(async move {
-        // A lease that nobody renews ends, whatever it promises.
+        // A lease that is not renewed expires.
         loop {
             let sql =
                 "UPDATE worker SET lease_until = clock_timestamp() + interval '1 day' WHERE name = 'other'";
             sqlx::query(sql).execute(&pool).await.unwrap();
-            pause(Duration::from_millis(200)).await;
+            sleep_real_time(Duration::from_millis(200)).await;
         }
     });
     other
 }
 
-/// Lets the other process be found dead.
-async fn let_go(pool: &PgPool, mut other: JoinSet<()>) {
+/// Expires the other process's lease.
+async fn release_resource(pool: &PgPool, mut other: JoinSet<()>) {
     other.shutdown().await;
     let sql = "UPDATE worker SET lease_until = clock_timestamp() - interval '1 s' WHERE name = 'other'";
     sqlx::query(sql).execute(pool).await.unwrap();
 }
 
-fn ahead(device: &Value) -> Vec<i64> {
-    device["actions"].as_array().unwrap().iter().map(|action| action["ahead"].as_i64().unwrap()).collect()
+fn actions_ahead(device: &Value) -> Vec<i64> {
+    device["actions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|action| action["requests_ahead"].as_i64().unwrap())
+        .collect()
 }
 
 fn events(history: &[Value]) -> Vec<&str> {
     history.iter().map(|entry| entry["event"].as_str().unwrap()).collect()
 }
 
-/// Passes the deadline of a board that nobody can switch: what its last try left to be done needs time to end.
+/// Passes the deadline of a board that cannot be switched: the compensation of its last try needs time to end.
 async fn pass_deadline(world: &World, name: &str) {
     world.pass_time_until(name, "a deadline is armed", |device| device["deadline"].is_string()).await;
     world.pass_deadline(name).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_that_waits_for_its_turn_loses_none_of_its_time() {
+async fn a_board_in_a_queue_loses_none_of_its_time() {
     let world = World::new().await;
     let rack = Rack::new(&world, 3);
     for (name, coil) in [("b0", 0), ("b1", 1), ("b2", 2)] {
-        // Off for longer than time goes by before somebody looks whether its turn has come.
-        world.register(name, json!({ "power_url": format!("{}/{coil}?off=2s", rack.place()) })).await;
+        // Off for longer than the time until the queue is checked again.
+        world.register(name, json!({ "power_url": format!("{}/{coil}?off=2s", rack.resource()) })).await;
     }
     let pool = world.database.pool().await;
-    let other = hold_place(&pool, &rack, "b0").await;
+    let other = hold_resource(&pool, &rack, "b0").await;
     for name in ["b1", "b2"] {
         assert_eq!(world.request(name, "rq-reboot", json!({})).await.0, 200);
     }
-    // A board elsewhere whose deadline passes shows that the timer has looked each time.
+    // Another board's deadline shows that the timer has run each time.
     world.register("elsewhere", unreachable_power(0)).await;
     world.force("elsewhere", "RebootRebooting").await;
     for _ in 0..30 {
@@ -82,16 +87,16 @@ async fn a_board_that_waits_for_its_turn_loses_none_of_its_time() {
     for (name, before) in [("b1", 1), ("b2", 2)] {
         let device = world.get(&format!("/api/v1/devices/{name}")).await;
         assert_eq!((&device["deadline"], &device["counters"]), (&Value::Null, &json!({})), "{device:#}");
-        assert_eq!((ahead(&device), &device["visit"]), (vec![before, before], &json!(2)));
+        assert_eq!((actions_ahead(&device), &device["visit"]), (vec![before, before], &json!(2)));
     }
     assert_eq!(rack.switched(3), []);
 
-    let_go(&pool, other).await;
-    // What the other process was doing is taken over, and ends first.
-    world.pass_time_until("b0", "the place is free", |device| device["actions"] == json!([])).await;
+    release_resource(&pool, other).await;
+    // The other process's action is taken over, and finishes first.
+    world.pass_time_until("b0", "the resource is free", |device| device["actions"] == json!([])).await;
     for name in ["b1", "b2"] {
         let is_armed = |device: &Value| device["deadline"].is_string();
-        let device = world.until(name, "its turn has come", is_armed).await;
+        let device = world.until(name, "it was granted the resource", is_armed).await;
         assert_eq!(device["state"], "RebootRebooting");
         let history = world.history(name).await;
         let began = history.iter().find(|entry| entry["kind"] == "began").unwrap();
@@ -109,7 +114,7 @@ async fn a_relay_board_has_one_operation_at_a_time_however_many_boards_are_reboo
     let rack = Rack::new(&world, 8);
     let names: Vec<String> = (0..8).map(|number| format!("b{number}")).collect();
     for (coil, name) in (0..).zip(&names) {
-        world.register(name, rack.wired(coil)).await;
+        world.register(name, rack.power_facts(coil)).await;
     }
     let requests = names.iter().map(|name| world.request(name, "rq-reboot", json!({})));
     for (status, answer) in futures_util::future::join_all(requests).await {
@@ -120,7 +125,7 @@ async fn a_relay_board_has_one_operation_at_a_time_however_many_boards_are_reboo
         let device = world.pass_time_until(name, "power is back", is_back).await;
         assert_eq!(device["counters"], json!({}));
     }
-    // The relay board closes a second client's connection at once, and who is closed connects again.
+    // The relay board closes a second client's connection at once, and that client reconnects.
     assert_eq!(rack.relay.connections(), 8);
     let switched = rack.switched(8);
     assert_eq!(switched.len(), 16);
@@ -130,10 +135,10 @@ async fn a_relay_board_has_one_operation_at_a_time_however_many_boards_are_reboo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn power_is_cut_only_when_the_boot_link_is_gone() {
+async fn power_is_switched_off_only_after_the_boot_link_is_cleared() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
-    world.register("b1", rack.wired_slowly(0)).await;
+    world.register("b1", rack.slow_power_facts(0)).await;
     let link = world.link("b1").await;
     std::os::unix::fs::symlink("../configs/old", &link).unwrap();
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
@@ -148,11 +153,11 @@ async fn power_is_cut_only_when_the_boot_link_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_follows_an_action_that_failed_is_not_done() {
+async fn actions_after_a_failed_one_are_not_run() {
     let world = World::new().await;
     let rack = Rack::new(&world, 2);
-    world.register("b1", rack.wired(0)).await;
-    // The folder of links is a file: no link can be looked for, let alone removed.
+    world.register("b1", rack.power_facts(0)).await;
+    // The directory of links is a file: links can be neither found nor removed.
     let links = world.server.boot_root.join("pxelinux.cfg");
     fs_err::remove_dir_all(&links).unwrap();
     fs_err::write(&links, "").unwrap();
@@ -163,10 +168,10 @@ async fn what_follows_an_action_that_failed_is_not_done() {
     assert!(device["deadline"].is_string(), "the deadline tries again");
     let history = world.history("b1").await;
     assert_eq!(events(&history), ["created", "rq-reboot", "actions-began", "clear-pxe-failed"]);
-    assert!(history[3]["reason"].as_str().unwrap().contains("not a folder"), "{}", history[3]);
+    assert!(history[3]["reason"].as_str().unwrap().contains("not a directory"), "{}", history[3]);
 
-    // The place is free, although the action that was to hold it never ran.
-    world.register("b2", rack.wired(1)).await;
+    // The resource is free, although the action that was to hold it never ran.
+    world.register("b2", rack.power_facts(1)).await;
     fs_err::remove_file(&links).unwrap();
     fs_err::create_dir(&links).unwrap();
     assert_eq!(world.request("b2", "rq-reboot", json!({})).await.0, 200);
@@ -175,17 +180,17 @@ async fn what_follows_an_action_that_failed_is_not_done() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn leaving_in_the_off_gap_gives_power_back_and_the_late_end_changes_nothing() {
+async fn leaving_a_state_while_the_power_is_off_restores_it_and_the_late_end_changes_nothing() {
     let world = World::new().await;
     let rack = Rack::new(&world, 2);
-    world.register("b1", rack.wired_slowly(0)).await;
-    world.register("b2", rack.wired_slowly(1)).await;
+    world.register("b1", rack.slow_power_facts(0)).await;
+    world.register("b2", rack.slow_power_facts(1)).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     rack.until(0, false).await;
     assert_eq!(world.request("b2", "rq-reboot", json!({})).await.0, 200);
-    assert_eq!(ahead(&world.get("/api/v1/devices/b2").await), [1, 1]);
+    assert_eq!(actions_ahead(&world.get("/api/v1/devices/b2").await), [1, 1]);
 
-    // What waits goes without a trace.
+    // Waiting actions are removed without an entry.
     world.force("b2", "New").await;
     assert_eq!(world.get("/api/v1/devices/b2").await["actions"], json!([]));
     world.force("b1", "New").await;
@@ -195,7 +200,7 @@ async fn leaving_in_the_off_gap_gives_power_back_and_the_late_end_changes_nothin
     assert_eq!((&device["counters"], &device["deadline"]), (&json!({}), &Value::Null));
     assert_eq!(rack.switched(2), [(0, false), (0, true)]);
 
-    // What the abandoned cycle came to is on record.
+    // The result of the cancelled cycle is recorded.
     let history = world.history("b1").await;
     let last = history.last().unwrap();
     assert_eq!((&last["event"], &last["outcome"]), (&json!("power-cycle-failed"), &json!("ignored")));
@@ -204,37 +209,39 @@ async fn leaving_in_the_off_gap_gives_power_back_and_the_late_end_changes_nothin
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_place_is_held_until_the_abandoned_cycle_has_really_ended() {
+async fn a_resource_is_held_until_the_cancelled_cycle_has_ended() {
     let world = World::new().await;
     let rack = Rack::new(&world, 2);
-    world.register("b1", rack.wired_slowly(0)).await;
-    world.register("b2", rack.wired(1)).await;
+    world.register("b1", rack.slow_power_facts(0)).await;
+    world.register("b2", rack.power_facts(1)).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     rack.until(0, false).await;
-    // From here on the relay board is deaf: giving power back takes until the calls time out.
-    rack.relay.set_behaviour(lifeguard::farm::relay::Behaviour::Hanging);
+    // From here on the relay board does not answer: restoring the power takes until the calls time out.
+    rack.relay.set_behaviour(lifeguard::farm::relay::RelayBehaviour::Hanging);
     world.force("b1", "New").await;
     assert_eq!(world.request("b2", "rq-reboot", json!({})).await.0, 200);
     let device = world.get("/api/v1/devices/b1").await;
     assert_eq!((&device["state"], &device["actions"][0]["cancelled"]), (&json!("New"), &json!(true)));
     let waiting = world.get("/api/v1/devices/b2").await;
-    assert_eq!((ahead(&waiting), &waiting["deadline"]), (vec![1, 1], &Value::Null));
-    rack.relay.set_behaviour(lifeguard::farm::relay::Behaviour::Normal);
-    world.pass_time_until("b2", "its turn", |device| device["state"] == "RebootComplete").await;
+    assert_eq!((actions_ahead(&waiting), &waiting["deadline"]), (vec![1, 1], &Value::Null));
+    rack.relay.set_behaviour(lifeguard::farm::relay::RelayBehaviour::Normal);
+    world
+        .pass_time_until("b2", "it was granted the resource", |device| device["state"] == "RebootComplete")
+        .await;
     assert!(rack.is_on(0) && rack.is_on(1));
     let switched = rack.switched(2);
     assert_eq!(switched, [(0, false), (0, true), (1, false), (1, true)], "never two boards in between");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_action_whose_start_was_committed_unheard_is_begun_again() {
+async fn an_action_whose_start_was_committed_but_lost_is_started_again() {
     let world = World::new().await;
     let rack = Rack::new(&world, 2);
-    world.register("b1", rack.wired(0)).await;
-    world.register("b2", rack.wired(1)).await;
-    // As a connection leaves it that breaks in the middle of COMMIT: the row says that this process runs it.
+    world.register("b1", rack.power_facts(0)).await;
+    world.register("b2", rack.power_facts(1)).await;
+    // As after a connection that breaks during COMMIT: the row says that this process runs it.
     let pool = world.database.pool().await;
-    ask("the server is a worker", async || {
+    wait_until("the server is a worker", async || {
         let workers = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM worker");
         workers.fetch_one(&pool).await.unwrap() == 1
     })
@@ -244,27 +251,31 @@ async fn an_action_whose_start_was_committed_unheard_is_begun_again() {
          SELECT i.instance_id, i.visit, 1, 'power-cycle', '{}', $1, 'RUNNING', w.worker_id, i.entered_at, i.entered_at
            FROM instance i, worker w WHERE i.name = 'b1'",
     )
-    .bind(rack.place())
+    .bind(rack.resource())
     .execute(&pool)
     .await
     .unwrap();
     assert_eq!(world.request("b2", "rq-reboot", json!({})).await.0, 200);
-    world.pass_time_until("b2", "its turn", |device| device["state"] == "RebootComplete").await;
+    world
+        .pass_time_until("b2", "it was granted the resource", |device| device["state"] == "RebootComplete")
+        .await;
     assert_eq!(rack.switched(2), [(0, false), (0, true), (1, false), (1, true)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_removed_boards_actions_end_and_its_place_is_free() {
+async fn the_actions_of_a_removed_board_end_and_its_resource_is_free() {
     let world = World::new().await;
     let rack = Rack::new(&world, 2);
-    world.register("b1", rack.wired_slowly(0)).await;
-    world.register("b2", rack.wired(1)).await;
+    world.register("b1", rack.slow_power_facts(0)).await;
+    world.register("b2", rack.power_facts(1)).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     rack.until(0, false).await;
     let removed = world.call(reqwest::Method::DELETE, "/api/v1/devices/b1", None).await;
     assert_eq!(removed.0, StatusCode::NO_CONTENT);
     assert_eq!(world.request("b2", "rq-reboot", json!({})).await.0, 200);
-    world.pass_time_until("b2", "its turn", |device| device["state"] == "RebootComplete").await;
+    world
+        .pass_time_until("b2", "it was granted the resource", |device| device["state"] == "RebootComplete")
+        .await;
     assert!(rack.is_on(0), "the board that was removed has its power");
 }
 
@@ -275,7 +286,7 @@ async fn a_farm_at_rest_writes_nothing() {
         world.register(&format!("b{number}"), json!({})).await;
     }
     let pool = world.database.pool().await;
-    // Every write gives a row a version of its own, one that changes nothing included.
+    // Every write gives a row a new version, even one that changes nothing.
     let versions = "WITH resting AS (SELECT instance_id, xmin FROM instance WHERE name <> 'witness')
                     SELECT concat_ws(' ',
                         (SELECT count(*) || ':' || sum(xmin::text::bigint) FROM resting),
@@ -284,7 +295,7 @@ async fn a_farm_at_rest_writes_nothing() {
                            FROM device JOIN resting USING (instance_id)),
                         (SELECT count(*) FROM action JOIN resting USING (instance_id)))";
     let before = sqlx::query_scalar::<_, String>(versions).fetch_one(&pool).await.unwrap();
-    // Its deadline, again and again for an hour, shows that the timer has looked each time.
+    // Its deadline, repeated for an hour, shows that the timer has run each time.
     world.register("witness", unreachable_power(0)).await;
     world.force("witness", "RebootRebooting").await;
     for _ in 0..60 {
@@ -292,7 +303,7 @@ async fn a_farm_at_rest_writes_nothing() {
     }
     let after = sqlx::query_scalar::<_, String>(versions).fetch_one(&pool).await.unwrap();
     assert_eq!(after, before);
-    // What is written does show.
+    // A write is detected.
     world.force("b0", "RebootComplete").await;
     world.pass_deadline("b0").await;
     let after = sqlx::query_scalar::<_, String>(versions).fetch_one(&pool).await.unwrap();

@@ -1,55 +1,58 @@
-//! The files of the house: none in a circle, none that imports from the module above it, and few that are long.
+//! Tests of the source files: no import cycle, no import from the parent module, and few long files.
 //!
-//! A module that declares files says what there is: `mod` lines and `pub use`. What its files share has a file of its own.
-//! So whoever opens a file finds all that it needs below it or beside it, and may move it.
+//! A module that declares files contains `mod` lines and `pub use`. What its files share has its own file. So all
+//! imports of a file are below it or beside it, and it can be moved.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use statistics::percentile;
+
 use crate::layers::{code, is_path_begin, root, sources};
 
-/// What half of all files, and nine of ten, have at most, in lines without tests.
-const MEDIAN_LINES: usize = 160;
-const P90_LINES: usize = 320;
+/// The largest length of half of all files, and of nine in ten, in lines without tests.
+const MEDIAN_LINES: f64 = 160.0;
+const P90_LINES: f64 = 320.0;
 
-/// Fewer files or imports than these were not read at all: the house has about twice as many.
-const LEAST_FILES: usize = 200;
-const LEAST_IMPORTS: usize = 1000;
+/// The smallest plausible number of files: there are about twice as many.
+const MIN_FILES: usize = 200;
+const MIN_IMPORTS: usize = 1000;
 
 #[test]
-fn files_are_in_no_circle_and_import_nothing_from_the_module_above_them() {
-    let house = House::read();
+fn files_have_no_import_cycle_and_import_nothing_from_their_parent_module() {
+    let house = SourceTree::read();
     let imports: usize = house.imports().values().map(BTreeMap::len).sum();
-    assert!(house.files.len() >= LEAST_FILES, "only {} files were read", house.files.len());
-    assert!(imports >= LEAST_IMPORTS, "only {imports} imports were read");
-    let mut faults = house.circles();
+    assert!(house.files.len() >= MIN_FILES, "only {} files were read", house.files.len());
+    assert!(imports >= MIN_IMPORTS, "only {imports} imports were read");
+    let mut faults = house.cycles();
     faults.extend(house.imports_from_above());
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]
-fn half_of_the_files_are_short_and_few_are_long() {
-    let mut lines: Vec<usize> = House::read().files.iter().map(|file| file.lines).collect();
-    lines.sort_unstable();
-    let (median, p90) = (lines[lines.len() / 2], lines[lines.len() * 9 / 10]);
+fn most_files_are_short_and_few_are_long() {
+    let tree = SourceTree::read();
+    let lines = tree.files.iter().map(|file| u32::try_from(file.lines).unwrap().into());
+    let lines: Vec<f64> = lines.collect();
+    let [median, p90] = [50, 90].map(|percent| percentile(&lines, percent).unwrap());
     assert!(median <= MEDIAN_LINES && p90 <= P90_LINES, "the median is {median} lines, p90 is {p90}");
 }
 
 #[test]
-fn circles_and_imports_from_above_are_found_in_whatever_way_they_are_written() {
-    let circles = |files: &[(&str, &str)]| House::of(files).circles().len();
-    let above = |files: &[(&str, &str)]| House::of(files).imports_from_above().len();
+fn import_cycles_and_parent_imports_are_found_in_any_spelling() {
+    let cycles = |files: &[(&str, &str)]| SourceTree::of(files).cycles().len();
+    let above = |files: &[(&str, &str)]| SourceTree::of(files).imports_from_above().len();
     let (a, b) = ("src/a.rs", "src/b.rs");
     for (of_a, of_b) in [
         ("use super::b::B;", "use crate::a::A;"),
         ("use crate::{c, b::{self, B}};", "fn f() {\n    super::a::g();\n}"),
         ("pub(in crate::a) use crate::\n    b::B;", "use super::a as other;"),
     ] {
-        assert_eq!(circles(&[(a, of_a), (b, of_b)]), 1, "{of_a} {of_b}");
-        assert_eq!(circles(&[(a, of_a), (b, "use super::c::C;")]), 0, "{of_a}");
+        assert_eq!(cycles(&[(a, of_a), (b, of_b)]), 1, "{of_a} {of_b}");
+        assert_eq!(cycles(&[(a, of_a), (b, "use super::c::C;")]), 0, "{of_a}");
     }
-    // Three, and one that only looks like it: what is said in comments, in tests and of visibility imports nothing.
+    // Three, and one that only looks like it: comments, tests and visibility import nothing.
     assert_eq!(
-        circles(&[(a, "use crate::b::B;"), (b, "use crate::c::C;"), ("src/c/mod.rs", "use super::a;")]),
+        cycles(&[(a, "use crate::b::B;"), (b, "use crate::c::C;"), ("src/c/mod.rs", "use super::a;")]),
         1
     );
     for of_b in [
@@ -57,7 +60,7 @@ fn circles_and_imports_from_above_are_found_in_whatever_way_they_are_written() {
         "#[cfg(test)]\nmod tests {\nuse super::a::A;\n}",
         "pub(in crate::a) fn f() {}",
     ] {
-        assert_eq!(circles(&[(a, "use super::b::B;"), (b, of_b)]), 0, "{of_b}");
+        assert_eq!(cycles(&[(a, "use super::b::B;"), (b, of_b)]), 0, "{of_b}");
     }
 
     let above_with =
@@ -67,18 +70,18 @@ fn circles_and_imports_from_above_are_found_in_whatever_way_they_are_written() {
     {
         assert_eq!(above_with("mod c;\nmod d;\npub struct Own;", child), 1, "{child}");
     }
-    // What it passes on of another file is of that file.
+    // A re-export belongs to the file that defines it.
     let passing_on = "mod c;\nmod d;\npub use self::d::{D as Other, own};";
     for child in ["use super::Other;", "fn f() {\n    super::own();\n}", "use super::d::D;"] {
         let files = [("src/m/mod.rs", passing_on), ("src/m/c.rs", child), ("src/m/d.rs", "use super::c::C;")];
-        assert_eq!((above(&files), circles(&files)), (0, 1), "{child}");
+        assert_eq!((above(&files), cycles(&files)), (0, 1), "{child}");
     }
-    // In a module within the file, what is above that is the file.
+    // In a module within the file, the parent is the file.
     for (child, expected) in [("super::Own", 0), ("super::super::Own", 1)] {
         let child = format!("mod inner {{\n    use {child};\n}}\nstruct Own;");
         assert_eq!(above_with("mod c;\npub struct Own;", &child), expected, "{child}");
     }
-    // A crate's own root is above its files, and other crates are beside it.
+    // A crate's root is above its files, and other crates are beside it.
     assert_eq!(
         above(&[("crates/k-l/src/lib.rs", "pub struct Own;"), ("crates/k-l/src/c.rs", "use crate::Own;")]),
         1
@@ -89,36 +92,36 @@ fn circles_and_imports_from_above_are_found_in_whatever_way_they_are_written() {
         (a, "use crate::k_l::Own;"),
     ];
     assert_eq!(above(&of_crate), 0);
-    assert_eq!(House::of(&of_crate).imports()[&2].keys().copied().collect::<Vec<_>>(), [0]);
+    assert_eq!(SourceTree::of(&of_crate).imports()[&2].keys().copied().collect::<Vec<_>>(), [0]);
 }
 
 /// A file of a crate.
-struct File {
+struct SourceFile {
     /// From the root of the repository.
     path: String,
-    /// The name of its crate, which paths begin with elsewhere.
+    /// The name of its crate, as used in paths elsewhere.
     of_crate: String,
-    /// The module that it is.
+    /// Its module path.
     module: Vec<String>,
-    /// What it imports, and the names that it gives to that.
+    /// Its imports, with their local names.
     uses: Vec<(Vec<String>, String)>,
-    /// The paths that it names besides.
+    /// Other paths in its code.
     paths: Vec<Vec<String>>,
     /// Its length without tests.
     lines: usize,
 }
 
-/// All files, and which module each of them is.
-struct House {
-    files: Vec<File>,
+/// All files with their modules.
+struct SourceTree {
+    files: Vec<SourceFile>,
     modules: BTreeMap<(String, Vec<String>), usize>,
 }
 
-/// The names that one file takes from others, by file; nothing for a module as a whole.
+/// The names that one file imports from others, by file; none for a module as a whole.
 type Imports = BTreeMap<usize, BTreeSet<String>>;
 
-impl House {
-    /// The house as it is.
+impl SourceTree {
+    /// Reads the source tree.
     fn read() -> Self {
         let crates = fs_err::read_dir(root().join("crates")).unwrap();
         let mut folders = vec![root().join("src")];
@@ -134,9 +137,10 @@ impl House {
         Self::of(&files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect::<Vec<_>>())
     }
 
-    /// A house of these paths and texts.
+    /// Creates a source tree of these paths and texts.
     fn of(files: &[(&str, &str)]) -> Self {
-        let mut files: Vec<File> = files.iter().map(|(path, text)| File::of(path, text)).collect();
+        let mut files: Vec<SourceFile> =
+            files.iter().map(|(path, text)| SourceFile::of(path, text)).collect();
         let modules = files.iter().enumerate();
         let modules: BTreeMap<_, _> =
             modules.map(|(at, file)| ((file.of_crate.clone(), file.module.clone()), at)).collect();
@@ -154,7 +158,7 @@ impl House {
         Self { files, modules }
     }
 
-    /// What each file imports.
+    /// Returns the imports of each file.
     fn imports(&self) -> BTreeMap<usize, Imports> {
         let mut all: BTreeMap<usize, Imports> = BTreeMap::new();
         for (at, file) in self.files.iter().enumerate() {
@@ -168,9 +172,9 @@ impl House {
         all
     }
 
-    /// The file in which that is defined which the file `at` calls `path`, and its name there.
+    /// Finds the file that defines what the file `at` calls `path`, and its name there.
     fn find(&self, at: usize, path: &[String], depth: usize) -> Option<(usize, Option<String>)> {
-        let File { of_crate, module, .. } = &self.files[at];
+        let SourceFile { of_crate, module, .. } = &self.files[at];
         let (mut of_crate, mut module, mut rest) = (of_crate.clone(), module.clone(), path);
         match path.first()?.as_str() {
             "crate" => (module, rest) = (Vec::new(), &path[1..]),
@@ -206,15 +210,15 @@ impl House {
         }
     }
 
-    /// The circles of files that import each other.
-    fn circles(&self) -> Vec<String> {
+    /// Returns the import cycles.
+    fn cycles(&self) -> Vec<String> {
         let imports = self.imports();
         let reached: Vec<BTreeSet<usize>> = (0..self.files.len()).map(|at| reach(&imports, at)).collect();
         let in_circle = (0..self.files.len()).filter(|at| reached[*at].contains(at));
-        let circles: BTreeSet<Vec<usize>> = in_circle
+        let cycles: BTreeSet<Vec<usize>> = in_circle
             .map(|at| reached[at].iter().copied().filter(|other| reached[*other].contains(&at)).collect())
             .collect();
-        circles.iter().map(|circle| self.circle(circle, &imports)).collect()
+        cycles.iter().map(|circle| self.circle(circle, &imports)).collect()
     }
 
     fn circle(&self, circle: &[usize], imports: &BTreeMap<usize, Imports>) -> String {
@@ -228,7 +232,7 @@ impl House {
         lines.join("\n")
     }
 
-    /// The files that import what a module above them defines itself.
+    /// Returns the files that import what a parent module defines itself.
     fn imports_from_above(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for (at, imports) in self.imports() {
@@ -250,7 +254,7 @@ impl House {
     }
 }
 
-impl File {
+impl SourceFile {
     fn of(path: &str, text: &str) -> Self {
         let (before, below) = path.split_once("src/").unwrap();
         let of_crate = before.strip_prefix("crates/").map_or("lifeguard", |name| name.trim_end_matches('/'));
@@ -291,14 +295,14 @@ impl File {
     }
 }
 
-/// How many lines a file has before the tests at its end.
+/// Counts the lines of a file before the tests at its end.
 fn code_lines(text: &str) -> usize {
     let lines: Vec<&str> = text.lines().collect();
     let tests = lines.windows(2).position(|two| two[0] == "#[cfg(test)]" && two[1].trim_end().ends_with('{'));
     tests.unwrap_or(lines.len())
 }
 
-/// What follows on `use` where a line begins an import.
+/// Returns the text after `use` if a line begins an import.
 fn behind_use(line: &str) -> Option<&str> {
     let line = line.trim_start();
     let line = match line.strip_prefix("pub(") {
@@ -308,7 +312,7 @@ fn behind_use(line: &str) -> Option<&str> {
     line.strip_prefix("use ")
 }
 
-/// What a tree of imports stands for: each path, and as what it is known here.
+/// Expands a `use` tree: each path, with its local name.
 fn imported(tree: &str) -> Vec<(Vec<String>, String)> {
     let tree = tree.trim();
     if let Some((before, inside)) = tree.split_once('{') {
@@ -324,7 +328,7 @@ fn imported(tree: &str) -> Vec<(Vec<String>, String)> {
     if path.is_empty() { Vec::new() } else { vec![(path, name)] }
 }
 
-/// A path that ends in `self` is that of the module before it.
+/// Resolves a path ending in `self` to the module before it.
 fn whole((mut path, mut name): (Vec<String>, String)) -> (Vec<String>, String) {
     if path.len() > 1 && path.last().is_some_and(|last| last == "self") {
         path.pop();
@@ -356,15 +360,14 @@ fn split_outside_braces(text: &str) -> Vec<&str> {
     parts
 }
 
-/// Whether a line begins a module that stands in the file itself.
+/// Whether a line begins an inline module.
 fn is_inline_module(line: &str) -> bool {
     let line = line.trim();
     let declared = line.strip_prefix("mod ").or_else(|| line.split_once(" mod ").map(|(_, name)| name));
     line.ends_with('{') && declared.is_some_and(|name| name.trim_end_matches(" {").chars().all(is_of_name))
 }
 
-/// A path in so many modules within a file, as it would be written outside of them; nothing where it leads to what is in
-/// the file.
+/// Converts a path inside so many inline modules to one at file level; `None` if it leads into the file itself.
 fn outside(modules: usize, mut path: Vec<String>) -> Option<Vec<String>> {
     if path.first().is_some_and(|first| first == "super") {
         let up = path.iter().take_while(|part| *part == "super").count();
@@ -383,7 +386,7 @@ fn is_of_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// The paths of two names or more that stand in code.
+/// Returns the paths of two or more names in code.
 fn paths_of(code: &str) -> Vec<Vec<String>> {
     let is_of_path = |c: char| is_of_name(c) || c == ':';
     let mut found = Vec::new();
@@ -391,7 +394,7 @@ fn paths_of(code: &str) -> Vec<Vec<String>> {
         let begin = code[..at].rfind(|c| !is_of_path(c)).map_or(0, |before| before + 1);
         let end = code[at..].find(|c| !is_of_path(c)).map_or(code.len(), |end| at + end);
         let (before, path) = (&code[..begin], &code[begin..end]);
-        // Once for each path, and not for what says who may see something.
+        // Once per path, and not in visibility qualifiers.
         if path.find("::") == Some(at - begin) && is_path_begin(before) && !before.ends_with("(in ") {
             found.push(segments(path));
         }
@@ -400,7 +403,7 @@ fn paths_of(code: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// The files that are reached from the file `at` over imports.
+/// Returns the files reachable from the file `at` by imports.
 fn reach(imports: &BTreeMap<usize, Imports>, at: usize) -> BTreeSet<usize> {
     let (mut reached, mut left) = (BTreeSet::new(), vec![at]);
     while let Some(next) = left.pop() {

@@ -1,4 +1,4 @@
-//! The fuzzer's corpus, and some thousands of its relatives, through all targets: what a fuzzer found stays found.
+//! Runs the fuzzer's corpus and some thousands of mutations through all targets, as a regression test.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -8,9 +8,9 @@ use lifeguard::random::Random;
 #[path = "../fuzz/targets.rs"]
 mod targets;
 
-/// How many variations of each file are tried.
+/// Number of mutations per file.
 const VARIATIONS: usize = 60;
-/// What has a meaning in one of the languages.
+/// Bytes with a meaning in one of the languages.
 const MARKS: &[u8] = b" \"'[]{}:,-0e.\n&|!<>=";
 
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -23,30 +23,30 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     corpus
 }
 
-/// The bytes with a few of them changed, left out or written twice.
+/// Returns the bytes with some changed, removed or repeated.
 fn varied(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     let mut varied = bytes.to_vec();
-    for _ in 0..=random.below(4) {
+    for _ in 0..=random.next_below(4) {
         if varied.is_empty() {
             varied.push(0);
         }
-        let at = random.below(varied.len());
-        let to = (at + random.below(24)).min(varied.len());
-        match random.below(4) {
-            0 => varied[at] = random.number().to_be_bytes()[0],
+        let at = random.next_below(varied.len());
+        let to = (at + random.next_below(24)).min(varied.len());
+        match random.next_below(4) {
+            0 => varied[at] = random.next_u64().to_be_bytes()[0],
             1 => _ = varied.drain(at..to),
             2 => {
                 let again = varied[at..to].to_vec();
                 varied.splice(at..at, again);
             }
-            _ => varied.insert(at, MARKS[random.below(MARKS.len())]),
+            _ => varied.insert(at, MARKS[random.next_below(MARKS.len())]),
         }
     }
     varied
 }
 
 #[test]
-fn no_target_panics_on_its_corpus_or_on_relatives_of_it() {
+fn no_target_panics_on_its_corpus_or_mutations_of_it() {
     let mut random = Random::new(14);
     for (name, target) in targets::TARGETS {
         for (file, bytes) in corpus(name) {

@@ -1,4 +1,5 @@
-//! History in its partitions: where entries land, how partitions come and go, and what the migration made of old rows.
+//! Tests of the history's partitions: where entries are stored, creation and removal of partitions, and the migration
+//! of old rows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,13 +8,13 @@ use std::time::Duration;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use futures_util::future::{BoxFuture, join_all};
 use insta::assert_snapshot;
-use lifeguard::cli::serve::Server;
-use lifeguard::clock::{Clock, ManualClock, SystemClock, after};
+use lifeguard::cli::serve::LifeguardServer;
+use lifeguard::clock::{Clock, ManualClock, SystemClock, time_after};
 use lifeguard::machine::{
-    Address, Cause, EventName, Link, LinkName, Links, MachineName, Outcome, Predicted, Prediction, Question,
-    Source, StateName, Stimulus, Visit,
+    Cause, EventName, EventSource, InstanceAddress, Link, LinkName, Links, MachineName, ModelAnswers,
+    ModelQuestion, Outcome, Prediction, StateName, Stimulus, Visit,
 };
-use lifeguard::store::history::{self, Entry, NewEntry, Told};
+use lifeguard::store::history::{self, HistoryContent, HistoryEntry, NewHistoryEntry};
 use lifeguard::store::instances::InstanceId;
 use lifeguard::store::{MIGRATOR, Store, StoreError, partitions};
 use serde_json::{Map, Value, json};
@@ -21,7 +22,7 @@ use sqlx::postgres::PgPool;
 use sqlx::{Connection, PgConnection};
 
 use crate::database::{TestDatabase, database, empty_database};
-use crate::world::{World, ask, breathe, options, unreachable_power, within};
+use crate::world::{World, await_within_timeout, options, unreachable_power, wait_until, yield_briefly};
 
 /// The migration that partitions history, and the one before it.
 const PARTITIONED: i64 = 20_261_124_000_001;
@@ -39,19 +40,19 @@ async fn open(database: &TestDatabase) -> Store {
     Store::open(database.connect_options()).await.unwrap()
 }
 
-/// The partitions of entries, in the order of their numbers.
+/// The partitions of entries, in the order of their IDs.
 async fn partitions_of(pool: &PgPool, instance: i64) -> Vec<String> {
     let sql = "SELECT tableoid::regclass::text FROM history WHERE instance_id = $1 ORDER BY history_id";
     sqlx::query_scalar(sql).bind(instance).fetch_all(pool).await.unwrap()
 }
 
-/// Writes that an instance in visit 2 of `S` was left in peace, at `at`.
+/// Inserts an ignored entry of an instance in visit 2 of `S` at `at`.
 async fn note(store: &Store, instance: i64, at: DateTime<Utc>) -> Result<(), StoreError> {
     let state = StateName::new("S").unwrap();
-    let entry = NewEntry {
+    let entry = NewHistoryEntry {
         instance: InstanceId(instance),
         at,
-        told: Told::Note("peace".to_owned()),
+        content: HistoryContent::Note("peace".to_owned()),
         sender: None,
         outcome: None,
         from: state.clone(),
@@ -72,21 +73,21 @@ async fn times(store: &Store, instance: i64) -> Vec<DateTime<Utc>> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn days_are_there_before_they_come_and_entries_land_in_theirs() {
+async fn partitions_are_created_in_advance_and_entries_go_to_their_day() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     let store = open(&world.database).await;
     let days = async || partitions::list(&mut store.reader().await.unwrap()).await.unwrap();
     let week = |from: &str, count| day(from).iter_days().take(count).collect::<Vec<_>>();
-    // Before anything was served.
+    // Before the first request.
     assert_eq!(days().await, week("2026-01-01", 8));
 
     world.register("b1", unreachable_power(0)).await;
     world.clock.advance(Duration::from_hours(36));
-    ask("days are made ahead", async || days().await == week("2026-01-01", 10)).await;
+    wait_until("days are made ahead", async || days().await == week("2026-01-01", 10)).await;
     world.force("b1", "RebootComplete").await;
     world.clock.advance(Duration::from_hours(24));
-    ask("and further ahead", async || days().await == week("2026-01-01", 11)).await;
+    wait_until("and further ahead", async || days().await == week("2026-01-01", 11)).await;
     world.until_state("b1", "RebootRebooting").await;
     assert_eq!(
         partitions_of(&pool, 1).await[..3],
@@ -97,7 +98,7 @@ async fn days_are_there_before_they_come_and_entries_land_in_theirs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_older_than_the_retention_goes_and_the_rest_stays() {
+async fn partitions_older_than_the_retention_are_dropped() {
     let world = World::new().await;
     let store = open(&world.database).await;
     let days = async || partitions::list(&mut store.reader().await.unwrap()).await.unwrap();
@@ -105,59 +106,60 @@ async fn what_is_older_than_the_retention_goes_and_the_rest_stays() {
     note(&store, 1, time("2025-12-01T00:00:00Z")).await.unwrap();
     assert_eq!(times(&store, 1).await.len(), 2);
 
-    // Ninety days are kept: on the ninetieth the whole of the first is not that old yet.
+    // Ninety days are kept: on the ninetieth, the first is not completely too old yet.
     world.clock.advance(Duration::from_hours(90 * 24));
-    ask("the day was made", async || days().await.contains(&day("2026-04-08"))).await;
-    ask("what fell into no day and is too old has gone", async || {
+    wait_until("the day was made", async || days().await.contains(&day("2026-04-08"))).await;
+    wait_until("what fell into no day and is too old has gone", async || {
         times(&store, 1).await == [time("2026-01-01T12:00:00Z")]
     })
     .await;
     assert_eq!(days().await[0], day("2026-01-01"));
     world.clock.advance(Duration::from_hours(12));
-    ask("the first day has gone", async || days().await[0] == day("2026-01-02")).await;
+    wait_until("the first day has gone", async || days().await[0] == day("2026-01-02")).await;
     assert!(times(&store, 1).await.is_empty());
     assert_eq!(world.get("/api/v1/devices/b1/history").await["history"], json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_much_that_is_too_old_one_day_goes_a_round() {
+async fn one_expired_partition_is_dropped_per_round() {
     let world = World::new().await;
     let store = open(&world.database).await;
     let days = async || partitions::list(&mut store.reader().await.unwrap()).await.unwrap();
-    // The first ten days of the year, the last two of which are within the ninety days before the 9th of April, noon.
+    // The first ten days of the year; the last two are within the ninety days before April 9, noon.
     partitions::ensure(&store, day("2026-01-01"), day("2026-01-10")).await.unwrap();
     note(&store, 1, time("2026-01-03T00:00:00Z")).await.unwrap();
     note(&store, 1, time("2025-12-31T00:00:00Z")).await.unwrap();
     world.clock.advance(Duration::from_hours(98 * 24));
-    ask("a day has gone", async || days().await[0] == day("2026-01-02")).await;
+    wait_until("a day has gone", async || days().await[0] == day("2026-01-02")).await;
     let rest = [time("2026-01-03T00:00:00Z")];
-    ask("what is in no day and older has gone with it", async || times(&store, 1).await == rest).await;
+    wait_until("what is in no day and older has gone with it", async || times(&store, 1).await == rest).await;
     for next in 3..=9 {
         world.clock.advance(Duration::from_hours(1));
-        ask("another day has gone", async || days().await[0] == day(&format!("2026-01-{next:02}"))).await;
+        wait_until("another day has gone", async || days().await[0] == day(&format!("2026-01-{next:02}")))
+            .await;
     }
-    ask("nothing is left", async || times(&store, 1).await.is_empty()).await;
+    wait_until("nothing is left", async || times(&store, 1).await.is_empty()).await;
 }
 
-/// A clock that is ahead of the right time as its machine's wall clock is, and on which no wait lasts long.
+/// A clock that is ahead of the correct time, like its machine's wall clock, with short waits.
 #[derive(Clone)]
-struct Ahead {
+struct ClockAhead {
     by: Duration,
     waits: Arc<AtomicU32>,
 }
 
-impl Clock for Ahead {
+impl Clock for ClockAhead {
     fn now(&self) -> DateTime<Utc> {
-        after(SystemClock.now(), self.by)
+        time_after(SystemClock.now(), self.by)
     }
 
     fn sleep_until(&self, _: DateTime<Utc>) -> BoxFuture<'static, ()> {
         self.waits.fetch_add(1, Ordering::Relaxed);
-        Box::pin(breathe())
+        Box::pin(yield_briefly())
     }
 
     fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(breathe())
+        Box::pin(yield_briefly())
     }
 
     fn wall(&self) -> Option<DateTime<Utc>> {
@@ -166,7 +168,7 @@ impl Clock for Ahead {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_dropped_by_a_clock_that_the_database_contradicts_nor_by_the_first_reading() {
+async fn nothing_is_dropped_by_a_clock_that_the_database_contradicts_or_at_the_first_reading() {
     let database = Arc::new(database().await);
     let store = open(&database).await;
     let days = async || partitions::list(&mut store.reader().await.unwrap()).await.unwrap();
@@ -174,32 +176,33 @@ async fn nothing_is_dropped_by_a_clock_that_the_database_contradicts_nor_by_the_
     partitions::ensure(&store, old, old).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let start = async |by| {
-        let clock = Ahead { by, waits: Arc::default() };
-        (Server::start(options(&database, &folder), Arc::new(clock.clone())).await.unwrap(), clock)
+        let clock = ClockAhead { by, waits: Arc::default() };
+        (LifeguardServer::start(options(&database, &folder), Arc::new(clock.clone())).await.unwrap(), clock)
     };
 
-    // Four hundred days ahead: all that there is would be too old.
+    // Four hundred days ahead: all partitions would be too old.
     let (server, clock) = start(Duration::from_hours(400 * 24)).await;
-    ask("rounds were made", async || clock.waits.load(Ordering::Relaxed) >= 10).await;
+    wait_until("rounds were made", async || clock.waits.load(Ordering::Relaxed) >= 10).await;
     assert_eq!(days().await[0], old);
     server.stop().await.unwrap();
 
     let (server, _) = start(Duration::ZERO).await;
-    ask("what is too old has gone", async || days().await[0] > old).await;
+    wait_until("what is too old has gone", async || days().await[0] > old).await;
     server.stop().await.unwrap();
 
-    // One reading is made when a server starts.
+    // One reading is taken when a server starts.
     partitions::ensure(&store, old, old).await.unwrap();
     let clock = ManualClock::new(SystemClock.now());
-    let server = Server::start(options(&database, &folder), Arc::new(Following(clock))).await.unwrap();
+    let server =
+        LifeguardServer::start(options(&database, &folder), Arc::new(FollowingClock(clock))).await.unwrap();
     server.stop().await.unwrap();
     assert_eq!(days().await[0], old);
 }
 
-/// A clock that stands still and agrees with its machine's wall clock.
-struct Following(ManualClock);
+/// A stopped clock that agrees with its machine's wall clock.
+struct FollowingClock(ManualClock);
 
-impl Clock for Following {
+impl Clock for FollowingClock {
     fn now(&self) -> DateTime<Utc> {
         self.0.now()
     }
@@ -230,7 +233,7 @@ async fn rows_of_each_table_can_be_deleted_where_all_tables_are_published() {
             AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)",
     );
     assert_eq!(unknown.fetch_all(&pool).await.unwrap(), Vec::<String>::new());
-    // What housekeeping does: an entry that was there before its day is moved, and one that is too old goes.
+    // Housekeeping: an entry from before its partition is moved, and one that is too old is removed.
     note(&store, 1, time("2026-01-02T00:00:00Z")).await.unwrap();
     note(&store, 1, time("2025-01-01T00:00:00Z")).await.unwrap();
     assert_eq!(partitions::ensure(&store, day("2026-01-02"), day("2026-01-02")).await.unwrap(), 1);
@@ -239,7 +242,7 @@ async fn rows_of_each_table_can_be_deleted_where_all_tables_are_published() {
 }
 
 #[tokio::test]
-async fn an_entry_without_a_partition_is_taken_read_and_moved_when_there_is_one() {
+async fn an_entry_without_a_partition_is_stored_read_and_moved_later() {
     let database = database().await;
     let (store, pool) = (open(&database).await, database.pool().await);
     let (early, late) = (time("2026-05-01T00:00:00Z"), time("2026-05-02T00:00:00Z"));
@@ -254,19 +257,19 @@ async fn an_entry_without_a_partition_is_taken_read_and_moved_when_there_is_one(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn several_processes_make_and_drop_days_at_once_while_others_write() {
+async fn several_processes_create_and_drop_partitions_while_others_write() {
     let database = database().await;
     let store = open(&database).await;
     let (first, last) = (day("2026-01-01"), day("2026-01-10"));
-    // Who does not come to its turn is told to try again.
+    // A process that does not get the lock is told to retry.
     let made = join_all((0..4).map(async |_| {
         while let Err(error) = partitions::ensure(&store, first, last).await {
-            assert!(error.is_passing(), "{error}");
+            assert!(error.is_transient(), "{error}");
         }
     }));
     let write = async |at| {
         while let Err(error) = note(&store, 1, at).await {
-            assert!(error.is_passing(), "{error}");
+            assert!(error.is_transient(), "{error}");
         }
     };
     let hours = |begin: &str| {
@@ -281,26 +284,29 @@ async fn several_processes_make_and_drop_days_at_once_while_others_write() {
     let dropped =
         join_all((0..4).map(async |_| partitions::drop_oldest_before(&store, day("2026-01-05")).await));
     let (dropped, _) = tokio::join!(dropped, join_all(hours("2026-01-06T00:00:00Z").map(&write)));
-    assert!(dropped.iter().filter_map(|one| one.as_ref().err()).all(StoreError::is_passing));
+    assert!(dropped.iter().filter_map(|one| one.as_ref().err()).all(StoreError::is_transient));
     while partitions::drop_oldest_before(&store, day("2026-01-05")).await.unwrap().is_some() {}
     assert_eq!(partitions::list(&mut store.reader().await.unwrap()).await.unwrap()[0], day("2026-01-05"));
     assert_eq!(times(&store, 1).await.len(), 80);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_that_takes_for_ever_stops_neither_writers_nor_us() {
+async fn an_endless_reader_blocks_neither_writers_nor_maintenance() {
     let database = database().await;
     let (store, pool) = (open(&database).await, database.pool().await);
     partitions::ensure(&store, day("2026-01-01"), day("2026-01-02")).await.unwrap();
     let mut reader = pool.begin().await.unwrap();
     sqlx::query("SELECT FROM history").fetch_all(&mut *reader).await.unwrap();
 
-    let made = within("an answer", partitions::ensure(&store, day("2026-01-01"), day("2026-01-03"))).await;
-    assert!(made.unwrap_err().is_passing());
-    let dropped = within("an answer", partitions::drop_oldest_before(&store, day("2026-01-02"))).await;
-    assert!(dropped.unwrap_err().is_passing());
-    within("an entry", note(&store, 1, time("2026-01-02T00:00:00Z"))).await.unwrap();
-    within("an entry", note(&store, 1, time("2026-01-03T00:00:00Z"))).await.unwrap();
+    let made =
+        await_within_timeout("an answer", partitions::ensure(&store, day("2026-01-01"), day("2026-01-03")))
+            .await;
+    assert!(made.unwrap_err().is_transient());
+    let dropped =
+        await_within_timeout("an answer", partitions::drop_oldest_before(&store, day("2026-01-02"))).await;
+    assert!(dropped.unwrap_err().is_transient());
+    await_within_timeout("an entry", note(&store, 1, time("2026-01-02T00:00:00Z"))).await.unwrap();
+    await_within_timeout("an entry", note(&store, 1, time("2026-01-03T00:00:00Z"))).await.unwrap();
 
     reader.rollback().await.unwrap();
     assert_eq!(partitions::ensure(&store, day("2026-01-01"), day("2026-01-03")).await.unwrap(), 1);
@@ -310,13 +316,13 @@ async fn a_reader_that_takes_for_ever_stops_neither_writers_nor_us() {
 }
 
 #[tokio::test]
-async fn what_many_instances_share_is_read_for_replay_and_in_its_place() {
+async fn shared_history_of_many_instances_is_replayed_in_order() {
     let database = database().await;
     let store = open(&database).await;
     let state = StateName::new("S").unwrap();
     let (one, other) = (InstanceId(1), InstanceId(2));
     let at = time("2026-01-01T00:00:00Z");
-    // Of the same transaction, and written before what began the visit.
+    // Of the same transaction, and written before the entry that began the visit.
     note(&store, 1, at).await.unwrap();
     let pool = database.pool().await;
     for (instances, visits) in [([1, 2], [2, 70]), ([2, 1], [71, 3])] {
@@ -326,18 +332,18 @@ async fn what_many_instances_share_is_read_for_replay_and_in_its_place() {
     }
 
     let mut db = store.reader().await.unwrap();
-    let told = |entries: &[Entry]| {
-        entries.iter().map(|entry| (entry.visit.0, entry.told.clone())).collect::<Vec<_>>()
+    let formatted = |entries: &[HistoryEntry]| {
+        entries.iter().map(|entry| (entry.visit.0, entry.content.clone())).collect::<Vec<_>>()
     };
-    let note = (2, Told::Note("peace".to_owned()));
+    let note = (2, HistoryContent::Note("peace".to_owned()));
     let kept = |visit: i64| {
         let cause = Cause::Deadline { visit: Visit(visit - 1) };
-        (visit, Told::Stimulus(Stimulus::new(cause)))
+        (visit, HistoryContent::Stimulus(Stimulus::new(cause)))
     };
-    assert_eq!(told(&history::list(&mut db, one, None, 10).await.unwrap()), std::slice::from_ref(&note));
-    assert_eq!(told(&history::list_all(&mut db, one).await.unwrap()), [kept(2), note, kept(3)]);
+    assert_eq!(formatted(&history::list(&mut db, one, None, 10).await.unwrap()), std::slice::from_ref(&note));
+    assert_eq!(formatted(&history::list_all(&mut db, one).await.unwrap()), [kept(2), note, kept(3)]);
     let all = history::list_all(&mut db, other).await.unwrap();
-    assert_eq!(told(&all), [kept(70), kept(71)]);
+    assert_eq!(formatted(&all), [kept(70), kept(71)]);
     assert_eq!((all[0].at, &all[0].from, &all[0].to, all[0].outcome.as_str()), (at, &state, &state, "moved"));
 }
 
@@ -353,13 +359,13 @@ async fn every_kind_of_stimulus_is_read_as_it_was_written() {
         visit,
     };
     let moved = Outcome::Moved { from: from.clone(), to: to.clone() };
-    let mut predicted = Predicted::default();
+    let mut predicted = ModelAnswers::default();
     for (argument, states) in [("x", &["good"][..]), ("y", &["good", "bad"]), ("z", &[])] {
-        let question = Question { model: "the model".to_owned(), argument: argument.to_owned() };
+        let question = ModelQuestion { model: "the model".to_owned(), argument: argument.to_owned() };
         let states = states.iter().map(|state| (*state).to_owned()).collect();
         predicted.insert(question, Prediction::of(&json!([1]), states));
     }
-    let lease = Address { machine: MachineName::new("lease").unwrap(), name: "r/1".to_owned() };
+    let lease = InstanceAddress { machine: MachineName::new("lease").unwrap(), name: "r/1".to_owned() };
     let link = Link { to: lease, visit: Some(Visit(3)) };
     let mut written = Vec::new();
     for spoken in [4, 5, 6, 7] {
@@ -367,22 +373,22 @@ async fn every_kind_of_stimulus_is_read_as_it_was_written() {
             for cause in [
                 Cause::Created { links: Links::from([(LinkName::new("lease").unwrap(), link.clone())]) },
                 Cause::Created { links: Links::new() },
-                event(lifeguard::boards::BOARD, None),
-                event(Source::Operator, Some(Visit(spoken))),
-                event(Source::Instance(link.to.clone()), Some(Visit(spoken))),
-                event(Source::Action, Some(Visit(spoken))),
+                event(lifeguard::boards::BOARD_SOURCE, None),
+                event(EventSource::Operator, Some(Visit(spoken))),
+                event(EventSource::Instance(link.to.clone()), Some(Visit(spoken))),
+                event(EventSource::Action, Some(Visit(spoken))),
                 Cause::Began { visit: Visit(spoken) },
                 Cause::Suspend { visit: Visit(spoken) },
                 Cause::Deadline { visit: Visit(spoken) },
                 Cause::Force { expected: from.clone(), to: to.clone(), reason: "so".to_owned() },
             ] {
-                let predicted = if spoken == 6 { predicted.clone() } else { Predicted::default() };
-                let told = Told::Stimulus(Stimulus { predicted, ..Stimulus::new(cause) });
+                let predicted = if spoken == 6 { predicted.clone() } else { ModelAnswers::default() };
+                let formatted = HistoryContent::Stimulus(Stimulus { predicted, ..Stimulus::new(cause) });
                 let after = if *outcome == moved { &to } else { &from };
-                let entry = NewEntry {
+                let entry = NewHistoryEntry {
                     instance: InstanceId(1),
                     at: time("2026-01-01T00:00:00Z"),
-                    told: told.clone(),
+                    content: formatted.clone(),
                     sender: Some("anna".to_owned()),
                     outcome: Some(outcome.clone()),
                     from: from.clone(),
@@ -395,18 +401,19 @@ async fn every_kind_of_stimulus_is_read_as_it_was_written() {
                 history::append(&mut tx, &entry).await.unwrap();
                 tx.commit().await.unwrap();
                 let outcome = if *outcome == moved { "moved" } else { "stayed" };
-                written.push((told, after.clone(), outcome.to_owned()));
+                written.push((formatted, after.clone(), outcome.to_owned()));
             }
         }
     }
     let mut db = store.reader().await.unwrap();
     let entries = history::list(&mut db, InstanceId(1), None, 1000).await.unwrap();
-    let read: Vec<_> = entries.into_iter().rev().map(|entry| (entry.told, entry.to, entry.outcome)).collect();
+    let read: Vec<_> =
+        entries.into_iter().rev().map(|entry| (entry.content, entry.to, entry.outcome)).collect();
     assert_eq!(read, written);
 }
 
 #[tokio::test]
-async fn history_from_before_it_was_partitioned_is_still_there_and_goes_on() {
+async fn history_from_before_partitioning_is_kept_and_continues() {
     let database = empty_database().await;
     let mut connection = PgConnection::connect_with(&database.connect_options()).await.unwrap();
     MIGRATOR.run_to(BEFORE, &mut connection).await.unwrap();
@@ -425,19 +432,19 @@ async fn history_from_before_it_was_partitioned_is_still_there_and_goes_on() {
     let after = sqlx::query_scalar::<_, Value>(as_json).fetch_one(&mut connection).await.unwrap();
     assert_eq!(after, before);
 
-    // The rest of the migrations, and everything is read as what it is.
+    // After the remaining migrations, everything is read correctly.
     let store = open(&database).await;
     let days = partitions::list(&mut store.reader().await.unwrap()).await.unwrap();
     assert_eq!(days, [day("2026-11-01"), day("2026-11-02"), day("2026-11-03")]);
     let entries = history::list_all(&mut store.reader().await.unwrap(), InstanceId(1)).await.unwrap();
-    let told = entries.iter().map(|entry| {
-        let told = match &entry.told {
-            Told::Stimulus(Stimulus { cause, .. }) => format!("{cause:?}"),
-            Told::Note(note) | Told::Unreadable(note) => note.clone(),
+    let formatted = entries.iter().map(|entry| {
+        let formatted = match &entry.content {
+            HistoryContent::Stimulus(Stimulus { cause, .. }) => format!("{cause:?}"),
+            HistoryContent::Note(note) | HistoryContent::Unreadable(note) => note.clone(),
         };
-        format!("{} {} {} {told}", entry.visit, entry.outcome, entry.to)
+        format!("{} {} {} {formatted}", entry.visit, entry.outcome, entry.to)
     });
-    assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @r#"
+    assert_snapshot!(formatted.collect::<Vec<_>>().join("\n"), @r#"
     1 moved New Created { links: {} }
     2 moved ReimageRebooting Event { name: "rq-reimage", source: Operator, args: {"image": String("linux")}, visit: None }
     2 stayed ReimageRebooting Began { visit: Visit(2) }
@@ -450,7 +457,7 @@ async fn history_from_before_it_was_partitioned_is_still_there_and_goes_on() {
     7 moved ReimageDone Force { expected: "Ready", to: "ReimageDone", reason: "it smells" }
     "#);
 
-    // Numbers go on from the last that was taken.
+    // IDs continue after the last one used.
     note(&store, 1, time("2026-11-03T01:00:00Z")).await.unwrap();
     let last = history::list(&mut store.reader().await.unwrap(), InstanceId(1), None, 1).await.unwrap();
     assert_eq!(last[0].id, 13);

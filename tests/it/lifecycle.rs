@@ -1,4 +1,4 @@
-//! A board's life as its table says it, through a whole server: rest, reboot, time limits, polls.
+//! Tests of the board lifecycle through a whole server: rest, reboot, time limits, polls.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use tokio::net::TcpListener;
 
 use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
-use crate::world::{World, unreachable_power, within};
+use crate::world::{World, await_within_timeout, unreachable_power};
 
-/// What answers polls of a board, and the board's settings that say so.
+/// A listener that answers polls, and the board's settings for it.
 async fn answering() -> (TcpListener, Value) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
     (listener, json!({ "poll_url": url }))
 }
 
-/// Waits for a poll, and until it has got its answer: time that passes before would be a board that does not answer.
+/// Waits for a poll and its answer: time that passes before would count as a board that does not answer.
 async fn poll_ends(listener: &TcpListener) {
     let poll = async { listener.accept().await.unwrap().0.read(&mut [0]).await.unwrap() };
-    assert_eq!(within("a poll", poll).await, 0);
+    assert_eq!(await_within_timeout("a poll", poll).await, 0);
 }
 
 fn both(one: &Value, other: &Value) -> Value {
@@ -45,7 +45,7 @@ fn is_armed(device: &Value) -> bool {
     device["deadline"].is_string()
 }
 
-/// How many seconds after the last entry of `kind` in its history the board's deadline is.
+/// Seconds from the last entry of `kind` in its history to the board's deadline.
 async fn seconds_after(world: &World, name: &str, kind: &str) -> i64 {
     let device = world.get(&format!("/api/v1/devices/{name}")).await;
     let at = |value: &Value| value.as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
@@ -63,7 +63,7 @@ async fn a_board_whose_power_cannot_be_cycled_fails_after_the_two_hundred_and_fi
     world.pass_time_until("b1", "time runs", is_armed).await;
     assert_eq!(seconds_after(&world, "b1", "began").await, 60);
     world.pass_deadline("b1").await;
-    // What the last try left to be done needs time to end.
+    // The compensation of the last try needs time to end.
     let second = world.pass_time_until("b1", "time runs again", is_armed).await;
     assert_eq!(second["state"], "RebootRebooting");
     assert_eq!(second["counters"], json!({ "RebootRebooting": 1 }));
@@ -77,13 +77,13 @@ async fn a_board_whose_power_cannot_be_cycled_fails_after_the_two_hundred_and_fi
     let failed = world.until_state("b1", "FailedRebootRebooting").await;
     assert_eq!(failed["counters"], json!({ "RebootRebooting": 201 }));
     assert_eq!(failed["deadline"], Value::Null);
-    // Where a loaded machine lost its lease amid a try, power is owed for as long as the relay board is away.
+    // If a busy machine lost its lease during a try, the power remains unrestored while the relay board is unreachable.
     let is_over = |device: &Value| {
         device["actions"].as_array().unwrap().iter().all(|action| action["action"] == "power-on")
     };
-    world.pass_time_until("b1", "no cycle is under way", is_over).await;
+    world.pass_time_until("b1", "no cycle is running", is_over).await;
 
-    // What led here does not count against the next request.
+    // Earlier failures do not count against the next request.
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     assert_eq!(world.until_state("b1", "RebootRebooting").await["counters"], json!({}));
 }
@@ -92,7 +92,7 @@ async fn a_board_whose_power_cannot_be_cycled_fails_after_the_two_hundred_and_fi
 async fn a_board_whose_image_never_reports_is_rebooted_ten_times_and_then_fails() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
-    world.register("b1", rack.wired(0)).await;
+    world.register("b1", rack.power_facts(0)).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     for reboot in 0..=10 {
         let is_booting = |device: &Value| device["state"] == "RebootComplete";
@@ -108,11 +108,11 @@ async fn a_board_whose_image_never_reports_is_rebooted_ten_times_and_then_fails(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reboot_ends_in_ready_which_comes_again_every_five_minutes_with_clear_counters() {
+async fn a_reboot_ends_in_ready_which_is_re_entered_every_five_minutes_with_reset_counters() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     let (_listener, polled) = answering().await;
-    world.register("b1", both(&rack.wired(0), &polled)).await;
+    world.register("b1", both(&rack.power_facts(0), &polled)).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     world.pass_time_until("b1", "power is back", |device| device["state"] == "RebootComplete").await;
     set_counters(&world, "b1", json!({ "RebootComplete": 3, "RebootRebooting": 7 })).await;
@@ -130,7 +130,7 @@ async fn a_reboot_ends_in_ready_which_comes_again_every_five_minutes_with_clear_
     let again = world.get("/api/v1/devices/b1").await;
     assert_eq!((&again["state"], &again["counters"]), (&json!("Ready"), &json!({})));
     assert_eq!(again["visit"], ready["visit"].as_i64().unwrap() + 1);
-    // The poll goes on, and so does the clock; nobody wants to read that.
+    // The poll and the deadline continue without an entry in history.
     assert_eq!((&again["actions"], is_armed(&again)), (&ready["actions"], true));
     assert_eq!(world.history("b1").await.last().unwrap()["kind"], "began");
     world.pass_deadline("b1").await;
@@ -146,7 +146,7 @@ async fn a_ready_board_that_falls_silent_is_rebooted() {
     world.register("b1", polled).await;
     world.force("b1", "Ready").await;
     world.until("b1", "it is polled", is_armed).await;
-    // It is asked, and answers, and is asked again.
+    // It is polled, answers, and is polled again.
     poll_ends(&listener).await;
     world.clock.advance(Duration::from_secs(30));
     poll_ends(&listener).await;
@@ -164,7 +164,7 @@ async fn a_ready_board_that_falls_silent_is_rebooted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_poll_that_was_kept_speaks_for_the_present_visit_and_ends_with_its_state() {
+async fn a_continued_poll_belongs_to_the_current_visit_and_ends_with_its_state() {
     let world = World::new().await;
     let mut listeners = Vec::new();
     for name in ["silent", "forced", "locked"] {
@@ -174,7 +174,7 @@ async fn a_poll_that_was_kept_speaks_for_the_present_visit_and_ends_with_its_sta
         world.until(name, "it is polled", is_armed).await;
         listeners.push(listener);
     }
-    // Each was entered at the same moment, so one step of the clock is a new visit of all.
+    // Each was entered at the same moment, so one step of the clock starts a new visit of all.
     for visit in [3, 4] {
         world.clock.advance(Duration::from_mins(5));
         for name in ["silent", "forced", "locked"] {
@@ -200,18 +200,18 @@ async fn a_poll_that_was_kept_speaks_for_the_present_visit_and_ends_with_its_sta
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_poll_that_has_ended_is_begun_again_with_the_next_visit() {
+async fn a_finished_poll_is_started_again_with_the_next_visit() {
     let world = World::new().await;
     let (listener, polled) = answering().await;
     world.register("b1", polled).await;
     world.force("b1", "Ready").await;
     world.until("b1", "it is polled", is_armed).await;
     poll_ends(&listener).await;
-    // A day is all that one poll takes; the deadline passes before, and keeps what still runs.
+    // One poll lasts a day; the deadline fires earlier, and the running poll continues.
     world.clock.advance(Duration::from_mins(24 * 60 - 4));
     world.until("b1", "the deadline has passed", |device| device["visit"] == 3).await;
     poll_ends(&listener).await;
-    // The poll ends in its last minutes, while the next deadline is still to come.
+    // The poll ends in its last minutes, before the next deadline.
     world.clock.advance(Duration::from_mins(3));
     let ended = world.until("b1", "the poll has ended", |device| device["actions"] == json!([])).await;
     assert!(is_armed(&ended) && ended["state"] == "Ready", "{ended}");
@@ -219,7 +219,7 @@ async fn a_poll_that_has_ended_is_begun_again_with_the_next_visit() {
     let again =
         world.until("b1", "it is polled again", |device| device["actions"][0]["status"] == "RUNNING").await;
     poll_ends(&listener).await;
-    // The clock ran from entry already: that the poll began changes nothing.
+    // The deadline ran from entry already: the start of the poll changes nothing.
     assert_eq!(again["deadline"], world.get("/api/v1/devices/b1").await["deadline"]);
     let kinds: Vec<Value> = world.history("b1").await.iter().map(|entry| entry["event"].clone()).collect();
     assert_eq!(kinds, ["created", "forced", "actions-began", "poll-ok"]);
@@ -227,7 +227,7 @@ async fn a_poll_that_has_ended_is_begun_again_with_the_next_visit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn polling_stops_when_ready_is_left_for_whatever_reason() {
+async fn polling_stops_whenever_ready_is_left() {
     let world = World::new().await;
     let mut listeners = Vec::new();
     for (coil, name) in (0..).zip(["forced", "asked", "locked", "removed"]) {
@@ -244,12 +244,12 @@ async fn polling_stops_when_ready_is_left_for_whatever_reason() {
     assert_eq!(removed.0, 204);
     let pool = world.database.pool().await;
     let polls = "SELECT count(*) FROM action WHERE action = 'poll'";
-    crate::world::ask("polls are gone", async || {
+    crate::world::wait_until("polls are gone", async || {
         sqlx::query_scalar::<_, i64>(polls).fetch_one(&pool).await.unwrap() == 0
     })
     .await;
     world.clock.advance(Duration::from_hours(1));
-    // Whoever polled would do so now: another board's poll shows that the time has come.
+    // A poll would happen now: another board's poll shows it.
     let (listener, polled) = answering().await;
     world.register("other", polled).await;
     world.force("other", "Ready").await;
@@ -261,7 +261,7 @@ async fn polling_stops_when_ready_is_left_for_whatever_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn new_and_failed_boards_rest_without_a_deadline_and_take_operators_requests() {
+async fn new_and_failed_boards_rest_without_a_deadline_and_accept_operators_requests() {
     let world = World::new().await;
     world.image("linux").await;
     let failed: Vec<String> = include_str!("../../states/board.yaml")
@@ -296,7 +296,7 @@ async fn a_deadline_fires_on_time_and_not_a_microsecond_before() {
     world.force("late", "RebootComplete").await;
     let visit = world.get("/api/v1/devices/late").await["visit"].clone();
 
-    // One microsecond before the late one's: all that is due is fired, and the early one shows it.
+    // One microsecond before the later deadline: all due ones fire, which the earlier one shows.
     world.clock.advance(Duration::from_mins(10) - Duration::from_micros(1));
     world.until_state("early", "RebootRebooting").await;
     let late = world.get("/api/v1/devices/late").await;
@@ -307,10 +307,10 @@ async fn a_deadline_fires_on_time_and_not_a_microsecond_before() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_earlier_deadline_that_is_armed_later_wakes_the_timer() {
+async fn an_earlier_deadline_armed_later_wakes_the_timer() {
     // Ten seconds are less than the timer's longest sleep, and end only if it is woken.
     let text = include_str!("../../states/board.yaml");
-    let world = World::under(
+    let world = World::with_definition(
         &text.replace("{ after: 60s, target: ReimageRebooting,", "{ after: 10s, target: ReimageRebooting,"),
     )
     .await;

@@ -1,4 +1,4 @@
-//! The log: it never fails the program, and has colours only where somebody sees them.
+//! Tests of the log: it never makes the program fail, and has colours only on a terminal.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -9,19 +9,19 @@ use nix::pty::openpty;
 use serde_json::{Value, json};
 
 use crate::database::{TestDatabase, database};
-use crate::world::{ask, within};
+use crate::world::{await_within_timeout, wait_until};
 
-/// A server on a given address; it is killed when it is dropped.
-struct Server {
+/// A server on a given address, killed on drop.
+struct LoggingServer {
     child: Child,
     http: SocketAddr,
     http_client: reqwest::Client,
 }
 
-impl Server {
-    /// Starts a server that writes much to `stderr`, wherever that leads.
+impl LoggingServer {
+    /// Starts a server that writes much to `stderr`.
     fn start(database: &TestDatabase, stderr: Stdio) -> Self {
-        // Its log does not tell the address.
+        // Its log does not contain the address.
         let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
         command.args(["serve", "--log", "trace", "--listen", &http.to_string()]);
@@ -31,7 +31,7 @@ impl Server {
         Self { child, http, http_client: reqwest::Client::new() }
     }
 
-    /// Asks whether it registers boards, which are committed before it answers.
+    /// Whether it registers boards, which are committed before it answers.
     async fn registers(&self, name: &str, mac: &str) -> bool {
         let board = json!({ "name": name, "mac": mac, "hardware": "panda" });
         let url = format!("http://{}/api/v1/devices", self.http);
@@ -40,7 +40,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for LoggingServer {
     fn drop(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -48,11 +48,11 @@ impl Drop for Server {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_whose_log_cannot_be_written_serves_on() {
+async fn a_server_keeps_serving_if_its_log_cannot_be_written() {
     let database = database().await;
     let full = fs_err::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let mut server = Server::start(&database, full.into_parts().0.into());
-    ask("it registers a board", async || server.registers("b1", "02:00:00:00:00:01").await).await;
+    let mut server = LoggingServer::start(&database, full.into_parts().0.into());
+    wait_until("it registers a board", async || server.registers("b1", "02:00:00:00:00:01").await).await;
     for number in 2..10 {
         let (name, mac) = (format!("b{number}"), format!("02:00:00:00:00:{number:02}"));
         assert!(server.registers(&name, &mac).await);
@@ -61,15 +61,15 @@ async fn a_server_whose_log_cannot_be_written_serves_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_whose_log_has_lost_its_reader_serves_on() {
+async fn a_server_keeps_serving_if_its_log_reader_exits() {
     let database = database().await;
-    let mut server = Server::start(&database, Stdio::piped());
+    let mut server = LoggingServer::start(&database, Stdio::piped());
     let mut log = BufReader::new(server.child.stderr.take().unwrap());
     let mut first = String::new();
     log.read_line(&mut first).unwrap();
     assert!(!first.is_empty());
     drop(log);
-    ask("it registers a board", async || server.registers("b1", "02:00:00:00:00:01").await).await;
+    wait_until("it registers a board", async || server.registers("b1", "02:00:00:00:00:01").await).await;
     for number in 2..10 {
         let (name, mac) = (format!("b{number}"), format!("02:00:00:00:00:{number:02}"));
         assert!(server.registers(&name, &mac).await);
@@ -78,18 +78,18 @@ async fn a_server_whose_log_has_lost_its_reader_serves_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_whose_log_nobody_reads_serves_on() {
+async fn a_server_keeps_serving_if_its_log_is_not_read() {
     let database = database().await;
     // The pipe holds 64 KiB, which the log fills long before the last board.
-    let server = Server::start(&database, Stdio::piped());
-    ask("it registers a board", async || server.registers("b1", "02:00:00:00:00:01").await).await;
+    let server = LoggingServer::start(&database, Stdio::piped());
+    wait_until("it registers a board", async || server.registers("b1", "02:00:00:00:00:01").await).await;
     for number in 2..60 {
         let (name, mac) = (format!("b{number}"), format!("02:00:00:00:00:{number:02}"));
-        ask("it registers another", async || server.registers(&name, &mac).await).await;
+        wait_until("it registers another", async || server.registers(&name, &mac).await).await;
     }
 }
 
-/// What a command logs on a terminal, with `NO_COLOR` as given.
+/// The log of a command on a terminal, with `NO_COLOR` as given.
 fn on_a_terminal(no_color: Option<&str>) -> String {
     let terminal = openpty(None, None).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
@@ -102,14 +102,14 @@ fn on_a_terminal(no_color: Option<&str>) -> String {
     command.status().unwrap();
     drop(command);
     let mut shown = Vec::new();
-    // It never ends where another test's process has inherited its other end; it has what was written.
+    // It never ends if another test's process has inherited the other end; it has what was written.
     fcntl(&terminal.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
     let _ = std::fs::File::from(terminal.master).read_to_end(&mut shown);
     String::from_utf8(shown).unwrap()
 }
 
 #[test]
-fn a_log_on_a_terminal_has_colours_unless_its_user_wants_none() {
+fn a_log_on_a_terminal_has_colours_unless_disabled() {
     assert!(on_a_terminal(None).contains('\u{1b}'));
     assert!(on_a_terminal(Some("")).contains('\u{1b}'), "an empty variable is unset");
     let plain = on_a_terminal(Some("1"));
@@ -117,7 +117,7 @@ fn a_log_on_a_terminal_has_colours_unless_its_user_wants_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tftp_request_that_is_refused_is_in_the_log() {
+async fn a_refused_tftp_request_is_logged() {
     let database = database().await;
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
@@ -133,12 +133,13 @@ async fn a_tftp_request_that_is_refused_is_in_the_log() {
     command.args(["--database-url", &database.url(), "--boot-root"]).arg(folder.path());
     let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let log = BufReader::new(child.stderr.take().unwrap());
-    let _server = Server { child, http: ([127, 0, 0, 1], 0).into(), http_client: reqwest::Client::new() };
+    let _server =
+        LoggingServer { child, http: ([127, 0, 0, 1], 0).into(), http_client: reqwest::Client::new() };
     let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
     std::thread::spawn(move || {
         let lines = log.lines().map_while(Result::ok);
         lines.map(|line| serde_json::from_str::<Value>(&line).unwrap_or_default()).for_each(|line| {
-            // The test may be over.
+            // The test may have ended.
             let _ = sender.send(line);
         });
     });
@@ -151,9 +152,9 @@ async fn a_tftp_request_that_is_refused_is_in_the_log() {
                 }
             }
         };
-        within(message, logged).await
+        await_within_timeout(message, logged).await
     };
-    let serving = fields("serving the boot tree by TFTP").await;
+    let serving = fields("TFTP server listening").await;
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.send_to(b"\0\x01../etc/passwd\0octet\0", serving["tftp"].as_str().unwrap()).unwrap();
     let refused = fields("TFTP request refused").await;

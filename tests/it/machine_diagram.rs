@@ -1,4 +1,4 @@
-//! `lifeguard machine diagram`: what is shipped is drawn in every format, and what is wrong is not drawn.
+//! Tests of `lifeguard machine diagram`: shipped definitions are drawn in every format, and faulty ones are refused.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -16,7 +16,7 @@ fn diagram(args: &[&str]) -> Output {
     command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["machine", "diagram"]).args(args).output().unwrap()
 }
 
-fn told(output: &Output) -> String {
+fn output_text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
@@ -27,7 +27,7 @@ fn the_shipped_definitions_are_drawn_in_every_format() {
             [("svg", "<svg ", "</svg>\n"), ("dot", "digraph ", "}\n"), ("mermaid", "---\n", "\n")]
         {
             let output = diagram(&[file, "--format", format]);
-            let drawing = told(&output);
+            let drawing = output_text(&output);
             assert!(output.status.success(), "{file} {format}: {output:?}");
             assert!(drawing.starts_with(begins) && drawing.ends_with(ends), "{file} {format}: {drawing}");
         }
@@ -35,16 +35,16 @@ fn the_shipped_definitions_are_drawn_in_every_format() {
 }
 
 #[test]
-fn a_picture_is_written_to_a_file_where_one_is_named_and_is_svg_where_nothing_is_said() {
+fn a_picture_is_written_to_the_named_file_and_is_svg_by_default() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("board.svg");
     let output = diagram(&["states/board.yaml", "--output", path.to_str().unwrap()]);
     assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
-    assert_eq!(fs::read_to_string(&path).unwrap(), told(&diagram(&["states/board.yaml"])));
+    assert_eq!(fs::read_to_string(&path).unwrap(), output_text(&diagram(&["states/board.yaml"])));
 }
 
 #[test]
-fn what_is_wrong_is_told_and_nothing_is_written() {
+fn errors_are_reported_and_nothing_is_written() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("wrong.svg");
     let output = diagram(&["fixtures/mozpool-as-it-was.yaml", "--output", path.to_str().unwrap()]);

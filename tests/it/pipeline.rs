@@ -1,30 +1,35 @@
-//! The pipeline: what arrives together is written together, each thing once, on the row that it was decided on.
+//! Tests of the pipeline: stimuli that arrive together are written together, each once, on the row they were decided
+//! on.
 
 use lifeguard::engine::{EngineError, Submission};
-use lifeguard::machine::{Cause, EventName, MachineName, Outcome, Source};
-use lifeguard::store::instances::Target;
+use lifeguard::machine::{Cause, EventName, EventSource, MachineName, Outcome};
+use lifeguard::store::instances::InstanceKey;
 use reqwest::StatusCode;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 
-use crate::world::{World, ask, unreachable_power, until_somebody_waits};
+use crate::world::{World, unreachable_power, until_lock_waiter, wait_until};
 
 fn event(board: &str, name: &str, args: Value) -> Submission {
     let Value::Object(args) = args else { panic!("arguments are an object") };
-    let target = Target::Name(MachineName::new("board").unwrap(), board.to_owned());
-    let cause =
-        Cause::Event { name: EventName::new(name).unwrap(), source: Source::Operator, args, visit: None };
+    let target = InstanceKey::Name(MachineName::new("board").unwrap(), board.to_owned());
+    let cause = Cause::Event {
+        name: EventName::new(name).unwrap(),
+        source: EventSource::Operator,
+        args,
+        visit: None,
+    };
     Submission::new(target, cause)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_cannot_be_written_fails_alone() {
+async fn one_stimulus_that_cannot_be_written_fails_alone() {
     let world = World::new().await;
     let names: Vec<String> = (0..40).map(|number| format!("b{number}")).collect();
     for name in &names {
         world.register(name, json!({})).await;
     }
-    // Postgres keeps every text but those with a NUL in them.
+    // PostgreSQL stores every text except those with a NUL.
     let submissions = names.iter().enumerate().map(|(number, name)| {
         let args = if number == 17 { json!({ "reason": "r\0" }) } else { json!({ "reason": "r" }) };
         world.server.engine.submit(event(name, "rq-lock-out", args))
@@ -34,7 +39,7 @@ async fn one_that_cannot_be_written_fails_alone() {
         match answer {
             Ok(committed) => assert_eq!(committed.instance.state.as_str(), "LockedOut"),
             Err(EngineError::Store(error)) => {
-                assert!(number == 17 && !error.is_passing(), "{number}: {error}");
+                assert!(number == 17 && !error.is_transient(), "{number}: {error}");
             }
             Err(error) => panic!("{number}: {error}"),
         }
@@ -44,7 +49,7 @@ async fn one_that_cannot_be_written_fails_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_decided_on_a_row_that_another_has_rewritten_is_decided_anew() {
+async fn decisions_on_a_row_changed_by_another_process_are_repeated() {
     let world = World::new().await;
     world.register("b1", unreachable_power(0)).await;
     let pool = world.database.pool().await;
@@ -54,11 +59,11 @@ async fn what_was_decided_on_a_row_that_another_has_rewritten_is_decided_anew() 
         .execute(&mut *other)
         .await
         .unwrap();
-    // In the state that is seen first the event would be taken; in the one that it meets it is not.
+    // The event would be accepted in the state read first, but not in the one it finally meets.
     let engine = world.server.engine.clone();
     let mut submitted = JoinSet::new();
     submitted.spawn(async move { engine.submit(event("b1", "rq-reboot", json!({}))).await });
-    until_somebody_waits(&pool).await;
+    until_lock_waiter(&pool).await;
     other.commit().await.unwrap();
     let committed = submitted.join_next().await.unwrap().unwrap().unwrap();
     assert!(matches!(committed.outcome, Outcome::Ignored(_)), "{committed:?}");
@@ -70,7 +75,7 @@ async fn what_was_decided_on_a_row_that_another_has_rewritten_is_decided_anew() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_only_written_into_history_says_what_was_so_when_it_was_written() {
+async fn entries_written_only_to_history_show_the_state_at_that_time() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let pool = world.database.pool().await;
@@ -80,14 +85,14 @@ async fn what_is_only_written_into_history_says_what_was_so_when_it_was_written(
         .await
         .unwrap();
     let engine = world.server.engine.clone();
-    // Nowhere would it be taken.
+    // It would be accepted in neither.
     let mut late = event("b1", "image-installing", json!({}));
     if let Cause::Event { source, .. } = &mut late.cause {
-        *source = lifeguard::boards::BOARD;
+        *source = lifeguard::boards::BOARD_SOURCE;
     }
     let mut submitted = JoinSet::new();
     submitted.spawn(async move { engine.submit(late).await });
-    ask("it was tried", async || world.server.engine.retries().overtaken.get() > 0).await;
+    wait_until("it was tried", async || world.server.engine.retries().overtaken.get() > 0).await;
     other.commit().await.unwrap();
     let committed = submitted.join_next().await.unwrap().unwrap().unwrap();
     assert_eq!(committed.instance.state.as_str(), "Maintenance");
@@ -97,14 +102,14 @@ async fn what_is_only_written_into_history_says_what_was_so_when_it_was_written(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_at_once_for_one_board_are_decided_one_after_the_other() {
+async fn concurrent_stimuli_for_one_board_are_decided_in_sequence() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let force = |from: &str, to: &str| {
         let body = json!({ "from": from, "to": to, "reason": "a race" });
         async { world.call(reqwest::Method::POST, "/api/v1/devices/b1/force", Some(body)).await }
     };
-    // Each of them is right about where the board is only once.
+    // Each of them matches the board's state only once.
     let pairs =
         (0..30).map(|number| if number % 2 == 0 { ("New", "Maintenance") } else { ("Maintenance", "New") });
     let answers = futures_util::future::join_all(pairs.map(|(from, to)| force(from, to))).await;
@@ -124,15 +129,15 @@ async fn many_at_once_for_one_board_are_decided_one_after_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_processes_at_the_same_boards_neither_lose_nor_double_anything_nor_meet_in_a_deadlock() {
+async fn two_processes_at_the_same_boards_lose_duplicate_and_deadlock_nothing() {
     let one = World::new().await;
-    let other = one.beside().await;
+    let other = one.second_server().await;
     let names: Vec<String> = (0..8).map(|number| format!("b{number}")).collect();
     for name in &names {
         one.register(name, json!({})).await;
         one.force(name, "ReimageBooting").await;
     }
-    // Nothing that is sent is taken by the state, so that each only adds to history, but for the forced moves between.
+    // No event is accepted by the state, so that each only adds to history, except for the forced moves between.
     let send = |round: usize, name: &str, world: &World| {
         let engine = world.server.engine.clone();
         let name = name.to_owned();

@@ -1,4 +1,4 @@
-//! Conditions that ask a hosted model: what it says decides, history keeps it, and replay needs no model.
+//! Tests of conditions that query a hosted model: its prediction decides, is recorded, and replay needs no model.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use std::time::Duration;
 use insta::assert_snapshot;
 use lifeguard::cli::serve::ModelArgs;
 use lifeguard::engine::Submission;
-use lifeguard::engine::replay::{Wanted, replay};
+use lifeguard::engine::replay::{ReplayRequest, replay};
 use lifeguard::machine::{self, Cause, EventName, MachineName, Outcome};
-use lifeguard::store::instances::Target;
+use lifeguard::store::instances::InstanceKey;
 use serde_json::{Map, Value, json};
 
 use crate::models::{Folders, onnxruntime};
@@ -17,13 +17,13 @@ use crate::replay::{assert_history_gives_instances, boards};
 use crate::versions::{changed, load};
 use crate::world::{World, unreachable_power};
 
-/// The shipped example, as the life of boards.
+/// The shipped example as the lifecycle of boards.
 fn telemetry() -> String {
     let example = include_str!("../../states/examples/telemetry.yaml");
     example.replace("machine: telemetry", "machine: board")
 }
 
-/// The board's own life with what the example says in its comment.
+/// The board lifecycle with the additions from the example's comment.
 fn with_quarantine() -> String {
     let quarantine = r#"on:
       poll-failed: RebootRebooting
@@ -45,25 +45,25 @@ fn with_quarantine() -> String {
 }
 
 /// A report of bad telemetry.
-fn report(target: Target) -> Submission {
+fn report(target: InstanceKey) -> Submission {
     let args = Map::from_iter([("values".to_owned(), json!([99, 99, 1]))]);
     let name = EventName::new("telemetry").unwrap();
-    Submission::new(target, Cause::Event { name, source: lifeguard::boards::BOARD, args, visit: None })
+    Submission::new(target, Cause::Event { name, source: lifeguard::boards::BOARD_SOURCE, args, visit: None })
 }
 
-/// The last event of a board's history; what its actions do may come after it.
+/// The last event in a board's history; entries of its actions may follow.
 async fn last(world: &World, name: &str) -> Value {
     let history = world.history(name).await;
     history.into_iter().rfind(|entry| entry["kind"] == "event").unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_the_model_is_away_no_condition_holds_that_needs_it_and_history_says_why() {
+async fn conditions_that_need_an_unavailable_model_do_not_hold_and_history_says_why() {
     let definition = telemetry().replace(
         "        - if: predict(\"board-health\", args.values) == \"healthy\"\n          target: Healthy\n",
         "        - if: predict(\"board-health\", args.values) != \"failing\"\n          target: Healthy\n        - { do: { set: { unjudged: true } } }\n",
     );
-    let world = World::under(&definition).await;
+    let world = World::with_definition(&definition).await;
     world.register("b1", json!({})).await;
     let why = r#"predict("board-health", args.values) has no answer: there is no model "board-health""#;
 
@@ -73,7 +73,7 @@ async fn where_the_model_is_away_no_condition_holds_that_needs_it_and_history_sa
     assert_eq!(entry["reason"], json!(format!("no condition of telemetry in state Healthy holds; {why}")));
     assert_eq!(entry["predicted"], Value::Null);
 
-    // The next transition is taken.
+    // The next transition applies.
     world.force("b1", "Suspect").await;
     let answer = world.report_with("b1", "telemetry", json!({ "values": [99, 99, 1] })).await;
     assert_eq!(answer["outcome"], "stayed");
@@ -82,7 +82,7 @@ async fn where_the_model_is_away_no_condition_holds_that_needs_it_and_history_sa
     let device = world.get("/api/v1/devices/b1").await;
     assert_eq!(device["data"], json!({ "unjudged": true }));
 
-    // What does not come with the argument is refused, and no model is asked.
+    // A report without the argument is refused, and no model is queried.
     let (status, answer) = world.report("b1", "telemetry").await;
     assert_eq!((status.as_u16(), &answer["detail"]), (422, &json!("telemetry needs the argument `values`")));
     assert_eq!(last(&world, "b1").await["reason"], "telemetry needs the argument `values`");
@@ -90,12 +90,12 @@ async fn where_the_model_is_away_no_condition_holds_that_needs_it_and_history_sa
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_only_the_pipeline_sees_is_asked_too() {
-    let world = World::under(&telemetry()).await;
+async fn models_are_queried_for_events_of_the_pipeline_too() {
+    let world = World::with_definition(&telemetry()).await;
     world.register("b1", json!({})).await;
     let id = boards(world.server.engine.store()).await[0].id;
-    // Whose machine it is, and so what is to be asked, is not known before the instance is read.
-    let committed = world.server.engine.submit(report(Target::Id(id))).await.unwrap();
+    // The machine, and so the model to query, is unknown before the instance is read.
+    let committed = world.server.engine.submit(report(InstanceKey::Id(id))).await.unwrap();
     assert!(matches!(committed.outcome, Outcome::Ignored(_)), "{committed:?}");
     let history = world.history("b1").await;
     assert_eq!(history.len(), 2, "it is decided on once: {history:#?}");
@@ -103,22 +103,22 @@ async fn what_only_the_pipeline_sees_is_asked_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_definition_that_comes_into_force_is_asked_for_by_every_process() {
+async fn an_activated_definition_is_used_by_every_process() {
     let one = World::new().await;
-    let other = one.beside().await;
+    let other = one.second_server().await;
     one.register("b1", json!({})).await;
     one.force("b1", "Ready").await;
     let (status, answer) = load(&one, &with_quarantine(), "").await;
     assert!(status.is_success(), "{answer}");
-    // It has mostly not heard of it yet, so that it does not know before it decides that there is anything to ask.
-    let target = Target::Name(MachineName::new("board").unwrap(), "b1".to_owned());
+    // It usually does not know of the activation yet, so before deciding it does not know that a query is needed.
+    let target = InstanceKey::Name(MachineName::new("board").unwrap(), "b1".to_owned());
     let committed = other.server.engine.submit(report(target)).await.unwrap();
     assert!(matches!(committed.outcome, Outcome::Ignored(_)), "{committed:?}");
     let entry = last(&one, "b1").await;
     assert!(entry["reason"].as_str().unwrap().contains("there is no model"), "{entry:#}");
 }
 
-/// The model that is shipped, and what runs it; nothing where ONNX Runtime is not there.
+/// The shipped model and the runtime; `None` without ONNX Runtime.
 fn shipped() -> Option<ModelArgs> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models");
     let onnxruntime = Some(onnxruntime()?);
@@ -126,14 +126,14 @@ fn shipped() -> Option<ModelArgs> {
     Some(ModelArgs { config, models, onnxruntime, ..ModelArgs::default() })
 }
 
-/// What the shipped model calls healthy, and what it calls failing.
+/// Values that the shipped model calls healthy, and failing.
 const HEALTHY: [f64; 3] = [45.0, 0.0, 5.05];
 const FAILING: [f64; 3] = [91.0, 60.0, 4.6];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_board_whose_telemetry_looks_bad_is_quarantined_before_it_fails() {
     let Some(models) = shipped() else { return };
-    let world = World::hosting(&with_quarantine(), models).await;
+    let world = World::with_models(&with_quarantine(), models).await;
     world.register("b1", unreachable_power(0)).await;
     world.force("b1", "Ready").await;
 
@@ -152,15 +152,15 @@ async fn a_board_whose_telemetry_looks_bad_is_quarantined_before_it_fails() {
         "It came from Ready at 12:00:00 UTC, when it reported telemetry, judged failing by board-health.";
     assert!(why["sentences"].as_array().unwrap().contains(&json!(came)), "{why:#}");
 
-    // A person has looked.
+    // An operator has checked it.
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     assert_history_gives_instances(world.server.engine.store()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_shipped_example_quarantines_what_looks_bad_twice_or_falls_silent() {
+async fn the_shipped_example_quarantines_boards_that_look_bad_twice_or_fall_silent() {
     let Some(models) = shipped() else { return };
-    let world = World::hosting(&telemetry(), models).await;
+    let world = World::with_models(&telemetry(), models).await;
     world.register("b1", json!({})).await;
     let report = async |values: [f64; 3]| {
         let answer = world.report_with("b1", "telemetry", json!({ "values": values })).await;
@@ -170,7 +170,7 @@ async fn the_shipped_example_quarantines_what_looks_bad_twice_or_falls_silent() 
     let twice = [report(HEALTHY).await, report(FAILING).await, report(HEALTHY).await];
     assert_eq!(twice, ["stayed Healthy", "moved Suspect", "moved Healthy"]);
     assert_eq!([report(FAILING).await, report(FAILING).await], ["moved Suspect", "moved Quarantined"]);
-    // It is judged here, too.
+    // It is evaluated here too.
     assert_eq!(report(HEALTHY).await, "ignored Quarantined");
     assert_eq!(last(&world, "b1").await["predicted"], json!({ "board-health": { "values": "healthy" } }));
     assert_eq!(world.request("b1", "rq-release", json!({})).await.0, 200);
@@ -181,9 +181,9 @@ async fn the_shipped_example_quarantines_what_looks_bad_twice_or_falls_silent() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn values_that_the_model_does_not_take_decide_nothing_and_history_says_what_is_wrong() {
+async fn invalid_model_inputs_decide_nothing_and_history_says_why() {
     let Some(models) = shipped() else { return };
-    let world = World::hosting(&telemetry(), models).await;
+    let world = World::with_models(&telemetry(), models).await;
     world.register("b1", json!({})).await;
     let mut reasons = Vec::new();
     for values in [json!("hot"), json!([]), json!([1, 2]), json!([1, "hot", 3]), json!([[1, 2, 3], [4]])] {
@@ -199,7 +199,7 @@ async fn values_that_the_model_does_not_take_decide_nothing_and_history_says_wha
     values: row 1, column 2: "hot" is not a number
     values: row 2 has 1 number, and row 1 has 3; all must have the same number
     "#);
-    // Rows are of several things; that none of the conditions is about.
+    // With rows of several subjects, none of the conditions applies.
     let answer = world.report_with("b1", "telemetry", json!({ "values": [HEALTHY, FAILING] })).await;
     assert_eq!(answer["outcome"], "ignored");
     let entry = last(&world, "b1").await;
@@ -208,11 +208,11 @@ async fn values_that_the_model_does_not_take_decide_nothing_and_history_says_wha
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_row_is_answered_like_several_and_a_condition_for_rows_holds_for_it() {
+async fn a_single_row_is_treated_like_several() {
     let Some(models) = shipped() else { return };
     let asked = r#"predict("board-health", args.values) == "failing""#;
     let definition = telemetry().replace(asked, r#"'"failing" in predict("board-health", args.values)'"#);
-    let world = World::hosting(&definition, models).await;
+    let world = World::with_models(&definition, models).await;
     world.register("b1", json!({})).await;
     let answer = world.report_with("b1", "telemetry", json!({ "values": [FAILING] })).await;
     assert_eq!(answer["to"], "Suspect", "{answer}");
@@ -221,12 +221,12 @@ async fn one_row_is_answered_like_several_and_a_condition_for_rows_holds_for_it(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replay_takes_the_answers_from_history_whatever_the_model_says_today() {
+async fn replay_uses_the_recorded_predictions() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     let definition = telemetry().replace("board-health", "colors_v1");
     folders.host("colors_v1", &["healthy", "worn", "failing"]);
-    let world = World::hosting(&definition, folders.args(&library)).await;
+    let world = World::with_models(&definition, folders.args(&library)).await;
     world.register("b1", json!({})).await;
     let engine = &world.server.engine;
     let report = async || {
@@ -234,16 +234,21 @@ async fn replay_takes_the_answers_from_history_whatever_the_model_says_today() {
         world.report_with("b1", "telemetry", json!({ "values": [900, 900] })).await
     };
     assert_eq!(report().await["to"], "Suspect");
-    // The same values are something else from now on.
+    // The same values get another label from now on.
     folders.config("colors_v1", &["failing", "worn", "healthy"]);
     engine.models().load("colors_v1").await.unwrap();
     assert_eq!(report().await["to"], "Healthy");
     assert_history_gives_instances(engine.store()).await;
 
-    // Under a definition that clears nobody, both answers count as they were given.
+    // Under a definition without clearing, both answers count as given.
     let strict = definition.replace("          target: Healthy\n", "          target: Quarantined\n");
     let with = Some(Arc::new(machine::load(&strict, lifeguard::boards::vocabulary()).unwrap()));
-    let wanted = Wanted { machine: MachineName::new("board").unwrap(), name: None, since: None, with };
+    let wanted = ReplayRequest {
+        machine: MachineName::new("board").unwrap(),
+        name: None,
+        since: None,
+        what_if_definition: with,
+    };
     let what_if =
         replay(engine.store(), lifeguard::boards::vocabulary(), &wanted).await.unwrap().what_if.unwrap();
     let elsewhere: Vec<_> =

@@ -1,4 +1,4 @@
-//! The private Postgres: starts, survives, refuses. Real servers throughout.
+//! Tests of the private PostgreSQL: start, crash, refusal. They use real servers.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -8,37 +8,39 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
-use lifeguard::store::private::{Durability, Options, PrivateError, PrivatePostgres};
+use lifeguard::store::private::{
+    CommitDurability, PrivatePostgres, PrivatePostgresError, PrivatePostgresOptions,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use sqlx::{Connection, PgConnection};
 
-use crate::guarded::GuardedDir;
-use crate::process::ServerProcess;
+use crate::guarded_dir::GuardedDir;
+use crate::server_process::ServerProcess;
 
-/// Set for the process that `a_killed_owners_orphan_gives_way_and_nothing_is_lost` kills.
+/// Set for the process that `the_left_over_server_of_a_killed_process_is_replaced_without_loss` kills.
 const OWNER: &str = "LIFEGUARD_TEST_OWNER";
 
-/// Options for a server whose data need not survive the machine.
-fn fast(data_dir: &Path) -> Options {
-    Options { durability: Durability::Fast, ..Options::new(data_dir) }
+/// Options for a server without durability.
+fn fast(data_dir: &Path) -> PrivatePostgresOptions {
+    PrivatePostgresOptions { durability: CommitDurability::Fast, ..PrivatePostgresOptions::new(data_dir) }
 }
 
-/// The process id in `postmaster.pid`.
+/// The process ID in `postmaster.pid`.
 fn postmaster(data_dir: &Path) -> Option<i32> {
     let text = fs::read_to_string(data_dir.join("postgres/postmaster.pid")).ok()?;
     text.lines().next()?.parse().ok()
 }
 
-/// Whether there is such a process, dead ones that nobody noticed excepted.
+/// Whether the process runs, zombies excluded.
 fn lives(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
-/// Asks `is_so` until it is, for at most a minute: on a busy disk, a recovery that syncs every file has taken 11 s.
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+/// Waits for `condition` for at most a minute: on a busy disk, a recovery that syncs every file has taken 11 s.
+async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let asked_at = Instant::now();
-    while !is_so().await {
+    while !condition().await {
         assert!(asked_at.elapsed() < Duration::from_mins(1), "not so after a minute: {what}");
         #[expect(clippy::disallowed_methods, reason = "Postgres runs on the machine's time")]
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -53,7 +55,7 @@ async fn count(connection: &mut PgConnection) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM kept").fetch_one(connection).await.unwrap()
 }
 
-async fn fails(options: Options) -> PrivateError {
+async fn fails(options: PrivatePostgresOptions) -> PrivatePostgresError {
     match PrivatePostgres::start(options).await {
         Ok(_) => panic!("Postgres started"),
         Err(error) => error,
@@ -61,12 +63,12 @@ async fn fails(options: Options) -> PrivateError {
 }
 
 #[tokio::test]
-async fn starts_from_an_empty_directory_and_keeps_its_data_over_a_stop() {
+async fn it_starts_from_an_empty_directory_and_keeps_its_data_over_a_stop() {
     let dir = GuardedDir::new();
     fs::create_dir_all(dir.path().join("postgres.new.1/base")).unwrap();
     fs::create_dir_all(dir.path().join("postgres.new-17/base")).unwrap();
 
-    let postgres = PrivatePostgres::start(Options::new(dir.path())).await.unwrap();
+    let postgres = PrivatePostgres::start(PrivatePostgresOptions::new(dir.path())).await.unwrap();
     assert!(!dir.path().join("postgres.new.1").exists(), "what a killed initdb left is removed");
     assert!(dir.path().join("postgres.new-17/base").exists(), "what an operator put there stays");
     let mut connection = connect(&postgres).await;
@@ -78,15 +80,15 @@ async fn starts_from_an_empty_directory_and_keeps_its_data_over_a_stop() {
     postgres.stop().await.unwrap();
     assert!(!lives(pid) && postmaster(dir.path()).is_none());
 
-    let postgres = PrivatePostgres::start(Options::new(dir.path())).await.unwrap();
+    let postgres = PrivatePostgres::start(PrivatePostgresOptions::new(dir.path())).await.unwrap();
     assert_eq!(count(&mut connect(&postgres).await).await, 100);
     postgres.stop().await.unwrap();
 }
 
 #[tokio::test]
-async fn runs_with_full_durability_and_a_socket_for_its_user_alone() {
+async fn it_runs_with_full_durability_and_a_private_socket() {
     let dir = GuardedDir::new();
-    let postgres = PrivatePostgres::start(Options::new(dir.path())).await.unwrap();
+    let postgres = PrivatePostgres::start(PrivatePostgresOptions::new(dir.path())).await.unwrap();
     let mut connection = connect(&postgres).await;
 
     let expected = [
@@ -103,7 +105,7 @@ async fn runs_with_full_durability_and_a_socket_for_its_user_alone() {
         let shown = sqlx::query_scalar::<_, String>("SELECT current_setting($1)").bind(name);
         assert_eq!(shown.fetch_one(&mut connection).await.unwrap(), value, "{name}");
     }
-    // The best that this server has.
+    // The best method of this server.
     let best = sqlx::query_scalar::<_, bool>(
         "SELECT setting = CASE WHEN 'lz4' = ANY (enumvals) THEN 'lz4' ELSE 'pglz' END
            FROM pg_settings WHERE name = 'wal_compression' AND vartype = 'enum'",
@@ -118,9 +120,9 @@ async fn runs_with_full_durability_and_a_socket_for_its_user_alone() {
 }
 
 #[tokio::test]
-async fn a_killed_postmaster_is_replaced() {
+async fn a_killed_server_is_restarted() {
     let dir = GuardedDir::new();
-    let postgres = PrivatePostgres::start(Options::new(dir.path())).await.unwrap();
+    let postgres = PrivatePostgres::start(PrivatePostgresOptions::new(dir.path())).await.unwrap();
     let mut connection = connect(&postgres).await;
     sqlx::raw_sql("CREATE TABLE kept (n int)").execute(&mut connection).await.unwrap();
     for round in 1..=2 {
@@ -145,7 +147,7 @@ async fn a_killed_postmaster_is_replaced() {
 }
 
 #[tokio::test]
-async fn dropped_without_a_stop_it_still_ends() {
+async fn dropping_it_without_a_stop_ends_the_server() {
     let dir = GuardedDir::new();
     let postgres = PrivatePostgres::start(fast(dir.path())).await.unwrap();
     let pid = postmaster(dir.path()).unwrap();
@@ -155,15 +157,16 @@ async fn dropped_without_a_stop_it_still_ends() {
     until("the server has ended", async || !lives(pid)).await;
 }
 
-/// Not a test by itself: the process that the next test starts and kills. It says each row that was acknowledged.
+/// Not a test by itself: the process that the next test starts and kills. It prints each acknowledged row.
 #[tokio::test]
-#[ignore = "run by a_killed_owners_orphan_gives_way_and_nothing_is_lost"]
+#[ignore = "run by the_left_over_server_of_a_killed_process_is_replaced_without_loss"]
 async fn owner() {
     if std::env::var_os(OWNER).is_none() {
         return;
     }
-    // Where we work, and not its name: if the test was killed and its directory removed, it must not be made anew.
-    let postgres = PrivatePostgres::start(Options::new(".")).await.unwrap();
+    // Relative to the working directory: if the test was killed and its directory removed, it must not be created
+    // again.
+    let postgres = PrivatePostgres::start(PrivatePostgresOptions::new(".")).await.unwrap();
     let mut connection = connect(&postgres).await;
     sqlx::raw_sql("CREATE TABLE kept (n int)").execute(&mut connection).await.unwrap();
     for row in 1.. {
@@ -173,7 +176,7 @@ async fn owner() {
 }
 
 #[tokio::test]
-async fn a_killed_owners_orphan_gives_way_and_nothing_is_lost() {
+async fn the_left_over_server_of_a_killed_process_is_replaced_without_loss() {
     let dir = GuardedDir::new();
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["private_postgres::owner", "--exact", "--ignored", "--nocapture"]);
@@ -187,26 +190,26 @@ async fn a_killed_owners_orphan_gives_way_and_nothing_is_lost() {
     owner.wait().unwrap();
     let acknowledged = kept.last().unwrap_or(before);
     let orphan = postmaster(dir.path()).unwrap();
-    assert!(lives(orphan), "nobody told it to stop");
+    assert!(lives(orphan), "it was not told to stop");
 
-    let postgres = PrivatePostgres::start(Options::new(dir.path())).await.unwrap();
+    let postgres = PrivatePostgres::start(PrivatePostgresOptions::new(dir.path())).await.unwrap();
 
     until("the orphan has ended", async || !lives(orphan)).await;
     assert_ne!(postmaster(dir.path()), Some(orphan));
-    // The one that was on its way may be there or not.
+    // The row in progress may be stored or not.
     let found = count(&mut connect(&postgres).await).await;
     assert!((acknowledged..=acknowledged + 1).contains(&found), "{found} of {acknowledged}");
     postgres.stop().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_pid_file_that_names_a_stranger_does_not_harm_him() {
+async fn an_unrelated_process_in_a_stale_pid_file_is_not_harmed() {
     let dir = GuardedDir::new();
     PrivatePostgres::start(fast(dir.path())).await.unwrap().stop().await.unwrap();
-    // Of the same user: Postgres heeds no others.
+    // Of the same user: PostgreSQL ignores processes of others.
     let user = fs::metadata(dir.path().join("postgres")).unwrap().uid();
     let mut command = Command::new("cat");
-    // It ends with its input, thus with this process however that ends.
+    // It exits with its input, and so with this process.
     command.uid(user).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut stranger = command.spawn().unwrap();
     fs::write(dir.path().join("postgres/postmaster.pid"), format!("{}\n/elsewhere\n", stranger.id()))
@@ -222,7 +225,7 @@ async fn a_pid_file_that_names_a_stranger_does_not_harm_him() {
 }
 
 #[tokio::test]
-async fn a_second_owner_is_refused_and_the_first_goes_on() {
+async fn a_second_process_is_refused_and_the_first_keeps_running() {
     let dir = GuardedDir::new();
     let postgres = PrivatePostgres::start(fast(dir.path())).await.unwrap();
 
@@ -236,33 +239,36 @@ async fn a_second_owner_is_refused_and_the_first_goes_on() {
 }
 
 #[tokio::test]
-async fn missing_programs_are_named_with_the_command_that_installs_them() {
+async fn missing_programs_are_reported_with_the_install_command() {
     let dir = GuardedDir::new();
-    let error =
-        fails(Options { bin_dir: Some(dir.path().to_owned()), ..fast(&dir.path().join("data")) }).await;
+    let error = fails(PrivatePostgresOptions {
+        bin_dir: Some(dir.path().to_owned()),
+        ..fast(&dir.path().join("data"))
+    })
+    .await;
 
-    assert!(matches!(error, PrivateError::Missing { .. }), "{error:?}");
+    assert!(matches!(error, PrivatePostgresError::NotInstalled { .. }), "{error:?}");
     let text = error.to_string();
     let named = ["initdb", "postgres", "install", "--database-url", dir.path().to_str().unwrap()];
     assert!(named.iter().all(|name| text.contains(name)), "{text}");
 }
 
 #[tokio::test]
-async fn data_of_another_version_is_refused_and_left_alone() {
+async fn data_of_another_version_is_refused_and_not_changed() {
     let dir = GuardedDir::new();
     fs::create_dir(dir.path().join("postgres")).unwrap();
     fs::write(dir.path().join("postgres/PG_VERSION"), "99\n").unwrap();
 
     let error = fails(fast(dir.path())).await;
 
-    assert!(matches!(error, PrivateError::WrongVersion { .. }), "{error:?}");
+    assert!(matches!(error, PrivatePostgresError::WrongVersion { .. }), "{error:?}");
     let text = error.to_string();
     assert!(text.contains("PostgreSQL 99") && text.contains("pg_upgrade"), "{text}");
     assert_eq!(fs::read_dir(dir.path().join("postgres")).unwrap().count(), 1);
 }
 
 #[tokio::test]
-async fn root_is_told_which_directory_keeps_the_other_user_out() {
+async fn an_inaccessible_parent_directory_is_named_for_root() {
     if !Uid::effective().is_root() {
         return;
     }
@@ -272,13 +278,13 @@ async fn root_is_told_which_directory_keeps_the_other_user_out() {
 
     let error = fails(fast(&closed.join("below/data"))).await;
 
-    assert!(matches!(error, PrivateError::Unreachable { .. }), "{error:?}");
+    assert!(matches!(error, PrivatePostgresError::DataDirInaccessible { .. }), "{error:?}");
     let text = error.to_string();
-    assert!(text.contains(&format!("may not enter {},", closed.display())), "{text}");
+    assert!(text.contains(&format!("cannot enter {},", closed.display())), "{text}");
 }
 
 #[tokio::test]
-async fn a_path_too_long_for_a_socket_gets_a_short_one_elsewhere() {
+async fn a_data_directory_too_long_for_a_socket_gets_a_short_one_elsewhere() {
     let dir = GuardedDir::new();
     let data_dir = dir.path().join("d".repeat(120));
     let postgres = PrivatePostgres::start(fast(&data_dir)).await.unwrap();
@@ -291,13 +297,13 @@ async fn a_path_too_long_for_a_socket_gets_a_short_one_elsewhere() {
     postgres.stop().await.unwrap();
     assert!(!socket_dir.exists());
 
-    // Somebody else's: not used, and not taken from him.
+    // Another user's directory is neither used nor taken over.
     if Uid::effective().is_root() {
         fs::create_dir(&socket_dir).unwrap();
         std::os::unix::fs::chown(&socket_dir, Some(12345), None).unwrap();
         let error = fails(fast(&data_dir)).await;
         fs::remove_dir(&socket_dir).unwrap();
-        assert!(matches!(error, PrivateError::SocketDirectory { .. }), "{error:?}");
+        assert!(matches!(error, PrivatePostgresError::SocketDirectory { .. }), "{error:?}");
     }
 }
 
@@ -317,7 +323,7 @@ fn serving_under(umask: &str, data: &Path) -> Command {
 }
 
 #[tokio::test]
-async fn modes_are_what_we_say_under_any_umask() {
+async fn file_modes_are_independent_of_the_umask() {
     for umask in ["077", "000", "0777"] {
         let dir = GuardedDir::new();
         let data = dir.path().join("data");
@@ -343,7 +349,7 @@ async fn modes_are_what_we_say_under_any_umask() {
 }
 
 #[tokio::test]
-async fn a_lock_file_that_others_could_read_is_closed_to_them() {
+async fn a_readable_lock_file_is_made_private() {
     let dir = GuardedDir::new();
     let lock = dir.path().join("lock");
     fs::write(&lock, "4711\n").unwrap();
@@ -375,11 +381,11 @@ async fn a_start_that_was_killed_during_initdb_is_followed_by_one_that_works() {
 }
 
 #[tokio::test]
-async fn whoever_is_left_at_work_on_an_unfinished_cluster_is_ended_before_it_is_removed() {
+async fn left_over_processes_are_killed_before_their_unfinished_cluster_is_removed() {
     let dir = GuardedDir::new();
     let unfinished = dir.path().join("postgres.new.7");
     fs::create_dir(&unfinished).unwrap();
-    // It ends with its input, thus with this process however that ends.
+    // It exits with its input, and so with this process.
     let mut orphan = Command::new("cat").current_dir(&unfinished).stdin(Stdio::piped()).spawn().unwrap();
     let postgres = PrivatePostgres::start(fast(dir.path())).await.unwrap();
     let ended = orphan.try_wait().unwrap();
@@ -389,7 +395,7 @@ async fn whoever_is_left_at_work_on_an_unfinished_cluster_is_ended_before_it_is_
 }
 
 #[tokio::test]
-async fn a_socket_whose_directory_was_removed_is_made_anew() {
+async fn a_removed_socket_directory_is_created_again() {
     let dir = GuardedDir::new();
     let long = dir.path().join("d".repeat(120));
     for data in [dir.path().join("data"), long] {
@@ -407,7 +413,7 @@ async fn a_socket_whose_directory_was_removed_is_made_anew() {
 }
 
 #[tokio::test]
-async fn the_log_is_begun_anew_when_it_has_become_long() {
+async fn a_long_log_is_rotated() {
     let dir = GuardedDir::new();
     let postgres = PrivatePostgres::start(fast(dir.path())).await.unwrap();
     let (log, before) = (dir.path().join("postgres.log"), dir.path().join("postgres.log.1"));
@@ -416,7 +422,7 @@ async fn the_log_is_begun_anew_when_it_has_become_long() {
     fs::OpenOptions::new().write(true).open(&log).unwrap().set_len(long).unwrap();
     until("it is short", async || length(&log) < long && length(&before) >= long).await;
     assert_eq!(fs::metadata(&before).unwrap().permissions().mode() & 0o777, 0o600);
-    // Postgres goes on at its new end.
+    // PostgreSQL continues at its new end.
     let mut connection = connect(&postgres).await;
     sqlx::raw_sql("an error").execute(&mut connection).await.unwrap_err();
     until("it is written to", async || fs::read_to_string(&log).unwrap().contains("an error")).await;
@@ -425,7 +431,7 @@ async fn the_log_is_begun_anew_when_it_has_become_long() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_refused_as_taken_is_no_error_of_the_database() {
+async fn unique_violations_are_not_logged_as_errors_by_the_database() {
     let dir = GuardedDir::new();
     let server = ServerProcess::start(&["--data-dir".to_owned(), dir.path().to_str().unwrap().to_owned()]);
     let url = format!("http://{}/api/v1/devices", server.http());

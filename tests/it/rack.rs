@@ -1,12 +1,12 @@
-//! Boards whose power hangs on one simulated relay board.
+//! Boards whose power is switched by one simulated relay board.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lifeguard::farm::relay::{Behaviour, RelayBoard};
+use lifeguard::farm::relay::{RelayBehaviour, RelayBoard};
 use serde_json::{Value, json};
 
-use crate::world::{World, breathe};
+use crate::world::{World, yield_briefly};
 
 /// A relay board with a powered board at each coil; it serves one client at a time.
 pub(crate) struct Rack {
@@ -18,26 +18,27 @@ impl Rack {
     pub(crate) fn new(world: &World, coils: u16) -> Self {
         let clock = Arc::new(world.clock.clone());
         let listen = ([127, 0, 0, 1], 0).into();
-        let relay = RelayBoard::start_on(clock, listen, coils, Behaviour::OneClientAtATime).unwrap();
+        let relay =
+            RelayBoard::start_with_clock(clock, listen, coils, RelayBehaviour::OneClientAtATime).unwrap();
         for coil in 0..coils {
             relay.switch(coil, true);
         }
         Self { relay }
     }
 
-    /// What power actions for its boards hold.
-    pub(crate) fn place(&self) -> String {
+    /// The resource that power actions for its boards hold.
+    pub(crate) fn resource(&self) -> String {
         format!("modbus://{}", self.relay.addr())
     }
 
-    /// A board's power: the gap of its power cycle is short beside every deadline.
-    pub(crate) fn wired(&self, coil: u16) -> Value {
-        json!({ "power_url": format!("{}/{coil}?off=50ms", self.place()) })
+    /// A board's power facts: its off time is short compared with every deadline.
+    pub(crate) fn power_facts(&self, coil: u16) -> Value {
+        json!({ "power_url": format!("{}/{coil}?off=50ms", self.resource()) })
     }
 
-    /// A board's power with a gap that ends only when the test says so.
-    pub(crate) fn wired_slowly(&self, coil: u16) -> Value {
-        json!({ "power_url": format!("{}/{coil}?off=45s", self.place()) })
+    /// A board's power facts with an off time that ends only when the test advances the clock.
+    pub(crate) fn slow_power_facts(&self, coil: u16) -> Value {
+        json!({ "power_url": format!("{}/{coil}?off=45s", self.resource()) })
     }
 
     /// Whether the board at `coil` has power.
@@ -45,17 +46,22 @@ impl Rack {
         *self.relay.coil(coil).borrow()
     }
 
-    /// Waits until the board at `coil` has power or has none.
+    /// Waits until the board at `coil` is on or off.
     pub(crate) async fn until(&self, coil: u16, on: bool) {
         let give_up_at = Instant::now() + Duration::from_mins(1);
         while self.is_on(coil) != on {
             assert!(Instant::now() < give_up_at, "coil {coil} never was {on}");
-            breathe().await;
+            yield_briefly().await;
         }
     }
 
-    /// The coils as they were switched since the boards got their power: `(coil, on)`.
+    /// The changes of the coils since the boards were switched on: `(coil, on)`.
     pub(crate) fn switched(&self, coils: usize) -> Vec<(u16, bool)> {
-        self.relay.operations().iter().skip(coils).map(|operation| (operation.coil, operation.on)).collect()
+        self.relay
+            .coil_changes()
+            .iter()
+            .skip(coils)
+            .map(|operation| (operation.coil, operation.is_on))
+            .collect()
     }
 }

@@ -1,4 +1,4 @@
-//! Reimaging, self-test, maintenance, and what operators force, with boards whose reports the test sends.
+//! Tests of reimaging, self-test, maintenance and forced moves, with reports sent by the test.
 
 use std::path::Path;
 
@@ -10,14 +10,14 @@ use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
 use crate::world::World;
 
-/// A board on a relay board of its own, with the images that it needs.
+/// A board on its own relay board, with the images that it needs.
 async fn board() -> (World, Rack) {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     for image in ["linux", "self-test", "maintenance"] {
         world.image(image).await;
     }
-    world.register("b1", rack.wired(0)).await;
+    world.register("b1", rack.power_facts(0)).await;
     (world, rack)
 }
 
@@ -44,7 +44,7 @@ fn target(link: &Path) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reimage_ends_in_ready_with_the_new_image_written_down() {
+async fn a_reimage_ends_in_ready_with_the_new_image_recorded() {
     let (world, rack) = board().await;
     let link = world.link("b1").await;
     let config = json!({ "root": "sda1" });
@@ -52,8 +52,8 @@ async fn a_reimage_ends_in_ready_with_the_new_image_written_down() {
     let device = until_booting(&world, "ReimageBooting").await;
     assert_eq!(target(&link), "../configs/linux");
     assert_eq!((&device["image"], &device["next_image"]), (&Value::Null, &json!("linux")));
-    let told = world.get("/api/v1/devices/b1/boot-config").await;
-    assert_eq!((&told["next_image"], &told["next_boot_config"]), (&json!("linux"), &config));
+    let arguments = world.get("/api/v1/devices/b1/boot-config").await;
+    assert_eq!((&arguments["next_image"], &arguments["next_boot_config"]), (&json!("linux"), &config));
 
     report(&world, "live-running", "ReimageBooted").await;
     report(&world, "image-installing", "ReimageInstalling").await;
@@ -64,7 +64,7 @@ async fn a_reimage_ends_in_ready_with_the_new_image_written_down() {
     assert_eq!(data(&world).await, json!({ "image": "linux", "boot_config": config }));
     assert_eq!(rack.switched(1), [(0, false), (0, true)]);
 
-    // A reboot keeps what is on the card; a new installation forgets it once the card is written to.
+    // A reboot keeps the card's image; a new installation clears it once the card is written.
     ask_for(&world, "rq-reboot", json!({})).await;
     assert_eq!(data(&world).await["image"], "linux");
     world.force("b1", "ReimageBooted").await;
@@ -73,9 +73,9 @@ async fn a_reimage_ends_in_ready_with_the_new_image_written_down() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_image_that_runs_before_its_link_is_gone_is_not_asked_to_say_so_again() {
+async fn an_image_that_runs_before_its_link_is_cleared_need_not_report_again() {
     let (world, _rack) = board().await;
-    // The folder of links is a file: no link can be looked for, let alone removed.
+    // The directory of links is a file: links can be neither found nor removed.
     let links = world.server.boot_root.join("pxelinux.cfg");
     fs_err::remove_dir_all(&links).unwrap();
     fs_err::write(&links, "").unwrap();
@@ -91,7 +91,7 @@ async fn an_image_that_runs_before_its_link_is_gone_is_not_asked_to_say_so_again
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failed_installation_tells_a_bad_image_from_a_bad_board_and_from_bad_luck() {
+async fn a_failed_installation_distinguishes_image_board_and_temporary_faults() {
     let (world, _rack) = board().await;
     for state in ["ReimageBooted", "ReimageInstalling", "ReimageComplete"] {
         for (fault, to) in [("image", "FailedBadImage"), ("board", "FailedBadBoard")] {
@@ -100,7 +100,7 @@ async fn a_failed_installation_tells_a_bad_image_from_a_bad_board_and_from_bad_l
             assert_eq!(world.report_with("b1", "image-failed", args).await["to"], to);
             assert_eq!(data(&world).await["failure"], "it smokes");
         }
-        // Bad luck is tried again, ten times.
+        // A temporary fault is retried ten times.
         ask_for(&world, "rq-reimage", json!({ "image": "linux" })).await;
         for time in 1..=11 {
             world.force("b1", state).await;
@@ -121,10 +121,7 @@ async fn a_boot_link_that_cannot_be_set_fails_the_board_with_the_reason_and_its_
     fs_err::remove_file(world.server.boot_root.join("configs/linux")).unwrap();
     ask_for(&world, "rq-reimage", json!({ "image": "linux" })).await;
     let device = world.until_state("b1", "FailedReimageRebooting").await;
-    assert_eq!(
-        device["data"]["failure"],
-        "there is no boot config `linux` in the boot tree's `configs` folder"
-    );
+    assert_eq!(device["data"]["failure"], "no boot config `linux` in the `configs` folder of the boot tree");
     assert_eq!((&device["actions"], rack.switched(1)), (&json!([]), vec![]));
 
     let (status, answer) = world.request("b1", "rq-reimage", json!({ "image": "bsd" })).await;
@@ -133,7 +130,7 @@ async fn a_boot_link_that_cannot_be_set_fails_the_board_with_the_reason_and_its_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_step_of_a_reimage_has_its_time_its_limit_and_its_failed_state() {
+async fn each_step_of_a_reimage_has_a_timeout_a_limit_and_a_failed_state() {
     let (world, _rack) = board().await;
     ask_for(&world, "rq-reimage", json!({ "image": "linux" })).await;
     for (state, seconds, limit, again, failed) in [
@@ -156,7 +153,10 @@ async fn each_step_of_a_reimage_has_its_time_its_limit_and_its_failed_state() {
             let at =
                 |key: &str| device[key].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
             assert_eq!((at("deadline") - at("since")).num_seconds(), seconds, "{state}");
-            assert_eq!((&device["then"]["to"], device["then"]["most"].as_i64()), (&json!(to), Some(limit)));
+            assert_eq!(
+                (&device["on_deadline"]["to"], device["on_deadline"]["max_retries"].as_i64()),
+                (&json!(to), Some(limit))
+            );
             world.pass_deadline("b1").await;
             let device = world.get("/api/v1/devices/b1").await;
             assert_eq!(device["state"], to, "after {counted} in {state}");
@@ -189,7 +189,7 @@ async fn a_self_test_ends_with_its_verdict() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn maintenance_leaves_the_link_and_forgets_what_is_on_the_card() {
+async fn maintenance_keeps_the_link_and_clears_the_card_s_image() {
     let (world, _rack) = board().await;
     let link = world.link("b1").await;
     world.force("b1", "ReimageDone").await;
@@ -219,18 +219,18 @@ async fn a_locked_out_board_is_left_alone_until_it_is_unlocked_or_moved_by_force
     let device = world.get("/api/v1/devices/b1").await;
     assert_eq!((&device["state"], &device["visit"]), (&json!("LockedOut"), &json!(2)));
 
-    let force = |from: &str, to: &str| json!({ "from": from, "to": to, "reason": "it is mended" });
+    let force = |from: &str, to: &str| json!({ "from": from, "to": to, "reason": "it is repaired" });
     let path = "/api/v1/devices/b1/force";
     let (status, answer) = world.call(Method::POST, path, Some(force("New", "Ready"))).await;
     assert_eq!((status.as_u16(), &answer["state"]), (409, &json!("LockedOut")), "{answer}");
     let refused = world.history("b1").await.pop().unwrap();
-    assert_eq!(refused["reason"], "the state is LockedOut, not New; forced: it is mended");
+    assert_eq!(refused["reason"], "the state is LockedOut, not New; forced: it is repaired");
     let (status, _) = world.call(Method::POST, path, Some(force("LockedOut", "Nowhere"))).await;
     assert_eq!(status, 422);
     let (status, answer) = world.call(Method::POST, path, Some(force("LockedOut", "New"))).await;
     assert_eq!((status.as_u16(), &answer["to"]), (200, &json!("New")));
     let history = world.history("b1").await;
-    assert_eq!(history.last().unwrap()["reason"], "forced: it is mended");
+    assert_eq!(history.last().unwrap()["reason"], "forced: it is repaired");
     ask_for(&world, "rq-lock-out", json!({ "reason": "it smells" })).await;
     ask_for(&world, "rq-unlock", json!({})).await;
     assert_eq!(world.state("b1").await, "New");
@@ -238,12 +238,12 @@ async fn a_locked_out_board_is_left_alone_until_it_is_unlocked_or_moved_by_force
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_cancelled_or_locked_out_in_its_power_cycle_ends_with_power_and_without_a_boot_link() {
+async fn boards_cancelled_or_locked_out_during_a_power_cycle_end_with_power_and_without_a_boot_link() {
     let world = World::new().await;
     let rack = Rack::new(&world, 2);
     world.image("linux").await;
     for (coil, name, request) in [(0, "b1", "rq-cancel"), (1, "b2", "rq-lock-out")] {
-        world.register(name, rack.wired_slowly(coil)).await;
+        world.register(name, rack.slow_power_facts(coil)).await;
         let (status, answer) = world.request(name, "rq-reimage", json!({ "image": "linux" })).await;
         assert_eq!(status, 200, "{answer}");
         rack.until(coil, false).await;
@@ -270,7 +270,7 @@ async fn what_is_cancelled_or_locked_out_in_its_power_cycle_ends_with_power_and_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_speaks_of_another_visit_is_recorded_and_changes_nothing() {
+async fn reports_of_another_visit_are_recorded_and_change_nothing() {
     let (world, _rack) = board().await;
     world.force("b1", "RebootComplete").await;
     world.pass_deadline("b1").await;
@@ -283,9 +283,9 @@ async fn what_speaks_of_another_visit_is_recorded_and_changes_nothing() {
     ] {
         let answer = world.report_with("b1", &format!("image-running?visit={spoken}"), json!({})).await;
         assert_eq!((&answer["outcome"], &answer["reason"]), (&json!("ignored"), &json!(why)));
-        let told = world.history("b1").await.pop().unwrap();
-        assert_eq!((&told["event"], &told["outcome"]), (&json!("image-running"), &json!("ignored")));
-        assert_eq!(told["reason"], why);
+        let entry = world.history("b1").await.pop().unwrap();
+        assert_eq!((&entry["event"], &entry["outcome"]), (&json!("image-running"), &json!("ignored")));
+        assert_eq!(entry["reason"], why);
         let after = world.get("/api/v1/devices/b1").await;
         let kept = |key: &str| before[key] == after[key];
         assert!(

@@ -1,4 +1,4 @@
-//! Secrets: a database's password is taken from where it can be kept, and is shown nowhere.
+//! Tests of secrets: a database password is read from a safe source and shown nowhere.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,17 +10,17 @@ use fs_err as fs;
 
 const PASSWORD: &str = "s3cret-Correct-horse";
 
-/// A server that is killed when it is dropped.
-struct Serving(Child);
+/// A server, killed on drop.
+struct ChildServer(Child);
 
-impl Drop for Serving {
+impl Drop for ChildServer {
     fn drop(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
 }
 
-/// A file with a secret in it, as its owner keeps it.
+/// A private file with a secret.
 fn secret_file(folder: &Path, name: &str, text: &str) -> PathBuf {
     let file = folder.join(name);
     fs::write(&file, text).unwrap();
@@ -39,7 +39,7 @@ fn serve() -> Command {
     command
 }
 
-/// Reads a message of PostgreSQL's protocol after its first `head` bytes: its length, and what that counts.
+/// Reads a message of PostgreSQL's protocol after its first `head` bytes: its length and content.
 fn message(client: &mut TcpStream, head: usize) -> Vec<u8> {
     let mut bytes = vec![0; head + 4];
     client.read_exact(&mut bytes).unwrap();
@@ -49,7 +49,7 @@ fn message(client: &mut TcpStream, head: usize) -> Vec<u8> {
     rest
 }
 
-/// The password that a server sends to a database that asks for one.
+/// The password that a server sends to a database that requires one.
 fn password_sent(database: &TcpListener) -> String {
     let (mut client, _) = database.accept().unwrap();
     message(&mut client, 0);
@@ -60,7 +60,7 @@ fn password_sent(database: &TcpListener) -> String {
 }
 
 #[test]
-fn a_password_comes_from_a_file_and_is_in_no_list_of_processes() {
+fn a_password_is_read_from_a_file_and_not_visible_in_the_process_list() {
     let folder = tempfile::tempdir().unwrap();
     let database = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = database.local_addr().unwrap().port();
@@ -78,7 +78,7 @@ fn a_password_comes_from_a_file_and_is_in_no_list_of_processes() {
     secret_file(folder.path(), ".pgpass", &text);
 
     for mut command in [with_url_file, with_pgpass, with_home] {
-        let server = Serving(command.stderr(Stdio::null()).spawn().unwrap());
+        let server = ChildServer(command.stderr(Stdio::null()).spawn().unwrap());
         assert_eq!(password_sent(&database), PASSWORD);
         let line = fs::read(format!("/proc/{}/cmdline", server.0.id())).unwrap();
         assert!(!String::from_utf8_lossy(&line).contains(PASSWORD));
@@ -110,7 +110,7 @@ fn a_password_is_never_printed() {
             assert!(!shown.is_empty() && !shown.contains(PASSWORD), "{url}: {shown}");
         }
     }
-    // Where it does not belong.
+    // In a URL, where it should not be.
     let url = format!("postgres://ann:{PASSWORD}@db.lab/lg");
     let mut as_file = serve();
     as_file.args(["--database-url-file", &url]);
@@ -124,11 +124,11 @@ fn a_password_is_never_printed() {
         assert!(!ended.status.success() && shown.contains("ann:…@db.lab/lg"), "{shown}");
         assert!(!shown.contains(PASSWORD), "{shown}");
     }
-    // One that is well formed, on a database that is not there: whoever gives it as an argument is warned.
+    // A valid URL of a missing database: a password in an argument causes a warning.
     let mut command = serve();
     command.args(["--log", "trace", "--database-url"]);
     command.arg(format!("postgres://ann:{PASSWORD}@{closed}/lg")).stderr(Stdio::piped());
-    let mut server = Serving(command.spawn().unwrap());
+    let mut server = ChildServer(command.spawn().unwrap());
     let mut shown = Vec::new();
     let mut log = server.0.stderr.take().unwrap();
     let mut piece = [0; 4096];

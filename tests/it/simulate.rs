@@ -63,12 +63,12 @@ fn the_same_seed_prints_the_same_on_any_number_of_threads() {
 }
 
 #[test]
-fn tables_csv_and_picture_tell_of_the_same_farm() {
+fn tables_csv_and_svg_show_the_same_farm() {
     let dir = tempfile::tempdir().unwrap();
     let (csv, svg) = (dir.path().join("farm.csv"), dir.path().join("farm.svg"));
     let files = ["--csv", csv.to_str().unwrap(), "--svg", svg.to_str().unwrap()];
     let size = [BOARD, "--boards", "100", "--days", "2", "--every", "6h"];
-    let told = out(&[&size[..], &files].concat());
+    let text = out(&[&size[..], &files].concat());
     for part in [
         "SIMULATION\n100 instances of machine board on 13 relay boards and 4 circuits, 2 days, seed 1",
         "AVAILABILITY\n",
@@ -76,7 +76,7 @@ fn tables_csv_and_picture_tell_of_the_same_farm() {
         "TIME TO AVAILABLE AFTER",
         "POWER\n",
     ] {
-        assert!(told.contains(part), "no {part}\n{told}");
+        assert!(text.contains(part), "no {part}\n{text}");
     }
     let csv = text_of(&csv);
     assert!(csv.starts_with("time_s,state,instances,machine\n0,"), "{csv}");
@@ -96,22 +96,22 @@ fn tables_csv_and_picture_tell_of_the_same_farm() {
 }
 
 #[test]
-fn what_cannot_be_simulated_is_said() {
+fn invalid_input_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let profile = dir.path().join("p.yaml");
     fs_err::write(&profile, "states:\n  RebootComplet: []\n").unwrap();
-    let told = fault(&[BOARD, "--profile", profile.to_str().unwrap()]);
+    let text = fault(&[BOARD, "--profile", profile.to_str().unwrap()]);
     assert!(
-        told.contains(
+        text.contains(
             "p.yaml:2:3: error[unknown-target]: unknown state `RebootComplet`; did you mean `RebootComplete`?"
         ),
-        "{told}"
+        "{text}"
     );
     assert!(fault(&[BOARD, "--boards", "0"]).contains("at least one instance and one day"));
     assert!(
         fault(&[BOARD, "--boards", "4000000000", "--days", "10"]).contains("at most 12000000 are simulated")
     );
-    assert!(fault(&[BOARD, "--every", "1ms"]).contains("whole seconds"));
+    assert!(fault(&[BOARD, "--every", "1ms"]).contains("a whole number of seconds"));
     assert!(fault(&[BOARD, "--json", "--csv", "-"]).contains("both print on standard output"));
     assert!(fault(&["no-such-file.yaml"]).contains("no-such-file.yaml"));
     let storm = dir.path().join("storm.yaml");
@@ -121,7 +121,7 @@ fn what_cannot_be_simulated_is_said() {
 }
 
 #[test]
-fn linked_machines_are_in_every_output_and_one_that_is_missing_is_warned_of() {
+fn linked_machines_are_in_every_output_and_a_missing_one_is_warned_of() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let path = dir.path().join(name);
@@ -145,18 +145,18 @@ fn linked_machines_are_in_every_output_and_one_that_is_missing_is_warned_of() {
     let svg = dir.path().join("all.svg");
     let size = ["--instances", "10", "--days", "1"];
     let both = [&[&*lease, &thing, "--profile", &profile][..], &size].concat();
-    let told = out(&[&both[..], &["--svg", svg.to_str().unwrap()]].concat());
+    let text = out(&[&both[..], &["--svg", svg.to_str().unwrap()]].concat());
     let table = "RAISED  BY     AT     TIMES  REFUSED\nclaim   lease  thing  10     5\n\nLINKED MACHINE thing\n5 instances";
-    assert!(told.contains(table) && !told.contains("LEFT OUT") && !told.contains("POWER"), "{told}");
+    assert!(text.contains(table) && !text.contains("NOT SIMULATED") && !text.contains("POWER"), "{text}");
     let csv = out(&[&both[..], &["--csv", "-"]].concat());
     assert!(csv.contains("\n86400,Refused,5,lease\n") && csv.ends_with("\n86400,Held,5,thing\n"), "{csv}");
     let svg = text_of(&svg);
     assert!(svg.contains(">lease: 10 instances") && svg.contains(">thing: 5 instances"), "{svg}");
 
     let alone = simulate(&[&[&*lease][..], &size].concat());
-    let left_out = "what lease raises at thing by its link `thing` is not simulated (`claim`)";
-    let (told, warned) = (String::from_utf8(alone.stdout).unwrap(), String::from_utf8(alone.stderr).unwrap());
-    assert!(alone.status.success() && told.contains(left_out), "{told}");
-    assert!(warned.contains(&format!("warning: {left_out}")), "{warned}");
+    let not_simulated = "events that lease raises at thing by the link `thing` are not simulated (`claim`)";
+    let (text, warned) = (String::from_utf8(alone.stdout).unwrap(), String::from_utf8(alone.stderr).unwrap());
+    assert!(alone.status.success() && text.contains(not_simulated), "{text}");
+    assert!(warned.contains(&format!("warning: {not_simulated}")), "{warned}");
     assert!(fault(&[&lease, BOARD]).contains("leads to board: leave it out"));
 }

@@ -1,4 +1,4 @@
-//! Trouble of our own is no evidence about a board: what it stops is suspended, and goes on where it stood.
+//! Tests of suspension: a local fault is no evidence about a board; it suspends actions, which continue afterwards.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -7,22 +7,22 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lifeguard::clock::{Clock, SystemClock};
-use lifeguard::farm::relay::Behaviour;
+use lifeguard::farm::relay::RelayBehaviour;
 use lifeguard::store::Store;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::database::database;
-use crate::process::ServerProcess;
 use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
-use crate::world::{World, ask, breathe, pass_a_little_time, within};
+use crate::server_process::ServerProcess;
+use crate::world::{World, await_within_timeout, pass_a_little_time, wait_until, yield_briefly};
 
-/// A name that no resolver knows: it is reserved for that (RFC 2606).
+/// A name that never resolves: it is reserved for that (RFC 2606).
 const NOWHERE: &str = "tcp://board-1.invalid:22";
 
-/// A board that is worked on until its poll ends, for a minute at most.
+/// A machine that works until its poll ends, for at most a minute.
 const WORK: &str = "
 machine: board
 initial: New
@@ -52,15 +52,15 @@ fn runs(device: &Value) -> bool {
     action(device)["status"] == "RUNNING"
 }
 
-async fn count(world: &World, name: &str, is_so: impl Fn(&Value) -> bool) -> usize {
-    world.history(name).await.iter().filter(|entry| is_so(entry)).count()
+async fn count(world: &World, name: &str, condition: impl Fn(&Value) -> bool) -> usize {
+    world.history(name).await.iter().filter(|entry| condition(entry)).count()
 }
 
 async fn suspensions(world: &World, name: &str) -> usize {
     count(world, name, |entry| entry["kind"] == "suspend").await
 }
 
-/// Lets time go by in steps as long as a poll's interval until the board is as `wanted` says.
+/// Advances the clock in steps of a poll's interval until the board satisfies `wanted`.
 async fn pass_intervals_until(
     world: &World,
     name: &str,
@@ -74,16 +74,16 @@ async fn pass_intervals_until(
         }
         world.clock.advance(Duration::from_secs(10));
         for _ in 0..10 {
-            breathe().await;
+            yield_briefly().await;
         }
     }
     panic!("{name} never was so: {what}");
 }
 
-/// Stops the server and replays what happened.
+/// Stops the server and checks the replay.
 async fn assert_replayed(world: World) {
     let database = Arc::clone(&world.database);
-    within("the end of the server", world.server.stop()).await.unwrap();
+    await_within_timeout("the end of the server", world.server.stop()).await.unwrap();
     assert_history_gives_instances(&Store::open(database.connect_options()).await.unwrap()).await;
 }
 
@@ -97,10 +97,10 @@ fn at(value: &Value) -> DateTime<Utc> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_poll_of_a_name_that_does_not_resolve_is_suspended_and_never_reboots_its_board() {
+async fn a_poll_of_an_unresolvable_name_is_suspended_and_never_reboots_its_board() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
-    let mut wired = rack.wired(0);
+    let mut wired = rack.power_facts(0);
     wired["poll_url"] = json!(NOWHERE);
     world.register("b1", wired).await;
     world.force("b1", "Ready").await;
@@ -108,18 +108,21 @@ async fn a_poll_of_a_name_that_does_not_resolve_is_suspended_and_never_reboots_i
     assert!(action(&device)["reason"].as_str().unwrap().contains("board-1.invalid"), "{device:#}");
     assert_eq!((&device["state"], &device["deadline"]), (&json!("Ready"), &Value::Null));
     let why = world.get("/api/v1/devices/b1/why").await;
-    let told = why["sentences"][0].as_str().unwrap();
-    assert!(told.contains("poll is suspended") && told.contains("board-1.invalid"), "{told}");
+    let explanation = why["sentences"][0].as_str().unwrap();
+    assert!(
+        explanation.contains("poll is suspended") && explanation.contains("board-1.invalid"),
+        "{explanation}"
+    );
     let ready = world.get("/readyz").await;
     assert_eq!((&ready["status"], &ready["troubles"][0]["suspended"]), (&json!("ready"), &json!(1)));
-    // However long it lasts it is told once, and the board rests.
-    ask("it was looked at more than once", async || {
+    // It is recorded once however long it lasts, and the board rests.
+    wait_until("it was looked at more than once", async || {
         world.get("/readyz").await["troubles"][0]["for_s"].as_u64() >= Some(2)
     })
     .await;
     for _ in 0..30 {
         world.clock.advance(Duration::from_mins(1));
-        breathe().await;
+        yield_briefly().await;
     }
     assert_eq!((world.state("b1").await.as_str(), suspensions(&world, "b1").await), ("Ready", 1));
     assert_eq!(count(&world, "b1", |entry| entry["event"] == "poll-failed").await, 0);
@@ -128,8 +131,8 @@ async fn a_poll_of_a_name_that_does_not_resolve_is_suspended_and_never_reboots_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_suspension_stops_the_clock_and_the_rest_of_the_time_runs_when_it_is_over() {
-    let world = World::under(WORK).await;
+async fn a_suspension_stops_the_deadline_and_the_remaining_time_runs_afterwards() {
+    let world = World::with_definition(WORK).await;
     let board = TcpListener::bind("127.0.0.1:0").await.unwrap();
     world.register("b1", json!({ "poll_url": NOWHERE })).await;
     assert_eq!(world.request("b1", "rq-work", json!({})).await.0, 200);
@@ -141,8 +144,8 @@ async fn a_suspension_stops_the_clock_and_the_rest_of_the_time_runs_when_it_is_o
     let used = at(&suspended["at"]) - at(&began["at"]);
     assert!(used.num_seconds() >= 10, "two probes, ten seconds apart");
     assert_eq!((&suspended["evidence"]["action"], &suspended["outcome"]), (&json!("poll"), &json!("stayed")));
-    // A server that stops in the middle changes nothing of that.
-    let world = world.again_after(Duration::from_hours(1)).await.unwrap();
+    // A server restart in between changes nothing of that.
+    let world = world.restart_after(Duration::from_hours(1)).await.unwrap();
     let device = pass_intervals_until(&world, "b1", "it is suspended again", is_suspended).await;
     assert_eq!(
         (&device["state"], &device["visit"], &device["counters"]),
@@ -160,7 +163,7 @@ async fn a_suspension_stops_the_clock_and_the_rest_of_the_time_runs_when_it_is_o
     assert_replayed(world).await;
 }
 
-/// How many seconds are left of the minute after all that its actions ran, suspensions left out.
+/// Remaining seconds of the minute after its actions ran, without suspensions.
 async fn used_in(world: &World) -> i64 {
     let mut left = 60;
     let mut since = None;
@@ -178,49 +181,48 @@ async fn used_in(world: &World) -> i64 {
 async fn a_board_without_a_poll_url_is_not_polled_and_stays_ready() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
-    world.register("b1", rack.wired(0)).await;
+    world.register("b1", rack.power_facts(0)).await;
     world.force("b1", "Ready").await;
     let first = world.until("b1", "its poll runs", runs).await;
     for _ in 0..30 {
         world.clock.advance(Duration::from_mins(1));
-        breathe().await;
+        yield_briefly().await;
     }
     assert_eq!(world.state("b1").await, "Ready");
-    let told = world.get("/api/v1/devices/b1/why").await["sentences"][0].as_str().unwrap().to_owned();
-    assert!(told.contains("the board has no poll URL, so nothing is asked"), "{told}");
-    world
-        .until("b1", "it is entered anew", |device| device["visit"].as_i64() > first["visit"].as_i64())
-        .await;
-    // Nor does a day end it badly.
+    let explanation = world.get("/api/v1/devices/b1/why").await["sentences"][0].as_str().unwrap().to_owned();
+    assert!(explanation.contains("the board has no poll URL, so it is not polled"), "{explanation}");
+    world.until("b1", "it is re-entered", |device| device["visit"].as_i64() > first["visit"].as_i64()).await;
+    // It does not fail after a day either.
     world.clock.advance(Duration::from_hours(25));
     world.until("b1", "its poll runs again", runs).await;
     assert_eq!(world.state("b1").await, "Ready");
     assert_eq!(rack.switched(1), []);
-    // From when on somebody says what to ask it is asked.
+    // Once a poll URL is set, it is polled.
     let board = TcpListener::bind("127.0.0.1:0").await.unwrap();
     change(&world, "b1", json!({ "poll_url": format!("tcp://{}", board.local_addr().unwrap()) })).await;
-    within("a poll", board.accept()).await.unwrap();
+    await_within_timeout("a poll", board.accept()).await.unwrap();
     assert_replayed(world).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_poll_that_never_succeeded_is_told_and_never_reboots_its_board_until_it_has_succeeded_once() {
+async fn a_poll_that_never_succeeded_is_reported_and_never_reboots_its_board() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     let board = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = board.local_addr().unwrap();
     drop(board);
-    let mut wired = rack.wired(0);
+    let mut wired = rack.power_facts(0);
     wired["poll_url"] = json!(format!("tcp://{addr}"));
     world.register("b1", wired).await;
     world.force("b1", "Ready").await;
     let device =
-        pass_intervals_until(&world, "b1", "it is told", |device| action(device)["reason"].is_string()).await;
+        pass_intervals_until(&world, "b1", "it is reported", |device| action(device)["reason"].is_string())
+            .await;
     let reason = action(&device)["reason"].as_str().unwrap();
     assert!(reason.contains(&format!("nothing has ever answered at the poll URL tcp://{addr}")), "{reason}");
     for _ in 0..60 {
         world.clock.advance(Duration::from_secs(30));
-        breathe().await;
+        yield_briefly().await;
     }
     assert_eq!(world.state("b1").await, "Ready");
     assert_eq!(count(&world, "b1", |entry| entry["event"] == "misconfigured").await, 1);
@@ -232,22 +234,26 @@ async fn a_poll_that_never_succeeded_is_told_and_never_reboots_its_board_until_i
             drop(board.accept().await.unwrap());
         }
     };
-    let told = pass_intervals_until(&world, "b1", "it is well", |device| action(device)["reason"].is_null());
+    let explanation = pass_intervals_until(&world, "b1", "it is polled successfully", |device| {
+        action(device)["reason"].is_null()
+    });
     tokio::select! {
-        _ = told => {}
+        _ = explanation => {}
         () = answers => unreachable!("it answers for ever"),
     }
-    ask("history says so", async || count(&world, "b1", |entry| entry["event"] == "configured").await == 1)
-        .await;
+    wait_until("it is in history", async || {
+        count(&world, "b1", |entry| entry["event"] == "configured").await == 1
+    })
+    .await;
     // Another process knows that it has answered before; from now on its silence counts.
     drop(board);
-    let world = world.again_after(Duration::ZERO).await.unwrap();
+    let world = world.restart_after(Duration::ZERO).await.unwrap();
     pass_intervals_until(&world, "b1", "it is rebooted", |device| device["state"] != "Ready").await;
     assert_eq!(count(&world, "b1", |entry| entry["event"] == "poll-failed").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_noted_of_one_board_is_noted_later_and_keeps_no_other_waiting() {
+async fn a_failed_write_for_one_board_is_retried_and_delays_no_other() {
     let world = World::new().await;
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let poll_url = format!("tcp://{}", closed.local_addr().unwrap());
@@ -265,24 +271,24 @@ async fn what_cannot_be_noted_of_one_board_is_noted_later_and_keeps_no_other_wai
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(refuse)).execute(&pool).await.unwrap();
     let noted = async |name| count(&world, name, |entry| entry["event"] == "misconfigured").await;
-    let is_told = |device: &Value| action(device)["reason"].is_string();
-    pass_intervals_until(&world, "b2", "it is told", is_told).await;
+    let is_reported = |device: &Value| action(device)["reason"].is_string();
+    pass_intervals_until(&world, "b2", "it is reported", is_reported).await;
     assert_eq!((noted("b1").await, noted("b2").await), (0, 1));
     sqlx::query("ALTER TABLE history DROP CONSTRAINT refused").execute(&pool).await.unwrap();
-    world.until("b1", "it is told", is_told).await;
+    world.until("b1", "it is reported", is_reported).await;
     assert_eq!((noted("b1").await, noted("b2").await), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn power_that_cannot_be_given_back_is_given_back_later_whatever_becomes_of_the_state() {
-    // The board is locked out while it is dark, or once its power cycle has failed.
+async fn unrestored_power_is_restored_later_in_any_state() {
+    // The board is locked out while it is off, or once its power cycle has failed.
     for is_early in [true, false] {
         let world = World::new().await;
         let rack = Rack::new(&world, 1);
-        world.register("b1", rack.wired(0)).await;
+        world.register("b1", rack.power_facts(0)).await;
         assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
         rack.until(0, false).await;
-        rack.relay.set_behaviour(Behaviour::Refusing);
+        rack.relay.set_behaviour(RelayBehaviour::Refusing);
         let lock_out = json!({ "reason": "it smells" });
         if is_early {
             assert_eq!(world.request("b1", "rq-lock-out", lock_out.clone()).await.0, 200);
@@ -290,24 +296,24 @@ async fn power_that_cannot_be_given_back_is_given_back_later_whatever_becomes_of
         let is_kept = |device: &Value| is_suspended(device) && action(device)["action"] == "power-on";
         let device = world.pass_time_until("b1", "what is left is to give power back", is_kept).await;
         let reason = action(&device)["reason"].as_str().unwrap();
-        assert!(reason.starts_with("the board may be without power"), "{reason}");
+        assert!(reason.starts_with("cannot restore power"), "{reason}");
         if !is_early {
             assert_eq!(device["state"], "RebootRebooting");
             assert_eq!(world.request("b1", "rq-lock-out", lock_out).await.0, 200);
         }
-        // It is tried again and again, and told once.
+        // It is retried repeatedly, and recorded once.
         let again = |device: &Value| action(device)["attempts"].as_i64() >= Some(3);
         world.pass_time_until("b1", "it is tried again", again).await;
         let is_failure = |entry: &Value| entry["event"] == "power-cycle-failed";
         assert_eq!(count(&world, "b1", is_failure).await, 1);
-        ask("it is told", async || {
+        wait_until("it is reported", async || {
             pass_a_little_time(&world.clock).await;
             world.get("/readyz").await["troubles"][0]["kind"] == "power"
         })
         .await;
         assert!(!rack.is_on(0));
 
-        rack.relay.set_behaviour(Behaviour::OneClientAtATime);
+        rack.relay.set_behaviour(RelayBehaviour::OneClientAtATime);
         world.pass_time_until("b1", "nothing is left", |device| device["actions"] == json!([])).await;
         assert!(rack.is_on(0));
         assert_eq!((world.state("b1").await.as_str(), rack.switched(1).len()), ("LockedOut", 2));
@@ -316,13 +322,13 @@ async fn power_that_cannot_be_given_back_is_given_back_later_whatever_becomes_of
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rescue_that_cannot_go_on_holds_up_no_later_power_cycle() {
+async fn a_stuck_compensation_does_not_block_later_power_cycles() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
-    world.register("b1", rack.wired(0)).await;
+    world.register("b1", rack.power_facts(0)).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     rack.until(0, false).await;
-    rack.relay.set_behaviour(Behaviour::Refusing);
+    rack.relay.set_behaviour(RelayBehaviour::Refusing);
     let is_rescue = |action: &Value| action["action"] == "power-on";
     let rescues =
         |device: &Value| device["actions"].as_array().unwrap().iter().filter(|it| is_rescue(it)).count();
@@ -332,7 +338,7 @@ async fn a_rescue_that_cannot_go_on_holds_up_no_later_power_cycle() {
         world.pass_deadline("b1").await;
     }
     assert_eq!(world.state("b1").await, "RebootRebooting");
-    rack.relay.set_behaviour(Behaviour::OneClientAtATime);
+    rack.relay.set_behaviour(RelayBehaviour::OneClientAtATime);
     let device = world
         .pass_time_until("b1", "its power came back", |device| device["state"] == "RebootComplete")
         .await;
@@ -341,7 +347,7 @@ async fn a_rescue_that_cannot_go_on_holds_up_no_later_power_cycle() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_relay_board_whose_name_does_not_resolve_suspends_its_boards_and_fails_none() {
+async fn an_unresolvable_relay_board_suspends_its_boards_and_fails_none() {
     let world = World::new().await;
     world.register("b1", json!({ "power_url": "modbus://relay-1.invalid/0" })).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
@@ -349,25 +355,28 @@ async fn a_relay_board_whose_name_does_not_resolve_suspends_its_boards_and_fails
     assert_eq!((&device["state"], &device["deadline"]), (&json!("RebootRebooting"), &Value::Null));
     assert!(action(&device)["reason"].as_str().unwrap().contains("relay-1.invalid"), "{device:#}");
     let why = world.get("/api/v1/devices/b1/why").await;
-    let told = why["sentences"][0].as_str().unwrap();
-    assert!(told.contains("power-cycle is suspended") && told.contains("relay-1.invalid"), "{told}");
+    let explanation = why["sentences"][0].as_str().unwrap();
+    assert!(
+        explanation.contains("power-cycle is suspended") && explanation.contains("relay-1.invalid"),
+        "{explanation}"
+    );
     let troubles = world.get("/readyz").await["troubles"].clone();
     assert!(troubles[0]["trouble"].as_str().unwrap().contains("relay-1.invalid"), "{troubles}");
-    // A URL that is right wakes it.
+    // A correct URL wakes it.
     let rack = Rack::new(&world, 1);
-    change(&world, "b1", rack.wired(0)).await;
+    change(&world, "b1", rack.power_facts(0)).await;
     world.pass_time_until("b1", "its power came back", |device| device["state"] == "RebootComplete").await;
     assert_eq!(rack.switched(1), [(0, false), (0, true)]);
     assert_replayed(world).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_boot_tree_that_is_away_suspends_what_sets_a_link_and_it_goes_on_once_it_is_back() {
+async fn a_missing_boot_tree_suspends_setting_links_until_it_is_back() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     world.image("linux").await;
-    world.register("b1", rack.wired(0)).await;
-    // As where its file server is not mounted.
+    world.register("b1", rack.power_facts(0)).await;
+    // As if its file server were not mounted.
     let (root, elsewhere) = (world.server.boot_root.clone(), world.folder.path().join("elsewhere"));
     fs_err::rename(&root, &elsewhere).unwrap();
     fs_err::create_dir(&root).unwrap();
@@ -375,8 +384,8 @@ async fn a_boot_tree_that_is_away_suspends_what_sets_a_link_and_it_goes_on_once_
     let device = world.until("b1", "it is suspended", is_suspended).await;
     assert_eq!((&device["state"], &device["counters"]), (&json!("ReimageRebooting"), &json!({})));
     assert_eq!(rack.switched(1), []);
-    // Told by whoever looks after the tree, who makes nothing in an empty mount point.
-    ask("it is told", async || world.call(Method::GET, "/readyz", None).await.0 == 503).await;
+    // Reported by the task that maintains the tree, which creates nothing in an empty mount point.
+    wait_until("it is reported", async || world.call(Method::GET, "/readyz", None).await.0 == 503).await;
     fs_err::remove_dir(&root).unwrap();
     fs_err::rename(&elsewhere, &root).unwrap();
     world.pass_time_until("b1", "its power came back", |device| device["state"] == "ReimageBooting").await;
@@ -389,7 +398,7 @@ async fn a_process_without_descriptors_suspends_its_polls_and_power_cycles_no_he
     let database = database().await;
     let folder = tempfile::tempdir().unwrap();
     let states = folder.path().join("board.yaml");
-    // The shipped life of a board, with polls of a pace that a test can wait for.
+    // The shipped board lifecycle, with polls at a pace suitable for a test.
     let board = include_str!("../../states/board.yaml")
         .replace("invoke: [poll]", "invoke: [{ action: poll, with: { interval: 100ms, failures: 2 } }]");
     fs_err::write(&states, board).unwrap();
@@ -402,7 +411,7 @@ async fn a_process_without_descriptors_suspends_its_polls_and_power_cycles_no_he
     let relay = lifeguard::farm::relay::RelayBoard::start(
         ([127, 0, 0, 1], 0).into(),
         1,
-        lifeguard::farm::relay::Behaviour::Normal,
+        lifeguard::farm::relay::RelayBehaviour::Normal,
     )
     .unwrap();
     relay.switch(0, true);
@@ -411,11 +420,11 @@ async fn a_process_without_descriptors_suspends_its_polls_and_power_cycles_no_he
     let mut board = tokio::task::JoinSet::new();
     board.spawn(async move {
         loop {
-            // What cannot be taken for want of a descriptor of ours is tried again.
+            // A connection that cannot be accepted for lack of a descriptor is retried.
             let _ = listener.accept().await;
         }
     });
-    let http = Http::new(server.http());
+    let http = HttpClient::new(server.http());
     let power_url = format!("modbus://{}/0?off=50ms", relay.addr());
     http.register("b1", &json!({ "power_url": power_url, "poll_url": format!("tcp://{addr}") })).await;
     http.force("b1", "New", "Ready").await;
@@ -424,7 +433,7 @@ async fn a_process_without_descriptors_suspends_its_polls_and_power_cycles_no_he
         sqlx::query_scalar::<_, i64>(sql).fetch_one(&database.pool().await).await.unwrap() == 1
     })
     .await;
-    // Nothing that is open is lost, and nothing more can be opened.
+    // Open descriptors are kept, and no new ones can be opened.
     let hard = limit(server.pid(), "HARD");
     set_limit(server.pid(), &format!("5:{hard}"));
     let pool = database.pool().await;
@@ -442,7 +451,7 @@ async fn a_process_without_descriptors_suspends_its_polls_and_power_cycles_no_he
     let device = http.get("/api/v1/devices/b1").await;
     assert_eq!(device["state"], "Ready", "{device:#}");
     assert!(device["deadline"].is_string(), "its time runs again: {device:#}");
-    assert_eq!(relay.operations().len(), 1, "nobody switched it");
+    assert_eq!(relay.coil_changes().len(), 1, "it was not switched");
     drop(server);
     board.shutdown().await;
     assert_history_gives_instances(&Store::open(database.connect_options()).await.unwrap()).await;
@@ -462,13 +471,13 @@ fn set_limit(pid: u32, limits: &str) {
     assert!(status.unwrap().success());
 }
 
-/// A server in another process.
-struct Http {
+/// A client of a server in another process.
+struct HttpClient {
     client: reqwest::Client,
     base: String,
 }
 
-impl Http {
+impl HttpClient {
     fn new(addr: SocketAddr) -> Self {
         Self { client: reqwest::Client::new(), base: format!("http://{addr}") }
     }
@@ -495,12 +504,12 @@ impl Http {
         self.post(&format!("/api/v1/devices/{name}/force"), &body).await;
     }
 
-    /// Waits in real time: it is another process's.
-    async fn until(&self, what: &str, is_so: impl AsyncFn() -> bool) {
+    /// Waits in real time, because it is another process.
+    async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
         let give_up_at = SystemClock.now() + chrono::TimeDelta::seconds(60);
-        while !is_so().await {
+        while !condition().await {
             assert!(SystemClock.now() < give_up_at, "it never was so: {what}");
-            breathe().await;
+            yield_briefly().await;
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The TFTP server on real sockets: against a client that does as it is told, our own, and those of others.
+//! Tests of the TFTP server on real sockets: with a raw client, our own client, and other programs.
 
 mod clients;
 mod limits;
-mod observing;
+mod observer;
 mod paths;
 mod quirks;
 mod single_port;
@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifeguard::tftp::packet::{ErrorCode, Mode, Packet, Request};
-use lifeguard::tftp::{End, Fetch, Limits, Observer, Ports, Server};
+use lifeguard::tftp::packet::{TftpErrorCode, TftpPacket, TftpRequest, TransferMode};
+use lifeguard::tftp::{PortMode, TftpFetch, TftpLimits, TftpObserver, TftpServer, TransferEnd};
 use tempfile::TempDir;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -21,94 +21,94 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// How long a test waits for what must come: far more than it takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a test waits for an expected packet: far longer than it takes.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A server that never retransmits within a test: what comes came at once.
-const STUBBORN: Limits = Limits {
-    first_wait: Duration::from_mins(10),
-    longest_wait: Duration::from_mins(10),
-    retries: 5,
-    unanswered: Duration::from_mins(20),
-    longest_silence: Duration::from_hours(1),
-    longest_transfer: Duration::from_hours(1),
-    slow: Duration::from_hours(1),
-    transfers: 512,
-    transfers_per_client: 512,
+/// Limits without retransmission within a test.
+const LONG_RETRY_LIMITS: TftpLimits = TftpLimits {
+    first_retransmit_after: Duration::from_mins(10),
+    max_retransmit_wait: Duration::from_mins(10),
+    max_retransmits: 5,
+    first_answer_timeout: Duration::from_mins(20),
+    max_silence: Duration::from_hours(1),
+    max_transfer_time: Duration::from_hours(1),
+    slow_allowance: Duration::from_hours(1),
+    max_transfers: 512,
+    max_transfers_per_client: 512,
 };
 
-/// A server that retransmits and gives up soon.
-const HASTY: Limits = Limits {
-    first_wait: Duration::from_millis(100),
-    longest_wait: Duration::from_millis(200),
-    retries: 3,
-    unanswered: Duration::from_secs(1),
-    longest_silence: Duration::from_mins(1),
-    ..STUBBORN
+/// Limits with quick retransmission and quick end.
+const SHORT_LIMITS: TftpLimits = TftpLimits {
+    first_retransmit_after: Duration::from_millis(100),
+    max_retransmit_wait: Duration::from_millis(200),
+    max_retransmits: 3,
+    first_answer_timeout: Duration::from_secs(1),
+    max_silence: Duration::from_mins(1),
+    ..LONG_RETRY_LIMITS
 };
 
-/// Waits for `what`, which must come.
+/// Waits for `what`, with a time limit.
 async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
-    let until = Instant::now() + PATIENCE;
-    timeout_at(until, work).await.unwrap_or_else(|_| panic!("{what} did not come in {PATIENCE:?}"))
+    let until = Instant::now() + WAIT_TIMEOUT;
+    timeout_at(until, work).await.unwrap_or_else(|_| panic!("{what} did not come in {WAIT_TIMEOUT:?}"))
 }
 
-/// What an observer is told.
+/// A call of the observer.
 #[derive(Debug, Clone, PartialEq)]
-enum Told {
-    Asked(Fetch),
-    Ended(Fetch, End),
-    Dropped(Fetch),
+enum ObservedFetch {
+    Asked(TftpFetch),
+    Ended(TftpFetch, TransferEnd),
+    Dropped(TftpFetch),
 }
 
-struct Witness(mpsc::UnboundedSender<Told>);
+struct RecordingObserver(mpsc::UnboundedSender<ObservedFetch>);
 
-impl Observer for Witness {
-    fn asked(&self, fetch: &Fetch) {
-        self.0.send(Told::Asked(fetch.clone())).ok();
+impl TftpObserver for RecordingObserver {
+    fn on_request(&self, fetch: &TftpFetch) {
+        self.0.send(ObservedFetch::Asked(fetch.clone())).ok();
     }
 
-    fn ended(&self, fetch: &Fetch, end: End) {
-        self.0.send(Told::Ended(fetch.clone(), end)).ok();
+    fn on_end(&self, fetch: &TftpFetch, end: TransferEnd) {
+        self.0.send(ObservedFetch::Ended(fetch.clone(), end)).ok();
     }
 
-    fn dropped(&self, fetch: &Fetch) {
-        self.0.send(Told::Dropped(fetch.clone())).ok();
+    fn on_drop(&self, fetch: &TftpFetch) {
+        self.0.send(ObservedFetch::Dropped(fetch.clone())).ok();
     }
 }
 
-/// A running server over a tree of its own.
-struct Site {
+/// A running server with its own boot tree.
+struct TftpSite {
     grounds: TempDir,
     server: SocketAddr,
-    told: mpsc::UnboundedReceiver<Told>,
+    observed: mpsc::UnboundedReceiver<ObservedFetch>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
 
-impl Site {
-    async fn start(limits: Limits) -> Self {
+impl TftpSite {
+    async fn start(limits: TftpLimits) -> Self {
         Self::listen("127.0.0.1:0", limits).await
     }
 
-    async fn listen(listen: &str, limits: Limits) -> Self {
-        Self::answering(listen, limits, Ports::OnePerTransfer).await
+    async fn listen(listen: &str, limits: TftpLimits) -> Self {
+        Self::answering(listen, limits, PortMode::OnePerTransfer).await
     }
 
-    async fn answering(listen: &str, limits: Limits, ports: Ports) -> Self {
-        let (tell, told) = mpsc::unbounded_channel();
-        let observer = Arc::new(Witness(tell));
+    async fn answering(listen: &str, limits: TftpLimits, ports: PortMode) -> Self {
+        let (sender, observed) = mpsc::unbounded_channel();
+        let observer = Arc::new(RecordingObserver(sender));
         let grounds = tempfile::tempdir().unwrap();
         let root = grounds.path().join("boot");
         fs_err::create_dir(&root).unwrap();
-        let server = Server::bind(listen.parse().unwrap(), root, observer).await.unwrap();
-        let server = server.limited(limits).answering_from(ports);
+        let server = TftpServer::bind(listen.parse().unwrap(), root, observer).await.unwrap();
+        let server = server.with_limits(limits).with_port_mode(ports);
         let (address, stop, mut tasks) = (server.local_addr(), CancellationToken::new(), JoinSet::new());
         tasks.spawn(server.run(stop.clone()));
-        Self { grounds, server: address, told, stop, tasks }
+        Self { grounds, server: address, observed, stop, tasks }
     }
 
-    /// Where `name` is in the tree.
+    /// The path of `name` in the tree.
     fn path(&self, name: &str) -> PathBuf {
         self.grounds.path().join("boot").join(name)
     }
@@ -120,26 +120,26 @@ impl Site {
         content
     }
 
-    /// The next thing that the observer was told.
-    async fn told(&mut self) -> Told {
-        within("a word to the observer", self.told.recv()).await.expect("the server has gone")
+    /// The next call of the observer.
+    async fn next_observed(&mut self) -> ObservedFetch {
+        within("a call of the observer", self.observed.recv()).await.expect("the server has stopped")
     }
 
     /// How the next fetch ended.
-    async fn end(&mut self) -> End {
+    async fn end(&mut self) -> TransferEnd {
         loop {
-            if let Told::Ended(_, end) = self.told().await {
+            if let ObservedFetch::Ended(_, end) = self.next_observed().await {
                 return end;
             }
         }
     }
 
-    async fn client(&self) -> Client {
-        Client::at(self.server).await
+    async fn client(&self) -> RawTftpClient {
+        RawTftpClient::at(self.server).await
     }
 }
 
-/// Bytes that repeat nowhere near a block's or a window's length.
+/// Random bytes without repetition within a block or window.
 fn noise(size_bytes: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(size_bytes + 8);
@@ -153,21 +153,21 @@ fn noise(size_bytes: usize) -> Vec<u8> {
     bytes
 }
 
-/// A client that sends what it is told to, and nothing by itself.
-struct Client {
+/// A raw client that sends nothing by itself.
+struct RawTftpClient {
     socket: UdpSocket,
     server: SocketAddr,
-    /// Where the last packet came from.
+    /// The source of the last packet.
     peer: SocketAddr,
 }
 
-impl Client {
+impl RawTftpClient {
     async fn at(server: SocketAddr) -> Self {
         let from = if server.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { "::".parse().unwrap() };
         Self::from(from, server).await
     }
 
-    /// A client with an address of its own.
+    /// Creates a client with its own address.
     async fn from(from: IpAddr, server: SocketAddr) -> Self {
         let socket = UdpSocket::bind((from, 0)).await.unwrap();
         Self { socket, server, peer: server }
@@ -178,15 +178,15 @@ impl Client {
     }
 
     async fn ask(&self, file: &str, options: &[(&str, &str)]) {
-        self.send_raw(&Packet::Read(request(file, options)).to_bytes()).await;
+        self.send_raw(&TftpPacket::Read(request(file, options)).to_bytes()).await;
     }
 
-    async fn say(&self, packet: Packet<'_>) {
+    async fn say(&self, packet: TftpPacket<'_>) {
         self.socket.send_to(&packet.to_bytes(), self.peer).await.unwrap();
     }
 
     async fn ack(&self, block: u16) {
-        self.say(Packet::Ack { block }).await;
+        self.say(TftpPacket::Ack { block }).await;
     }
 
     /// The next datagram.
@@ -201,17 +201,17 @@ impl Client {
     /// The next packet must be this block; returns its payload.
     async fn hear_data(&mut self, number: u16) -> Vec<u8> {
         let bytes = self.hear_raw().await;
-        match Packet::parse(&bytes) {
-            Ok(Packet::Data { block, payload }) if block == number => payload.to_vec(),
+        match TftpPacket::parse(&bytes) {
+            Ok(TftpPacket::Data { block, payload }) if block == number => payload.to_vec(),
             other => panic!("block {number} expected, not {other:?}"),
         }
     }
 
-    /// Waits for this block; what is repeated before it on a busy machine is passed over.
+    /// Waits for this block, ignoring repetitions before it on a busy machine.
     async fn hear_until_data(&mut self, number: u16) {
         loop {
             let bytes = self.hear_raw().await;
-            if matches!(Packet::parse(&bytes), Ok(Packet::Data { block, .. }) if block == number) {
+            if matches!(TftpPacket::parse(&bytes), Ok(TftpPacket::Data { block, .. }) if block == number) {
                 return;
             }
         }
@@ -220,8 +220,8 @@ impl Client {
     /// The next packet must be an OACK; returns its options as text.
     async fn hear_options(&mut self) -> String {
         let bytes = self.hear_raw().await;
-        match Packet::parse(&bytes) {
-            Ok(Packet::OptionsAck(options)) => {
+        match TftpPacket::parse(&bytes) {
+            Ok(TftpPacket::OptionsAck(options)) => {
                 options.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
             }
             other => panic!("an OACK expected, not {other:?}"),
@@ -231,21 +231,21 @@ impl Client {
     /// The next packet must be an ERROR.
     async fn hear_error(&mut self) -> (u16, String) {
         let bytes = self.hear_raw().await;
-        match Packet::parse(&bytes) {
-            Ok(Packet::Error { code: ErrorCode(code), message }) => (code, message),
+        match TftpPacket::parse(&bytes) {
+            Ok(TftpPacket::Error { code: TftpErrorCode(code), message }) => (code, message),
             other => panic!("an ERROR expected, not {other:?}"),
         }
     }
 
-    /// Nothing more has come: what this client sends to itself is what it hears next.
+    /// Checks that nothing more has arrived: the next packet is the one that this client sends to itself.
     async fn hear_no_more(&mut self) {
         let own = (Ipv4Addr::LOCALHOST, self.socket.local_addr().unwrap().port());
         self.socket.send_to(b"nothing more", own).await.unwrap();
-        let heard = self.hear_raw().await;
-        assert_eq!(heard, b"nothing more", "{:?}", Packet::parse(&heard));
+        let packet = self.hear_raw().await;
+        assert_eq!(packet, b"nothing more", "{:?}", TftpPacket::parse(&packet));
     }
 
-    /// Acknowledges block by block of 512 bytes from `block` on; returns what came.
+    /// Acknowledges block by block of 512 bytes from `block` on; returns the content.
     async fn hear_rest(&mut self, mut block: u16) -> Vec<u8> {
         let mut content = Vec::new();
         loop {
@@ -260,7 +260,7 @@ impl Client {
     }
 }
 
-fn request(file: &str, options: &[(&str, &str)]) -> Request {
+fn request(file: &str, options: &[(&str, &str)]) -> TftpRequest {
     let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Request { file: file.as_bytes().to_owned(), mode: Mode::Octet, options }
+    TftpRequest { file: file.as_bytes().to_owned(), mode: TransferMode::Octet, options }
 }

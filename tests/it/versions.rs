@@ -1,19 +1,21 @@
-//! Another definition comes into force while boards are half-way through.
+//! Tests of activating another definition while boards are in transit.
 
-use lifeguard::engine::News;
+use lifeguard::engine::FeedUpdate;
 use lifeguard::store::Store;
-use lifeguard::store::changes::Now;
+use lifeguard::store::changes::InstanceChangeKind;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::rack::Rack;
-use crate::world::{World, ask, unreachable_power, until_somebody_waits, until_waiting, within};
+use crate::world::{
+    World, await_within_timeout, unreachable_power, until_lock_waiter, until_lock_waiters, wait_until,
+};
 
-/// The board lifecycle that is built in.
+/// The built-in board lifecycle.
 const BOARD_YAML: &str = include_str!("../../states/board.yaml");
 
-/// The built-in definition with some texts replaced by others, each of which must be there.
+/// The built-in definition with replaced texts, each of which must occur.
 pub(crate) fn changed(changes: &[(&str, &str)]) -> String {
     changes.iter().fold(BOARD_YAML.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "{from} is not in board.yaml");
@@ -21,7 +23,7 @@ pub(crate) fn changed(changes: &[(&str, &str)]) -> String {
     })
 }
 
-/// The built-in definition with another name for one of its states, and half the time for it.
+/// The built-in definition with another name for one of its states, and half its time limit.
 fn renamed() -> String {
     let renamed = changed(&[
         ("FailedRebootComplete", "FailedRebootWaiting"),
@@ -41,19 +43,19 @@ pub(crate) async fn load(world: &World, text: &str, query: &str) -> (StatusCode,
     (answer.status(), answer.json().await.unwrap())
 }
 
-async fn adoptions(world: &World) -> Vec<(i64, String)> {
+async fn activations(world: &World) -> Vec<(i64, String)> {
     let shown = world.get("/api/v1/machines/board").await;
-    let adoption =
-        |one: &Value| (one["number"].as_i64().unwrap(), one["origin"].as_str().unwrap().to_owned());
-    shown["history"].as_array().unwrap().iter().map(adoption).collect()
+    let activation =
+        |one: &Value| (one["definition"].as_i64().unwrap(), one["origin"].as_str().unwrap().to_owned());
+    shown["history"].as_array().unwrap().iter().map(activation).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn boards_in_flight_go_on_in_the_same_visit_under_new_names_and_deadlines() {
+async fn boards_in_transit_continue_in_the_same_visit_under_new_names_and_deadlines() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     world.register("waits", unreachable_power(0)).await;
-    world.register("cycles", rack.wired_slowly(0)).await;
+    world.register("cycles", rack.slow_power_facts(0)).await;
     world.register("rests", json!({})).await;
     world.force("waits", "RebootComplete").await;
     world.pass_deadline("waits").await;
@@ -64,12 +66,18 @@ async fn boards_in_flight_go_on_in_the_same_visit_under_new_names_and_deadlines(
     let cycling = world.get("/api/v1/devices/cycles").await;
 
     let (status, tried) = load(&world, &renamed(), "?dry_run=true").await;
-    assert_eq!((status, &tried["in_force"], &tried["number"]), (StatusCode::OK, &json!(false), &Value::Null));
+    assert_eq!(
+        (status, &tried["active"], &tried["definition"]),
+        (StatusCode::OK, &json!(false), &Value::Null)
+    );
     assert_eq!(world.get("/api/v1/devices/waits").await["state"], "RebootComplete", "it was only tried");
 
     let (status, loaded) = load(&world, &renamed(), "").await;
     assert_eq!(status, StatusCode::OK, "{loaded}");
-    assert_eq!((&loaded["was"], &loaded["number"], &loaded["changed"]), (&json!(1), &json!(2), &json!(true)));
+    assert_eq!(
+        (&loaded["previous"], &loaded["definition"], &loaded["changed"]),
+        (&json!(1), &json!(2), &json!(true))
+    );
     assert_eq!(loaded["carried_over"], tried["carried_over"]);
     let carried = json!([{
         "state": "RebootComplete", "to": "RebootWaiting", "instances": 1, "deadline": "is 5m earlier",
@@ -96,16 +104,16 @@ async fn boards_in_flight_go_on_in_the_same_visit_under_new_names_and_deadlines(
     assert_eq!((&note["definition"], &history[0]["definition"]), (&json!(2), &json!(1)), "{note}");
     assert_eq!(world.history("rests").await.len(), 1, "nothing happened to it");
 
-    // The power cycle that was under way ends in the visit that asked for it.
+    // The running power cycle ends in the visit that requested it.
     world.clock.advance(std::time::Duration::from_secs(50));
     let done = world.until_state("cycles", "RebootWaiting").await;
     assert_eq!(done["visit"].as_i64().unwrap(), cycling["visit"].as_i64().unwrap() + 1);
     assert_eq!(rack.switched(1), [(0, false), (0, true)], "power was cycled once");
-    // What was counted counts on.
+    // Counters continue.
     world.pass_deadline("waits").await;
     let again = world.until_state("waits", "RebootRebooting").await;
     assert_eq!(again["counters"]["RebootWaiting"], 2);
-    // Its power cycle is not to be waited for.
+    // Its power cycle need not be awaited.
     world.force("waits", "New").await;
 
     let store = Store::open(world.database.connect_options()).await.unwrap();
@@ -134,89 +142,89 @@ async fn a_definition_that_would_strand_boards_is_refused_with_their_names() {
         (StatusCode::CONFLICT, &json!("strands"), &named)
     );
     assert!(refused["detail"].as_str().unwrap().contains("b1 in RebootComplete"), "{refused}");
-    assert_eq!(adoptions(&world).await, [(1, "built-in".to_owned())]);
+    assert_eq!(activations(&world).await, [(1, "built-in".to_owned())]);
     assert_eq!(world.state("b1").await, "RebootComplete");
     world.report("b1", "image-running").await;
-    assert_eq!(world.state("b1").await, "Ready", "the one in force goes on");
+    assert_eq!(world.state("b1").await, "Ready", "the active definition continues");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_decided_while_another_definition_comes_into_force_is_decided_under_it() {
+async fn decisions_during_an_activation_use_the_new_definition() {
     let world = World::new().await;
-    let other = world.beside().await;
+    let other = world.second_server().await;
     world.register("b1", json!({})).await;
-    // The other server knows the board as it is, and the definition as it was; the board's row stays as it is.
+    // The other server knows the current board and the previous definition; the board's row is unchanged.
     assert_eq!(other.state("b1").await, "New");
     other.report("b1", "image-running").await;
     let pool = world.database.pool().await;
-    // Something that was decided before is on its way to the disk.
+    // A decision made before is being written.
     let mut writing = pool.begin().await.unwrap();
-    sqlx::query("LOCK TABLE adoption IN ROW SHARE MODE").execute(&mut *writing).await.unwrap();
+    sqlx::query("LOCK TABLE activation IN ROW SHARE MODE").execute(&mut *writing).await.unwrap();
     let text = changed(&[("target: LockedOut", "target: Maintenance")]);
     let engine = world.server.engine.clone();
     let mut loading = JoinSet::new();
     loading.spawn(async move {
         let definition = lifeguard::machine::load(&text, lifeguard::boards::vocabulary()).unwrap();
-        let loaded = lifeguard::engine::Loaded {
+        let loaded = lifeguard::engine::LoadedDefinition {
             source: text,
             definition: std::sync::Arc::new(definition),
-            from: lifeguard::engine::Provenance::Loaded,
+            provenance: lifeguard::engine::DefinitionOrigin::Loaded,
         };
-        engine.adopt(&loaded, None).await.unwrap()
+        engine.activate(&loaded, None).await.unwrap()
     });
-    until_somebody_waits(&pool).await;
+    until_lock_waiter(&pool).await;
     let mut asking = JoinSet::new();
     let url = format!("http://{}/api/v1/devices/b1/requests/rq-lock-out", other.server.http);
     asking.spawn(async move {
         let body = json!({ "reason": "a test" });
         reqwest::Client::new().post(url).json(&body).send().await.unwrap().json::<Value>().await.unwrap()
     });
-    until_waiting(&pool, 2).await;
+    until_lock_waiters(&pool, 2).await;
     writing.commit().await.unwrap();
     let replacement = loading.join_next().await.unwrap().unwrap();
     let answer = asking.join_next().await.unwrap().unwrap();
     let history = world.history("b1").await;
     let entry = history.last().unwrap();
-    // Whoever loads gives way for a moment after half a second, and then it may come first.
+    // The loading process releases its locks for a moment after half a second, so the other may come first.
     let expected = if entry["definition"] == json!(replacement.number) { "Maintenance" } else { "LockedOut" };
     assert_eq!(answer["to"], expected, "{entry}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn going_back_is_the_same_command_and_a_restart_changes_nothing() {
+async fn a_rollback_is_the_same_command_and_a_restart_changes_nothing() {
     let world = World::new().await;
     let text = changed(&[("after: 5m, target: Ready", "after: 7m, target: Ready")]);
-    assert_eq!(load(&world, &text, "").await.1["number"], 2);
+    assert_eq!(load(&world, &text, "").await.1["definition"], 2);
     let again = load(&world, &text, "").await.1;
-    assert_eq!((&again["number"], &again["changed"]), (&json!(2), &json!(false)));
+    assert_eq!((&again["definition"], &again["changed"]), (&json!(2), &json!(false)));
     let shown = world.get("/api/v1/machines").await;
     assert_eq!(
-        (&shown["machines"][0]["number"], &shown["machines"][0]["origin"]),
+        (&shown["machines"][0]["definition"], &shown["machines"][0]["origin"]),
         (&json!(2), &json!("loaded"))
     );
-    let restarted = world.beside().await;
-    assert_eq!(restarted.get("/api/v1/machines").await, shown, "what is built in gives way");
+    let restarted = world.second_server().await;
+    assert_eq!(restarted.get("/api/v1/machines").await, shown, "the built-in definition is replaced");
     let url = format!("http://{}/api/v1/machines/board/definitions/1", world.server.http);
     let first = reqwest::get(url).await.unwrap().text().await.unwrap();
     assert_eq!(first, BOARD_YAML);
-    assert_eq!(load(&world, &first, "").await.1["number"], 1);
+    assert_eq!(load(&world, &first, "").await.1["definition"], 1);
     let expected = [(1, "built-in"), (2, "loaded"), (1, "loaded")];
-    assert_eq!(adoptions(&world).await, expected.map(|(number, origin)| (number, origin.to_owned())));
+    assert_eq!(activations(&world).await, expected.map(|(number, origin)| (number, origin.to_owned())));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_server_follows_what_one_was_given() {
+async fn every_server_follows_a_definition_loaded_at_one() {
     let world = World::new().await;
-    let other = world.beside().await;
+    let other = world.second_server().await;
     world.register("b1", json!({})).await;
     load(&world, &changed(&[("target: LockedOut", "target: Maintenance")]), "").await;
     let asked = other.request("b1", "rq-lock-out", json!({ "reason": "a test" })).await.1;
     assert_eq!(asked["to"], "Maintenance", "{asked}");
     let back = load(&other, BOARD_YAML, "").await.1;
-    assert_eq!(back["number"], 1);
+    assert_eq!(back["definition"], 1);
     let asked = world.request("b1", "rq-lock-out", json!({ "reason": "a test" })).await.1;
     assert_eq!(asked["to"], "LockedOut", "{asked}");
-    // One who decides nothing hears of it too.
+    // An idle server learns of it too.
     load(&world, &changed(&[("about: nobody has asked for anything yet", "about: still new")]), "").await;
     world.register("b2", json!({})).await;
     other.until("b2", "the new text", |device| device["about"] == "still new").await;
@@ -240,7 +248,7 @@ async fn a_state_that_has_no_deadline_yet_gets_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_definition_is_refused_and_changes_nothing() {
+async fn an_invalid_definition_is_refused_and_changes_nothing() {
     let world = World::new().await;
     let (status, answer) =
         load(&world, &changed(&[("{ target: RebootComplete,", "{ target: Reboot,")]), "").await;
@@ -253,46 +261,46 @@ async fn what_is_no_definition_is_refused_and_changes_nothing() {
     let (status, answer) = load(&world, &BOARD_YAML.replace("machine: board", "machine: other"), "").await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
     assert_eq!(load(&world, BOARD_YAML, "?dry-run=true").await.0, StatusCode::UNPROCESSABLE_ENTITY);
-    assert_eq!(adoptions(&world).await, [(1, "built-in".to_owned())]);
+    assert_eq!(activations(&world).await, [(1, "built-in".to_owned())]);
     let (status, _) = world.call(Method::GET, "/api/v1/machines/board/definitions/9", None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert_eq!(world.call(Method::GET, "/api/v1/machines/none", None).await.0, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deadline_outlives_a_definition_that_nobody_understands() {
+async fn a_deadline_outlives_an_unreadable_definition() {
     let world = World::new().await;
     world.register("b1", unreachable_power(0)).await;
     let mut news = world.server.engine.follow();
     world.force("b1", "RebootComplete").await;
     let armed = async {
-        while !matches!(news.next().await, Some(News::Changed(changed, _))
-            if changed.iter().any(|one| matches!(one.changed.now, Now::Is { deadline_at: Some(_), .. })))
+        while !matches!(news.next().await, Some(FeedUpdate::Changed(changed, _))
+            if changed.iter().any(|one| matches!(one.change.kind, InstanceChangeKind::Written { deadline_at: Some(_), .. })))
         {
         }
     };
-    // Whoever learns deadlines from the log has done so, and does not do so again.
-    within("the news of it", armed).await;
+    // The deadlines in the log were processed, and are not processed again.
+    await_within_timeout("the news of it", armed).await;
     let pool = world.database.pool().await;
-    // As if another release had put it in force.
+    // As if activated by another release.
     for statement in [
         "INSERT INTO definition (machine, number, digest, source) VALUES ('board', 2, 'x', 'machine: board')",
-        "INSERT INTO adoption (machine, number, at, origin, first_history)
+        "INSERT INTO activation (machine, number, at, origin, first_history)
          SELECT 'board', 2, now(), 'loaded', nextval(pg_get_serial_sequence('history', 'history_id'))",
     ] {
         sqlx::query(statement).execute(&pool).await.unwrap();
     }
     let machine = lifeguard::machine::MachineName::new("board").unwrap();
-    ask("the server has seen it", async || world.server.engine.definition(&machine).is_err()).await;
+    wait_until("the server has seen it", async || world.server.engine.definition(&machine).is_err()).await;
     world.clock.advance(std::time::Duration::from_mins(11));
     for _ in 0..20 {
         assert_eq!(world.report("b1", "image-running").await.0, StatusCode::SERVICE_UNAVAILABLE);
     }
-    assert_eq!(load(&world, BOARD_YAML, "").await.1["number"], 1);
+    assert_eq!(load(&world, BOARD_YAML, "").await.1["definition"], 1);
     world.until_state("b1", "RebootRebooting").await;
 }
 
-/// A machine in which an operator asks for one of two kinds of work.
+/// A machine in which an operator requests one of two kinds of work.
 fn works(first: &str, second: &str) -> String {
     let names = std::collections::BTreeSet::from([first, second]);
     let state = |name: &&str| {
@@ -310,8 +318,8 @@ fn works(first: &str, second: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_counters_that_come_to_have_one_name_the_greater_one_counts() {
-    let world = World::under(&works("Alpha", "Zed")).await;
+async fn when_two_counters_are_renamed_to_one_the_greater_value_counts() {
+    let world = World::with_definition(&works("Alpha", "Zed")).await;
     world.register("b1", json!({})).await;
     for (request, times) in [("rq-first", 1), ("rq-second", 3)] {
         assert_eq!(world.request("b1", request, json!({})).await.0, StatusCode::OK);

@@ -1,25 +1,25 @@
-//! A whole server under a clock that the test moves, on a database of its own.
+//! A whole server with a manual clock and its own database.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lifeguard::cli::serve::{HttpArgs, ModelArgs, ServeOptions, Server, TftpArgs};
-use lifeguard::clock::{Clock, ManualClock, after};
+use lifeguard::cli::serve::{HttpArgs, LifeguardServer, ModelArgs, ServeOptions, TftpArgs};
+use lifeguard::clock::{Clock, ManualClock, time_after};
 use lifeguard::engine::{Engine, Retention};
-use lifeguard::store::Connections;
+use lifeguard::store::ConnectionBudget;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::database::{TestDatabase, database};
 
-/// How long a test waits for something that must come, in real time.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a test waits for a condition, in real time.
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A server, its clock and its database.
 pub(crate) struct World {
-    pub(crate) server: Server,
+    pub(crate) server: LifeguardServer,
     pub(crate) clock: ManualClock,
     pub(crate) database: Arc<TestDatabase>,
     pub(crate) folder: Arc<TempDir>,
@@ -27,38 +27,38 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Starts a server whose clock stands at noon.
+    /// Starts a server whose clock shows noon.
     pub(crate) async fn new() -> Self {
-        Self::given(None, None, ModelArgs::default()).await.unwrap()
+        Self::start_with_files(None, None, ModelArgs::default()).await.unwrap()
     }
 
-    /// Starts a server whose boards live by another definition.
-    pub(crate) async fn under(definition: &str) -> Self {
-        Self::given(Some(definition), None, ModelArgs::default()).await.unwrap()
+    /// Starts a server with another board definition.
+    pub(crate) async fn with_definition(definition: &str) -> Self {
+        Self::start_with_files(Some(definition), None, ModelArgs::default()).await.unwrap()
     }
 
-    /// Starts a server whose boards live by another definition, which asks models.
-    pub(crate) async fn hosting(definition: &str, models: ModelArgs) -> Self {
-        Self::given(Some(definition), None, models).await.unwrap()
+    /// Starts a server with another board definition, which queries models.
+    pub(crate) async fn with_models(definition: &str, models: ModelArgs) -> Self {
+        Self::start_with_files(Some(definition), None, models).await.unwrap()
     }
 
-    /// Starts a server that shares a machine at `/state`; says why it does not start.
-    pub(crate) async fn sharing(machine: &str) -> Result<Self, String> {
-        Self::given(None, Some(machine), ModelArgs::default()).await
+    /// Starts a server that shares a machine at `/state`; returns the error if it does not start.
+    pub(crate) async fn with_state_service(machine: &str) -> Result<Self, String> {
+        Self::start_with_files(None, Some(machine), ModelArgs::default()).await
     }
 
-    /// Starts a server on a database elsewhere; says why it does not start.
-    pub(crate) async fn at(url: &str) -> Result<Self, String> {
+    /// Starts a server on another database; returns the error if it does not start.
+    pub(crate) async fn at_url(url: &str) -> Result<Self, String> {
         let (clock, database) = (ManualClock::new(Self::noon()), Arc::new(database().await));
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let options =
             ServeOptions { database_url: Some(url.parse().unwrap()), ..options(&database, &folder) };
-        let server = Server::start(options, Arc::new(clock.clone())).await;
+        let server = LifeguardServer::start(options, Arc::new(clock.clone())).await;
         let server = server.map_err(|error| error.to_string())?;
         Ok(Self { server, clock, database, folder, http: reqwest::Client::new() })
     }
 
-    async fn given(
+    async fn start_with_files(
         definition: Option<&str>,
         machine: Option<&str>,
         models: ModelArgs,
@@ -75,36 +75,36 @@ impl World {
         Self::start(clock, database, folder, (states, models)).await
     }
 
-    /// Starts a server that was given these names.
-    pub(crate) async fn called(names: &[String]) -> Self {
+    /// Starts a server with these host names.
+    pub(crate) async fn with_server_names(names: &[String]) -> Self {
         let http = HttpArgs { server_names: names.to_vec(), ..HttpArgs::default() };
-        Self::with(|options| ServeOptions { http, ..options }).await
+        Self::with_serve_options(|options| ServeOptions { http, ..options }).await
     }
 
-    /// Starts a server with some options that are others.
-    pub(crate) async fn with(change: impl FnOnce(ServeOptions) -> ServeOptions) -> Self {
+    /// Starts a server with changed options.
+    pub(crate) async fn with_serve_options(change: impl FnOnce(ServeOptions) -> ServeOptions) -> Self {
         let (clock, database) = (ManualClock::new(Self::noon()), Arc::new(database().await));
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let options = change(options(&database, &folder));
-        let server = Server::start(options, Arc::new(clock.clone())).await.unwrap();
+        let server = LifeguardServer::start(options, Arc::new(clock.clone())).await.unwrap();
         Self { server, clock, database, folder, http: reqwest::Client::new() }
     }
 
-    /// Starts another server on the same database, under the same clock, with the same boot tree and machine.
-    pub(crate) async fn beside(&self) -> Self {
+    /// Starts another server on the same database, with the same clock, boot tree and machine.
+    pub(crate) async fn second_server(&self) -> Self {
         let Self { clock, database, folder, .. } = self;
         Self::start(clock.clone(), Arc::clone(database), Arc::clone(folder), Default::default())
             .await
             .unwrap()
     }
 
-    /// Stops the server, lets `span` pass, and starts another one with the same boot tree and machine.
-    pub(crate) async fn again_after(self, span: Duration) -> Result<Self, String> {
-        self.again_when(async |clock, _| clock.advance(span)).await
+    /// Stops the server, advances the clock by `span`, and starts another one with the same boot tree and machine.
+    pub(crate) async fn restart_after(self, span: Duration) -> Result<Self, String> {
+        self.restart_when(async |clock, _| clock.advance(span)).await
     }
 
-    /// Stops the server, lets `something` happen, and starts another one with the same boot tree and machine.
-    pub(crate) async fn again_when(
+    /// Stops the server, runs `something`, and starts another one with the same boot tree and machine.
+    pub(crate) async fn restart_when(
         self,
         something: impl AsyncFnOnce(&ManualClock, &TestDatabase),
     ) -> Result<Self, String> {
@@ -122,22 +122,23 @@ impl World {
     ) -> Result<Self, String> {
         let machine = Some(folder.path().join("states.yaml")).filter(|file| file.exists());
         let options = ServeOptions { states, machine, models, ..options(&database, &folder) };
-        let server =
-            Server::start(options, Arc::new(clock.clone())).await.map_err(|error| error.to_string())?;
+        let server = LifeguardServer::start(options, Arc::new(clock.clone()))
+            .await
+            .map_err(|error| error.to_string())?;
         Ok(Self { server, clock, database, folder, http: reqwest::Client::new() })
     }
 
-    /// What the clock shows in the beginning.
+    /// The initial time of the clock.
     pub(crate) fn noon() -> chrono::DateTime<chrono::Utc> {
         "2026-01-01T12:00:00Z".parse().unwrap()
     }
 
-    /// Waits until `GET /state?state=…`, of which `path` is that, is 200.
+    /// Waits until `GET path`, such as `/state?state=a`, answers 200.
     pub(crate) async fn until_current(&self, path: &str) {
-        ask(path, async || self.call(Method::GET, path, None).await.0 == StatusCode::OK).await;
+        wait_until(path, async || self.call(Method::GET, path, None).await.0 == StatusCode::OK).await;
     }
 
-    /// Calls the server and gives the status and the JSON of its answer.
+    /// Calls the server; returns the status and the JSON of its answer.
     pub(crate) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
         let mut request = self.http.request(method, format!("http://{}{path}", self.server.http));
         if let Some(body) = body {
@@ -147,14 +148,14 @@ impl World {
         (response.status(), serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default())
     }
 
-    /// The JSON of a path that must be there.
+    /// Returns the JSON of a path that must exist.
     pub(crate) async fn get(&self, path: &str) -> Value {
         let (status, answer) = self.call(Method::GET, path, None).await;
         assert_eq!(status, StatusCode::OK, "{path}: {answer}");
         answer
     }
 
-    /// Registers a board with what it needs at least, and `more`.
+    /// Registers a board with the minimum attributes and `more`.
     pub(crate) async fn register(&self, name: &str, more: Value) {
         let number = name.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
         let [a, b, c, d] = number.to_be_bytes();
@@ -165,7 +166,7 @@ impl World {
         assert_eq!(status, StatusCode::CREATED, "{answer}");
     }
 
-    /// Asks as an operator.
+    /// Sends a request as an operator.
     pub(crate) async fn request(&self, name: &str, request: &str, body: Value) -> (StatusCode, Value) {
         self.call(Method::POST, &format!("/api/v1/devices/{name}/requests/{request}"), Some(body)).await
     }
@@ -175,7 +176,7 @@ impl World {
         self.call(Method::POST, &format!("/api/v1/devices/{name}/events/{event}"), None).await
     }
 
-    /// Reports as a board that has more to say: `event?visit=N`, arguments.
+    /// Reports as a board with more details: `event?visit=N`, arguments.
     pub(crate) async fn report_with(&self, name: &str, event: &str, args: Value) -> Value {
         let path = format!("/api/v1/devices/{name}/events/{event}");
         let (status, answer) = self.call(Method::POST, &path, Some(args)).await;
@@ -191,14 +192,14 @@ impl World {
         assert!(status.is_success(), "{answer}");
     }
 
-    /// Where a board's boot link is.
+    /// The path of a board's boot link.
     pub(crate) async fn link(&self, name: &str) -> PathBuf {
         let device = self.get(&format!("/api/v1/devices/{name}")).await;
         let mac = device["mac"].as_str().unwrap().replace(':', "-");
         self.server.boot_root.join("pxelinux.cfg").join(format!("01-{mac}"))
     }
 
-    /// Moves a board by force from wherever it is.
+    /// Moves a board by force from its current state.
     pub(crate) async fn force(&self, name: &str, to: &str) {
         let from = self.state(name).await;
         let body = json!({ "from": from, "to": to, "reason": "the test wants it there" });
@@ -218,17 +219,17 @@ impl World {
         answer["history"].as_array().unwrap().iter().rev().cloned().collect()
     }
 
-    /// Waits until the board as `GET /api/v1/devices/NAME` shows it is as `wanted` says.
+    /// Waits until the board, as shown by `GET /api/v1/devices/NAME`, satisfies `wanted`.
     pub(crate) async fn until(&self, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let path = format!("/api/v1/devices/{name}");
-        let give_up_at = Instant::now() + PATIENCE;
+        let give_up_at = Instant::now() + WAIT_TIMEOUT;
         loop {
             let device = self.get(&path).await;
             if wanted(&device) {
                 return device;
             }
             assert!(Instant::now() < give_up_at, "{name} never was so: {what}\n{device:#}");
-            breathe().await;
+            yield_briefly().await;
         }
     }
 
@@ -237,7 +238,7 @@ impl World {
         self.until(name, state, |device| device["state"] == state).await
     }
 
-    /// Lets time go by, little by little, until the board is as `wanted` says: power cycles need their gap.
+    /// Advances the clock in small steps until the board satisfies `wanted`: power cycles need their off time.
     pub(crate) async fn pass_time_until(
         &self,
         name: &str,
@@ -245,7 +246,7 @@ impl World {
         wanted: impl Fn(&Value) -> bool,
     ) -> Value {
         let path = format!("/api/v1/devices/{name}");
-        let give_up_at = Instant::now() + PATIENCE;
+        let give_up_at = Instant::now() + WAIT_TIMEOUT;
         loop {
             let device = self.get(&path).await;
             if wanted(&device) {
@@ -256,19 +257,19 @@ impl World {
         }
     }
 
-    /// Waits until the board's deadline is armed, and moves the clock to it.
+    /// Waits until the board's deadline is armed, and advances the clock to it.
     pub(crate) async fn pass_deadline(&self, name: &str) {
         let device = self.until(name, "a deadline is armed", |device| device["deadline"].is_string()).await;
         let deadline: chrono::DateTime<chrono::Utc> = device["deadline"].as_str().unwrap().parse().unwrap();
         let left = (deadline - self.clock.now()).to_std().unwrap_or_default();
-        assert_eq!(after(self.clock.now(), left), deadline.max(self.clock.now()));
+        assert_eq!(time_after(self.clock.now(), left), deadline.max(self.clock.now()));
         self.clock.advance(left);
         let visit = device["visit"].clone();
         self.until(name, "the deadline has passed", |device| device["visit"] != visit).await;
     }
 }
 
-/// Options for a server on `database` that keeps its boot tree in `folder`.
+/// Options for a server on `database` with its boot tree in `folder`.
 pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions {
     fs_err::create_dir_all(folder.path().join("boot")).unwrap();
     ServeOptions {
@@ -279,7 +280,7 @@ pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions
         boot_root: Some(folder.path().join("boot")),
         database_url: Some(database.url().parse().unwrap()),
         database_url_file: None,
-        database_connections: Connections::DEFAULT,
+        database_connections: ConnectionBudget::DEFAULT_TOTAL,
         event_timeout: Engine::EVENT_TIMEOUT,
         data_dir: None,
         pg_bin: None,
@@ -292,23 +293,23 @@ pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions
     }
 }
 
-/// Power at a relay board that refuses connections: a board that has it takes requests, and is switched by nobody.
+/// Power facts at a relay board that refuses connections: the board accepts requests, but is never switched.
 pub(crate) fn unreachable_power(coil: u16) -> Value {
     json!({ "power_url": format!("modbus://127.0.0.1:1/{coil}") })
 }
 
-/// Lets others run before asking again.
-pub(crate) async fn breathe() {
+/// Lets other tasks run before the next check.
+pub(crate) async fn yield_briefly() {
     #[expect(clippy::disallowed_methods, reason = "the test waits for the machine, not for the farm")]
     tokio::time::sleep(Duration::from_millis(5)).await;
 }
 
 pub(crate) async fn pass_a_little_time(clock: &ManualClock) {
     clock.advance(Duration::from_millis(50));
-    breathe().await;
+    yield_briefly().await;
 }
 
-/// Waits for what must come, and lets time go by meanwhile: power cycles need their gap.
+/// Waits for `coming` while advancing the clock: power cycles need their off time.
 pub(crate) async fn pass_time_during<T>(
     what: &str,
     clock: &ManualClock,
@@ -320,35 +321,35 @@ pub(crate) async fn pass_time_during<T>(
         }
     };
     tokio::select! {
-        come = within(what, coming) => come,
+        come = await_within_timeout(what, coming) => come,
         () = time => unreachable!("time goes by for ever"),
     }
 }
 
-/// Waits for what must come.
-pub(crate) async fn within<T>(what: &str, coming: impl Future<Output = T>) -> T {
+/// Waits for `coming`, with a time limit.
+pub(crate) async fn await_within_timeout<T>(what: &str, coming: impl Future<Output = T>) -> T {
     #[expect(clippy::disallowed_methods, reason = "bounds a test that would hang")]
-    let come = tokio::time::timeout(PATIENCE, coming).await;
+    let come = tokio::time::timeout(WAIT_TIMEOUT, coming).await;
     come.unwrap_or_else(|_| panic!("it never came: {what}"))
 }
 
-/// Asks until it is so.
-pub(crate) async fn ask(what: &str, is_so: impl AsyncFn() -> bool) {
-    let give_up_at = Instant::now() + PATIENCE;
-    while !is_so().await {
+/// Waits for `condition`, with a time limit.
+pub(crate) async fn wait_until(what: &str, condition: impl AsyncFn() -> bool) {
+    let give_up_at = Instant::now() + WAIT_TIMEOUT;
+    while !condition().await {
         assert!(Instant::now() < give_up_at, "it never was so: {what}");
-        breathe().await;
+        yield_briefly().await;
     }
 }
 
-/// Waits until somebody waits for a lock that another transaction has.
-pub(crate) async fn until_somebody_waits(pool: &sqlx::PgPool) {
-    until_waiting(pool, 1).await;
+/// Waits until a process waits for another transaction's lock.
+pub(crate) async fn until_lock_waiter(pool: &sqlx::PgPool) {
+    until_lock_waiters(pool, 1).await;
 }
 
-/// Waits until so many wait for locks at once.
-pub(crate) async fn until_waiting(pool: &sqlx::PgPool, wanted: i64) {
-    ask("enough wait for a lock", async || {
+/// Waits until so many processes wait for locks.
+pub(crate) async fn until_lock_waiters(pool: &sqlx::PgPool, wanted: i64) {
+    wait_until("enough wait for a lock", async || {
         let waiting = "SELECT count(*) FROM pg_stat_activity
                         WHERE datname = current_database() AND wait_event_type = 'Lock'";
         sqlx::query_scalar::<_, i64>(waiting).fetch_one(pool).await.unwrap() >= wanted

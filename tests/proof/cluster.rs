@@ -1,4 +1,4 @@
-//! Two Postgres nodes with asynchronous streaming replication, on loopback.
+//! Two PostgreSQL nodes with asynchronous streaming replication, on loopback.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use nix::unistd::Pid;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
-use crate::site::{Filler, Site};
-use crate::wire::Wire;
+use crate::database_proxy::DatabaseProxy;
+use crate::site::{DiskFiller, TestSite};
 
-/// How large a node's disk is. Source: a new cluster has 39 MB, and its first WAL segments 16 MB each.
+/// Size of a node's disk. Source: a new cluster has 39 MB, and its first WAL segments 16 MB each.
 const DISK_MB: u32 = 400;
 /// How long a node may take to accept connections.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// The ports on the site's address: of the nodes, and of the wire for replication.
+const CLUSTER_TIMEOUT: Duration = Duration::from_mins(1);
+/// The ports on the site's address: of the nodes, and of the replication proxy.
 const NODE_PORTS: [u16; 2] = [5441, 5442];
 const REPLICATION_PORT: u16 = 5443;
 
@@ -30,7 +30,7 @@ pub(crate) async fn pause(span: Duration) {
     tokio::time::sleep(span).await;
 }
 
-/// Where Postgres's programs are: `LIFEGUARD_TEST_PG_BIN`, or the newest that is installed.
+/// The directory of PostgreSQL's programs: `LIFEGUARD_TEST_PG_BIN`, or the newest installed one.
 pub(crate) fn pg_bin() -> PathBuf {
     if let Some(dir) = std::env::var_os("LIFEGUARD_TEST_PG_BIN") {
         return PathBuf::from(dir);
@@ -41,41 +41,41 @@ pub(crate) fn pg_bin() -> PathBuf {
 }
 
 /// One node.
-struct Node {
+struct ClusterNode {
     disk: PathBuf,
     addr: SocketAddr,
     postmaster: Option<Child>,
 }
 
-impl Node {
+impl ClusterNode {
     fn data(&self) -> PathBuf {
         self.disk.join("postgres")
     }
 }
 
-/// The nodes: one is the primary, the other one its standby, or away.
-pub(crate) struct Cluster {
+/// The nodes: one is the primary, the other its standby, or stopped.
+pub(crate) struct ReplicatedCluster {
     bin: PathBuf,
-    nodes: [Node; 2],
+    nodes: [ClusterNode; 2],
     primary: usize,
-    replication: Wire,
+    replication: DatabaseProxy,
 }
 
-impl Cluster {
-    /// Makes both nodes and starts them.
-    pub(crate) async fn start(site: &Site) -> Self {
+impl ReplicatedCluster {
+    /// Creates and starts both nodes.
+    pub(crate) async fn start(site: &TestSite) -> Self {
         let mut cluster = Self::alone(site).await;
         cluster.rejoin(site).await;
         cluster
     }
 
-    /// Makes the first node alone and starts it.
-    pub(crate) async fn alone(site: &Site) -> Self {
+    /// Creates and starts only the first node.
+    pub(crate) async fn alone(site: &TestSite) -> Self {
         let node = |index: usize| {
             let disk = site.make_disk(["node-a", "node-b"][index], DISK_MB, 0);
-            Node { disk, addr: site.addr(NODE_PORTS[index]), postmaster: None }
+            ClusterNode { disk, addr: site.addr(NODE_PORTS[index]), postmaster: None }
         };
-        let replication = Wire::new(site.addr(REPLICATION_PORT), site.addr(NODE_PORTS[0])).await;
+        let replication = DatabaseProxy::new(site.addr(REPLICATION_PORT), site.addr(NODE_PORTS[0])).await;
         let mut cluster = Self { bin: pg_bin(), nodes: [node(0), node(1)], primary: 0, replication };
         cluster.make_data(site, 0);
         let data = cluster.nodes[0].data();
@@ -90,12 +90,12 @@ impl Cluster {
         cluster
     }
 
-    /// Where both nodes are.
+    /// The addresses of both nodes.
     pub(crate) fn addrs(&self) -> [SocketAddr; 2] {
         [self.nodes[0].addr, self.nodes[1].addr]
     }
 
-    /// Where the primary is.
+    /// The primary's address.
     pub(crate) fn primary(&self) -> SocketAddr {
         self.nodes[self.primary].addr
     }
@@ -114,7 +114,7 @@ impl Cluster {
             .disable_statement_logging()
     }
 
-    fn make_data(&self, site: &Site, node: usize) {
+    fn make_data(&self, site: &TestSite, node: usize) {
         let data = self.nodes[node].data();
         fs::create_dir(site.view(&data)).unwrap();
         site.give(&data);
@@ -122,10 +122,10 @@ impl Cluster {
         run(chmod.arg("700").arg(&data));
     }
 
-    async fn start_node(&mut self, site: &Site, node: usize) {
-        let give_up_at = Instant::now() + PATIENCE;
+    async fn start_node(&mut self, site: &TestSite, node: usize) {
+        let give_up_at = Instant::now() + CLUSTER_TIMEOUT;
         loop {
-            let Node { addr, .. } = self.nodes[node];
+            let ClusterNode { addr, .. } = self.nodes[node];
             let mut postgres = site.postgres_command(&self.bin.join("postgres"));
             postgres.arg("-D").arg(self.nodes[node].data());
             let settings = [
@@ -154,7 +154,7 @@ impl Cluster {
                 assert!(Instant::now() < give_up_at, "node {node} does not accept connections");
                 pause(Duration::from_millis(50)).await;
             }
-            // Its predecessor's processes may hold the shared memory for a moment yet.
+            // Its predecessor's processes may use the shared memory for a moment.
             assert!(Instant::now() < give_up_at, "node {node} does not start");
             pause(Duration::from_millis(100)).await;
         }
@@ -164,30 +164,29 @@ impl Cluster {
         self.nodes[node].postmaster.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
     }
 
-    /// Kills the primary as a machine that falls over does; what it had not sent to the standby is lost with it, unless
-    /// it is started again.
+    /// Kills the primary like a machine crash; data not sent to the standby is lost, unless it is restarted.
     pub(crate) fn kill_primary(&mut self) {
         let Some(mut postmaster) = self.nodes[self.primary].postmaster.take() else { return };
         kill(Pid::from_raw(postmaster.id().try_into().unwrap()), Signal::SIGKILL).unwrap();
         postmaster.wait().unwrap();
     }
 
-    /// Starts the primary again; one that has not ended is left alone.
-    pub(crate) async fn restart_primary(&mut self, site: &Site) {
+    /// Restarts the primary, unless it is running.
+    pub(crate) async fn restart_primary(&mut self, site: &TestSite) {
         if self.has_ended(self.primary) {
             self.start_node(site, self.primary).await;
         }
     }
 
-    /// Fills the primary's disk; it ends by itself when it cannot write its log.
-    pub(crate) fn fill_disk(&self, site: &Site) -> Filler {
-        Filler::fill(&site.view(&self.nodes[self.primary].disk), 0)
+    /// Fills the primary's disk; it exits when it cannot write its log.
+    pub(crate) fn fill_disk(&self, site: &TestSite) -> DiskFiller {
+        DiskFiller::fill(&site.view(&self.nodes[self.primary].disk), 0)
     }
 
-    /// Cuts replication, so that the standby knows nothing of what follows; says when.
+    /// Cuts replication, so that the standby misses what follows; returns the time.
     pub(crate) fn cut_replication(&self) -> DateTime<Utc> {
         let cut_at = SystemClock.now();
-        self.replication.set(crate::wire::Mode::Refusing);
+        self.replication.set(crate::database_proxy::ProxyMode::Refusing);
         cut_at
     }
 
@@ -201,14 +200,14 @@ impl Cluster {
         connection.close().await.unwrap();
     }
 
-    /// Makes the other node anew, as a standby of the primary.
-    pub(crate) async fn rejoin(&mut self, site: &Site) {
+    /// Creates the other node again, as a standby of the primary.
+    pub(crate) async fn rejoin(&mut self, site: &TestSite) {
         let other = 1 - self.primary;
         let data = self.nodes[other].data();
         let _ = fs::remove_dir_all(site.view(&data));
         self.make_data(site, other);
         self.replication.lead_to(self.primary());
-        self.replication.set(crate::wire::Mode::Pass);
+        self.replication.set(crate::database_proxy::ProxyMode::Pass);
         let through = self.replication.addr();
         let mut backup = site.postgres_command(&self.bin.join("pg_basebackup"));
         backup.arg("-D").arg(&data).args([
@@ -226,7 +225,7 @@ impl Cluster {
     /// Waits until the standby has all that the primary has.
     pub(crate) async fn until_in_step(&self) {
         let mut connection = PgConnection::connect_with(&self.primary_options()).await.unwrap();
-        let give_up_at = Instant::now() + PATIENCE;
+        let give_up_at = Instant::now() + CLUSTER_TIMEOUT;
         let lag = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn >= pg_current_wal_lsn() - 65536::numeric";
         while sqlx::query_scalar::<_, i64>(lag).fetch_one(&mut connection).await.unwrap() == 0 {
             assert!(Instant::now() < give_up_at, "the standby does not follow");
@@ -235,7 +234,7 @@ impl Cluster {
     }
 }
 
-impl Drop for Cluster {
+impl Drop for ReplicatedCluster {
     fn drop(&mut self) {
         for node in &mut self.nodes {
             if let Some(mut postmaster) = node.postmaster.take() {

@@ -1,6 +1,6 @@
-//! The main job and a crash on each PostgreSQL that we claim to run on, and through what stands between.
+//! The main operation and a crash on each supported PostgreSQL version, and through poolers and proxies.
 //!
-//! `LIFEGUARD_TEST_PG_BINS` names the directories of the programs of other majors, separated by colons; without it only
+//! `LIFEGUARD_TEST_PG_BINS` names the program directories of other major versions, separated by colons; without it only
 //! the installed one is tried.
 
 use std::collections::BTreeMap;
@@ -11,70 +11,70 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use lifeguard::clock::SystemClock;
-use lifeguard::farm::{self, Farm, FarmOptions, Times};
+use lifeguard::farm::{self, BoardTimings, FarmOptions, SimulatedFarm};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, pause, pg_bin};
-use crate::site::Site;
+use crate::cluster::{ReplicatedCluster, pause, pg_bin};
+use crate::site::TestSite;
 
 const BOARDS: u16 = 16;
-/// How long anything may take that must come.
-const PATIENCE: Duration = Duration::from_mins(3);
+/// Timeout of every wait.
+const READY_TIMEOUT: Duration = Duration::from_mins(3);
 const HTTP_PORT: u16 = 8001;
 const TFTP_PORT: u16 = 8069;
 const BOUNCER_PORT: u16 = 6432;
 const PROXY_PORT: u16 = 6433;
 
-/// A program that is killed when it is dropped.
-struct Program(Child);
+/// A program, killed on drop.
+struct ChildProgram(Child);
 
-impl Program {
+impl ChildProgram {
     fn kill(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
 }
 
-impl Drop for Program {
+impl Drop for ChildProgram {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// A farm and the server that looks after it.
-struct Scene<'a> {
-    site: &'a Site,
+/// A farm and its server.
+struct DatabaseScene<'a> {
+    site: &'a TestSite,
     options: Vec<String>,
-    server: Program,
-    farm: Farm,
+    server: ChildProgram,
+    farm: SimulatedFarm,
     http: reqwest::Client,
 }
 
-impl<'a> Scene<'a> {
-    /// Starts a server, and boards that it is told of.
-    async fn new(site: &'a Site, options: Vec<String>) -> Self {
+impl<'a> DatabaseScene<'a> {
+    /// Starts a server, and registers boards.
+    async fn new(site: &'a TestSite, options: Vec<String>) -> Self {
         let boot_root = site.path().join("boot");
         farm::write_boot_tree(&boot_root).unwrap();
         let server = serve(site, &options);
         let quick = Duration::from_millis(200);
-        let times = Times {
+        let times = BoardTimings {
             firmware: quick,
             boot: Duration::from_secs(1),
             live: quick,
             install: quick,
-            retry: quick,
-            ..Times::default()
+            retry_after: quick,
+            ..BoardTimings::default()
         };
         let base = format!("http://{}", site.addr(HTTP_PORT));
         let farm = FarmOptions {
             boards: BOARDS,
-            times,
+            timings: times,
             ..FarmOptions::new(std::sync::Arc::new(SystemClock), base, site.addr(TFTP_PORT))
         };
-        let farm = Farm::start(&farm).unwrap();
+        let farm = SimulatedFarm::start(&farm).unwrap();
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
         let scene = Self { site, options, server, farm, http };
         scene.until("it is ready", async || scene.is_ready().await).await;
@@ -90,9 +90,9 @@ impl<'a> Scene<'a> {
         self.http.get(self.url("readyz")).send().await.is_ok_and(|answer| answer.status().is_success())
     }
 
-    async fn until(&self, what: &str, is_so: impl AsyncFn() -> bool) {
-        let give_up_at = Instant::now() + PATIENCE;
-        while !is_so().await {
+    async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
+        let give_up_at = Instant::now() + READY_TIMEOUT;
+        while !condition().await {
             let log = || fs::read_to_string(self.site.path().join("server.log")).unwrap_or_default();
             assert!(Instant::now() < give_up_at, "it never was so: {what}\n{}", log());
             pause(Duration::from_millis(50)).await;
@@ -101,7 +101,8 @@ impl<'a> Scene<'a> {
 
     async fn register(&self) {
         for image in farm::IMAGES {
-            let configs = farm::HARDWARE.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
+            let configs =
+                farm::HARDWARE_TYPES.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
             let body = json!({ "boot_configs": BTreeMap::from(configs) });
             let put = self.http.put(self.url(&format!("api/v1/images/{image}"))).json(&body);
             assert!(put.send().await.unwrap().status().is_success());
@@ -116,12 +117,13 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Asks for something for every board, each until it is acknowledged. A server that cannot serve says so.
+    /// Sends a request for every board, each until it is acknowledged. A server that cannot serve answers with an
+    /// error.
     async fn request(&self, request: &str, body: &Value) {
         for board in self.farm.boards() {
             let url = self.url(&format!("api/v1/devices/{}/requests/{request}", board.registration().name));
             self.until(request, async || match self.http.post(&url).json(body).send().await {
-                // What was not answered may have been done.
+                // An unanswered request may have been done.
                 Ok(answer) if matches!(answer.status().as_u16(), 200 | 409) => true,
                 Ok(answer) => {
                     assert_eq!(answer.status().as_u16(), 503, "{}", answer.text().await.unwrap());
@@ -147,7 +149,7 @@ impl<'a> Scene<'a> {
         self.until("all boards are Ready", async || self.count("Ready").await == Some(all)).await;
     }
 
-    /// Reboots all boards, and reimages them; amid that, what serves them crashes, and then the server.
+    /// Reboots and reimages all boards; meanwhile, the database crashes, and then the server.
     async fn work(&mut self, crash: impl AsyncFnOnce()) {
         self.request("rq-reboot", &json!({})).await;
         self.until_all_ready().await;
@@ -160,7 +162,7 @@ impl<'a> Scene<'a> {
         self.server = serve(self.site, &self.options);
         self.until_all_ready().await;
         for board in self.farm.boards() {
-            assert_eq!(board.status().card.as_deref(), Some("base-2"));
+            assert_eq!(board.status().card_image.as_deref(), Some("base-2"));
         }
         let replayed = self.http.post(self.url("api/v1/machines/board/replay")).send().await.unwrap();
         let replayed: Value = replayed.json().await.unwrap();
@@ -172,23 +174,23 @@ impl<'a> Scene<'a> {
     }
 }
 
-fn serve(site: &Site, options: &[String]) -> Program {
+fn serve(site: &TestSite, options: &[String]) -> ChildProgram {
     let mut command = site.command(Path::new(env!("CARGO_BIN_EXE_lifeguard")));
     command.args(["serve", "--listen", &site.addr(HTTP_PORT).to_string()]);
     command.args(["--tftp-listen", &site.addr(TFTP_PORT).to_string(), "--boot-root"]);
     command.arg(site.path().join("boot")).args(options);
     let log = fs::File::options().append(true).create(true).open(site.path().join("server.log")).unwrap();
-    Program(command.stdout(Stdio::null()).stderr(log.into_parts().0).spawn().unwrap())
+    ChildProgram(command.stdout(Stdio::null()).stderr(log.into_parts().0).spawn().unwrap())
 }
 
-/// The programs' directories of the other majors that are to be tried.
+/// The program directories of the other major versions to try.
 fn other_majors() -> Vec<PathBuf> {
     let others = std::env::var_os("LIFEGUARD_TEST_PG_BINS").unwrap_or_default();
     std::env::split_paths(&others).filter(|dir| dir.is_absolute()).collect()
 }
 
-/// Copies programs to where whoever runs Postgres can reach them, with the libraries beside them.
-fn copy_programs(site: &Site, bin: &Path) -> PathBuf {
+/// Copies programs to a path accessible to PostgreSQL's user, with their libraries.
+fn copy_programs(site: &TestSite, bin: &Path) -> PathBuf {
     let copy = site.path().join("postgresql");
     let copied = Command::new("cp").arg("-a").arg(bin.parent().unwrap()).arg(&copy).status().unwrap();
     let opened = Command::new("chmod").args(["-R", "a+rX"]).arg(&copy).status().unwrap();
@@ -198,9 +200,9 @@ fn copy_programs(site: &Site, bin: &Path) -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a minute for each major version"]
-async fn each_major_version_does_the_job_and_survives_a_crash() {
+async fn each_major_version_works_and_survives_a_crash() {
     for other in std::iter::once(None).chain(other_majors().into_iter().map(Some)) {
-        let site = Site::new();
+        let site = TestSite::new();
         let bin = other.map_or_else(pg_bin, |other| copy_programs(&site, &other));
         let version = Command::new(bin.join("postgres")).arg("--version").output().unwrap();
         #[expect(clippy::print_stdout, reason = "the harness shows it where the test fails")]
@@ -209,7 +211,7 @@ async fn each_major_version_does_the_job_and_survives_a_crash() {
         }
         let data = site.path().join("data");
         let options = ["--data-dir", data.to_str().unwrap(), "--pg-bin", bin.to_str().unwrap()];
-        let mut scene = Scene::new(&site, options.map(str::to_owned).to_vec()).await;
+        let mut scene = DatabaseScene::new(&site, options.map(str::to_owned).to_vec()).await;
         let postmaster = data.join("postgres/postmaster.pid");
         let crash = async || {
             let text = fs::read_to_string(postmaster).unwrap();
@@ -220,7 +222,7 @@ async fn each_major_version_does_the_job_and_survives_a_crash() {
     }
 }
 
-/// A program that stands between, or nothing, with a note, where it is not installed; in CI it must be.
+/// A pooler or proxy; `None`, with a note, if it is not installed; in CI it must be.
 fn tool(path: &str, package: &str) -> Option<PathBuf> {
     use std::io::Write;
     let found = Some(PathBuf::from(path)).filter(|path| path.exists());
@@ -233,7 +235,7 @@ fn tool(path: &str, package: &str) -> Option<PathBuf> {
 }
 
 /// Runs `PgBouncer` in front of `database`.
-fn bouncer(site: &Site, program: &Path, database: SocketAddr, mode: &str) -> Program {
+fn bouncer(site: &TestSite, program: &Path, database: SocketAddr, mode: &str) -> ChildProgram {
     let (listen, file) = (site.addr(BOUNCER_PORT), site.path().join("pgbouncer.ini"));
     let config = format!(
         "[databases]\nlifeguard = host={} port={} user=lifeguard\n[pgbouncer]\nlisten_addr = {}\nlisten_port = {}\n\
@@ -247,7 +249,7 @@ fn bouncer(site: &Site, program: &Path, database: SocketAddr, mode: &str) -> Pro
     fs::write(&file, config).unwrap();
     let log = fs::File::create(site.path().join("pgbouncer.log")).unwrap();
     let mut command = site.postgres_command(program);
-    Program(command.arg(file).stdout(Stdio::null()).stderr(log.into_parts().0).spawn().unwrap())
+    ChildProgram(command.arg(file).stdout(Stdio::null()).stderr(log.into_parts().0).spawn().unwrap())
 }
 
 fn through(addr: SocketAddr) -> Vec<String> {
@@ -256,12 +258,12 @@ fn through(addr: SocketAddr) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a minute"]
-async fn through_a_pooler_in_session_mode_the_job_is_done_and_a_crash_survived() {
+async fn a_pooler_in_session_mode_works_and_survives_a_crash() {
     let Some(program) = tool("/usr/sbin/pgbouncer", "pgbouncer") else { return };
-    let site = Site::new();
-    let mut cluster = Cluster::alone(&site).await;
+    let site = TestSite::new();
+    let mut cluster = ReplicatedCluster::alone(&site).await;
     let _bouncer = bouncer(&site, &program, cluster.primary(), "session");
-    let mut scene = Scene::new(&site, through(site.addr(BOUNCER_PORT))).await;
+    let mut scene = DatabaseScene::new(&site, through(site.addr(BOUNCER_PORT))).await;
     let crash = async || {
         cluster.kill_primary();
         cluster.restart_primary(&site).await;
@@ -271,14 +273,14 @@ async fn through_a_pooler_in_session_mode_the_job_is_done_and_a_crash_survived()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a minute"]
-async fn behind_a_proxy_with_two_nodes_a_fail_over_is_survived() {
+async fn a_failover_behind_a_proxy_with_two_nodes_is_survived() {
     let Some(program) = tool("/usr/sbin/haproxy", "haproxy") else { return };
-    let site = Site::new();
-    let mut cluster = Cluster::start(&site).await;
+    let site = TestSite::new();
+    let mut cluster = ReplicatedCluster::start(&site).await;
     let proxy = site.addr(PROXY_PORT);
     let [primary, standby] = cluster.addrs();
-    // The proxy sees whether a node lives, not whether it takes writes: after the primary's death new connections come to a
-    // standby that is read-only until it is promoted.
+    // The proxy checks whether a node runs, not whether it is writable: after the primary's crash new connections reach
+    // a standby that is read-only until it is promoted.
     let config = format!(
         "global\n  maxconn 500\ndefaults\n  mode tcp\n  timeout connect 2s\n  timeout client 1h\n  timeout server 1h\n\
          listen database\n  bind {proxy}\n  default-server inter 300ms fall 2 rise 1 on-marked-down shutdown-sessions\n  \
@@ -289,8 +291,8 @@ async fn behind_a_proxy_with_two_nodes_a_fail_over_is_survived() {
     let mut command = site.command(&program);
     let log = fs::File::create(site.path().join("haproxy.log")).unwrap();
     command.args(["-db", "-f"]).arg(&file).stdout(Stdio::null()).stderr(log.into_parts().0);
-    let _proxy = Program(command.spawn().unwrap());
-    let mut scene = Scene::new(&site, through(proxy)).await;
+    let _proxy = ChildProgram(command.spawn().unwrap());
+    let mut scene = DatabaseScene::new(&site, through(proxy)).await;
     let fail_over = async || {
         cluster.until_in_step().await;
         cluster.kill_primary();

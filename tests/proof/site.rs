@@ -1,7 +1,7 @@
-//! A directory with small disks of its own, in a mount namespace of its own where we may have one.
+//! A directory with its own small disks, in its own mount namespace if permitted.
 //!
-//! A guardian process holds the namespace. When the test process ends, `kill -9` included, the guardian ends every
-//! Postgres in the directory and removes it; the disks go with the namespace.
+//! A guardian process holds the namespace. When the test process ends, `kill -9` included, the guardian stops every
+//! PostgreSQL in the directory and removes it; the disks are removed with the namespace.
 
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use fs_err as fs;
 use nix::unistd::{Uid, User};
 
-/// Makes the directory and prints its name, then waits for the end of its input and cleans up. A cluster is at
+/// Creates the directory and prints its name, then waits for the end of its input and cleans up. A cluster is at
 /// `DISK/postgres`; a process is stopped only if it works in the cluster that names it.
 const GUARDIAN: &str = r#"
 trap '' PIPE HUP INT
@@ -50,19 +50,19 @@ done
 /// The second byte of the next site's address.
 static NEXT_NETWORK: AtomicU8 = AtomicU8::new(77);
 
-/// The directory, and who may see its disks.
-pub(crate) struct Site {
+/// The directory, and the namespace of its disks.
+pub(crate) struct TestSite {
     path: PathBuf,
     guardian: Child,
-    /// Whether it has a mount namespace of its own, in which disks can be small.
+    /// Whether it has its own mount namespace, in which disks can be small.
     is_private: bool,
-    /// Who runs Postgres, which refuses root.
+    /// The user that runs PostgreSQL, which refuses root.
     account: Option<(u32, u32)>,
     address: Ipv4Addr,
 }
 
-impl Site {
-    /// Starts the guardian, which makes the directory.
+impl TestSite {
+    /// Starts the guardian, which creates the directory.
     pub(crate) fn new() -> Self {
         let is_root = Uid::effective().is_root();
         let can_unshare = || {
@@ -75,7 +75,7 @@ impl Site {
         if is_private {
             command.args(["--mount", "--propagation", "private", "sh"]);
         }
-        // A group of its own, as Ctrl-C must not take it.
+        // Its own process group, so that Ctrl-C does not reach it.
         command.args(["-c", GUARDIAN, "guardian"]).current_dir("/").process_group(0);
         if is_private {
             command.arg("private");
@@ -87,17 +87,17 @@ impl Site {
         let account = is_root.then(|| User::from_name("postgres").unwrap().unwrap());
         let account = account.map(|user| (user.uid.as_raw(), user.gid.as_raw()));
         let [_, _, high, low] = std::process::id().to_be_bytes();
-        // The least addresses are those of simulated boards; each site of this process has one of its own.
+        // The lowest addresses belong to simulated boards; each site of this process has its own.
         let address = Ipv4Addr::new(127, NEXT_NETWORK.fetch_add(1, Ordering::Relaxed), high, low.max(1));
         Self { path: PathBuf::from(name.trim_end()), guardian, is_private, account, address }
     }
 
-    /// The directory, as processes of the site see it.
+    /// The directory as seen by processes of the site.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where the test sees what processes of the site see at `path`.
+    /// The path for the test of what processes of the site see at `path`.
     pub(crate) fn view(&self, path: &Path) -> PathBuf {
         if !self.is_private {
             return path.to_owned();
@@ -106,12 +106,12 @@ impl Site {
         root.join(path.strip_prefix("/").unwrap())
     }
 
-    /// A port of the site's own loopback address, so that whoever comes again comes to the same place.
+    /// A port on the site's own loopback address, the same for each restart.
     pub(crate) fn addr(&self, port: u16) -> SocketAddr {
         (self.address, port).into()
     }
 
-    /// Makes a disk of that size; a folder where there can be no disks.
+    /// Creates a disk of this size; a plain directory if disks are not possible.
     pub(crate) fn make_disk(&self, name: &str, megabytes: u32, inodes: u32) -> PathBuf {
         let path = self.path.join(name);
         fs::create_dir(self.view(&path)).unwrap();
@@ -131,12 +131,12 @@ impl Site {
         self.is_private
     }
 
-    /// A command that runs as we do.
+    /// A command that runs as the test's user.
     pub(crate) fn command(&self, program: &Path) -> Command {
         self.command_as(program, None)
     }
 
-    /// A command that runs as who runs Postgres.
+    /// A command that runs as PostgreSQL's user.
     pub(crate) fn postgres_command(&self, program: &Path) -> Command {
         let mut command = self.command_as(program, self.account);
         command.process_group(0);
@@ -162,7 +162,7 @@ impl Site {
         command
     }
 
-    /// Gives `path` to who runs Postgres.
+    /// Makes PostgreSQL's user the owner of `path`.
     pub(crate) fn give(&self, path: &Path) {
         if let Some((uid, gid)) = self.account {
             std::os::unix::fs::chown(self.view(path), Some(uid), Some(gid)).unwrap();
@@ -170,18 +170,18 @@ impl Site {
     }
 }
 
-impl Drop for Site {
+impl Drop for TestSite {
     fn drop(&mut self) {
         drop(self.guardian.stdin.take());
         let _ = self.guardian.wait();
     }
 }
 
-/// Fills a disk until nothing fits any more; empty again when it is dropped.
-pub(crate) struct Filler(Vec<PathBuf>);
+/// Fills a disk completely; emptied again on drop.
+pub(crate) struct DiskFiller(Vec<PathBuf>);
 
-impl Filler {
-    /// Takes all bytes and, where there are `inodes` at most, all of those.
+impl DiskFiller {
+    /// Uses all bytes and, with a limit of `inodes`, all inodes.
     pub(crate) fn fill(disk: &Path, inodes: u32) -> Self {
         use std::io::Write;
         let mut files = Vec::new();
@@ -204,7 +204,7 @@ impl Filler {
     }
 }
 
-impl Drop for Filler {
+impl Drop for DiskFiller {
     fn drop(&mut self) {
         for file in &self.0 {
             let _ = fs::remove_file(file);

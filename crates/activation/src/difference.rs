@@ -1,36 +1,36 @@
-//! What differs between two definitions of a machine, for whoever is about to replace one by the other.
+//! Differences between two definitions of a machine, shown before one replaces the other.
 
 use std::collections::BTreeSet;
 
 use machine::{
-    Definition, Event, Invoke, Operation, ResourceName, State, StateName, Timeout, Transition,
+    ActionInvocation, Definition, Event, Operation, ResourceName, State, StateName, Timeout, Transition,
     TransitionEffect,
 };
 use serde::Serialize;
 
-/// What differs between two definitions.
+/// The differences between two definitions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// The states that only the new one has.
+    /// States that only the new definition has.
     pub added: Vec<StateName>,
-    /// The states that only the old one has, under whatever name.
+    /// States that only the old definition has, renamed ones excepted.
     pub removed: Vec<StateName>,
-    /// The states that have another name in the new one: the old name and the new one.
+    /// Renamed states: the old name and the new one.
     pub renamed: Vec<(StateName, StateName)>,
-    /// What else is not as it was.
-    pub changed: Vec<Change>,
+    /// All other changes.
+    pub changed: Vec<DefinitionChange>,
 }
 
-/// One thing that is not as it was.
+/// A change of one part of a definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Change {
-    /// The state that it belongs to, by its new name; nothing where it belongs to the whole machine.
+pub struct DefinitionChange {
+    /// The state that the part belongs to, by its new name; `None` for parts of the whole machine.
     pub state: Option<StateName>,
-    /// What it is: `timeout`, `on EVENT`, `invoke`, …
+    /// The part: `timeout`, `on EVENT`, `invoke`, …
     pub what: String,
-    /// What it was, as it is written in a definition; nothing where it is new.
+    /// The old value as written in a definition; `None` for an added part.
     pub was: Option<String>,
-    /// What it is; nothing where it is gone.
+    /// The new value; `None` for a removed part.
     pub is: Option<String>,
 }
 
@@ -39,12 +39,12 @@ impl Difference {
     #[must_use]
     pub fn new(old: &Definition, new: &Definition) -> Self {
         let mut difference = Self::default();
-        let is_here = |from: &&StateName| old.states.contains_key(*from);
-        let renamed = new.renamed.iter().filter(|(from, _)| is_here(from));
+        let is_old_state = |from: &&StateName| old.states.contains_key(*from);
+        let renamed = new.renamed.iter().filter(|(from, _)| is_old_state(from));
         difference.renamed = renamed.map(|(from, to)| (from.clone(), to.clone())).collect();
         let new_name = |from: &StateName| new.renamed.get(from).unwrap_or(from).clone();
-        let before: BTreeSet<StateName> = old.states.keys().map(new_name).collect();
-        difference.added = new.states.keys().filter(|name| !before.contains(*name)).cloned().collect();
+        let old_states: BTreeSet<StateName> = old.states.keys().map(new_name).collect();
+        difference.added = new.states.keys().filter(|name| !old_states.contains(*name)).cloned().collect();
         difference.removed =
             old.states.keys().filter(|name| !new.states.contains_key(&new_name(name))).cloned().collect();
         difference.note(None, "initial", Some(old.initial.to_string()), Some(new.initial.to_string()));
@@ -72,28 +72,36 @@ impl Difference {
         difference
     }
 
-    /// Whether nothing differs that could make a difference.
+    /// Whether the definitions behave alike.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Compares what two definitions make of a state; each with what it calls the states that it speaks of.
-    fn compare_states(&mut self, name: &StateName, was: (&State, Names<'_>), is: (&State, Names<'_>)) {
+    /// Compares the two versions of a state, each with the naming of the states it refers to.
+    fn compare_states(
+        &mut self,
+        name: &StateName,
+        was: (&State, StateNaming<'_>),
+        is: (&State, StateNaming<'_>),
+    ) {
         let sides = [was, is];
-        let mut note = |what: &str, say: &dyn Fn((&State, Names<'_>)) -> Option<String>| {
-            let [was, is] = sides.map(say);
+        let mut note = |what: &str, describe: &dyn Fn((&State, StateNaming<'_>)) -> Option<String>| {
+            let [was, is] = sides.map(describe);
             self.note(Some(name), what, was, is);
         };
         note("kind", &|(state, _)| Some(format!("{:?}", state.kind).to_lowercase()));
-        note("entry", &|(state, _)| some(operations(&state.entry)));
+        note("label", &|(state, _)| state.label.clone());
+        note("entry", &|(state, _)| non_empty(operations(&state.entry)));
         note("hold", &|(state, _)| {
-            let one = |(resource, units): (&ResourceName, &u32)| format!("{resource}: {units}");
-            some(state.hold.iter().map(one).collect::<Vec<_>>().join(", "))
+            let held = |(resource, units): (&ResourceName, &u32)| format!("{resource}: {units}");
+            non_empty(state.hold.iter().map(held).collect::<Vec<_>>().join(", "))
         });
-        note("invoke", &|(state, _)| some(state.invoke.iter().map(invoked).collect::<Vec<_>>().join(", ")));
+        note("invoke", &|(state, _)| {
+            non_empty(state.invoke.iter().map(invoked).collect::<Vec<_>>().join(", "))
+        });
         note("timeout", &|(state, names)| state.timeout.as_ref().map(|limit| timeout(limit, names)));
-        note("always", &|(state, names)| some(transitions(&state.always, names)));
+        note("always", &|(state, names)| non_empty(transitions(&state.always, names)));
         let events: BTreeSet<_> = was.0.on.keys().chain(is.0.on.keys()).collect();
         for event in events {
             note(&format!("on {event}"), &|(state, names)| {
@@ -104,15 +112,15 @@ impl Difference {
 
     fn note(&mut self, state: Option<&StateName>, what: &str, was: Option<String>, is: Option<String>) {
         if was != is {
-            self.changed.push(Change { state: state.cloned(), what: what.to_owned(), was, is });
+            self.changed.push(DefinitionChange { state: state.cloned(), what: what.to_owned(), was, is });
         }
     }
 }
 
-/// What a state is called.
-type Names<'a> = &'a dyn Fn(&StateName) -> StateName;
+/// Maps a state to its new name.
+type StateNaming<'a> = &'a dyn Fn(&StateName) -> StateName;
 
-fn some(text: String) -> Option<String> {
+fn non_empty(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
@@ -123,38 +131,38 @@ fn event(event: &Event) -> String {
     format!("from: {}{args}", from.join(", "))
 }
 
-fn invoked(invoke: &Invoke) -> String {
-    let limit = invoke.limit.map(|limit| format!(", limit: {}", humantime::format_duration(limit)));
+fn invoked(invoke: &ActionInvocation) -> String {
+    let limit = invoke.limit.map(|limit| format!(", limit: {}", formatting::duration(limit)));
     let with = (!invoke.with.is_empty()).then(|| format!(", with: {}", serde_json::json!(invoke.with)));
     format!("{}{}{}", invoke.action, limit.unwrap_or_default(), with.unwrap_or_default())
 }
 
-fn timeout(timeout: &Timeout, names: Names<'_>) -> String {
+fn timeout(timeout: &Timeout, names: StateNaming<'_>) -> String {
     let Timeout { due, target, limit, keeps_actions } = timeout;
     let limit = limit.as_ref().map(|limit| {
-        // A counter that has the name of a state goes by its new name too.
+        // A counter named after a state is renamed with it.
         let counter = StateName::new(limit.counter.as_str()).map(|counter| names(&counter).to_string());
         let counter = counter.unwrap_or_default();
-        format!(", limit: {} (counted as {counter}), exceeded: {}", limit.most, names(&limit.exceeded))
+        format!(", limit: {} (counted as {counter}), exceeded: {}", limit.max_count, names(&limit.exceeded))
     });
     let keep = if *keeps_actions { ", keep: actions" } else { "" };
     format!("{due}, target: {}{}{keep}", names(target), limit.unwrap_or_default())
 }
 
-fn transitions(all: &[Transition], names: Names<'_>) -> String {
-    all.iter().map(|one| transition(one, names)).collect::<Vec<_>>().join("; ")
+fn transitions(all: &[Transition], names: StateNaming<'_>) -> String {
+    all.iter().map(|next| transition(next, names)).collect::<Vec<_>>().join("; ")
 }
 
-fn transition(transition: &Transition, names: Names<'_>) -> String {
+fn transition(transition: &Transition, names: StateNaming<'_>) -> String {
     let mut parts = Vec::new();
     parts.extend(transition.guard.as_ref().map(|guard| format!("if {}", guard.text())));
-    let (done, end) = match &transition.effect {
-        TransitionEffect::Move { operations: done, target } => (operations(done), names(target).to_string()),
-        TransitionEffect::Stay { operations: done } => (operations(done), "stay".to_owned()),
+    let (operations_text, effect) = match &transition.effect {
+        TransitionEffect::Move { operations: all, target } => (operations(all), names(target).to_string()),
+        TransitionEffect::Stay { operations: all } => (operations(all), "stay".to_owned()),
         TransitionEffect::Refuse { reason } => (String::new(), format!("refuse: {reason}")),
     };
-    parts.extend(some(done).map(|done| format!("do {done}")));
-    parts.push(end);
+    parts.extend(non_empty(operations_text).map(|text| format!("do {text}")));
+    parts.push(effect);
     parts.join(", ")
 }
 
@@ -181,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_has_another_name_does_not_differ() {
+    fn a_renamed_state_is_not_a_change() {
         let old = definition("60s", "Work", "");
         let new = definition("60s", "Working", "renamed: { Work: Working }\n");
         let difference = Difference::new(&old, &new);
@@ -193,9 +201,9 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_told_as_it_was_and_as_it_is() {
+    fn a_change_has_its_old_and_its_new_value() {
         let difference = Difference::new(&definition("60s", "Work", ""), &definition("2m", "Work", ""));
-        let change = Change {
+        let change = DefinitionChange {
             state: Some(StateName::new("Work").unwrap()),
             what: "timeout".to_owned(),
             was: Some("after: 1m, target: Rest".to_owned()),

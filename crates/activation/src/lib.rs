@@ -1,12 +1,12 @@
-//! What it means that a definition takes another's place: what differs, what becomes of the instances that are there, and
-//! what would have become of those whose history is known.
+//! Replacement of a definition by another one: the differences, the adjustment of existing instances, and a replay of
+//! recorded history under the other definition.
 //!
-//! Made from the two definitions, and from the record; nothing here changes what is in force.
+//! Pure: nothing here activates a definition.
 
-mod carry;
+mod activation;
 mod difference;
 mod what_if;
 
-pub use carry::{Activation, Carried, Rearm};
-pub use difference::{Change, Difference};
-pub use what_if::{Both, Course, Elsewhere, Recorded, WhatIf};
+pub use activation::{Activation, DeadlineAdjustment, StateActivation};
+pub use difference::{DefinitionChange, Difference};
+pub use what_if::{ComparedCount, DivergedInstance, RecordedDecision, WhatIfReplay, WhatIfReport};

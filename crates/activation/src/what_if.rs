@@ -1,91 +1,91 @@
-//! What would have happened under another definition to an instance whose history is known.
+//! Replay of an instance's recorded history under another definition.
 //!
-//! What others said is taken from the record, at the time at which they said it. Time limits pass by the
-//! other definition. An action that the record does not have, because the instance would have been elsewhere, is taken to
-//! begin at once; its end is that of the record where one comes while the instance waits for it, and otherwise none.
+//! Events are taken from the record at their recorded times. Time limits pass as the other definition says. An action that
+//! is not in the record, because the replayed instance is in another state, is assumed to begin at once. It ends as recorded
+//! if an end is recorded while the instance waits for it, and otherwise not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use machine::{
-    ActionName, Cause, Decision, Definition, Effect, EventName, Instance, Kind, Links, Outcome, Source,
-    StateName, Stimulus, create_linked, decide, says_failed,
+    ActionName, Cause, Decision, Definition, Effect, EventName, EventSource, Instance, Links, Outcome,
+    StateKind, StateName, Stimulus, create_linked, decide, is_failed_state_name,
 };
 use serde::Serialize;
 
-use crate::carry::{Activation, Rearm};
+use crate::activation::{Activation, DeadlineAdjustment};
 
-/// How much later than due a recorded event may have come before its time limit: no clockwork is exact.
-const GRACE: TimeDelta = TimeDelta::seconds(1);
+/// How long after its due time a time limit still gives way to a recorded event: recorded times are not exact.
+const DEADLINE_TOLERANCE: TimeDelta = TimeDelta::seconds(1);
 
-/// How many time limits may pass between two entries of a record.
-const MOST_PASSED: usize = 1_000_000;
+/// How many time limits may pass between two recorded entries.
+const MAX_PASSED_DEADLINES: usize = 1_000_000;
 
-/// What went one way and would have gone another.
+/// The differences between recorded and replayed history.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct WhatIf {
-    /// How many instances were followed.
+pub struct WhatIfReport {
+    /// Number of replayed instances.
     pub instances: u64,
-    /// Those that would be in another state.
-    pub elsewhere: Vec<Elsewhere>,
-    /// How often each action was asked for.
-    pub actions: BTreeMap<ActionName, Both>,
+    /// Instances that would be in another state.
+    pub elsewhere: Vec<DivergedInstance>,
+    /// How often each action was invoked.
+    pub actions: BTreeMap<ActionName, ComparedCount>,
     /// How often each Failed state was entered.
-    pub failures: BTreeMap<StateName, Both>,
+    pub failures: BTreeMap<StateName, ComparedCount>,
 }
 
 /// An instance that would be in another state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Elsewhere {
-    /// Its name.
+pub struct DivergedInstance {
+    /// The name of the instance.
     pub name: String,
-    /// Where it is.
+    /// Its recorded state.
     pub is: StateName,
-    /// Where it would be.
+    /// Its state after the replay.
     pub would_be: StateName,
 }
 
-/// A number as it was, and as it would have been.
+/// A recorded and a replayed count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Both {
-    /// As it was.
+pub struct ComparedCount {
+    /// The recorded count.
     pub was: u64,
-    /// As it would have been.
+    /// The replayed count.
     pub would_be: u64,
 }
 
-impl Both {
-    /// Adds others to these.
+impl ComparedCount {
+    /// Adds the counts of `other`.
     pub fn add(&mut self, other: Self) {
         self.was += other.was;
         self.would_be += other.would_be;
     }
 }
 
-/// An entry of a record.
+/// A recorded stimulus with its decision.
 #[derive(Debug, Clone, Copy)]
-pub struct Recorded<'a> {
-    /// When it happened.
+pub struct RecordedDecision<'a> {
+    /// Time of the decision.
     pub at: DateTime<Utc>,
-    /// What happened.
+    /// The stimulus.
     pub stimulus: &'a Stimulus,
-    /// What the definition in force made of it.
+    /// The decision by the definition that was active.
     pub decision: &'a Decision,
 }
 
-/// An instance on its way under another definition.
+/// The replay of one instance under another definition.
 #[derive(Debug)]
-pub struct Course<'a> {
+pub struct WhatIfReplay<'a> {
     definition: &'a Definition,
     instance: Instance,
-    /// The events of actions that have come in the present visit.
+    /// Ends of actions that were applied in the current visit.
     ended: BTreeSet<EventName>,
-    actions: BTreeMap<ActionName, Both>,
-    failures: BTreeMap<StateName, Both>,
+    actions: BTreeMap<ActionName, ComparedCount>,
+    failures: BTreeMap<StateName, ComparedCount>,
 }
 
-impl<'a> Course<'a> {
-    /// Lets an instance go on under `definition` that followed `before` until `at`; nothing where it would be stranded.
+impl<'a> WhatIfReplay<'a> {
+    /// Continues `instance`, which followed `before` until `at`, under `definition`; `None` where it would be stranded.
     #[must_use]
     pub fn branch_off(
         definition: &'a Definition,
@@ -97,13 +97,13 @@ impl<'a> Course<'a> {
         let carried = activation.states.get(&instance.state)?;
         let mut instance = instance.clone();
         let deadline_at = match carried.deadline {
-            Rearm::Keep => instance.deadline_at,
-            Rearm::Disarm => None,
-            Rearm::At(at) => Some(at),
-            Rearm::Shift(by) => instance.deadline_at.and_then(|at| at.checked_add_signed(by)),
-            // While it stands still it waits for an action to begin.
-            Rearm::Arm(_) if instance.remaining.is_some() => instance.deadline_at,
-            Rearm::Arm(after) => instance.deadline_at.or_else(|| at.checked_add_signed(after)),
+            DeadlineAdjustment::Keep => instance.deadline_at,
+            DeadlineAdjustment::Disarm => None,
+            DeadlineAdjustment::At(at) => Some(at),
+            DeadlineAdjustment::Shift(by) => instance.deadline_at.and_then(|at| at.checked_add_signed(by)),
+            // A suspended instance waits for an action to begin.
+            DeadlineAdjustment::Arm(_) if instance.remaining.is_some() => instance.deadline_at,
+            DeadlineAdjustment::Arm(after) => instance.deadline_at.or_else(|| at.checked_add_signed(after)),
         };
         activation.apply(&mut instance, carried.to.clone(), deadline_at);
         Some(Self::of(definition, instance))
@@ -114,9 +114,9 @@ impl<'a> Course<'a> {
         Self { definition, instance, ended, actions, failures }
     }
 
-    /// Begins with an instance that comes to be.
+    /// Starts with the creation of an instance.
     #[must_use]
-    pub fn begin(definition: &'a Definition, name: &str, created: Recorded<'_>) -> Self {
+    pub fn begin(definition: &'a Definition, name: &str, created: RecordedDecision<'_>) -> Self {
         let links = match &created.stimulus.cause {
             Cause::Created { links } => links.clone(),
             Cause::Event { .. }
@@ -126,18 +126,18 @@ impl<'a> Course<'a> {
             | Cause::Force { .. } => Links::new(),
         };
         let decision = create_linked(definition, name, links, created.stimulus.facts.clone(), created.at);
-        let mut course = Self::of(definition, decision.instance.clone());
-        course.tally(&decision);
-        course.record(created.decision);
-        course
+        let mut replay = Self::of(definition, decision.instance.clone());
+        replay.tally(&decision);
+        replay.record(created.decision);
+        replay
     }
 
-    /// Follows the record by one entry.
-    pub fn follow(&mut self, recorded: Recorded<'_>) {
+    /// Applies the next recorded entry.
+    pub fn follow(&mut self, recorded: RecordedDecision<'_>) {
         self.record(recorded.decision);
-        self.pass_time(recorded.at - GRACE);
+        self.pass_time(recorded.at - DEADLINE_TOLERANCE);
         if let Some(cause) = self.cause(recorded) {
-            self.happen(&Stimulus { cause, ..recorded.stimulus.clone() }, recorded.at);
+            self.apply_stimulus(&Stimulus { cause, ..recorded.stimulus.clone() }, recorded.at);
         }
         let is_in_step = *self.renamed(&recorded.decision.instance.state) == self.instance.state;
         if !is_in_step {
@@ -145,43 +145,44 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Ends the course at the time up to which there is a record, where the instance was as `stored` is.
-    pub fn end(mut self, stored: &Instance, until: DateTime<Utc>, what_if: &mut WhatIf) {
-        self.pass_time(until - GRACE);
+    /// Ends the replay at `until`, the end of the record, and adds its differences to `what_if`; `stored` is the recorded
+    /// instance at that time.
+    pub fn end(mut self, stored: &Instance, until: DateTime<Utc>, what_if: &mut WhatIfReport) {
+        self.pass_time(until - DEADLINE_TOLERANCE);
         what_if.instances += 1;
-        for (action, both) in std::mem::take(&mut self.actions) {
-            what_if.actions.entry(action).or_default().add(both);
+        for (action, counts) in std::mem::take(&mut self.actions) {
+            what_if.actions.entry(action).or_default().add(counts);
         }
         if *self.renamed(&stored.state) != self.instance.state {
             let (is, would_be) = (stored.state.clone(), self.instance.state.clone());
-            what_if.elsewhere.push(Elsewhere { name: stored.name.clone(), is, would_be });
+            what_if.elsewhere.push(DivergedInstance { name: stored.name.clone(), is, would_be });
         }
-        for (state, both) in self.failures {
+        for (state, counts) in self.failures {
             let sum = what_if.failures.entry(state).or_default();
-            sum.was += both.was;
-            sum.would_be += both.would_be;
+            sum.was += counts.was;
+            sum.would_be += counts.would_be;
         }
     }
 
-    /// What a state of the record is called here.
+    /// The name of a recorded state in the other definition.
     fn renamed<'s>(&'s self, state: &'s StateName) -> &'s StateName {
         self.definition.renamed.get(state).unwrap_or(state)
     }
 
-    /// What an entry of the record is here, if it is anything.
-    fn cause(&self, recorded: Recorded<'_>) -> Option<Cause> {
+    /// The cause to apply for a recorded entry, if any.
+    fn cause(&self, recorded: RecordedDecision<'_>) -> Option<Cause> {
         let visit = self.instance.visit;
         let state = self.definition.states.get(&self.instance.state)?;
         match &recorded.stimulus.cause {
             Cause::Created { .. } => None,
-            Cause::Event { name, source: Source::Action, args, .. } => {
+            Cause::Event { name, source: EventSource::Action, args, .. } => {
                 let is_of = |action: &str| {
                     name.as_str().strip_prefix(action).is_some_and(|end| matches!(end, "-ok" | "-failed"))
                 };
                 let waits = state.invoke.iter().any(|invoke| is_of(invoke.action.as_str()));
                 (waits && !self.ended.contains(name)).then(|| Cause::Event {
                     name: name.clone(),
-                    source: Source::Action,
+                    source: EventSource::Action,
                     args: args.clone(),
                     visit: Some(visit),
                 })
@@ -208,12 +209,12 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Lets all time limits pass that are due at `until`.
+    /// Applies all time limits that are due at `until`.
     fn pass_time(&mut self, until: DateTime<Utc>) {
-        for _ in 0..MOST_PASSED {
+        for _ in 0..MAX_PASSED_DEADLINES {
             let Some(due) = self.instance.deadline_at.filter(|due| *due <= until) else { return };
             let visit = self.instance.visit;
-            self.happen(&Stimulus::new(Cause::Deadline { visit }), due);
+            self.apply_stimulus(&Stimulus::new(Cause::Deadline { visit }), due);
             if self.instance.visit == visit {
                 return;
             }
@@ -221,13 +222,13 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Lets the actions of the present visit begin, if they have not.
+    /// Begins the actions of the current visit.
     fn begin_actions(&mut self, at: DateTime<Utc>) {
-        self.happen(&Stimulus::new(Cause::Began { visit: self.instance.visit }), at);
+        self.apply_stimulus(&Stimulus::new(Cause::Began { visit: self.instance.visit }), at);
     }
 
-    fn happen(&mut self, stimulus: &Stimulus, at: DateTime<Utc>) {
-        if let Cause::Event { name, source: Source::Action, .. } = &stimulus.cause {
+    fn apply_stimulus(&mut self, stimulus: &Stimulus, at: DateTime<Utc>) {
+        if let Cause::Event { name, source: EventSource::Action, .. } = &stimulus.cause {
             self.ended.insert(name.clone());
         }
         let decision = decide(self.definition, &self.instance, stimulus, at);
@@ -238,40 +239,40 @@ impl<'a> Course<'a> {
         self.instance = decision.instance;
     }
 
-    /// Counts what would have followed.
+    /// Counts the effects of a replayed decision.
     fn tally(&mut self, decision: &Decision) {
-        for action in asked(decision) {
+        for action in invoked_actions(decision) {
             self.actions.entry(action.clone()).or_default().would_be += 1;
         }
-        if let Some(failed) = failed(self.definition, decision) {
+        if let Some(failed) = entered_failed_state(self.definition, decision) {
             self.failures.entry(failed).or_default().would_be += 1;
         }
     }
 
-    /// Counts what followed.
+    /// Counts the effects of a recorded decision.
     fn record(&mut self, decision: &Decision) {
-        for action in asked(decision) {
+        for action in invoked_actions(decision) {
             self.actions.entry(action.clone()).or_default().was += 1;
         }
         if let Outcome::Moved { to, .. } = &decision.outcome
             && let to = self.renamed(to).clone()
-            && says_failed(to.as_str())
+            && is_failed_state_name(to.as_str())
         {
             self.failures.entry(to).or_default().was += 1;
         }
     }
 }
 
-/// The actions that a decision asks for.
-fn asked(decision: &Decision) -> impl Iterator<Item = &ActionName> {
-    let asked = decision.effects.iter().flat_map(|effect| match effect {
+/// The actions that a decision invokes.
+fn invoked_actions(decision: &Decision) -> impl Iterator<Item = &ActionName> {
+    let invoked = decision.effects.iter().flat_map(|effect| match effect {
         Effect::Invoke { actions, .. } => actions.as_slice(),
         Effect::Cancel { .. } | Effect::Keep { .. } | Effect::Hold { .. } | Effect::Raise(_) => &[],
     });
-    asked.map(|invoke| &invoke.action)
+    invoked.map(|invoke| &invoke.action)
 }
 
-fn failed(definition: &Definition, decision: &Decision) -> Option<StateName> {
+fn entered_failed_state(definition: &Definition, decision: &Decision) -> Option<StateName> {
     let Outcome::Moved { to, .. } = &decision.outcome else { return None };
-    definition.states.get(to).is_some_and(|state| state.kind == Kind::Failed).then(|| to.clone())
+    definition.states.get(to).is_some_and(|state| state.kind == StateKind::Failed).then(|| to.clone())
 }

@@ -1,4 +1,4 @@
-//! What figures work with: a private Postgres, and real servers on it.
+//! The environment of figures: a private Postgres and servers on it.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -6,52 +6,52 @@ use std::path::PathBuf;
 
 use lifeguard::cli::serve::{HttpArgs, ModelArgs, ServeOptions, TftpArgs};
 use lifeguard::engine::{Engine, Retention};
-use lifeguard::store::Connections;
+use lifeguard::store::ConnectionBudget;
 use tokio::process::Command;
 
-use crate::database::Scratch;
+use crate::database::ScratchDatabase;
 use crate::options::BenchOptions;
 use crate::postgres::BenchPostgres;
 use crate::scratch::ScratchDir;
 use crate::server::ServerProcess;
-use crate::sizes::Sizes;
+use crate::sizes::BenchSizes;
 
-/// What the boards of most figures live by.
-const DEFINITION: &str = include_str!("bench.yaml");
+/// The definition for most figures.
+const BENCH_YAML: &str = include_str!("bench.yaml");
 
-/// By which definition boards live.
+/// The definition of the boards of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lives {
-    /// By that of the bench.
+pub(crate) enum BoardDefinition {
+    /// The bench's definition.
     Bench,
-    /// By the built-in one, `states/board.yaml`.
+    /// The built-in definition, `states/board.yaml`.
     Board,
 }
 
-/// What figures work with.
+/// The environment of figures.
 pub(crate) struct Bench {
-    /// How large the figures are.
-    pub(crate) sizes: Sizes,
-    /// ONNX Runtime's library, if it is not where servers find it.
+    /// Sizes of the figures.
+    pub(crate) sizes: BenchSizes,
+    /// ONNX Runtime's library; `None` where servers find it themselves.
     pub(crate) onnxruntime: Option<PathBuf>,
-    /// The program that is measured as a server; this one where none is named.
+    /// The program to start as server; `None` for this program.
     server: Option<PathBuf>,
-    /// Where an original StateService serves.
+    /// Address of an original StateService.
     pub(crate) state_service: Option<SocketAddr>,
-    /// What everything is measured on.
+    /// The Postgres server of all figures.
     pub(crate) postgres: BenchPostgres,
-    /// Where everything lies.
+    /// The temporary directory.
     pub(crate) scratch: ScratchDir,
 }
 
 impl Bench {
-    /// Makes the directory and starts Postgres in it.
+    /// Creates the directory and starts Postgres in it.
     pub(crate) async fn start(options: &BenchOptions) -> Result<Self, Box<dyn Error>> {
         if let Some(program) = options.server.as_ref().filter(|program| !program.is_file()) {
             return Err(format!("--server: {} is not a file", program.display()).into());
         }
         let scratch = ScratchDir::make(options.dir.as_deref())?;
-        fs_err::write(scratch.path.join("bench.yaml"), DEFINITION)?;
+        fs_err::write(scratch.path.join("bench.yaml"), BENCH_YAML)?;
         fs_err::create_dir(scratch.path.join("boot"))?;
         let postgres = BenchPostgres::start(&scratch.path, options.pg_bin.clone()).await?;
         let (onnxruntime, state_service) = (options.onnxruntime.clone(), options.state_service);
@@ -59,11 +59,11 @@ impl Bench {
         Ok(Self { sizes: options.sizes(), onnxruntime, server, state_service, postgres, scratch })
     }
 
-    /// What a server on a database is told.
+    /// The options of a server on a database.
     pub(crate) fn serve_options(
         &self,
-        database: Scratch,
-        lives: Lives,
+        database: ScratchDatabase,
+        definition: BoardDefinition,
     ) -> Result<ServeOptions, Box<dyn Error>> {
         Ok(ServeOptions {
             machine: None,
@@ -74,13 +74,13 @@ impl Bench {
             boot_root: Some(self.scratch.path.join("boot")),
             database_url: Some(self.postgres.url(database)?.into()),
             database_url_file: None,
-            database_connections: Connections::DEFAULT,
+            database_connections: ConnectionBudget::DEFAULT_TOTAL,
             event_timeout: Engine::EVENT_TIMEOUT,
             data_dir: None,
             pg_bin: None,
-            states: match lives {
-                Lives::Bench => Some(self.scratch.path.join("bench.yaml")),
-                Lives::Board => None,
+            states: match definition {
+                BoardDefinition::Bench => Some(self.scratch.path.join("bench.yaml")),
+                BoardDefinition::Board => None,
             },
             allow_commands: false,
             history_retention: Retention::Forever,
@@ -89,20 +89,20 @@ impl Bench {
         })
     }
 
-    /// Starts a server on a database, as a process of its own.
+    /// Starts a server on a database, as a separate process.
     pub(crate) async fn serve(
         &self,
-        database: Scratch,
-        lives: Lives,
+        database: ScratchDatabase,
+        definition: BoardDefinition,
     ) -> Result<ServerProcess, Box<dyn Error>> {
-        self.serve_with(&self.serve_options(database, lives)?).await
+        self.serve_with(&self.serve_options(database, definition)?).await
     }
 
-    /// Starts a server with these options, as far as figures differ in them, as a process of its own.
+    /// Starts a server as a separate process; only the options in which figures differ are passed.
     pub(crate) async fn serve_with(&self, options: &ServeOptions) -> Result<ServerProcess, Box<dyn Error>> {
         let mut command = Command::new(self.server.clone().map_or_else(std::env::current_exe, Ok)?);
         if self.server.is_none() {
-            command.arg(crate::PRODUCT);
+            command.arg(crate::PRODUCT_ARGUMENT);
         }
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("LIFEGUARD_") {
@@ -130,11 +130,11 @@ impl Bench {
 
 #[cfg(test)]
 mod tests {
-    use super::DEFINITION;
+    use super::BENCH_YAML;
 
     #[test]
-    fn the_boards_live_by_a_definition_that_is_one() {
-        let loaded = machine::load(DEFINITION, lifeguard::boards::vocabulary());
+    fn the_definition_of_the_bench_is_valid() {
+        let loaded = machine::load(BENCH_YAML, lifeguard::boards::vocabulary());
         assert!(loaded.is_ok(), "{}", loaded.unwrap_err().display("bench.yaml"));
     }
 }

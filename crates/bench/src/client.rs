@@ -1,6 +1,6 @@
-//! A lean HTTP client: what the load costs must not hide what the server does.
+//! A minimal HTTP client, so that the cost of the load does not distort the measurement of the server.
 //!
-//! One connection that is kept as long as the server keeps it, one request at a time, of HTTP only what the server speaks.
+//! One keep-alive connection, one request at a time, and only the part of HTTP that the server uses.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,72 +8,73 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// How much is read at first, in bytes: an answer to an event. Hundreds of large buffers would fill the processor's caches.
-const SMALL: usize = 1024;
-/// By how much the room for a longer answer grows at least.
-const CHUNK: usize = 64 * 1024;
+/// Initial size of the read buffer, enough for the response to an event. Hundreds of large buffers would fill the
+/// processor's caches.
+const FIRST_READ_BYTES: usize = 1024;
+/// Minimum growth of the buffer for longer responses.
+const READ_CHUNK_BYTES: usize = 64 * 1024;
 
 /// A connection to a server.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(crate) struct BenchConnection {
     server: SocketAddr,
     stream: TcpStream,
-    /// Whether the server goes on listening.
+    /// Whether the server keeps the connection open.
     is_kept: bool,
-    /// What was read and not used yet.
+    /// Bytes read and not yet used.
     buffer: Vec<u8>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
-    /// Its status code.
+pub(crate) struct BenchResponse {
+    /// The status code.
     pub(crate) status: u16,
     head: String,
-    /// Its body.
+    /// The body.
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
-    /// The first header of this name, which is in small letters.
+impl BenchResponse {
+    /// The first header with this name.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         header(&self.head, name)
     }
 }
 
-impl Connection {
-    /// Connects.
+impl BenchConnection {
+    /// Opens a connection.
     pub(crate) async fn open(server: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { server, stream, is_kept: true, buffer: Vec::with_capacity(SMALL) })
+        Ok(Self { server, stream, is_kept: true, buffer: Vec::with_capacity(FIRST_READ_BYTES) })
     }
 
-    /// Asks for a path, with further header lines that each end in CR LF.
-    pub(crate) async fn get(&mut self, path: &str, headers: &str) -> io::Result<Answer> {
+    /// Requests a path; `headers` are further header lines, each ending in CR LF.
+    pub(crate) async fn get(&mut self, path: &str, headers: &str) -> io::Result<BenchResponse> {
         self.call(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n")).await
     }
 
     /// Posts an empty body to a path.
-    pub(crate) async fn post(&mut self, path: &str) -> io::Result<Answer> {
+    pub(crate) async fn post(&mut self, path: &str) -> io::Result<BenchResponse> {
         self.call(&format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n")).await
     }
 
     /// Posts JSON to a path.
-    pub(crate) async fn post_json(&mut self, path: &str, body: &str) -> io::Result<Answer> {
+    pub(crate) async fn post_json(&mut self, path: &str, body: &str) -> io::Result<BenchResponse> {
         let length = body.len();
         let head = format!("content-type: application/json\r\ncontent-length: {length}\r\n");
         self.call(&format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n{head}\r\n{body}")).await
     }
 
-    async fn call(&mut self, request: &str) -> io::Result<Answer> {
+    async fn call(&mut self, request: &str) -> io::Result<BenchResponse> {
         if !self.is_kept {
             *self = Self::open(self.server).await?;
         }
         self.stream.write_all(request.as_bytes()).await?;
         let head = self.head().await?;
         let status = head.get(9..12).and_then(|status| status.parse().ok()).ok_or_else(not_http)?;
-        self.is_kept = header(&head, "connection").is_none_or(|kept| !kept.eq_ignore_ascii_case("close"));
+        self.is_kept = header(&head, "connection").is_none_or(|value| !value.eq_ignore_ascii_case("close"));
         let body = if status == 304 || status == 204 {
             Vec::new()
         } else if let Some(length) = header(&head, "content-length") {
@@ -83,10 +84,10 @@ impl Connection {
         } else {
             return Err(not_http());
         };
-        Ok(Answer { status, head, body })
+        Ok(BenchResponse { status, head, body })
     }
 
-    /// Reads up to the empty line.
+    /// Reads the header section.
     async fn head(&mut self) -> io::Result<String> {
         let mut from = 0;
         loop {
@@ -121,7 +122,7 @@ impl Connection {
         }
     }
 
-    /// Takes `count` bytes, which are read if need be.
+    /// Takes `count` bytes from the buffer, reading more if necessary.
     async fn take(&mut self, count: usize) -> io::Result<Vec<u8>> {
         while self.buffer.len() < count {
             self.read().await?;
@@ -131,10 +132,10 @@ impl Connection {
 
     async fn read(&mut self) -> io::Result<()> {
         if self.buffer.len() == self.buffer.capacity() {
-            self.buffer.reserve(CHUNK);
+            self.buffer.reserve(READ_CHUNK_BYTES);
         }
         match self.stream.read_buf(&mut self.buffer).await? {
-            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server ended the connection")),
+            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection")),
             _ => Ok(()),
         }
     }
@@ -148,7 +149,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 }
 
 fn not_http() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the server does not answer as it should")
+    io::Error::new(io::ErrorKind::InvalidData, "invalid HTTP response")
 }
 
 #[cfg(test)]
@@ -159,7 +160,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn answers_are_told_apart_on_one_connection_however_they_are_framed() {
+    async fn responses_on_one_connection_are_separated_in_any_framing() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut server = JoinSet::new();
@@ -176,7 +177,7 @@ mod tests {
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         });
-        let mut connection = Connection::open(address).await.unwrap();
+        let mut connection = BenchConnection::open(address).await.unwrap();
         let first = connection.get("/", "").await.unwrap();
         assert_eq!(
             (first.status, first.body.as_slice(), first.header("etag")),
@@ -204,7 +205,7 @@ mod tests {
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         });
-        let mut connection = Connection::open(address).await.unwrap();
+        let mut connection = BenchConnection::open(address).await.unwrap();
         for _ in 0..2 {
             assert_eq!(connection.post_json("/state", "{}").await.unwrap().body, b"hi");
         }

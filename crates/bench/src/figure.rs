@@ -1,40 +1,40 @@
-//! What can be measured.
+//! The figures of the bench.
 
 use clap::ValueEnum;
 
-/// What can be measured.
+/// A figure of the bench.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Figure {
-    /// Durable events a second, by the engine in this process
+    /// Durable events per second, by the engine in this process
     Events,
-    /// Durable events a second, over HTTP from a second process
+    /// Durable events per second, over HTTP from a second process
     Http,
-    /// From the answer to an event until its action is begun
+    /// Time from the answer to an event to the start of its action
     Handout,
-    /// How late deadlines fire, at several rates
+    /// Lateness of deadlines at several rates
     Lateness,
-    /// Very many deadlines at one moment
+    /// Many deadlines due at the same time
     Storm,
-    /// One of two processes is killed
+    /// Takeover after one of two processes is killed
     Takeover,
-    /// From the start of the process to its first deadline
+    /// Time from the start of a process to its first deadline
     Start,
-    /// What a silent farm writes
+    /// WAL written by an idle farm
     Idle,
-    /// Lists, unchanged lists, changes, and clients that poll
+    /// Lists, unchanged lists, changes, and polling clients
     Reading,
-    /// What an event costs among few boards and among many
+    /// Cost of an event among few boards and among many
     Scale,
-    /// What boards and transitions take of memory and disk
+    /// Memory and disk used by boards and transitions
     Memory,
-    /// Predictions over HTTP, of a model hosted by ONNX Runtime
+    /// Predictions over HTTP of a model hosted by ONNX Runtime
     Models,
-    /// A day's load in ten minutes; only when it is asked for
+    /// The load of a day in ten minutes; only with --only
     Day,
 }
 
 impl Figure {
-    /// All of them, in the order in which they are measured.
+    /// All figures, in the order of measurement.
     pub(crate) const ALL: [Self; 13] = [
         Self::Events,
         Self::Http,
@@ -51,7 +51,7 @@ impl Figure {
         Self::Day,
     ];
 
-    /// Its name on the command line and in the report.
+    /// The name on the command line and in the report.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Events => "events",

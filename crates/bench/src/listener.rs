@@ -1,4 +1,4 @@
-//! Boards that answer polls: one listener for all, each board at a loopback address of its own.
+//! Boards that answer polls: one listener for all boards, each with its own loopback address.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -18,7 +18,7 @@ pub(crate) struct PollListener {
 }
 
 impl PollListener {
-    /// Begins to listen.
+    /// Starts listening.
     pub(crate) async fn bind() -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
         let port = listener.local_addr()?.port();
@@ -26,7 +26,7 @@ impl PollListener {
         let mut task = JoinSet::new();
         task.spawn(async move {
             loop {
-                // One that is gone before it was taken says nothing.
+                // Connections closed before they were accepted are ignored.
                 let Ok((stream, _)) = listener.accept().await else { continue };
                 let at = Instant::now();
                 if let Some(board) = stream.local_addr().ok().and_then(board_of)
@@ -39,12 +39,12 @@ impl PollListener {
         Ok(Self { port, polls, _task: task })
     }
 
-    /// The next poll of any board: its number and when it came.
+    /// The next poll of any board: its number and time.
     pub(crate) async fn next(&mut self) -> io::Result<(u64, Instant)> {
         self.polls.recv().await.ok_or_else(|| io::Error::other("the listener for polls has ended"))
     }
 
-    /// When the next poll of `board` comes; those of others are passed over.
+    /// The time of the next poll of `board`; polls of others are discarded.
     pub(crate) async fn next_of(&mut self, board: u64) -> io::Result<Instant> {
         loop {
             let (polled, at) = self.next().await?;
@@ -54,13 +54,13 @@ impl PollListener {
         }
     }
 
-    /// Forgets the polls that have come.
-    pub(crate) fn forget(&mut self) {
+    /// Discards the polls received so far.
+    pub(crate) fn discard(&mut self) {
         while self.polls.try_recv().is_ok() {}
     }
 }
 
-/// The board that is at an address: 127.1.0.12 is board 12's.
+/// The board at an address: 127.1.0.12 is board 12.
 fn board_of(address: SocketAddr) -> Option<u64> {
     match address.ip() {
         IpAddr::V4(ip) => {
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn boards_are_known_by_their_addresses() {
+    fn boards_are_identified_by_their_addresses() {
         let board = |text: &str| board_of(text.parse().unwrap());
         assert_eq!(board("127.1.0.12:9"), Some(12));
         assert_eq!(board("127.2.1.2:9"), Some(65536 + 258));

@@ -1,4 +1,4 @@
-//! Events from boards, as many in flight as is wanted: in this process, or from a second one over HTTP.
+//! Loads of events from boards with a number of events in flight: in this process, or over HTTP from a second one.
 
 use std::error::Error;
 use std::io;
@@ -7,78 +7,79 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use lifeguard::cli::output;
-use lifeguard::cli::serve::BOARD;
-use lifeguard::engine::{Committed, Engine, Submission};
-use lifeguard::store::instances::Target;
-use machine::{Cause, EventName, MachineName, Outcome, Source};
+use lifeguard::cli::serve::BOARD_MACHINE;
+use lifeguard::engine::{CommittedSubmission, Engine, Submission};
+use lifeguard::store::instances::InstanceKey;
+use machine::{Cause, EventName, EventSource, MachineName, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
+use statistics::percentile;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
-use crate::client::Connection;
-use crate::stats::{float, millis, percentile};
+use crate::client::BenchConnection;
+use crate::numbers::{float, millis};
 
-/// A step from board to board that goes through all of them, and seldom meets a neighbour: a prime that no number of
-/// boards has as a factor.
-const STEP: u64 = 7919;
+/// The step from board to board, a prime that divides no number of boards, so that all boards are visited and neighbours
+/// seldom follow one another.
+const BOARD_STEP: u64 = 7919;
 
-/// What a load is to be. Also the options of the hidden command `load`, which is the second process.
+/// Options of the hidden command `load`, the second process.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct LoadOptions {
-    /// Where the server is
+pub(crate) struct LoadProcessOptions {
+    /// Address of the server
     #[arg(long)]
     server: SocketAddr,
-    /// How many events are in flight, each on a connection of its own
+    /// Number of events in flight, each on its own connection
     #[arg(long)]
     in_flight: usize,
-    /// How many boards there are to speak for
+    /// Number of boards
     #[arg(long)]
     boards: u64,
-    /// How long events are sent before they count, in milliseconds
+    /// Warm-up time before events are counted, in milliseconds
     #[arg(long)]
     warm_ms: u64,
-    /// For how long they count, in milliseconds
+    /// Time during which events are counted, in milliseconds
     #[arg(long)]
     span_ms: u64,
 }
 
-/// How a load goes, wherever it comes from.
+/// The parameters of a load.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Plan {
+pub(crate) struct LoadPlan {
     pub(crate) in_flight: usize,
     pub(crate) boards: u64,
     pub(crate) warm: Duration,
     pub(crate) span: Duration,
 }
 
-/// What a load found.
+/// The result of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Load {
-    /// How many events were answered while they counted; each was a transition.
+pub(crate) struct LoadMeasurement {
+    /// Number of counted events; each was a transition.
     pub(crate) events: usize,
-    /// Answers a second.
+    /// Counted events per second.
     pub(crate) per_second: f64,
-    /// From sending to the answer, in milliseconds: half were faster.
+    /// Median time from request to answer, in milliseconds.
     pub(crate) p50_ms: f64,
-    /// 99 of 100 were faster.
+    /// 99th percentile of that time, in milliseconds.
     pub(crate) p99_ms: f64,
 }
 
-/// Somebody who speaks for boards.
-pub(crate) enum Caller {
-    /// By the engine of this process.
+/// A sender of boards' events.
+pub(crate) enum LoadCaller {
+    /// Submits events to the engine of this process.
     InProcess(Engine),
-    /// By HTTP.
-    Http(Connection),
+    /// Sends events over HTTP.
+    Http(BenchConnection),
 }
 
-impl Caller {
-    /// Reports an event that moves `board` to another state; anything else is an error.
+impl LoadCaller {
+    /// Sends an event that moves `board` to another state; any other outcome is an error.
     pub(crate) async fn report(&mut self, board: u64, event: &str) -> io::Result<()> {
         match self {
             Self::InProcess(engine) => {
-                match submit(engine, board, event, lifeguard::boards::BOARD).await?.outcome {
+                match submit(engine, board, event, lifeguard::boards::BOARD_SOURCE).await?.outcome {
                     Outcome::Moved { .. } => Ok(()),
                     Outcome::Stayed | Outcome::Ignored(_) => Err(io::Error::other("an event moved nothing")),
                 }
@@ -93,22 +94,22 @@ pub(crate) async fn submit(
     engine: &Engine,
     board: u64,
     event: &str,
-    source: Source,
-) -> io::Result<Committed> {
+    source: EventSource,
+) -> io::Result<CommittedSubmission> {
     let name = EventName::new(event).map_err(io::Error::other)?;
-    let machine = MachineName::new(BOARD).map_err(io::Error::other)?;
+    let machine = MachineName::new(BOARD_MACHINE).map_err(io::Error::other)?;
     let cause = Cause::Event { name, source, args: Map::new(), visit: None };
-    let submission = Submission::new(Target::Name(machine, name_of(board)), cause);
+    let submission = Submission::new(InstanceKey::Name(machine, name_of(board)), cause);
     engine.submit(submission).await.map_err(io::Error::other)
 }
 
-/// The name of a board by its number.
+/// The name of board `board`.
 pub(crate) fn name_of(board: u64) -> String {
     format!("b{board:07}")
 }
 
-/// Reports an event that moves `board`, over HTTP.
-pub(crate) async fn report(connection: &mut Connection, board: u64, event: &str) -> io::Result<()> {
+/// Sends an event that moves `board`, over HTTP.
+pub(crate) async fn report(connection: &mut BenchConnection, board: u64, event: &str) -> io::Result<()> {
     let path = format!("/api/v1/devices/{}/events/{event}", name_of(board));
     let answer = connection.post(&path).await?;
     if answer.status == 200 && answer.body.starts_with(br#"{"outcome":"moved""#) {
@@ -119,7 +120,7 @@ pub(crate) async fn report(connection: &mut Connection, board: u64, event: &str)
 }
 
 /// Runs a load with `callers`, one for each event in flight.
-pub(crate) async fn drive(callers: Vec<Caller>, plan: Plan) -> io::Result<Load> {
+pub(crate) async fn drive(callers: Vec<LoadCaller>, plan: LoadPlan) -> io::Result<LoadMeasurement> {
     let step = u64::try_from(callers.len()).map_err(io::Error::other)?;
     let from = Instant::now() + plan.warm;
     let to = from + plan.span;
@@ -127,39 +128,38 @@ pub(crate) async fn drive(callers: Vec<Caller>, plan: Plan) -> io::Result<Load> 
     for (first, mut caller) in (0..step).zip(callers) {
         tasks.spawn(async move {
             let mut latencies = Vec::new();
-            let mut turn = first;
+            let mut number = first;
             loop {
                 let sent_at = Instant::now();
                 if sent_at >= to {
                     return Ok(latencies);
                 }
-                caller.report(turn.wrapping_mul(STEP) % plan.boards, "flip").await?;
+                caller.report(number.wrapping_mul(BOARD_STEP) % plan.boards, "flip").await?;
                 if (from..to).contains(&Instant::now()) {
                     latencies.push(millis(sent_at.elapsed()));
                 }
-                turn += step;
+                number += step;
             }
         });
     }
     let mut all = Vec::new();
-    while let Some(ended) = tasks.join_next().await {
-        all.extend(ended??);
+    while let Some(result) = tasks.join_next().await {
+        all.extend(result??);
     }
-    Ok(Load {
+    Ok(LoadMeasurement {
         events: all.len(),
         per_second: float(all.len()) / plan.span.as_secs_f64(),
-        p50_ms: percentile(&all, 0.5).unwrap_or(f64::INFINITY),
-        p99_ms: percentile(&all, 0.99).unwrap_or(f64::INFINITY),
+        p50_ms: percentile(&all, 50).unwrap_or(f64::INFINITY),
+        p99_ms: percentile(&all, 99).unwrap_or(f64::INFINITY),
     })
 }
 
-/// Runs a load by the engine of this process.
-pub(crate) async fn in_process(engine: &Engine, plan: Plan) -> io::Result<Load> {
-    drive((0..plan.in_flight).map(|_| Caller::InProcess(engine.clone())).collect(), plan).await
+/// Runs a load on the engine of this process.
+pub(crate) async fn in_process(engine: &Engine, plan: LoadPlan) -> io::Result<LoadMeasurement> {
+    drive((0..plan.in_flight).map(|_| LoadCaller::InProcess(engine.clone())).collect(), plan).await
 }
 
-/// Lets each of `boards` report `event` once, so many at a time, by the engine of this process; says how many did so a
-/// second.
+/// Sends `event` once for each board to the engine of this process, with `in_flight` at a time; returns events per second.
 pub(crate) async fn once_each(
     engine: &Engine,
     in_flight: usize,
@@ -170,7 +170,7 @@ pub(crate) async fn once_each(
     let began = Instant::now();
     let mut tasks: JoinSet<io::Result<usize>> = JoinSet::new();
     for first in 0..step {
-        let mut caller = Caller::InProcess(engine.clone());
+        let mut caller = LoadCaller::InProcess(engine.clone());
         tasks.spawn(async move {
             let mut reported = 0;
             for board in (first..boards).step_by(in_flight) {
@@ -181,14 +181,17 @@ pub(crate) async fn once_each(
         });
     }
     let mut all = 0;
-    while let Some(ended) = tasks.join_next().await {
-        all += ended??;
+    while let Some(result) = tasks.join_next().await {
+        all += result??;
     }
     Ok(float(all) / began.elapsed().as_secs_f64())
 }
 
 /// Runs a load from a second process against `server`.
-pub(crate) async fn from_second_process(server: SocketAddr, plan: Plan) -> Result<Load, Box<dyn Error>> {
+pub(crate) async fn from_second_process(
+    server: SocketAddr,
+    plan: LoadPlan,
+) -> Result<LoadMeasurement, Box<dyn Error>> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["load", "--server", &server.to_string()]);
     for (name, value) in [
@@ -199,24 +202,24 @@ pub(crate) async fn from_second_process(server: SocketAddr, plan: Plan) -> Resul
     ] {
         command.arg(name).arg(value.to_string());
     }
-    // What it takes for itself is taken from the server; one thread takes less than several do.
+    // The second process competes with the server for processor time; one thread needs the least.
     command.env("TOKIO_WORKER_THREADS", "1");
     let output = command.process_group(0).kill_on_drop(true).output().await?;
     if !output.status.success() {
-        let told = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("the load broke off: {}", told.trim_end()).into());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("the load failed: {}", stderr.trim_end()).into());
     }
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// Runs the hidden command: the second process, which says what it found as JSON.
-pub(crate) async fn run(options: LoadOptions) -> Result<(), Box<dyn Error>> {
-    let LoadOptions { server, in_flight, boards, warm_ms, span_ms } = options;
+/// Runs the hidden command of the second process, which prints its result as JSON.
+pub(crate) async fn run(options: LoadProcessOptions) -> Result<(), Box<dyn Error>> {
+    let LoadProcessOptions { server, in_flight, boards, warm_ms, span_ms } = options;
     let mut callers = Vec::new();
     for _ in 0..in_flight {
-        callers.push(Caller::Http(Connection::open(server).await?));
+        callers.push(LoadCaller::Http(BenchConnection::open(server).await?));
     }
     let (warm, span) = (Duration::from_millis(warm_ms), Duration::from_millis(span_ms));
-    let load = drive(callers, Plan { in_flight, boards, warm, span }).await?;
+    let load = drive(callers, LoadPlan { in_flight, boards, warm, span }).await?;
     Ok(output::print(&serde_json::to_string(&load)?)?)
 }

@@ -1,10 +1,9 @@
-//! `lifeguard-bench`: how fast and how exact Lifeguard is on this machine, each figure beside what it is compared with.
+//! `lifeguard-bench`: measures how fast and how exact Lifeguard is on this machine, each figure beside a comparison.
 //!
-//! A private Postgres at full durability, real servers as processes of their own, real sockets; what is compared is measured
-//! in the same run, the contestants taking turns, so that a noisy hour hits all of them. Figures are one file each.
+//! It uses a private Postgres at full durability, servers in separate processes and real sockets. Comparisons are measured in
+//! the same run, alternating with the figures, so that noise affects both. Each figure is a file.
 //!
-//! The servers are this very program, which has the product in it: what is measured is what was built, and nothing else
-//! need be.
+//! The servers are this program, which contains the product: the measured build is the one at hand.
 
 mod bench;
 mod client;
@@ -13,8 +12,8 @@ mod figure;
 mod figures;
 mod listener;
 mod load;
+mod numbers;
 mod options;
-mod patience;
 mod postgres;
 mod process;
 mod report;
@@ -22,28 +21,28 @@ mod run;
 mod scratch;
 mod server;
 mod sizes;
-mod stats;
+mod timeouts;
 
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use lifeguard::cli::log::{Log, LogArgs};
+use lifeguard::cli::log::{LogArgs, ProcessLog};
 use lifeguard::cli::{self, output};
 use tokio::runtime::Builder;
 
-// That of the product.
+// The allocator of the product.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What is logged unless something else is asked for: how far it is.
-const USUAL_LOG: &str = "error,lifeguard_bench=info";
+/// The default log filter: progress of the bench.
+const DEFAULT_LOG_FILTER: &str = "error,lifeguard_bench=info";
 
-/// The first argument after which the others are the product's: `lifeguard-bench lifeguard serve …`.
-const PRODUCT: &str = "lifeguard";
+/// The first argument that passes the others on to the product: `lifeguard-bench lifeguard serve …`.
+const PRODUCT_ARGUMENT: &str = "lifeguard";
 
-/// What the bench is told.
+/// Arguments of the bench.
 #[derive(Debug, Parser)]
 #[command(
     name = "lifeguard-bench",
@@ -52,7 +51,7 @@ const PRODUCT: &str = "lifeguard";
     max_term_width = 100,
     args_conflicts_with_subcommands = true
 )]
-struct Arguments {
+struct BenchArguments {
     #[command(flatten)]
     log: LogArgs,
 
@@ -60,40 +59,40 @@ struct Arguments {
     options: options::BenchOptions,
 
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<BenchCommand>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum BenchCommand {
     /// The second process of a load
     #[command(hide = true)]
-    Load(load::LoadOptions),
+    Load(load::LoadProcessOptions),
 }
 
 fn main() -> io::Result<ExitCode> {
-    let mut words = std::env::args_os().skip(1).peekable();
-    let is_product = words.next_if(|word| word == PRODUCT).is_some();
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    let is_product = arguments.next_if(|argument| argument == PRODUCT_ARGUMENT).is_some();
     let runtime = Builder::new_multi_thread().enable_all().build()?;
     if !is_product {
-        let command = cli::without_empty_variables(Arguments::command());
+        let command = cli::without_empty_variables(BenchArguments::command());
         let arguments =
-            Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+            BenchArguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
         return Ok(runtime.block_on(measure(arguments)));
     }
-    match cli::parse_from(words) {
+    match cli::parse_from(arguments) {
         Ok(cli) => Ok(runtime.block_on(cli::run(cli))),
         Err(code) => Ok(code),
     }
 }
 
-async fn measure(arguments: Arguments) -> ExitCode {
-    let Arguments { log, options, command } = arguments;
-    let log = match Log::start(&log, USUAL_LOG) {
+async fn measure(arguments: BenchArguments) -> ExitCode {
+    let BenchArguments { log, options, command } = arguments;
+    let log = match ProcessLog::start(&log, DEFAULT_LOG_FILTER) {
         Ok(log) => log,
         Err(error) => return output::fail(&error.to_string()),
     };
     let result: Result<(), Box<dyn Error>> = match command {
-        Some(Command::Load(options)) => load::run(options).await,
+        Some(BenchCommand::Load(options)) => load::run(options).await,
         None => run::run(options).await,
     };
     log.flush();

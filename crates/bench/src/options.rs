@@ -1,4 +1,4 @@
-//! What the bench can be told.
+//! Options of the bench.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::figure::Figure;
-use crate::sizes::Sizes;
+use crate::sizes::BenchSizes;
 
-/// What the bench can be told.
+/// Options of the bench.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BenchOptions {
-    /// In under three minutes, rather than forty: smaller sizes, shorter runs, two repeats
+    /// Take under three minutes instead of forty: smaller sizes, shorter runs, two repeats
     #[arg(long)]
     quick: bool,
 
@@ -19,25 +19,25 @@ pub(crate) struct BenchOptions {
     #[arg(long, hide = true, conflicts_with = "quick")]
     pub(crate) tiny: bool,
 
-    /// Only these figures, separated by commas [default: all but `day`]
+    /// Measure only these figures, separated by commas [default: all but `day`]
     #[arg(long, value_name = "NAME", value_enum, value_delimiter = ',')]
     only: Vec<Figure>,
 
-    /// How often each is measured, the contestants taking turns [default: 5; with --quick 2, or 1 where
+    /// Measure each figure so often, alternating with its comparison [default: 5; with --quick 2, or 1 where
     /// deadlines are watched]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     repeats: Option<u8>,
 
-    /// Where the JSON document goes: a file, or `-` for standard output, and then without the table
+    /// Write a JSON document to this file, or to standard output instead of the table with `-`
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
-    /// The directory of PostgreSQL's programs, pgbench among them [default: where they are usually installed]
+    /// The directory of PostgreSQL's programs, including pgbench [default: where they are usually installed]
     #[arg(long, env = "LIFEGUARD_PG_BIN", value_name = "DIRECTORY")]
     pub(crate) pg_bin: Option<PathBuf>,
 
-    /// On which disk it is measured: a directory in which a fresh one is made, and removed at the end [default: the
-    /// system's directory for temporary files]
+    /// Measure on the disk of this directory, in a new directory that is removed at the end [default: the system's
+    /// directory for temporary files]
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) dir: Option<PathBuf>,
 
@@ -45,37 +45,36 @@ pub(crate) struct BenchOptions {
     #[arg(long, env = "LIFEGUARD_ONNXRUNTIME", value_name = "FILE")]
     pub(crate) onnxruntime: Option<PathBuf>,
 
-    /// The program that is started for servers, such as the `lifeguard` of another build [default: the product as it is
-    /// in this program]
+    /// The program to start as server, such as the `lifeguard` of another build [default: the product in this program]
     #[arg(long, value_name = "FILE")]
     pub(crate) server: Option<PathBuf>,
 
-    /// Where an original StateService serves its model `colors`: the figure `models` measures both, in turns
+    /// The address of an original StateService with its model `colors`; the figure `models` measures both
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) state_service: Option<SocketAddr>,
 }
 
 impl BenchOptions {
-    /// What is measured, in the order in which it is.
+    /// The figures to measure, in order.
     pub(crate) fn figures(&self) -> Vec<Figure> {
-        let is_asked = |figure: &Figure| {
+        let is_selected = |figure: &Figure| {
             if self.only.is_empty() { *figure != Figure::Day } else { self.only.contains(figure) }
         };
-        Figure::ALL.into_iter().filter(is_asked).collect()
+        Figure::ALL.into_iter().filter(is_selected).collect()
     }
 
-    /// How large it is, and how often each is measured.
-    pub(crate) fn sizes(&self) -> Sizes {
-        let usual = if self.tiny {
-            Sizes::TINY
+    /// Sizes and repeats.
+    pub(crate) fn sizes(&self) -> BenchSizes {
+        let sizes = if self.tiny {
+            BenchSizes::TINY
         } else if self.quick {
-            Sizes::QUICK
+            BenchSizes::QUICK
         } else {
-            Sizes::FULL
+            BenchSizes::FULL
         };
         match self.repeats.map(usize::from) {
-            Some(repeats) => Sizes { repeats, watches: repeats, ..usual },
-            None => usual,
+            Some(repeats) => BenchSizes { repeats, watches: repeats, ..sizes },
+            None => sizes,
         }
     }
 }
@@ -86,10 +85,10 @@ mod tests {
 
     use super::*;
 
-    fn options(words: &str) -> Result<BenchOptions, String> {
+    fn options(arguments: &str) -> Result<BenchOptions, String> {
         let command = BenchOptions::augment_args(Command::new("bench"));
-        let words = std::iter::once("bench").chain(words.split_whitespace());
-        let matches = command.try_get_matches_from(words).map_err(|error| error.to_string())?;
+        let arguments = std::iter::once("bench").chain(arguments.split_whitespace());
+        let matches = command.try_get_matches_from(arguments).map_err(|error| error.to_string())?;
         BenchOptions::from_arg_matches(&matches).map_err(|error| error.to_string())
     }
 
@@ -115,12 +114,12 @@ mod tests {
     }
 
     #[test]
-    fn bad_options_are_refused_with_what_would_be_right() {
-        for (words, right) in
+    fn invalid_options_are_refused_with_a_correction() {
+        for (arguments, correction) in
             [("--only speed", "storm"), ("--repeats 0", "1..=100"), ("--repeats many", "invalid digit")]
         {
-            let error = options(words).unwrap_err();
-            assert!(error.contains(right), "{words}: {error}");
+            let error = options(arguments).unwrap_err();
+            assert!(error.contains(correction), "{arguments}: {error}");
         }
     }
 }

@@ -1,43 +1,44 @@
-//! The private Postgres that everything is measured on, and pgbench, which says what it can do at most.
+//! The private Postgres of the bench, and pgbench, which measures its limit.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use private_postgres::{Options, PrivatePostgres};
+use private_postgres::{PrivatePostgres, PrivatePostgresOptions};
 use tokio::process::Command;
 use url::Url;
 
-use crate::database::{BenchDatabase, Durability, PGBENCH_SCRIPTS, Scratch};
+use crate::database::{BenchDatabase, PGBENCH_SCRIPTS, PostgresSettings, ScratchDatabase};
 use crate::process;
 
-/// How many boards the scripts of pgbench choose from.
+/// Number of boards from which the pgbench scripts choose.
 pub(crate) const PGBENCH_BOARDS: i64 = 10_000;
 
-/// The forms of the equal transaction, by the names of their scripts.
-pub(crate) const FORMS: [&str; 3] = [PGBENCH_SCRIPTS[0].0, PGBENCH_SCRIPTS[1].0, PGBENCH_SCRIPTS[2].0];
+/// Names of the pgbench scripts, the forms of the equivalent transaction.
+pub(crate) const PGBENCH_SCRIPT_NAMES: [&str; 3] =
+    [PGBENCH_SCRIPTS[0].0, PGBENCH_SCRIPTS[1].0, PGBENCH_SCRIPTS[2].0];
 
 /// A private Postgres with full durability.
 #[derive(Debug)]
 pub(crate) struct BenchPostgres {
     postgres: PrivatePostgres,
-    /// What it says of itself.
-    pub(crate) durability: Durability,
-    /// Its first process.
+    /// Its version and settings.
+    pub(crate) durability: PostgresSettings,
+    /// The process ID of its postmaster.
     pub(crate) pid: i32,
     scripts: PathBuf,
 }
 
-/// What one run of pgbench found.
+/// The result of a pgbench run.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Pgbench {
-    /// Transactions a second.
+pub(crate) struct PgbenchResult {
+    /// Transactions per second.
     pub(crate) per_second: f64,
-    /// The mean time of one, in milliseconds.
+    /// Mean latency of a transaction, in milliseconds.
     pub(crate) latency_ms: f64,
 }
 
 impl BenchPostgres {
-    /// Starts it in `dir`, and refuses it where a commit that it acknowledged could be lost.
+    /// Starts it in `dir`; fails where acknowledged commits could be lost.
     pub(crate) async fn start(dir: &Path, bin_dir: Option<PathBuf>) -> Result<Self, Box<dyn Error>> {
         if is_in_memory(dir) {
             return Err(format!(
@@ -47,16 +48,16 @@ impl BenchPostgres {
             .into());
         }
         let settings = [
-            // So that the database itself says when something was committed.
+            // The database records the times of commits.
             ("track_commit_timestamp", "on"),
-            // For two servers and all clients of pgbench at once.
+            // Enough for two servers and all clients of pgbench at once.
             ("max_connections", "200"),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        let options = Options { bin_dir, settings, ..Options::new(dir.join("data")) };
+        let options =
+            PrivatePostgresOptions { bin_dir, settings, ..PrivatePostgresOptions::new(dir.join("data")) };
         let postgres = PrivatePostgres::start(options).await?;
-        let asked = ask(&postgres, dir).await;
-        match asked {
+        match inspect(&postgres, dir).await {
             Ok((durability, pid, scripts)) => Ok(Self { postgres, durability, pid, scripts }),
             Err(error) => {
                 postgres.stop().await?;
@@ -65,13 +66,13 @@ impl BenchPostgres {
         }
     }
 
-    /// Makes a database anew.
-    pub(crate) async fn make(&self, scratch: Scratch) -> Result<BenchDatabase, Box<dyn Error>> {
+    /// Creates a database, replacing an earlier one.
+    pub(crate) async fn make(&self, scratch: ScratchDatabase) -> Result<BenchDatabase, Box<dyn Error>> {
         Ok(BenchDatabase::make(&self.postgres.connect_options(), scratch).await?)
     }
 
     /// The URL of a database.
-    pub(crate) fn url(&self, scratch: Scratch) -> Result<Url, Box<dyn Error>> {
+    pub(crate) fn url(&self, scratch: ScratchDatabase) -> Result<Url, Box<dyn Error>> {
         let options = self.postgres.connect_options();
         let mut url = Url::parse("postgresql:///")?;
         url.set_path(scratch.name());
@@ -84,13 +85,13 @@ impl BenchPostgres {
         Ok(url)
     }
 
-    /// Runs pgbench with one form of the equal transaction on [`Scratch::Pgbench`].
+    /// Runs pgbench with one form of the equivalent transaction on [`ScratchDatabase::Pgbench`].
     pub(crate) async fn pgbench(
         &self,
         form: &str,
         clients: usize,
         seconds: u64,
-    ) -> Result<Pgbench, Box<dyn Error>> {
+    ) -> Result<PgbenchResult, Box<dyn Error>> {
         let options = self.postgres.connect_options();
         let program = self.postgres.bin_dir().join("pgbench");
         let mut command = Command::new(&program);
@@ -100,14 +101,14 @@ impl BenchPostgres {
         if let Some(socket) = options.get_socket() {
             command.arg("-h").arg(socket);
         }
-        command.args(["-U", options.get_username(), Scratch::Pgbench.name()]);
+        command.args(["-U", options.get_username(), ScratchDatabase::Pgbench.name()]);
         let output = command.process_group(0).kill_on_drop(true).output().await;
-        let output = output.map_err(|error| format!("{} could not be run: {error}", program.display()))?;
-        let told = String::from_utf8_lossy(&output.stdout);
-        match parse(&told) {
+        let output = output.map_err(|error| format!("{} cannot be run: {error}", program.display()))?;
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        match parse(&stdout) {
             Some(pgbench) if output.status.success() => Ok(pgbench),
             Some(_) | None => Err(format!(
-                "pgbench, {form}, {clients} clients: {}\n{told}{}",
+                "pgbench, {form}, {clients} clients: {}\n{stdout}{}",
                 output.status,
                 String::from_utf8_lossy(&output.stderr)
             )
@@ -115,17 +116,20 @@ impl BenchPostgres {
         }
     }
 
-    /// Stops it.
+    /// Stops the server.
     pub(crate) async fn stop(self) -> Result<(), Box<dyn Error>> {
         Ok(self.postgres.stop().await?)
     }
 }
 
-async fn ask(postgres: &PrivatePostgres, dir: &Path) -> Result<(Durability, i32, PathBuf), Box<dyn Error>> {
+async fn inspect(
+    postgres: &PrivatePostgres,
+    dir: &Path,
+) -> Result<(PostgresSettings, i32, PathBuf), Box<dyn Error>> {
     let bin_dir = postgres.bin_dir();
     if !bin_dir.join("pgbench").is_file() {
         return Err(format!(
-            "there is no pgbench in {}: it comes with PostgreSQL's server",
+            "no pgbench in {}: it is part of the PostgreSQL server package",
             bin_dir.display()
         )
         .into());
@@ -135,7 +139,9 @@ async fn ask(postgres: &PrivatePostgres, dir: &Path) -> Result<(Durability, i32,
     let missing = durability.missing();
     if !missing.is_empty() {
         let missing = missing.join(" and ");
-        return Err(format!("{missing} is off in the private PostgreSQL: nothing is measured there").into());
+        return Err(
+            format!("{missing} is off in the private PostgreSQL: figures would not be durable").into()
+        );
     }
     let pid = process::parent(database.backend().await?)?;
     let scripts = dir.join("pgbench");
@@ -146,13 +152,13 @@ async fn ask(postgres: &PrivatePostgres, dir: &Path) -> Result<(Durability, i32,
     Ok((durability, pid, scripts))
 }
 
-/// Whether what is written to `dir` is only kept in memory.
+/// Whether `dir` is on a file system in memory.
 fn is_in_memory(dir: &Path) -> bool {
     #[cfg(target_os = "linux")]
     {
         use nix::sys::statfs::{TMPFS_MAGIC, statfs};
-        // Where it cannot be told, whoever cannot use the directory says why.
-        statfs(dir).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC)
+        // If this is unknown, errors with the directory show up later.
+        statfs(dir).is_ok_and(|status| status.filesystem_type() == TMPFS_MAGIC)
     }
     #[cfg(not(target_os = "linux"))]
     {
@@ -161,13 +167,13 @@ fn is_in_memory(dir: &Path) -> bool {
     }
 }
 
-/// Reads what pgbench prints (Source: PostgreSQL 15 manual, pgbench, "Notes").
-fn parse(told: &str) -> Option<Pgbench> {
+/// Parses the output of pgbench (Source: PostgreSQL 15 manual, pgbench, "Notes").
+fn parse(output: &str) -> Option<PgbenchResult> {
     let value = |name: &str| {
-        let line = told.lines().find_map(|line| line.strip_prefix(name))?;
+        let line = output.lines().find_map(|line| line.strip_prefix(name))?;
         line.split_whitespace().next()?.parse::<f64>().ok()
     };
-    Some(Pgbench { per_second: value("tps = ")?, latency_ms: value("latency average = ")? })
+    Some(PgbenchResult { per_second: value("tps = ")?, latency_ms: value("latency average = ")? })
 }
 
 #[cfg(test)]
@@ -175,11 +181,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_pgbench_prints_is_read() {
-        let told = "transaction type: one-statement\nnumber of failed transactions: 0 (0.000%)\n\
+    fn the_output_of_pgbench_is_parsed() {
+        let output = "transaction type: one-statement\nnumber of failed transactions: 0 (0.000%)\n\
                     latency average = 1.234 ms\ninitial connection time = 9.9 ms\n\
                     tps = 8103.727 (without initial connection time)\n";
-        assert_eq!(parse(told), Some(Pgbench { per_second: 8103.727, latency_ms: 1.234 }));
+        assert_eq!(parse(output), Some(PgbenchResult { per_second: 8103.727, latency_ms: 1.234 }));
         assert_eq!(parse("pgbench: error: connection failed"), None);
     }
 }

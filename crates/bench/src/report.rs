@@ -1,43 +1,42 @@
-//! What the bench found: a table for people, a JSON document for programs.
+//! The report: a table and a JSON document.
 
 use lifeguard::cli::output;
 use serde::Serialize;
 use serde_json::{Value, json};
+use statistics::MeasurementSummary;
 
-use crate::stats::Summary;
-
-/// One line of the report: what was measured, beside what it is compared with.
+/// A line of the report: a measurement beside its comparison.
 #[derive(Debug, Clone)]
-pub(crate) struct Row {
+pub(crate) struct ReportRow {
     figure: &'static str,
     what: String,
     unit: &'static str,
     values: Vec<f64>,
-    comparison: Option<Comparison>,
-    target: Option<Target>,
+    comparison: Option<RowComparison>,
+    target: Option<FigureTarget>,
     note: Option<String>,
 }
 
-/// What else was measured in the same run, round by round.
+/// The comparison of a row, measured in the same run, one value per round.
 #[derive(Debug, Clone, Serialize)]
-struct Comparison {
+struct RowComparison {
     what: String,
     values: Vec<f64>,
 }
 
-/// What a figure is to reach.
+/// The target of a figure.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Target {
-    /// The median is at most this.
+pub(crate) enum FigureTarget {
+    /// Maximum of the median.
     AtMost(f64),
-    /// The ratio of the medians is at least this.
+    /// Minimum of the ratio of the medians.
     RatioAtLeast(f64),
-    /// The ratio of the medians is at most this.
+    /// Maximum of the ratio of the medians.
     RatioAtMost(f64),
 }
 
-impl Row {
-    /// A line of `figure`, of one value a round.
+impl ReportRow {
+    /// Creates a row of `figure` with one value per round.
     pub(crate) fn new(
         figure: &'static str,
         what: impl Into<String>,
@@ -47,40 +46,40 @@ impl Row {
         Self { figure, what: what.into(), unit, values, comparison: None, target: None, note: None }
     }
 
-    /// Puts what it is compared with beside it.
+    /// Adds the comparison.
     pub(crate) fn beside(mut self, what: impl Into<String>, values: Vec<f64>) -> Self {
-        self.comparison = Some(Comparison { what: what.into(), values });
+        self.comparison = Some(RowComparison { what: what.into(), values });
         self
     }
 
-    /// Says what it is to reach.
-    pub(crate) fn target(mut self, target: Target) -> Self {
+    /// Sets the target.
+    pub(crate) fn target(mut self, target: FigureTarget) -> Self {
         self.target = Some(target);
         self
     }
 
-    /// Says what a reader should know.
+    /// Sets the note.
     pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
         self.note = Some(note.into());
         self
     }
 
-    fn summary(&self) -> Option<Summary> {
-        Summary::of(&self.values)
+    fn summary(&self) -> Option<MeasurementSummary> {
+        MeasurementSummary::of(&self.values)
     }
 
-    /// The median over that of the comparison.
+    /// The median divided by that of the comparison.
     fn ratio(&self) -> Option<f64> {
-        let other = Summary::of(&self.comparison.as_ref()?.values)?.median;
+        let other = MeasurementSummary::of(&self.comparison.as_ref()?.values)?.median;
         Some(self.summary()?.median / other).filter(|ratio| ratio.is_finite())
     }
 
-    /// Whether the target is met, where there is one and a figure to judge.
+    /// Whether the target is met; `None` without a target or a value.
     fn is_met(&self) -> Option<bool> {
         Some(match self.target? {
-            Target::AtMost(most) => self.summary()?.median <= most,
-            Target::RatioAtLeast(least) => self.ratio()? >= least,
-            Target::RatioAtMost(most) => self.ratio()? <= most,
+            FigureTarget::AtMost(max) => self.summary()?.median <= max,
+            FigureTarget::RatioAtLeast(min) => self.ratio()? >= min,
+            FigureTarget::RatioAtMost(max) => self.ratio()? <= max,
         })
     }
 
@@ -88,12 +87,12 @@ impl Row {
         let summary = self.summary();
         let with_unit = |value| format!("{} {}", number(value), self.unit).trim_end().to_owned();
         let compared = self.comparison.as_ref().and_then(|other| {
-            Some(format!("{}: {}", other.what, with_unit(Summary::of(&other.values)?.median)))
+            Some(format!("{}: {}", other.what, with_unit(MeasurementSummary::of(&other.values)?.median)))
         });
         let target = self.target.map(|target| match target {
-            Target::AtMost(most) => format!("≤ {}", with_unit(most)),
-            Target::RatioAtLeast(least) => format!("≥ {} ×", number(least)),
-            Target::RatioAtMost(most) => format!("≤ {} ×", number(most)),
+            FigureTarget::AtMost(max) => format!("≤ {}", with_unit(max)),
+            FigureTarget::RatioAtLeast(min) => format!("≥ {} ×", number(min)),
+            FigureTarget::RatioAtMost(max) => format!("≤ {} ×", number(max)),
         });
         let met = self.target.map(|_| match self.is_met() {
             None => "unknown",
@@ -116,51 +115,51 @@ impl Row {
 
     fn json(&self) -> Value {
         let target = self.target.map(|target| match target {
-            Target::AtMost(value) => json!({ "of": "median", "at_most": value }),
-            Target::RatioAtLeast(value) => json!({ "of": "ratio", "at_least": value }),
-            Target::RatioAtMost(value) => json!({ "of": "ratio", "at_most": value }),
+            FigureTarget::AtMost(value) => json!({ "of": "median", "at_most": value }),
+            FigureTarget::RatioAtLeast(value) => json!({ "of": "ratio", "at_least": value }),
+            FigureTarget::RatioAtMost(value) => json!({ "of": "ratio", "at_most": value }),
         });
         json!({
             "figure": self.figure, "what": self.what, "unit": self.unit, "values": self.values,
             "summary": self.summary(), "comparison": self.comparison,
-            "comparison_summary": self.comparison.as_ref().and_then(|other| Summary::of(&other.values)),
+            "comparison_summary": self.comparison.as_ref().and_then(|other| MeasurementSummary::of(&other.values)),
             "ratio": self.ratio(), "target": target, "is_met": self.is_met(), "note": self.note,
         })
     }
 }
 
-/// All that a run found.
+/// The report of a run.
 #[derive(Debug, Default)]
-pub(crate) struct Report {
-    rows: Vec<Row>,
-    /// What is to be said about whole figures.
+pub(crate) struct BenchReport {
+    rows: Vec<ReportRow>,
+    /// Notes on whole figures.
     notes: Vec<(&'static str, String)>,
-    /// Figures that there are not, and why.
+    /// Missing figures with reasons.
     missing: Vec<(&'static str, String)>,
 }
 
-impl Report {
-    /// Adds a line.
-    pub(crate) fn add(&mut self, row: Row) {
+impl BenchReport {
+    /// Adds a row.
+    pub(crate) fn add(&mut self, row: ReportRow) {
         self.rows.push(row);
     }
 
-    /// Says what a reader of `figure` should know.
+    /// Adds a note on `figure`.
     pub(crate) fn note(&mut self, figure: &'static str, note: impl Into<String>) {
         self.notes.push((figure, note.into()));
     }
 
-    /// Says why `figure`, or a part of it, is not there.
-    pub(crate) fn miss(&mut self, figure: &'static str, why: impl Into<String>) {
+    /// Records why `figure` or a part of it is missing.
+    pub(crate) fn add_missing(&mut self, figure: &'static str, why: impl Into<String>) {
         self.missing.push((figure, why.into()));
     }
 
-    /// The table, with what is to be said about its lines below it.
+    /// Formats the table, with the notes below it.
     pub(crate) fn table(&self) -> String {
         let heading =
             ["FIGURE", "WHAT", "MEDIAN", "MIN–MAX", "COMPARISON IN THE SAME RUN", "RATIO", "TARGET", "MET"];
         let mut rows = vec![heading.map(str::to_owned).to_vec()];
-        rows.extend(self.rows.iter().map(Row::cells));
+        rows.extend(self.rows.iter().map(ReportRow::cells));
         let mut text = output::table(&rows);
         let notes = self.rows.iter().filter_map(|row| {
             let note = row.note.as_ref()?;
@@ -175,20 +174,20 @@ impl Report {
         text
     }
 
-    /// The document; `about` says what ran where.
+    /// Creates the JSON document; `about` describes the environment.
     pub(crate) fn json(&self, about: &Value) -> Value {
-        let rows: Vec<Value> = self.rows.iter().map(Row::json).collect();
-        let told = |list: &[(&'static str, String)], key: &str| {
-            let one = |(figure, text): &(&'static str, String)| json!({ "figure": figure, key: text });
-            list.iter().map(one).collect::<Vec<Value>>()
+        let rows: Vec<Value> = self.rows.iter().map(ReportRow::json).collect();
+        let to_json = |list: &[(&'static str, String)], key: &str| {
+            let entry = |(figure, text): &(&'static str, String)| json!({ "figure": figure, key: text });
+            list.iter().map(entry).collect::<Vec<Value>>()
         };
         json!({
-            "about": about, "rows": rows, "notes": told(&self.notes, "note"), "missing": told(&self.missing, "why"),
+            "about": about, "rows": rows, "notes": to_json(&self.notes, "note"), "missing": to_json(&self.missing, "why"),
         })
     }
 }
 
-/// A number as people read it: three digits that count, and never fewer than there are before the point.
+/// Formats a number with three significant digits, and all digits before the decimal point.
 fn number(value: f64) -> String {
     let size = value.abs();
     let decimals = if size == 0.0 || size >= 100.0 {
@@ -219,24 +218,26 @@ mod tests {
 
     use super::*;
 
-    fn report() -> Report {
-        let mut report = Report::default();
+    fn report() -> BenchReport {
+        let mut report = BenchReport::default();
         report.add(
-            Row::new("events", "256 in flight", "1/s", vec![41_000.0, 39_000.0, 42_000.0])
+            ReportRow::new("events", "256 in flight", "1/s", vec![41_000.0, 39_000.0, 42_000.0])
                 .beside("pgbench, best", vec![10_000.0, 9_000.0])
-                .target(Target::RatioAtLeast(4.5)),
+                .target(FigureTarget::RatioAtLeast(4.5)),
         );
         report.add(
-            Row::new("handout", "p99", "ms", vec![2.345, 0.25]).target(Target::AtMost(10.0)).note("idle"),
+            ReportRow::new("handout", "p99", "ms", vec![2.345, 0.25])
+                .target(FigureTarget::AtMost(10.0))
+                .note("idle"),
         );
-        report.add(Row::new("start", "first due", "s", Vec::new()).target(Target::AtMost(5.0)));
+        report.add(ReportRow::new("start", "first due", "s", Vec::new()).target(FigureTarget::AtMost(5.0)));
         report.note("events", "pgbench, 1 client: 2000");
-        report.miss("reading", "lists have no cursor");
+        report.add_missing("reading", "lists have no cursor");
         report
     }
 
     #[test]
-    fn the_table_has_a_line_for_each_row_and_says_what_is_missing() {
+    fn the_table_has_a_line_per_row_and_lists_missing_figures() {
         assert_snapshot!(report().table(), @"
         FIGURE   WHAT           MEDIAN      MIN–MAX        COMPARISON IN THE SAME RUN  RATIO   TARGET     MET
         events   256 in flight  41,000 1/s  39,000–42,000  pgbench, best: 9,500 1/s    4.32 ×  ≥ 4.50 ×   NO

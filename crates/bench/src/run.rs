@@ -1,4 +1,4 @@
-//! A run of the bench, from its options to its report.
+//! Runs the bench and prints its report.
 
 use std::error::Error;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::bench::Bench;
 use crate::options::BenchOptions;
-use crate::report::Report;
+use crate::report::BenchReport;
 use crate::{figures, server};
 
 /// Runs the bench.
@@ -18,10 +18,10 @@ pub(crate) async fn run(options: BenchOptions) -> Result<(), Box<dyn Error>> {
     let signal = asked_to_stop()?;
     let (began, began_at) = (Instant::now(), SystemClock.now());
     if cfg!(debug_assertions) && !options.tiny {
-        output::complain("this is a debug build: its figures say nothing of a release");
+        output::complain("debug build: these figures do not apply to a release build");
     }
     if let Some(file) = options.json.as_ref().filter(|file| file.as_os_str() != "-") {
-        // What could not be written would be known only at the very end.
+        // Checks before the run that the file can be written.
         fs_err::OpenOptions::new().append(true).create(true).open(file)?;
     }
     tokio::pin!(signal);
@@ -30,13 +30,13 @@ pub(crate) async fn run(options: BenchOptions) -> Result<(), Box<dyn Error>> {
         () = &mut signal => return Err("interrupted; nothing is left running".into()),
     };
     let mut about = about(&bench);
-    let mut report = Report::default();
+    let mut report = BenchReport::default();
     let figures = options.figures();
-    let ended = tokio::select! {
+    let outcome = tokio::select! {
         failed = figures::run(&bench, &figures, &mut report) => Some(failed),
         () = signal => None,
     };
-    // In order, whatever came before: nothing is left running, and no directory.
+    // Stops Postgres and removes the directory in every case.
     let Bench { postgres, scratch, .. } = bench;
     let stopped = postgres.stop().await;
     drop(scratch);
@@ -54,14 +54,14 @@ pub(crate) async fn run(options: BenchOptions) -> Result<(), Box<dyn Error>> {
         None => output::print(&report.table())?,
     }
     stopped?;
-    match ended {
+    match outcome {
         Some(failed) if failed.is_empty() => Ok(()),
         Some(failed) => Err(format!("failed: {}", failed.join(", ")).into()),
         None => Err("interrupted; the rest was not measured, and nothing is left running".into()),
     }
 }
 
-/// What ran where.
+/// The environment of the run.
 fn about(bench: &Bench) -> Value {
     let read = |path| fs_err::read_to_string(path).unwrap_or_default();
     let find = |text: &str, name: &str| {
@@ -75,7 +75,7 @@ fn about(bench: &Bench) -> Value {
         "is_debug_build": cfg!(debug_assertions),
         "command": std::env::args().skip(1).collect::<Vec<_>>(),
         "sizes": bench.sizes,
-        "server_log": server::LOG,
+        "server_log": server::SERVER_LOG_FILTER,
         "processors": std::thread::available_parallelism().map_or(0, usize::from),
         "processor": find(&read("/proc/cpuinfo"), "model name"),
         "memory": find(&read("/proc/meminfo"), "MemTotal"),

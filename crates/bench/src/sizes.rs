@@ -1,64 +1,64 @@
-//! How large the figures are: the full run, the quick one, and one for the tests.
+//! Sizes of the figures: for the full run, the quick run and the tests.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// Sizes of all figures; they are a part of the report.
+/// Sizes of all figures, as reported.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Sizes {
-    /// Which run this is.
+pub(crate) struct BenchSizes {
+    /// Name of the run.
     pub(crate) run: &'static str,
-    /// How often each figure is measured; what is counted and not timed is measured once.
+    /// Repeats of each timed figure; counted figures are measured once.
     pub(crate) repeats: usize,
-    /// The same of those that watch deadlines fall due for a while: lateness, storm and takeover.
+    /// Repeats of the figures that watch deadlines: lateness, storm and takeover.
     pub(crate) watches: usize,
-    /// How long a rate is measured, in seconds.
+    /// Duration of a rate measurement, in seconds.
     pub(crate) rate_s: u64,
-    /// Clients of pgbench.
+    /// Numbers of pgbench clients.
     pub(crate) pgbench_clients: &'static [usize],
-    /// How many boards there are where their number is not the point.
+    /// Number of boards, where a figure does not vary it.
     pub(crate) boards: i64,
-    /// How many boards report that their image runs in a round.
+    /// Reports of running images per round.
     pub(crate) image_reports: u64,
-    /// How many actions are handed out in a round.
+    /// Handed-out actions per round.
     pub(crate) handouts: u64,
-    /// How many deadlines are armed far ahead.
+    /// Number of deadlines armed far ahead.
     pub(crate) armed: i64,
-    /// How many deadlines fall due a second, one rate after the other.
+    /// Rates of due deadlines per second.
     pub(crate) due_per_second: &'static [u32],
-    /// For how long each rate goes on, in seconds.
+    /// Duration of each rate, in seconds.
     pub(crate) due_s: u32,
-    /// How many deadlines fall due at one moment.
+    /// Numbers of deadlines due at the same time.
     pub(crate) storms: &'static [i64],
-    /// How many deadlines fall due a second while one of two processes is killed.
+    /// Due deadlines per second while one of two processes is killed.
     pub(crate) takeover_per_second: u32,
-    /// How many actions run then.
+    /// Running actions at that time.
     pub(crate) takeover_actions: u64,
-    /// How many idle boards there are.
+    /// Number of idle boards.
     pub(crate) idle_boards: i64,
-    /// How long they idle, in seconds.
+    /// Duration of idling, in seconds.
     pub(crate) idle_s: u64,
-    /// How long boards are in Ready, in seconds; each is entered again every 300 s.
+    /// Duration of the measurement in Ready, in seconds; boards re-enter it every 300 s.
     pub(crate) ready_s: u64,
-    /// How often each way of reading is tried in a round.
+    /// Requests of each kind per round.
     pub(crate) reads: usize,
-    /// How many clients poll, each once a second.
+    /// Number of polling clients; each polls once per second.
     pub(crate) pollers: usize,
-    /// For how long, in seconds.
+    /// Duration of polling, in seconds.
     pub(crate) polling_s: u64,
-    /// The numbers of boards at which an event's cost is compared.
+    /// Numbers of boards for which the cost of an event is compared.
     pub(crate) scales: &'static [i64],
-    /// How long the day lasts, in seconds.
+    /// Real duration of the simulated day, in seconds.
     pub(crate) day_s: u64,
-    /// How often it is looked at, in seconds.
+    /// Sample interval of the day, in seconds.
     pub(crate) day_sample_s: u64,
-    /// How much time a server has to come up before deadlines fall due, in seconds.
+    /// Time for a server to start before deadlines fall due, in seconds.
     pub(crate) lead_s: u32,
 }
 
-impl Sizes {
-    /// The sizes that the targets speak of.
+impl BenchSizes {
+    /// The sizes to which the targets apply.
     pub(crate) const FULL: Self = Self {
         run: "full",
         repeats: 5,
@@ -86,7 +86,7 @@ impl Sizes {
         lead_s: 10,
     };
 
-    /// All of it in under three minutes.
+    /// Sizes for a run of under three minutes.
     pub(crate) const QUICK: Self = Self {
         run: "quick",
         repeats: 2,
@@ -110,7 +110,7 @@ impl Sizes {
         ..Self::FULL
     };
 
-    /// For the tests, which look at whether there are figures and not at what they are.
+    /// Sizes for tests, which ignore the values of the figures.
     pub(crate) const TINY: Self = Self {
         run: "tiny",
         repeats: 1,
@@ -137,6 +137,6 @@ impl Sizes {
         ..Self::QUICK
     };
 
-    /// How long events are sent before they count.
-    pub(crate) const WARM: Duration = Duration::from_millis(300);
+    /// Warm-up time before events are counted.
+    pub(crate) const WARM_UP: Duration = Duration::from_millis(300);
 }

@@ -1,8 +1,8 @@
-//! The bench, as its user sees it. What its figures are does not matter here, only that there are some.
+//! The command line of the bench. The values of the figures do not matter here.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-#[path = "../../../tests/it/guarded.rs"]
-mod guarded;
+#[path = "../../../tests/it/guarded_dir.rs"]
+mod guarded_dir;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use guarded::GuardedDir;
+use guarded_dir::GuardedDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_lifeguard-bench");
 
@@ -26,21 +26,21 @@ fn run(dir: &Path, args: &[&str]) -> Output {
     bench(dir, args).output().unwrap()
 }
 
-/// The files that are left in the directory.
+/// The files left in the directory.
 fn left(dir: &Path) -> Vec<String> {
     let entries = fs_err::read_dir(dir).unwrap();
     entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
 }
 
 #[test]
-fn figures_come_as_a_document_and_as_a_table_and_nothing_is_left_behind() {
+fn figures_are_printed_as_a_document_and_a_table_and_nothing_is_left_behind() {
     let dir = GuardedDir::new();
     let files = tempfile::tempdir().unwrap();
     let file = files.path().join("figures.json");
-    let told =
+    let output =
         run(dir.path(), &["--only", "reading,start", "--repeats", "2", "--json", file.to_str().unwrap()]);
-    let table = String::from_utf8(told.stdout).unwrap();
-    assert!(told.status.success(), "{table}{}", String::from_utf8_lossy(&told.stderr));
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{table}{}", String::from_utf8_lossy(&output.stderr));
     assert!(table.starts_with("FIGURE") && table.contains("500 boards listed, p50"), "{table}");
     let document: Value = serde_json::from_slice(&fs_err::read(&file).unwrap()).unwrap();
     let about = &document["about"];
@@ -61,11 +61,12 @@ fn figures_come_as_a_document_and_as_a_table_and_nothing_is_left_behind() {
 #[test]
 fn events_are_counted_beside_pgbench() {
     let dir = GuardedDir::new();
-    let told = run(dir.path(), &["--only", "events,http", "--json", "-"]);
-    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
-    let document: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let output = run(dir.path(), &["--only", "events,http", "--json", "-"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     let rows = document["rows"].as_array().unwrap();
-    // Three rates and the time of a lone event beside three forms of the transaction, both ways, and image-running.
+    // Three rates and the latency of a single event beside three forms of the transaction, in process and over HTTP, and
+    // image-running.
     assert_eq!(rows.len(), 2 * (3 + 3) + 1);
     for row in rows {
         assert!(row["summary"]["min"].as_f64().unwrap() > 0.0, "{row:#}");
@@ -75,7 +76,7 @@ fn events_are_counted_beside_pgbench() {
     assert_eq!(left(dir.path()), Vec::<String>::new());
 }
 
-/// The shared library of ONNX Runtime; as in the product's tests, `None` with a note where nobody says where it is.
+/// The shared library of ONNX Runtime; `None` with a note if it is not configured, as in the product's tests.
 fn onnxruntime() -> Option<PathBuf> {
     let found = std::env::var_os("LIFEGUARD_TEST_ONNXRUNTIME").map(PathBuf::from);
     if found.is_none() {
@@ -87,13 +88,13 @@ fn onnxruntime() -> Option<PathBuf> {
     found
 }
 
-/// A server with the model `colors`, which stands for the original; the product, as the bench has it.
-struct Other {
+/// A server with the model `colors` in place of the original StateService: the product in the bench.
+struct OtherServer {
     process: Child,
     address: String,
 }
 
-impl Other {
+impl OtherServer {
     fn start(dir: &Path, onnxruntime: &Path) -> Self {
         let (config, models) = (dir.join("config"), dir.join("models"));
         fs_err::create_dir_all(&config).unwrap();
@@ -133,7 +134,7 @@ impl Other {
 fn predictions_are_measured_beside_http_alone_and_beside_another_server() {
     let Some(library) = onnxruntime() else { return };
     let (dir, others) = (GuardedDir::new(), GuardedDir::new());
-    let other = Other::start(others.path(), &library);
+    let other = OtherServer::start(others.path(), &library);
     let args = [
         "--only",
         "models",
@@ -144,9 +145,9 @@ fn predictions_are_measured_beside_http_alone_and_beside_another_server() {
         "--onnxruntime",
         library.to_str().unwrap(),
     ];
-    let told = run(dir.path(), &args);
-    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
-    let document: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let output = run(dir.path(), &args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     let rows = document["rows"].as_array().unwrap();
     assert_eq!((rows.len(), &document["missing"]), (8, &json!([])), "{document:#}");
     for row in rows {
@@ -157,10 +158,10 @@ fn predictions_are_measured_beside_http_alone_and_beside_another_server() {
 }
 
 #[test]
-fn help_says_what_it_does_and_only_settings_come_from_the_environment() {
-    let told = Command::new(PROGRAM).arg("--help").output().unwrap();
-    let help = String::from_utf8(told.stdout).unwrap();
-    assert!(help.starts_with("How fast"), "{help}");
+fn help_describes_the_bench_and_only_settings_come_from_the_environment() {
+    let output = Command::new(PROGRAM).arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(help.starts_with("Measures how fast"), "{help}");
     let settings = ["log", "log-format", "pg-bin", "onnxruntime"];
     let mut options = 0;
     for option in help.split("\n      --").skip(1) {
@@ -173,11 +174,11 @@ fn help_says_what_it_does_and_only_settings_come_from_the_environment() {
 }
 
 #[test]
-fn predictions_are_left_out_where_there_is_no_onnx_runtime() {
+fn predictions_are_missing_without_onnx_runtime() {
     let dir = GuardedDir::new();
-    let told = run(dir.path(), &["--only", "models", "--json", "-", "--onnxruntime", "/nowhere/lib.so"]);
-    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
-    let document: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let output = run(dir.path(), &["--only", "models", "--json", "-", "--onnxruntime", "/nowhere/lib.so"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     let missing = document["missing"][0].to_string();
     assert!(
         missing.contains("models") && missing.contains("there is no file /nowhere/lib.so"),
@@ -200,10 +201,10 @@ fn ctrl_c_ends_the_bench_in_the_middle_and_nothing_is_left_behind() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_with_what_would_be_right() {
+fn invalid_arguments_are_refused_with_a_correction() {
     let dir = GuardedDir::new();
     let nowhere = dir.path().join("nowhere");
-    for (dir, args, right) in [
+    for (dir, args, correction) in [
         (dir.path(), &["--only", "speed"][..], "possible values: events, http"),
         (dir.path(), &["--repeats", "0"], "1..=100"),
         (dir.path(), &["--pg-bin", "/"], "initdb and postgres"),
@@ -211,9 +212,9 @@ fn what_cannot_be_is_refused_with_what_would_be_right() {
         (nowhere.as_path(), &[], "is not a directory"),
         (Path::new("/dev/shm"), &[], "on a disk with --dir"),
     ] {
-        let told = run(dir, args);
-        let error = String::from_utf8_lossy(&told.stderr);
-        assert!(!told.status.success() && error.contains(right), "{args:?}: {error}");
+        let output = run(dir, args);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && error.contains(correction), "{args:?}: {error}");
     }
     assert_eq!(left(dir.path()), Vec::<String>::new());
 }

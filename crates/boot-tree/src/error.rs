@@ -1,41 +1,41 @@
-//! Why a name gives nothing.
+//! Errors of the boot tree.
 
 use std::io;
 
 use nix::errno::Errno;
 
-/// Says why a name gave no file or no folder.
+/// Why a name has no file or directory.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The root itself is missing or cannot be read: nothing is known of any name.
+pub enum BootTreeError {
+    /// The root is missing or unreadable: nothing is known of any name.
     #[error("the boot root cannot be read")]
-    Root(#[source] io::Error),
-    /// There is none.
+    RootUnreadable(#[source] io::Error),
+    /// There is no such file.
     #[error("no such file")]
     NotFound,
     /// The name, or a link on its way, leads out of the boot tree.
     #[error("outside the boot tree")]
-    Outside,
-    /// Links lead to links, too many of them.
+    OutsideTree,
+    /// Too many symbolic links.
     #[error("too many symbolic links")]
     Loop,
     /// It is a directory, a pipe, a socket or a device.
     #[error("not a regular file")]
     NotAFile,
-    /// It is no folder, and one is wanted.
-    #[error("not a folder")]
+    /// It is not a directory.
+    #[error("not a directory")]
     NotAFolder,
     /// The server's user may not read it.
     #[error("access denied")]
     Unreadable,
-    /// The machine failed.
+    /// The system failed.
     #[error("cannot open the file")]
     Io(#[source] io::Error),
 }
 
-impl OpenError {
-    /// Sorts an error of the system by what it says of the name.
-    pub(crate) fn of(errno: Errno) -> Self {
+impl BootTreeError {
+    /// Converts a system error.
+    pub(crate) fn from_errno(errno: Errno) -> Self {
         if matches!(errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG | Errno::EINVAL) {
             Self::NotFound
         } else if matches!(errno, Errno::EACCES | Errno::EPERM) {

@@ -1,4 +1,4 @@
-//! Names, links and fixed files in trees with traps.
+//! Tests of name resolution, links and default files, in trees with traps.
 
 use std::io::{self, Read};
 use std::os::unix::fs::symlink;
@@ -11,9 +11,9 @@ use nix::sys::stat::Mode;
 use super::*;
 
 /// A directory with `outside/secret` and a tree with files and links of all kinds in `root`.
-fn grounds() -> tempfile::TempDir {
-    let grounds = tempfile::tempdir().unwrap();
-    let at = |path: &str| grounds.path().join(path);
+fn test_dir() -> tempfile::TempDir {
+    let test_dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| test_dir.path().join(path);
     for directory in ["outside", "root/configs", "root/pxelinux.cfg", "root/deep/er", "root-beside"] {
         fs::create_dir_all(at(directory)).unwrap();
     }
@@ -40,15 +40,15 @@ fn grounds() -> tempfile::TempDir {
     symlink(at("root/nowhere"), at("root/absolute-dangling")).unwrap();
     symlink(at("outside/secret"), at("root/absolute-aside")).unwrap();
     nix::unistd::mkfifo(&at("root/pipe"), Mode::S_IRWXU).unwrap();
-    grounds
+    test_dir
 }
 
-fn tree(grounds: &tempfile::TempDir) -> BootTree {
-    BootTree::new(grounds.path().join("root"))
+fn tree(test_dir: &tempfile::TempDir) -> BootTree {
+    BootTree::new(test_dir.path().join("root"))
 }
 
-/// What a name gives: content, or the error's words.
-fn told(tree: &BootTree, name: impl AsRef<[u8]>) -> String {
+/// Opens a name; returns its content, or the error's text.
+fn content_or_error(tree: &BootTree, name: impl AsRef<[u8]>) -> String {
     match tree.open(name.as_ref()) {
         Ok(mut opened) => {
             let mut content = String::new();
@@ -61,9 +61,9 @@ fn told(tree: &BootTree, name: impl AsRef<[u8]>) -> String {
 }
 
 #[test]
-fn names_give_files_below_the_root_and_nothing_else() {
-    let grounds = grounds();
-    let tree = tree(&grounds);
+fn names_resolve_only_to_files_below_the_root() {
+    let test_dir = test_dir();
+    let tree = tree(&test_dir);
     for (name, expected) in [
         ("configs/x", "config"),
         ("/configs/x", "config"),
@@ -105,46 +105,46 @@ fn names_give_files_below_the_root_and_nothing_else() {
         ("loop", "too many symbolic links"),
         ("loop/x", "too many symbolic links"),
     ] {
-        assert_eq!(told(&tree, name), expected, "{name}");
+        assert_eq!(content_or_error(&tree, name), expected, "{name}");
     }
-    assert_eq!(told(&tree, "a".repeat(300)), "no such file");
-    assert_eq!(told(&tree, b"\xff\xfe"), "no such file");
+    assert_eq!(content_or_error(&tree, "a".repeat(300)), "no such file");
+    assert_eq!(content_or_error(&tree, b"\xff\xfe"), "no such file");
 }
 
 #[test]
-fn a_folder_says_the_way_back_to_the_root() {
-    let grounds = grounds();
-    let tree = tree(&grounds);
-    for (name, way) in [("", ""), ("configs", "../"), ("deep/er", "../../"), ("shallow", "../../")] {
-        assert_eq!(tree.folder(name).unwrap().to_root(), way, "{name}");
+fn a_directory_knows_its_relative_path_to_the_root() {
+    let test_dir = test_dir();
+    let tree = tree(&test_dir);
+    for (name, path) in [("", ""), ("configs", "../"), ("deep/er", "../../"), ("shallow", "../../")] {
+        assert_eq!(tree.folder(name).unwrap().to_root(), path, "{name}");
     }
-    assert!(matches!(tree.folder("outdir"), Err(OpenError::Outside)));
-    assert!(matches!(tree.folder("configs/x"), Err(OpenError::NotAFolder)));
-    assert!(matches!(tree.make_folder("configs/x"), Err(OpenError::NotAFolder)));
-    assert!(matches!(tree.folder("configs/x/y"), Err(OpenError::NotFound)));
-    assert!(matches!(tree.make_folder("dangling"), Err(OpenError::NotFound)));
+    assert!(matches!(tree.folder("outdir"), Err(BootTreeError::OutsideTree)));
+    assert!(matches!(tree.folder("configs/x"), Err(BootTreeError::NotAFolder)));
+    assert!(matches!(tree.make_folder("configs/x"), Err(BootTreeError::NotAFolder)));
+    assert!(matches!(tree.folder("configs/x/y"), Err(BootTreeError::NotFound)));
+    assert!(matches!(tree.make_folder("dangling"), Err(BootTreeError::NotFound)));
     assert_eq!(tree.make_folder("new").unwrap().to_root(), "../");
 }
 
 #[test]
 fn the_root_may_be_a_link_and_may_be_replaced_or_missing() {
-    let grounds = grounds();
-    let root = grounds.path().join("current");
+    let test_dir = test_dir();
+    let root = test_dir.path().join("current");
     symlink("root", &root).unwrap();
     let tree = BootTree::new(root.clone());
-    assert_eq!(told(&tree, "absolute-in"), "config");
+    assert_eq!(content_or_error(&tree, "absolute-in"), "config");
     fs::remove_file(&root).unwrap();
-    assert!(matches!(tree.open(b"configs/x"), Err(OpenError::Root(_))));
+    assert!(matches!(tree.open(b"configs/x"), Err(BootTreeError::RootUnreadable(_))));
     symlink("outside", &root).unwrap();
-    assert_eq!(told(&tree, "secret"), "secret");
-    assert_eq!(told(&tree, "configs/x"), "no such file");
+    assert_eq!(content_or_error(&tree, "secret"), "secret");
+    assert_eq!(content_or_error(&tree, "configs/x"), "no such file");
     assert!(matches!(
         BootTree::new(root.join("secret")).open(b"x"),
-        Err(OpenError::Root(error)) if error.kind() == io::ErrorKind::NotADirectory
+        Err(BootTreeError::RootUnreadable(error)) if error.kind() == io::ErrorKind::NotADirectory
     ));
 }
 
-/// Runs `work` while somebody else changes the tree without pause.
+/// Runs `work` while another thread changes the tree continuously.
 fn while_disturbed(disturb: impl Fn() + Sync, work: impl FnOnce()) {
     let (stop, begin) = (AtomicBool::new(false), Barrier::new(2));
     std::thread::scope(|scope| {
@@ -162,9 +162,9 @@ fn while_disturbed(disturb: impl Fn() + Sync, work: impl FnOnce()) {
 
 #[test]
 fn links_are_followed_while_everything_around_is_renamed() {
-    let grounds = grounds();
-    let tree = tree(&grounds);
-    let (old, new) = (grounds.path().join("outside/secret"), grounds.path().join("outside/moved"));
+    let test_dir = test_dir();
+    let tree = tree(&test_dir);
+    let (old, new) = (test_dir.path().join("outside/secret"), test_dir.path().join("outside/moved"));
     let disturb = || {
         fs::rename(&old, &new).unwrap();
         fs::rename(&new, &old).unwrap();
@@ -176,15 +176,15 @@ fn links_are_followed_while_everything_around_is_renamed() {
 }
 
 #[test]
-fn nobody_gets_out_while_folders_are_exchanged_for_links_and_moved_out_of_the_tree() {
-    let grounds = grounds();
-    let at = |path: &str| grounds.path().join(path);
+fn no_name_leaves_the_tree_while_directories_are_swapped_for_links_and_moved_out() {
+    let test_dir = test_dir();
+    let at = |path: &str| test_dir.path().join(path);
     fs::write(at("outside/y"), "secret").unwrap();
     fs::write(at("secret"), "secret").unwrap();
     symlink("../../outside", at("root/trap")).unwrap();
-    let tree = tree(&grounds);
+    let tree = tree(&test_dir);
     let disturb = || {
-        // `swap` is now a folder, now a link out of the tree; `er` is now in the tree, now beside it.
+        // `er` alternates between a directory in the tree and a link out of it, and is moved outside meanwhile.
         fs::rename(at("root/deep/er"), at("outside/er")).unwrap();
         fs::rename(at("root/trap"), at("root/deep/er")).unwrap();
         fs::rename(at("root/deep/er"), at("root/trap")).unwrap();
@@ -193,38 +193,38 @@ fn nobody_gets_out_while_folders_are_exchanged_for_links_and_moved_out_of_the_tr
     while_disturbed(disturb, || {
         for _ in 0..20_000 {
             for name in ["deep/er/y", "deep/er/../../secret", "deep/er/../secret"] {
-                assert_ne!(told(&tree, name), "secret", "{name}");
+                assert_ne!(content_or_error(&tree, name), "secret", "{name}");
             }
         }
     });
 }
 
 #[test]
-fn the_fixed_files_are_made_once_and_never_overwritten() {
-    let grounds = grounds();
-    let tree = tree(&grounds);
-    fs::create_dir(grounds.path().join("root/grub")).unwrap();
-    fs::write(grounds.path().join("root/grub/grub.cfg"), "by hand").unwrap();
-    symlink("nowhere", grounds.path().join("root/boot.ipxe")).unwrap();
+fn the_default_files_are_created_once_and_never_overwritten() {
+    let test_dir = test_dir();
+    let tree = tree(&test_dir);
+    fs::create_dir(test_dir.path().join("root/grub")).unwrap();
+    fs::write(test_dir.path().join("root/grub/grub.cfg"), "by hand").unwrap();
+    symlink("nowhere", test_dir.path().join("root/boot.ipxe")).unwrap();
     assert_eq!(tree.make_defaults().unwrap(), ["pxelinux.cfg/default"]);
-    assert!(told(&tree, "pxelinux.cfg/default").contains("localboot 0"));
-    fs::write(grounds.path().join("root/pxelinux.cfg/default"), "changed").unwrap();
+    assert!(content_or_error(&tree, "pxelinux.cfg/default").contains("localboot 0"));
+    fs::write(test_dir.path().join("root/pxelinux.cfg/default"), "changed").unwrap();
     assert_eq!(tree.make_defaults().unwrap(), Vec::<String>::new());
-    assert_eq!(told(&tree, "pxelinux.cfg/default"), "changed");
-    assert_eq!(told(&tree, "grub/grub.cfg"), "by hand");
-    assert!(!grounds.path().join("root/nowhere").exists());
-    let left = fs::read_dir(grounds.path().join("root/pxelinux.cfg")).unwrap().count();
-    assert_eq!(left, 2, "the link and `default`: nothing temporary is left");
+    assert_eq!(content_or_error(&tree, "pxelinux.cfg/default"), "changed");
+    assert_eq!(content_or_error(&tree, "grub/grub.cfg"), "by hand");
+    assert!(!test_dir.path().join("root/nowhere").exists());
+    let count = fs::read_dir(test_dir.path().join("root/pxelinux.cfg")).unwrap().count();
+    assert_eq!(count, 2, "the link and `default`; no temporary file remains");
 }
 
 #[test]
-fn an_empty_root_gets_its_folders_and_files_and_a_missing_one_nothing() {
-    let grounds = tempfile::tempdir().unwrap();
-    let root = grounds.path().join("root");
+fn an_empty_root_is_filled_and_a_missing_one_is_not_created() {
+    let test_dir = tempfile::tempdir().unwrap();
+    let root = test_dir.path().join("root");
     let tree = BootTree::new(root.clone());
-    assert!(matches!(tree.make_defaults(), Err((_, OpenError::Root(_)))));
+    assert!(matches!(tree.make_defaults(), Err((_, BootTreeError::RootUnreadable(_)))));
     assert!(!root.exists());
     fs::create_dir(&root).unwrap();
     assert_eq!(tree.make_defaults().unwrap(), ["pxelinux.cfg/default", "grub/grub.cfg", "boot.ipxe"]);
-    assert!(tree.folder(CONFIGS).is_ok());
+    assert!(tree.folder(CONFIGS_FOLDER).is_ok());
 }

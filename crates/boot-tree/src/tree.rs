@@ -1,4 +1,4 @@
-//! The tree below one directory: its files and folders by name.
+//! The tree below one directory: access to files and directories by name.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,41 +8,41 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
 
-use crate::error::OpenError;
-use crate::walk::{Found, Wanted, walk};
+use crate::error::BootTreeError;
+use crate::walk::{EntryKind, OpenEntry, walk};
 
-/// The folder of boot links.
-pub const LINKS: &str = "pxelinux.cfg";
+/// The directory of boot links.
+pub const LINKS_FOLDER: &str = "pxelinux.cfg";
 
-/// The folder of boot configs.
-pub const CONFIGS: &str = "configs";
+/// The directory of boot configs.
+pub const CONFIGS_FOLDER: &str = "configs";
 
 /// A file of the tree, open for reading.
 #[derive(Debug)]
-pub struct OpenFile {
+pub struct BootFile {
     /// The file.
     pub file: File,
     /// Its length when it was opened, in bytes.
     pub length: u64,
-    /// Which file of the machine it is: device and inode.
+    /// Identity of the file: device and inode.
     pub identity: (u64, u64),
 }
 
-/// A folder of the tree, where it really is.
+/// A directory of the tree, with all links followed.
 #[derive(Debug)]
-pub struct Folder {
+pub struct BootFolder {
     fd: OwnedFd,
     depth: usize,
 }
 
-impl AsFd for Folder {
+impl AsFd for BootFolder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 }
 
-impl Folder {
-    /// The way from here to the root, as a link in this folder has to say it: `../` for each folder between.
+impl BootFolder {
+    /// Returns the relative path to the root for links in this directory: `../` for each level.
     #[must_use]
     pub fn to_root(&self) -> String {
         "../".repeat(self.depth)
@@ -56,76 +56,76 @@ pub struct BootTree {
 }
 
 impl BootTree {
-    /// The tree below `root`, which need not be there.
+    /// Creates the tree below `root`, which need not exist.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
         Self { root }
     }
 
-    /// The root, as it was given.
+    /// Returns the root, as configured.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Checks that the root and its two folders are there and can be read.
+    /// Checks that the root and its two directories exist and are readable.
     ///
     /// # Errors
     ///
-    /// The folder that cannot be read, and [`OpenError`].
-    pub fn check(&self) -> Result<(), (&'static str, OpenError)> {
-        std::fs::read_dir(&self.root).map_err(|error| ("", OpenError::Root(error)))?;
-        for name in [CONFIGS, LINKS] {
+    /// The unreadable directory, and [`BootTreeError`].
+    pub fn check(&self) -> Result<(), (&'static str, BootTreeError)> {
+        std::fs::read_dir(&self.root).map_err(|error| ("", BootTreeError::RootUnreadable(error)))?;
+        for name in [CONFIGS_FOLDER, LINKS_FOLDER] {
             self.folder(name).map_err(|error| (name, error))?;
         }
         Ok(())
     }
 
-    /// Opens the regular file that `name` stands for; leading slashes are the root.
+    /// Opens the regular file `name`; leading slashes mean the root.
     ///
     /// # Errors
     ///
-    /// [`OpenError`]; nothing was changed.
-    pub fn open(&self, name: &[u8]) -> Result<OpenFile, OpenError> {
-        let Found::File(file) = walk(&self.root, name, Wanted::File)? else {
-            return Err(OpenError::NotAFile);
+    /// [`BootTreeError`]; nothing was changed.
+    pub fn open(&self, name: &[u8]) -> Result<BootFile, BootTreeError> {
+        let OpenEntry::File(file) = walk(&self.root, name, EntryKind::File)? else {
+            return Err(BootTreeError::NotAFile);
         };
-        let metadata = file.metadata().map_err(OpenError::Io)?;
+        let metadata = file.metadata().map_err(BootTreeError::Io)?;
         if !metadata.is_file() {
-            return Err(OpenError::NotAFile);
+            return Err(BootTreeError::NotAFile);
         }
-        Ok(OpenFile { length: metadata.len(), identity: (metadata.dev(), metadata.ino()), file })
+        Ok(BootFile { length: metadata.len(), identity: (metadata.dev(), metadata.ino()), file })
     }
 
-    /// Finds the folder that `name` stands for, with all links followed.
+    /// Finds the directory `name`, with all links followed.
     ///
     /// # Errors
     ///
-    /// [`OpenError`]; nothing was changed.
-    pub fn folder(&self, name: &str) -> Result<Folder, OpenError> {
-        match walk(&self.root, name.as_bytes(), Wanted::Folder)? {
-            Found::Folder { fd, depth } => Ok(Folder { fd, depth }),
-            Found::File(_) => Err(OpenError::NotAFolder),
+    /// [`BootTreeError`]; nothing was changed.
+    pub fn folder(&self, name: &str) -> Result<BootFolder, BootTreeError> {
+        match walk(&self.root, name.as_bytes(), EntryKind::Folder)? {
+            OpenEntry::Folder { fd, depth } => Ok(BootFolder { fd, depth }),
+            OpenEntry::File(_) => Err(BootTreeError::NotAFolder),
         }
     }
 
-    /// The same; a folder that is missing is made.
+    /// Finds the directory `name`, and creates it if it is missing.
     ///
     /// # Errors
     ///
-    /// [`OpenError`].
-    pub fn make_folder(&self, name: &str) -> Result<Folder, OpenError> {
+    /// [`BootTreeError`].
+    pub fn make_folder(&self, name: &str) -> Result<BootFolder, BootTreeError> {
         match self.folder(name) {
-            Err(OpenError::NotFound) => {
+            Err(BootTreeError::NotFound) => {
                 let root = self.folder("")?;
-                // Whatever the umask: others may serve the tree, too.
+                // Independent of the umask, because other servers may serve the tree too.
                 let mode = Mode::from_bits_truncate(0o755);
-                let made = mkdirat(&root, name, mode)
+                let created = mkdirat(&root, name, mode)
                     .and_then(|()| fchmodat(&root, name, mode, FchmodatFlags::FollowSymlink));
-                match made {
-                    // By somebody else, meanwhile; or it is a link that leads nowhere, as is seen next.
+                match created {
+                    // Another process may have created it; a dangling link is detected next.
                     Ok(()) | Err(Errno::EEXIST) => self.folder(name),
-                    Err(errno) => Err(OpenError::Io(errno.into())),
+                    Err(errno) => Err(BootTreeError::Io(errno.into())),
                 }
             }
             found => found,

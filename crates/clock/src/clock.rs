@@ -1,41 +1,40 @@
-//! The clock that everybody is given.
+//! The clock interface.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
 
-/// Tells the farm's time and wakes who waits for it.
+/// Source of the farm's time.
 pub trait Clock: Send + Sync + 'static {
-    /// The time now, cut to the microseconds that Postgres keeps.
+    /// Returns the current time, truncated to microseconds, the precision of PostgreSQL.
     fn now(&self) -> DateTime<Utc>;
 
-    /// Ends when the clock shows `at` or later.
+    /// Waits until the clock shows `at` or later.
     fn sleep_until(&self, at: DateTime<Utc>) -> BoxFuture<'static, ()>;
 
-    /// Ends when `span` has passed, whatever is done to the clock's hands meanwhile.
+    /// Waits until `span` has elapsed, even if the clock is set meanwhile.
     fn sleep(&self, span: Duration) -> BoxFuture<'static, ()>;
 
-    /// What the wall clock of this machine shows, where this clock follows it.
+    /// Returns the wall clock of this machine, if this clock follows it.
     fn wall(&self) -> Option<DateTime<Utc>> {
         None
     }
 
-    /// Goes on towards the time of another server of the farm, or towards the wall clock where there is none; to be called
-    /// about once a second. Says by how much the wall clock was stepped since the last call, if it was.
+    /// Slews towards the time of another server of the farm, or towards the wall clock if there is none; called about
+    /// once a second. Returns the step of the wall clock since the last call, if it was stepped.
     fn follow(&self, _peer: Option<DateTime<Utc>>) -> Option<TimeDelta> {
         None
     }
 
-    /// Takes the time of another server of the farm for its own, before anything is decided by it; says by how much that
-    /// is ahead.
+    /// Takes over the time of another server of the farm before any decision is made; returns by how much it is ahead.
     fn join(&self, _peer: DateTime<Utc>) -> TimeDelta {
         TimeDelta::zero()
     }
 }
 
 impl dyn Clock {
-    /// Runs `work` for at most `span` of this clock; `None` when the time ran out and `work` was dropped.
+    /// Runs `work` for at most `span` of this clock; returns `None` if it timed out and `work` was dropped.
     pub async fn timeout<T>(&self, span: Duration, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;

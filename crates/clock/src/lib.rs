@@ -1,8 +1,8 @@
-//! Time, as everything that belongs to the farm sees it.
+//! The farm's time.
 //!
-//! Deadlines, power gaps, boot times and poll intervals run on a [`Clock`] that the process is given, so that tests
-//! move it by hand ([`ManualClock`]) and the demo runs it faster ([`ScaledClock`]). What belongs to the machine that we
-//! run on — a worker's lease, a database connection — runs on real time and says so where it does.
+//! Deadlines, off times, boot times and poll intervals use a [`Clock`] passed as an argument: tests move it by hand
+//! ([`ManualClock`]) and the demo runs it faster ([`ScaledClock`]). Times of this machine, such as a worker's lease or
+//! a database timeout, use real time and say so.
 
 mod clock;
 mod manual;
@@ -14,8 +14,8 @@ mod wall;
 
 pub use clock::Clock;
 pub use manual::ManualClock;
-pub use pause::pause;
+pub use pause::sleep_real_time;
 pub use scaled::ScaledClock;
-pub use spans::after;
+pub use spans::time_after;
 pub use system::SystemClock;
-pub use wall::from_wall;
+pub use wall::local_to_utc;

@@ -1,4 +1,4 @@
-//! A clock for tests: it moves when it is told to.
+//! A clock for tests, advanced by hand.
 
 use std::time::Duration;
 
@@ -7,24 +7,24 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::spans::after;
+use crate::spans::time_after;
 
-/// A clock that moves only when it is told to.
+/// A clock that moves only by [`advance`](Self::advance).
 #[derive(Debug, Clone)]
 pub struct ManualClock {
     now: watch::Sender<DateTime<Utc>>,
 }
 
 impl ManualClock {
-    /// Starts a clock that stands at `now`.
+    /// Creates a clock that shows `now`.
     #[must_use]
     pub fn new(now: DateTime<Utc>) -> Self {
         Self { now: watch::Sender::new(now.trunc_subsecs(6)) }
     }
 
-    /// Moves the clock forward by `span` and wakes everybody whose time has come.
+    /// Advances the clock by `span` and wakes the sleepers that are due.
     pub fn advance(&self, span: Duration) {
-        self.now.send_modify(|now| *now = after(*now, span).trunc_subsecs(6));
+        self.now.send_modify(|now| *now = time_after(*now, span).trunc_subsecs(6));
     }
 }
 
@@ -36,7 +36,7 @@ impl Clock for ManualClock {
     fn sleep_until(&self, at: DateTime<Utc>) -> BoxFuture<'static, ()> {
         let mut now = self.now.subscribe();
         Box::pin(async move {
-            // The sender lives as long as the clock; without a clock no time comes, so the sleeper sleeps on.
+            // The sender lives as long as the clock; without a clock the sleeper never wakes.
             if now.wait_for(|now| *now >= at).await.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -44,6 +44,6 @@ impl Clock for ManualClock {
     }
 
     fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
-        self.sleep_until(after(self.now(), span))
+        self.sleep_until(time_after(self.now(), span))
     }
 }

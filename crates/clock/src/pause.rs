@@ -1,9 +1,9 @@
-//! Waiting in the machine's time.
+//! Sleeping in real time.
 
 use std::time::Duration;
 
-/// Waits in real time: for what is about this process or this machine, and not about the farm.
-pub async fn pause(span: Duration) {
-    #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else asks")]
+/// Sleeps in real time: for waits that concern this process or machine, not the farm.
+pub async fn sleep_real_time(span: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "the clock crate is the only user")]
     tokio::time::sleep(span).await;
 }

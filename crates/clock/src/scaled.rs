@@ -1,4 +1,4 @@
-//! A clock for demos: as fast as wanted.
+//! A clock for demos, faster than real time.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::pause::pause;
-use crate::spans::{after, until};
+use crate::pause::sleep_real_time;
+use crate::spans::{remaining, time_after};
 use crate::wall::wall;
 
 /// A clock that starts at the present time and runs `rate` times as fast.
@@ -29,20 +29,20 @@ impl ScaledClock {
 
 impl Clock for ScaledClock {
     fn now(&self) -> DateTime<Utc> {
-        after(self.wall_start, self.start.elapsed().mul_f64(self.rate)).trunc_subsecs(6)
+        time_after(self.wall_start, self.start.elapsed().mul_f64(self.rate)).trunc_subsecs(6)
     }
 
     fn sleep_until(&self, at: DateTime<Utc>) -> BoxFuture<'static, ()> {
         let clock = *self;
         Box::pin(async move {
-            while let Some(left) = until(at, clock.now()) {
-                let real = left.div_f64(clock.rate).min(Duration::from_secs(10));
-                pause(real.max(Duration::from_micros(100))).await;
+            while let Some(remaining_time) = remaining(at, clock.now()) {
+                let real = remaining_time.div_f64(clock.rate).min(Duration::from_secs(10));
+                sleep_real_time(real.max(Duration::from_micros(100))).await;
             }
         })
     }
 
     fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
-        self.sleep_until(after(self.now(), span))
+        self.sleep_until(time_after(self.now(), span))
     }
 }

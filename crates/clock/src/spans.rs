@@ -1,19 +1,19 @@
-//! Times and spans between them.
+//! Arithmetic of times and durations.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// The time `span` after `at`, or the last time there is where the sum does not fit.
+/// Returns the time `span` after `at`, saturating at the largest time.
 #[must_use]
-pub fn after(at: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
+pub fn time_after(at: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
     TimeDelta::from_std(span)
         .ok()
         .and_then(|span| at.checked_add_signed(span))
         .unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-/// What is left from `now` until `at`; nothing once `at` has come.
-pub(crate) fn until(at: DateTime<Utc>, now: DateTime<Utc>) -> Option<Duration> {
+/// Returns the time from `now` until `at`; `None` once `at` has passed.
+pub(crate) fn remaining(at: DateTime<Utc>, now: DateTime<Utc>) -> Option<Duration> {
     (at - now).to_std().ok().filter(|left| !left.is_zero())
 }

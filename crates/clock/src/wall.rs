@@ -1,25 +1,25 @@
-//! The machine's wall clock, and what its readings mean.
+//! The machine's wall clock and local times.
 
 use chrono::{
     DateTime, Local, MappedLocalTime, NaiveDateTime, SubsecRound, TimeDelta, TimeZone, Timelike, Utc,
 };
 
-/// Reads the machine's wall clock: the one place that does.
+/// Reads the machine's wall clock; the only function that does.
 pub(crate) fn wall() -> DateTime<Utc> {
     #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else asks")]
     Utc::now().trunc_subsecs(6)
 }
 
-/// The moment that a clock on the wall of this machine means, by its time zone.
+/// Converts a local time of this machine to UTC by its time zone.
 ///
-/// Where clocks are put back, the first of the two moments; where they are put forward over it, the moment at which that
-/// happens.
+/// An ambiguous time (clocks set back) gives the first of the two moments; a skipped time (clocks set forward) gives
+/// the moment of the change.
 #[must_use]
-pub fn from_wall(shown: NaiveDateTime) -> DateTime<Utc> {
+pub fn local_to_utc(shown: NaiveDateTime) -> DateTime<Utc> {
     let moment = |shown: NaiveDateTime| match Local.from_local_datetime(&shown) {
         MappedLocalTime::Single(at) => Some(at.to_utc()),
-        // They come in no order.
-        MappedLocalTime::Ambiguous(one, other) => Some(one.min(other).to_utc()),
+        // They are not ordered.
+        MappedLocalTime::Ambiguous(first, second) => Some(first.min(second).to_utc()),
         MappedLocalTime::None => None,
     };
     let after_the_gap = || {

@@ -1,38 +1,38 @@
-//! What the URLs of devices have in common: how they are taken apart, and how they are refused.
+//! Parsing and errors common to all device URLs.
 
 use std::net::IpAddr;
 
 use url::Url;
 
-/// How much of a bad URL is shown.
-const MAX_SHOWN: usize = 200;
-/// Parameters that hold a secret wherever they occur.
-const SECRETS: &[&str] = &["password", "passwd", "pass", "secret", "token", "key"];
+/// The longest part of a bad URL, in characters, shown in errors.
+const MAX_SHOWN_CHARS: usize = 200;
+/// Parameters whose values are always secret.
+const SECRET_PARAMETERS: &[&str] = &["password", "passwd", "pass", "secret", "token", "key"];
 
-/// Says what is wrong with a URL and what would be right.
+/// A URL that cannot be used, with the reason and the right form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a {kind} URL: {problem}")]
-pub struct BadUrl {
+pub struct DeviceUrlError {
     text: String,
     kind: &'static str,
     problem: String,
 }
 
-impl BadUrl {
-    /// Says that `text` is no URL of that kind, and why. Passwords in it are left out.
+impl DeviceUrlError {
+    /// Creates the error for `text`. Passwords in it are redacted.
     #[must_use]
     pub fn new(text: &str, kind: &'static str, problem: impl Into<String>) -> Self {
-        let text = without_secrets(&text.chars().take(MAX_SHOWN).collect::<String>());
+        let text = without_secrets(&text.chars().take(MAX_SHOWN_CHARS).collect::<String>());
         Self { text, kind, problem: problem.into() }
     }
 }
 
-/// `text` without the user and password before its host and without the values of parameters that hold secrets.
+/// Returns `text` without the user and password before its host and without the values of secret parameters.
 fn without_secrets(text: &str) -> String {
     let (rest, query) = text.split_once('?').map_or((text, None), |(rest, query)| (rest, Some(query)));
     let rest = match rest.split_once("//") {
         Some((scheme, rest)) => {
-            // Up to the last `@`: a password may have one, too.
+            // Up to the last `@`: a password may contain one too.
             let host = rest.rsplit_once('@').map_or_else(|| rest.to_owned(), |(_, host)| format!("…@{host}"));
             format!("{scheme}//{host}")
         }
@@ -40,17 +40,19 @@ fn without_secrets(text: &str) -> String {
     };
     let Some(query) = query else { return rest };
     let shown = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, _)) if SECRETS.contains(&name.to_ascii_lowercase().as_str()) => format!("{name}=…"),
+        Some((name, _)) if SECRET_PARAMETERS.contains(&name.to_ascii_lowercase().as_str()) => {
+            format!("{name}=…")
+        }
         _ => pair.to_owned(),
     });
     format!("{rest}?{}", shown.collect::<Vec<_>>().join("&"))
 }
 
-/// Takes `text` apart; refuses what no URL of a device may have. `form` is what to write.
+/// Parses `text`; refuses parts that no device URL may have. `form` is quoted in errors.
 ///
 /// # Errors
 ///
-/// What is wrong, and `form`.
+/// The reason, and `form`.
 pub fn parse(text: &str, form: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("{error}; write {form}"))?;
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
@@ -59,11 +61,12 @@ pub fn parse(text: &str, form: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// The host of `url` in one spelling: lower case, addresses in their short form, without brackets and final dot.
+/// Returns the host of `url` in canonical spelling: lower case, addresses in their short form, without brackets and
+/// final dot.
 ///
 /// # Errors
 ///
-/// What is wrong, and what would be right.
+/// The reason, and what a host looks like.
 pub fn host(url: &Url) -> Result<String, String> {
     let text = url.host_str().unwrap_or_default();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -73,12 +76,12 @@ pub fn host(url: &Url) -> Result<String, String> {
     let name = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
     let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
     if name.is_empty() || name.len() > 253 || !is_name {
-        return Err(format!("`{text}` is no host; a host is a name such as `relay-3.lab`, or an address"));
+        return Err(format!("`{text}` is not a host; a host is a name such as `relay-3.lab`, or an address"));
     }
     Ok(name)
 }
 
-/// `host:port`, with brackets where the host is an IPv6 address.
+/// Formats `host:port`, with brackets around an IPv6 address.
 #[must_use]
 pub fn authority(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
@@ -89,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_that_is_refused_is_shown_without_its_secrets() {
+    fn a_refused_url_is_shown_without_its_secrets() {
         for (text, shown) in [
             ("tasmota://me:se@cret@plug.lab/1", "tasmota://…@plug.lab/1"),
             (
@@ -99,7 +102,7 @@ mod tests {
             ("tasmota://plug.lab/1?password-file=/x", "tasmota://plug.lab/1?password-file=/x"),
             ("relay/5", "relay/5"),
         ] {
-            let error = BadUrl::new(text, "power", "it is not").to_string();
+            let error = DeviceUrlError::new(text, "power", "it is not").to_string();
             assert_eq!(error, format!("`{shown}` is not a power URL: it is not"));
         }
     }

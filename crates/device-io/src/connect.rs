@@ -1,91 +1,91 @@
-//! A TCP connection to a device, with what stood in the way of it told apart: us, its name, or the device.
+//! TCP connections to devices. Errors distinguish a local fault, an unknown name, and the device.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clock::{Clock, after};
+use clock::{Clock, time_after};
 use tokio::net::TcpStream;
 
-use crate::resolver::{self, Unresolved};
+use crate::resolver::{self, ResolveError};
 use crate::trouble::LocalTrouble;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub enum Unreached {
-    /// It could not be tried, which says nothing about the device.
+pub enum ConnectError {
+    /// A local fault prevented the attempt; it says nothing about the device.
     #[error("{reason}")]
-    Ours {
-        /// What stands in the way.
+    Local {
+        /// The local fault.
         trouble: LocalTrouble,
-        /// The same with the system's words.
+        /// The local fault with the system's error.
         reason: String,
     },
-    /// There is no such name.
+    /// The name does not exist.
     #[error("the name {0} does not resolve")]
     NoSuchName(String),
-    /// The device, or the network before it, refused.
+    /// The device, or the network before it, refused the connection.
     #[error("{0}")]
     Refused(io::Error),
-    /// The device gave no answer in time.
-    #[error("no answer within {}", humantime::format_duration(*.0))]
-    Silent(Duration),
+    /// The device did not answer in time.
+    #[error("no answer within {}", formatting::duration(*.0))]
+    TimedOut(Duration),
 }
 
 /// Connects to `host`, an address or a name, within `limit`.
 ///
 /// # Errors
 ///
-/// [`Unreached`]: nothing was sent.
+/// [`ConnectError`]: nothing was sent.
 pub async fn connect(
     clock: &dyn Clock,
     host: &str,
     port: u16,
     limit: Duration,
-) -> Result<TcpStream, Unreached> {
-    let ends_at = after(clock.now(), limit);
+) -> Result<TcpStream, ConnectError> {
+    let deadline = time_after(clock.now(), limit);
     let addresses = resolve(clock, host, port, limit).await?;
-    let left = (ends_at - clock.now()).to_std().unwrap_or_default();
-    let tried = clock.timeout(left, async {
+    let remaining = (deadline - clock.now()).to_std().unwrap_or_default();
+    let connecting = clock.timeout(remaining, async {
         let mut last = None;
         for address in addresses {
             match TcpStream::connect(address).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => match (LocalTrouble::of_socket(&error, address.ip()), &last) {
-                    // What the device said at another of its addresses counts more than that this one has no route.
-                    (Some(_), Some(Unreached::Refused(_))) => {}
-                    (Some(trouble), _) => last = Some(ours(trouble, Some(&error))),
-                    (None, _) => last = Some(Unreached::Refused(error)),
+                    // A refusal at another of its addresses is more informative than a missing route to this one.
+                    (Some(_), Some(ConnectError::Refused(_))) => {}
+                    (Some(trouble), _) => last = Some(local_error(trouble, Some(&error))),
+                    (None, _) => last = Some(ConnectError::Refused(error)),
                 },
             }
         }
-        Err(last.unwrap_or_else(|| Unreached::NoSuchName(host.to_owned())))
+        Err(last.unwrap_or_else(|| ConnectError::NoSuchName(host.to_owned())))
     });
-    tried.await.unwrap_or(Err(Unreached::Silent(limit)))
+    connecting.await.unwrap_or(Err(ConnectError::TimedOut(limit)))
 }
 
-/// The addresses of `host`, within `limit`. Where there is none nobody has asked the device for anything yet.
+/// Resolves `host` within `limit`. The device itself is not contacted.
 ///
 /// # Errors
 ///
-/// [`Unreached::Ours`] or [`Unreached::NoSuchName`].
+/// [`ConnectError::Local`] or [`ConnectError::NoSuchName`].
 pub async fn resolve(
     clock: &dyn Clock,
     host: &str,
     port: u16,
     limit: Duration,
-) -> Result<Vec<SocketAddr>, Unreached> {
+) -> Result<Vec<SocketAddr>, ConnectError> {
     match clock.timeout(limit, resolver::resolve(host, port)).await {
         Some(Ok(addresses)) => Ok(addresses),
-        Some(Err(Unresolved::NoSuchName(host))) => Err(Unreached::NoSuchName(host)),
-        Some(Err(Unresolved::Ours(trouble))) => Err(ours(trouble, None)),
-        None => Err(ours(LocalTrouble::Resolver(host.to_owned()), None)),
+        Some(Err(ResolveError::NoSuchName(host))) => Err(ConnectError::NoSuchName(host)),
+        Some(Err(ResolveError::Local(trouble))) => Err(local_error(trouble, None)),
+        None => Err(local_error(LocalTrouble::Resolver(host.to_owned()), None)),
     }
 }
 
-fn ours(trouble: LocalTrouble, error: Option<&io::Error>) -> Unreached {
+fn local_error(trouble: LocalTrouble, error: Option<&io::Error>) -> ConnectError {
     let reason = error.map_or_else(|| trouble.to_string(), |error| format!("{trouble}: {error}"));
-    Unreached::Ours { trouble, reason }
+    ConnectError::Local { trouble, reason }
 }
 
 #[cfg(test)]
@@ -101,50 +101,44 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(5);
 
     #[tokio::test]
-    async fn what_stands_in_the_way_is_told_apart() {
+    async fn errors_distinguish_refusal_unknown_name_and_local_fault() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         connect(&SystemClock, "localhost", port, LIMIT).await.unwrap();
         drop(listener);
         let refused = connect(&SystemClock, "127.0.0.1", port, LIMIT).await.unwrap_err();
-        assert!(matches!(refused, Unreached::Refused(_)), "{refused:?}");
-        let nobody = connect(&SystemClock, "board-1.invalid", port, LIMIT).await.unwrap_err();
+        assert!(matches!(refused, ConnectError::Refused(_)), "{refused:?}");
+        let unknown = connect(&SystemClock, "board-1.invalid", port, LIMIT).await.unwrap_err();
         let is_name = matches!(
-            nobody,
-            Unreached::NoSuchName(_) | Unreached::Ours { trouble: LocalTrouble::Resolver(_), .. }
+            unknown,
+            ConnectError::NoSuchName(_) | ConnectError::Local { trouble: LocalTrouble::Resolver(_), .. }
         );
-        assert!(is_name, "{nobody:?}");
-        // No machine may connect to a broadcast address.
+        assert!(is_name, "{unknown:?}");
+        // Connecting to a broadcast address is always refused locally.
         let broadcast = connect(&SystemClock, "255.255.255.255", port, LIMIT).await.unwrap_err();
         assert!(
-            matches!(broadcast, Unreached::Ours { trouble: LocalTrouble::Network(_), .. }),
+            matches!(broadcast, ConnectError::Local { trouble: LocalTrouble::Network(_), .. }),
             "{broadcast:?}"
         );
     }
 
     #[tokio::test]
-    async fn a_connection_whose_time_passes_before_its_name_is_looked_up_says_nothing_of_the_device() {
+    async fn a_lookup_that_times_out_is_a_local_fault() {
         let (clock, limit) = (ManualClock::new(DateTime::UNIX_EPOCH), Duration::from_secs(5));
         let all = LOOKUPS.0.acquire_many(64).await.unwrap();
         let mut resolved = Box::pin(resolve(&clock, "localhost", 22, limit));
         assert!(resolved.as_mut().now_or_never().is_none());
         clock.advance(limit);
-        let unreached = resolved.await.unwrap_err();
-        assert!(
-            matches!(unreached, Unreached::Ours { trouble: LocalTrouble::Resolver(_), .. }),
-            "{unreached:?}"
-        );
-        assert_eq!(LOOKUPS.0.available_permits(), 0, "that was all that there may be");
+        let error = resolved.await.unwrap_err();
+        assert!(matches!(error, ConnectError::Local { trouble: LocalTrouble::Resolver(_), .. }), "{error:?}");
+        assert_eq!(LOOKUPS.0.available_permits(), 0, "all lookups are taken");
         drop(all);
     }
 
     #[tokio::test]
-    async fn a_resolver_that_fails_is_trouble_of_our_own() {
+    async fn a_failing_resolver_is_a_local_fault() {
         let clock = ManualClock::new(DateTime::UNIX_EPOCH);
-        let unreached = resolve(&clock, "board\0", 22, Duration::from_secs(5)).await.unwrap_err();
-        assert!(
-            matches!(unreached, Unreached::Ours { trouble: LocalTrouble::Resolver(_), .. }),
-            "{unreached:?}"
-        );
+        let error = resolve(&clock, "board\0", 22, Duration::from_secs(5)).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Local { trouble: LocalTrouble::Resolver(_), .. }), "{error:?}");
     }
 }

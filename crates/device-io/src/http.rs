@@ -1,4 +1,4 @@
-//! HTTP requests to devices, one a connection.
+//! HTTP requests to devices, one per connection.
 
 use std::io;
 use std::pin::Pin;
@@ -13,85 +13,88 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// The longest body that a device may answer with.
-const MAX_BODY: usize = 64 * 1024;
-/// How many of the bytes that came are kept for evidence.
-const MAX_RECEIVED: usize = 4096;
+/// The longest body of an answer.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+/// How many received bytes are recorded for the evidence.
+const MAX_RECORDED_BYTES: usize = 4096;
 
 /// The answer of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct DeviceResponse {
     /// The status.
     pub status: u16,
-    /// The body, as text; what is no UTF-8 is replaced.
+    /// The body as text; invalid UTF-8 is replaced.
     pub body: String,
 }
 
-/// Why there is no answer.
+/// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum HttpError {
-    /// The request cannot be sent as it is: an error of ours.
-    #[error("no HTTP request: {0}")]
+pub enum DeviceHttpError {
+    /// The request is invalid and was not sent.
+    #[error("invalid HTTP request: {0}")]
     Request(hyper::http::Error),
-    /// What came is not HTTP, or longer than an answer of a device may be.
-    #[error("no HTTP")]
-    Foreign,
+    /// The answer is not HTTP, or too long.
+    #[error("not HTTP")]
+    NotHttp,
     /// The device closed the connection.
     #[error("connection closed")]
     Closed(#[source] hyper::Error),
 }
 
-/// Asks for `target`, such as `/cm?cmnd=Power`, on a fresh connection to `authority`. The first bytes that come are in
-/// `received`, also where the call is dropped before its end.
+/// Requests `target`, such as `/cm?cmnd=Power`, on a new connection to `authority`. The first bytes of the answer are
+/// recorded in `received`, also when the call is dropped before its end.
 ///
 /// # Errors
 ///
-/// [`HttpError`]; unless it is [`HttpError::Request`], the request may have been carried out.
+/// [`DeviceHttpError`]; except for [`DeviceHttpError::Request`], the device may have executed the request.
 pub async fn get(
     stream: &mut TcpStream,
     authority: &str,
     target: &str,
     received: &mut Vec<u8>,
-) -> Result<Answer, HttpError> {
-    // A device with room for few connections is to have it back at once.
+) -> Result<DeviceResponse, DeviceHttpError> {
+    // Devices with few connections get this one back at once.
     let request = Request::get(target).header(HOST, authority).header(CONNECTION, "close");
-    let request = request.body(Empty::<Bytes>::new()).map_err(HttpError::Request)?;
-    let io = TokioIo::new(Recorder { stream, received });
-    let (mut sender, connection) = http1::handshake(io).await.map_err(failed)?;
+    let request = request.body(Empty::<Bytes>::new()).map_err(DeviceHttpError::Request)?;
+    let io = TokioIo::new(RecordingStream { stream, received });
+    let (mut sender, connection) = http1::handshake(io).await.map_err(http_error)?;
     let exchange = async move {
-        let response = sender.send_request(request).await.map_err(failed)?;
+        let response = sender.send_request(request).await.map_err(http_error)?;
         let status = response.status().as_u16();
-        let body =
-            Limited::new(response.into_body(), MAX_BODY).collect().await.map_err(|error| match error
-                .downcast::<hyper::Error>(
-            ) {
-                Ok(error) => failed(*error),
-                Err(_too_long) => HttpError::Foreign,
-            })?;
-        Ok(Answer { status, body: String::from_utf8_lossy(&body.to_bytes()).into_owned() })
+        let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await.map_err(|error| {
+            match error.downcast::<hyper::Error>() {
+                Ok(error) => http_error(*error),
+                Err(_too_long) => DeviceHttpError::NotHttp,
+            }
+        })?;
+        Ok(DeviceResponse { status, body: String::from_utf8_lossy(&body.to_bytes()).into_owned() })
     };
     let driven = async {
-        // How it ends is told by the exchange.
+        // The exchange reports how the connection ended.
         let _ended = connection.await;
         std::future::pending::<()>().await;
     };
     tokio::select! {
         answer = exchange => answer,
-        () = driven => Err(HttpError::Foreign),
+        () = driven => Err(DeviceHttpError::NotHttp),
     }
 }
 
-fn failed(error: hyper::Error) -> HttpError {
-    if error.is_parse() || error.is_parse_too_large() { HttpError::Foreign } else { HttpError::Closed(error) }
+fn http_error(error: hyper::Error) -> DeviceHttpError {
+    if error.is_parse() || error.is_parse_too_large() {
+        DeviceHttpError::NotHttp
+    } else {
+        DeviceHttpError::Closed(error)
+    }
 }
 
-/// A stream that keeps the first bytes that come.
-struct Recorder<'a> {
+/// A stream that records the first bytes received.
+struct RecordingStream<'a> {
     stream: &'a mut TcpStream,
     received: &'a mut Vec<u8>,
 }
 
-impl AsyncRead for Recorder<'_> {
+impl AsyncRead for RecordingStream<'_> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -99,13 +102,13 @@ impl AsyncRead for Recorder<'_> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = ready!(Pin::new(&mut *self.stream).poll_read(context, buffer));
-        let room = MAX_RECEIVED - self.received.len();
-        self.received.extend(buffer.filled().iter().skip(before).take(room));
+        let free = MAX_RECORDED_BYTES - self.received.len();
+        self.received.extend(buffer.filled().iter().skip(before).take(free));
         Poll::Ready(read)
     }
 }
 
-impl AsyncWrite for Recorder<'_> {
+impl AsyncWrite for RecordingStream<'_> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -130,8 +133,8 @@ mod tests {
 
     use super::*;
 
-    /// What a device that answers with these bytes and closes is understood to say, and what was received.
-    async fn ask(answer: &[u8]) -> (Result<Answer, HttpError>, Vec<u8>) {
+    /// Sends a request to a device that answers with these bytes and closes; returns the result and the recorded bytes.
+    async fn ask(answer: &[u8]) -> (Result<DeviceResponse, DeviceHttpError>, Vec<u8>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let mut received = Vec::new();
@@ -149,34 +152,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_are_read_whole_however_their_length_is_told() {
+    async fn answers_are_read_completely_with_any_framing() {
         for bytes in [
             "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbod\r\n1\r\ny\r\n0\r\n\r\n",
             "HTTP/1.0 200 OK\r\n\r\nbody",
         ] {
             let (answer, received) = ask(bytes.as_bytes()).await;
-            assert_eq!(answer.unwrap(), Answer { status: 200, body: "body".to_owned() }, "{bytes}");
+            assert_eq!(answer.unwrap(), DeviceResponse { status: 200, body: "body".to_owned() }, "{bytes}");
             assert_eq!(received, bytes.as_bytes());
         }
     }
 
     #[tokio::test]
-    async fn what_is_no_answer_is_told_apart_and_kept() {
+    async fn invalid_and_incomplete_answers_are_distinguished_and_recorded() {
         let long = format!(
             "HTTP/1.1 200 OK\r\nContent-Length: {0}\r\n\r\n{1}",
-            MAX_BODY + 1,
-            "x".repeat(MAX_BODY + 1)
+            MAX_BODY_BYTES + 1,
+            "x".repeat(MAX_BODY_BYTES + 1)
         );
         for bytes in ["SSH-2.0-OpenSSH_9.2\r\n", &long] {
             let (answer, received) = ask(bytes.as_bytes()).await;
-            assert!(matches!(answer, Err(HttpError::Foreign)), "{answer:?}");
-            assert!(bytes.as_bytes().starts_with(&received) && received.len() <= MAX_RECEIVED);
+            assert!(matches!(answer, Err(DeviceHttpError::NotHttp)), "{answer:?}");
+            assert!(bytes.as_bytes().starts_with(&received) && received.len() <= MAX_RECORDED_BYTES);
         }
         for bytes in ["", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nbody"]
         {
             let (answer, received) = ask(bytes.as_bytes()).await;
-            assert!(matches!(answer, Err(HttpError::Closed(_))), "{bytes}: {answer:?}");
+            assert!(matches!(answer, Err(DeviceHttpError::Closed(_))), "{bytes}: {answer:?}");
             assert_eq!(received, bytes.as_bytes());
         }
     }

@@ -1,53 +1,53 @@
-//! The lease of the process that acts: until when it may write to devices.
+//! The lease of this process: until when it may write to devices.
 //!
-//! Real time, and the kernel's monotonic clock: it goes on while the process is stopped (SIGSTOP, a debugger, a paused
-//! virtual machine), so a process that comes to itself too late finds its lease expired.
+//! The lease uses real time by the kernel's monotonic clock. It runs while the process is stopped (SIGSTOP, a debugger,
+//! a paused virtual machine), so a process that resumes too late finds its lease expired.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use clock::pause;
+use clock::sleep_real_time;
 use tokio::time::Instant;
 
-/// Until when this process may act; for ever, where nobody has said.
+/// Deadline until which this process may act; unlimited until it is first set.
 ///
 /// Clones share one lease.
 #[derive(Debug, Clone, Default)]
-pub struct Lease(Arc<Mutex<Option<Instant>>>);
+pub struct ProcessLease(Arc<Mutex<Option<Instant>>>);
 
-impl Lease {
-    fn holds_until(&self) -> MutexGuard<'_, Option<Instant>> {
-        // A panic elsewhere cannot have left it half-written.
+impl ProcessLease {
+    fn deadline(&self) -> MutexGuard<'_, Option<Instant>> {
+        // A panic elsewhere cannot leave the value half-written.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets this process act until then.
-    pub fn extend(&self, until: Instant) {
-        *self.holds_until() = Some(until);
+    /// Sets the deadline.
+    pub fn extend(&self, deadline: Instant) {
+        *self.deadline() = Some(deadline);
     }
 
-    /// Whether this process may still act. A driver asks immediately before each write to a device: once the lease has
-    /// expired, another process may hold the device, and what is left to do there is that one's.
+    /// Whether this process may still act. Drivers check it immediately before each write to a device: after expiry,
+    /// another process may hold the device and finish the work there.
     #[must_use]
     pub fn may_act(&self) -> bool {
-        self.holds_until().is_none_or(|until| Instant::now() < until)
+        self.deadline().is_none_or(|deadline| Instant::now() < deadline)
     }
 
-    /// For how long this process may still act, if that is limited.
+    /// Returns how long this process may still act; `None` if unlimited.
     #[must_use]
-    pub fn left(&self) -> Option<Duration> {
-        (*self.holds_until()).map(|until| until.saturating_duration_since(Instant::now()))
+    pub fn remaining(&self) -> Option<Duration> {
+        (*self.deadline()).map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Waits until the lease has expired, extensions included.
     pub async fn expired(&self) {
-        while let Some(left) = self.left() {
-            if left.is_zero() {
+        while let Some(remaining) = self.remaining() {
+            if remaining.is_zero() {
                 return;
             }
-            pause(left).await;
+            sleep_real_time(remaining).await;
         }
-        // Nobody limited it, and whoever does so begins with the next call.
+        // The lease is unlimited. A limit set later takes effect at the next call.
         std::future::pending::<()>().await;
     }
 }
@@ -59,8 +59,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_that_expired_lets_nobody_act_and_one_that_nobody_limited_always_does() {
-        let (lease, shared) = (Lease::default(), Lease::default());
+    fn an_expired_lease_forbids_acting_and_an_unlimited_one_allows_it() {
+        let (lease, shared) = (ProcessLease::default(), ProcessLease::default());
         assert!(lease.may_act());
         let clone = lease.clone();
         lease.extend(Instant::now());

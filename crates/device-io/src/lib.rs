@@ -1,25 +1,24 @@
-//! How devices are named and reached: URLs, name look-ups, TCP connections and requests on them, what stands in the way, and
-//! how a run at one ends.
+//! Access to devices: URLs, name lookups, TCP connections and requests, local faults, and errors of runs.
 //!
-//! It knows sockets, and neither boards nor actions nor databases. Whoever writes to a device asks a [`Lease`] first, and
-//! what this machine lacks ([`LocalTrouble`]) is told apart from what a device does.
+//! The crate uses sockets; boards, actions and databases are unknown to it. Callers check a [`ProcessLease`] before
+//! each write to a device. Faults of this machine ([`LocalTrouble`]) are distinguished from those of a device.
 
 pub mod address;
 mod connect;
 mod connection;
-mod ending;
 pub mod http;
 mod lease;
 mod probe;
 pub mod resolver;
+mod run_error;
 mod secret;
 mod trouble;
 
-pub use self::address::BadUrl;
-pub use self::connect::{Unreached, connect, resolve};
-pub use self::connection::Connection;
-pub use self::ending::{Ending, Evidence, Unfinished};
-pub use self::lease::Lease;
-pub use self::probe::is_over;
-pub use self::secret::{NoSecret, SecretFile};
+pub use self::address::DeviceUrlError;
+pub use self::connect::{ConnectError, connect, resolve};
+pub use self::connection::DeviceConnection;
+pub use self::lease::ProcessLease;
+pub use self::probe::is_trouble_over;
+pub use self::run_error::{Evidence, RunError, RunErrorKind};
+pub use self::secret::{SecretError, SecretFile};
 pub use self::trouble::{LocalTrouble, system_code};

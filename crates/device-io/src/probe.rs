@@ -1,33 +1,35 @@
-//! Whether trouble of this machine is over, found out without touching any device.
+//! Probes whether a local fault is over, without contacting a device.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use fs_err as fs;
 
-use crate::resolver::{self, Unresolved};
+use crate::resolver::{self, ResolveError};
 use crate::trouble::LocalTrouble;
 
-/// How many descriptors must be free before a shortage counts as over.
-const FREE_DESCRIPTORS: usize = 16;
+/// How many file descriptors must be free before a shortage counts as over.
+const MIN_FREE_DESCRIPTORS: usize = 16;
 
-/// Whether `trouble` is over, as far as this process can tell; what cannot be told counts as over: then the next try shows.
-pub async fn is_over(trouble: &LocalTrouble) -> bool {
+/// Whether `trouble` is over. If this cannot be determined, it counts as over, and the next attempt decides.
+pub async fn is_trouble_over(trouble: &LocalTrouble) -> bool {
     match trouble {
         LocalTrouble::Descriptors => has_descriptors(),
         LocalTrouble::Memory => true,
-        LocalTrouble::Network(address) => has_way_to(*address),
-        LocalTrouble::Resolver(host) => !matches!(resolver::resolve(host, 0).await, Err(Unresolved::Ours(_))),
+        LocalTrouble::Network(address) => has_route_to(*address),
+        LocalTrouble::Resolver(host) => {
+            !matches!(resolver::resolve(host, 0).await, Err(ResolveError::Local(_)))
+        }
         LocalTrouble::Name(host) => resolver::resolve(host, 0).await.is_ok(),
     }
 }
 
 fn has_descriptors() -> bool {
-    let opened: Result<Vec<_>, _> = (0..FREE_DESCRIPTORS).map(|_| fs::File::open("/dev/null")).collect();
+    let opened: Result<Vec<_>, _> = (0..MIN_FREE_DESCRIPTORS).map(|_| fs::File::open("/dev/null")).collect();
     opened.is_ok()
 }
 
-/// Whether there is a route: connecting a datagram socket asks for one and sends nothing.
-fn has_way_to(address: IpAddr) -> bool {
+/// Whether there is a route: connecting a datagram socket needs one and sends nothing.
+fn has_route_to(address: IpAddr) -> bool {
     let any: IpAddr =
         if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let connected = UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(SocketAddr::new(address, 9)));
@@ -39,16 +41,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn trouble_that_is_over_is_seen_to_be_over() {
+    async fn a_local_fault_that_is_over_is_detected() {
         for trouble in [
             LocalTrouble::Descriptors,
             LocalTrouble::Memory,
             LocalTrouble::Network(Ipv4Addr::LOCALHOST.into()),
             LocalTrouble::Name("localhost".to_owned()),
         ] {
-            assert!(is_over(&trouble).await, "{trouble}");
+            assert!(is_trouble_over(&trouble).await, "{trouble}");
         }
         let name = LocalTrouble::Name("board-1.invalid".to_owned());
-        assert!(!is_over(&name).await, "{name}");
+        assert!(!is_trouble_over(&name).await, "{name}");
     }
 }

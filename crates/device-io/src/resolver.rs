@@ -1,8 +1,8 @@
-//! Names to addresses, by the system's resolver, with its codes: a name that does not exist and a resolver that gives no
-//! answer are two things.
+//! Name lookups by the system's resolver. Its error codes distinguish a name that does not exist from a resolver that
+//! does not answer.
 //!
-//! A lookup takes one of the runtime's blocking threads, for as long as the resolver pleases. Few may be under way, so that
-//! a resolver that is away takes no threads from those who read and write files.
+//! A lookup occupies one of the runtime's blocking threads for as long as the resolver takes. Their number is limited,
+//! so that an unreachable resolver leaves threads for file access.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,24 +14,24 @@ use tokio::sync::Semaphore;
 
 use crate::trouble::LocalTrouble;
 
-/// How many lookups may be under way at a time.
+/// The largest number of concurrent lookups.
 const MAX_LOOKUPS: usize = 64;
 
-pub(crate) static LOOKUPS: LazyLock<Lookups> = LazyLock::new(|| Lookups::new(MAX_LOOKUPS));
+pub(crate) static LOOKUPS: LazyLock<DnsLookups> = LazyLock::new(|| DnsLookups::new(MAX_LOOKUPS));
 
-/// The lookups that are under way.
-pub(crate) struct Lookups(pub(crate) Arc<Semaphore>);
+/// Limits concurrent lookups.
+pub(crate) struct DnsLookups(pub(crate) Arc<Semaphore>);
 
-impl Lookups {
-    fn new(most: usize) -> Self {
-        Self(Arc::new(Semaphore::new(most)))
+impl DnsLookups {
+    fn new(max_lookups: usize) -> Self {
+        Self(Arc::new(Semaphore::new(max_lookups)))
     }
 
-    /// Runs a lookup when it is its turn; nothing where it broke down.
+    /// Waits for a permit and runs a lookup; returns `None` if it panicked.
     async fn run<T: Send + 'static>(&self, look_up: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let permit = Arc::clone(&self.0).acquire_owned().await.ok()?;
         let lookup = tokio::task::spawn_blocking(move || {
-            // Whoever asked may give up; the thread is taken until the resolver has answered.
+            // The caller may give up; the thread stays occupied until the resolver answers.
             let _permit = permit;
             look_up()
         });
@@ -39,27 +39,27 @@ impl Lookups {
     }
 }
 
-/// Why a name gave no address.
+/// Why a name has no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unresolved {
-    /// There is no such name, or it has no address.
+pub enum ResolveError {
+    /// The name does not exist, or has no address.
     #[error("the name {0} does not resolve")]
     NoSuchName(String),
-    /// It could not be asked for, which says nothing about the name.
+    /// A local fault prevented the lookup; it says nothing about the name.
     #[error("{0}")]
-    Ours(LocalTrouble),
+    Local(LocalTrouble),
 }
 
-/// Resolves `host`; an address is one already.
+/// Resolves `host`; addresses are returned as they are.
 ///
 /// # Errors
 ///
-/// [`Unresolved`], which says nothing about what bears the name.
-pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Unresolved> {
+/// [`ResolveError`], which says nothing about the device with this name.
+pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let no_answer = || Unresolved::Ours(LocalTrouble::Resolver(host.to_owned()));
+    let no_answer = || ResolveError::Local(LocalTrouble::Resolver(host.to_owned()));
     let name = host.to_owned();
     let mut found = LOOKUPS.run(move || look_up(&name)).await.ok_or_else(no_answer)??;
     for address in &mut found {
@@ -68,23 +68,23 @@ pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Unresolve
     Ok(found)
 }
 
-fn look_up(host: &str) -> Result<Vec<SocketAddr>, Unresolved> {
+fn look_up(host: &str) -> Result<Vec<SocketAddr>, ResolveError> {
     let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
-    let none = || Unresolved::NoSuchName(host.to_owned());
-    let no_answer = || Unresolved::Ours(LocalTrouble::Resolver(host.to_owned()));
+    let no_such_name = || ResolveError::NoSuchName(host.to_owned());
+    let no_answer = || ResolveError::Local(LocalTrouble::Resolver(host.to_owned()));
     match dns_lookup::getaddrinfo(Some(host), None, Some(hints)) {
         Ok(found) => {
             let found: Vec<SocketAddr> = found.flatten().map(|info| info.sockaddr).collect();
-            if found.is_empty() { Err(none()) } else { Ok(found) }
+            if found.is_empty() { Err(no_such_name()) } else { Ok(found) }
         }
         Err(error) => Err(match error.kind() {
-            // The resolver says so too where it could not open its own files and sockets.
+            // The resolver also reports this when it cannot open its files and sockets.
             LookupErrorKind::NoName | LookupErrorKind::NoData => {
-                shortage(fs::File::open("/dev/null")).map_or_else(none, Unresolved::Ours)
+                shortage(fs::File::open("/dev/null")).map_or_else(no_such_name, ResolveError::Local)
             }
-            LookupErrorKind::Memory => Unresolved::Ours(LocalTrouble::Memory),
+            LookupErrorKind::Memory => ResolveError::Local(LocalTrouble::Memory),
             LookupErrorKind::System => {
-                shortage(Err::<(), _>(error.into())).map_or_else(no_answer, Unresolved::Ours)
+                shortage(Err::<(), _>(error.into())).map_or_else(no_answer, ResolveError::Local)
             }
             LookupErrorKind::Again
             | LookupErrorKind::Fail
@@ -94,13 +94,13 @@ fn look_up(host: &str) -> Result<Vec<SocketAddr>, Unresolved> {
             | LookupErrorKind::Service
             | LookupErrorKind::Unknown
             | LookupErrorKind::IO => {
-                shortage(fs::File::open("/dev/null")).map_or_else(no_answer, Unresolved::Ours)
+                shortage(fs::File::open("/dev/null")).map_or_else(no_answer, ResolveError::Local)
             }
         }),
     }
 }
 
-/// The shortage of our own that `result` shows, if any.
+/// Returns the local shortage that `result` shows, if any.
 fn shortage<T>(result: io::Result<T>) -> Option<LocalTrouble> {
     LocalTrouble::of_shortage(&result.err()?)
 }
@@ -113,23 +113,23 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn lookups_that_hang_take_so_many_threads_and_no_more_though_nobody_waits_for_them() {
-        let lookups = Lookups::new(2);
+    async fn hanging_lookups_are_limited_even_if_their_callers_gave_up() {
+        let lookups = DnsLookups::new(2);
         let mut hung = Vec::new();
         for _ in 0..2 {
-            let (goes_on, waits) = mpsc::channel::<()>();
-            assert!(lookups.run(move || waits.recv()).now_or_never().is_none());
-            hung.push(goes_on);
+            let (release, released) = mpsc::channel::<()>();
+            assert!(lookups.run(move || released.recv()).now_or_never().is_none());
+            hung.push(release);
         }
         let mut third = Box::pin(lookups.run(|| 7));
         assert!(third.as_mut().now_or_never().is_none());
-        assert_eq!(lookups.0.available_permits(), 0, "it waits for its turn");
+        assert_eq!(lookups.0.available_permits(), 0, "it waits for a permit");
         drop(hung.pop());
         assert_eq!(third.await, Some(7));
     }
 
     #[tokio::test]
-    async fn an_address_is_taken_as_it_is_and_a_name_is_looked_up() {
+    async fn addresses_are_returned_unchanged_and_names_are_resolved() {
         let found = resolve("192.0.2.7", 502).await;
         assert_eq!(found, Ok(vec!["192.0.2.7:502".parse().unwrap()]));
         let found = resolve("::1", 22).await;
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_cannot_exist_gives_no_address() {
+    async fn a_name_that_cannot_exist_is_not_resolved() {
         assert!(resolve("board-1.invalid", 22).await.is_err());
     }
 }

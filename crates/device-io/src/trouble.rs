@@ -1,8 +1,8 @@
-//! Trouble of this machine that stands in the way of reaching a device: no descriptor, no route, no resolver.
+//! Local faults that prevent reaching a device: no file descriptor, no route, no resolver.
 //!
-//! It says nothing about the device. Errors are told apart by the system's codes and never by their text. An answer, a
-//! refusal and the silence of a device are evidence about that device; so is `EHOSTUNREACH`: our network reached the place
-//! where the device should be.
+//! A local fault says nothing about the device. Errors are classified by the system's codes, never by their text. An
+//! answer, a refusal and a missing answer are evidence about the device; so is `EHOSTUNREACH`, because the packet
+//! reached the device's network.
 
 use std::error::Error;
 use std::fmt;
@@ -11,37 +11,37 @@ use std::net::IpAddr;
 
 use nix::errno::Errno;
 
-/// What stands in the way, and where.
+/// A local fault and what it concerns.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LocalTrouble {
-    /// This process, or the system, has no file descriptor left.
+    /// This process or the system is out of file descriptors.
     Descriptors,
-    /// The system has no memory left for it.
+    /// The system is out of memory.
     Memory,
-    /// This machine has no way to that address: no route, no free port, an interface that is down, a firewall of its own.
+    /// This machine cannot reach that address: no route, no free port, an interface that is down, or a local firewall.
     Network(IpAddr),
-    /// The resolver gives no answer; it was asked for that name.
+    /// The resolver does not answer; that name was looked up.
     Resolver(String),
-    /// That name does not resolve.
+    /// This name does not resolve.
     Name(String),
 }
 
 impl LocalTrouble {
-    /// What an error of a socket to `address` says about ourselves, also where it is the cause of another one; nothing
-    /// where it speaks of the device.
+    /// Returns the local fault shown by an error of a socket to `address`, or by its cause; `None` if the error
+    /// concerns the device.
     #[must_use]
     pub fn of_socket(error: &(dyn Error + 'static), address: IpAddr) -> Option<Self> {
         let code = system_code(error)?;
         shortage(code).or_else(|| is_of_our_network(code).then_some(Self::Network(address)))
     }
 
-    /// The shortage of this process or machine that an error shows, whatever was asked for.
+    /// Returns the shortage of this process or machine shown by any error.
     #[must_use]
     pub fn of_shortage(error: &(dyn Error + 'static)) -> Option<Self> {
         shortage(system_code(error)?)
     }
 
-    /// One word for its kind, for logs and for whoever reads `/readyz`.
+    /// Returns one word for its kind, for logs and `/readyz`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -53,12 +53,12 @@ impl LocalTrouble {
         }
     }
 
-    /// What tells it from other troubles: who has the same key waits for the same thing.
+    /// Returns the key of the fault: actions with the same key wait for the same fault.
     #[must_use]
     pub fn key(&self) -> String {
         let kind = self.kind();
         match self {
-            // Whichever name was asked for, it is the same resolver.
+            // The resolver is the same for every name.
             Self::Descriptors | Self::Memory | Self::Resolver(_) => kind.to_owned(),
             Self::Network(address) => format!("{kind} {address}"),
             Self::Name(host) => format!("{kind} {host}"),
@@ -69,24 +69,24 @@ impl LocalTrouble {
 impl fmt::Display for LocalTrouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Descriptors => f.write_str("no file descriptor is left on this machine or in this process"),
-            Self::Memory => f.write_str("no memory is left on this machine"),
-            Self::Network(address) => write!(f, "this machine has no way to {address}"),
-            Self::Resolver(host) => write!(f, "the resolver gives no answer (asked for {host})"),
+            Self::Descriptors => f.write_str("out of file descriptors"),
+            Self::Memory => f.write_str("out of memory"),
+            Self::Network(address) => write!(f, "no route to {address} from this machine"),
+            Self::Resolver(host) => write!(f, "DNS resolver does not answer (for {host})"),
             Self::Name(host) => write!(f, "the name {host} does not resolve"),
         }
     }
 }
 
-/// The system's code, also where somebody has wrapped the error to say more about it.
+/// Returns the system's error code, also of a wrapped error.
 #[must_use]
 pub fn system_code(error: &(dyn Error + 'static)) -> Option<Errno> {
-    let mut within = Some(error);
-    while let Some(error) = within {
+    let mut current = Some(error);
+    while let Some(error) = current {
         if let Some(code) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
             return Some(Errno::from_raw(code));
         }
-        within = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        current = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(wrapped) => Some(wrapped),
             None => error.source(),
         };
@@ -125,7 +125,7 @@ mod tests {
     const DEVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
     #[test]
-    fn what_our_own_machine_lacks_is_told_from_what_a_device_does() {
+    fn local_faults_are_distinguished_from_errors_of_the_device() {
         for (code, expected) in [
             (Errno::EMFILE, Some(LocalTrouble::Descriptors)),
             (Errno::ENFILE, Some(LocalTrouble::Descriptors)),

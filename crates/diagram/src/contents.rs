@@ -1,100 +1,101 @@
-//! What stands in the box of each state, above it, and below the last of a lane.
+//! Texts: in the box of each state, above it, and below the last state of a lane.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::cards::{Card, Item, add, note};
-use super::graph::{Graph, Label, Trigger, Way};
-use super::lanes::{Lanes, Role};
-use super::routes::{Bank, Routes};
-use super::text::{Font, wrapped};
-use super::words::{counted, kind_word};
+use super::cards::{Card, CardItem, add, note};
+use super::graph::{DiagramEdge, DiagramGraph, EdgeLabel, TransitionTrigger};
+use super::lanes::{LaneRole, Lanes};
+use super::routes::{ChannelSide, LineRoutes};
+use super::text::{TextFont, wrapped};
+use super::wording::kind_word;
+use formatting::count;
 use machine::EventName;
-use machine::{Kind, State};
+use machine::{State, StateKind};
 
-/// The width at which the list of a state's actions is broken into lines.
+/// Width at which the list of a state's actions is broken into lines.
 const ACTIONS_WIDTH: i32 = 230;
-/// As many names as are given before they are counted.
-const NAMED: usize = 2;
+/// How many states are named before they are counted.
+const MAX_NAMED_STATES: usize = 2;
 
-/// The way from the last state of a lane to a state of rest.
+/// The exit from the last state of a lane to a resting state.
 #[derive(Debug)]
-pub(super) struct Exit {
+pub(super) struct LaneExit {
     pub(super) target: usize,
-    pub(super) items: Vec<Item>,
+    pub(super) items: Vec<CardItem>,
 }
 
-/// All texts.
+/// All texts of a diagram.
 #[derive(Debug)]
-pub(super) struct Contents {
+pub(super) struct DiagramTexts {
     /// The box of each state.
     pub(super) cards: Vec<Card>,
-    /// What is said where a line comes down into a state of a lane.
-    pub(super) entries: BTreeMap<usize, Vec<Item>>,
-    /// What leads from the last state of a lane to rest.
-    pub(super) exits: BTreeMap<usize, Exit>,
+    /// Items beside the line into a state of a lane.
+    pub(super) entries: BTreeMap<usize, Vec<CardItem>>,
+    /// Exits from last states of lanes to resting states.
+    pub(super) exits: BTreeMap<usize, LaneExit>,
 }
 
-impl Contents {
-    pub(super) fn new(graph: &Graph<'_>, lanes: &Lanes, routes: &Routes) -> Self {
+impl DiagramTexts {
+    pub(super) fn new(graph: &DiagramGraph<'_>, lanes: &Lanes, routes: &LineRoutes) -> Self {
         let below = lanes.below();
         let mut contents = Self {
             cards: (0..graph.nodes.len()).map(|node| card(graph, node)).collect(),
             entries: BTreeMap::new(),
             exits: BTreeMap::new(),
         };
-        let mut ways: Vec<(usize, &Way)> = graph.ways.iter().enumerate().collect();
-        ways.sort_by_key(|(_, way)| way.course);
-        for (index, way) in ways {
-            let items = way.labels.iter().map(Item::new);
-            if below.get(&way.from) == Some(&way.to) {
-                contents.entries.entry(way.to).or_default().extend(items);
+        let mut edges: Vec<(usize, &DiagramEdge)> = graph.edges.iter().enumerate().collect();
+        edges.sort_by_key(|(_, edge)| edge.kind);
+        for (index, edge) in edges {
+            let items = edge.labels.iter().map(CardItem::new);
+            if below.get(&edge.from) == Some(&edge.to) {
+                contents.entries.entry(edge.to).or_default().extend(items);
                 continue;
             }
-            let card = &mut contents.cards[way.from];
-            if let Some(route) = routes.by_way.get(&index) {
+            let card = &mut contents.cards[edge.from];
+            if let Some(route) = routes.by_edge.get(&index) {
                 let side = match route.exit.1 {
-                    Bank::Left => &mut card.left,
-                    Bank::Middle => &mut card.right,
+                    ChannelSide::Left => &mut card.left,
+                    ChannelSide::Middle => &mut card.right,
                 };
-                items.for_each(|item| add(side, Item { ways: vec![index], ..item }));
-            } else if lanes.roles[way.from] == Role::Lane
-                && !below.contains_key(&way.from)
-                && !contents.exits.contains_key(&way.from)
+                items.for_each(|item| add(side, CardItem { edges: vec![index], ..item }));
+            } else if lanes.roles[edge.from] == LaneRole::Lane
+                && !below.contains_key(&edge.from)
+                && !contents.exits.contains_key(&edge.from)
             {
-                contents.exits.insert(way.from, Exit { target: way.to, items: items.collect() });
+                contents.exits.insert(edge.from, LaneExit { target: edge.to, items: items.collect() });
             } else {
-                let target = (graph.name(way.to).to_owned(), kind_word(graph.kind(way.to)));
-                card.left.extend(items.map(|item| Item { target: Some(target.clone()), ..item }));
+                let target = (graph.name(edge.to).to_owned(), kind_word(graph.kind(edge.to)));
+                card.left.extend(items.map(|item| CardItem { target: Some(target.clone()), ..item }));
             }
         }
         for card in &mut contents.cards {
-            // What time leads to stands first, since that is the failure that bears the state's name.
-            card.right.sort_by_key(|item| !item.label.senders.contains(&Trigger::Time));
+            // Timeouts come first: the failed state named after the state is their target.
+            card.right.sort_by_key(|item| !item.label.senders.contains(&TransitionTrigger::Time));
         }
         for node in 0..graph.nodes.len() {
             let items = arrivals(graph, lanes, node);
             match lanes.roles[node] {
-                Role::Lane => contents.entries.entry(node).or_default().extend(items),
-                Role::Top | Role::Side(_) => _ = contents.cards[node].left.splice(0..0, items),
+                LaneRole::Lane => contents.entries.entry(node).or_default().extend(items),
+                LaneRole::Top | LaneRole::Side(_) => _ = contents.cards[node].left.splice(0..0, items),
             }
         }
         contents
     }
 }
 
-fn card(graph: &Graph<'_>, node: usize) -> Card {
+fn card(graph: &DiagramGraph<'_>, node: usize) -> Card {
     let state = &graph.nodes[node];
     let name = state.name.to_string();
     let actions: Vec<&str> = state.state.invoke.iter().map(|invoke| invoke.action.as_str()).collect();
     let mut left = Vec::new();
     if !actions.is_empty() {
-        let lines = wrapped(&format!("runs {}", actions.join(", ")), Font::Line, ACTIONS_WIDTH);
+        let lines = wrapped(&format!("runs {}", actions.join(", ")), TextFont::Line, ACTIONS_WIDTH);
         left.extend(lines.into_iter().map(note));
     }
-    left.extend(state.inner.iter().map(Item::new));
+    left.extend(state.inner.iter().map(CardItem::new));
     Card {
         class: format!("state {}", kind_word(state.state.kind)),
-        tip: tip(&name, state.state),
+        tip: state_tooltip(&name, state.state),
         state: Some(name.clone()),
         name,
         tags: state.shared.iter().map(|shared| graph.shared[*shared].tag.clone()).collect(),
@@ -103,70 +104,70 @@ fn card(graph: &Graph<'_>, node: usize) -> Card {
     }
 }
 
-/// A state's name, what others call it, what it is about, and which failures of its actions it waits out.
-fn tip(name: &str, state: &State) -> String {
+/// Tooltip of a state: name, label, description, and the failures left to its deadline.
+fn state_tooltip(name: &str, state: &State) -> String {
     let mut tip = name.to_owned();
     if let Some(label) = &state.label {
-        tip = format!("{tip}, called {label:?}");
+        tip = format!("{tip} ({label})");
     }
     if !state.about.is_empty() {
         tip = format!("{tip}: {}", state.about);
     }
     if !state.left_to_deadline.is_empty() {
-        let waited: Vec<&str> = state.left_to_deadline.iter().map(EventName::as_str).collect();
-        tip = format!("{tip}; left to the deadline: {}", waited.join(", "));
+        let failures: Vec<&str> = state.left_to_deadline.iter().map(EventName::as_str).collect();
+        tip = format!("{tip}; left to the deadline: {}", failures.join(", "));
     }
     tip
 }
 
-/// What leads to `node` from where no line comes.
-fn arrivals(graph: &Graph<'_>, lanes: &Lanes, node: usize) -> Vec<Item> {
+/// Items for edges to `node` that are not drawn as lines.
+fn arrivals(graph: &DiagramGraph<'_>, lanes: &Lanes, node: usize) -> Vec<CardItem> {
     let mut items = Vec::new();
     if node == graph.initial {
         items.push(note("a new instance begins here".to_owned()));
     }
-    let is_top = lanes.roles[node] == Role::Top;
-    let requests = graph.shared.iter().flat_map(|shared| shared.ways.iter().map(move |way| (shared, way)));
+    let is_top = lanes.roles[node] == LaneRole::Top;
+    let requests = graph.shared.iter().flat_map(|shared| shared.edges.iter().map(move |edge| (shared, edge)));
     let mut requests = requests.filter(|(_, (_, targets))| targets.contains(&node)).peekable();
-    let ways = graph.ways.iter().filter(|way| way.to == node);
-    if requests.peek().is_none() && ways.clone().next().is_none() && node != graph.initial {
+    let edges = graph.edges.iter().filter(|edge| edge.to == node);
+    if requests.peek().is_none() && edges.clone().next().is_none() && node != graph.initial {
         items.push(note("entered by force only".to_owned()));
     }
-    // What leads to rest is said where it comes from.
+    // Edges to resting states are shown at their source.
     if is_top {
         return items;
     }
-    items.extend(requests.map(|(shared, (label, _))| from(label, &format!("from {}", shared.tag))));
-    let mut sources: BTreeMap<&Label, Vec<usize>> = BTreeMap::new();
-    for way in ways.filter(|way| !lanes.is_drawn(way)) {
-        for label in &way.labels {
-            sources.entry(label).or_default().push(way.from);
+    items.extend(requests.map(|(shared, (label, _))| arrival_item(label, &format!("from {}", shared.tag))));
+    let mut sources: BTreeMap<&EdgeLabel, Vec<usize>> = BTreeMap::new();
+    for edge in edges.filter(|edge| !lanes.is_drawn(edge)) {
+        for label in &edge.labels {
+            sources.entry(label).or_default().push(edge.from);
         }
     }
-    items.extend(sources.into_iter().map(|(label, nodes)| from(label, &said(graph, &nodes))));
+    items.extend(sources.into_iter().map(|(label, nodes)| arrival_item(label, &origin_text(graph, &nodes))));
     items
 }
 
-fn from(label: &Label, place: &str) -> Item {
-    Item::new(&Label { text: format!("{} {place}", label.text), ..label.clone() })
+fn arrival_item(label: &EdgeLabel, origin: &str) -> CardItem {
+    CardItem::new(&EdgeLabel { text: format!("{} {origin}", label.text), ..label.clone() })
 }
 
 /// `from Ready`, `from 8 failed states`.
-fn said(graph: &Graph<'_>, nodes: &[usize]) -> String {
-    if nodes.len() <= NAMED {
+fn origin_text(graph: &DiagramGraph<'_>, nodes: &[usize]) -> String {
+    if nodes.len() <= MAX_NAMED_STATES {
         let names: Vec<&str> = nodes.iter().map(|node| graph.name(*node)).collect();
         return format!("from {}", names.join(" and "));
     }
-    let kinds: BTreeSet<Kind> = nodes.iter().map(|node| graph.kind(*node)).collect();
+    let kinds: BTreeSet<StateKind> = nodes.iter().map(|node| graph.kind(*node)).collect();
     let kind = kinds
         .first()
         .filter(|_| kinds.len() == 1)
         .map_or_else(String::new, |kind| kind_word(*kind).to_owned() + " ");
-    format!("from {}", counted(nodes.len(), &format!("{kind}state")))
+    format!("from {}", count(nodes.len(), &format!("{kind}state")))
 }
 
-/// A way in words: `A → B: event, after 10m`.
-pub(super) fn told(graph: &Graph<'_>, way: &Way) -> String {
-    let labels: Vec<&str> = way.labels.iter().map(|label| label.text.as_str()).collect();
-    format!("{} → {}: {}", graph.name(way.from), graph.name(way.to), labels.join(", "))
+/// An edge as text: `A → B: event, after 10m`.
+pub(super) fn edge_text(graph: &DiagramGraph<'_>, edge: &DiagramEdge) -> String {
+    let labels: Vec<&str> = edge.labels.iter().map(|label| label.text.as_str()).collect();
+    format!("{} → {}: {}", graph.name(edge.from), graph.name(edge.to), labels.join(", "))
 }

@@ -1,79 +1,79 @@
-//! A definition for Graphviz.
+//! A definition as a Graphviz graph.
 
 use std::fmt::{self, Write};
 
-use super::graph::{Graph, Label, Trigger};
-use super::lanes::{Lanes, Role};
-use super::text::{Font, wrapped};
-use machine::{Definition, Kind};
+use super::graph::{DiagramGraph, EdgeLabel, TransitionTrigger};
+use super::lanes::{LaneRole, Lanes};
+use super::text::{TextFont, wrapped};
+use machine::{Definition, StateKind};
 
-const HEAD: &str = "  rankdir=TB; newrank=true; labelloc=t; fontname=\"Helvetica\";
+const DOT_PREAMBLE: &str = "  rankdir=TB; newrank=true; labelloc=t; fontname=\"Helvetica\";
   node [fontname=\"Helvetica\", fontsize=11, style=filled, shape=box];
   edge [fontname=\"Helvetica\", fontsize=10];
 ";
 /// The width at which the list of the states that share requests is broken into lines.
-const WHO_WIDTH: i32 = 240;
+const STATE_LIST_WIDTH: i32 = 240;
 
-/// Draws `definition` as a graph in the language of Graphviz.
+/// Draws `definition` as a graph in Graphviz's DOT language.
 #[must_use]
 pub fn dot(definition: &Definition) -> String {
     let mut out = String::new();
-    // Writing to a text does not fail.
-    let _ = write_graph(&mut out, &Graph::new(definition));
+    // Writing to a string does not fail.
+    let _ = write_graph(&mut out, &DiagramGraph::new(definition));
     out
 }
 
-fn write_graph(out: &mut String, graph: &Graph<'_>) -> fmt::Result {
+fn write_graph(out: &mut String, graph: &DiagramGraph<'_>) -> fmt::Result {
     let lanes = Lanes::new(graph);
     writeln!(out, "digraph \"{0}\" {{\n  label=\"{0}\";", graph.definition.machine)?;
-    out.write_str(HEAD)?;
-    for node in (0..graph.nodes.len()).filter(|node| lanes.roles[*node] == Role::Top) {
+    out.write_str(DOT_PREAMBLE)?;
+    for node in (0..graph.nodes.len()).filter(|node| lanes.roles[*node] == LaneRole::Top) {
         write_state(out, graph, node, "  ")?;
     }
     for (index, lane) in lanes.all.iter().enumerate() {
         writeln!(out, "  subgraph cluster_{index} {{\n    label=\"\"; color=\"#c8cdd5\";")?;
         for &node in lane {
             write_state(out, graph, node, "    ")?;
-            for side in (0..graph.nodes.len()).filter(|side| lanes.roles[*side] == Role::Side(node)) {
+            for side in (0..graph.nodes.len()).filter(|side| lanes.roles[*side] == LaneRole::Side(node)) {
                 write_state(out, graph, side, "    ")?;
             }
         }
         writeln!(out, "  }}")?;
     }
     write_shared(out, graph)?;
-    // No state has a name with brackets.
+    // No state's name contains brackets.
     writeln!(out, "  \"(begin)\" [shape=point, label=\"\"];")?;
     writeln!(out, "  \"(begin)\" -> \"{}\";", graph.name(graph.initial))?;
-    for (way, is_back) in graph.ways.iter().zip(&lanes.is_back) {
-        let (from, to) = (graph.name(way.from), graph.name(way.to));
-        // What leads back, to rest, or out of failure does not say what stands above what.
-        let rank = if *is_back || !lanes.is_drawn(way) { ", constraint=false" } else { "" };
-        writeln!(out, "  \"{from}\" -> \"{to}\" [{}{rank}];", look_of(&way.labels))?;
+    for (edge, is_back) in graph.edges.iter().zip(&lanes.is_back) {
+        let (from, to) = (graph.name(edge.from), graph.name(edge.to));
+        // Edges back, to resting states and out of failed ones do not constrain the order.
+        let rank = if *is_back || !lanes.is_drawn(edge) { ", constraint=false" } else { "" };
+        writeln!(out, "  \"{from}\" -> \"{to}\" [{}{rank}];", edge_style(&edge.labels))?;
     }
     writeln!(out, "}}")
 }
 
-fn write_shared(out: &mut String, graph: &Graph<'_>) -> fmt::Result {
+fn write_shared(out: &mut String, graph: &DiagramGraph<'_>) -> fmt::Result {
     for shared in &graph.shared {
-        let who = wrapped(&shared.who, Font::Line, WHO_WIDTH).join("\\n");
-        let look = "style=dashed, color=\"#7a2ea8\"";
-        writeln!(out, "  \"({0})\" [label=\"{0}: {who}\", {look}];", shared.tag)?;
-        for (label, targets) in &shared.ways {
+        let states = wrapped(&shared.states, TextFont::Line, STATE_LIST_WIDTH).join("\\n");
+        let style = "style=dashed, color=\"#7a2ea8\"";
+        writeln!(out, "  \"({0})\" [label=\"{0}: {states}\", {style}];", shared.tag)?;
+        for (label, targets) in &shared.edges {
             for target in targets {
                 let name = graph.name(*target);
-                writeln!(out, "  \"({})\" -> \"{name}\" [{}];", shared.tag, look_of([label]))?;
+                writeln!(out, "  \"({})\" -> \"{name}\" [{}];", shared.tag, edge_style([label]))?;
             }
         }
     }
     Ok(())
 }
 
-fn write_state(out: &mut String, graph: &Graph<'_>, node: usize, indent: &str) -> fmt::Result {
-    let look = match graph.kind(node) {
-        Kind::Resting => "style=\"filled,rounded\", fillcolor=\"#e9f6ee\", color=\"#1c7d46\"",
-        Kind::Working => "fillcolor=\"#ffffff\", color=\"#5a6473\"",
-        Kind::Failed => "shape=octagon, fillcolor=\"#fcedeb\", color=\"#b3261e\"",
-        Kind::Final => "peripheries=2, fillcolor=\"#ffffff\", color=\"#1d2330\"",
+fn write_state(out: &mut String, graph: &DiagramGraph<'_>, node: usize, indent: &str) -> fmt::Result {
+    let style = match graph.kind(node) {
+        StateKind::Resting => "style=\"filled,rounded\", fillcolor=\"#e9f6ee\", color=\"#1c7d46\"",
+        StateKind::Working => "fillcolor=\"#ffffff\", color=\"#5a6473\"",
+        StateKind::Failed => "shape=octagon, fillcolor=\"#fcedeb\", color=\"#b3261e\"",
+        StateKind::Final => "peripheries=2, fillcolor=\"#ffffff\", color=\"#1d2330\"",
     };
     let mut lines = vec![graph.name(node).to_owned()];
     let state = &graph.nodes[node];
@@ -83,17 +83,17 @@ fn write_state(out: &mut String, graph: &Graph<'_>, node: usize, indent: &str) -
     if !tags.is_empty() {
         lines.push(format!("takes {}", tags.join(", ")));
     }
-    writeln!(out, "{indent}\"{}\" [label=\"{}\", {look}];", graph.name(node), lines.join("\\n"))
+    writeln!(out, "{indent}\"{}\" [label=\"{}\", {style}];", graph.name(node), lines.join("\\n"))
 }
 
-/// How an edge looks: its labels below one another, in the colour of the first one's sender.
-fn look_of<'l>(labels: impl IntoIterator<Item = &'l Label> + Clone) -> String {
+/// The attributes of an edge: its labels, in the colour of the first label's sender.
+fn edge_style<'l>(labels: impl IntoIterator<Item = &'l EdgeLabel> + Clone) -> String {
     let colour = match labels.clone().into_iter().next().and_then(|label| label.senders.first()) {
-        Some(Trigger::Report) => "#1559b8",
-        Some(Trigger::Operator) => "#7a2ea8",
-        Some(Trigger::Action) => "#08746b",
-        Some(Trigger::Time) => "#985000",
-        Some(Trigger::Entry) | None => "#626b7a",
+        Some(TransitionTrigger::Report) => "#1559b8",
+        Some(TransitionTrigger::Operator) => "#7a2ea8",
+        Some(TransitionTrigger::Action) => "#08746b",
+        Some(TransitionTrigger::Time) => "#985000",
+        Some(TransitionTrigger::Entry) | None => "#626b7a",
     };
     let texts: Vec<&str> = labels.into_iter().map(|label| label.text.as_str()).collect();
     format!("label=\"{}\", color=\"{colour}\", fontcolor=\"{colour}\"", texts.join("\\n"))

@@ -1,59 +1,59 @@
-//! From a definition to a picture: the layout with the fewest rows that is no wider than a page, drawn.
+//! Draws a definition in the layout with the fewest rows that fits the page width.
 
-use super::cards::{LINE, PAD};
-use super::contents::told;
-use super::graph::{Course, Graph};
-use super::lanes::{Lanes, Role};
-use super::layout::{BESIDE, Layout, MARGIN, STEM};
-use super::scene::{Frame, Line, Part, Rect, Scene, Text};
-use super::text::Font;
-use super::top;
+use super::cards::{CARD_PADDING, LINE_HEIGHT};
+use super::contents::edge_text;
+use super::graph::{DiagramGraph, EdgeKind};
+use super::header;
+use super::lanes::{LaneRole, Lanes};
+use super::layout::{DiagramLayout, PAGE_MARGIN, STEM_OFFSET, STEM_TEXT_OFFSET};
+use super::scene::{DiagramScene, Rect, SceneBox, SceneLine, ScenePart, SceneText};
+use super::text::TextFont;
 use machine::Definition;
 
-/// The widest that a picture gets as long as there is a choice.
-const PAGE: i32 = 1360;
-/// The narrowest: the legend in two lines.
-const LEAST: i32 = 640;
-/// The most columns that are tried.
-const COLUMNS: usize = 4;
+/// Maximum width, if a layout fits it.
+const MAX_PAGE_WIDTH: i32 = 1360;
+/// Minimum width: the legend in two lines.
+const MIN_PAGE_WIDTH: i32 = 640;
+/// Maximum number of columns that is tried.
+const MAX_COLUMNS: usize = 4;
 
-/// Draws `definition`, without any instances.
-pub(super) fn draw(definition: &Definition) -> Scene {
-    let graph = Graph::new(definition);
+/// Draws `definition` without instances.
+pub(super) fn draw(definition: &Definition) -> DiagramScene {
+    let graph = DiagramGraph::new(definition);
     let lanes = Lanes::new(&graph);
-    let layouts = (1..=COLUMNS).map(|columns| Layout::new(&graph, &lanes, columns));
-    // One column is the narrowest that there is.
+    let layouts = (1..=MAX_COLUMNS).map(|columns| DiagramLayout::new(&graph, &lanes, columns));
+    // If none fits, the narrowest is used.
     let layout = layouts.min_by_key(|layout| {
         let (right, bottom) = layout.extent();
-        let is_wide = right + MARGIN > PAGE;
+        let is_wide = right + PAGE_MARGIN > MAX_PAGE_WIDTH;
         (is_wide, if is_wide { right } else { bottom })
     });
-    let mut scene = Scene::default();
+    let mut scene = DiagramScene::default();
     let Some(layout) = layout else { return scene };
     draw_lanes(&layout, &mut scene);
-    let width = (layout.extent().0 + MARGIN).max(LEAST);
-    let mut picture = Scene { width, ..Scene::default() };
-    top::draw(&graph, &lanes, &layout.contents, &mut picture);
-    let down = picture.height;
-    picture.append(scene, down);
-    picture.width = picture.width.max(width);
-    picture.height += MARGIN;
-    picture
+    let width = (layout.extent().0 + PAGE_MARGIN).max(MIN_PAGE_WIDTH);
+    let mut page = DiagramScene { width, ..DiagramScene::default() };
+    header::draw(&graph, &lanes, &layout.contents, &mut page);
+    let down = page.height;
+    page.append(scene, down);
+    page.width = page.width.max(width);
+    page.height += PAGE_MARGIN;
+    page
 }
 
-fn draw_lanes(layout: &Layout<'_, '_>, scene: &mut Scene) {
+fn draw_lanes(layout: &DiagramLayout<'_, '_>, scene: &mut DiagramScene) {
     for lane in &layout.lanes.all {
         draw_panel(layout, lane, scene);
     }
-    for (index, way) in layout.graph.ways.iter().enumerate() {
-        let course = match (way.course, layout.lanes.roles[way.to]) {
-            (_, Role::Side(_)) => "fails",
-            (Course::Progress, _) => "goes",
-            (Course::Passed | Course::Exceeded, _) => "passes",
+    for (index, edge) in layout.graph.edges.iter().enumerate() {
+        let class = match (edge.kind, layout.lanes.roles[edge.to]) {
+            (_, LaneRole::Side(_)) => "fails",
+            (EdgeKind::Progress, _) => "progress",
+            (EdgeKind::TimedOut | EdgeKind::LimitExceeded, _) => "timed-out",
         };
         for points in layout.lines(index) {
-            let (from, class) = (layout.graph.name(way.from).to_owned(), format!("way {course}"));
-            scene.lines.push(Line { from, points, class, tip: told(layout.graph, way) });
+            let (from, class) = (layout.graph.name(edge.from).to_owned(), format!("edge {class}"));
+            scene.lines.push(SceneLine { from, points, class, tip: edge_text(layout.graph, edge) });
         }
     }
     for lane in &layout.lanes.all {
@@ -74,8 +74,8 @@ fn draw_lanes(layout: &Layout<'_, '_>, scene: &mut Scene) {
     }
 }
 
-/// The ground of a lane, which keeps it apart from those above and below.
-fn draw_panel(layout: &Layout<'_, '_>, lane: &[usize], scene: &mut Scene) {
+/// Draws the background of a lane.
+fn draw_panel(layout: &DiagramLayout<'_, '_>, lane: &[usize], scene: &mut DiagramScene) {
     let Some((column, _)) = lane.first().and_then(|node| layout.grid.cell(layout.lanes, *node)) else {
         return;
     };
@@ -87,56 +87,64 @@ fn draw_panel(layout: &Layout<'_, '_>, lane: &[usize], scene: &mut Scene) {
     scene.panels.push(rect);
 }
 
-/// The line from a state down to the next of its lane.
-fn draw_stem(layout: &Layout<'_, '_>, above: usize, below: usize, scene: &mut Scene) {
+/// Draws the line from a state to the next one of its lane.
+fn draw_stem(layout: &DiagramLayout<'_, '_>, above: usize, below: usize, scene: &mut DiagramScene) {
     let (Some(from), Some(to)) = (layout.rect(above), layout.rect(below)) else { return };
-    let x = to.x + STEM;
-    let way = layout.graph.ways.iter().find(|way| way.from == above && way.to == below);
-    let tip = way.map_or_else(String::new, |way| told(layout.graph, way));
+    let x = to.x + STEM_OFFSET;
+    let edge = layout.graph.edges.iter().find(|edge| edge.from == above && edge.to == below);
+    let tip = edge.map_or_else(String::new, |edge| edge_text(layout.graph, edge));
     let (name, points) = (layout.graph.name(above).to_owned(), vec![(x, from.bottom()), (x, to.y)]);
-    scene.lines.push(Line { from: name, points, class: "way main".to_owned(), tip });
+    scene.lines.push(SceneLine { from: name, points, class: "edge main".to_owned(), tip });
     draw_entry(layout, below, scene);
 }
 
-/// The line down to the first state of a lane.
-fn draw_beginning(layout: &Layout<'_, '_>, node: usize, scene: &mut Scene) {
+/// Draws the line into the first state of a lane.
+fn draw_beginning(layout: &DiagramLayout<'_, '_>, node: usize, scene: &mut DiagramScene) {
     let Some(rect) = layout.rect(node) else { return };
     if layout.entry(node).is_empty() {
         return;
     }
-    let x = rect.x + STEM;
+    let x = rect.x + STEM_OFFSET;
     let top = layout.entry_top(node).unwrap_or(rect.y);
-    let (points, class) = (vec![(x, top), (x, rect.y)], "way main begins".to_owned());
-    scene.lines.push(Line { from: String::new(), points, class, tip: String::new() });
+    let (points, class) = (vec![(x, top), (x, rect.y)], "edge main begins".to_owned());
+    scene.lines.push(SceneLine { from: String::new(), points, class, tip: String::new() });
     draw_entry(layout, node, scene);
 }
 
-fn draw_entry(layout: &Layout<'_, '_>, node: usize, scene: &mut Scene) {
+fn draw_entry(layout: &DiagramLayout<'_, '_>, node: usize, scene: &mut DiagramScene) {
     let Some((rect, top)) = layout.rect(node).zip(layout.entry_top(node)) else { return };
-    let mut y = top + LINE / 2;
+    let mut y = top + LINE_HEIGHT / 2;
     for item in layout.entry(node) {
-        item.draw(rect.x + BESIDE, y, &mut scene.parts);
-        y += LINE;
+        item.draw(rect.x + STEM_TEXT_OFFSET, y, &mut scene.parts);
+        y += LINE_HEIGHT;
     }
 }
 
-/// The line from the last state of a lane to rest.
-fn draw_exit(layout: &Layout<'_, '_>, node: usize, scene: &mut Scene) {
+/// Draws the line from the last state of a lane to a resting state.
+fn draw_exit(layout: &DiagramLayout<'_, '_>, node: usize, scene: &mut DiagramScene) {
     let (Some(card), Some((rect, kind))) = (layout.rect(node), layout.exit_rect(node)) else { return };
     let Some(exit) = layout.contents.exits.get(&node) else { return };
     let name = layout.graph.name(exit.target);
-    let x = card.x + STEM;
+    let x = card.x + STEM_OFFSET;
     let points = vec![(x, card.bottom()), (x, rect.y)];
-    let way = layout.graph.ways.iter().find(|way| way.from == node && way.to == exit.target);
-    let tip = way.map_or_else(String::new, |way| told(layout.graph, way));
-    let (from, class) = (String::new(), "way main".to_owned());
-    scene.lines.push(Line { from, points, class, tip: tip.clone() });
-    let mut y = card.bottom() + 2 + LINE / 2;
+    let edge = layout.graph.edges.iter().find(|edge| edge.from == node && edge.to == exit.target);
+    let tip = edge.map_or_else(String::new, |edge| edge_text(layout.graph, edge));
+    let (from, class) = (String::new(), "edge main".to_owned());
+    scene.lines.push(SceneLine { from, points, class, tip: tip.clone() });
+    let mut y = card.bottom() + 2 + LINE_HEIGHT / 2;
     for item in &exit.items {
-        item.draw(rect.x + BESIDE, y, &mut scene.parts);
-        y += LINE;
+        item.draw(rect.x + STEM_TEXT_OFFSET, y, &mut scene.parts);
+        y += LINE_HEIGHT;
     }
-    let text = Text::new(rect.x + PAD + 4, rect.y + rect.height / 2, Font::Name, "name", name);
+    let text =
+        SceneText::new(rect.x + CARD_PADDING + 4, rect.y + rect.height / 2, TextFont::Name, "name", name);
     let class = format!("exit {kind}");
-    scene.frames.push(Frame { rect, class, state: None, tip, parts: vec![Part::Text(text)], count_at: 0 });
+    scene.frames.push(SceneBox {
+        rect,
+        class,
+        state: None,
+        tip,
+        parts: vec![ScenePart::Text(text)],
+        count_at: 0,
+    });
 }

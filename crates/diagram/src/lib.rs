@@ -1,48 +1,48 @@
-//! Drawings of a definition: for [Mermaid](mermaid()), for [Graphviz](dot()), and a finished picture ([SVG](svg())).
+//! Diagrams of a definition: text for [Mermaid](mermaid()) and [Graphviz](dot()), and a finished image ([SVG](svg())).
 //!
-//! A lifecycle is mostly a few long ways with many ways back and many ways to fail, and as a plain graph it becomes a
-//! ball of wool. So all three say once what many states share, and the picture is laid out in lanes:
+//! A lifecycle usually consists of a few long paths with many edges back and many failures; drawn as a plain graph it is
+//! unreadable. Therefore all three show requests that many states share only once, and the SVG arranges states in lanes:
 //!
 //! ```text
-//!   requests that many states take   states of rest
+//!   requests that many states take   resting states
 //!
 //!   ┌─ lane ─────────────────────┐  ┌─ lane ───────
-//!   │        ↓ what leads here   │  │
+//!   │        ↓ incoming edges    │  │
 //!   │  ┌───────────┐  ┌────────┐ │  │    time flows down the lanes;
-//!   │ ┌┤ working   ├──┤ failed │ │  │    ways back run on the left,
-//!   │ │└─────┬─────┘  └────────┘ │  │    failures stand to the right;
-//!   │ │      ↓ event             │  │    what happens within a state
-//!   │ │┌───────────┐  ┌────────┐ │  │    is a line in its box
+//!   │ ┌┤ working   ├──┤ failed │ │  │    edges back run on the left,
+//!   │ │└─────┬─────┘  └────────┘ │  │    failed states are on the right;
+//!   │ │      ↓ event             │  │    events that stay in a state
+//!   │ │┌───────────┐  ┌────────┐ │  │    are lines in its box
 //!   │ └┤ working   ├──┤ failed │ │  │
 //! ```
 //!
-//! Texts stand in boxes and in rows kept for them, lines run in channels kept for them, so that no text can meet another
-//! or a line, whatever the definition. Pure: the same definition and marks give the same drawing.
+//! Texts have reserved boxes and rows, and lines have reserved channels, so that no text overlaps another one or a line,
+//! whatever the definition. Pure: the same definition and overlay give the same diagram.
 
 mod cards;
 mod contents;
 mod dot;
 mod draw;
-mod escaped;
+mod escape;
 mod graph;
 mod grid;
+mod header;
+mod instance_overlay;
 mod lanes;
 mod layout;
-mod marked;
-mod marks;
 mod mermaid;
+mod overlay;
 mod routes;
 mod scene;
 mod svg;
 mod text;
-mod top;
-mod words;
+mod wording;
 
 pub use dot::dot;
-pub use escaped::escaped;
-pub use marks::Marks;
+pub use escape::escape_xml;
+pub use instance_overlay::InstanceOverlay;
 pub use mermaid::mermaid;
-pub use svg::{Picture, STYLE as DIAGRAM_STYLE, svg};
+pub use svg::{DiagramPicture, SVG_STYLE as DIAGRAM_STYLE, svg};
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
-//! A picture in the making: boxes, texts and lines with their places, in pixels.
+//! The scene: boxes, texts and lines with their positions, in pixels.
 
-use super::graph::Trigger;
-use super::text::Font;
+use super::graph::TransitionTrigger;
+use super::text::TextFont;
 
 /// A rectangle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,47 +22,53 @@ impl Rect {
     }
 }
 
-/// Which way from its place a text runs.
+/// Alignment of a text at its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Anchor {
+pub(super) enum TextAnchor {
     Start,
     Middle,
 }
 
 /// A line of text.
 #[derive(Debug, Clone)]
-pub(super) struct Text {
-    /// Where it begins, or its middle.
+pub(super) struct SceneText {
+    /// Its start or its middle, depending on the anchor.
     pub(super) x: i32,
-    /// The middle of its height.
+    /// Its vertical middle.
     pub(super) y: i32,
-    pub(super) anchor: Anchor,
-    pub(super) font: Font,
+    pub(super) anchor: TextAnchor,
+    pub(super) font: TextFont,
     pub(super) class: &'static str,
     pub(super) content: String,
-    /// More about it, or empty.
+    /// Tooltip, or empty.
     pub(super) tip: String,
 }
 
-impl Text {
-    /// A text that begins at `x` and is half above and half below `y`.
-    pub(super) fn new(x: i32, y: i32, font: Font, class: &'static str, content: impl Into<String>) -> Self {
+impl SceneText {
+    /// A text that starts at `x`, vertically centred at `y`.
+    pub(super) fn new(
+        x: i32,
+        y: i32,
+        font: TextFont,
+        class: &'static str,
+        content: impl Into<String>,
+    ) -> Self {
         let content = content.into();
-        Self { x, y, anchor: Anchor::Start, font, class, content, tip: String::new() }
+        Self { x, y, anchor: TextAnchor::Start, font, class, content, tip: String::new() }
     }
 }
 
-/// Something within a box or between boxes.
+/// A part of a box or of the scene.
 #[derive(Debug, Clone)]
-pub(super) enum Part {
-    Text(Text),
-    /// The sign of a sender, with its middle at a place.
-    Sign(Trigger, i32, i32),
-    /// A small box with a text of its own.
-    Badge(Rect, &'static str, Text),
+pub(super) enum ScenePart {
+    Text(SceneText),
+    /// The sign of a sender, centred at a position.
+    Sign(TransitionTrigger, i32, i32),
+    /// A small box with a text.
+    Badge(Rect, &'static str, SceneText),
 }
 
-impl Part {
+impl ScenePart {
     fn lower(&mut self, down: i32) {
         match self {
             Self::Text(text) => text.y += down,
@@ -77,50 +83,50 @@ impl Part {
 
 /// A box.
 #[derive(Debug, Clone)]
-pub(super) struct Frame {
+pub(super) struct SceneBox {
     pub(super) rect: Rect,
     /// `state working`, `shared`, `exit resting`.
     pub(super) class: String,
-    /// The state that it is, or stands for.
+    /// The state that it represents.
     pub(super) state: Option<String>,
-    /// More about it, or empty.
+    /// Tooltip, or empty.
     pub(super) tip: String,
-    pub(super) parts: Vec<Part>,
-    /// Before which of its parts the number of instances stands, where it is a state.
+    pub(super) parts: Vec<ScenePart>,
+    /// Index of the part before which the number of instances is inserted.
     pub(super) count_at: usize,
 }
 
-/// A line from corner to corner.
+/// A polyline.
 #[derive(Debug, Clone)]
-pub(super) struct Line {
-    /// The state from which it leads on, or empty.
+pub(super) struct SceneLine {
+    /// The source state, or empty.
     pub(super) from: String,
     pub(super) points: Vec<(i32, i32)>,
     pub(super) class: String,
-    /// From where to where, and why.
+    /// Tooltip: source, target and labels.
     pub(super) tip: String,
 }
 
-/// A picture.
+/// All elements of a diagram.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Scene {
+pub(super) struct DiagramScene {
     pub(super) width: i32,
     pub(super) height: i32,
-    /// What lies behind everything.
+    /// Background panels.
     pub(super) panels: Vec<Rect>,
-    pub(super) lines: Vec<Line>,
-    pub(super) frames: Vec<Frame>,
-    pub(super) parts: Vec<Part>,
+    pub(super) lines: Vec<SceneLine>,
+    pub(super) frames: Vec<SceneBox>,
+    pub(super) parts: Vec<ScenePart>,
 }
 
-impl Scene {
-    /// Makes room for a box.
+impl DiagramScene {
+    /// Grows the scene to include a box.
     pub(super) fn place(&mut self, rect: Rect) {
         self.width = self.width.max(rect.right());
         self.height = self.height.max(rect.bottom());
     }
 
-    /// Adds `other`, this much further down.
+    /// Adds `other`, moved down by `down`.
     pub(super) fn append(&mut self, mut other: Self, down: i32) {
         other.panels.iter_mut().for_each(|rect| rect.y += down);
         other.lines.iter_mut().flat_map(|line| &mut line.points).for_each(|(_, y)| *y += down);

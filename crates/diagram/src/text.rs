@@ -1,18 +1,18 @@
-//! How wide texts are, without a font at hand: as wide as in the widest of the usual ones.
+//! Widths of texts without a font: those of the widest common font.
 
-/// A way to write.
+/// A text style.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Font {
+pub(super) enum TextFont {
     /// The machine's name.
     Title,
     /// The name of a state.
     Name,
-    /// Anything else.
+    /// Any other text.
     Line,
 }
 
-impl Font {
-    /// Its size, in pixels.
+impl TextFont {
+    /// Font size in pixels.
     pub(super) fn size(self) -> i32 {
         match self {
             Self::Title => 20,
@@ -29,15 +29,15 @@ impl Font {
     }
 }
 
-/// The most pixels that `text` takes.
-pub(super) fn width(text: &str, font: Font) -> i32 {
+/// Maximum width of `text` in pixels.
+pub(super) fn text_width(text: &str, font: TextFont) -> i32 {
     let hundredths: i32 = text.chars().map(hundredths_of_em).fold(0, i32::saturating_add);
     let hundredths = if font.is_bold() { hundredths.saturating_mul(112) / 100 } else { hundredths };
     hundredths.saturating_mul(font.size()) / 100 + 1
 }
 
-/// A character's width in `DejaVu Sans`, which is wider than what most systems have, rounded up; its
-/// bold letters are at most 112 hundredths as wide as that.
+/// The width of a character in `DejaVu Sans`, rounded up. It is wider than the fonts of most systems; its bold letters are
+/// at most 12 % wider.
 ///
 /// Source: measured in a browser, at 1,000 pixels, 2026-11-25.
 fn hundredths_of_em(character: char) -> i32 {
@@ -57,20 +57,20 @@ fn hundredths_of_em(character: char) -> i32 {
     }
 }
 
-/// The beginning of a text that is longer than `most` characters.
-pub(super) fn shortened(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
+/// Shortens a text to `max_chars` characters.
+pub(super) fn shortened(text: &str, max_chars: usize) -> String {
+    match text.char_indices().nth(max_chars) {
         None => text.to_owned(),
-        Some(_) => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
+        Some(_) => text.chars().take(max_chars.saturating_sub(1)).chain(['…']).collect(),
     }
 }
 
-/// `text` in lines of at most `most` pixels, broken at spaces; a word that is wider has its own.
-pub(super) fn wrapped(text: &str, font: Font, most: i32) -> Vec<String> {
+/// Breaks `text` at spaces into lines of at most `max_width` pixels; a wider word has its own line.
+pub(super) fn wrapped(text: &str, font: TextFont, max_width: i32) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {
-            Some(line) if width(&format!("{line} {word}"), font) <= most => {
+            Some(line) if text_width(&format!("{line} {word}"), font) <= max_width => {
                 line.push(' ');
                 line.push_str(word);
             }

@@ -1,4 +1,4 @@
-//! Directories whose modes are what we say, whatever the umask of whoever started us.
+//! Creates directories with exact modes, independent of the umask.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
@@ -7,32 +7,32 @@ use std::path::Path;
 
 use fs_err as fs;
 
-/// Makes the directory `path` with `mode`, and those above it that are missing. What is there already keeps its mode.
+/// Creates the directory `path` and missing parents with `mode`. Existing directories keep their mode.
 ///
 /// # Errors
 ///
-/// The system's own, with the path.
-pub fn make_all(path: &Path, mode: u32) -> io::Result<()> {
+/// The system's error, with the path.
+pub fn create_all_with_mode(path: &Path, mode: u32) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        make_all(parent, mode)?;
+        create_all_with_mode(parent, mode)?;
     }
-    match make(path, mode) {
-        // Somebody else made it meanwhile.
+    match create_with_mode(path, mode) {
+        // Another process created it meanwhile.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         result => result,
     }
 }
 
-/// Makes the directory `path` with `mode`.
+/// Creates the directory `path` with `mode`.
 ///
 /// # Errors
 ///
-/// The system's own, with the path.
-pub fn make(path: &Path, mode: u32) -> io::Result<()> {
-    // Never more open than it is to be, not even for a moment.
+/// The system's error, with the path.
+pub fn create_with_mode(path: &Path, mode: u32) -> io::Result<()> {
+    // The mode is set at creation too, so that it is never more permissive.
     DirBuilder::new()
         .mode(mode)
         .create(path)

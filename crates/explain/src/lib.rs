@@ -1,22 +1,21 @@
-//! What an instance waits for, and why it stands where it stands: in parts, and in sentences for people.
+//! Explains why an instance is in its state and what can happen next: as data, and in sentences for people.
 //!
-//! All of it is made from the definition and from what is recorded, and changes neither.
+//! Pure functions of a definition and of what is recorded of an instance.
 
-mod awaited;
-mod doing;
+mod awaited_events;
 mod explanation;
-mod linked;
+mod link_sentences;
+mod pending_action;
 mod requests;
-mod story;
+mod sentences;
+mod situation_text;
 mod targets;
-mod why;
-pub mod words;
 
-pub use awaited::awaited;
-pub use doing::Doing;
-pub use explanation::{Awaited, Explanation, Then, explain};
-pub use requests::{Request, requests};
-pub use why::{Circumstances, why};
+pub use awaited_events::awaited_events;
+pub use explanation::{AwaitedEvent, Explanation, TimeoutConsequence, explain};
+pub use pending_action::PendingAction;
+pub use requests::{PossibleRequest, requests};
+pub use sentences::{InstanceCircumstances, explain_in_sentences};
 
 #[cfg(test)]
 mod tests;

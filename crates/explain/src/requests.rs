@@ -1,62 +1,65 @@
-//! What an operator may ask for.
+//! The requests that an operator can make.
 
 use chrono::{DateTime, Utc};
 use machine::{
-    Cause, Definition, EventName, Ignored, Instance, Outcome, Sender, Source, StateName, Stimulus, decide,
+    Cause, Definition, EventName, EventSource, IgnoreReason, Instance, Outcome, Sender, StateName, Stimulus,
+    decide,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::targets::targets;
 
-/// Something that an operator may ask for in a state.
+/// A request that an operator can make in a state.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Request {
+pub struct PossibleRequest {
     /// The event.
     pub event: EventName,
-    /// What the definition says of it, or empty.
+    /// The event's description in the definition, or empty.
     pub about: String,
-    /// The states that it may lead to.
-    pub to: Vec<StateName>,
-    /// The arguments that it must bring.
-    pub needs: Vec<String>,
-    /// Why it would be refused now, as far as that can be told without its arguments.
-    pub refused: Option<String>,
+    /// The states that it can lead to.
+    pub targets: Vec<StateName>,
+    /// The names of its required arguments.
+    pub required_args: Vec<String>,
+    /// Why it would be refused now; not known for a request with arguments.
+    pub refusal_reason: Option<String>,
 }
 
-/// What an operator may ask for now; `facts` is what guards may know of it besides.
+/// Lists what an operator can request now; `facts` are those that guards read.
 #[must_use]
 pub fn requests(
     definition: &Definition,
     instance: &Instance,
     facts: &Map<String, Value>,
     now: DateTime<Utc>,
-) -> Vec<Request> {
+) -> Vec<PossibleRequest> {
     let Some(state) = definition.states.get(&instance.state) else { return Vec::new() };
     let request = |event: &EventName| {
         let declared = definition.events.get(event).filter(|event| event.from.contains(&Sender::Operator))?;
-        let mut to = state.on.get(event).map(|on| targets(on, &instance.state)).unwrap_or_default();
-        let mut refused = None;
-        // What the arguments would say is not known, and guards may look at them.
+        let mut targets = state.on.get(event).map(|on| targets(on, &instance.state)).unwrap_or_default();
+        let mut refusal_reason = None;
+        // The arguments are not known, and guards can read them.
         if declared.args.is_empty() {
-            let (source, args) = (Source::Operator, Map::new());
+            let (source, args) = (EventSource::Operator, Map::new());
             let cause = Cause::Event { name: event.clone(), source, args, visit: None };
             let stimulus = Stimulus { facts: facts.clone(), ..Stimulus::new(cause) };
             let decision = decide(definition, instance, &stimulus, now);
             match decision.outcome {
-                Outcome::Moved { to: there, .. } => to = vec![there],
-                Outcome::Ignored(why @ (Ignored::Refused { .. } | Ignored::NoGuardHolds { .. })) => {
-                    refused = Some(why.to_string());
+                Outcome::Moved { to, .. } => targets = vec![to],
+                Outcome::Ignored(
+                    reason @ (IgnoreReason::Refused { .. } | IgnoreReason::NoGuardHolds { .. }),
+                ) => {
+                    refusal_reason = Some(reason.to_string());
                 }
                 Outcome::Stayed | Outcome::Ignored(_) => {}
             }
         }
-        Some(Request {
+        Some(PossibleRequest {
             event: event.clone(),
             about: declared.about.clone(),
-            to,
-            needs: declared.args.iter().cloned().collect(),
-            refused,
+            targets,
+            required_args: declared.args.iter().cloned().collect(),
+            refusal_reason,
         })
     };
     state.on.keys().filter_map(request).collect()

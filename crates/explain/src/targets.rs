@@ -1,8 +1,8 @@
-//! Where transitions lead.
+//! The target states of transitions.
 
 use machine::{StateName, Transition, TransitionEffect};
 
-/// The states that `transitions` of the state `here` may lead to.
+/// Lists the states that `transitions` of the state `here` can lead to.
 pub(crate) fn targets(transitions: &[Transition], here: &StateName) -> Vec<StateName> {
     let mut targets: Vec<StateName> = Vec::new();
     for transition in transitions {

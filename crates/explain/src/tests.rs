@@ -6,12 +6,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use insta::assert_snapshot;
 use machine::testing::{load_unproved, vocabulary};
 use machine::{
-    ActionName, Address, CounterName, Definition, EventName, Instance, Kind, Link, LinkName, Links,
-    MachineName, Sender, StateName, Visit, load,
+    ActionName, CounterName, Definition, EventName, Instance, InstanceAddress, Link, LinkName, Links,
+    MachineName, Sender, StateKind, StateName, Visit, load,
 };
 use serde_json::{Map, json};
 
-use crate::words::{list, span, time};
 use crate::*;
 
 const BOARD: &str = include_str!("../../../states/board.yaml");
@@ -41,39 +40,39 @@ fn instance(definition: &Definition, state: &str) -> Instance {
     }
 }
 
-fn waiting(action: &str, resource: Option<&str>, ahead: i64) -> Doing {
-    Doing {
+fn waiting(action: &str, resource: Option<&str>, requests_ahead: i64) -> PendingAction {
+    PendingAction {
         action: action.to_owned(),
-        began_at: None,
+        started_at: None,
         resource: resource.map(str::to_owned),
         expected_at: None,
-        ahead,
-        holder: (ahead > 0).then(|| "b9".to_owned()),
+        requests_ahead,
+        holder: (requests_ahead > 0).then(|| "b9".to_owned()),
         is_leftover: false,
         suspended_at: None,
         reason: None,
     }
 }
 
-fn running(action: &str, seconds: i64) -> Doing {
-    Doing { began_at: Some(noon() + TimeDelta::seconds(seconds)), ..waiting(action, None, 0) }
+fn running(action: &str, seconds: i64) -> PendingAction {
+    PendingAction { started_at: Some(noon() + TimeDelta::seconds(seconds)), ..waiting(action, None, 0) }
 }
 
-fn suspended(action: &str, seconds: i64, reason: &str) -> Doing {
-    Doing {
+fn suspended(action: &str, seconds: i64, reason: &str) -> PendingAction {
+    PendingAction {
         suspended_at: Some(noon() + TimeDelta::seconds(seconds)),
         reason: Some(reason.to_owned()),
         ..waiting(action, None, 0)
     }
 }
 
-/// What is said of `instance` at three minutes past noon.
-fn told(definition: &Definition, instance: &Instance, doing: &[Doing]) -> String {
+/// The sentences about `instance` at three minutes past noon.
+fn sentences(definition: &Definition, instance: &Instance, actions: &[PendingAction]) -> String {
     let now = noon() + TimeDelta::minutes(3);
     let device = json!({ "images": ["self-test"] }).as_object().unwrap().clone();
     let requests = requests(definition, instance, &device, now);
-    let circumstances = Circumstances { since: noon(), doing, requests: &requests };
-    why(definition, instance, circumstances, now).join("\n")
+    let circumstances = InstanceCircumstances { since: noon(), actions, requests: &requests };
+    explain_in_sentences(definition, instance, circumstances, now).join("\n")
 }
 
 fn counted(mut instance: Instance, count: i64) -> Instance {
@@ -81,38 +80,39 @@ fn counted(mut instance: Instance, count: i64) -> Instance {
     instance
 }
 
-fn until(mut instance: Instance, seconds: i64) -> Instance {
+fn with_deadline(mut instance: Instance, seconds: i64) -> Instance {
     instance.deadline_at = Some(noon() + TimeDelta::seconds(seconds));
     instance
 }
 
 #[test]
-fn a_suspension_is_told_with_its_reason_and_what_is_left_of_the_time() {
+fn a_suspension_is_described_with_its_reason_and_the_remaining_time() {
     let definition = board();
     let mut rebooting = instance(&definition, "RebootRebooting");
     rebooting.remaining = Some(Duration::from_secs(34));
-    let told = told(&definition, &rebooting, &[suspended("power-cycle", 26, "no file descriptor is left")]);
+    let text =
+        sentences(&definition, &rebooting, &[suspended("power-cycle", 26, "no file descriptor is left")]);
     for part in [
         "power-cycle is suspended since 12:00:26 UTC",
-        "by trouble that says nothing about it (no file descriptor is left)",
-        "it is begun anew when that is over",
-        "its time stands still with 34 s left",
+        "by a local fault (no file descriptor is left)",
+        "it is started again when the fault is cleared",
+        "its timeout is paused with 34 s left",
     ] {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(text.contains(part), "{part}: {text}");
     }
 }
 
 #[test]
-fn a_poll_that_cannot_tell_anything_says_so() {
+fn a_poll_that_can_find_nothing_says_so() {
     let definition = board();
     let reason = Some("nothing has ever answered at the poll URL tcp://b1:22".to_owned());
-    let doing = [Doing { reason, ..running("poll", 0) }];
-    let told = told(&definition, &instance(&definition, "Ready"), &doing);
-    assert!(told.contains("poll goes on since 12:00:00 UTC, but nothing has ever answered at"), "{told}");
+    let actions = [PendingAction { reason, ..running("poll", 0) }];
+    let text = sentences(&definition, &instance(&definition, "Ready"), &actions);
+    assert!(text.contains("poll runs since 12:00:00 UTC, but nothing has ever answered at"), "{text}");
 }
 
 #[test]
-fn a_board_is_told_of_as_its_definition_and_its_record_say() {
+fn sentences_about_a_board_follow_its_definition_and_its_record() {
     let board = board();
     let of = |state: &str| instance(&board, state);
     let relay = Some("modbus://relay-3:502");
@@ -122,77 +122,77 @@ fn a_board_is_told_of_as_its_definition_and_its_record_say() {
         failed
     };
     let again = {
-        let mut again = until(counted(of("RebootRebooting"), 199), 200);
+        let mut again = with_deadline(counted(of("RebootRebooting"), 199), 200);
         again.entered_at = noon() + TimeDelta::minutes(2);
         again
     };
     let lines = [
-        told(&board, &of("New"), &[]),
-        told(&board, &until(of("Ready"), 300), &[running("poll", 0)]),
-        told(&board, &of("LockedOut"), &[]),
-        told(&board, &failed, &[]),
-        told(&board, &until(counted(of("RebootComplete"), 3), 600), &[]),
-        told(&board, &until(counted(of("RebootComplete"), 10), 600), &[]),
-        told(&board, &until(of("ReimageBooted"), 170), &[]),
-        told(
+        sentences(&board, &of("New"), &[]),
+        sentences(&board, &with_deadline(of("Ready"), 300), &[running("poll", 0)]),
+        sentences(&board, &of("LockedOut"), &[]),
+        sentences(&board, &failed, &[]),
+        sentences(&board, &with_deadline(counted(of("RebootComplete"), 3), 600), &[]),
+        sentences(&board, &with_deadline(counted(of("RebootComplete"), 10), 600), &[]),
+        sentences(&board, &with_deadline(of("ReimageBooted"), 170), &[]),
+        sentences(
             &board,
             &of("RebootRebooting"),
             &[waiting("clear-pxe", relay, 3), waiting("power-cycle", relay, 3)],
         ),
-        told(&board, &of("RebootRebooting"), &[waiting("power-cycle", relay, 0)]),
-        told(&board, &until(of("ReimageRebooting"), 190), &[running("power-cycle", 130)]),
-        told(&board, &again, &[]),
-        told(
+        sentences(&board, &of("RebootRebooting"), &[waiting("power-cycle", relay, 0)]),
+        sentences(&board, &with_deadline(of("ReimageRebooting"), 190), &[running("power-cycle", 130)]),
+        sentences(&board, &again, &[]),
+        sentences(
             &board,
-            &until(of("SelfTestRunning"), 3600),
-            &[Doing { is_leftover: true, ..running("power-cycle", -5) }],
+            &with_deadline(of("SelfTestRunning"), 3600),
+            &[PendingAction { is_leftover: true, ..running("power-cycle", -5) }],
         ),
-        told(&board, &of("ReimageDone"), &[]),
+        sentences(&board, &of("ReimageDone"), &[]),
     ];
     assert_snapshot!(lines.join("\n\n"), @"
     Rests since 12:00:00 UTC (3 min): nobody has asked for anything yet; nothing is under way; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
 
-    Rests since 12:00:00 UTC (3 min): the board's image runs; its health is polled; poll goes on since 12:00:00 UTC; poll-failed would lead to RebootRebooting; at 12:05:00 UTC (in 2 min) its time begins anew; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
+    Rests since 12:00:00 UTC (3 min): the board's image runs; its health is polled; poll runs since 12:00:00 UTC; poll-failed would lead to RebootRebooting; at 12:05:00 UTC (in 2 min) its timeout starts again; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
 
     Rests since 12:00:00 UTC (3 min): Lifeguard does not touch this board until it is unlocked; nothing is under way; an operator may ask for rq-lock-out or rq-unlock, or move it by force.
 
-    A person has to look, since 12:00:00 UTC (3 min): the board says that the image is bad: try another image; failure: no such partition; nothing is under way; an operator may ask for rq-cancel, rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
+    Needs an operator since 12:00:00 UTC (3 min): the board says that the image is bad: try another image; failure: no such partition; nothing is under way; an operator may ask for rq-cancel, rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
 
     Waits since 12:00:00 UTC (3 min) for image-running from the board; at 12:10:00 UTC (in 7 min) it goes to RebootRebooting (try 4 of 10, 6 left after it), in the end to FailedRebootComplete.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
-    Waits since 12:00:00 UTC (3 min) for image-running from the board; at 12:10:00 UTC (in 7 min) it goes to FailedRebootComplete: no try is left.
+    Waits since 12:00:00 UTC (3 min) for image-running from the board; at 12:10:00 UTC (in 7 min) it goes to FailedRebootComplete: no tries left.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
-    Waits since 12:00:00 UTC (3 min) for image-installing or image-failed from the board; its time passed at 12:02:50 UTC, and at any moment it goes to ReimageRebooting (try 1 of 10, 9 left after it), in the end to FailedReimageBooted.
+    Waits since 12:00:00 UTC (3 min) for image-installing or image-failed from the board; its deadline passed at 12:02:50 UTC; any moment now it goes to ReimageRebooting (try 1 of 10, 9 left after it), in the end to FailedReimageBooted.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
-    Queues since 12:00:00 UTC (3 min) for modbus://relay-3:502, behind 3 others (b9 holds it now), to carry out clear-pxe and power-cycle; it waits for power-cycle-ok or power-cycle-failed from its actions; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
+    Waits since 12:00:00 UTC (3 min) for resource modbus://relay-3:502, 3 requests ahead (b9 holds it now), to run clear-pxe and power-cycle; it waits for power-cycle-ok or power-cycle-failed from its actions; its timeout of 1m has not started; when it passes, it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
-    Is next at modbus://relay-3:502, since 12:00:00 UTC (3 min), to carry out power-cycle; it waits for power-cycle-ok or power-cycle-failed from its action; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
+    Is next in the queue of modbus://relay-3:502, since 12:00:00 UTC (3 min), to run power-cycle; it waits for power-cycle-ok or power-cycle-failed from its action; its timeout of 1m has not started; when it passes, it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
-    Carries out power-cycle since 12:02:10 UTC (50 s), and is here since 12:00:00 UTC (3 min); it waits for power-cycle-ok or power-cycle-failed from its action; at 12:03:10 UTC (in 10 s) it tries ReimageRebooting again (try 1 of 200, 199 left after it), in the end to FailedReimageRebooting.
+    Runs power-cycle since 12:02:10 UTC (50 s), in this state since 12:00:00 UTC (3 min); it waits for power-cycle-ok or power-cycle-failed from its action; at 12:03:10 UTC (in 10 s) it tries ReimageRebooting again (try 1 of 200, 199 left after it), in the end to FailedReimageRebooting.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
-    Waits since 12:00:00 UTC (3 min; this try since 12:02:00 UTC) for its time to pass: its actions are over without success; at 12:03:20 UTC (in 20 s) it tries RebootRebooting again (try 200 of 200, the last), in the end to FailedRebootRebooting.
+    Waits since 12:00:00 UTC (3 min; this try since 12:02:00 UTC) for its deadline: its actions ended without success; at 12:03:20 UTC (in 20 s) it tries RebootRebooting again (try 200 of 200, the last), in the end to FailedRebootRebooting.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
     Waits since 12:00:00 UTC (3 min) for self-test-ok or self-test-failed from the board; at 13:00:00 UTC (in 57 min) it goes to FailedSelfTest.
     Its earlier power-cycle still runs, since 11:59:55 UTC (3 min 5 s).
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
-    Goes on to Ready at once; it is here since 12:00:00 UTC (3 min).
+    Goes on to Ready at once; in this state since 12:00:00 UTC (3 min).
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
     ");
 }
 
 #[test]
-fn a_definition_that_says_little_is_told_of_as_far_as_it_goes() {
+fn sentences_about_a_sparse_definition_say_what_is_known() {
     let text = "
 machine: m
 initial: Start
@@ -227,83 +227,89 @@ states:
     let in_3000 = Instance { deadline_at: Some("3000-01-01T12:00:00Z".parse().unwrap()), ..of("Later") };
     let stranded = Instance { state: StateName::new("Gone").unwrap(), ..of("End") };
     let lines = [
-        told(&definition, &of("Start"), &[]),
-        told(&definition, &in_3000, &[]),
-        told(&definition, &of("Both"), &[]),
-        told(&definition, &until(of("Shut"), 240), &[]),
-        told(&definition, &until(of("FailedShut"), 3600), &[running("poll", 60)]),
-        told(&definition, &until(of("Rest"), 3600), &[]),
-        told(&definition, &of("End"), &[]),
-        told(&definition, &stranded, &[]),
+        sentences(&definition, &of("Start"), &[]),
+        sentences(&definition, &in_3000, &[]),
+        sentences(&definition, &of("Both"), &[]),
+        sentences(&definition, &with_deadline(of("Shut"), 240), &[]),
+        sentences(&definition, &with_deadline(of("FailedShut"), 3600), &[running("poll", 60)]),
+        sentences(&definition, &with_deadline(of("Rest"), 3600), &[]),
+        sentences(&definition, &of("End"), &[]),
+        sentences(&definition, &stranded, &[]),
     ];
     assert_snapshot!(lines.join("\n\n"), @r"
     Waits since 12:00:00 UTC (3 min) for an operator.
     Meanwhile an operator may ask for go, or move it by force.
 
-    Waits since 12:00:00 UTC (3 min) for its time to pass; at 3000-01-01 12:00:00 UTC (in 973 years) it goes to Both.
+    Waits since 12:00:00 UTC (3 min) for its deadline; at 3000-01-01 12:00:00 UTC (in 973 years) it goes to Both.
     Meanwhile an operator may only move it by force.
 
-    Waits since 12:00:00 UTC (3 min) for both from the m; its time, 5m, does not run; once it has passed it goes to Shut.
+    Waits since 12:00:00 UTC (3 min) for both from the m; its timeout of 5m has not started; when it passes, it goes to Shut.
     Meanwhile an operator may ask for both, or move it by force.
 
-    Waits since 12:00:00 UTC (3 min) for its time to pass; at 12:04:00 UTC (in 1 min) it goes to FailedShut.
+    Waits since 12:00:00 UTC (3 min) for its deadline; at 12:04:00 UTC (in 1 min) it goes to FailedShut.
     Meanwhile an operator may only move it by force.
     Refused now: go (no condition of go in state Shut holds).
 
-    A person has to look, since 12:00:00 UTC (3 min); poll goes on since 12:01:00 UTC; poll-ok would lead to Start; at 13:00:00 UTC (in 57 min) it goes to End: no try is left; an operator may ask for stop, or move it by force.
+    Needs an operator since 12:00:00 UTC (3 min); poll runs since 12:01:00 UTC; poll-ok would lead to Start; at 13:00:00 UTC (in 57 min) it goes to End: no tries left; an operator may ask for stop, or move it by force.
 
-    Rests since 12:00:00 UTC (3 min); both would lead to Start; its time until 13:00:00 UTC is of an earlier definition and ends nothing; an operator may ask for both, or move it by force.
+    Rests since 12:00:00 UTC (3 min); both would lead to Start; its deadline 13:00:00 UTC belongs to an earlier definition and is ignored; an operator may ask for both, or move it by force.
     Refused now: go (no condition of go in state Rest holds).
 
-    Has come to its end since 12:00:00 UTC (3 min); an operator may only move it by force.
+    Finished since 12:00:00 UTC (3 min); an operator may only move it by force.
 
-    Waits for a forced move: the definition in force has no state Gone, so nothing else moves it.
+    Waits for a forced move: the active definition has no state Gone, so nothing else moves it.
     ");
 }
 
 /// The ways in which an instance may be in `state`: its time runs, has passed or does not run; its actions wait, queue,
 /// run, or are over.
-fn situations(definition: &Definition, state: &StateName) -> Vec<(Instance, Vec<Doing>)> {
-    let invoked: Vec<&ActionName> = definition.states[state].invoke.iter().map(|one| &one.action).collect();
+fn situations(definition: &Definition, state: &StateName) -> Vec<(Instance, Vec<PendingAction>)> {
+    let invoked: Vec<&ActionName> =
+        definition.states[state].invoke.iter().map(|invocation| &invocation.action).collect();
     let relay = Some("modbus://relay-3:502");
-    let each = |doing: &dyn Fn(&str) -> Doing| invoked.iter().map(|name| doing(name.as_str())).collect();
-    let doings: [Vec<Doing>; 5] = [
+    let each =
+        |build: &dyn Fn(&str) -> PendingAction| invoked.iter().map(|name| build(name.as_str())).collect();
+    let action_lists: [Vec<PendingAction>; 5] = [
         Vec::new(),
         each(&|action| waiting(action, None, 0)),
         each(&|action| waiting(action, relay, 2)),
         each(&|action| running(action, 10)),
-        vec![Doing { is_leftover: true, ..running("power-cycle", 0) }],
+        vec![PendingAction { is_leftover: true, ..running("power-cycle", 0) }],
     ];
     let plain = instance(definition, state.as_str());
-    let instances =
-        [plain.clone(), until(plain.clone(), 600), until(plain.clone(), 60), counted(until(plain, 600), 99)];
+    let instances = [
+        plain.clone(),
+        with_deadline(plain.clone(), 600),
+        with_deadline(plain.clone(), 60),
+        counted(with_deadline(plain, 600), 99),
+    ];
     instances
         .iter()
-        .flat_map(|instance| doings.iter().map(|doing| (instance.clone(), doing.clone())))
+        .flat_map(|instance| action_lists.iter().map(|actions| (instance.clone(), actions.clone())))
         .collect()
 }
 
-/// Whether what is `told`, its first sentence above all, answers the question for an instance of `definition`.
-fn answers(definition: &Definition, instance: &Instance, doing: &[Doing], told: &str) -> bool {
-    let first = told.lines().next().unwrap_or_default();
+/// Whether what is `text`, its first sentence above all, answers the question for an instance of `definition`.
+fn answers(definition: &Definition, instance: &Instance, actions: &[PendingAction], text: &str) -> bool {
+    let first = text.lines().next().unwrap_or_default();
     let state = &definition.states[&instance.state];
-    let awaited = awaited(definition, instance, doing);
+    let awaited = awaited_events(definition, instance, actions);
     let names_all = || awaited.iter().all(|awaited| first.contains(awaited.event.as_str()));
-    let asks: Vec<&EventName> = definition.accepted(instance.state.as_str(), &Sender::Operator);
-    let may = || asks.iter().all(|event| told.contains(event.as_str())) && first.contains("by force");
-    let own = doing.iter().find(|doing| !doing.is_leftover);
+    let asks: Vec<&EventName> = definition.accepted_events(instance.state.as_str(), &Sender::Operator);
+    let may = || asks.iter().all(|event| text.contains(event.as_str())) && first.contains("by force");
+    let own = actions.iter().find(|action| !action.is_leftover);
     let says_time = state.timeout.as_ref().is_none_or(|timeout| {
-        let is_told = first.contains(timeout.target.as_str()) || first.contains("begins anew");
+        let is_told = first.contains(timeout.target.as_str()) || first.contains("starts again");
         is_told || timeout.limit.as_ref().is_some_and(|limit| first.contains(limit.exceeded.as_str()))
     });
     match state.kind {
-        Kind::Working => {
-            let does = own.is_none_or(|doing| first.contains(&doing.action));
-            let waits = ["Waits", "Queues", "Carries out", "Is next", "Is about", "Goes on to"];
+        StateKind::Working => {
+            let does = own.is_none_or(|action| first.contains(&action.action));
+            let waits = ["Waits", "Runs", "Is next", "Is about", "Goes on to"];
             does && names_all() && says_time && waits.iter().any(|verb| first.starts_with(verb))
         }
-        Kind::Resting | Kind::Failed => names_all() && says_time && may(),
-        Kind::Final => may(),
+        StateKind::Resting | StateKind::Failed => names_all() && says_time && may(),
+        StateKind::Final => may(),
     }
 }
 
@@ -320,10 +326,10 @@ fn no_state_of_any_shipped_machine_answers_unknown() {
         let text = fs_err::read_to_string(&path).unwrap();
         let definition = load(&text, &vocabulary(ACTIONS)).unwrap();
         for state in definition.states.keys() {
-            for (instance, doing) in situations(&definition, state) {
-                let told = told(&definition, &instance, &doing);
-                assert!(answers(&definition, &instance, &doing, &told), "{state} {doing:?}: {told}");
-                assert!(!told.to_lowercase().contains("unknown"), "{state}: {told}");
+            for (instance, actions) in situations(&definition, state) {
+                let text = sentences(&definition, &instance, &actions);
+                assert!(answers(&definition, &instance, &actions, &text), "{state} {actions:?}: {text}");
+                assert!(!text.to_lowercase().contains("unknown"), "{state}: {text}");
                 asked += 1;
             }
         }
@@ -332,19 +338,7 @@ fn no_state_of_any_shipped_machine_answers_unknown() {
 }
 
 #[test]
-fn spans_times_and_lists_are_said_as_people_say_them() {
-    let seconds = [-5, 0, 59, 60, 61, 3599, 3600, 7260, 86_399, 86_400, 90_000, 63_200_000];
-    let spans: Vec<String> = seconds.map(|seconds| span(TimeDelta::seconds(seconds))).into();
-    let wanted = "0 s|0 s|59 s|1 min|1 min 1 s|59 min 59 s|1 h|2 h 1 min|23 h 59 min|1 d|1 d 1 h|2 years";
-    assert_eq!(spans.join("|"), wanted);
-    assert_eq!(time(noon(), noon() + TimeDelta::hours(11)), "12:00:00 UTC");
-    assert_eq!(time(noon(), noon() + TimeDelta::hours(12)), "2026-01-01 12:00:00 UTC");
-    assert_eq!(list::<&str>(&[], "or"), "");
-    assert_eq!((list(&["a"], "or"), list(&["a", "b", "c"], "or")), ("a".to_owned(), "a, b or c".to_owned()));
-}
-
-#[test]
-fn it_is_told_to_whom_an_instance_is_linked_what_it_waits_for_and_what_it_raises_there() {
+fn links_of_an_instance_are_described_with_awaited_and_raised_events() {
     const LEASE: &str = "machine: lease
 initial: Asking
 links: { thing: thing, spare: thing }
@@ -358,23 +352,23 @@ states:
 ";
     let definition = load_unproved(LEASE, &vocabulary(ACTIONS)).unwrap();
     let mut lease = instance(&definition, "Asking");
-    let told = |lease: &Instance| {
+    let text = |lease: &Instance| {
         let requests = requests(&definition, lease, &Map::new(), noon());
-        let circumstances = Circumstances { since: noon(), doing: &[], requests: &requests };
-        why(&definition, lease, circumstances, noon()).join("\n")
+        let circumstances = InstanceCircumstances { since: noon(), actions: &[], requests: &requests };
+        explain_in_sentences(&definition, lease, circumstances, noon()).join("\n")
     };
-    assert_snapshot!(told(&lease), @r"
+    assert_snapshot!(text(&lease), @r"
     Waits since 12:00:00 UTC (0 s) for ready from a thing.
     Meanwhile an operator may ask for rq-end, or move it by force.
     ");
-    let to = Address { machine: MachineName::new("thing").unwrap(), name: "t1".to_owned() };
+    let to = InstanceAddress { machine: MachineName::new("thing").unwrap(), name: "t1".to_owned() };
     let link = Link { to, visit: Some(Visit(3)) };
     lease.links.insert(LinkName::new("thing").unwrap(), link);
-    assert_snapshot!(told(&lease), @r"
+    assert_snapshot!(text(&lease), @r"
     Waits since 12:00:00 UTC (0 s) for ready from thing/t1.
     Meanwhile an operator may ask for rq-end, or move it by force.
     It is linked to thing/t1 (thing, in visit 3).
-    As it entered this state it raised claim at thing/t1.
+    On entry to this state it raised claim at thing/t1.
     In this state rq-end raises release at thing/t1 and forget at thing/t1.
     ");
 }

@@ -1,4 +1,4 @@
-//! A simulated board, and what can be seen of it.
+//! A simulated board and its observable state.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -7,37 +7,37 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::faults::Faults;
-use super::network::Network;
-use super::times::Times;
+use super::fault_rates::FaultRates;
+use super::network::BoardNetwork;
+use super::timings::BoardTimings;
 use clock::Clock;
 
-/// What Lifeguard is told of a board when it is registered.
+/// The data for registering a board with Lifeguard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Registration {
+pub struct BoardRegistration {
     /// Its name: `board-001`.
     pub name: String,
     /// Its address.
     pub fqdn: String,
     /// Its network address, `aa:bb:cc:dd:ee:ff`.
     pub mac: String,
-    /// Where its power is switched.
+    /// Its power URL.
     pub power_url: String,
-    /// What answers when its image runs.
+    /// Its poll URL; it answers while its image runs.
     pub poll_url: String,
-    /// Its hardware type, one of [`HARDWARE`](super::HARDWARE).
+    /// Its hardware type, one of [`HARDWARE_TYPES`](super::HARDWARE_TYPES).
     pub hardware: String,
-    /// What it is used for.
+    /// Its environment.
     pub environment: String,
 }
 
-/// What a board does at the moment.
+/// A board's current activity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Activity {
+pub enum BoardActivity {
     /// It has no power.
     #[default]
     Off,
-    /// Its firmware starts, and asks for the boot config.
+    /// Its firmware starts and requests the boot config.
     Firmware,
     /// It fetches what the boot config names.
     Fetching,
@@ -47,67 +47,67 @@ pub enum Activity {
     Live,
     /// The image on its card runs; it answers polls.
     Running,
-    /// It has power and does nothing: it hangs, crashed, is dead, or has nothing to boot.
+    /// It is on and does nothing: it hangs, crashed, is dead, or has nothing to boot.
     Silent,
 }
 
-/// What can be seen of a board from outside. Counts are since the start of the farm.
+/// Observable state of a board. Counts are since the start of the farm.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Status {
-    /// What it does.
-    pub activity: Activity,
-    /// The image on its card; `None` where the card is blank, as it is while an image is being written.
-    pub card: Option<String>,
-    /// How often it was given power.
+pub struct BoardStatus {
+    /// Its activity.
+    pub activity: BoardActivity,
+    /// The image on its card; `None` if the card is blank, also while an image is being written.
+    pub card_image: Option<String>,
+    /// How often it was switched on.
     pub power_ons: u64,
     /// How often it lost power.
     pub power_offs: u64,
-    /// How often it began to boot, its own reboots included.
+    /// Number of boots, its own reboots included.
     pub boots: u64,
-    /// How many of its reports were answered with 2xx.
-    pub reports: u64,
-    /// How many of its reports were not; it repeated them.
-    pub refused: u64,
+    /// Number of reports answered with 2xx.
+    pub accepted_reports: u64,
+    /// Number of other reports, which it repeated.
+    pub rejected_reports: u64,
     /// The last report that was answered with a visit: the event and that visit.
     pub last_report: Option<(String, u64)>,
 }
 
-/// A board without hardware.
+/// A simulated board.
 pub struct SimulatedBoard {
-    pub(super) registration: Registration,
+    pub(super) registration: BoardRegistration,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) times: Times,
-    pub(super) speaks_visits: bool,
-    pub(super) network: Network,
-    /// Where its chance begins.
+    pub(super) timings: BoardTimings,
+    pub(super) has_visit_in_reports: bool,
+    pub(super) network: BoardNetwork,
+    /// Seed of its random numbers.
     pub(super) seed: u64,
-    pub(super) faults: watch::Sender<Faults>,
+    pub(super) faults: watch::Sender<FaultRates>,
     pub(super) is_dead: watch::Sender<bool>,
-    pub(super) status: watch::Sender<Status>,
+    pub(super) status: watch::Sender<BoardStatus>,
     /// Whether it has power while its coil is off.
     pub(super) is_inverted: bool,
 }
 
 impl SimulatedBoard {
-    /// What one registers of it.
+    /// Returns the data for its registration.
     #[must_use]
-    pub fn registration(&self) -> &Registration {
+    pub fn registration(&self) -> &BoardRegistration {
         &self.registration
     }
 
-    /// What it does and did.
+    /// Returns its current state.
     #[must_use]
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> BoardStatus {
         self.status.borrow().clone()
     }
 
-    /// The same, for who waits until something is so.
+    /// Returns a receiver of its state.
     #[must_use]
-    pub fn watch(&self) -> watch::Receiver<Status> {
+    pub fn watch(&self) -> watch::Receiver<BoardStatus> {
         self.status.subscribe()
     }
 
-    /// Makes the board dead at once and until it is told otherwise, or alive again: it boots if it has power.
+    /// Makes the board dead at once, or alive again; then it boots if it is on.
     pub fn set_dead(&self, is_dead: bool) {
         self.is_dead.send_if_modified(|was_dead| std::mem::replace(was_dead, is_dead) != is_dead);
     }
@@ -118,23 +118,24 @@ impl SimulatedBoard {
         *self.is_dead.borrow()
     }
 
-    /// Gives it these faults, from its next boot on. [`Faults::dead`] and [`Faults::relay`] are the farm's and ignored.
-    pub fn set_faults(&self, faults: Faults) {
+    /// Sets its fault rates from its next boot on. [`FaultRates::dead_share`] and [`FaultRates::relay_fault`] concern
+    /// the farm and are ignored.
+    pub fn set_faults(&self, faults: FaultRates) {
         self.faults.send_replace(faults);
     }
 
-    pub(super) fn update(&self, change: impl FnOnce(&mut Status)) {
+    pub(super) fn update(&self, change: impl FnOnce(&mut BoardStatus)) {
         self.status.send_modify(change);
     }
 
-    pub(super) fn turn_to(&self, activity: Activity) {
-        tracing::debug!(board = self.registration.name, ?activity, "a simulated board goes on");
+    pub(super) fn set_activity(&self, activity: BoardActivity) {
+        tracing::debug!(board = self.registration.name, ?activity, "simulated board changed activity");
         self.update(|status| status.activity = activity);
     }
 
-    /// Does nothing, with the power on.
+    /// Does nothing while the power is on.
     pub(super) async fn be_silent(&self) -> Infallible {
-        self.turn_to(Activity::Silent);
+        self.set_activity(BoardActivity::Silent);
         pending().await
     }
 }

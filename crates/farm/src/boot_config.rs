@@ -1,4 +1,4 @@
-//! The boot config that a board follows: a small text in the style of PXELINUX.
+//! A board's boot config, a small text in the style of PXELINUX.
 //!
 //! ```text
 //! DEFAULT lifeguard
@@ -7,25 +7,25 @@
 //!   APPEND initrd=live/initrd lifeguard.run=install lifeguard.image=base-1
 //! ```
 //!
-//! A board's boot loader knows only what PXELINUX knows; what begins with `lifeguard.` is for the live image.
+//! The boot loader knows only PXELINUX keywords; arguments beginning with `lifeguard.` are for the live image.
 //!
 //! Source: Syslinux, "Config": keywords in any case, `#` begins a comment, `initrd=` in APPEND names the initrd.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What a live image is there for.
+/// Task of a live image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Task {
+pub enum LiveTask {
     /// It writes an image on the board's card and reboots.
     Install,
     /// It tests the board.
     SelfTest,
-    /// It stays up, for people.
+    /// It keeps running for manual maintenance.
     Maintenance,
 }
 
-/// A boot config, as a board understands it.
+/// A parsed boot config.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootConfig {
     /// The kernel's file in the boot tree.
@@ -33,32 +33,32 @@ pub struct BootConfig {
     /// The initrd's file in the boot tree.
     pub initrd: Option<String>,
     /// What the live image does.
-    pub task: Task,
-    /// Which image it installs, where the config says so.
+    pub task: LiveTask,
+    /// The image to install, if the config names one.
     pub image: Option<String>,
 }
 
-/// Why a text cannot be booted from.
+/// Why a boot config is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadBootConfig {
-    /// A line begins with a word that the boot loader does not know.
-    #[error("the boot loader does not know `{0}`")]
+pub enum BootConfigError {
+    /// A line begins with an unknown keyword.
+    #[error("unknown keyword `{0}`")]
     Keyword(String),
-    /// The default label is not in the text.
-    #[error("there is no label `{0}`")]
+    /// The default label is missing.
+    #[error("no label `{0}`")]
     Label(String),
     /// The label has no kernel.
-    #[error("there is no KERNEL")]
+    #[error("no KERNEL")]
     Kernel,
     /// `lifeguard.run` is missing, or is not one of the three tasks.
-    #[error("`lifeguard.run` is `install`, `self-test` or `maintenance`, not `{0}`")]
+    #[error("`lifeguard.run` must be `install`, `self-test` or `maintenance`, not `{0}`")]
     Task(String),
 }
 
 impl FromStr for BootConfig {
-    type Err = BadBootConfig;
+    type Err = BootConfigError;
 
-    fn from_str(text: &str) -> Result<Self, BadBootConfig> {
+    fn from_str(text: &str) -> Result<Self, BootConfigError> {
         let mut default = None;
         let mut label = None;
         let mut kernel = None;
@@ -77,11 +77,11 @@ impl FromStr for BootConfig {
                 "KERNEL" if is_ours => kernel = Some(rest),
                 "APPEND" if is_ours => append = Some(rest),
                 "KERNEL" | "APPEND" | "PROMPT" | "TIMEOUT" | "SAY" => {}
-                _ => return Err(BadBootConfig::Keyword(word.to_owned())),
+                _ => return Err(BootConfigError::Keyword(word.to_owned())),
             }
         }
         if !has_label {
-            return Err(BadBootConfig::Label(default.unwrap_or_default().to_owned()));
+            return Err(BootConfigError::Label(default.unwrap_or_default().to_owned()));
         }
         let argument = |name| {
             let mut words =
@@ -89,7 +89,7 @@ impl FromStr for BootConfig {
             words.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
         };
         Ok(Self {
-            kernel: kernel.filter(|file| !file.is_empty()).ok_or(BadBootConfig::Kernel)?.to_owned(),
+            kernel: kernel.filter(|file| !file.is_empty()).ok_or(BootConfigError::Kernel)?.to_owned(),
             initrd: argument("initrd"),
             task: task(&argument("lifeguard.run").unwrap_or_default())?,
             image: argument("lifeguard.image"),
@@ -97,16 +97,16 @@ impl FromStr for BootConfig {
     }
 }
 
-fn task(word: &str) -> Result<Task, BadBootConfig> {
+fn task(word: &str) -> Result<LiveTask, BootConfigError> {
     match word {
-        "install" => Ok(Task::Install),
-        "self-test" => Ok(Task::SelfTest),
-        "maintenance" => Ok(Task::Maintenance),
-        _ => Err(BadBootConfig::Task(word.to_owned())),
+        "install" => Ok(LiveTask::Install),
+        "self-test" => Ok(LiveTask::SelfTest),
+        "maintenance" => Ok(LiveTask::Maintenance),
+        _ => Err(BootConfigError::Task(word.to_owned())),
     }
 }
 
-impl fmt::Display for Task {
+impl fmt::Display for LiveTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Install => "install",
@@ -142,16 +142,16 @@ mod tests {
         BootConfig {
             kernel: "live/kernel".into(),
             initrd: Some("live/initrd".into()),
-            task: Task::Install,
+            task: LiveTask::Install,
             image: Some("base-1".into()),
         }
     }
 
     #[test]
-    fn a_config_is_read_and_written() {
+    fn a_config_is_parsed_and_formatted() {
         assert_eq!(TEXT.parse(), Ok(config()));
         assert_eq!(config().to_string(), TEXT);
-        for task in [Task::SelfTest, Task::Maintenance] {
+        for task in [LiveTask::SelfTest, LiveTask::Maintenance] {
             let config = BootConfig { task, image: None, initrd: None, ..config() };
             assert_eq!(config.to_string().parse(), Ok(config));
         }
@@ -166,14 +166,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_booted_is_refused() {
+    fn invalid_configs_are_refused() {
         for (from, to, error) in [
-            ("KERNEL", "KERNAL", BadBootConfig::Keyword("KERNAL".into())),
-            ("DEFAULT lifeguard", "DEFAULT other", BadBootConfig::Label("other".into())),
-            ("DEFAULT lifeguard", "", BadBootConfig::Label(String::new())),
-            ("live/kernel", "", BadBootConfig::Kernel),
-            ("run=install", "run=instal", BadBootConfig::Task("instal".into())),
-            ("lifeguard.run=install", "", BadBootConfig::Task(String::new())),
+            ("KERNEL", "KERNAL", BootConfigError::Keyword("KERNAL".into())),
+            ("DEFAULT lifeguard", "DEFAULT other", BootConfigError::Label("other".into())),
+            ("DEFAULT lifeguard", "", BootConfigError::Label(String::new())),
+            ("live/kernel", "", BootConfigError::Kernel),
+            ("run=install", "run=instal", BootConfigError::Task("instal".into())),
+            ("lifeguard.run=install", "", BootConfigError::Task(String::new())),
         ] {
             assert_eq!(TEXT.replace(from, to).parse::<BootConfig>(), Err(error), "{to}");
         }

@@ -1,4 +1,4 @@
-//! A farm: boards on relay boards, each of which lives in a task of its own.
+//! A farm: boards on relay boards, each in its own task.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,52 +10,52 @@ use random::Random;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::board::{Registration, SimulatedBoard, Status};
-use super::life::live;
-use super::network::Network;
+use super::board::{BoardRegistration, BoardStatus, SimulatedBoard};
+use super::board_task::run_board;
+use super::network::BoardNetwork;
 use super::options::FarmOptions;
-use super::relay::{Behaviour, RelayBoard};
-use super::tree::HARDWARE;
+use super::relay::{RelayBehaviour, RelayBoard};
+use super::tree::HARDWARE_TYPES;
 
-/// How many boards hang on one relay board.
-const COILS: u16 = 8;
+/// Number of boards per relay board.
+const COILS_PER_RELAY: u16 = 8;
 /// Every fourth board has power while its coil is off.
 const INVERTED_EVERY: u16 = 4;
-/// Where the boards' addresses begin.
+/// The first board's address.
 const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
-/// How long a relay board's bad moment lasts, in farm time.
-const BAD_MOMENT: Duration = Duration::from_mins(1);
+/// How long a fault of a relay board lasts, in farm time.
+const RELAY_FAULT_TIME: Duration = Duration::from_mins(1);
 
-/// Says why there is no farm. Nothing of it is left.
+/// Error of starting a farm; everything started has been stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum FarmError {
-    /// A relay board has no port.
+    /// A relay board cannot be started.
     #[error("cannot start a simulated relay board")]
     Relay(#[source] io::Error),
-    /// A board has no address or port of its own.
+    /// A board cannot bind its address or port.
     #[error("cannot connect the simulated board {name}")]
     Board {
-        /// Which board.
+        /// The board's name.
         name: String,
-        /// Why not.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
 }
 
-/// A farm that runs until it is stopped or dropped.
-pub struct Farm {
+/// A running farm; it ends when it is stopped or dropped.
+pub struct SimulatedFarm {
     relays: Vec<Arc<RelayBoard>>,
     boards: Vec<Arc<SimulatedBoard>>,
     tasks: JoinSet<()>,
 }
 
-impl Farm {
-    /// Starts a farm; no board has power yet.
+impl SimulatedFarm {
+    /// Starts a farm; all boards are off.
     ///
     /// # Errors
     ///
-    /// [`FarmError`] when an address or a port cannot be had.
+    /// [`FarmError`] when an address or port cannot be bound.
     ///
     /// # Panics
     ///
@@ -64,7 +64,7 @@ impl Farm {
         let mut farm = Self { relays: Vec::new(), boards: Vec::new(), tasks: JoinSet::new() };
         let dead = options.faults.draw_dead(options.boards, &mut Random::new(options.seed));
         for index in 0..options.boards {
-            let coil = index % COILS;
+            let coil = index % COILS_PER_RELAY;
             if coil == 0 {
                 farm.add_relay(options)?;
             }
@@ -73,8 +73,8 @@ impl Farm {
             board.set_dead(dead.contains(&index));
             relay.switch(coil, board.is_inverted);
             let wire = relay.coil(coil);
-            let living = Arc::clone(&board);
-            farm.tasks.spawn(async move { live(&living, wire).await });
+            let running = Arc::clone(&board);
+            farm.tasks.spawn(async move { run_board(&running, wire).await });
             farm.boards.push(board);
         }
         Ok(farm)
@@ -97,7 +97,7 @@ impl Farm {
         self.relays.get(index).map(AsRef::as_ref)
     }
 
-    /// Ends everything; on return no socket of a board is open any more.
+    /// Stops all boards and relay boards; on return all their sockets are closed.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
     }
@@ -105,13 +105,19 @@ impl Farm {
     fn add_relay(&mut self, options: &FarmOptions) -> Result<(), FarmError> {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let clock = Arc::clone(&options.clock);
-        let relay = RelayBoard::start_on(clock, listen, COILS, Behaviour::OneClientAtATime)
-            .map(Arc::new)
-            .map_err(FarmError::Relay)?;
-        if options.faults.relay > 0.0 {
+        let relay =
+            RelayBoard::start_with_clock(clock, listen, COILS_PER_RELAY, RelayBehaviour::OneClientAtATime)
+                .map(Arc::new)
+                .map_err(FarmError::Relay)?;
+        if options.faults.relay_fault > 0.0 {
             let random = Random::stream(options.seed, !(self.relays.len() as u64));
             let clock = Arc::clone(&options.clock);
-            self.tasks.spawn(misbehave(Arc::clone(&relay), clock, random, options.faults.relay));
+            self.tasks.spawn(inject_relay_faults(
+                Arc::clone(&relay),
+                clock,
+                random,
+                options.faults.relay_fault,
+            ));
         }
         self.relays.push(relay);
         Ok(())
@@ -121,47 +127,52 @@ impl Farm {
 fn new_board(options: &FarmOptions, index: u16, relay: SocketAddr) -> Result<SimulatedBoard, FarmError> {
     let name = format!("board-{:03}", index + 1);
     let address = Ipv4Addr::from(u32::from(FIRST_ADDRESS) + u32::from(index));
-    let network = Network::new(&name, address, &options.server, options.tftp)
+    let network = BoardNetwork::new(&name, address, &options.server, options.tftp)
         .map_err(|source| FarmError::Board { name: name.clone(), source })?;
     let is_inverted = index % INVERTED_EVERY == INVERTED_EVERY - 1;
     let invert = if is_inverted { "&invert=true" } else { "" };
     let [high, low] = index.to_be_bytes();
-    let hardware = HARDWARE[usize::from(index) % HARDWARE.len()];
+    let hardware = HARDWARE_TYPES[usize::from(index) % HARDWARE_TYPES.len()];
     Ok(SimulatedBoard {
-        registration: Registration {
+        registration: BoardRegistration {
             name,
             fqdn: address.to_string(),
-            // Locally administered: no maker has these.
+            // Locally administered addresses, used by no vendor.
             mac: format!("02:4c:47:00:{high:02x}:{low:02x}"),
-            power_url: format!("modbus://{relay}/{}?unit=1&off=2s{invert}", index % COILS),
+            power_url: format!("modbus://{relay}/{}?unit=1&off=2s{invert}", index % COILS_PER_RELAY),
             poll_url: format!("tcp://{}", network.poll()),
             hardware: hardware.to_owned(),
             environment: "farm".to_owned(),
         },
         clock: Arc::clone(&options.clock),
-        times: options.times,
-        speaks_visits: options.speaks_visits,
+        timings: options.timings,
+        has_visit_in_reports: options.has_visit_in_reports,
         network,
-        seed: Random::stream(options.seed, u64::from(index)).number(),
+        seed: Random::stream(options.seed, u64::from(index)).next_u64(),
         faults: watch::Sender::new(options.faults),
         is_dead: watch::Sender::new(false),
-        status: watch::Sender::new(Status { card: options.card.clone(), ..Status::default() }),
+        status: watch::Sender::new(BoardStatus {
+            card_image: options.card_image.clone(),
+            ..BoardStatus::default()
+        }),
         is_inverted,
     })
 }
 
-/// Gives a relay board its bad moments, each at the chance `rate`.
-async fn misbehave(relay: Arc<RelayBoard>, clock: Arc<dyn Clock>, mut random: Random, rate: f64) {
+/// Injects faults into a relay board, each with the probability `rate`.
+async fn inject_relay_faults(relay: Arc<RelayBoard>, clock: Arc<dyn Clock>, mut random: Random, rate: f64) {
     loop {
-        clock.sleep(BAD_MOMENT).await;
-        if random.fraction() >= rate {
+        clock.sleep(RELAY_FAULT_TIME).await;
+        if random.next_fraction() >= rate {
             continue;
         }
-        let coil = u16::try_from(random.below(usize::from(2 * COILS))).unwrap_or(COILS);
-        let bad = if coil < COILS { Behaviour::Lying { coil } } else { Behaviour::Hanging };
-        tracing::debug!(relay = %relay.addr(), ?bad, "a simulated relay board misbehaves");
-        relay.set_behaviour(bad);
-        clock.sleep(BAD_MOMENT).await;
-        relay.set_behaviour(Behaviour::OneClientAtATime);
+        let coil =
+            u16::try_from(random.next_below(usize::from(2 * COILS_PER_RELAY))).unwrap_or(COILS_PER_RELAY);
+        let fault =
+            if coil < COILS_PER_RELAY { RelayBehaviour::Lying { coil } } else { RelayBehaviour::Hanging };
+        tracing::debug!(relay = %relay.addr(), ?fault, "simulated relay board fault injected");
+        relay.set_behaviour(fault);
+        clock.sleep(RELAY_FAULT_TIME).await;
+        relay.set_behaviour(RelayBehaviour::OneClientAtATime);
     }
 }

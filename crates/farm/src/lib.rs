@@ -1,31 +1,31 @@
 //! Simulated boards and relay boards: real sockets, fake hardware.
 //!
-//! For the demo and the tests. A farm speaks with Lifeguard only as hardware does, and knows nothing of it but where its
-//! HTTP and TFTP servers are: coils by Modbus TCP, boot files by TFTP, reports by HTTP, polls by TCP. Every board has an
-//! address of its own in 127/8. Times are the [`Clock`](clock::Clock)'s, chance comes from one seed.
+//! For the demo and the tests. A farm communicates with Lifeguard only like hardware: coils by Modbus TCP, boot files
+//! by TFTP, reports by HTTP, polls by TCP. It knows only the addresses of the HTTP and TFTP servers. Every board has
+//! its own address in 127/8. Times use the [`Clock`](clock::Clock), random numbers come from one seed.
 //!
 //! ```text
 //! relay board ── coil ──► board ─► boot: TFTP, reports ─► network
-//!  (8 coils)                └─ faults, by chance
+//!  (8 coils)                └─ random faults
 //! ```
 
 mod board;
+mod board_task;
 mod boot;
 mod boot_config;
 mod farm;
-mod faults;
-mod life;
+mod fault_rates;
 mod network;
 mod options;
 pub mod relay;
-mod times;
+mod timings;
 mod tree;
 
-pub use board::{Activity, Registration, SimulatedBoard, Status};
-pub use boot_config::{BadBootConfig, BootConfig, Task};
-pub use farm::{Farm, FarmError};
-pub use faults::{Fault, Faults};
+pub use board::{BoardActivity, BoardRegistration, BoardStatus, SimulatedBoard};
+pub use boot_config::{BootConfig, BootConfigError, LiveTask};
+pub use farm::{FarmError, SimulatedFarm};
+pub use fault_rates::{BoardFault, FaultRates};
 pub use options::FarmOptions;
 pub use random::Random;
-pub use times::Times;
-pub use tree::{HARDWARE, IMAGES, boot_config_name, write_boot_tree};
+pub use timings::BoardTimings;
+pub use tree::{HARDWARE_TYPES, IMAGES, boot_config_name, write_boot_tree};

@@ -1,6 +1,6 @@
-//! A board's network: TFTP and HTTP from an address of its own, and the port that polls find.
+//! A board's network: TFTP and HTTP from its own address, and its port for polls.
 //!
-//! Waits for servers are real time, since the servers are real; when to try again is the board's affair.
+//! Timeouts of servers use real time, because the servers are real. Retries are scheduled by the board.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,41 +9,41 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::net::{TcpListener, TcpSocket};
 
-use tftp::client::{self, ClientError, Options};
-use tftp::packet::ErrorCode;
+use tftp::client::{self, TftpClientError, TransferOptions};
+use tftp::packet::TftpErrorCode;
 
 /// How long a board waits for the answer to one HTTP request.
-const HTTP_WAIT: Duration = Duration::from_secs(10);
+const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a board hears when it asks for its boot config.
-pub(super) enum Answer {
-    /// This text.
+/// Answer to a board's request for its boot config.
+pub(super) enum BootConfigAnswer {
+    /// The boot config.
     Text(String),
-    /// There is none.
+    /// There is no boot config.
     None,
-    /// Nothing that it understands, or nothing at all.
-    Failed(ClientError),
+    /// The request failed.
+    Failed(TftpClientError),
 }
 
-/// A board's connection to the world.
-pub(super) struct Network {
+/// A board's network connections.
+pub(super) struct BoardNetwork {
     address: Ipv4Addr,
     tftp: SocketAddr,
     device_url: String,
     http: reqwest::Client,
-    /// Bound and never listening: it keeps the port ours while the board does not answer.
+    /// Bound but not listening: it reserves the port while the board does not answer.
     _port: TcpSocket,
     poll: SocketAddr,
 }
 
-impl Network {
-    /// Connects the board `name` at `address` with Lifeguard's `server` and `tftp`.
+impl BoardNetwork {
+    /// Creates the network of the board `name` at `address` for Lifeguard's `server` and `tftp`.
     pub(super) fn new(name: &str, address: Ipv4Addr, server: &str, tftp: SocketAddr) -> io::Result<Self> {
         let port = bind(SocketAddr::from((address, 0)))?;
-        // Each request has a connection of its own, as a script's has; a proxy is no board's business.
+        // Each request has its own connection, like a script's; proxies are ignored.
         let http = reqwest::Client::builder()
             .local_address(std::net::IpAddr::from(address))
-            .timeout(HTTP_WAIT)
+            .timeout(HTTP_TIMEOUT)
             .pool_max_idle_per_host(0)
             .no_proxy()
             .build()
@@ -52,7 +52,7 @@ impl Network {
         Ok(Self { address, tftp, device_url, http, poll: port.local_addr()?, _port: port })
     }
 
-    /// Where polls find the board while its port is open.
+    /// Returns the address for polls.
     pub(super) fn poll(&self) -> SocketAddr {
         self.poll
     }
@@ -63,20 +63,20 @@ impl Network {
     }
 
     /// Fetches `file` from the boot tree.
-    pub(super) async fn fetch(&self, file: &str) -> Result<Vec<u8>, ClientError> {
-        client::fetch(self.tftp, self.address.into(), file, &Options::default()).await
+    pub(super) async fn fetch(&self, file: &str) -> Result<Vec<u8>, TftpClientError> {
+        client::fetch(self.tftp, self.address.into(), file, &TransferOptions::default()).await
     }
 
-    /// Asks for a boot config.
-    pub(super) async fn fetch_config(&self, file: &str) -> Answer {
+    /// Requests a boot config.
+    pub(super) async fn fetch_config(&self, file: &str) -> BootConfigAnswer {
         match self.fetch(file).await {
-            Ok(content) => Answer::Text(String::from_utf8_lossy(&content).into_owned()),
-            Err(ClientError::Refused { code: ErrorCode::NOT_FOUND, .. }) => Answer::None,
-            Err(error) => Answer::Failed(error),
+            Ok(content) => BootConfigAnswer::Text(String::from_utf8_lossy(&content).into_owned()),
+            Err(TftpClientError::Refused { code: TftpErrorCode::NOT_FOUND, .. }) => BootConfigAnswer::None,
+            Err(error) => BootConfigAnswer::Failed(error),
         }
     }
 
-    /// Reports `event` once. Whatever a server answers with 2xx is good; JSON or not.
+    /// Reports `event` once. Any 2xx answer counts as success, JSON or not.
     pub(super) async fn report(
         &self,
         event: &str,
@@ -93,7 +93,7 @@ impl Network {
         answer(request).await
     }
 
-    /// Asks once for what is to be booted.
+    /// Requests the boot arguments once.
     pub(super) async fn boot_arguments(&self) -> Result<Map<String, Value>, reqwest::Error> {
         answer(self.http.get(format!("{}/boot-config", self.device_url))).await
     }

@@ -1,20 +1,20 @@
-//! The boot tree that simulated boards boot from.
+//! The boot tree of simulated boards.
 
 use std::io;
 use std::path::Path;
 
 use fs_err as fs;
 
-use super::boot_config::{BootConfig, Task};
+use super::boot_config::{BootConfig, LiveTask};
 use random::Random;
 
-/// The hardware types there are.
-pub const HARDWARE: [&str; 2] = ["panda", "rpi4"];
+/// The hardware types.
+pub const HARDWARE_TYPES: [&str; 2] = ["panda", "rpi4"];
 
-/// The images there are: two to install, and two live images that install nothing.
+/// The images: two to install, and two live images that install nothing.
 pub const IMAGES: [&str; 4] = ["base-1", "base-2", "self-test", "maintenance"];
 
-/// How large the live image's kernel and its initrd are: large enough to be cut off in the middle.
+/// Sizes of the live image's kernel and initrd: large enough to interrupt a transfer.
 const KERNEL_BYTES: usize = 256 * 1024;
 const INITRD_BYTES: usize = 384 * 1024 + 1;
 
@@ -26,22 +26,22 @@ pub fn boot_config_name(image: &str, hardware: &str) -> String {
 
 /// Writes a boot tree below `root`: a boot config for each image and hardware type, and the live image.
 ///
-/// Replaces those files where they are there already, and leaves all others alone, boards' links included.
+/// Replaces existing files of these names; all other files, including boot links, are kept.
 ///
 /// # Errors
 ///
-/// An [`io::Error`] that names the path; what was written before stays.
+/// An [`io::Error`] with the path; files written before it are kept.
 pub fn write_boot_tree(root: &Path) -> io::Result<()> {
     let configs = root.join("configs");
     let live = root.join("live");
-    for folder in [&configs, &live, &root.join("pxelinux.cfg")] {
-        fs::create_dir_all(folder)?;
+    for directory in [&configs, &live, &root.join("pxelinux.cfg")] {
+        fs::create_dir_all(directory)?;
     }
     for image in IMAGES {
         let task = match image {
-            "self-test" => Task::SelfTest,
-            "maintenance" => Task::Maintenance,
-            _ => Task::Install,
+            "self-test" => LiveTask::SelfTest,
+            "maintenance" => LiveTask::Maintenance,
+            _ => LiveTask::Install,
         };
         let config = BootConfig {
             kernel: "live/kernel".to_owned(),
@@ -49,7 +49,7 @@ pub fn write_boot_tree(root: &Path) -> io::Result<()> {
             task,
             image: Some(image.to_owned()),
         };
-        for hardware in HARDWARE {
+        for hardware in HARDWARE_TYPES {
             fs::write(configs.join(boot_config_name(image, hardware)), config.to_string())?;
         }
     }
@@ -57,11 +57,13 @@ pub fn write_boot_tree(root: &Path) -> io::Result<()> {
     fs::write(live.join("initrd"), noise(2, INITRD_BYTES))
 }
 
-/// Bytes that no two blocks share, so that a block out of place would show.
+/// Random bytes, so that a misplaced block is detected.
 fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     let mut random = Random::new(seed);
-    let mut noise: Vec<u8> =
-        std::iter::repeat_with(|| random.number().to_le_bytes()).take(bytes.div_ceil(8)).flatten().collect();
+    let mut noise: Vec<u8> = std::iter::repeat_with(|| random.next_u64().to_le_bytes())
+        .take(bytes.div_ceil(8))
+        .flatten()
+        .collect();
     noise.truncate(bytes);
     noise
 }
@@ -77,9 +79,11 @@ mod tests {
             write_boot_tree(root.path()).unwrap();
         }
         assert_eq!(fs::read_dir(root.path().join("configs")).unwrap().count(), 8);
-        for (image, task) in
-            [("base-2", Task::Install), ("self-test", Task::SelfTest), ("maintenance", Task::Maintenance)]
-        {
+        for (image, task) in [
+            ("base-2", LiveTask::Install),
+            ("self-test", LiveTask::SelfTest),
+            ("maintenance", LiveTask::Maintenance),
+        ] {
             let file = root.path().join("configs").join(boot_config_name(image, "rpi4"));
             let config: BootConfig = fs::read_to_string(file).unwrap().parse().unwrap();
             assert_eq!((config.task, config.image.as_deref()), (task, Some(image)));

@@ -1,8 +1,8 @@
-//! StateService's states, in our language (Source: StateService 2.0.3, its README and its program).
+//! Translation of StateService files into machine definitions (Source: StateService 2.0.3, README and program).
 //!
-//! A state with `func: increment` becomes one that rests until the event of its own name has come often enough; one with
-//! `func: time` becomes one with a deadline; one without `func` is an end. What the program would stumble over while it
-//! runs is refused here, where it stands.
+//! A state with `func: increment` becomes a resting state that counts the event of its own name; a state with `func: time`
+//! becomes one with a deadline; a state without `func` is final. Faults that StateService meets only while it runs are
+//! refused with their position.
 
 mod count;
 mod note;
@@ -10,61 +10,68 @@ mod read;
 mod write;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use machine::text::{self as source, Collector};
-use machine::{Checked, Definition, Fault, Faults, MachineName, Vocabulary, check};
+use machine::source_text::{self, FaultCollector};
+use machine::{CheckReport, Definition, MachineName, SourceFault, SourceFaults, Vocabulary, check};
 
-pub use note::Note;
+pub use note::ImportNote;
 
-/// A StateService file in our language.
+/// A translated StateService file.
 #[derive(Debug)]
-pub struct Imported {
-    /// The definition's text.
+pub struct ImportedDefinition {
+    /// The text of the definition.
     pub source: String,
     /// The definition.
     pub definition: Definition,
-    /// The name of the state that the file calls current.
+    /// The name of the file's current state.
     pub current: String,
-    /// What StateService takes no notice of, and nobody else does.
-    pub notes: Vec<Note>,
+    /// Notes on parts of the file that have no effect.
+    pub notes: Vec<ImportNote>,
 }
 
-/// Whether `text` is a definition of ours already: it says `machine`, and no `current_state`.
+/// Whether `text` is a machine definition already: it has `machine` and no `current_state`.
 #[must_use]
 pub fn is_definition(text: &str) -> bool {
-    let root = source::read(text, &mut Collector::default());
+    let root = source_text::read(text, &mut FaultCollector::default());
     root.is_some_and(|root| root.child("machine").is_some() && root.child("current_state").is_none())
 }
 
-/// Translates a StateService file into a definition of `machine`. `local` gives the moment that a clock on the wall means,
-/// for times without an offset; `vocabulary` is what the definition may name: the ends of actions are no names for events.
+/// Translates a StateService file into a definition of `machine`.
+///
+/// `local` resolves local times, for times without an offset. `vocabulary` lists the known actions: the names of their ends
+/// are not used as names of events.
 ///
 /// # Errors
 ///
-/// [`Faults`], with everything that is wrong with the file, each with its line and column.
+/// [`SourceFaults`]: all faults of the file, each with line and column.
 pub fn import(
     text: &str,
     machine: &MachineName,
     local: &dyn Fn(NaiveDateTime) -> DateTime<Utc>,
     vocabulary: &Vocabulary,
-) -> Result<Imported, Faults> {
-    let (mut faults, mut notes) = (Collector::default(), Vec::new());
-    let read =
-        source::read(text, &mut faults).and_then(|root| read::read(&root, local, &mut faults, &mut notes));
-    match read {
+) -> Result<ImportedDefinition, SourceFaults> {
+    let (mut faults, mut notes) = (FaultCollector::default(), Vec::new());
+    let file = source_text::read(text, &mut faults)
+        .and_then(|root| read::read(&root, local, &mut faults, &mut notes));
+    match file {
         Some(states) if !faults.has_errors() => {
-            notes.sort_by_key(|note: &Note| (note.line, note.column));
+            notes.sort_by_key(|note: &ImportNote| (note.line, note.column));
             let written = write::definition(machine, &states, vocabulary.actions());
-            let Checked { definition, faults: found } = check(&written.text, vocabulary);
+            let CheckReport { definition, faults: found } = check(&written.text, vocabulary);
             if let Some(definition) = definition {
-                return Ok(Imported { source: written.text, definition, current: states.current, notes });
+                return Ok(ImportedDefinition {
+                    source: written.text,
+                    definition,
+                    current: states.current,
+                    notes,
+                });
             }
-            for fault in found.into_iter().filter(Fault::is_error) {
-                faults.add(written.place(fault.line), fault.rule, fault.message);
+            for fault in found.into_iter().filter(SourceFault::is_error) {
+                faults.add(written.position(fault.line), fault.rule, fault.message);
             }
         }
         Some(_) | None => {}
     }
-    Err(Faults(faults.finish()))
+    Err(SourceFaults(faults.finish()))
 }
 
 #[cfg(test)]

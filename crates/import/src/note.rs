@@ -1,20 +1,20 @@
-//! What is odd about a StateService file and does no harm.
+//! Notes on harmless peculiarities of a StateService file.
 
-use machine::text::Position;
+use machine::source_text::SourcePosition;
 
-/// Something that is odd about a StateService file, and where.
+/// A harmless peculiarity of a StateService file with its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
+pub struct ImportNote {
     /// The line, from 1.
     pub line: u64,
     /// The column in characters, from 1.
     pub column: u64,
-    /// What is odd.
+    /// The text of the note.
     pub message: String,
 }
 
-impl Note {
-    /// The note as `FILE:LINE:COLUMN: note: MESSAGE`.
+impl ImportNote {
+    /// Formats the note as `FILE:LINE:COLUMN: note: MESSAGE`.
     #[must_use]
     pub fn display(&self, file: &str) -> String {
         let Self { line, column, message } = self;
@@ -22,7 +22,7 @@ impl Note {
     }
 }
 
-/// Notes something odd.
-pub(super) fn note(notes: &mut Vec<Note>, at: Position, message: String) {
-    notes.push(Note { line: at.line, column: at.column, message });
+/// Adds a note.
+pub(super) fn note(notes: &mut Vec<ImportNote>, at: SourcePosition, message: String) {
+    notes.push(ImportNote { line: at.line, column: at.column, message });
 }

@@ -1,47 +1,48 @@
-//! Reads a StateService file: what each state waits for, and where that leads.
+//! Reads a StateService file: what each state waits for, and its target.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use machine::Rule;
-use machine::text::{Collector, Content, Node, Position};
+use machine::source_text::{FaultCollector, SourceContent, SourceNode, SourcePosition};
 
-use super::count::{MAX_ADDED, number, puts};
-use super::note::{Note, note};
+use super::count::{MAX_ADDITIONS, additions_needed, number};
+use super::note::{ImportNote, note};
 
-/// The most states: as many as a definition of ours has.
+/// Maximum number of states, that of machine definitions.
 const MAX_STATES: usize = 5000;
-/// The longest name, in characters.
-const MAX_NAME: usize = 200;
-/// What a file says.
-pub(super) struct States {
-    /// The state to begin in.
+/// Maximum length of a name, in characters.
+const MAX_LABEL_CHARS: usize = 200;
+
+/// The contents of a file.
+pub(super) struct StateServiceFile {
+    /// The initial state.
     pub(super) current: String,
     /// The states, in the order of the file.
-    pub(super) states: Vec<Declared>,
+    pub(super) states: Vec<DeclaredState>,
 }
 
-/// A state, as it is declared.
-pub(super) struct Declared {
+/// A declared state.
+pub(super) struct DeclaredState {
     pub(super) name: String,
-    pub(super) at: Position,
-    pub(super) step: Step,
+    pub(super) at: SourcePosition,
+    pub(super) waits_for: WaitCondition,
 }
 
 /// What a state waits for.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Step {
-    /// Nothing: it is the end.
+pub(super) enum WaitCondition {
+    /// Nothing: the state is final.
     End,
-    /// So many PUTs: a counter that begins somewhere, and is so much before the last of them; nothing where no number of them
-    /// is enough.
+    /// PUT requests: a counter with its initial value and its value before the last request; `before` is `None` where no
+    /// number of requests suffices.
     Count { begins: u32, before: Option<u64>, target: String },
-    /// A moment.
+    /// A time.
     Time { at: DateTime<Utc>, target: String },
 }
 
-impl Step {
-    /// Where it leads, if it ever does.
+impl WaitCondition {
+    /// The target, if it can be reached.
     pub(super) fn target(&self) -> Option<&str> {
         match self {
             Self::Count { before: Some(_), target, .. } | Self::Time { target, .. } => Some(target),
@@ -50,16 +51,16 @@ impl Step {
     }
 }
 
-type Local<'a> = &'a dyn Fn(NaiveDateTime) -> DateTime<Utc>;
+type LocalTimeResolver<'a> = &'a dyn Fn(NaiveDateTime) -> DateTime<Utc>;
 
-/// Reads the file; nothing where it cannot be made sense of.
+/// Reads the file; `None` where faults were found that prevent it.
 pub(super) fn read(
-    root: &Node,
-    local: Local<'_>,
-    faults: &mut Collector,
-    notes: &mut Vec<Note>,
-) -> Option<States> {
-    if !matches!(root.content, Content::Map(_)) {
+    root: &SourceNode,
+    local: LocalTimeResolver<'_>,
+    faults: &mut FaultCollector,
+    notes: &mut Vec<ImportNote>,
+) -> Option<StateServiceFile> {
+    if !matches!(root.content, SourceContent::Map(_)) {
         root.refuse("a mapping with `current_state` and `states`", faults);
         return None;
     }
@@ -67,7 +68,8 @@ pub(super) fn read(
     note_unknown(root, &["current_state", "states"], notes);
     let mut states = read_all(root, local, faults, notes)?;
     drop_repeated(&mut states, notes);
-    let names: BTreeMap<&str, &Declared> = states.iter().map(|one| (one.name.as_str(), one)).collect();
+    let names: BTreeMap<&str, &DeclaredState> =
+        states.iter().map(|state| (state.name.as_str(), state)).collect();
     let current = child(root, "current_state", faults).and_then(|node| {
         let current = name(node, faults)?;
         if !names.contains_key(current) {
@@ -75,18 +77,18 @@ pub(super) fn read(
         }
         Some(current.to_owned())
     });
-    refuse_circles(&names, faults);
-    Some(States { current: current?, states })
+    refuse_cycles(&names, faults);
+    Some(StateServiceFile { current: current?, states })
 }
 
 fn read_all(
-    root: &Node,
-    local: Local<'_>,
-    faults: &mut Collector,
-    notes: &mut Vec<Note>,
-) -> Option<Vec<Declared>> {
+    root: &SourceNode,
+    local: LocalTimeResolver<'_>,
+    faults: &mut FaultCollector,
+    notes: &mut Vec<ImportNote>,
+) -> Option<Vec<DeclaredState>> {
     let node = child(root, "states", faults)?;
-    let Content::List(elements) = &node.content else {
+    let SourceContent::List(elements) = &node.content else {
         node.refuse("a list of states", faults);
         return None;
     };
@@ -97,26 +99,30 @@ fn read_all(
     }
     let names: Vec<&str> = elements.iter().filter_map(name_of).collect();
     let read = elements.iter().map(|element| read_one(element, &names, local, faults, notes));
-    // All are read, so that all faults are found.
-    let read: Vec<Option<Declared>> = read.collect();
+    // Reads all states, so that all faults are found.
+    let read: Vec<Option<DeclaredState>> = read.collect();
     read.into_iter().collect()
 }
 
-fn name_of(element: &Node) -> Option<&str> {
+fn name_of(element: &SourceNode) -> Option<&str> {
     match &element.child("name")?.1.content {
-        Content::Text(name) => Some(name),
-        Content::Null | Content::Bool(_) | Content::Number(_) | Content::List(_) | Content::Map(_) => None,
+        SourceContent::Text(name) => Some(name),
+        SourceContent::Null
+        | SourceContent::Bool(_)
+        | SourceContent::Number(_)
+        | SourceContent::List(_)
+        | SourceContent::Map(_) => None,
     }
 }
 
 fn read_one(
-    element: &Node,
+    element: &SourceNode,
     names: &[&str],
-    local: Local<'_>,
-    faults: &mut Collector,
-    notes: &mut Vec<Note>,
-) -> Option<Declared> {
-    if !matches!(element.content, Content::Map(_)) {
+    local: LocalTimeResolver<'_>,
+    faults: &mut FaultCollector,
+    notes: &mut Vec<ImportNote>,
+) -> Option<DeclaredState> {
+    if !matches!(element.content, SourceContent::Map(_)) {
         element.refuse("a state: a mapping with a `name`", faults);
         return None;
     }
@@ -128,64 +134,73 @@ fn read_one(
             for key in ["current", "target"] {
                 if let Some((key, _)) = element.child(key) {
                     let message =
-                        format!("a state without `func` is an end: its `{}` does nothing", key.text);
+                        format!("a state without `func` is an end: its `{}` has no effect", key.text);
                     note(notes, key.at, message);
                 }
             }
-            Some(Step::End)
+            Some(WaitCondition::End)
         }
         Some((_, func)) => match &func.content {
-            Content::Text(word) if word == "increment" => count(element, names, faults, notes),
-            Content::Text(word) if word == "time" => time(element, names, local, faults, notes),
-            Content::Text(other) => {
+            SourceContent::Text(word) if word == "increment" => count(element, names, faults, notes),
+            SourceContent::Text(word) if word == "time" => time(element, names, local, faults, notes),
+            SourceContent::Text(other) => {
                 faults.add_unknown(func.at, Rule::Form, "func", other, ["increment", "time"]);
                 None
             }
-            Content::Null | Content::Bool(_) | Content::Number(_) | Content::List(_) | Content::Map(_) => {
+            SourceContent::Null
+            | SourceContent::Bool(_)
+            | SourceContent::Number(_)
+            | SourceContent::List(_)
+            | SourceContent::Map(_) => {
                 func.refuse("`increment` or `time`; a state that is an end has no `func` at all", faults);
                 None
             }
         },
     };
-    Some(Declared { name: name?.to_owned(), at: element.at, step: step? })
+    Some(DeclaredState { name: name?.to_owned(), at: element.at, waits_for: step? })
 }
 
-fn count(element: &Node, names: &[&str], faults: &mut Collector, notes: &mut Vec<Note>) -> Option<Step> {
+fn count(
+    element: &SourceNode,
+    names: &[&str],
+    faults: &mut FaultCollector,
+    notes: &mut Vec<ImportNote>,
+) -> Option<WaitCondition> {
     let current = child(element, "current", faults).and_then(|node| value(node, "current", notes, faults));
     let from = current.and_then(|node| number(node, faults));
     let (target, when) = target(element, names, faults, notes)?;
     let until = number(when, faults)?;
     let from = from?;
-    let Ok(enough) = puts(&from, &until) else {
-        let message = format!("from {from} to {until} is too far: it takes more than {MAX_ADDED} steps");
+    let Ok(additions) = additions_needed(&from, &until) else {
+        let message = format!("from {from} to {until} is too far: it takes more than {MAX_ADDITIONS} steps");
         faults.add(when.at, Rule::Form, message);
         return None;
     };
-    if enough.is_none() {
+    if additions.is_none() {
         let message =
             format!("counting from {from} by ones never comes to {until}: this state is never left");
         note(notes, when.at, message);
     }
-    // A counter of ours holds no fraction, and nothing below zero: then it counts the PUTs.
+    // Counters hold neither fractions nor negative numbers; for those, the counter counts the requests from zero.
     let begins = from.as_u64().and_then(|from| u32::try_from(from).ok()).unwrap_or(0);
-    let before = enough.map(|enough| u64::from(begins) + (enough - 1));
-    Some(Step::Count { begins, before, target: target.to_owned() })
+    let before = additions.map(|additions| u64::from(begins) + (additions - 1));
+    Some(WaitCondition::Count { begins, before, target: target.to_owned() })
 }
 
 fn time(
-    element: &Node,
+    element: &SourceNode,
     names: &[&str],
-    local: Local<'_>,
-    faults: &mut Collector,
-    notes: &mut Vec<Note>,
-) -> Option<Step> {
+    local: LocalTimeResolver<'_>,
+    faults: &mut FaultCollector,
+    notes: &mut Vec<ImportNote>,
+) -> Option<WaitCondition> {
     let (target, when) = target(element, names, faults, notes)?;
     let text = when.text("a time such as '3000-01-01T12:00:00'", faults)?;
-    let wall = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S").map(local);
-    let at = wall.or_else(|_| DateTime::parse_from_rfc3339(text).map(|at| at.with_timezone(&Utc)));
-    // Years of four digits, as the original takes; the very last hours of them may be in the next year elsewhere.
+    let local_time = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S").map(local);
+    let at = local_time.or_else(|_| DateTime::parse_from_rfc3339(text).map(|at| at.with_timezone(&Utc)));
+    // Years have four digits, as in StateService; with an offset, the last hours can fall into year 10000.
     if let Some(at) = at.ok().filter(|at| (0..=10_000).contains(&at.year())) {
-        return Some(Step::Time { at: at.clamp(first(), last()), target: target.to_owned() });
+        return Some(WaitCondition::Time { at: at.clamp(first(), last()), target: target.to_owned() });
     }
     let message = format!(
         "bad time `{text}`; write it like '3000-01-01T12:00:00', by this server's clock, \
@@ -195,7 +210,7 @@ fn time(
     None
 }
 
-/// The first moment that a definition can name.
+/// The first time that a definition can name.
 fn first() -> DateTime<Utc> {
     NaiveDate::from_ymd_opt(1, 1, 1).unwrap_or_default().and_time(NaiveTime::MIN).and_utc()
 }
@@ -206,15 +221,15 @@ fn last() -> DateTime<Utc> {
         - TimeDelta::seconds(1)
 }
 
-/// Where the state leads, and the value that says when.
+/// The target of a state, and the value that it waits for.
 fn target<'a>(
-    element: &'a Node,
+    element: &'a SourceNode,
     names: &[&str],
-    faults: &mut Collector,
-    notes: &mut Vec<Note>,
-) -> Option<(&'a str, &'a Node)> {
+    faults: &mut FaultCollector,
+    notes: &mut Vec<ImportNote>,
+) -> Option<(&'a str, &'a SourceNode)> {
     let target = child(element, "target", faults)?;
-    if !matches!(target.content, Content::Map(_)) {
+    if !matches!(target.content, SourceContent::Map(_)) {
         target.refuse("a target: a mapping with `name` and `when`", faults);
         return None;
     }
@@ -231,9 +246,14 @@ fn target<'a>(
     Some((to?, when?))
 }
 
-/// The `value` beside a `key`, of which StateService takes no notice.
-fn value<'a>(node: &'a Node, what: &str, notes: &mut Vec<Note>, faults: &mut Collector) -> Option<&'a Node> {
-    if !matches!(node.content, Content::Map(_)) {
+/// The `value` of a mapping; StateService ignores the `key` beside it.
+fn value<'a>(
+    node: &'a SourceNode,
+    what: &str,
+    notes: &mut Vec<ImportNote>,
+    faults: &mut FaultCollector,
+) -> Option<&'a SourceNode> {
+    if !matches!(node.content, SourceContent::Map(_)) {
         node.refuse(&format!("`{what}`: a mapping with `key` and `value`"), faults);
         return None;
     }
@@ -242,8 +262,8 @@ fn value<'a>(node: &'a Node, what: &str, notes: &mut Vec<Note>, faults: &mut Col
     child(node, "value", faults)
 }
 
-/// The value of `key`, which must be there.
-fn child<'a>(parent: &'a Node, key: &str, faults: &mut Collector) -> Option<&'a Node> {
+/// The value of the required `key`.
+fn child<'a>(parent: &'a SourceNode, key: &str, faults: &mut FaultCollector) -> Option<&'a SourceNode> {
     let child = parent.child(key).map(|(_, node)| node);
     if child.is_none() {
         faults.add(parent.at, Rule::Form, format!("`{key}` is missing"));
@@ -251,64 +271,68 @@ fn child<'a>(parent: &'a Node, key: &str, faults: &mut Collector) -> Option<&'a 
     child
 }
 
-fn name<'a>(node: &'a Node, faults: &mut Collector) -> Option<&'a str> {
+fn name<'a>(node: &'a SourceNode, faults: &mut FaultCollector) -> Option<&'a str> {
     let text =
         node.text("the name of a state, in quotes where YAML would take it for something else", faults)?;
-    if text.chars().count() > MAX_NAME || text.chars().any(char::is_control) {
-        let message = format!("a name has at most {MAX_NAME} characters, and no control characters");
+    if text.chars().count() > MAX_LABEL_CHARS || text.chars().any(char::is_control) {
+        let message = format!("a name has at most {MAX_LABEL_CHARS} characters, and no control characters");
         faults.add(node.at, Rule::Name, message);
         return None;
     }
     Some(text)
 }
 
-fn note_unknown(node: &Node, known: &[&str], notes: &mut Vec<Note>) {
-    let Content::Map(entries) = &node.content else { return };
+fn note_unknown(node: &SourceNode, known: &[&str], notes: &mut Vec<ImportNote>) {
+    let SourceContent::Map(entries) = &node.content else { return };
     for (key, _) in entries {
         if !known.contains(&key.text.as_str()) {
-            note(notes, key.at, format!("`{}` does nothing; what does is {}", key.text, known.join(", ")));
+            note(notes, key.at, format!("`{}` has no effect; known: {}", key.text, known.join(", ")));
         }
     }
 }
 
-/// Leaves out the states that are declared again further down: the last one counts.
-fn drop_repeated(states: &mut Vec<Declared>, notes: &mut Vec<Note>) {
+/// Drops states that are declared again later: the last declaration counts.
+fn drop_repeated(states: &mut Vec<DeclaredState>, notes: &mut Vec<ImportNote>) {
     let last: BTreeMap<String, usize> =
-        states.iter().enumerate().map(|(index, one)| (one.name.clone(), index)).collect();
+        states.iter().enumerate().map(|(index, state)| (state.name.clone(), index)).collect();
     let mut index = 0;
-    states.retain(|one| {
-        let is_last = last.get(&one.name) == Some(&index);
+    states.retain(|state| {
+        let is_last = last.get(&state.name) == Some(&index);
         index += 1;
         if !is_last {
-            note(notes, one.at, format!("`{}` is declared again further down, and that counts", one.name));
+            note(
+                notes,
+                state.at,
+                format!("`{}` is declared again below; the last declaration counts", state.name),
+            );
         }
         is_last
     });
 }
 
-/// Refuses states that only time moves and that lead in a circle: once all their times are past they would chase one
-/// another for ever.
-fn refuse_circles(states: &BTreeMap<&str, &Declared>, faults: &mut Collector) {
-    let next = |name: &str| match states.get(name).map(|one| &one.step) {
-        Some(Step::Time { target, .. }) => Some(target.as_str()),
-        Some(Step::Count { .. } | Step::End) | None => None,
+/// Refuses cycles of states that only wait for times: once all times have passed, they would follow one another without
+/// end.
+fn refuse_cycles(states: &BTreeMap<&str, &DeclaredState>, faults: &mut FaultCollector) {
+    let next = |name: &str| match states.get(name).map(|state| &state.waits_for) {
+        Some(WaitCondition::Time { target, .. }) => Some(target.as_str()),
+        Some(WaitCondition::Count { .. } | WaitCondition::End) | None => None,
     };
-    // Each state has one way out, so a walk that is longer than there are states is in a circle.
-    let mut known = BTreeSet::new();
+    // Each state has one target, so following the targets ends, or comes back to a state of the path.
+    let mut checked = BTreeSet::new();
     for start in states.keys() {
         let (mut path, mut at) = (vec![*start], *start);
-        while let Some(to) = next(at).filter(|to| !known.contains(to)) {
+        while let Some(to) = next(at).filter(|to| !checked.contains(to)) {
             if let Some(first) = path.iter().position(|on_path| *on_path == to) {
-                let circle = path[first..].join(" → ");
-                let place = states.get(to).map(|one| one.at).unwrap_or_default();
+                let cycle = path[first..].join(" → ");
+                let position = states.get(to).map(|state| state.at).unwrap_or_default();
                 let message =
-                    format!("these states follow one another for ever, by time alone: {circle} → {to}");
-                faults.add(place, Rule::EndlessLoop, message);
+                    format!("these states follow one another without end, by time alone: {cycle} → {to}");
+                faults.add(position, Rule::EndlessLoop, message);
                 break;
             }
             path.push(to);
             at = to;
         }
-        known.extend(path);
+        checked.extend(path);
     }
 }

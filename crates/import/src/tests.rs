@@ -1,7 +1,7 @@
 use insta::assert_snapshot;
 
 use machine::testing::vocabulary;
-use machine::{Cause, Instance, Outcome, Source, StateName, Stimulus, check};
+use machine::{Cause, EventSource, Instance, Outcome, StateName, Stimulus, check};
 
 use super::*;
 
@@ -14,11 +14,11 @@ fn local(shown: NaiveDateTime) -> DateTime<Utc> {
     shown.and_utc() - chrono::TimeDelta::hours(2)
 }
 
-fn imported(text: &str) -> Imported {
+fn imported(text: &str) -> ImportedDefinition {
     import(text, &name(), &local, &vocabulary(&["power-cycle"])).unwrap_or_else(|faults| panic!("{faults}"))
 }
 
-/// What is wrong, a line each.
+/// The faults, one a line.
 fn refused(text: &str) -> String {
     import(text, &name(), &local, &vocabulary(&[])).unwrap_err().display("states.yaml").to_string()
 }
@@ -27,7 +27,7 @@ fn definition(text: &str) -> machine::Definition {
     imported(text).definition
 }
 
-/// Sends the event of the present state so often, and says where that leads and how often it is counted each time.
+/// Sends the event of the current state `times` times; returns the state and the count after each.
 fn put(definition: &machine::Definition, times: usize) -> Vec<(String, i64)> {
     let now = DateTime::UNIX_EPOCH;
     let mut instance = machine::create(definition, "shared", serde_json::Map::new(), now).instance;
@@ -46,7 +46,7 @@ fn put(definition: &machine::Definition, times: usize) -> Vec<(String, i64)> {
 fn send(definition: &machine::Definition, instance: &Instance, event: &str) -> machine::Decision {
     let cause = Cause::Event {
         name: machine::EventName::new(event).unwrap(),
-        source: Source::Operator,
+        source: EventSource::Operator,
         args: serde_json::Map::new(),
         visit: None,
     };
@@ -79,7 +79,7 @@ states:
 - name: done
 - name: given up
 ";
-    let Imported { source, current, notes, definition: _ } = imported(text);
+    let ImportedDefinition { source, current, notes, definition: _ } = imported(text);
     assert_eq!((current.as_str(), notes.len()), ("wait for all", 0));
     assert_snapshot!(source, @r#"
     # Translated from a StateService file.
@@ -127,7 +127,7 @@ states:
 }
 
 #[test]
-fn it_counts_from_where_the_file_says_until_it_equals_and_no_further() {
+fn a_state_counts_from_its_initial_value_until_it_equals_the_target_value() {
     let course = |from, until, times| {
         let states = put(&definition(&counting(from, until)), times);
         states.into_iter().map(|(state, count)| format!("{state}{count}")).collect::<Vec<_>>().join(" ")
@@ -142,7 +142,7 @@ fn it_counts_from_where_the_file_says_until_it_equals_and_no_further() {
         ("false", "true", 1),
         ("9223372036854775806", "9223372036854775808", 2),
     ] {
-        // A counter holds no fraction, nothing below zero and nothing very large: then it counts the PUTs.
+        // Counters hold neither fractions nor negative or very large numbers; then they count the requests.
         let begins: u32 = from.parse().unwrap_or(0);
         let states = (1..=moves_after).map(|put| if put == moves_after { "b" } else { "a" });
         let expected: Vec<String> =
@@ -183,20 +183,20 @@ fn only_the_current_state_s_event_counts() {
 }
 
 #[test]
-fn names_that_are_none_of_ours_are_labels() {
+fn invalid_names_become_labels() {
     for label in ["<b>x", "état", "1", "power-cycle-ok", "on", "a b", "a.b", "failed-wait", "Failed", ""] {
         let text = counting("0", "1").replace("name: a,", &format!("name: {label:?},"));
         let text = text.replace("current_state: a", &format!("current_state: {label:?}"));
         let definition = definition(&text);
         assert_eq!(definition.label(&definition.initial), label);
-        assert_eq!(definition.find_labelled(label), Some(&definition.initial));
+        assert_eq!(definition.find_by_label(label), Some(&definition.initial));
         assert_ne!(definition.initial.as_str(), label);
         assert_eq!(put(&definition, 1), [("b".to_owned(), 1)]);
     }
 }
 
 #[test]
-fn what_does_nothing_is_noted() {
+fn parts_without_effect_are_noted() {
     let text = "\
 current_state: a
 states:
@@ -208,16 +208,16 @@ comment: x
 ";
     let notes: Vec<String> = imported(text).notes.iter().map(|note| note.display("states.yaml")).collect();
     assert_snapshot!(notes.join("\n"), @r"
-    states.yaml:3:58: note: `note` does nothing; what does is key, value
-    states.yaml:3:113: note: `colour` does nothing; what does is name, func, current, target
-    states.yaml:4:3: note: `b` is declared again further down, and that counts
-    states.yaml:5:13: note: a state without `func` is an end: its `target` does nothing
-    states.yaml:7:1: note: `comment` does nothing; what does is current_state, states
+    states.yaml:3:58: note: `note` has no effect; known: key, value
+    states.yaml:3:113: note: `colour` has no effect; known: name, func, current, target
+    states.yaml:4:3: note: `b` is declared again below; the last declaration counts
+    states.yaml:5:13: note: a state without `func` is an end: its `target` has no effect
+    states.yaml:7:1: note: `comment` has no effect; known: current_state, states
     ");
 }
 
 #[test]
-fn what_is_wrong_is_told_where_it_stands() {
+fn faults_have_their_position() {
     let found = [
         "",
         "- a\n- b\n",
@@ -264,15 +264,15 @@ fn what_is_wrong_is_told_where_it_stands() {
     states.yaml:3:3: error[form]: `target` is missing
     states.yaml:3:94: error[form]: bad time `noon`; write it like '3000-01-01T12:00:00', by this server's clock, or like '3000-01-01T12:00:00+01:00'
     states.yaml:3:94: error[form]: expected a time such as '3000-01-01T12:00:00', found a number
-    states.yaml:3:3: error[endless-loop]: these states follow one another for ever, by time alone: a → b → a
+    states.yaml:3:3: error[endless-loop]: these states follow one another without end, by time alone: a → b → a
     states.yaml:3:57: error[form]: bad time `10001-01-01T00:00:00`; write it like '3000-01-01T12:00:00', by this server's clock, or like '3000-01-01T12:00:00+01:00'
     states.yaml:3:10: error[name]: a name has at most 200 characters, and no control characters
-    states.yaml:2:1: error[form]: `current_state` is here twice
+    states.yaml:2:1: error[form]: `current_state` is present twice
     ");
 }
 
 #[test]
-fn the_ends_of_the_calendar_can_be_named() {
+fn the_first_and_the_last_year_can_be_named() {
     for (text, year) in [
         ("9999-12-31T23:59:59-05:00", "9999-12-31T23:59:59Z"),
         ("0001-01-01T00:00:00", "0001-01-01T00:00:00Z"),
@@ -284,25 +284,28 @@ fn the_ends_of_the_calendar_can_be_named() {
 }
 
 #[test]
-fn names_that_would_be_made_alike_are_told_apart() {
+fn equal_derived_names_are_made_unique() {
     let real = imported("current_state: a b\nstates:\n- {name: a b}\n").source;
-    let made = real.lines().find_map(|line| line.strip_prefix("initial: ")).unwrap().to_owned();
+    let derived = real.lines().find_map(|line| line.strip_prefix("initial: ")).unwrap().to_owned();
     let text = format!(
-        "current_state: a b\nstates:\n- {{name: a b, func: time, target: {{name: {made}, when: {{value: '2000-01-01T00:00:00'}}}}}}\n- {{name: {made}}}\n"
+        "current_state: a b\nstates:\n- {{name: a b, func: time, target: {{name: {derived}, when: {{value: '2000-01-01T00:00:00'}}}}}}\n- {{name: {derived}}}\n"
     );
     let definition = definition(&text);
-    assert_eq!(definition.initial.as_str(), format!("{made}-2"));
-    assert_eq!(definition.find_labelled(&made).unwrap().as_str(), made);
+    assert_eq!(definition.initial.as_str(), format!("{derived}-2"));
+    assert_eq!(definition.find_by_label(&derived).unwrap().as_str(), derived);
 }
 
 #[test]
-fn what_only_our_own_check_finds_is_told_of_the_state_that_it_is_about() {
+fn faults_that_only_the_definition_check_finds_are_reported_at_the_state() {
     let states: Vec<String> = (0..5000)
         .map(|number| {
             let name = format!("{number} {}", "é".repeat(190));
             format!("- {{name: {name}, func: increment, current: {{value: 0}}, target: {{name: {name}, when: {{value: 1}}}}}}\n")
         })
         .collect();
-    let told = refused(&format!("current_state: 0 {}\nstates:\n{}", "é".repeat(190), states.concat()));
-    assert!(told.starts_with("states.yaml:1:1: error[yaml]: a definition has at most 4 MiB"), "{told:.200}");
+    let faults = refused(&format!("current_state: 0 {}\nstates:\n{}", "é".repeat(190), states.concat()));
+    assert!(
+        faults.starts_with("states.yaml:1:1: error[yaml]: a definition has at most 4 MiB"),
+        "{faults:.200}"
+    );
 }

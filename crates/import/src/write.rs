@@ -1,30 +1,34 @@
-//! Writes a StateService file's states as a definition of ours.
+//! Writes the states of a StateService file as a machine definition.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use machine::text::Position;
-use machine::{ActionCatalogue, MachineName, StateName, says_failed};
+use machine::source_text::SourcePosition;
+use machine::{ActionCatalogue, MachineName, StateName, is_failed_state_name};
 
-use super::read::{Declared, States, Step};
+use super::read::{DeclaredState, StateServiceFile, WaitCondition};
 
-/// A definition's text, and which of its lines tell of what is where in the file.
-pub(super) struct Written {
+/// The text of a definition, and the positions in the file that its lines were generated from.
+pub(super) struct GeneratedText {
     pub(super) text: String,
-    /// From which line on, in order.
-    places: Vec<(u64, Position)>,
+    /// First lines with their positions, in order.
+    positions: Vec<(u64, SourcePosition)>,
 }
 
-impl Written {
-    /// Where in the file stands what line `line` tells of.
-    pub(super) fn place(&self, line: u64) -> Position {
-        let place = self.places.iter().rfind(|(from, _)| *from <= line);
-        place.map_or(Position { line: 1, column: 1 }, |(_, at)| *at)
+impl GeneratedText {
+    /// The position in the file that line `line` was generated from.
+    pub(super) fn position(&self, line: u64) -> SourcePosition {
+        let position = self.positions.iter().rfind(|(from, _)| *from <= line);
+        position.map_or(SourcePosition { line: 1, column: 1 }, |(_, at)| *at)
     }
 }
 
 /// Writes the definition.
-pub(super) fn definition(machine: &MachineName, states: &States, actions: &dyn ActionCatalogue) -> Written {
+pub(super) fn definition(
+    machine: &MachineName,
+    states: &StateServiceFile,
+    actions: &dyn ActionCatalogue,
+) -> GeneratedText {
     let names = names(states, actions);
     let named = |label: &str| names.get(label).map_or("", String::as_str);
     let mut text = format!(
@@ -39,13 +43,13 @@ pub(super) fn definition(machine: &MachineName, states: &States, actions: &dyn A
         named(&states.current)
     );
     let (mut events, mut counters) = (String::new(), String::new());
-    for one in &states.states {
-        let Step::Count { begins, .. } = one.step else { continue };
+    for state in &states.states {
+        let WaitCondition::Count { begins, .. } = state.waits_for else { continue };
         if begins > 0 {
-            _ = writeln!(counters, "  {}: {begins}", named(&one.name));
+            _ = writeln!(counters, "  {}: {begins}", named(&state.name));
         }
-        let about = quoted(&format!("something that belongs to {} is done", one.name));
-        _ = writeln!(events, "  {}: {{ from: operator, about: {about} }}", named(&one.name));
+        let about = quoted(&format!("something that belongs to {} is done", state.name));
+        _ = writeln!(events, "  {}: {{ from: operator, about: {about} }}", named(&state.name));
     }
     if !events.is_empty() {
         _ = write!(text, "\nevents:\n{events}");
@@ -55,26 +59,31 @@ pub(super) fn definition(machine: &MachineName, states: &States, actions: &dyn A
     }
     text += "\nstates:\n";
     let reached = reached(states);
-    let (mut places, mut line) = (Vec::new(), text.lines().count() as u64 + 1);
-    for one in &states.states {
-        let name = named(&one.name);
+    let (mut positions, mut line) = (Vec::new(), text.lines().count() as u64 + 1);
+    for state in &states.states {
+        let name = named(&state.name);
         let label =
-            if name == one.name { String::new() } else { format!("    label: {}\n", quoted(&one.name)) };
-        let step = step(one, name, &named, reached.contains(one.name.as_str()));
-        let state = format!("  {name}:\n{label}{step}");
-        places.push((line, one.at));
-        line += state.lines().count() as u64;
-        text += &state;
+            if name == state.name { String::new() } else { format!("    label: {}\n", quoted(&state.name)) };
+        let step = step(state, name, &named, reached.contains(state.name.as_str()));
+        let text_of_state = format!("  {name}:\n{label}{step}");
+        positions.push((line, state.at));
+        line += text_of_state.lines().count() as u64;
+        text += &text_of_state;
     }
-    Written { text, places }
+    GeneratedText { text, positions }
 }
 
-fn step<'a>(one: &'a Declared, name: &str, named: &impl Fn(&'a str) -> &'a str, is_reached: bool) -> String {
-    match &one.step {
-        Step::End if is_reached => "    about: the end\n    final: true\n".to_owned(),
-        // An end that nothing leads to, as where the machine has passed a fork already.
-        Step::End => "    about: the end, which only force leads to\n    resting: true\n".to_owned(),
-        Step::Count { begins, before, target } => {
+fn step<'a>(
+    state: &'a DeclaredState,
+    name: &str,
+    named: &impl Fn(&'a str) -> &'a str,
+    is_reached: bool,
+) -> String {
+    match &state.waits_for {
+        WaitCondition::End if is_reached => "    about: the end\n    final: true\n".to_owned(),
+        // A final state that nothing leads to, for example because the machine has passed a branch already.
+        WaitCondition::End => "    about: the end, which only force leads to\n    resting: true\n".to_owned(),
+        WaitCondition::Count { begins, before, target } => {
             let about = match before.map(|before| before + 1 - u64::from(*begins)) {
                 Some(1) => "waits until something that belongs to it is done".to_owned(),
                 Some(enough) => format!("waits until {enough} things that belong to it are done"),
@@ -90,7 +99,7 @@ fn step<'a>(one: &'a Declared, name: &str, named: &impl Fn(&'a str) -> &'a str, 
             });
             format!("{begins}{}        - do: {{ count: {name} }}\n", moves.unwrap_or_default())
         }
-        Step::Time { at, target } => format!(
+        WaitCondition::Time { at, target } => format!(
             "    about: waits for its time\n    resting: true\n    timeout: {{ at: {}, target: {} }}\n",
             at.format("%Y-%m-%dT%H:%M:%S%.fZ"),
             named(target)
@@ -98,44 +107,45 @@ fn step<'a>(one: &'a Declared, name: &str, named: &impl Fn(&'a str) -> &'a str, 
     }
 }
 
-/// The states that the first one leads to.
-fn reached(states: &States) -> BTreeSet<&str> {
-    let by_name: BTreeMap<&str, &Declared> =
-        states.states.iter().map(|one| (one.name.as_str(), one)).collect();
+/// The states reachable from the first one.
+fn reached(states: &StateServiceFile) -> BTreeSet<&str> {
+    let by_name: BTreeMap<&str, &DeclaredState> =
+        states.states.iter().map(|state| (state.name.as_str(), state)).collect();
     let mut reached = BTreeSet::new();
     let mut at = Some(states.current.as_str());
     while let Some(name) = at.filter(|name| reached.insert(*name)) {
-        at = by_name.get(name).and_then(|one| one.step.target());
+        at = by_name.get(name).and_then(|state| state.waits_for.target());
     }
     reached
 }
 
-/// The names of the states in our language, each by its own.
-fn names<'a>(states: &'a States, actions: &dyn ActionCatalogue) -> BTreeMap<&'a str, String> {
-    let named = states.states.iter().map(|one| (one.name.as_str(), name(&one.name, actions)));
+/// The names of the states in the definition, by their names in the file.
+fn names<'a>(states: &'a StateServiceFile, actions: &dyn ActionCatalogue) -> BTreeMap<&'a str, String> {
+    let named = states.states.iter().map(|state| (state.name.as_str(), name(&state.name, actions)));
     let mut names: BTreeMap<&str, String> = named.collect();
     let mut taken: BTreeSet<String> =
         names.iter().filter(|(label, name)| label == name).map(|(label, _)| (*label).to_owned()).collect();
     for (_, name) in names.iter_mut().filter(|(label, name)| *label != name) {
-        let made = name.clone();
+        let generated = name.clone();
         let mut next = 2;
         while !taken.insert(name.clone()) {
-            *name = format!("{made}-{next}");
+            *name = format!("{generated}-{next}");
             next += 1;
         }
     }
     names
 }
 
-/// The name for a state in our language: its own where that is one, and otherwise one that is made of it, the same each
-/// time, so that an instance finds its state again whatever else changes in the file.
+/// The name of a state in the definition: its own where that is valid, otherwise one derived from it.
+///
+/// A derived name depends only on the state's own name, so that instances keep their state when the file changes.
 fn name(label: &str, actions: &dyn ActionCatalogue) -> String {
     let is_end_of_action = ["-ok", "-failed"]
         .iter()
         .any(|end| label.strip_suffix(end).is_some_and(|action| actions.contains(action)));
-    // A failed state of ours is one that a person has to look at, whatever StateService's is.
-    let means_more = is_end_of_action || says_failed(label) || is_yaml_word(label);
-    if StateName::new(label).is_ok() && !means_more {
+    // In a definition, `Failed…` marks states that need an operator; StateService's names do not mean that.
+    let is_reserved = is_end_of_action || is_failed_state_name(label) || is_yaml_word(label);
+    if StateName::new(label).is_ok() && !is_reserved {
         return label.to_owned();
     }
     let plain: String =
@@ -143,7 +153,7 @@ fn name(label: &str, actions: &dyn ActionCatalogue) -> String {
     format!("s-{plain}-{:08x}", fnv(label))
 }
 
-/// Whether YAML takes the word for something else than a text.
+/// Whether YAML reads the word as something other than a text.
 fn is_yaml_word(word: &str) -> bool {
     let word = word.to_ascii_lowercase();
     ["null", "true", "false", "yes", "no", "on", "off", "y", "n"].contains(&word.as_str())
@@ -154,7 +164,7 @@ fn fnv(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
-/// The text in YAML's double quotes, which take JSON's escapes.
+/// The text in double quotes: YAML accepts JSON's escapes.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

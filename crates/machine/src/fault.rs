@@ -1,4 +1,4 @@
-//! What is wrong with a definition, and where.
+//! Faults in a definition, with their positions.
 
 use std::fmt;
 
@@ -7,39 +7,39 @@ use serde::{Serialize, Serializer};
 
 use super::rule::{Rule, Severity};
 
-/// How many errors are collected, and how many warnings: more help nobody, and looking for what was meant takes time.
+/// The maximum number of reported errors, and of warnings. More do not help the author, and suggestions take time.
 const MAX_FAULTS: usize = 100;
 
-/// A place in a definition's text.
+/// A position in a definition's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Position {
+pub struct SourcePosition {
     /// The line, from 1.
     pub line: u64,
     /// The column in characters, from 1.
     pub column: u64,
 }
 
-/// One thing that is wrong with a definition.
+/// A fault in a definition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fault {
+pub struct SourceFault {
     /// The line, from 1.
     pub line: u64,
     /// The column in characters, from 1.
     pub column: u64,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and how to correct it.
     pub message: String,
-    /// The rule that is broken.
+    /// The violated rule.
     pub rule: Rule,
 }
 
-impl Fault {
-    /// Whether the definition is refused for it.
+impl SourceFault {
+    /// Whether it is an error: the definition is refused.
     #[must_use]
     pub fn is_error(&self) -> bool {
         self.rule.severity() == Severity::Error
     }
 
-    /// The fault as `FILE:LINE:COLUMN: error[RULE]: MESSAGE`.
+    /// Formats the fault as `FILE:LINE:COLUMN: error[RULE]: MESSAGE`.
     #[must_use]
     pub fn display(&self, file: &str) -> impl fmt::Display {
         let Self { line, column, message, rule } = self;
@@ -47,7 +47,7 @@ impl Fault {
     }
 }
 
-impl Serialize for Fault {
+impl Serialize for SourceFault {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fault = serializer.serialize_struct("Fault", 5)?;
         fault.serialize_field("rule", &self.rule)?;
@@ -59,18 +59,18 @@ impl Serialize for Fault {
     }
 }
 
-/// Why a definition is refused, in the order of its text: one error at least and a hundred at most.
+/// The faults for which a definition is refused, in text order: 1 to 100 errors.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.display("definition"))]
-pub struct Faults(pub Vec<Fault>);
+pub struct SourceFaults(pub Vec<SourceFault>);
 
-impl Faults {
-    /// The faults, in the order of the text.
-    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+impl SourceFaults {
+    /// Returns the faults in text order.
+    pub fn iter(&self) -> impl Iterator<Item = &SourceFault> {
         self.0.iter()
     }
 
-    /// The faults as `FILE:LINE:COLUMN: error[RULE]: MESSAGE`, a line each.
+    /// Formats the faults as `FILE:LINE:COLUMN: error[RULE]: MESSAGE`, one per line.
     #[must_use]
     pub fn display(&self, file: &str) -> impl fmt::Display {
         fmt::from_fn(move |f| {
@@ -83,23 +83,32 @@ impl Faults {
     }
 }
 
-/// Collects faults, so that an author sees all of them at once.
+/// Collects faults, so that the author sees all of them at once.
 #[derive(Debug, Default)]
-pub struct Collector(Vec<Fault>);
+pub struct FaultCollector {
+    faults: Vec<SourceFault>,
+    /// The rules whose violation does not refuse the definition.
+    tolerated: &'static [Rule],
+}
 
-impl Collector {
-    /// Notes a fault.
-    pub fn add(&mut self, at: Position, rule: Rule, message: impl Into<String>) {
+impl FaultCollector {
+    /// Creates a collector that accepts violations of the `tolerated` rules.
+    pub(crate) fn tolerating(tolerated: &'static [Rule]) -> Self {
+        Self { faults: Vec::new(), tolerated }
+    }
+
+    /// Adds a fault.
+    pub fn add(&mut self, at: SourcePosition, rule: Rule, message: impl Into<String>) {
         if self.is_full(rule.severity()) {
             return;
         }
-        self.0.push(Fault { line: at.line, column: at.column, message: message.into(), rule });
+        self.faults.push(SourceFault { line: at.line, column: at.column, message: message.into(), rule });
     }
 
-    /// Notes that `name` is not one of `known`, and says which of those it may have been meant to be.
+    /// Adds the fault that `name` is not one of `known`, with a suggestion.
     pub fn add_unknown<'a>(
         &mut self,
-        at: Position,
+        at: SourcePosition,
         rule: Rule,
         kind: &str,
         name: &str,
@@ -110,37 +119,40 @@ impl Collector {
         }
     }
 
-    /// Whether no more faults are collected of this severity: what is odd does not keep errors out.
+    /// Whether the maximum number of faults of this severity is reached; warnings do not displace errors.
     fn is_full(&self, severity: Severity) -> bool {
-        self.0.iter().filter(|fault| fault.rule.severity() == severity).count() >= MAX_FAULTS
+        let counted =
+            |fault: &&SourceFault| fault.rule.severity() == severity && !self.tolerated.contains(&fault.rule);
+        self.faults.iter().filter(counted).count() >= MAX_FAULTS
     }
 
-    /// Whether the definition is to be refused.
-    pub fn has_errors(&self) -> bool {
-        self.0.iter().any(Fault::is_error)
-    }
-
-    /// The faults, in the order of the text.
+    /// Whether the definition is refused.
     #[must_use]
-    pub fn finish(mut self) -> Vec<Fault> {
-        // An alias of the text repeats the faults of what it stands for.
-        self.0.sort();
-        self.0.dedup();
-        self.0
+    pub fn has_errors(&self) -> bool {
+        self.faults.iter().any(|fault| fault.is_error() && !self.tolerated.contains(&fault.rule))
+    }
+
+    /// Returns the faults in text order.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<SourceFault> {
+        // A YAML alias repeats the faults of its anchor.
+        self.faults.sort();
+        self.faults.dedup();
+        self.faults
     }
 }
 
-/// The most known names that a message lists when none is like the unknown one.
-const MAX_LISTED: usize = 12;
+/// The maximum number of known names in a message without a suggestion.
+const MAX_LISTED_NAMES: usize = 12;
 
-/// Says that `name` is not one of `known`, and what would be.
+/// Returns the message that `name` is not one of `known`, with a suggestion.
 pub(crate) fn unknown<'a>(kind: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let shown: String = name.chars().take(80).collect();
     format!("unknown {kind} `{shown}`{}", suggestion(&shown, known))
 }
 
-/// Says which of `known` a name that is none of them may have been meant to be, in words that follow that: the one that
-/// is like it, or else all, if they are few.
+/// Returns a suggestion to append to a message about an unknown name: the most similar known name, or all of them if
+/// they are few.
 #[must_use]
 pub fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let shown: String = name.chars().take(80).collect();
@@ -148,12 +160,12 @@ pub fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> S
     match nearest(&shown, known.iter().copied()) {
         Some(candidate) => format!("; did you mean `{candidate}`?"),
         None if known.is_empty() => "; there is none".to_owned(),
-        None if known.len() > MAX_LISTED => String::new(),
+        None if known.len() > MAX_LISTED_NAMES => String::new(),
         None => format!("; known: {}", known.join(", ")),
     }
 }
 
-/// The one of `known` that is like `name`, if any is.
+/// Returns the most similar of the `known` names, if one is similar enough.
 #[must_use]
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = known

@@ -1,4 +1,4 @@
-//! An instance of a machine: what Postgres remembers of it, and nothing else.
+//! Instances of machines, as stored.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,31 +11,31 @@ use super::link::Links;
 use super::names::{CounterName, MachineName, StateName};
 use super::visit::Visit;
 
-/// One thing with a lifecycle, as it stands.
+/// An instance: one thing with a lifecycle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Instance {
-    /// The machine whose instance it is.
+    /// Its machine.
     pub machine: MachineName,
-    /// Its own name, unique within the machine.
+    /// Its name, unique within the machine.
     pub name: String,
-    /// Where it is.
+    /// Its current state.
     pub state: StateName,
-    /// Which entry of a state this is.
+    /// The number of its current visit.
     pub visit: Visit,
-    /// When it entered the state, which it may have entered anew from itself.
+    /// When it entered the state, including re-entries.
     pub entered_at: DateTime<Utc>,
-    /// When it came to the state from another one.
+    /// When it entered the state from another state.
     pub since: DateTime<Utc>,
-    /// When the state's time limit passes, once it runs.
+    /// When the state's time limit expires, while it is running.
     pub deadline_at: Option<DateTime<Utc>>,
-    /// What is left of the state's time limit while it stands still, because an action is suspended.
+    /// What remains of the state's time limit while it is paused, because an action is suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining: Option<Duration>,
-    /// What has been counted since the counters were cleared; a counter that is not here is zero.
+    /// The counters that changed since they were cleared; all others have their initial value.
     pub counters: BTreeMap<CounterName, i64>,
-    /// What else it remembers; only transitions change it.
+    /// Its data; only transitions change it.
     pub data: Map<String, Value>,
-    /// The other instances that it is linked to; only transitions change them.
+    /// Its links to other instances; only transitions change them.
     #[serde(default, skip_serializing_if = "Links::is_empty")]
     pub links: Links,
 }

@@ -1,14 +1,14 @@
-//! The kernel: what a machine is, and what follows when something happens to an instance of one.
+//! The kernel: machine definitions, instances, and decisions on what happens to instances.
 //!
-//! Pure: nothing here reads a file, a clock or a table, and equal arguments give equal results.
+//! Pure: nothing here reads a file, a clock or a database, and equal arguments give equal results.
 //!
-//! What needs only a definition stands beside it, in crates of its own: drawings, simulations, explanations, comparisons and
-//! translations from other languages.
+//! Crates of their own use definitions for diagrams, simulations, explanations, comparisons and imports from other
+//! languages.
 
 mod check;
-mod components;
 mod decide;
 mod definition;
+mod error_wording;
 mod fault;
 mod guard;
 mod instance;
@@ -16,52 +16,53 @@ mod link;
 mod linked;
 mod names;
 pub mod operation;
-mod plain;
+mod parse_helpers;
 mod prediction;
-mod raised;
-mod reading;
+mod raised_event;
 mod resource;
 mod rule;
 mod sender;
-mod simulated;
+mod simulation;
 mod source;
+pub mod source_text;
 mod span;
 mod stimulus;
 pub mod storable;
+mod strongly_connected;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-pub mod text;
 mod visit;
 mod vocabulary;
 
-pub use check::{Checked, check, load, load_stored};
-pub use decide::{advance, create, create_linked, decide, questions, reads_facts};
+pub use check::{CheckReport, check, load, load_stored};
+pub use decide::{advance, create, create_linked, decide, may_invoke, questions, reads_facts};
 pub use definition::{
-    Definition, Due, Event, Invoke, Kind, Limit, State, Timeout, Transition, TransitionEffect,
+    ActionInvocation, Definition, Event, State, StateKind, Timeout, TimeoutDue, TimeoutLimit, Transition,
+    TransitionEffect,
 };
-pub use fault::{Fault, Faults, nearest, suggestion};
-pub use guard::{Guard, Variables};
+pub use error_wording::reword_library_error;
+pub use fault::{SourceFault, SourceFaults, nearest, suggestion};
+pub use guard::{Guard, GuardVariables};
 pub use instance::Instance;
-pub use link::{Address, Link, LinkDeclaration, Links};
+pub use link::{InstanceAddress, Link, LinkDeclaration, Links};
 pub use linked::{
-    Chain, DecidedLinked, KeptWhileWaiting, LinkFault, LinkedInstances, MAX_DEPTH, MAX_RAISED, check_linked,
-    decide_linked,
+    HeldWhileWaiting, LinkFault, LinkedDecision, LinkedInstances, MAX_CHAIN_DEPTH, MAX_CHAIN_EVENTS,
+    RaiseChain, check_linked, decide_linked,
 };
 pub use names::{
-    ActionName, BadName, CounterName, EventName, LinkName, MAX_NAME, MachineName, ResourceName, SelectorName,
-    StateName, is_instance_name, says_failed,
+    ActionName, BadName, CounterName, EventName, LinkName, MAX_NAME_CHARS, MachineName, ResourceName,
+    SelectorName, StateName, is_failed_state_name, is_instance_name,
 };
-pub use operation::{Fence, OnCounters, Operation, Raises, Setting};
-pub use plain::plain;
-pub use prediction::{Predicted, Prediction, Question, is_one};
-pub use raised::Raised;
+pub use operation::{CounterEffect, DeclaredRaise, Fence, Operation, OperationValue};
+pub use prediction::{ModelAnswers, ModelQuestion, Prediction, is_single_row};
+pub use raised_event::RaisedEvent;
 pub use resource::ResourceDeclaration;
 pub use rule::{Rule, Severity};
-pub use sender::{Sender, SenderName, Source};
-pub use simulated::{Distribution, SimulatedAction, Site};
-pub use source::MAX_SIZE_BYTES;
+pub use sender::{EventSource, Sender, SenderName};
+pub use simulation::{ActionSite, Distribution, SimulatedAction};
+pub use source::MAX_SOURCE_BYTES;
 pub use span::{BadSpan, parse_span};
-pub use stimulus::{Cause, Decision, Effect, Ignored, Outcome, Stimulus};
+pub use stimulus::{Cause, Decision, Effect, IgnoreReason, Outcome, Stimulus};
 pub use visit::Visit;
 pub use vocabulary::{
     ActionCatalogue, BadVocabulary, FactKind, FactObject, NamedActions, SettingFault, Vocabulary,

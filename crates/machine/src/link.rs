@@ -8,40 +8,40 @@ use serde::{Deserialize, Serialize};
 use super::names::{LinkName, MachineName};
 use super::visit::Visit;
 
-/// Which instance of which machine.
+/// The address of an instance: machine and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Address {
+pub struct InstanceAddress {
     /// The machine.
     pub machine: MachineName,
-    /// The instance's own name.
+    /// The instance's name.
     pub name: String,
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for InstanceAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.machine, self.name)
     }
 }
 
-/// A link: the instance that it leads to, and the visit that this was in when it was linked, where that is known.
+/// A link: its target, and the target's visit at the time of linking, if known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
-    /// The instance that it leads to.
+    /// The linked instance.
     #[serde(flatten)]
-    pub to: Address,
+    pub to: InstanceAddress,
     /// Its visit at the time of linking.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visit: Option<Visit>,
 }
 
-/// A declared link.
+/// A link that a definition declares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkDeclaration {
-    /// The machine of the instances that it leads to.
+    /// The machine of the linked instances.
     pub machine: MachineName,
-    /// One line for people, or empty.
+    /// A one-line description, or empty.
     pub about: String,
 }
 
-/// The links of an instance, each by the name that its definition gives it.
+/// The links of an instance by link name.
 pub type Links = BTreeMap<LinkName, Link>;

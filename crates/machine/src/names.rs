@@ -1,42 +1,47 @@
-//! The names that definitions give: machines, states, events, actions, counters.
+//! Names in definitions: machines, states, events, actions, counters.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest name, in characters: names are columns of tables that people read.
-pub const MAX_NAME: usize = 64;
+/// The maximum length of a name, in characters: names are columns of tables.
+pub const MAX_NAME_CHARS: usize = 64;
 
-/// Says why a text is not a name.
+/// The text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a name: a name is 1 to 64 letters, digits, `-` and `_`, and begins with a letter")]
 pub struct BadName(pub String);
 
-/// Whether `text` is a name.
+/// Whether `text` is a valid name.
 pub(super) fn is_name(text: &str) -> bool {
     let begins = text.chars().next().is_some_and(|first| first.is_ascii_alphabetic());
     let goes_on = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-    begins && goes_on && text.len() <= MAX_NAME
+    begins && goes_on && text.len() <= MAX_NAME_CHARS
 }
 
-/// Whether `text` is the name of an instance, which goes into paths and file names: a host name's label or labels.
+/// Whether `text` is a valid instance name: one or more host name labels, because it is part of URL paths and file
+/// names.
 #[must_use]
 pub fn is_instance_name(text: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let is_label = |label: &str| {
         label.chars().all(is_plain) && label.starts_with(|first: char| first.is_ascii_alphanumeric())
     };
-    text.len() <= MAX_NAME && text.split('.').all(is_label)
+    text.len() <= MAX_NAME_CHARS && text.split('.').all(is_label)
 }
 
 fn checked(text: &str) -> Result<Arc<str>, BadName> {
-    if is_name(text) { Ok(Arc::from(text)) } else { Err(BadName(text.chars().take(2 * MAX_NAME).collect())) }
+    if is_name(text) {
+        Ok(Arc::from(text))
+    } else {
+        Err(BadName(text.chars().take(2 * MAX_NAME_CHARS).collect()))
+    }
 }
 
-/// `text` with `_` for each character that a name may not have.
+/// Returns `text` with `_` for each invalid character.
 fn replaced(text: &str) -> Arc<str> {
-    let kept = text.chars().take(MAX_NAME - 1).map(|c| {
+    let kept = text.chars().take(MAX_NAME_CHARS - 1).map(|c| {
         let is_part = c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         if is_part { c } else { '_' }
     });
@@ -56,17 +61,16 @@ macro_rules! names {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Takes `text` as a name.
+            /// Parses a name.
             ///
             /// # Errors
             ///
-            /// [`BadName`] when it is empty, too long, or has other characters than a name may have.
+            /// [`BadName`] if it is empty, too long, or contains an invalid character.
             pub fn new(text: &str) -> Result<Self, BadName> {
                 checked(text).map(Self)
             }
 
-            /// The name in a row that another program wrote, with `_` for whatever a name may not have: for showing
-            /// what can be shown of it.
+            /// Converts a name that another program stored, with `_` for each invalid character: for display only.
             #[must_use]
             pub fn lossy(text: &str) -> Self {
                 Self::new(text).unwrap_or_else(|_| Self(replaced(text)))
@@ -127,12 +131,12 @@ names! {
     ResourceName,
     /// Names a selector of resources, which a face registers: `idle-workers`.
     SelectorName,
-    /// Names a counter; by default the counter of a state's timeouts bears the state's name.
+    /// Names a counter; by default the counter of a state's time limit has the state's name.
     CounterName,
 }
 
-/// Whether a state's name says that a person has to look: it begins with `Failed` or `failed`.
+/// Whether a state's name says that an operator is needed: it begins with `Failed` or `failed`.
 #[must_use]
-pub fn says_failed(state: &str) -> bool {
+pub fn is_failed_state_name(state: &str) -> bool {
     state.starts_with("Failed") || state.starts_with("failed")
 }

@@ -1,6 +1,6 @@
-//! What conditions ask hosted models, and what those answer.
+//! Questions of guards to hosted models, and the answers.
 //!
-//! The kernel asks nobody: an answer comes with what happened, and history keeps it.
+//! The kernel asks no model itself: the answers come with the stimulus, and history stores them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,47 +8,47 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What a condition asks a model: `predict("health", args.values)`.
+/// A guard's question to a model: `predict("health", args.values)`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Question {
+pub struct ModelQuestion {
     /// The model's name.
     pub model: String,
-    /// The argument of the event whose values it judges.
+    /// The event argument with the values to judge.
     pub argument: String,
 }
 
-impl fmt::Display for Question {
+impl fmt::Display for ModelQuestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "predict({:?}, args.{})", self.model, self.argument)
     }
 }
 
-/// A model's answer: which state it says that each thing is in.
+/// A model's answer: the predicted state of each row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Prediction {
-    /// The values were those of one thing: `[1, 2]`.
+    /// The answer for a single row: `[1, 2]`.
     One(String),
-    /// They were rows, of a thing each, also where there was only one: `[[1, 2]]`. In their order.
+    /// The answers for a list of rows in order, even if it has only one: `[[1, 2]]`.
     Each(Vec<String>),
 }
 
 impl Prediction {
-    /// What a model said of `values`, row by row: their form decides which it is, and not how many they are, so that a
-    /// condition for rows holds for one as for several.
+    /// Builds the answer from the predicted states of the rows in `values`. The form of `values` decides the variant,
+    /// not the number of rows, so that a guard for rows works for one row too.
     #[must_use]
     pub fn of(values: &Value, rows: Vec<String>) -> Self {
         match <[String; 1]>::try_from(rows) {
-            Ok([one]) if is_one(values) => Self::One(one),
+            Ok([one]) if is_single_row(values) => Self::One(one),
             Ok(one) => Self::Each(one.to_vec()),
             Err(rows) => Self::Each(rows),
         }
     }
 }
 
-/// Whether `values` are a plain list, which is the row of one thing.
+/// Whether `values` is a flat list, which is a single row.
 #[must_use]
-pub fn is_one(values: &Value) -> bool {
+pub fn is_single_row(values: &Value) -> bool {
     values.as_array().is_some_and(|list| !list.iter().any(Value::is_array))
 }
 
@@ -61,30 +61,30 @@ impl fmt::Display for Prediction {
     }
 }
 
-/// What models answered: by model, and by the argument whose values it judged.
+/// The answers of models, by model and by argument.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Predicted(BTreeMap<String, BTreeMap<String, Prediction>>);
+pub struct ModelAnswers(BTreeMap<String, BTreeMap<String, Prediction>>);
 
-impl Predicted {
-    /// Whether no model was asked, or none answered.
+impl ModelAnswers {
+    /// Whether there are no answers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The answer to `question`, if there is one.
+    /// Returns the answer to `question`, if there is one.
     #[must_use]
-    pub fn find(&self, question: &Question) -> Option<&Prediction> {
+    pub fn find(&self, question: &ModelQuestion) -> Option<&Prediction> {
         self.0.get(&question.model)?.get(&question.argument)
     }
 
     /// Adds the answer to `question`.
-    pub fn insert(&mut self, question: Question, answer: Prediction) {
+    pub fn insert(&mut self, question: ModelQuestion, answer: Prediction) {
         self.0.entry(question.model).or_default().insert(question.argument, answer);
     }
 
-    /// Each model and what it answered.
+    /// Returns each model with its answers.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Prediction)> {
         self.0
             .iter()

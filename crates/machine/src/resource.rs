@@ -1,39 +1,37 @@
-//! The resources that a definition's states hold, as it declares them.
+//! The resources that a definition declares.
 
 use std::fmt;
 use std::time::Duration;
-
-use humantime::format_duration;
 
 use super::names::SelectorName;
 
 /// A declared resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResourceDeclaration {
-    /// Which resources will do; nothing: the one of this name.
+    /// The selector of the acceptable resources; `None` for the resource of this name.
     pub any: Option<SelectorName>,
-    /// How many units there are, of each that will do; nothing is no limit.
+    /// The number of units of each acceptable resource; `None` means unlimited.
     pub capacity: Option<u32>,
-    /// The time between two grants.
+    /// The minimum time between two grants.
     pub gap: Duration,
-    /// The time between a release and the next grant.
+    /// The settle time between a release and the next grant.
     pub settle: Duration,
-    /// One line for people, or empty.
+    /// A one-line description, or empty.
     pub about: String,
 }
 
 impl ResourceDeclaration {
-    /// Whether `other` says the same of how much there is and when.
+    /// Whether `other` declares the same limits.
     pub(super) fn has_limits_of(&self, other: &Self) -> bool {
         (self.capacity, self.gap, self.settle) == (other.capacity, other.gap, other.settle)
     }
 }
 
 impl fmt::Display for ResourceDeclaration {
-    /// As it is written in a definition.
+    /// Formats it as in a definition.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let span = |name: &str, span: Duration| {
-            (!span.is_zero()).then(|| format!("{name}: {}", format_duration(span)))
+            (!span.is_zero()).then(|| format!("{name}: {}", formatting::duration(span)))
         };
         let parts = [
             self.any.as_ref().map(|any| format!("any: {any}")),

@@ -1,19 +1,19 @@
-//! Who sends events: what a definition allows (`from:`), and who it was in fact.
+//! Senders of events: those that a definition allows (`from:`), and the actual source of an event.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::link::Address;
+use super::link::InstanceAddress;
 use super::names::{BadName, MachineName};
 
-/// Names a sender outside the kernel that a face registers, such as `sensor`.
+/// The name of a sender that a face registers, such as `sensor`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SenderName(Cow<'static, str>);
 
 impl SenderName {
-    /// The name that a face registers. A [`Vocabulary`](super::Vocabulary) with a text that is no name is refused.
+    /// Creates the name of a sender. [`Vocabulary`](super::Vocabulary) refuses invalid names.
     #[must_use]
     pub const fn of(name: &'static str) -> Self {
         Self(Cow::Borrowed(name))
@@ -26,36 +26,36 @@ impl SenderName {
     }
 }
 
-/// The senders that every definition may name; no face registers these.
-pub(super) const OPERATOR: &str = "operator";
-pub(super) const ACTION: &str = "action";
+/// The senders that every definition may name.
+pub(super) const OPERATOR_SENDER: &str = "operator";
+pub(super) const ACTION_SENDER: &str = "action";
 
-/// Who a definition lets send an event.
+/// A sender that a definition allows for an event.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Sender {
-    /// What a face speaks for, such as the thing itself that the instance stands for.
+    /// A reporter of a face, such as the thing that the instance represents.
     Face(SenderName),
-    /// A person, or a program in a person's place.
+    /// A person, or a program on behalf of one.
     Operator,
-    /// An action that ended.
+    /// An action that finished.
     Action,
-    /// An instance of this machine, which raises it.
+    /// An instance of this machine, which raises the event.
     Machine(MachineName),
 }
 
 impl Sender {
-    /// The source that it is; nothing where that is one of many instances.
+    /// Returns the event source for it; `None` for a machine, which stands for many instances.
     #[must_use]
-    pub fn source(&self) -> Option<Source> {
+    pub fn source(&self) -> Option<EventSource> {
         match self {
-            Self::Face(name) => Some(Source::Face(name.clone())),
-            Self::Operator => Some(Source::Operator),
-            Self::Action => Some(Source::Action),
+            Self::Face(name) => Some(EventSource::Face(name.clone())),
+            Self::Operator => Some(EventSource::Operator),
+            Self::Action => Some(EventSource::Action),
             Self::Machine(_) => None,
         }
     }
 
-    /// Whether it is what reports, rather than one who asks or an action.
+    /// Whether it reports, as opposed to an operator's request or an action's outcome.
     #[must_use]
     pub fn is_reporter(&self) -> bool {
         match self {
@@ -69,8 +69,8 @@ impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Face(name) => f.pad(name.as_str()),
-            Self::Operator => f.pad(OPERATOR),
-            Self::Action => f.pad(ACTION),
+            Self::Operator => f.pad(OPERATOR_SENDER),
+            Self::Action => f.pad(ACTION_SENDER),
             Self::Machine(name) => write!(f, "machine {name}"),
         }
     }
@@ -82,23 +82,23 @@ impl Serialize for Sender {
     }
 }
 
-/// Who an event comes from.
+/// The source of an event.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Source {
-    /// What a face speaks for.
+pub enum EventSource {
+    /// A reporter that a face represents.
     Face(SenderName),
-    /// A person, or a program in a person's place.
+    /// A person, or a program on behalf of one.
     Operator,
-    /// An action that ended.
+    /// An action that finished.
     Action,
     /// Another instance, which raised it.
-    Instance(Address),
+    Instance(InstanceAddress),
 }
 
-impl Source {
-    /// Whether it is one that `sender` allows.
+impl EventSource {
+    /// Whether `sender` allows this source.
     #[must_use]
-    pub fn is(&self, sender: &Sender) -> bool {
+    pub fn accepts_sender(&self, sender: &Sender) -> bool {
         match (self, sender) {
             (Self::Face(one), Sender::Face(other)) => one == other,
             (Self::Operator, Sender::Operator) | (Self::Action, Sender::Action) => true,
@@ -107,61 +107,61 @@ impl Source {
         }
     }
 
-    /// It as text, as history keeps it.
+    /// Returns the source as text, as stored in history.
     #[must_use]
     pub fn text(&self) -> Cow<'_, str> {
         match self {
             Self::Face(name) => Cow::Borrowed(name.as_str()),
-            Self::Operator => Cow::Borrowed(OPERATOR),
-            Self::Action => Cow::Borrowed(ACTION),
+            Self::Operator => Cow::Borrowed(OPERATOR_SENDER),
+            Self::Action => Cow::Borrowed(ACTION_SENDER),
             Self::Instance(address) => Cow::Owned(address.to_string()),
         }
     }
 
-    /// Reads [`text`](Self::text).
+    /// Parses [`text`](Self::text).
     ///
     /// # Errors
     ///
-    /// [`BadName`] when it is none of the kernel's own senders, no name and no instance.
+    /// [`BadName`] if it is neither a built-in sender, a valid name nor the address of an instance.
     pub fn parse(text: &str) -> Result<Self, BadName> {
-        // A machine's name has no slash; an instance's may.
+        // Only the address of an instance contains a slash.
         if let Some((machine, name)) = text.split_once('/') {
             let machine = MachineName::new(machine)?;
-            return Ok(Self::Instance(Address { machine, name: name.to_owned() }));
+            return Ok(Self::Instance(InstanceAddress { machine, name: name.to_owned() }));
         }
         match text {
-            OPERATOR => Ok(Self::Operator),
-            ACTION => Ok(Self::Action),
+            OPERATOR_SENDER => Ok(Self::Operator),
+            ACTION_SENDER => Ok(Self::Action),
             name if super::names::is_name(name) => Ok(Self::Face(SenderName(Cow::Owned(name.to_owned())))),
             other => Err(BadName(other.to_owned())),
         }
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for EventSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.text())
     }
 }
 
-impl From<Source> for Sender {
-    fn from(source: Source) -> Self {
+impl From<EventSource> for Sender {
+    fn from(source: EventSource) -> Self {
         match source {
-            Source::Face(name) => Self::Face(name),
-            Source::Operator => Self::Operator,
-            Source::Action => Self::Action,
-            Source::Instance(address) => Self::Machine(address.machine),
+            EventSource::Face(name) => Self::Face(name),
+            EventSource::Operator => Self::Operator,
+            EventSource::Action => Self::Action,
+            EventSource::Instance(address) => Self::Machine(address.machine),
         }
     }
 }
 
-impl Serialize for Source {
+impl Serialize for EventSource {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Source {
+impl<'de> Deserialize<'de> for EventSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).map_err(serde::de::Error::custom)

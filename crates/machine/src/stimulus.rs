@@ -1,146 +1,146 @@
-//! What may happen to an instance, and what follows from it.
+//! Stimuli, and the decisions that follow from them.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::definition::Invoke;
+use super::definition::ActionInvocation;
 use super::instance::Instance;
 use super::link::Links;
 use super::names::{EventName, ResourceName, StateName};
-use super::prediction::Predicted;
-use super::raised::Raised;
-use super::sender::Source;
+use super::prediction::ModelAnswers;
+use super::raised_event::RaisedEvent;
+use super::sender::EventSource;
 use super::visit::Visit;
 
-/// Something that happens to an instance.
+/// A stimulus: something that happens to an instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stimulus {
-    /// What happens.
+    /// The cause.
     pub cause: Cause,
-    /// What is known from outside of what the instance stands for, as it was read for this decision: guards read it.
+    /// Facts known from outside about what the instance represents, as read for this decision; guards read them.
     #[serde(alias = "device")]
     pub facts: Map<String, Value>,
-    /// What models answered that guards ask.
-    #[serde(default, skip_serializing_if = "Predicted::is_empty")]
-    pub predicted: Predicted,
+    /// The models' answers to the questions of guards.
+    #[serde(default, skip_serializing_if = "ModelAnswers::is_empty")]
+    pub predicted: ModelAnswers,
 }
 
 impl Stimulus {
-    /// Something that happens, where guards may know of nothing else.
+    /// Creates a stimulus without facts and predictions.
     #[must_use]
     pub fn new(cause: Cause) -> Self {
-        Self { cause, facts: Map::new(), predicted: Predicted::default() }
+        Self { cause, facts: Map::new(), predicted: ModelAnswers::default() }
     }
 }
 
-/// The kinds of things that happen to an instance.
+/// The causes of decisions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Cause {
-    /// The instance comes to be: its initial state is entered.
+    /// The instance is created: its initial state is entered.
     Created {
-        /// The links that it has from the beginning.
+        /// Its initial links.
         #[serde(default, skip_serializing_if = "Links::is_empty")]
         links: Links,
     },
-    /// Somebody reports or asks for something.
+    /// An event: a report or a request.
     Event {
         /// Its name.
         name: EventName,
         /// Who sent it.
-        source: Source,
+        source: EventSource,
         /// Its arguments.
         args: Map<String, Value>,
-        /// The visit that it speaks of, if it says so.
+        /// The visit that it refers to, if given.
         visit: Option<Visit>,
     },
-    /// The first action of a visit begins to run, so the state's time limit begins to run; or one that was suspended begins
-    /// anew, so the time limit goes on where it stood.
+    /// The first action of a visit starts, so the state's time limit starts; or a suspended action restarts, so the
+    /// time limit resumes.
     Began {
-        /// The visit whose action it is.
+        /// The visit of the action.
         visit: Visit,
     },
-    /// An action is suspended by trouble that says nothing about the instance, so the state's time limit stands still.
+    /// An action is suspended because of a fault that is not the instance's, so the state's time limit is paused.
     Suspend {
-        /// The visit whose action it is.
+        /// The visit of the action.
         visit: Visit,
     },
-    /// A deadline passes.
+    /// A deadline expires.
     Deadline {
-        /// The visit that armed it.
+        /// The visit that set it.
         visit: Visit,
     },
-    /// An operator moves the instance, whatever its state accepts.
+    /// An operator moves the instance by force, whatever its state handles.
     Force {
-        /// The state that it is believed to be in.
+        /// The state that the operator expects it to be in.
         expected: StateName,
         /// The state to enter.
         to: StateName,
-        /// Why, in the operator's words.
+        /// The operator's reason.
         reason: String,
     },
 }
 
-/// What follows from a stimulus.
+/// The decision on a stimulus.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
-    /// What it amounts to.
+    /// The outcome.
     pub outcome: Outcome,
-    /// The instance after it.
+    /// The instance after the decision.
     pub instance: Instance,
-    /// What is to be done once it is durable.
+    /// The effects to perform once the decision is durable.
     pub effects: Vec<Effect>,
 }
 
 impl Decision {
-    /// Whether a state was entered anew and its actions go on: what happens to everything at rest, again and again.
+    /// Whether a state was re-entered while its actions continue, as periodic checks of resting states do.
     #[must_use]
     pub fn keeps_actions(&self) -> bool {
         self.effects.iter().any(|effect| matches!(effect, Effect::Keep { .. }))
     }
 }
 
-/// What a stimulus amounts to.
+/// The outcome of a stimulus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// A state was entered.
     Moved {
-        /// The state left.
+        /// The previous state.
         from: StateName,
-        /// The state that the instance is in now.
+        /// The current state.
         to: StateName,
     },
-    /// The instance changed, or its time limit began to run or stood still, in the same visit.
+    /// The instance changed, or its time limit started or was paused, in the same visit.
     Stayed,
     /// Nothing changed.
-    Ignored(Ignored),
+    Ignored(IgnoreReason),
 }
 
 /// Why a stimulus changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Ignored {
-    /// It speaks of an earlier visit than the present one.
-    #[error("stale: it speaks of visit {spoken}, this is visit {present}")]
+pub enum IgnoreReason {
+    /// It refers to an earlier visit.
+    #[error("stale: it speaks of visit {stated_visit}, this is visit {current_visit}")]
     Stale {
-        /// The visit that it speaks of.
-        spoken: Visit,
+        /// The visit that it refers to.
+        stated_visit: Visit,
         /// The instance's visit.
-        present: Visit,
+        current_visit: Visit,
     },
-    /// It speaks of a visit that has not been.
-    #[error("it speaks of visit {spoken}, but this is only visit {present}")]
+    /// It refers to a visit that has not happened yet.
+    #[error("it speaks of visit {stated_visit}, but this is only visit {current_visit}")]
     Future {
-        /// The visit that it speaks of.
-        spoken: Visit,
+        /// The visit that it refers to.
+        stated_visit: Visit,
         /// The instance's visit.
-        present: Visit,
+        current_visit: Visit,
     },
-    /// The deadline is not due, or none is armed, or the clock already runs.
+    /// The deadline has not expired, none is set, or the time limit is already running.
     #[error("not due")]
     NotDue,
-    /// The state does not take this event.
+    /// The state does not handle this event.
     #[error("state {state} does not wait for {event}")]
     NotHandled {
         /// The instance's state.
@@ -148,7 +148,7 @@ pub enum Ignored {
         /// The event.
         event: EventName,
     },
-    /// The state leaves this end of its action to its deadline.
+    /// The state ignores this outcome of its action; its deadline decides what follows.
     #[error("state {state} leaves {event} to its deadline")]
     LeftToDeadline {
         /// The instance's state.
@@ -156,7 +156,7 @@ pub enum Ignored {
         /// The event.
         event: EventName,
     },
-    /// The state takes the event, but no guard of its transitions holds.
+    /// The state handles the event, but no guard of its transitions holds.
     #[error("no condition of {event} in state {state} holds")]
     NoGuardHolds {
         /// The instance's state.
@@ -164,19 +164,19 @@ pub enum Ignored {
         /// The event.
         event: EventName,
     },
-    /// The definition refuses the event as it was sent.
+    /// The definition refuses the event.
     #[error("{reason}")]
     Refused {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The definition does not let this sender send this event, or does not know it.
+    /// The definition does not declare this event, or not for this sender.
     #[error("{event} is not an event that this sender may send")]
     NotAllowed {
         /// The event.
         event: EventName,
     },
-    /// An argument that the event must bring is missing.
+    /// A required argument is missing.
     #[error("{event} needs the argument `{argument}`")]
     MissingArgument {
         /// The event.
@@ -184,15 +184,15 @@ pub enum Ignored {
         /// The argument.
         argument: String,
     },
-    /// The instance is not in the state that the operator believed it to be in.
-    #[error("the state is {present}, not {expected}")]
+    /// The instance is not in the state that the operator expected.
+    #[error("the state is {actual}, not {expected}")]
     Unexpected {
         /// The instance's state.
-        present: StateName,
-        /// The state that was expected.
+        actual: StateName,
+        /// The expected state.
         expected: StateName,
     },
-    /// The definition has no such state: the forced move's target, or the one that the instance is in.
+    /// The definition has no such state: the target of a forced move, or the instance's own state.
     #[error("no state {state} in this machine")]
     NoState {
         /// The state.
@@ -200,34 +200,33 @@ pub enum Ignored {
     },
 }
 
-/// What is to be done once a decision is durable, or with it.
+/// An effect to perform once a decision is durable, or in its transaction.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Cancel what the visit still has to do.
+    /// Cancel the remaining actions of the visit.
     Cancel {
         /// The visit that ended.
         visit: Visit,
     },
-    /// Start these, one after the other, for the visit.
+    /// Start these actions, one after the other, for the visit.
     Invoke {
         /// The visit that began.
         visit: Visit,
         /// The actions, in order.
-        actions: Vec<Invoke>,
+        actions: Vec<ActionInvocation>,
     },
-    /// Let these go on, which were started for an earlier visit of the state; where none of them is left, start them for
-    /// this one.
+    /// Continue the actions of an earlier visit of the state; if none of them is left, start these.
     Keep {
         /// The visit that began.
         visit: Visit,
         /// The actions, in order.
-        actions: Vec<Invoke>,
+        actions: Vec<ActionInvocation>,
     },
-    /// Hold other units of resources from here on than before: the state that was entered holds these.
+    /// Change what the instance holds to the resources of the state that was entered.
     Hold {
-        /// How many of each; what is not here is given back.
+        /// The units of each resource; all others are released.
         units: BTreeMap<ResourceName, u32>,
     },
-    /// Let a linked instance decide on an event, in the same transaction.
-    Raise(Raised),
+    /// Raise an event at a linked instance, in the same transaction.
+    Raise(RaisedEvent),
 }

@@ -1,27 +1,28 @@
-//! What can be stored and read back: whatever is accepted as data passes through here first.
+//! Values that the database can store and return unchanged. All data is checked here before it is accepted.
 //!
-//! Postgres keeps JSON as `jsonb`, which takes every JSON value but three kinds: a text or key with U+0000 in it, a number
-//! with very many digits, and one that nests too deep for those who parse it later. It writes numbers out without an
-//! exponent, so they are written out before they are accepted: what is decided on is what will be read.
+//! PostgreSQL's `jsonb` accepts every JSON value except three kinds: a text or key that contains U+0000, a number with
+//! very many digits, and a value nested too deeply for later parsers. It writes numbers without an exponent, so numbers
+//! are expanded before they are accepted: decisions use the same text that will be read back.
 
 use std::fmt;
 
 use serde_json::{Number, Value};
 
-/// How deep lists and objects may nest: what answers wrap around a value must not pass what parsers take (128 levels).
-pub const MAX_DEPTH: usize = 64;
-/// How many digits a number may have when it is written out without an exponent, before its point and after it each.
+/// The maximum nesting depth of lists and objects: with the levels that answers add, it must stay below the limit of
+/// parsers (128 levels).
+pub const MAX_VALUE_DEPTH: usize = 64;
+/// The maximum number of digits of an expanded number, before and after the decimal point each.
 ///
-/// The least and the greatest numbers of IEEE 754's double precision have 324 and 309.
-pub const MAX_DIGITS: usize = 350;
-/// How long all numbers of a value may be, written out, in bytes: a short exponent makes a long number.
+/// The smallest and the largest IEEE 754 doubles have 324 and 309 digits.
+pub const MAX_NUMBER_DIGITS: usize = 350;
+/// The maximum total length of all expanded numbers of a value, in bytes: a short exponent makes a long number.
 pub const MAX_NUMBERS_BYTES: usize = 64 * 1024;
 
-/// Why a value cannot be stored, and where in it.
+/// The reason why a value cannot be stored, and the path to it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}{problem}", Place(.path))]
+#[error("{}{problem}", ValuePath(.path))]
 pub struct Unstorable {
-    /// The keys and indexes that lead there, the outermost last.
+    /// The keys and indexes on the path, the outermost last.
     path: Vec<String>,
     problem: &'static str,
 }
@@ -37,9 +38,9 @@ impl Unstorable {
     }
 }
 
-struct Place<'a>(&'a [String]);
+struct ValuePath<'a>(&'a [String]);
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for ValuePath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (depth, step) in self.0.iter().rev().enumerate() {
             let separator = if depth == 0 || step.starts_with('[') { "" } else { "." };
@@ -49,45 +50,51 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-/// Checks that `value` can be stored and read back as it is, and writes out its numbers.
+/// Checks that `value` can be stored and returned unchanged, and expands its numbers.
 ///
 /// # Errors
 ///
-/// What cannot be stored, where, and what would be right.
+/// [`Unstorable`], with the path, and how to correct it.
 pub fn check(value: &mut Value) -> Result<(), Unstorable> {
     walk(value, 0, &mut MAX_NUMBERS_BYTES.clone())
 }
 
-/// Writes a number out as it is stored: without an exponent, with the digits that it was given.
+/// Expands a number as it is stored: without an exponent, with the digits given.
 ///
 /// # Errors
 ///
-/// [`Unstorable`] when it has too many digits or is beyond double precision, so that nothing could compare it.
+/// [`Unstorable`] if it has too many digits or exceeds the range of doubles, which guards compare with.
 pub fn number(number: &Number) -> Result<Number, Unstorable> {
     let text = number.as_str();
-    if is_plain(text) {
+    if is_stored_form(text) {
         return Ok(number.clone());
     }
-    // Also where it is short: conditions compare what is no whole number in double precision.
+    // Checked for short numbers too: guards compare non-integers as doubles.
     if number.as_f64().is_none_or(|double| !double.is_finite()) {
-        return Err(Unstorable::new("this number is beyond double precision; the greatest is 1.797e308"));
+        return Err(Unstorable::new("this number exceeds double precision; the maximum is 1.797e308"));
     }
-    let written = written_out(text).ok_or_else(|| {
-        Unstorable::new("this number has too many digits; it may have 350 before and after its point")
+    let written = without_exponent(text).ok_or_else(|| {
+        Unstorable::new(
+            "this number has too many digits; at most 350 are allowed before and after the decimal point",
+        )
     })?;
     written.parse().map_err(|_| Unstorable::new("this is not a number"))
 }
 
 fn walk(value: &mut Value, depth: usize, bytes_left: &mut usize) -> Result<(), Unstorable> {
-    if depth > MAX_DEPTH {
-        return Err(Unstorable::new("lists and objects nest too deep; 64 levels are taken"));
+    if depth > MAX_VALUE_DEPTH {
+        return Err(Unstorable::new(
+            "lists and objects are nested too deeply; at most 64 levels are allowed",
+        ));
     }
     match value {
         Value::Null | Value::Bool(_) => Ok(()),
         Value::Number(given) => {
             *given = number(given)?;
             *bytes_left = bytes_left.checked_sub(given.as_str().len()).ok_or_else(|| {
-                Unstorable::new("the numbers up to here are too long written out; 65536 digits are taken")
+                Unstorable::new(
+                    "the numbers up to here are too long when expanded; at most 65536 digits are allowed",
+                )
             })?;
             Ok(())
         }
@@ -106,21 +113,21 @@ fn walk(value: &mut Value, depth: usize, bytes_left: &mut usize) -> Result<(), U
 ///
 /// # Errors
 ///
-/// [`Unstorable`] when the character U+0000 is in it (Source: PostgreSQL manual, 8.14).
+/// [`Unstorable`] if it contains the character U+0000 (Source: PostgreSQL manual, 8.14).
 pub fn text_is_storable(text: &str) -> Result<(), Unstorable> {
     if text.contains('\0') {
-        return Err(Unstorable::new("a text holds the character U+0000, which cannot be stored"));
+        return Err(Unstorable::new("a text contains the character U+0000, which cannot be stored"));
     }
     Ok(())
 }
 
-/// Whether a number is written as it is stored already, and short: nearly all are.
-fn is_plain(text: &str) -> bool {
+/// Whether a number is short and already in its stored form, as nearly all are.
+fn is_stored_form(text: &str) -> bool {
     text.len() <= 40 && !text.starts_with("-0") && text.bytes().all(|byte| !matches!(byte, b'e' | b'E'))
 }
 
-/// Moves the point of a JSON number to where its exponent says; nothing where that makes too many digits.
-fn written_out(text: &str) -> Option<String> {
+/// Moves the decimal point of a JSON number by its exponent; `None` if that makes too many digits.
+fn without_exponent(text: &str) -> Option<String> {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (sign, mantissa) = match mantissa.strip_prefix('-') {
         Some(rest) => ("-", rest),
@@ -129,12 +136,12 @@ fn written_out(text: &str) -> Option<String> {
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = format!("{whole}{fraction}");
     let is_zero = digits.bytes().all(|digit| digit == b'0');
-    // A zero has no exponent to speak of; any other exponent is bounded by what double precision holds.
+    // The exponent of a zero is irrelevant; any other exponent is bounded by the range of doubles.
     let exponent: i64 = if is_zero { 0 } else { exponent.parse().ok()? };
     let point = i64::try_from(whole.len()).ok()?.checked_add(exponent)?;
     let length = i64::try_from(digits.len()).ok()?;
-    let most = i64::try_from(MAX_DIGITS).ok()?;
-    if point > most || length.checked_sub(point)? > most {
+    let max_digits = i64::try_from(MAX_NUMBER_DIGITS).ok()?;
+    if point > max_digits || length.checked_sub(point)? > max_digits {
         return None;
     }
     let zeros = |count: i64| "0".repeat(usize::try_from(count).unwrap_or_default());
@@ -169,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_kept_digit_by_digit_and_written_out_without_an_exponent() {
+    fn numbers_are_expanded_without_an_exponent_and_without_losing_digits() {
         for (given, kept) in [
             ("0", "0"),
             ("-0", "0"),
@@ -195,17 +202,17 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_stored_or_compared_is_refused_with_its_place() {
-        for (given, told) in [
-            (r#"{"a":[1,{"b":1e309}]}"#, "a[1].b: this number is beyond double precision"),
-            (r#"{"a":-1e99999999999999999999}"#, "a: this number is beyond"),
+    fn values_that_cannot_be_stored_or_compared_are_refused_with_their_path() {
+        for (given, expected) in [
+            (r#"{"a":[1,{"b":1e309}]}"#, "a[1].b: this number exceeds double precision"),
+            (r#"{"a":-1e99999999999999999999}"#, "a: this number exceeds"),
             (r#"{"a":1e-351}"#, "a: this number has too many digits"),
             (r#"{"a":1e-99999999999999999999}"#, "a: this number has too many digits"),
-            (r#"{"a":"\u0000"}"#, "a: a text holds the character U+0000"),
-            (r#"{"a":{"\u0000":1}}"#, "a: a text holds the character U+0000"),
+            (r#"{"a":"\u0000"}"#, "a: a text contains the character U+0000"),
+            (r#"{"a":{"\u0000":1}}"#, "a: a text contains the character U+0000"),
         ] {
             let fault = stored(given).unwrap_err();
-            assert!(fault.starts_with(told), "{given}: {fault}");
+            assert!(fault.starts_with(expected), "{given}: {fault}");
         }
         let digits = "1".repeat(350);
         assert!(stored(&format!("0.{digits}")).is_ok());
@@ -222,16 +229,16 @@ mod tests {
     }
 
     #[test]
-    fn values_nest_as_deep_as_answers_about_them_can_be_read() {
+    fn the_nesting_of_values_is_limited() {
         let of = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
         assert!(stored(&of(64)).is_ok());
         let fault = stored(&of(65)).unwrap_err();
-        assert!(fault.contains("nest too deep"), "{fault}");
+        assert!(fault.contains("nested too deeply"), "{fault}");
     }
 
     proptest! {
         #[test]
-        fn writing_out_changes_no_number(mantissa in "-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,20})?", exponent in -320i32..288) {
+        fn expansion_changes_no_number(mantissa in "-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,20})?", exponent in -320i32..288) {
             let text = format!("{mantissa}e{exponent}");
             let given: Number = text.parse().unwrap();
             let kept = number(&given).unwrap();

@@ -1,4 +1,4 @@
-//! What tests of definitions need, here and in the crates beside this one.
+//! Helpers for tests of definitions, for this crate and others.
 
 #![expect(clippy::unwrap_used, reason = "only tests use it")]
 

@@ -1,18 +1,18 @@
-//! The fence between what is of now and what is of before.
+//! Visit numbers, which fence off stale events.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Numbers the entries of states: it grows by one at every entry, re-entries included.
+/// The number of a state entry: it grows by one with every entry, including re-entries.
 ///
-/// It is the fence: what carries an earlier visit than the instance's own is stale and changes nothing.
+/// It is a fencing number: whatever carries an earlier visit than the instance's own is stale and changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Visit(pub i64);
 
 impl Visit {
-    /// The visit after this one.
+    /// Returns the next visit.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))

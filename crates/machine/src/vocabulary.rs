@@ -1,4 +1,4 @@
-//! What definitions may name that the kernel does not know of itself: faces register it.
+//! Names that faces register for use in definitions.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,10 +7,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::names::{ActionName, SelectorName, is_name};
-use super::sender::{ACTION, OPERATOR, SenderName};
-use super::simulated::SimulatedAction;
+use super::sender::{ACTION_SENDER, OPERATOR_SENDER, SenderName};
+use super::simulation::SimulatedAction;
 
-/// The names that definitions may use besides their own: senders, objects of facts, selectors of resources, actions.
+/// The registered names that definitions may use: senders, fact objects, resource selectors and actions.
 #[derive(Debug, Clone)]
 pub struct Vocabulary {
     senders: Vec<SenderName>,
@@ -19,63 +19,65 @@ pub struct Vocabulary {
     actions: Arc<dyn ActionCatalogue>,
 }
 
-/// Why something cannot be registered.
+/// The reason why a name cannot be registered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadVocabulary {
-    /// A definition could not write it.
+    /// It is not a valid name.
     #[error("`{0}` is not a name")]
     NotAName(String),
-    /// It means something else already.
+    /// It is already taken.
     #[error("`{0}` is taken")]
     Taken(String),
 }
 
 impl Vocabulary {
-    /// A vocabulary of actions alone.
+    /// Creates a vocabulary with actions only.
     #[must_use]
     pub fn new(actions: Arc<dyn ActionCatalogue>) -> Self {
         Self { senders: Vec::new(), facts: Vec::new(), selectors: Vec::new(), actions }
     }
 
-    /// Adds a sender of events.
+    /// Registers a sender of events.
     ///
     /// # Errors
     ///
-    /// [`BadVocabulary`] when the name is none, or taken.
+    /// [`BadVocabulary`] if the name is invalid or taken.
     pub fn with_sender(mut self, sender: SenderName) -> Result<Self, BadVocabulary> {
         let name = sender.as_str();
         if !is_name(name) {
             return Err(BadVocabulary::NotAName(name.to_owned()));
         }
-        if [OPERATOR, ACTION].contains(&name) || self.senders.contains(&sender) {
+        if [OPERATOR_SENDER, ACTION_SENDER].contains(&name) || self.senders.contains(&sender) {
             return Err(BadVocabulary::Taken(name.to_owned()));
         }
         self.senders.push(sender);
         Ok(self)
     }
 
-    /// Adds an object by which conditions read facts.
+    /// Registers an object by which guards read facts.
     ///
     /// # Errors
     ///
-    /// [`BadVocabulary`] when its name is none, or taken.
+    /// [`BadVocabulary`] if its name is invalid or taken.
     pub fn with_facts(mut self, facts: FactObject) -> Result<Self, BadVocabulary> {
-        // A condition would take `a-b` for a difference.
+        // A guard would parse `a-b` as a subtraction.
         if !is_name(&facts.name) || facts.name.contains('-') {
             return Err(BadVocabulary::NotAName(facts.name));
         }
-        if VARIABLES.contains(&facts.name.as_str()) || self.facts.iter().any(|one| one.name == facts.name) {
+        if GUARD_VARIABLES.contains(&facts.name.as_str())
+            || self.facts.iter().any(|object| object.name == facts.name)
+        {
             return Err(BadVocabulary::Taken(facts.name));
         }
         self.facts.push(facts);
         Ok(self)
     }
 
-    /// Adds a selector, by which a state holds any of the resources that a face says.
+    /// Registers a selector: a state may hold any of the resources that the face returns for it.
     ///
     /// # Errors
     ///
-    /// [`BadVocabulary`] when the name is taken.
+    /// [`BadVocabulary`] if the name is taken.
     pub fn with_selector(mut self, selector: SelectorName) -> Result<Self, BadVocabulary> {
         if self.selectors.contains(&selector) {
             return Err(BadVocabulary::Taken(selector.to_string()));
@@ -84,10 +86,10 @@ impl Vocabulary {
         Ok(self)
     }
 
-    /// The same with actions whose settings are not looked at: for definitions that were accepted before.
+    /// Returns the same vocabulary with unchecked action settings, for definitions that were accepted before.
     #[must_use]
     pub fn with_any_settings(&self) -> Self {
-        Self { actions: Arc::new(AnySettings(Arc::clone(&self.actions))), ..self.clone() }
+        Self { actions: Arc::new(AnySettingsCatalogue(Arc::clone(&self.actions))), ..self.clone() }
     }
 
     /// The registered senders.
@@ -96,39 +98,39 @@ impl Vocabulary {
         &self.senders
     }
 
-    /// The registered objects of facts.
+    /// The registered fact objects.
     #[must_use]
     pub fn facts(&self) -> &[FactObject] {
         &self.facts
     }
 
-    /// The registered selectors of resources.
+    /// The registered resource selectors.
     #[must_use]
     pub fn selectors(&self) -> &[SelectorName] {
         &self.selectors
     }
 
-    /// The actions that there are.
+    /// The available actions.
     #[must_use]
     pub fn actions(&self) -> &dyn ActionCatalogue {
         &*self.actions
     }
 }
 
-/// The variables that every condition may name; no face registers these.
-pub(super) const VARIABLES: [&str; 3] = ["args", "counters", "data"];
+/// The variables that every guard may name.
+pub(super) const GUARD_VARIABLES: [&str; 3] = ["args", "counters", "data"];
 
-/// An object by which conditions read what is known of a thing from outside: `thing` in `thing.name == 't1'`.
+/// An object by which guards read facts: `thing` in `thing.name == 't1'`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FactObject {
     /// Its name.
     pub name: String,
-    /// What may be in it.
+    /// Its fields, with their kinds.
     pub fields: BTreeMap<String, FactKind>,
 }
 
 impl FactObject {
-    /// The object `name` with `fields`.
+    /// Creates the object `name` with `fields`.
     #[must_use]
     pub fn new(name: &str, fields: &[(&str, FactKind)]) -> Self {
         let fields = fields.iter().map(|(field, kind)| ((*field).to_owned(), *kind));
@@ -136,7 +138,7 @@ impl FactObject {
     }
 }
 
-/// The kind of value that a fact has.
+/// The kind of a fact's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FactKind {
     /// True or false.
@@ -156,41 +158,41 @@ pub trait ActionCatalogue: fmt::Debug + Send + Sync {
     /// Their names, in alphabetical order.
     fn names(&self) -> Vec<&str>;
 
-    /// Whether there is an action `name`.
+    /// Whether an action `name` exists.
     fn contains(&self, name: &str) -> bool {
         self.names().contains(&name)
     }
 
-    /// Says what is wrong with the settings (`with:`) of an action.
+    /// Checks the settings (`with:`) of an action, and returns the faults.
     fn check_settings(&self, action: &ActionName, settings: &Map<String, Value>) -> Vec<SettingFault>;
 
-    /// How an action goes in a simulated farm whose profile does not say.
+    /// Returns the default simulation of an action, for profiles that do not set one.
     fn simulate(&self, action: &ActionName) -> SimulatedAction {
         let _ = action;
         SimulatedAction::of_server()
     }
 
-    /// Says in a line for people what an action does with these settings, where there is something to say.
+    /// Describes in one line what an action does with these settings, if there is something to say.
     fn describe(&self, action: &ActionName, settings: &Map<String, Value>) -> Option<String> {
         let _ = (action, settings);
         None
     }
 }
 
-/// What is wrong with the settings of an action.
+/// A fault in the settings of an action.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SettingFault {
-    /// The setting, where one of those that are given is wrong.
+    /// The key of the faulty setting, if one that is present is faulty.
     pub key: Option<String>,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and how to correct it.
     pub message: String,
 }
 
-/// The same actions, with any settings.
+/// The same actions, with unchecked settings.
 #[derive(Debug)]
-struct AnySettings(Arc<dyn ActionCatalogue>);
+struct AnySettingsCatalogue(Arc<dyn ActionCatalogue>);
 
-impl ActionCatalogue for AnySettings {
+impl ActionCatalogue for AnySettingsCatalogue {
     fn names(&self) -> Vec<&str> {
         self.0.names()
     }
@@ -212,12 +214,12 @@ impl ActionCatalogue for AnySettings {
     }
 }
 
-/// Actions of which nothing but the names is known: any settings will do.
+/// Actions known by name only: any settings are accepted.
 #[derive(Debug, Clone, Default)]
 pub struct NamedActions(Vec<String>);
 
 impl NamedActions {
-    /// The actions of these names.
+    /// Creates a catalogue of these actions.
     #[must_use]
     pub fn new(names: &[&str]) -> Self {
         let mut names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();

@@ -1,118 +1,136 @@
-//! Operations at an outlet: on, off, and a cycle.
+//! Operations on an outlet: on, off, and power cycle.
 //!
 //! ```text
-//! cycle:  look ─ refused, unread ─▶ failed, nothing was written
-//!          │ read
+//! cycle:  read ─ refused, unreadable ─▶ failed, nothing was written
+//!          │
 //!          ▼
-//!         off ─▶ wait `off=` ─▶ on ─▶ ok      from the first write on, whatever fails: the power is given back
+//!         off ─▶ wait `off=` ─▶ on ─▶ ok      after the first write, the power is restored whatever fails
 //! ```
 //!
-//! The power is taken away only where it was seen that the outlet can be read. Where the device times a cycle by itself, `off`
-//! has it do so, and `on` is read first and set only where it is not so.
+//! The power is switched off only after the outlet was read successfully. Where the device times the cycle, `off`
+//! starts the device's own cycle; afterwards the outlet is read, and switched on only if it is not on.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::fault::{Fault, FaultKind};
-use crate::outlet::{CycleTiming, Supply};
-use crate::switching::{Cut, Switching, TRIES};
+use crate::error::{OutletError, OutletErrorKind};
+use crate::outlet::{CycleTiming, PowerState};
+use crate::switching::{PHASE_TRIES, PowerOffMode, SwitchingRun};
 
-/// How often taking the power away is tried in a cycle: the board may be dark already.
+/// Tries to switch off in a cycle: the board may be without power already.
 const OFF_TRIES: u32 = 2;
-/// How often giving the power back is tried, one try after the other: the board is dark until one succeeds.
-const GIVE_TRIES: u32 = 12;
-/// How often a cycle that was interrupted is resumed; then it only gives the power back.
-const MAX_RESUMED: u32 = 2;
+/// Tries to restore the power: the board is without power until one succeeds.
+const RESTORE_TRIES: u32 = 12;
+/// How often an interrupted cycle is resumed; after that it only restores the power.
+const MAX_RESUMES: u32 = 2;
 
-impl Switching {
-    /// Takes the power away for `off_for` and gives it back; ends with the power given back whatever happened, unless
-    /// nothing was written at all or the device can no longer be reached.
+impl SwitchingRun {
+    /// Switches the power off for `off_for` and restores it. The power is restored in every case, unless nothing was
+    /// written or the device cannot be reached any more.
     ///
-    /// `interrupted` is how many runs before this one were not seen to end. Where the power is off after one, it is not
-    /// taken away again.
+    /// `interrupted_runs` counts earlier runs that did not finish. If the power is off after such a run, it is not
+    /// switched off again.
     pub(crate) async fn cycle(
         &mut self,
         off_for: Duration,
-        interrupted: u32,
+        interrupted_runs: u32,
         cancel: &CancellationToken,
-    ) -> Result<(), Fault> {
-        self.is_resumed = interrupted > 0;
-        if interrupted > MAX_RESUMED {
-            self.restore().await?;
-            let reason =
-                format!("interrupted {interrupted} times: the power was given back and not taken away again");
-            return Err(Fault::new(FaultKind::Interrupted, reason));
+    ) -> Result<(), OutletError> {
+        self.is_resumed = interrupted_runs > 0;
+        if interrupted_runs > MAX_RESUMES {
+            self.restore_power().await?;
+            let reason = format!(
+                "power cycle interrupted {}: power restored, not cycled again",
+                formatting::count(interrupted_runs, "time")
+            );
+            return Err(OutletError::new(OutletErrorKind::Interrupted, reason));
         }
-        let cut = match self.look(cancel).await {
-            Err(fault) => {
-                if interrupted == 0 && fault.kind == FaultKind::Lost && !cancel.is_cancelled() {
-                    // A device that takes writes and answers no reading may have left the board dark before.
-                    // How this ends changes nothing: the reading has failed.
-                    let _ = self.bring(Supply::On, 1, &CancellationToken::new()).await;
-                    return Err(fault);
+        let switched_off = match self.read_state(cancel).await {
+            Err(error) => {
+                if interrupted_runs == 0
+                    && error.kind == OutletErrorKind::ConnectionLost
+                    && !cancel.is_cancelled()
+                {
+                    // A device that accepts writes but answers no reads may have left the board without power earlier.
+                    // The result is ignored: the read has failed.
+                    let _ = self.switch_to(PowerState::On, 1, &CancellationToken::new()).await;
+                    return Err(error);
                 }
-                Err(fault)
+                Err(error)
             }
-            Ok(()) if interrupted > 0 && self.observed == Some(Supply::Off) => Ok(()),
+            Ok(()) if interrupted_runs > 0 && self.observed == Some(PowerState::Off) => Ok(()),
             Ok(()) => {
-                self.cut = self.cut_for(off_for);
-                self.bring(Supply::Off, OFF_TRIES, cancel).await
+                self.off_mode = self.off_mode_for(off_for);
+                self.switch_to(PowerState::Off, OFF_TRIES, cancel).await
             }
         };
-        let is_expired = cut.as_ref().is_err_and(|fault| fault.kind == FaultKind::Expired);
+        let is_expired =
+            switched_off.as_ref().is_err_and(|error| error.kind == OutletErrorKind::LeaseExpired);
         if !self.may_be_off() || is_expired {
-            self.is_dark = self.may_be_off();
-            return cut;
+            self.is_unrestored = self.may_be_off();
+            return switched_off;
         }
-        // Whatever failed: the power may be off, and is so for as long as the board needs.
+        // The power may be off even if switching failed, so the off time is always kept.
         tokio::select! {
             biased;
             () = cancel.cancelled() => {}
             () = self.clock.sleep(off_for) => {}
         }
-        if !self.is_given_back(&cut, cancel).await {
-            self.restore().await?;
+        if !self.is_restored(&switched_off, cancel).await {
+            self.restore_power().await?;
         }
-        if cut.is_ok() && cancel.is_cancelled() { Err(Fault::abandoned()) } else { cut }
+        if switched_off.is_ok() && cancel.is_cancelled() {
+            Err(OutletError::cancelled())
+        } else {
+            switched_off
+        }
     }
 
-    /// Who is to time a cycle with this off time.
-    fn cut_for(&self, off_for: Duration) -> Cut {
-        match self.capabilities.cycle {
+    /// Returns who times a cycle with this off time.
+    fn off_mode_for(&self, off_for: Duration) -> PowerOffMode {
+        match self.capabilities.cycle_timing {
             CycleTiming::Device { shortest, longest } if (shortest..=longest).contains(&off_for) => {
-                Cut::Timed(off_for)
+                PowerOffMode::TimedByDevice(off_for)
             }
-            CycleTiming::Device { .. } | CycleTiming::Caller => Cut::Plain,
+            CycleTiming::Device { .. } | CycleTiming::Caller => PowerOffMode::UntilSwitchedOn,
         }
     }
 
-    /// Whether a device that timed the cycle is seen to have given the power back.
-    async fn is_given_back(&mut self, cut: &Result<(), Fault>, cancel: &CancellationToken) -> bool {
-        if self.cut == Cut::Plain || cut.is_err() || cancel.is_cancelled() || !self.can_read() {
+    /// Whether a device that timed the cycle was read to be on again.
+    async fn is_restored(
+        &mut self,
+        switched_off: &Result<(), OutletError>,
+        cancel: &CancellationToken,
+    ) -> bool {
+        if self.off_mode == PowerOffMode::UntilSwitchedOn
+            || switched_off.is_err()
+            || cancel.is_cancelled()
+            || !self.can_read()
+        {
             return false;
         }
-        self.look(&CancellationToken::new()).await.is_ok() && self.observed == Some(Supply::On)
+        self.read_state(&CancellationToken::new()).await.is_ok() && self.observed == Some(PowerState::On)
     }
 
-    /// Gives the power back. Cancelling does not change that: a board is never left dark.
-    async fn restore(&mut self) -> Result<(), Fault> {
-        self.bring(Supply::On, GIVE_TRIES, &CancellationToken::new()).await.map_err(|fault| {
-            self.is_dark = true;
-            let reason = format!("the board may be without power: {}", fault.reason);
-            Fault { reason, ..fault }
+    /// Restores the power. It cannot be cancelled: a board is never left without power.
+    async fn restore_power(&mut self) -> Result<(), OutletError> {
+        self.switch_to(PowerState::On, RESTORE_TRIES, &CancellationToken::new()).await.map_err(|error| {
+            self.is_unrestored = true;
+            let reason = format!("cannot restore power: {}", error.reason);
+            OutletError { reason, ..error }
         })
     }
 
-    /// Takes the power away where the outlet can be read.
-    pub(crate) async fn cut(&mut self, cancel: &CancellationToken) -> Result<(), Fault> {
-        self.look(cancel).await?;
-        self.bring(Supply::Off, TRIES, cancel).await
+    /// Switches off, after the outlet was read.
+    pub(crate) async fn switch_off(&mut self, cancel: &CancellationToken) -> Result<(), OutletError> {
+        self.read_state(cancel).await?;
+        self.switch_to(PowerState::Off, PHASE_TRIES, cancel).await
     }
 
-    /// Gives power.
-    pub(crate) async fn give(&mut self, cancel: &CancellationToken) -> Result<(), Fault> {
-        self.bring(Supply::On, TRIES, cancel).await
+    /// Switches on.
+    pub(crate) async fn switch_on(&mut self, cancel: &CancellationToken) -> Result<(), OutletError> {
+        self.switch_to(PowerState::On, PHASE_TRIES, cancel).await
     }
 }
 

@@ -1,22 +1,24 @@
-//! Power outlets: what they are told and read, whatever the device is that switches them.
+//! Power outlets: switching and reading them, independent of the device behind them.
 //!
 //! ```text
 //! PowerUrl ── drivers (scheme → parse, open) ──▶ dyn Outlet: read, set
 //!     └────── operate: on, off, cycle ── above all drivers ──┘
 //! ```
 //!
-//! An operation succeeds by what was read back, where the outlet can be read. Whatever becomes of a power cycle once it
-//! began to take the power away, it gives it back before it ends: when it is cancelled, too. Where that fails it says so
-//! ([`Ending::Unrestored`]), so that it is tried again whatever becomes of whoever asked for it.
+//! Where the outlet can be read, an operation succeeds only if the state was read back. A power cycle that has begun to
+//! switch off restores the power before it ends, also when it is cancelled. If restoring fails, the error is
+//! [`PowerRunErrorKind::Unrestored`]; the caller then retries the restore independently of the request that started the
+//! cycle.
 //!
-//! It knows sockets, and neither boards nor actions nor databases. How a driver is added: `docs/adding-a-driver.md`.
+//! The crate uses sockets; boards, actions and databases are unknown to it. `docs/adding-a-driver.md` describes how to
+//! add a driver.
 
 mod cycle;
 mod drivers;
-mod fault;
+mod error;
 mod operate;
-mod options;
 mod outlet;
+mod parameters;
 mod scheme;
 mod session;
 mod switching;
@@ -24,8 +26,13 @@ mod url;
 
 pub use device_io::Evidence;
 
-pub use self::fault::{Fault, FaultKind};
-pub use self::operate::{CALL_LIMIT, Context, Ending, Operation, Unfinished, limit, operate};
-pub use self::outlet::{Capabilities, Clients, CycleTiming, Outlet, Readback, Reading, Supply};
-pub use self::scheme::{Access, Scheme};
-pub use self::url::{MAX_OFF, PowerUrl, schemes};
+pub use self::error::{OutletError, OutletErrorKind};
+pub use self::operate::{
+    DEFAULT_CALL_TIMEOUT, PowerContext, PowerOperation, PowerRunError, PowerRunErrorKind, max_operation_time,
+    operate,
+};
+pub use self::outlet::{
+    ClientCapacity, CycleTiming, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,
+};
+pub use self::scheme::{OutletAccess, PowerScheme};
+pub use self::url::{MAX_OFF_TIME, PowerUrl, schemes};

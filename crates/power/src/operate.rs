@@ -1,90 +1,90 @@
-//! Operations at an outlet, whatever its driver: on, off, and off and on again.
+//! Operations on an outlet of any driver: on, off, and power cycle.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::SecondsFormat;
 use clock::Clock;
-use device_io::{Evidence, Lease, LocalTrouble};
+use device_io::{Evidence, LocalTrouble, ProcessLease};
 use tokio_util::sync::CancellationToken;
 
-use crate::fault::{Fault, FaultKind};
-use crate::outlet::{Readback, Supply};
-use crate::scheme::Access;
-use crate::switching::{PHASE, Switching};
-use crate::url::{MAX_OFF, PowerUrl};
+use crate::error::{OutletError, OutletErrorKind};
+use crate::outlet::{PowerState, Readback};
+use crate::scheme::OutletAccess;
+use crate::switching::{PHASE_TIMEOUT, SwitchingRun};
+use crate::url::{MAX_OFF_TIME, PowerUrl};
 
-/// The longest that one call to a device may take where nothing else is said.
-pub const CALL_LIMIT: Duration = Duration::from_secs(5);
+/// Default timeout of one call to a device.
+pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What to do with an outlet.
+/// Operation on an outlet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    /// Gives power.
+pub enum PowerOperation {
+    /// Switches on.
     On,
-    /// Takes the power away.
+    /// Switches off.
     Off,
-    /// Takes the power away, waits, and gives it back.
+    /// Switches off, waits, and switches on.
     Cycle,
 }
 
-/// In what circumstances an operation runs.
+/// Context of an operation: clock, lease and limits.
 #[derive(Clone)]
-pub struct Context {
-    /// What its times run on.
+pub struct PowerContext {
+    /// The clock for all times of the operation.
     pub clock: Arc<dyn Clock>,
-    /// Until when the outlet may be written to: asked before each write.
-    pub lease: Lease,
-    /// The longest that one call to the device may take, mostly [`CALL_LIMIT`].
+    /// The lease of this process; checked before each write.
+    pub lease: ProcessLease,
+    /// Timeout of one call to the device, usually [`DEFAULT_CALL_TIMEOUT`].
     pub call_limit: Duration,
-    /// How many runs of the same operation before this one were not seen to end.
-    pub interrupted: u32,
+    /// Number of earlier runs of the same operation that did not finish.
+    pub interrupted_runs: u32,
 }
 
-/// An operation that ended without what it is for.
-pub type Unfinished = device_io::Unfinished<LocalTrouble>;
-/// What that means.
-pub type Ending = device_io::Ending<LocalTrouble>;
+/// Error of an operation.
+pub type PowerRunError = device_io::RunError<LocalTrouble>;
+/// Kind of a [`PowerRunError`].
+pub type PowerRunErrorKind = device_io::RunErrorKind<LocalTrouble>;
 
-/// The longest that an operation takes: a phase for each thing to do (look, cut, give back), and the longest time that a
-/// cycle may keep an outlet off.
+/// Returns the longest time an operation takes: one timeout for each phase (read, switch off, switch on), plus the
+/// longest off time for a cycle.
 #[must_use]
-pub fn limit(operation: Operation) -> Duration {
+pub fn max_operation_time(operation: PowerOperation) -> Duration {
     match operation {
-        Operation::On => PHASE,
-        Operation::Off => 2 * PHASE,
-        Operation::Cycle => 3 * PHASE + MAX_OFF,
+        PowerOperation::On => PHASE_TIMEOUT,
+        PowerOperation::Off => 2 * PHASE_TIMEOUT,
+        PowerOperation::Cycle => 3 * PHASE_TIMEOUT + MAX_OFF_TIME,
     }
 }
 
-/// Carries out `operation` at the outlet, and says what was observed.
+/// Runs `operation` at the outlet and returns what was observed.
 ///
-/// The caller sees to it that a device which takes one client ([`PowerUrl::resource`]) has one operation at a time, and
-/// bounds the time. Cancelled, it ends as soon as nothing is left without power that had any. Only a run that is *dropped*
-/// cannot give power back: so cancel first, and drop only past the limit.
+/// The caller bounds the time, and runs one operation at a time at a device that takes a single client
+/// ([`PowerUrl::resource`]). A cancelled operation ends as soon as the power is restored. A *dropped* run cannot
+/// restore the power: cancel first, and drop only after [`max_operation_time`].
 ///
 /// # Errors
 ///
-/// [`Unfinished`], when what the operation is for was not observed.
+/// [`PowerRunError`], when the target state was not observed.
 pub async fn operate(
     url: &PowerUrl,
-    operation: Operation,
-    context: &Context,
+    operation: PowerOperation,
+    context: &PowerContext,
     cancel: &CancellationToken,
-) -> Result<Evidence, Unfinished> {
-    let Context { clock, lease, call_limit, interrupted } = context.clone();
-    let access = Access { clock: Arc::clone(&clock), lease, call_limit };
-    let mut switching = Switching::new(clock, url.open(access), url.capabilities());
-    let ended = match operation {
-        Operation::On => switching.give(cancel).await,
-        Operation::Off => switching.cut(cancel).await,
-        Operation::Cycle => switching.cycle(url.off_for(), interrupted, cancel).await,
+) -> Result<Evidence, PowerRunError> {
+    let PowerContext { clock, lease, call_limit, interrupted_runs } = context.clone();
+    let access = OutletAccess { clock: Arc::clone(&clock), lease, call_limit };
+    let mut switching = SwitchingRun::new(clock, url.open(access), url.capabilities());
+    let result = match operation {
+        PowerOperation::On => switching.switch_on(cancel).await,
+        PowerOperation::Off => switching.switch_off(cancel).await,
+        PowerOperation::Cycle => switching.cycle(url.off_for(), interrupted_runs, cancel).await,
     };
     let mut evidence = evidence(&switching);
-    if interrupted > 0 {
-        evidence.insert("interrupted".to_owned(), interrupted.into());
+    if interrupted_runs > 0 {
+        evidence.insert("interrupted".to_owned(), interrupted_runs.into());
     }
-    match ended {
+    match result {
         Ok(()) => {
             if let Some(answer) = &switching.observed_answer {
                 evidence.insert("answer".to_owned(), answer.as_str().into());
@@ -94,21 +94,21 @@ pub async fn operate(
             }
             Ok(evidence)
         }
-        Err(fault) => {
+        Err(error) => {
             if let Some(answer) = &switching.last_answer {
                 evidence.insert("answer".to_owned(), answer.as_str().into());
             }
-            // What is left of an earlier run is to give power back, so that one that fails leaves the outlet dark.
-            let is_left_over = operation == Operation::On && interrupted > 0;
-            let ending = ending(&fault, url, &switching, is_left_over);
-            Err(Unfinished { reason: fault.reason, evidence, ending })
+            // An `On` after an interrupted run restores the power: if it fails, the outlet is left off.
+            let is_left_over = operation == PowerOperation::On && interrupted_runs > 0;
+            let kind = error_kind(&error, url, &switching, is_left_over);
+            Err(PowerRunError { reason: error.reason, evidence, kind })
         }
     }
 }
 
-fn evidence(switching: &Switching) -> Evidence {
+fn evidence(switching: &SwitchingRun) -> Evidence {
     let mut evidence = switching.outlet.evidence();
-    evidence.insert("observed".to_owned(), switching.observed.map_or("unknown", Supply::name).into());
+    evidence.insert("observed".to_owned(), switching.observed.map_or("unknown", PowerState::name).into());
     evidence.insert("attempts".to_owned(), switching.outlet.attempts().into());
     if switching.capabilities.readback == Readback::None {
         evidence.insert("readback".to_owned(), "none".into());
@@ -121,21 +121,28 @@ fn evidence(switching: &Switching) -> Evidence {
     evidence
 }
 
-fn ending(fault: &Fault, url: &PowerUrl, switching: &Switching, is_left_over: bool) -> Ending {
-    match &fault.kind {
-        FaultKind::Local(trouble) => {
-            Ending::Suspended { trouble: trouble.clone(), has_acted: switching.has_written }
+fn error_kind(
+    error: &OutletError,
+    url: &PowerUrl,
+    switching: &SwitchingRun,
+    is_left_over: bool,
+) -> PowerRunErrorKind {
+    match &error.kind {
+        OutletErrorKind::Local(trouble) => {
+            PowerRunErrorKind::Suspended { trouble: trouble.clone(), has_acted: switching.has_written }
         }
-        _ if switching.is_dark || is_left_over => Ending::Unrestored { what: "power", at: url.outlet() },
-        FaultKind::Misconfigured | FaultKind::Foreign => Ending::Misconfigured,
-        FaultKind::Abandoned
-        | FaultKind::Expired
-        | FaultKind::Unreached
-        | FaultKind::Refused
-        | FaultKind::Unconfirmed
-        | FaultKind::Silent
-        | FaultKind::Lost
-        | FaultKind::Differs
-        | FaultKind::Interrupted => Ending::Failed,
+        _ if switching.is_unrestored || is_left_over => {
+            PowerRunErrorKind::Unrestored { what: "power", at: url.outlet() }
+        }
+        OutletErrorKind::Misconfigured | OutletErrorKind::WrongProtocol => PowerRunErrorKind::Misconfigured,
+        OutletErrorKind::Cancelled
+        | OutletErrorKind::LeaseExpired
+        | OutletErrorKind::NotConnected
+        | OutletErrorKind::Refused
+        | OutletErrorKind::Unconfirmed
+        | OutletErrorKind::AnswerPending
+        | OutletErrorKind::ConnectionLost
+        | OutletErrorKind::ReadbackDiffers
+        | OutletErrorKind::Interrupted => PowerRunErrorKind::Failed,
     }
 }

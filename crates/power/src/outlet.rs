@@ -1,25 +1,25 @@
-//! What a driver is: an outlet that can be read and set.
+//! The interface of a driver: an outlet that can be read and set.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use device_io::Evidence;
 
-use crate::fault::Fault;
+use crate::error::OutletError;
 
-/// The longest rest that a device may ask for after a connection.
-pub(crate) const MAX_SETTLE: Duration = Duration::from_secs(5);
+/// The longest settle time that a power URL may set.
+pub(crate) const MAX_SETTLE_TIME: Duration = Duration::from_secs(5);
 
-/// Whether an outlet gives power; what is not known is no `Supply`.
+/// State of an outlet. Unknown is represented by `None`, never by one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Supply {
-    /// It does.
+pub enum PowerState {
+    /// The outlet is on.
     On,
-    /// It does not.
+    /// The outlet is off.
     Off,
 }
 
-impl Supply {
+impl PowerState {
     /// `on` or `off`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -30,105 +30,105 @@ impl Supply {
     }
 }
 
-/// What a device said when an outlet was read.
+/// Result of reading an outlet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading {
-    /// What that means; `None` where it means neither on nor off. Unknown is never taken for either.
-    pub supply: Option<Supply>,
-    /// The device's own words, where evidence is to have them.
+pub struct OutletReading {
+    /// The state; `None` where the answer means neither on nor off.
+    pub power_state: Option<PowerState>,
+    /// The device's answer, verbatim, where it belongs into the evidence.
     pub answer: Option<String>,
 }
 
-/// How an outlet is read.
+/// How the state of an outlet is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Readback {
-    /// By itself.
+    /// Alone.
     #[default]
     Alone,
-    /// Together with others of the device, which reads no fewer.
+    /// Together with its bank, where the device reads only whole banks.
     Bank,
-    /// Not at all. What it was set to is then accepted and not observed.
+    /// Not at all. The set state is accepted without observation.
     None,
 }
 
 /// Who times a power cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CycleTiming {
-    /// Whoever switches the outlet, with one [`Outlet::set`] for each half.
+    /// The caller, with one [`Outlet::set`] for each half.
     Caller,
-    /// The device, by one [`Outlet::cycle`], for off times within these bounds: it gives the power back though whoever
-    /// asked for it is gone.
+    /// The device, by one [`Outlet::cycle`], for off times within these bounds. The device restores the power even if
+    /// the caller is gone.
     Device {
-        /// The shortest off time: long enough to be read in the middle.
+        /// The shortest off time: long enough to read the outlet during it.
         shortest: Duration,
         /// The longest off time.
         longest: Duration,
     },
 }
 
-/// How many clients a device takes at a time.
+/// How many clients a device serves at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Clients {
+pub enum ClientCapacity {
     /// One: the device is a resource of capacity 1.
     One,
     /// Any number.
     Many,
 }
 
-/// What an outlet can do and what it needs, as far as its URL tells.
+/// Capabilities and needs of an outlet, as known from its URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capabilities {
-    /// How it is read.
+pub struct OutletCapabilities {
+    /// How its state is read.
     pub readback: Readback,
     /// Who times a power cycle.
-    pub cycle: CycleTiming,
-    /// How many clients its device takes.
-    pub clients: Clients,
-    /// How long its device rests after a connection before it takes the next one. The driver sees to it.
-    pub settle: Duration,
+    pub cycle_timing: CycleTiming,
+    /// How many clients its device serves.
+    pub client_capacity: ClientCapacity,
+    /// How long the device needs after a connection before it accepts the next one. The driver waits for it.
+    pub settle_for: Duration,
 }
 
-/// One outlet of a device, as one run reaches it.
+/// One outlet of a device, used by one run.
 ///
-/// A driver asks its lease before each thing that it sends: `Session` does so for those that speak
-/// TCP. Each call may be dropped at any time; then nothing more is sent.
+/// A driver checks its lease before each request; `DeviceSession` does so for drivers that use TCP. Each call may be
+/// dropped at any time; nothing is sent afterwards.
 #[async_trait]
 pub trait Outlet: Send {
-    /// Which outlet of the device it is, in the driver's own terms. Evidence has it as it is.
+    /// Returns which outlet of the device it is, in the driver's terms, for the evidence.
     fn evidence(&self) -> Evidence;
 
-    /// How many connections were tried so far.
+    /// Returns the number of connection attempts so far.
     fn attempts(&self) -> u32;
 
-    /// Gets ready for the next call; nothing is switched.
+    /// Prepares for the next call; nothing is switched.
     ///
     /// # Errors
     ///
-    /// [`Fault`], mostly [`FaultKind::Unreached`](crate::FaultKind::Unreached).
-    async fn connect(&mut self) -> Result<(), Fault>;
+    /// [`OutletError`], usually [`OutletErrorKind::NotConnected`](crate::OutletErrorKind::NotConnected).
+    async fn connect(&mut self) -> Result<(), OutletError>;
 
-    /// Reads whether the outlet gives power. It is not called where it cannot be read.
+    /// Reads the state. Not called where the outlet cannot be read.
     ///
     /// # Errors
     ///
-    /// [`Fault`], where there is no answer.
-    async fn read(&mut self) -> Result<Reading, Fault>;
+    /// [`OutletError`], where there is no answer.
+    async fn read(&mut self) -> Result<OutletReading, OutletError>;
 
-    /// Has the device give power or take it away; that the device said so is all that is known then.
+    /// Switches the outlet. Success means that the device confirmed, not that the state was observed.
     ///
     /// # Errors
     ///
-    /// [`Fault`], whose kind says whether it may have been done all the same.
-    async fn set(&mut self, supply: Supply) -> Result<(), Fault>;
+    /// [`OutletError`], whose kind says whether the outlet may have been switched nevertheless.
+    async fn set(&mut self, state: PowerState) -> Result<(), OutletError>;
 
-    /// Has the device take the power away and give it back after `off_for` by itself, where [`CycleTiming::Device`] says
-    /// that it can. It answers when the power is off.
+    /// Starts a cycle that the device times itself: off for `off_for`, then on. Called only with
+    /// [`CycleTiming::Device`]. It returns when the power is off.
     ///
     /// # Errors
     ///
-    /// [`Fault`], as with [`set`](Self::set).
-    async fn cycle(&mut self, off_for: Duration) -> Result<(), Fault> {
+    /// [`OutletError`], as with [`set`](Self::set).
+    async fn cycle(&mut self, off_for: Duration) -> Result<(), OutletError> {
         let _ = off_for;
-        Err(Fault::unable_to_cycle())
+        Err(OutletError::unable_to_cycle())
     }
 }

@@ -1,90 +1,93 @@
-//! What a scheme of power URLs is: a name, its options, and what it makes of a URL.
+//! Schemes of power URLs: a name, parameters, and a parser.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clock::Clock;
-use device_io::Lease;
+use device_io::ProcessLease;
 use url::Url;
 
-use crate::options::{Options, SchemeOption};
-use crate::outlet::{Capabilities, Outlet};
+use crate::outlet::{Outlet, OutletCapabilities};
+use crate::parameters::{PowerUrlParameters, SchemeParameter};
 
-/// How the power URLs of one kind of device are read.
-pub struct Scheme {
-    /// What its URLs begin with.
+/// Description and parser of the power URLs of one kind of device.
+pub struct PowerScheme {
+    /// The scheme of the URL: `modbus`.
     pub(crate) name: &'static str,
-    /// What follows the name, up to the options: `HOST[:502]/COIL`.
+    /// The URL between scheme and parameters: `HOST[:502]/COIL`.
     pub(crate) path: &'static str,
-    /// What it is for, in one line of help.
+    /// Description, one line of help.
     pub(crate) about: &'static str,
-    /// Its parameters, in the order in which people are told of them.
-    pub(crate) options: &'static [SchemeOption],
-    /// Reads a URL of this scheme, whose options are known and given once.
-    pub(crate) parse: fn(&Url, &Options) -> Result<Port, String>,
+    /// Its parameters, in the order of the help text.
+    pub(crate) parameters: &'static [SchemeParameter],
+    /// Parses a URL of this scheme, whose parameters have been checked.
+    pub(crate) parse: fn(&Url, &PowerUrlParameters) -> Result<OutletConfig, String>,
 }
 
-impl Scheme {
-    /// What its URLs begin with.
+impl PowerScheme {
+    /// The scheme of the URL: `modbus`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// What to write: `modbus://HOST[:502]/COIL[?unit=1&off=2s]`.
+    /// The form of its URLs: `modbus://HOST[:502]/COIL[?unit=1&off=2s]`.
     #[must_use]
     pub fn form(&self) -> String {
-        let options: Vec<_> =
-            self.options.iter().map(|option| format!("{}={}", option.name, option.example)).collect();
-        format!("`{}://{}[?{}]`", self.name, self.path, options.join("&"))
+        let parameters: Vec<_> = self
+            .parameters
+            .iter()
+            .map(|parameter| format!("{}={}", parameter.name, parameter.example))
+            .collect();
+        format!("`{}://{}[?{}]`", self.name, self.path, parameters.join("&"))
     }
 
-    /// What it is for, what to write, and what each parameter is for.
+    /// Help text: the form, the description, and each parameter.
     #[must_use]
     pub fn help(&self) -> String {
-        let options = self
-            .options
+        let parameters = self
+            .parameters
             .iter()
-            .map(|option| format!("\n  {}={}: {}", option.name, option.example, option.about));
-        format!("{} {}{}", self.form(), self.about, options.collect::<String>())
+            .map(|parameter| format!("\n  {}={}: {}", parameter.name, parameter.example, parameter.about));
+        format!("{} {}{}", self.form(), self.about, parameters.collect::<String>())
     }
 }
 
-impl fmt::Debug for Scheme {
+impl fmt::Debug for PowerScheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scheme").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("PowerScheme").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-/// With what an outlet is reached.
+/// What a driver needs to reach an outlet.
 #[derive(Clone)]
-pub struct Access {
-    /// What its times run on.
+pub struct OutletAccess {
+    /// The clock for all its times.
     pub clock: Arc<dyn Clock>,
-    /// Until when it may be written to.
-    pub lease: Lease,
-    /// The longest that one call to its device may take.
+    /// The lease of this process, which bounds writes.
+    pub lease: ProcessLease,
+    /// Timeout of one call to its device.
     pub call_limit: Duration,
 }
 
-/// What a scheme makes of a URL: one outlet, not connected yet.
+/// One outlet as parsed from its URL, not connected yet.
 #[derive(Clone)]
-pub(crate) struct Port {
-    /// The device, in one spelling: `modbus://host:port`.
+pub(crate) struct OutletConfig {
+    /// The device in canonical spelling: `modbus://host:port`.
     pub(crate) device: String,
-    /// What is switched at the device, in one spelling: `5?unit=1`. Two outlets are one where device and this are the same.
+    /// The outlet in canonical spelling: `5?unit=1`. Two URLs with the same device and outlet name the same outlet.
     pub(crate) outlet: String,
-    /// What it can do and needs.
-    pub(crate) capabilities: Capabilities,
-    /// Reaches it. Nothing is sent.
-    pub(crate) open: Arc<dyn Fn(Access) -> Box<dyn Outlet> + Send + Sync>,
+    /// Its capabilities and needs.
+    pub(crate) capabilities: OutletCapabilities,
+    /// Creates the driver's outlet. Nothing is sent.
+    pub(crate) open: Arc<dyn Fn(OutletAccess) -> Box<dyn Outlet> + Send + Sync>,
 }
 
-impl fmt::Debug for Port {
+impl fmt::Debug for OutletConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { device, outlet, capabilities, open: _ } = self;
-        f.debug_struct("Port")
+        f.debug_struct("OutletConfig")
             .field("device", device)
             .field("outlet", outlet)
             .field("capabilities", capabilities)

@@ -1,121 +1,134 @@
-//! TCP calls to a device: each within its own time and within the lease, with the device's rest between connections.
+//! TCP calls to a device, bounded by the call timeout and the lease, with the device's settle time between connections.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use clock::{Clock, after};
-use device_io::{Connection, Lease, LocalTrouble, Unreached, address, connect};
+use clock::{Clock, time_after};
+use device_io::{ConnectError, DeviceConnection, LocalTrouble, ProcessLease, address, connect};
 
-use crate::fault::{Fault, FaultKind};
-use crate::scheme::Access;
+use crate::error::{OutletError, OutletErrorKind};
+use crate::scheme::OutletAccess;
 
-/// What one run at a device knows about connections to it.
-pub(crate) struct Session {
+/// Connections of one run to a device.
+pub(crate) struct DeviceSession {
     clock: Arc<dyn Clock>,
     call_limit: Duration,
-    lease: Lease,
+    lease: ProcessLease,
     host: String,
     port: u16,
-    /// What people call such a device.
+    /// Name of this kind of device in messages.
     device: &'static str,
-    settle: Duration,
-    /// When the device has had its rest after the last connection.
-    rested_at: DateTime<Utc>,
-    /// How many connections were tried.
+    settle_for: Duration,
+    /// When the settle time after the last connection ends.
+    settled_at: DateTime<Utc>,
+    /// Number of connection attempts.
     pub(crate) attempts: u32,
 }
 
-impl Session {
+impl DeviceSession {
     /// Prepares for connections to `host`; nothing is sent.
     pub(crate) fn new(
-        access: Access,
+        access: OutletAccess,
         (host, port): (String, u16),
         device: &'static str,
-        settle: Duration,
+        settle_for: Duration,
     ) -> Self {
-        let Access { clock, lease, call_limit } = access;
-        // Whoever was there before may just have gone.
-        let rested_at = after(clock.now(), settle);
-        Self { clock, call_limit, lease, host, port, device, settle, rested_at, attempts: 0 }
+        let OutletAccess { clock, lease, call_limit } = access;
+        // Another client may have disconnected just now.
+        let settled_at = time_after(clock.now(), settle_for);
+        Self { clock, call_limit, lease, host, port, device, settle_for, settled_at, attempts: 0 }
     }
 
-    /// The device as people write it: `host:port`.
+    /// The device's address for messages: `host:port`.
     pub(crate) fn authority(&self) -> String {
         address::authority(&self.host, self.port)
     }
 
-    /// The longest that one call may take.
-    pub(crate) fn limit_text(&self) -> humantime::FormattedDuration {
-        humantime::format_duration(self.call_limit)
+    /// The call timeout, formatted for messages.
+    pub(crate) fn limit_text(&self) -> String {
+        formatting::duration(self.call_limit)
     }
 
-    /// Connects, after the device's rest. Nothing is sent.
-    pub(crate) async fn connect(&mut self) -> Result<Connection, Fault> {
+    /// Connects after the device's settle time. Nothing is sent.
+    pub(crate) async fn connect(&mut self) -> Result<DeviceConnection, OutletError> {
         self.check_lease()?;
-        // Whatever was done to the clock's hands meanwhile, it waits no longer than the rest.
-        let rest = (self.rested_at - self.clock.now()).to_std().unwrap_or_default().min(self.settle);
-        if !rest.is_zero() {
-            self.clock.sleep(rest).await;
+        // Bounded by the settle time, because the clock may have been set meanwhile.
+        let remaining =
+            (self.settled_at - self.clock.now()).to_std().unwrap_or_default().min(self.settle_for);
+        if !remaining.is_zero() {
+            self.clock.sleep(remaining).await;
         }
         self.check_lease()?;
         self.attempts += 1;
         let connected = connect(&*self.clock, &self.host, self.port, self.call_limit).await;
-        self.closed();
-        let stream = connected.map_err(|error| self.unreached(error))?;
-        Connection::new(stream).map_err(|error| self.no_connection(&error))
+        self.record_close();
+        let stream = connected.map_err(|error| self.connect_error(error))?;
+        DeviceConnection::new(stream).map_err(|error| self.no_connection(&error))
     }
 
-    /// A connection was closed: the device's rest begins.
-    pub(crate) fn closed(&mut self) {
-        self.rested_at = after(self.clock.now(), self.settle);
+    /// Starts the settle time after a connection was closed.
+    pub(crate) fn record_close(&mut self) {
+        self.settled_at = time_after(self.clock.now(), self.settle_for);
     }
 
-    /// Whether anything may be sent.
-    pub(crate) fn check_lease(&self) -> Result<(), Fault> {
-        if self.lease.may_act() { Ok(()) } else { Err(Fault::new(FaultKind::Expired, self.expired())) }
-    }
-
-    /// Bounds the delivery of the next request on `connection`: what cannot be delivered in time is not delivered later
-    /// either, by when the device may be another process's.
-    pub(crate) fn limit_delivery(&self, connection: &Connection) -> Result<(), Fault> {
-        let limit = self.lease.left().unwrap_or(self.call_limit).min(self.call_limit);
-        connection.deliver_within(limit).map_err(|error| self.no_connection(&error))
-    }
-
-    /// Runs an exchange for as long as a call may take; `None` where it did not end by then.
-    ///
-    /// Ended by the lease, what was asked for may have been done.
-    pub(crate) async fn within_call<T>(&self, exchange: impl Future<Output = T>) -> Result<Option<T>, Fault> {
-        tokio::select! {
-            biased;
-            ended = self.clock.timeout(self.call_limit, exchange) => Ok(ended),
-            () = self.lease.expired() => Err(Fault::new(FaultKind::Lost, self.expired())),
+    /// Checks that the lease has not expired.
+    pub(crate) fn check_lease(&self) -> Result<(), OutletError> {
+        if self.lease.may_act() {
+            Ok(())
+        } else {
+            Err(OutletError::new(OutletErrorKind::LeaseExpired, self.expired_reason()))
         }
     }
 
-    /// Why nothing more is sent.
-    fn expired(&self) -> String {
+    /// Bounds the delivery of the next request on `connection`. Data not delivered in time is discarded, because
+    /// another process may hold the device by then.
+    pub(crate) fn limit_delivery(&self, connection: &DeviceConnection) -> Result<(), OutletError> {
+        let limit = self.lease.remaining().unwrap_or(self.call_limit).min(self.call_limit);
+        connection.deliver_within(limit).map_err(|error| self.no_connection(&error))
+    }
+
+    /// Runs an exchange within the call timeout; returns `None` if it timed out.
+    ///
+    /// If the lease expires during the exchange, the outlet may have been switched.
+    pub(crate) async fn within_call<T>(
+        &self,
+        exchange: impl Future<Output = T>,
+    ) -> Result<Option<T>, OutletError> {
+        tokio::select! {
+            biased;
+            ended = self.clock.timeout(self.call_limit, exchange) => Ok(ended),
+            () = self.lease.expired() => Err(OutletError::new(OutletErrorKind::ConnectionLost, self.expired_reason())),
+        }
+    }
+
+    /// The reason reported once the lease has expired.
+    fn expired_reason(&self) -> String {
         let device = self.device;
-        format!("the lease of this process expired: whoever has the {device} now gives the power back")
+        format!("lease expired: the next holder of the {device} restores the power")
     }
 
-    /// A connection whose socket does not take what it has to is none.
-    fn no_connection(&self, error: &std::io::Error) -> Fault {
-        Fault::new(FaultKind::Unreached, format!("no connection to {}: {error}", self.authority()))
+    /// A connection whose socket options cannot be set is not used.
+    fn no_connection(&self, error: &std::io::Error) -> OutletError {
+        OutletError::new(
+            OutletErrorKind::NotConnected,
+            format!("no connection to {}: {error}", self.authority()),
+        )
     }
 
-    fn unreached(&self, error: Unreached) -> Fault {
+    fn connect_error(&self, error: ConnectError) -> OutletError {
         let reason = format!("no connection to {}: {error}", self.authority());
         match error {
-            Unreached::Ours { trouble, .. } => Fault::new(FaultKind::Local(trouble), reason),
-            // A resolver that was restarted says so too, and no name says anything about the device.
-            Unreached::NoSuchName(host) => Fault::new(FaultKind::Local(LocalTrouble::Name(host)), reason),
-            Unreached::Refused(_) => Fault::new(FaultKind::Unreached, reason),
-            Unreached::Silent(limit) => {
-                let limit = humantime::format_duration(limit);
-                Fault::new(
-                    FaultKind::Unreached,
+            ConnectError::Local { trouble, .. } => OutletError::new(OutletErrorKind::Local(trouble), reason),
+            // A restarting resolver reports this too, and a missing name says nothing about the device.
+            ConnectError::NoSuchName(host) => {
+                OutletError::new(OutletErrorKind::Local(LocalTrouble::Name(host)), reason)
+            }
+            ConnectError::Refused(_) => OutletError::new(OutletErrorKind::NotConnected, reason),
+            ConnectError::TimedOut(limit) => {
+                let limit = formatting::duration(limit);
+                OutletError::new(
+                    OutletErrorKind::NotConnected,
                     format!("no connection to {} within {limit}", self.authority()),
                 )
             }

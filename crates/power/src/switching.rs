@@ -1,7 +1,7 @@
-//! How an outlet is brought to be on or off: set, read back, and set again only if it must be.
+//! Switches an outlet on or off: set, read back, and set again only if needed.
 //!
-//! Each fresh connection begins with the write, until one has been answered: a device may close after one answer, and a
-//! reading that fails keeps no board dark.
+//! Each new connection begins with the write until one write was answered: a device may close the connection after one
+//! answer, and a failing read must not keep a board without power.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,59 +10,63 @@ use chrono::{DateTime, Utc};
 use clock::Clock;
 use tokio_util::sync::CancellationToken;
 
-use crate::fault::{Fault, FaultKind};
-use crate::outlet::{Capabilities, Outlet, Readback, Supply};
+use crate::error::{OutletError, OutletErrorKind};
+use crate::outlet::{Outlet, OutletCapabilities, PowerState, Readback};
 
-/// The longest that looking, or bringing the power to on or to off, may take, all connections included.
-pub(crate) const PHASE: Duration = Duration::from_secs(15);
-/// How often one phase is tried: a device that serves another client refuses the first connection.
-pub(crate) const TRIES: u32 = 3;
-/// How long to wait before the second try; before each further one that much longer.
+/// Timeout of one phase (reading, switching on or switching off), all connections included.
+pub(crate) const PHASE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Tries per phase: a device that serves another client refuses the first connection.
+pub(crate) const PHASE_TRIES: u32 = 3;
+/// Delay before the second try; each further delay is longer by the same amount.
 const BACK_OFF: Duration = Duration::from_millis(250);
-/// The longest from one try to the next.
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
+/// The longest delay between two tries.
+const MAX_BACK_OFF: Duration = Duration::from_secs(1);
 
-/// How the power is taken away.
+/// How the power is switched off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cut {
-    /// Until it is given back.
-    Plain,
-    /// By a device that gives it back by itself after this time.
-    Timed(Duration),
+pub(crate) enum PowerOffMode {
+    /// Until it is switched on.
+    UntilSwitchedOn,
+    /// By a device that restores it by itself after this time.
+    TimedByDevice(Duration),
 }
 
-/// One run at one outlet, and what it has seen so far.
-pub(crate) struct Switching {
+/// One run at one outlet, with its observations so far.
+pub(crate) struct SwitchingRun {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) outlet: Box<dyn Outlet>,
-    pub(crate) capabilities: Capabilities,
-    pub(crate) cut: Cut,
-    /// What was read last, unless something was written since.
-    pub(crate) observed: Option<Supply>,
-    /// The device's words for that.
+    pub(crate) capabilities: OutletCapabilities,
+    pub(crate) off_mode: PowerOffMode,
+    /// The state read last; `None` after a write until the next read.
+    pub(crate) observed: Option<PowerState>,
+    /// The device's answer to that read.
     pub(crate) observed_answer: Option<String>,
-    /// The device's last words of any kind.
+    /// The device's last answer of any kind.
     pub(crate) last_answer: Option<String>,
-    /// When the power was first seen to be off.
+    /// When the power was first read to be off.
     pub(crate) off_at: Option<DateTime<Utc>>,
-    /// When the power was last seen to be on.
+    /// When the power was last read to be on.
     pub(crate) on_at: Option<DateTime<Utc>>,
-    /// Whether something was written in this run that may have been carried out.
+    /// Whether this run may have switched the outlet.
     pub(crate) has_written: bool,
-    /// Whether runs before this one may have written something.
+    /// Whether earlier runs may have switched the outlet.
     pub(crate) is_resumed: bool,
-    /// Whether the power may be off and could not be given back.
-    pub(crate) is_dark: bool,
+    /// Whether the power may be off and could not be restored.
+    pub(crate) is_unrestored: bool,
 }
 
-impl Switching {
-    /// Begins a run at `outlet`.
-    pub(crate) fn new(clock: Arc<dyn Clock>, outlet: Box<dyn Outlet>, capabilities: Capabilities) -> Self {
+impl SwitchingRun {
+    /// Creates a run at `outlet`.
+    pub(crate) fn new(
+        clock: Arc<dyn Clock>,
+        outlet: Box<dyn Outlet>,
+        capabilities: OutletCapabilities,
+    ) -> Self {
         Self {
             clock,
             outlet,
             capabilities,
-            cut: Cut::Plain,
+            off_mode: PowerOffMode::UntilSwitchedOn,
             observed: None,
             observed_answer: None,
             last_answer: None,
@@ -70,7 +74,7 @@ impl Switching {
             on_at: None,
             has_written: false,
             is_resumed: false,
-            is_dark: false,
+            is_unrestored: false,
         }
     }
 
@@ -79,149 +83,155 @@ impl Switching {
         self.capabilities.readback != Readback::None
     }
 
-    /// Whether the power may have been taken away.
+    /// Whether the power may be off because of this run or an earlier one.
     pub(crate) fn may_be_off(&self) -> bool {
         self.has_written || self.is_resumed
     }
 
-    /// Reads the outlet, where it can be read.
-    pub(crate) async fn look(&mut self, cancel: &CancellationToken) -> Result<(), Fault> {
-        if self.can_read() { self.within_phase(None, TRIES, cancel).await } else { Ok(()) }
+    /// Reads the outlet if it can be read.
+    pub(crate) async fn read_state(&mut self, cancel: &CancellationToken) -> Result<(), OutletError> {
+        if self.can_read() { self.within_phase(None, PHASE_TRIES, cancel).await } else { Ok(()) }
     }
 
-    /// Brings the power to `want` and sees it there.
+    /// Switches the power to `target` and reads it back.
     ///
-    /// Cancelled, it neither connects nor writes again, but a write that was sent is still read back.
-    pub(crate) async fn bring(
+    /// After cancellation it neither connects nor writes again; a write already sent is still read back.
+    pub(crate) async fn switch_to(
         &mut self,
-        want: Supply,
+        target: PowerState,
         tries: u32,
         cancel: &CancellationToken,
-    ) -> Result<(), Fault> {
-        self.within_phase(Some(want), tries, cancel).await
+    ) -> Result<(), OutletError> {
+        self.within_phase(Some(target), tries, cancel).await
     }
 
     async fn within_phase(
         &mut self,
-        want: Option<Supply>,
+        target: Option<PowerState>,
         tries: u32,
         cancel: &CancellationToken,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), OutletError> {
         let (clock, mut last) = (Arc::clone(&self.clock), None);
-        let ended = clock.timeout(PHASE, self.repeat(want, tries, cancel, &mut last)).await;
-        ended.unwrap_or_else(|| {
-            let late = || {
-                Fault::new(FaultKind::Lost, format!("not done within {}", humantime::format_duration(PHASE)))
+        let result = clock.timeout(PHASE_TIMEOUT, self.repeat(target, tries, cancel, &mut last)).await;
+        result.unwrap_or_else(|| {
+            let timed_out = || {
+                OutletError::new(
+                    OutletErrorKind::ConnectionLost,
+                    format!("timed out after {}", formatting::duration(PHASE_TIMEOUT)),
+                )
             };
-            Err(last.unwrap_or_else(late))
+            Err(last.unwrap_or_else(timed_out))
         })
     }
 
     async fn repeat(
         &mut self,
-        want: Option<Supply>,
+        target: Option<PowerState>,
         tries: u32,
         cancel: &CancellationToken,
-        last: &mut Option<Fault>,
-    ) -> Result<(), Fault> {
+        last: &mut Option<OutletError>,
+    ) -> Result<(), OutletError> {
         let mut is_accepted = false;
         for attempt in 0..tries {
-            let tried = async {
-                self.clock.sleep((BACK_OFF * attempt).min(LONGEST_BACK_OFF)).await;
+            let connecting = async {
+                self.clock.sleep((BACK_OFF * attempt).min(MAX_BACK_OFF)).await;
                 self.outlet.connect().await
             };
             let connected = tokio::select! {
                 biased;
                 () = cancel.cancelled() => {
-                    return Err(last.take().map_or_else(Fault::abandoned, Fault::then_abandoned));
+                    return Err(last.take().map_or_else(OutletError::cancelled, OutletError::then_cancelled));
                 }
-                connected = tried => connected,
+                connected = connecting => connected,
             };
-            let ended = match connected {
-                Ok(()) => self.attempt(want, &mut is_accepted).await,
-                Err(fault) => Err(fault),
+            let result = match connected {
+                Ok(()) => self.attempt(target, &mut is_accepted).await,
+                Err(error) => Err(error),
             };
-            match ended {
+            match result {
                 Ok(()) => return Ok(()),
-                Err(fault) if fault.kind == FaultKind::Expired => return Err(fault),
-                // What must be given back is tried for, whatever the device says.
-                Err(fault) if fault.kind == FaultKind::Misconfigured && !self.may_be_off() => {
-                    return Err(fault);
+                Err(error) if error.kind == OutletErrorKind::LeaseExpired => return Err(error),
+                // Restoring the power is retried even if the device refuses.
+                Err(error) if error.kind == OutletErrorKind::Misconfigured && !self.may_be_off() => {
+                    return Err(error);
                 }
-                Err(fault) => *last = Some(fault),
+                Err(error) => *last = Some(error),
             }
         }
-        Err(last.take().unwrap_or_else(Fault::abandoned))
+        Err(last.take().unwrap_or_else(OutletError::cancelled))
     }
 
-    /// Tries once: writes, unless a write was answered and is to be read back, and reads.
-    async fn attempt(&mut self, want: Option<Supply>, is_accepted: &mut bool) -> Result<(), Fault> {
+    /// Tries once: writes, unless an earlier write was answered, and reads back.
+    async fn attempt(
+        &mut self,
+        target: Option<PowerState>,
+        is_accepted: &mut bool,
+    ) -> Result<(), OutletError> {
         let was_accepted = *is_accepted;
         let mut unanswered = None;
-        if let Some(want) = want.filter(|_| !was_accepted) {
-            match self.write(want).await {
+        if let Some(target) = target.filter(|_| !was_accepted) {
+            match self.write(target).await {
                 Ok(()) => *is_accepted = true,
-                // On the same connection, lest a fresh one begins without the write.
-                Err(fault) if fault.kind == FaultKind::Silent => unanswered = Some(fault),
-                Err(fault) => {
-                    *is_accepted = fault.kind == FaultKind::Unconfirmed && self.can_read();
-                    return Err(fault);
+                // Read back on the same connection; a new one would begin with the write.
+                Err(error) if error.kind == OutletErrorKind::AnswerPending => unanswered = Some(error),
+                Err(error) => {
+                    *is_accepted = error.kind == OutletErrorKind::Unconfirmed && self.can_read();
+                    return Err(error);
                 }
             }
         }
         if !self.can_read() {
             return unanswered.map_or(Ok(()), Err);
         }
-        match (self.read().await, want) {
-            (Ok(seen), Some(want)) if seen != want => {
+        match (self.read().await, target) {
+            (Ok(observed), Some(target)) if observed != target => {
                 *is_accepted = false;
                 let reason =
-                    format!("the power was switched {} and still reads {}", want.name(), seen.name());
-                Err(unanswered.unwrap_or_else(|| Fault::new(FaultKind::Differs, reason)))
+                    format!("the power was switched {} and still reads {}", target.name(), observed.name());
+                Err(unanswered.unwrap_or_else(|| OutletError::new(OutletErrorKind::ReadbackDiffers, reason)))
             }
             (Ok(_), _) => Ok(()),
-            (Err(fault), _) => {
-                // It was read on a connection of its own: the next begins with the write again.
+            (Err(error), _) => {
+                // If this connection was used for the read only, the next one begins with the write again.
                 *is_accepted &= !was_accepted;
-                Err(unanswered.unwrap_or(fault))
+                Err(unanswered.unwrap_or(error))
             }
         }
     }
 
-    async fn write(&mut self, want: Supply) -> Result<(), Fault> {
+    async fn write(&mut self, target: PowerState) -> Result<(), OutletError> {
         let before = (self.observed.take(), self.has_written);
-        // Said before it is so: whoever drops this call cannot know how far it came.
+        // Set before the write: if this call is dropped, its progress is unknown.
         self.has_written = true;
-        let written = match (want, self.cut) {
-            (Supply::Off, Cut::Timed(off_for)) => self.outlet.cycle(off_for).await,
-            (Supply::On | Supply::Off, Cut::Plain) | (Supply::On, Cut::Timed(_)) => {
-                self.outlet.set(want).await
-            }
+        let written = match (target, self.off_mode) {
+            (PowerState::Off, PowerOffMode::TimedByDevice(off_for)) => self.outlet.cycle(off_for).await,
+            (PowerState::On | PowerState::Off, PowerOffMode::UntilSwitchedOn)
+            | (PowerState::On, PowerOffMode::TimedByDevice(_)) => self.outlet.set(target).await,
         };
-        if written.as_ref().is_err_and(|fault| !fault.may_have_switched()) {
+        if written.as_ref().is_err_and(|error| !error.may_have_switched()) {
             (self.observed, self.has_written) = before;
         }
-        written.map_err(|fault| self.noted(fault))
+        written.map_err(|error| self.record_answer(error))
     }
 
-    async fn read(&mut self) -> Result<Supply, Fault> {
-        let reading = self.outlet.read().await.map_err(|fault| self.noted(fault))?;
-        self.observed = reading.supply;
+    async fn read(&mut self) -> Result<PowerState, OutletError> {
+        let reading = self.outlet.read().await.map_err(|error| self.record_answer(error))?;
+        self.observed = reading.power_state;
         self.last_answer = reading.answer.clone().or(self.last_answer.take());
         self.observed_answer = reading.answer;
-        match reading.supply {
-            Some(Supply::Off) => self.off_at = self.off_at.or(Some(self.clock.now())),
-            Some(Supply::On) => self.on_at = Some(self.clock.now()),
+        match reading.power_state {
+            Some(PowerState::Off) => self.off_at = self.off_at.or(Some(self.clock.now())),
+            Some(PowerState::On) => self.on_at = Some(self.clock.now()),
             None => {}
         }
-        reading
-            .supply
-            .ok_or_else(|| Fault::new(FaultKind::Unconfirmed, "what was read is neither on nor off"))
+        reading.power_state.ok_or_else(|| {
+            OutletError::new(OutletErrorKind::Unconfirmed, "the outlet reads neither on nor off")
+        })
     }
 
-    /// Keeps what the device said.
-    fn noted(&mut self, fault: Fault) -> Fault {
-        self.last_answer = fault.answer.clone().or(self.last_answer.take());
-        fault
+    /// Records the device's answer.
+    fn record_answer(&mut self, error: OutletError) -> OutletError {
+        self.last_answer = error.answer.clone().or(self.last_answer.take());
+        error
     }
 }

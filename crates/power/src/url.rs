@@ -1,131 +1,129 @@
-//! Where power is switched: `modbus://relay-3.lab:502/5?unit=1&off=2s`. The scheme says by which driver.
+//! Power URLs: `modbus://relay-3.lab:502/5?unit=1&off=2s`. The scheme selects the driver.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use device_io::address;
-use device_io::address::BadUrl;
+use device_io::address::DeviceUrlError;
 
 use crate::drivers::SCHEMES;
-use crate::options::Options;
-use crate::outlet::{Capabilities, Clients, Outlet};
-use crate::scheme::{Access, Port, Scheme};
+use crate::outlet::{ClientCapacity, Outlet, OutletCapabilities};
+use crate::parameters::PowerUrlParameters;
+use crate::scheme::{OutletAccess, OutletConfig, PowerScheme};
 
 /// The longest time that a power cycle may keep an outlet off.
-pub const MAX_OFF: Duration = Duration::from_secs(50);
+pub const MAX_OFF_TIME: Duration = Duration::from_secs(50);
 
-/// How long a power cycle keeps an outlet off where nothing is said.
-const DEFAULT_OFF: Duration = Duration::from_secs(2);
-/// The longest that keeping an outlet off and the rests of a power cycle may take together: it looks, takes power away and
-/// gives it back, and may need a second connection for each, within the minute that a state has for it.
-const MAX_CYCLE: Duration = Duration::from_secs(45);
-/// How many rests there are in a power cycle at a device that closes after each answer.
-const RESTS: u32 = 5;
-/// What a bad URL is said not to be.
-const KIND: &str = "power";
+/// Default off time of a power cycle.
+const DEFAULT_OFF_TIME: Duration = Duration::from_secs(2);
+/// The longest sum of off time and settle times in a power cycle. A cycle reads, switches off and switches on, may need
+/// a second connection for each, and must finish within the minute that its state allows.
+const MAX_CYCLE_TIME: Duration = Duration::from_secs(45);
+/// Settle times in one power cycle, at a device that closes after each answer.
+const RESTS_PER_CYCLE: u32 = 5;
+/// Kind of URL named in errors.
+const URL_KIND: &str = "power";
 
-/// One outlet, as its URL says.
+/// One outlet, described by its URL.
 #[derive(Debug, Clone)]
 pub struct PowerUrl {
-    scheme: &'static Scheme,
-    port: Port,
+    scheme: &'static PowerScheme,
+    config: OutletConfig,
     off_for: Duration,
 }
 
-/// Every scheme of power URLs that there is.
+/// Returns all schemes of power URLs.
 #[must_use]
-pub fn schemes() -> &'static [Scheme] {
+pub fn schemes() -> &'static [PowerScheme] {
     SCHEMES
 }
 
 impl PowerUrl {
-    /// Reads a URL that is to be stored. What was stored before is read whatever its times are.
+    /// Parses a URL before it is stored. Stored URLs are parsed without the check of their times.
     ///
     /// # Errors
     ///
-    /// [`BadUrl`] when it is no power URL, or a power cycle there could never be over in time.
-    pub fn read_new(text: &str) -> Result<Self, BadUrl> {
+    /// [`DeviceUrlError`] when it is not a power URL, or when a power cycle could never finish in time.
+    pub fn read_new(text: &str) -> Result<Self, DeviceUrlError> {
         let url: Self = text.parse()?;
-        let together = url.off_for + RESTS * url.capabilities().settle;
-        if together > MAX_CYCLE {
-            let (together, longest) =
-                (humantime::format_duration(together), humantime::format_duration(MAX_CYCLE));
-            let asked_for = if has_rest(url.scheme) {
-                format!("`off` and {RESTS} times `rest` are {together} together")
+        let total = url.off_for + RESTS_PER_CYCLE * url.capabilities().settle_for;
+        if total > MAX_CYCLE_TIME {
+            let (total, max) = (formatting::duration(total), formatting::duration(MAX_CYCLE_TIME));
+            let summary = if has_rest(url.scheme) {
+                format!("`off` and {RESTS_PER_CYCLE} times `rest` add up to {total}")
             } else {
-                format!("`off` is {together}")
+                format!("`off` is {total}")
             };
             let problem = format!(
-                "{asked_for}, and a power cycle must be over within the minute that its state has: {longest} is the longest"
+                "{summary}, but a power cycle must finish within the minute that its state allows: the maximum is {max}"
             );
-            return Err(BadUrl::new(text, KIND, problem));
+            return Err(DeviceUrlError::new(text, URL_KIND, problem));
         }
         Ok(url)
     }
 
-    /// The device, where it takes one client at a time: a resource of capacity 1, by name: `modbus://host:port`.
+    /// The resource of the device, `modbus://host:port`, if the device serves one client at a time.
     #[must_use]
     pub fn resource(&self) -> Option<&str> {
-        match self.port.capabilities.clients {
-            Clients::One => Some(&self.port.device),
-            Clients::Many => None,
+        match self.config.capabilities.client_capacity {
+            ClientCapacity::One => Some(&self.config.device),
+            ClientCapacity::Many => None,
         }
     }
 
-    /// What is switched and nothing else, in one spelling: `modbus://host:port/5?unit=1`.
+    /// The outlet in canonical spelling, without other parameters: `modbus://host:port/5?unit=1`.
     #[must_use]
     pub fn outlet(&self) -> String {
-        format!("{}/{}", self.port.device, self.port.outlet)
+        format!("{}/{}", self.config.device, self.config.outlet)
     }
 
-    /// How long a power cycle keeps it off.
+    /// The off time of a power cycle.
     #[must_use]
     pub fn off_for(&self) -> Duration {
         self.off_for
     }
 
-    /// What the outlet can do and what it needs.
+    /// The capabilities and needs of the outlet.
     #[must_use]
-    pub fn capabilities(&self) -> Capabilities {
-        self.port.capabilities
+    pub fn capabilities(&self) -> OutletCapabilities {
+        self.config.capabilities
     }
 
-    /// The outlet; nothing is sent yet.
+    /// Creates the driver's outlet; nothing is sent yet.
     #[must_use]
-    pub fn open(&self, access: Access) -> Box<dyn Outlet> {
-        (self.port.open)(access)
+    pub fn open(&self, access: OutletAccess) -> Box<dyn Outlet> {
+        (self.config.open)(access)
     }
 
     fn parse(text: &str) -> Result<Self, String> {
         let url = address::parse(text, &forms())?;
         let scheme = SCHEMES.iter().find(|scheme| scheme.name == url.scheme());
-        let scheme =
-            scheme.ok_or_else(|| format!("there is no scheme `{}`; write {}", url.scheme(), forms()))?;
-        let options = Options::read(&url, scheme.options)?;
-        let off_for = options.span("off", MAX_OFF)?.unwrap_or(DEFAULT_OFF);
+        let scheme = scheme.ok_or_else(|| format!("unknown scheme `{}`; write {}", url.scheme(), forms()))?;
+        let parameters = PowerUrlParameters::read(&url, scheme.parameters)?;
+        let off_for = parameters.span("off", MAX_OFF_TIME)?.unwrap_or(DEFAULT_OFF_TIME);
         if off_for.is_zero() {
-            return Err("`off` must be longer than nothing, as `off=2s`".to_owned());
+            return Err("`off` must be longer than 0s, for example `off=2s`".to_owned());
         }
-        let port = (scheme.parse)(&url, &options)?;
-        Ok(Self { scheme, port, off_for })
+        let config = (scheme.parse)(&url, &parameters)?;
+        Ok(Self { scheme, config, off_for })
     }
 }
 
-/// Whether devices of this scheme may need a rest between connections.
-fn has_rest(scheme: &Scheme) -> bool {
-    scheme.options.iter().any(|option| option.name == "rest")
+/// Whether the scheme has a settle time between connections.
+fn has_rest(scheme: &PowerScheme) -> bool {
+    scheme.parameters.iter().any(|parameter| parameter.name == "rest")
 }
 
-/// What to write, by all schemes.
+/// The forms of all schemes.
 fn forms() -> String {
-    SCHEMES.iter().map(Scheme::form).collect::<Vec<_>>().join(" or ")
+    SCHEMES.iter().map(PowerScheme::form).collect::<Vec<_>>().join(" or ")
 }
 
 impl FromStr for PowerUrl {
-    type Err = BadUrl;
+    type Err = DeviceUrlError;
 
-    fn from_str(text: &str) -> Result<Self, BadUrl> {
-        Self::parse(text).map_err(|problem| BadUrl::new(text, KIND, problem))
+    fn from_str(text: &str) -> Result<Self, DeviceUrlError> {
+        Self::parse(text).map_err(|problem| DeviceUrlError::new(text, URL_KIND, problem))
     }
 }
 
@@ -165,11 +163,11 @@ mod tests {
     }
 
     #[test]
-    fn a_power_cycle_that_could_never_be_over_in_time_is_refused_and_read_where_it_was_stored() {
-        for (query, told) in [("off=50s", "are 50s together"), ("off=30s&rest=4s", "are 50s together")] {
+    fn a_power_cycle_that_cannot_finish_in_time_is_refused_but_parsed_when_already_stored() {
+        for (query, expected) in [("off=50s", "add up to 50s"), ("off=30s&rest=4s", "add up to 50s")] {
             let text = format!("modbus://relay-3.lab/5?{query}");
             let error = PowerUrl::read_new(&text).unwrap_err().to_string();
-            assert!(error.contains(told) && error.contains("45s is the longest"), "{error}");
+            assert!(error.contains(expected) && error.contains("the maximum is 45s"), "{error}");
             read(&text);
         }
         for query in ["off=45s", "off=20s&rest=5s"] {
@@ -178,45 +176,47 @@ mod tests {
     }
 
     #[test]
-    fn every_scheme_has_the_time_that_a_cycle_keeps_off_and_says_what_each_option_is_for() {
+    fn every_scheme_has_an_off_time_and_describes_each_parameter() {
         assert_eq!(read("modbus://relay-3.lab/5?off=500ms").off_for(), Duration::from_millis(500));
         assert_eq!(read("modbus://relay-3.lab/5").off_for(), Duration::from_secs(2));
         for (index, scheme) in SCHEMES.iter().enumerate() {
             assert!(SCHEMES[..index].iter().all(|other| other.name != scheme.name), "{}", scheme.name);
-            assert!(scheme.options.contains(&crate::options::OFF), "{}", scheme.name);
+            assert!(scheme.parameters.contains(&crate::parameters::OFF_PARAMETER), "{}", scheme.name);
             let help = scheme.help();
-            assert!(help.lines().count() == 1 + scheme.options.len(), "{help}");
+            assert!(help.lines().count() == 1 + scheme.parameters.len(), "{help}");
         }
     }
 
     #[test]
-    fn every_scheme_and_option_is_in_the_users_page() {
+    fn every_scheme_and_parameter_is_documented_in_power_md() {
         let page = include_str!("../../../docs/power.md");
         for scheme in SCHEMES {
             let title = format!("\n## `{}://{}`\n", scheme.name, scheme.path);
             let (_, section) = page.split_once(&title).unwrap_or_else(|| panic!("no section {title}"));
             let section = section.split("\n## ").next().unwrap();
-            for option in scheme.options.iter().filter(|option| **option != crate::options::OFF) {
+            for parameter in
+                scheme.parameters.iter().filter(|parameter| **parameter != crate::parameters::OFF_PARAMETER)
+            {
                 assert!(
-                    section.contains(&format!("| `{}=", option.name)),
+                    section.contains(&format!("| `{}=", parameter.name)),
                     "{}: {}",
                     scheme.name,
-                    option.name
+                    parameter.name
                 );
             }
         }
     }
 
     #[test]
-    fn a_bad_power_url_is_refused_with_what_would_be_right() {
+    fn a_bad_power_url_is_refused_with_the_right_form() {
         for (text, right) in [
             ("relay-3.lab/5", "modbus://HOST"),
-            ("http://relay-3.lab/5", "no scheme `http`; write `modbus://"),
+            ("http://relay-3.lab/5", "unknown scheme `http`; write `modbus://"),
             ("modbus://me:secret@relay-3.lab/5", "no user"),
             ("modbus://relay-3.lab/5#6", "no user"),
             ("modbus://relay-3.lab:65536/5", "modbus://HOST"),
             ("modbus://relay-3.lab/5?off=2", "`off=2s`"),
-            ("modbus://relay-3.lab/5?off=0s", "longer than nothing"),
+            ("modbus://relay-3.lab/5?off=0s", "longer than 0s"),
             ("modbus://relay-3.lab/5?off=51s", "50s"),
             ("modbus://relay-3.lab/5?pulse=1s", "`unit`, `invert`, `off`, `rest`, `readback`"),
             ("modbus://relay-3.lab/5?unit=1&unit=2", "give it once"),

@@ -1,4 +1,5 @@
-//! Who Postgres runs as: ourselves, or, as it refuses root, another user when we are root.
+//! The user that PostgreSQL runs as: the own user, or another one if the process is root, because PostgreSQL refuses
+//! root.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -9,27 +10,27 @@ use fs_err as fs;
 use nix::unistd::{Uid, User};
 use tokio::process::Command;
 
-use super::error::PrivateError;
+use super::error::PrivatePostgresError;
 
-/// The user that Postgres and its files belong to.
+/// The user that PostgreSQL runs as and that owns its files.
 #[derive(Debug, Clone)]
-pub(super) struct Account {
+pub(super) struct PostgresAccount {
     name: String,
     uid: u32,
     gid: u32,
-    /// Whether this is another user than ours, so that we must change to it.
-    is_foreign: bool,
+    /// Whether this differs from the own user, so that commands must change to it.
+    is_other_user: bool,
 }
 
-impl Account {
-    /// Chooses the user: ourselves, unless we are root; then the owner of the cluster there is, else `postgres`,
-    /// else `nobody`.
+impl PostgresAccount {
+    /// Chooses the user: the own user; if that is root, the owner of the existing cluster, else `postgres`, else
+    /// `nobody`.
     ///
     /// # Errors
     ///
-    /// [`PrivateError::NoAccount`] when we are root and there is nobody else; [`PrivateError::File`] when the cluster
-    /// or the list of users cannot be read.
-    pub(super) fn choose(cluster: &Path) -> Result<Self, PrivateError> {
+    /// [`PrivatePostgresError::NoAccount`] when the process is root and no other user exists;
+    /// [`PrivatePostgresError::File`] when the cluster or the list of users cannot be read.
+    pub(super) fn choose(cluster: &Path) -> Result<Self, PrivatePostgresError> {
         let own = Uid::effective();
         if !own.is_root() {
             let gid = nix::unistd::Gid::effective();
@@ -37,13 +38,13 @@ impl Account {
                 name: own.to_string(),
                 uid: own.as_raw(),
                 gid: gid.as_raw(),
-                is_foreign: false,
+                is_other_user: false,
             });
         }
         match fs::metadata(cluster) {
             Ok(of) if of.uid() != 0 => {
                 let name = format!("{}", of.uid());
-                return Ok(Self { name, uid: of.uid(), gid: of.gid(), is_foreign: true });
+                return Ok(Self { name, uid: of.uid(), gid: of.gid(), is_other_user: true });
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             Ok(_) | Err(_) => {}
@@ -51,63 +52,71 @@ impl Account {
         for name in ["postgres", "nobody"] {
             if let Some(user) = User::from_name(name).map_err(io::Error::from)? {
                 let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
-                return Ok(Self { name: user.name, uid, gid, is_foreign: true });
+                return Ok(Self { name: user.name, uid, gid, is_other_user: true });
             }
         }
-        Err(PrivateError::NoAccount)
+        Err(PrivatePostgresError::NoAccount)
     }
 
-    /// The user's number.
+    /// The user's ID.
     pub(super) fn uid(&self) -> u32 {
         self.uid
     }
 
-    /// Begins a command that runs as this user, below `/`, without input and in a process group of its own, so that
-    /// Ctrl-C at our terminal is ours to pass on.
+    /// Creates a command that runs as this user, in `/`, without input and in its own process group, so that Ctrl-C at
+    /// the terminal does not reach it.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir("/").stdin(Stdio::null()).process_group(0);
-        if self.is_foreign {
+        if self.is_other_user {
             command.uid(self.uid).gid(self.gid);
         }
         command
     }
 
-    /// Gives `path` to this user.
+    /// Makes this user the owner of `path`.
     ///
     /// # Errors
     ///
-    /// The system's own, with the path.
-    pub(super) fn own(&self, path: &Path) -> io::Result<()> {
-        if !self.is_foreign {
+    /// The system's error, with the path.
+    pub(super) fn take_ownership(&self, path: &Path) -> io::Result<()> {
+        if !self.is_other_user {
             return Ok(());
         }
         std::os::unix::fs::lchown(path, Some(self.uid), Some(self.gid))
             .map_err(|error| io::Error::new(error.kind(), format!("chown {}: {error}", path.display())))
     }
 
-    /// Checks that this user can enter `data_dir`, by entering it: `program` is run there as the user.
+    /// Checks that this user can enter `data_dir`, by running `program` there.
     ///
     /// # Errors
     ///
-    /// [`PrivateError::Unreachable`] with the first directory that is closed.
-    pub(super) async fn check_reach(&self, data_dir: &Path, program: &Path) -> Result<(), PrivateError> {
-        if !self.is_foreign || self.can_enter(data_dir, program).await {
+    /// [`PrivatePostgresError::DataDirInaccessible`] with the first inaccessible directory.
+    pub(super) async fn check_access(
+        &self,
+        data_dir: &Path,
+        program: &Path,
+    ) -> Result<(), PrivatePostgresError> {
+        if !self.is_other_user || self.can_enter(data_dir, program).await {
             return Ok(());
         }
-        let mut ways: Vec<&Path> = data_dir.ancestors().collect();
-        ways.reverse();
+        let mut ancestors: Vec<&Path> = data_dir.ancestors().collect();
+        ancestors.reverse();
         let mut directory: PathBuf = data_dir.to_owned();
-        for way in ways {
-            if !self.can_enter(way, program).await {
-                way.clone_into(&mut directory);
+        for ancestor in ancestors {
+            if !self.can_enter(ancestor, program).await {
+                ancestor.clone_into(&mut directory);
                 break;
             }
         }
-        Err(PrivateError::Unreachable { directory, data_dir: data_dir.to_owned(), user: self.name.clone() })
+        Err(PrivatePostgresError::DataDirInaccessible {
+            directory,
+            data_dir: data_dir.to_owned(),
+            user: self.name.clone(),
+        })
     }
 
-    /// Whether a process of this user can have `directory` as its own.
+    /// Whether a process of this user can run in `directory`.
     async fn can_enter(&self, directory: &Path, program: &Path) -> bool {
         let mut command = self.command(program);
         command.arg("--version").current_dir(directory).output().await.is_ok()

@@ -1,29 +1,29 @@
-//! Finds the installed server programs, and says what to install where there are none.
+//! Finds the installed server programs; if there are none, tells what to install.
 
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::account::Account;
-use super::error::PrivateError;
+use super::account::PostgresAccount;
+use super::error::PrivatePostgresError;
 
-/// The oldest major version whose SQL is ours.
-const OLDEST: u32 = 14;
+/// The oldest supported major version.
+const MIN_MAJOR_VERSION: u32 = 14;
 
 /// One installed server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Binaries {
     dir: PathBuf,
-    major: u32,
+    major_version: u32,
 }
 
 impl Binaries {
-    /// Where the programs are.
+    /// The directory of the programs.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The program that makes a cluster.
+    /// The program that creates a cluster.
     pub(super) fn initdb(&self) -> PathBuf {
         self.dir.join("initdb")
     }
@@ -33,70 +33,78 @@ impl Binaries {
         self.dir.join("postgres")
     }
 
-    /// Finds the server for `cluster`: of the cluster's own version where there is one, else the first of at least
-    /// version 14. With `bin_dir` only that directory is looked into.
+    /// Finds the server for `cluster`: the cluster's version if it exists, else the first of at least version 14. With
+    /// `bin_dir`, only that directory is searched.
     ///
     /// # Errors
     ///
-    /// [`PrivateError::Missing`], [`PrivateError::TooOld`] and [`PrivateError::WrongVersion`] as they say;
-    /// [`PrivateError::Run`] when a server that was found does not even tell its version; [`PrivateError::File`].
+    /// [`PrivatePostgresError::NotInstalled`], [`PrivatePostgresError::TooOld`] or
+    /// [`PrivatePostgresError::WrongVersion`] when no server fits; [`PrivatePostgresError::Run`] when a server cannot
+    /// be run; [`PrivatePostgresError::File`].
     pub(super) async fn find(
         bin_dir: Option<&Path>,
         cluster: &Path,
-        account: &Account,
-    ) -> Result<Self, PrivateError> {
+        account: &PostgresAccount,
+    ) -> Result<Self, PrivatePostgresError> {
         let wanted = cluster_version(cluster)?;
-        let mut dirs = bin_dir.map_or_else(installed, |dir| vec![dir.to_owned()]);
+        let mut dirs = bin_dir.map_or_else(installed_dirs, |dir| vec![dir.to_owned()]);
         dirs.retain(|dir| dir.join("initdb").is_file() && dir.join("postgres").is_file());
         if dirs.is_empty() {
             let looked = bin_dir.map_or_else(
                 || "/usr/lib/postgresql, /usr/pgsql-*, Homebrew's directories and the PATH".to_owned(),
                 |dir| dir.display().to_string(),
             );
-            return Err(PrivateError::Missing { looked, install: install() });
+            return Err(PrivatePostgresError::NotInstalled { looked, install: install_hint() });
         }
         let mut found = Vec::new();
         for dir in dirs {
             let major = major_of(&dir, account).await?;
-            found.push(Self { dir, major });
+            found.push(Self { dir, major_version: major });
         }
         choose(found, wanted.as_deref(), cluster)
     }
 }
 
-/// Picks from `found`, in the order in which they were found.
-fn choose(found: Vec<Binaries>, wanted: Option<&str>, cluster: &Path) -> Result<Binaries, PrivateError> {
-    let mut majors: Vec<String> = found.iter().map(|server| server.major.to_string()).collect();
+/// Chooses from `found`, in this order.
+fn choose(
+    found: Vec<Binaries>,
+    wanted: Option<&str>,
+    cluster: &Path,
+) -> Result<Binaries, PrivatePostgresError> {
+    let mut majors: Vec<String> = found.iter().map(|server| server.major_version.to_string()).collect();
     majors.dedup();
     let majors = majors.join(" and ");
     let fits = |server: &Binaries| {
-        server.major >= OLDEST && wanted.is_none_or(|wanted| wanted == server.major.to_string())
+        server.major_version >= MIN_MAJOR_VERSION
+            && wanted.is_none_or(|wanted| wanted == server.major_version.to_string())
     };
     if let Some(server) = found.into_iter().find(fits) {
         return Ok(server);
     }
     Err(match wanted {
-        Some(data) => {
-            PrivateError::WrongVersion { cluster: cluster.to_owned(), data: data.to_owned(), found: majors }
-        }
-        None => PrivateError::TooOld { found: majors, install: install() },
+        Some(data) => PrivatePostgresError::WrongVersion {
+            cluster: cluster.to_owned(),
+            data: data.to_owned(),
+            found: majors,
+        },
+        None => PrivatePostgresError::TooOld { found: majors, install: install_hint() },
     })
 }
 
 /// The major version that wrote `cluster`; `None` when there is no cluster yet.
-fn cluster_version(cluster: &Path) -> Result<Option<String>, PrivateError> {
+fn cluster_version(cluster: &Path) -> Result<Option<String>, PrivatePostgresError> {
     if !cluster.exists() {
         return Ok(None);
     }
     Ok(Some(fs::read_to_string(cluster.join("PG_VERSION"))?.trim().to_owned()))
 }
 
-/// Where servers are usually installed, the likeliest first.
-fn installed() -> Vec<PathBuf> {
-    let mut dirs = numbered("/usr/lib/postgresql", "", "bin");
-    dirs.extend(numbered("/usr", "pgsql-", "bin"));
+/// The usual directories of servers, the likeliest first.
+fn installed_dirs() -> Vec<PathBuf> {
+    let mut dirs = versioned_dirs("/usr/lib/postgresql", "", "bin");
+    dirs.extend(versioned_dirs("/usr", "pgsql-", "bin"));
     for homebrew in ["/opt/homebrew", "/usr/local"] {
-        dirs.extend(numbered(&format!("{homebrew}/opt"), "postgresql@", "bin"));
+        dirs.extend(versioned_dirs(&format!("{homebrew}/opt"), "postgresql@", "bin"));
     }
     if let Some(path) = std::env::var_os("PATH") {
         dirs.extend(std::env::split_paths(&path).filter(|dir| dir.is_absolute()));
@@ -105,8 +113,8 @@ fn installed() -> Vec<PathBuf> {
 }
 
 /// The directories `parent/PREFIXnumber/tail`, the highest number first.
-fn numbered(parent: &str, prefix: &str, tail: &str) -> Vec<PathBuf> {
-    // A directory that is not there, or that we may not read, holds no server for us.
+fn versioned_dirs(parent: &str, prefix: &str, tail: &str) -> Vec<PathBuf> {
+    // A missing or unreadable directory has no usable server.
     let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
     let mut found: Vec<(u32, PathBuf)> = entries
         .flatten()
@@ -115,16 +123,16 @@ fn numbered(parent: &str, prefix: &str, tail: &str) -> Vec<PathBuf> {
             Some((number, entry.path().join(tail)))
         })
         .collect();
-    found.sort_by(|one, other| other.cmp(one));
+    found.sort_by(|left, other| other.cmp(left));
     found.into_iter().map(|(_, dir)| dir).collect()
 }
 
-/// Asks the server in `dir` for its major version.
-async fn major_of(dir: &Path, account: &Account) -> Result<u32, PrivateError> {
+/// Runs the server in `dir` to get its major version.
+async fn major_of(dir: &Path, account: &PostgresAccount) -> Result<u32, PrivatePostgresError> {
     let program = dir.join("postgres");
     let output = account.command(&program).arg("--version").output().await;
-    let output = output.map_err(|source| PrivateError::Run { program, source })?;
-    // A server that does not tell its version is as good as version 0: too old.
+    let output = output.map_err(|source| PrivatePostgresError::Run { program, source })?;
+    // A server without a readable version counts as too old.
     Ok(parse_major(&String::from_utf8_lossy(&output.stdout)).unwrap_or(0))
 }
 
@@ -134,14 +142,14 @@ fn parse_major(version: &str) -> Option<u32> {
     number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// What to do on this machine to have a server.
-fn install() -> String {
-    // Without the file this is no Linux, or a very bare one; the general advice is then all there is.
-    install_on(&fs::read_to_string("/etc/os-release").unwrap_or_default())
+/// How to install a server on this machine.
+fn install_hint() -> String {
+    // Without this file, the general hint is used.
+    install_hint_for(&fs::read_to_string("/etc/os-release").unwrap_or_default())
 }
 
-/// What to do on the system that `os_release` describes.
-fn install_on(os_release: &str) -> String {
+/// How to install a server on the system described by `os_release`.
+fn install_hint_for(os_release: &str) -> String {
     let ids: Vec<&str> = os_release
         .lines()
         .filter_map(|line| line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE=")))
@@ -169,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_advice_fits_the_distribution() {
+    fn the_install_hint_fits_the_distribution() {
         let cases = [
             ("ID=debian\n", "apt-get install postgresql"),
             ("NAME=x\nID=linuxmint\nID_LIKE=\"ubuntu debian\"\n", "apt-get install postgresql"),
@@ -179,12 +187,12 @@ mod tests {
             ("", "server package"),
         ];
         for (os_release, command) in cases {
-            assert!(install_on(os_release).contains(command), "{os_release}");
+            assert!(install_hint_for(os_release).contains(command), "{os_release}");
         }
     }
 
     #[test]
-    fn versions_are_read_as_the_servers_print_them() {
+    fn printed_versions_are_parsed() {
         assert_eq!(parse_major("postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)\n"), Some(15));
         assert_eq!(parse_major("postgres (PostgreSQL) 18beta1\n"), Some(18));
         assert_eq!(parse_major("something else"), None);
@@ -192,15 +200,15 @@ mod tests {
 
     #[test]
     fn the_server_of_the_data_is_preferred_to_the_newest() {
-        let server = |major| Binaries { dir: PathBuf::from(format!("/pg/{major}")), major };
+        let server = |major| Binaries { dir: PathBuf::from(format!("/pg/{major}")), major_version: major };
         let found = vec![server(17), server(15), server(13)];
         let cluster = Path::new("/data");
 
-        assert_eq!(choose(found.clone(), None, cluster).unwrap().major, 17);
-        assert_eq!(choose(found.clone(), Some("15"), cluster).unwrap().major, 15);
+        assert_eq!(choose(found.clone(), None, cluster).unwrap().major_version, 17);
+        assert_eq!(choose(found.clone(), Some("15"), cluster).unwrap().major_version, 15);
         let refused = choose(found, Some("16"), cluster).unwrap_err().to_string();
         assert!(refused.contains("PostgreSQL 16") && refused.contains("17 and 15 and 13"), "{refused}");
         let old = choose(vec![server(13)], None, cluster).unwrap_err();
-        assert!(matches!(old, PrivateError::TooOld { .. }), "{old}");
+        assert!(matches!(old, PrivatePostgresError::TooOld { .. }), "{old}");
     }
 }

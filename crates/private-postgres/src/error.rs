@@ -1,35 +1,35 @@
-//! What can go wrong with the private Postgres, and who can mend it.
+//! Errors of the private PostgreSQL.
 
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
-/// Why the private Postgres does not run.
+/// Error of the private PostgreSQL.
 ///
-/// Nothing that was acknowledged before is lost by any of these: the cluster's files are never changed but by Postgres
-/// itself, and a new cluster appears whole or not at all.
+/// None of these loses acknowledged data: only PostgreSQL changes the cluster's files, and a new cluster is created
+/// completely or not at all.
 #[derive(Debug, thiserror::Error)]
-pub enum PrivateError {
-    /// There is no server to start: the operator installs one or names a database.
+pub enum PrivatePostgresError {
+    /// No server is installed: the operator installs one or configures a database.
     #[error(
         "PostgreSQL's server programs (initdb and postgres) were not found in {looked}: {install}, \
          or name any PostgreSQL 14 or newer with --database-url"
     )]
-    Missing {
-        /// Where they were looked for.
+    NotInstalled {
+        /// Where the programs were searched.
         looked: String,
-        /// What to do, with the command where it is known.
+        /// How to install a server, with the command if known.
         install: String,
     },
-    /// The only servers there are do not speak the SQL that we write.
-    #[error("PostgreSQL {found} is too old: 14 or newer is needed: {install}, or use --database-url")]
+    /// All installed servers are too old.
+    #[error("PostgreSQL {found} is too old, 14 or newer is required: {install}, or use --database-url")]
     TooOld {
-        /// The major versions that were found.
+        /// The installed major versions.
         found: String,
-        /// What to do, with the command where it is known.
+        /// How to install a server, with the command if known.
         install: String,
     },
-    /// The data was written by another major version; Postgres does not read it and we do not convert it.
+    /// The data was written by another major version, which PostgreSQL cannot read.
     #[error(
         "the data in {cluster} is of PostgreSQL {data}, and only PostgreSQL {found} is installed: \
          install the server programs of version {data} beside it, convert the data with pg_upgrade, \
@@ -41,7 +41,7 @@ pub enum PrivateError {
         cluster: PathBuf,
         /// Its major version.
         data: String,
-        /// The major versions that were found.
+        /// The installed major versions.
         found: String,
     },
     /// Another process uses the same data directory.
@@ -53,89 +53,89 @@ pub enum PrivateError {
     Locked {
         /// The lock file.
         lock: PathBuf,
-        /// What the lock file says of its holder.
+        /// The process ID in the lock file.
         pid: String,
     },
-    /// We are root, and the user that Postgres must run as cannot enter the data directory.
+    /// The process is root, and the user that PostgreSQL runs as cannot enter the data directory.
     #[error(
-        "Postgres does not run as root, and user {user} may not enter {directory}, on the way to {data_dir}: \
+        "PostgreSQL does not run as root, and user {user} cannot enter {directory}, on the path to {data_dir}: \
          choose a --data-dir elsewhere (such as /var/lib/lifeguard) or allow it with: chmod o+x {directory}",
         directory = directory.display(), data_dir = data_dir.display()
     )]
-    Unreachable {
-        /// The first directory that is closed.
+    DataDirInaccessible {
+        /// The first inaccessible directory.
         directory: PathBuf,
         /// The data directory.
         data_dir: PathBuf,
-        /// The user that Postgres would run as.
+        /// The user that PostgreSQL would run as.
         user: String,
     },
-    /// We are root, and there is no other user for Postgres to run as.
-    #[error("Postgres does not run as root, and there is neither a user postgres nor a user nobody")]
+    /// The process is root, and there is no other user to run PostgreSQL as.
+    #[error("PostgreSQL does not run as root, and there is neither a user postgres nor a user nobody")]
     NoAccount,
-    /// The short directory for the socket is not ours.
-    #[error("{path} was to hold Postgres's socket, but {reason}: remove it or choose a shorter --data-dir",
+    /// The short directory for the socket cannot be used.
+    #[error("cannot use {path} for PostgreSQL's socket: {reason}; remove it or choose a shorter --data-dir",
         path = path.display())]
     SocketDirectory {
         /// The directory.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// A Postgres that a killed Lifeguard left behind does not stop.
-    #[error("the Postgres that a previous run left in {cluster} (process {pid}) does not stop", cluster = cluster.display())]
-    OrphanStays {
+    /// A left-over server of a killed process does not stop.
+    #[error("left-over PostgreSQL of a previous run in {cluster} (process {pid}) does not stop", cluster = cluster.display())]
+    OrphanNotStopping {
         /// The cluster's directory.
         cluster: PathBuf,
-        /// The postmaster.
+        /// The process ID.
         pid: i32,
     },
-    /// A file or directory; the cause names it.
-    #[error("the private Postgres's files cannot be used")]
+    /// A file or directory cannot be used; the cause names it.
+    #[error("cannot use the files of the private PostgreSQL")]
     File(#[from] io::Error),
-    /// A program could not be started at all.
-    #[error("{program} could not be run", program = program.display())]
+    /// A program could not be started.
+    #[error("cannot run {program}", program = program.display())]
     Run {
         /// The program.
         program: PathBuf,
-        /// Why.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// `initdb` refused; no cluster was made.
-    #[error("initdb could not make a new cluster:\n{output}")]
+    /// `initdb` failed; no cluster was created.
+    #[error("initdb could not create a cluster:\n{output}")]
     Initdb {
-        /// What it said.
+        /// Its output.
         output: String,
     },
-    /// Postgres ended before it accepted a connection.
-    #[error("Postgres ended at once ({status}); the last lines of {log} are:\n{tail}", log = log.display())]
-    Died {
-        /// How it ended.
+    /// The server exited before it accepted a connection.
+    #[error("PostgreSQL exited at start ({status}); the last lines of {log}:\n{tail}", log = log.display())]
+    ExitedAtStart {
+        /// Its exit status.
         status: ExitStatus,
         /// Its log.
         log: PathBuf,
         /// The log's last lines.
         tail: String,
     },
-    /// Postgres runs, but did not accept connections in time; it was told to stop.
-    #[error("Postgres accepted no connection within {limit_s} s; see {log}", log = log.display())]
-    Slow {
-        /// The time that it had.
+    /// The server did not accept connections in time; it was told to stop.
+    #[error("PostgreSQL accepted no connection within {limit_s} s; see {log}", log = log.display())]
+    StartTimeout {
+        /// The timeout.
         limit_s: u64,
         /// Its log.
         log: PathBuf,
     },
-    /// Postgres accepts connections, but the database `lifeguard` could not be opened or made.
-    #[error("the database in the private Postgres cannot be opened")]
+    /// The database `lifeguard` could not be opened or created.
+    #[error("cannot open the database of the private PostgreSQL")]
     Database(#[from] sqlx::Error),
-    /// Postgres did not stop when asked and was made to; it recovers at its next start and nothing is lost.
-    #[error("Postgres did not stop within {limit_s} s and was killed; it recovers at the next start")]
-    Forced {
-        /// The time that it had.
+    /// The server did not stop in time and was killed; it recovers at its next start and nothing is lost.
+    #[error("PostgreSQL did not stop within {limit_s} s and was killed; it recovers at the next start")]
+    StopTimeout {
+        /// The timeout.
         limit_s: u64,
     },
-    /// The task that watches over Postgres broke.
-    #[error("the task that watches over Postgres broke")]
+    /// The supervisor task failed.
+    #[error("the supervisor of the private PostgreSQL failed")]
     Supervisor(#[from] tokio::task::JoinError),
 }

@@ -1,11 +1,11 @@
-//! Where everything lies in the data directory, and the lock that keeps a second process out.
+//! Paths in the data directory, and the lock against a second process.
 //!
 //! ```text
-//! DATA_DIR/lock            held for the life of the process, 0600; our process id is inside
+//! DATA_DIR/lock            held while the process runs, 0600; contains its process ID
 //! DATA_DIR/postgres/       the cluster
-//! DATA_DIR/postgres.new.*  a cluster in the making; whatever a killed process left of one is removed
-//! DATA_DIR/postgres.log    what Postgres says, 0600; `postgres.log.1` is what it said before that became long
-//! DATA_DIR/run/            the socket, 0700; a link to a short directory elsewhere when the path would be too long
+//! DATA_DIR/postgres.new.*  a cluster being created; removed if its process was killed
+//! DATA_DIR/postgres.log    PostgreSQL's log, 0600; `postgres.log.1` is the rotated one
+//! DATA_DIR/run/            the socket, 0700; a link to a short directory elsewhere if the path would be too long
 //! ```
 
 use std::ffi::OsStr;
@@ -18,72 +18,72 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt;
 
-use super::account::Account;
-use super::error::PrivateError;
+use super::account::PostgresAccount;
+use super::error::PrivatePostgresError;
 use super::orphans;
 
-/// The longest socket path there is. Source: unix(7), `sun_path` of 108 bytes with its final zero.
-const LONGEST_SOCKET_PATH: usize = 107;
+/// The longest socket path. Source: unix(7), `sun_path` of 108 bytes with its final zero.
+const MAX_SOCKET_PATH_BYTES: usize = 107;
 
-/// The port, which is only a part of the socket's name.
+/// The port, used only in the socket's name.
 pub(super) const PORT: u16 = 5432;
 
-/// How the names of directories begin in which clusters are made.
-const UNFINISHED: &str = "postgres.new";
+/// Name prefix of directories in which clusters are created.
+const UNFINISHED_CLUSTER_PREFIX: &str = "postgres.new";
 
-/// The log is begun anew when it is longer than this.
-const LONGEST_LOG_BYTES: u64 = 10 * 1024 * 1024;
+/// The log is rotated when it is longer than this.
+const MAX_LOG_BYTES: u64 = 10 * 1024 * 1024;
 
 /// The data directory's lock, held until this value is dropped or the process ends.
 #[derive(Debug)]
-pub(super) struct Lock(File);
+pub(super) struct DataDirLock(File);
 
-impl Drop for Lock {
+impl Drop for DataDirLock {
     fn drop(&mut self) {
-        // Closing would do, but for a child that is between fork and exec and has the file open too. What fails here is
-        // mended by the end of the process.
+        // Explicitly, because a child between fork and exec has the file open too. A failure does not matter: the lock
+        // ends with the process.
         let _ = self.0.unlock();
     }
 }
 
 /// The paths in one data directory.
 #[derive(Debug, Clone)]
-pub(super) struct Layout {
+pub(super) struct DataDirLayout {
     /// The data directory, absolute and without symbolic links.
     pub(super) data_dir: PathBuf,
     /// The cluster.
     pub(super) cluster: PathBuf,
-    /// What Postgres says.
+    /// PostgreSQL's log.
     pub(super) log: PathBuf,
 }
 
-impl Layout {
-    /// Makes the data directory if need be.
+impl DataDirLayout {
+    /// Creates the data directory if it is missing.
     ///
     /// # Errors
     ///
-    /// [`PrivateError::File`] when it can neither be made nor read.
-    pub(super) fn make(data_dir: &Path) -> Result<Self, PrivateError> {
-        // Root's must let another user pass to the cluster, which is 0700 itself.
+    /// [`PrivatePostgresError::File`] when it can be neither created nor read.
+    pub(super) fn make(data_dir: &Path) -> Result<Self, PrivatePostgresError> {
+        // For root, another user must be able to reach the cluster, which is 0700 itself.
         let mode = if nix::unistd::Uid::effective().is_root() { 0o711 } else { 0o700 };
-        if let Err(error) = directories::make_all(data_dir, mode) {
+        if let Err(error) = directories::create_all_with_mode(data_dir, mode) {
             return Err(io::Error::new(error.kind(), format!("data directory: {error}")).into());
         }
         let data_dir = fs::canonicalize(data_dir)?;
         Ok(Self { cluster: data_dir.join("postgres"), log: data_dir.join("postgres.log"), data_dir })
     }
 
-    /// Takes the data directory for this process.
+    /// Locks the data directory for this process.
     ///
     /// # Errors
     ///
-    /// [`PrivateError::Locked`] when another process has it; [`PrivateError::File`].
-    pub(super) fn lock(&self) -> Result<Lock, PrivateError> {
+    /// [`PrivatePostgresError::Locked`] when another process holds the lock; [`PrivatePostgresError::File`].
+    pub(super) fn lock(&self) -> Result<DataDirLock, PrivatePostgresError> {
         let path = self.data_dir.join("lock");
         let mut options = fs::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(&path)?;
-        // Also one that another version made.
+        // Also for a file created by another version.
         file.set_permissions(Permissions::from_mode(0o600))?;
         let mut file = file.into_parts().0;
         match file.try_lock() {
@@ -91,148 +91,150 @@ impl Layout {
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();
                 file.read_to_string(&mut pid)?;
-                return Err(PrivateError::Locked { lock: path, pid: pid.trim().to_owned() });
+                return Err(PrivatePostgresError::Locked { lock: path, pid: pid.trim().to_owned() });
             }
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
-        // It holds also where the disk is too full to say whose it is.
+        // The lock holds even if the disk is too full for the process ID.
         if let Err(error) = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())) {
             tracing::warn!(lock = %path.display(), %error, "cannot write the process id into the lock file");
         }
-        Ok(Lock(file))
+        Ok(DataDirLock(file))
     }
 
-    /// Removes the directory of the socket when it is not in the data directory; it is made anew at the next start.
+    /// Removes the socket's directory if it is outside the data directory; the next start creates it again.
     pub(super) fn remove_short_socket_dir(&self) {
-        let near = self.data_dir.join("run");
-        if let Ok(dir) = fs::read_link(&near) {
-            // An empty directory that stays, or a link to none, does no harm.
+        let default_dir = self.data_dir.join("run");
+        if let Ok(dir) = fs::read_link(&default_dir) {
+            // A remaining empty directory or dangling link does no harm.
             let _ = fs::remove_dir(dir);
-            let _ = fs::remove_file(near);
+            let _ = fs::remove_file(default_dir);
         }
     }
 
-    /// Removes what is left of clusters that were never finished, once whoever still works on them has been ended.
+    /// Kills left-over processes of unfinished clusters and removes those clusters.
     ///
     /// # Errors
     ///
-    /// [`PrivateError::OrphanStays`] when one cannot be ended; [`PrivateError::File`].
-    pub(super) async fn remove_unfinished(&self) -> Result<(), PrivateError> {
+    /// [`PrivatePostgresError::OrphanNotStopping`] when a process cannot be killed; [`PrivatePostgresError::File`].
+    pub(super) async fn remove_unfinished(&self) -> Result<(), PrivatePostgresError> {
         for entry in fs::read_dir(&self.data_dir)? {
             let entry = entry?;
-            if is_unfinished(&entry.file_name()) {
-                orphans::end_all(&entry.path()).await?;
+            if is_unfinished_cluster_name(&entry.file_name()) {
+                orphans::kill_all(&entry.path()).await?;
                 fs::remove_dir_all(entry.path())?;
             }
         }
         Ok(())
     }
 
-    /// The directory in which a new cluster is made.
-    pub(super) fn unfinished(&self) -> PathBuf {
-        self.data_dir.join(format!("{UNFINISHED}.{}", std::process::id()))
+    /// The directory in which a new cluster is created.
+    pub(super) fn unfinished_cluster_dir(&self) -> PathBuf {
+        self.data_dir.join(format!("{UNFINISHED_CLUSTER_PREFIX}.{}", std::process::id()))
     }
 
-    /// Opens the log for appending; begins it anew when it has become long.
+    /// Opens the log for appending; rotates it if it is too long.
     ///
     /// # Errors
     ///
-    /// The system's own, with the path.
+    /// The system's error, with the path.
     pub(super) fn open_log(&self) -> io::Result<File> {
-        self.bound_log()?;
+        self.rotate_long_log()?;
         let file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&self.log)?;
         file.set_permissions(Permissions::from_mode(0o600))?;
         Ok(file.into_parts().0)
     }
 
-    /// Begins the log anew when it has become long; what is in it goes to `postgres.log.1`. Whoever has it open for
-    /// appending goes on at its new end; what is written in the very moment may be lost.
+    /// Truncates the log if it is too long, after copying it to `postgres.log.1`. Writers that append continue at the
+    /// new end; lines written during the rotation may be lost.
     ///
     /// # Errors
     ///
-    /// The system's own, with the path.
-    pub(super) fn bound_log(&self) -> io::Result<()> {
+    /// The system's error, with the path.
+    pub(super) fn rotate_long_log(&self) -> io::Result<()> {
         match fs::metadata(&self.log) {
-            Ok(log) if log.len() > LONGEST_LOG_BYTES => {}
+            Ok(log) if log.len() > MAX_LOG_BYTES => {}
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(_) | Err(_) => return Ok(()),
         }
         let before = self.data_dir.join("postgres.log.1");
-        // On a full disk there is no room for it: the bound matters more.
+        // On a full disk the copy fails; limiting the log matters more.
         if let Err(error) = fs::copy(&self.log, &before) {
-            tracing::debug!(%error, "what Postgres said before is lost");
+            tracing::debug!(%error, "cannot copy the old PostgreSQL log");
             let _ = fs::remove_file(&before);
         }
         fs::OpenOptions::new().write(true).open(&self.log)?.set_len(0)
     }
 
-    /// Makes the directory for the socket, open to `account` alone.
+    /// Creates the socket's directory, accessible only to `account`.
     ///
     /// # Errors
     ///
-    /// [`PrivateError::SocketDirectory`] when the path is too long and the short one belongs to somebody else;
-    /// [`PrivateError::File`].
-    pub(super) fn make_socket_dir(&self, account: &Account) -> Result<PathBuf, PrivateError> {
-        let near = self.data_dir.join("run");
-        // The data directory may have had a longer name once.
-        if near.is_symlink() {
-            fs::remove_file(&near)?;
+    /// [`PrivatePostgresError::SocketDirectory`] when the path is too long and the short directory belongs to another
+    /// user; [`PrivatePostgresError::File`].
+    pub(super) fn make_socket_dir(&self, account: &PostgresAccount) -> Result<PathBuf, PrivatePostgresError> {
+        let default_dir = self.data_dir.join("run");
+        // The data directory may have had a longer name before.
+        if default_dir.is_symlink() {
+            fs::remove_file(&default_dir)?;
         }
-        let dir = if fits(&near) {
-            near
+        let dir = if fits_socket_path(&default_dir) {
+            default_dir
         } else {
-            let dir = short(&self.data_dir, account);
-            // Before the directory itself, so that whoever tidies up after us always finds it.
-            if !near.exists() {
-                fs::os::unix::fs::symlink(&dir, &near)?;
+            let dir = short_socket_dir(&self.data_dir, account);
+            // The link is created before the directory, so that a cleanup always finds the directory.
+            if !default_dir.exists() {
+                fs::os::unix::fs::symlink(&dir, &default_dir)?;
             }
             dir
         };
-        match directories::make(&dir, 0o700) {
-            Ok(()) => account.own(&dir)?,
+        match directories::create_with_mode(&dir, 0o700) {
+            Ok(()) => account.take_ownership(&dir)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => {
-                return Err(PrivateError::SocketDirectory { path: dir, reason: error.to_string() });
+                return Err(PrivatePostgresError::SocketDirectory { path: dir, reason: error.to_string() });
             }
         }
-        // In a directory that everybody may write to, somebody may have been here first.
+        // In a world-writable directory, another user may have created it first.
         let found = fs::symlink_metadata(&dir)?;
         if !found.is_dir() {
-            return Err(PrivateError::SocketDirectory { path: dir, reason: "is no directory".to_owned() });
+            return Err(PrivatePostgresError::SocketDirectory {
+                path: dir,
+                reason: "it is not a directory".to_owned(),
+            });
         }
         let own = nix::unistd::Uid::effective().as_raw();
         if found.uid() == own {
-            account.own(&dir)?;
+            account.take_ownership(&dir)?;
         } else if found.uid() != account.uid() {
-            let reason = format!("belongs to user {}", found.uid());
-            return Err(PrivateError::SocketDirectory { path: dir, reason });
+            let reason = format!("it belongs to user {}", found.uid());
+            return Err(PrivatePostgresError::SocketDirectory { path: dir, reason });
         }
         fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
         Ok(dir)
     }
 }
 
-/// The socket in `dir`.
-pub(super) fn socket(dir: &Path) -> PathBuf {
+/// Returns the socket's path in `dir`.
+pub(super) fn socket_path(dir: &Path) -> PathBuf {
     dir.join(format!(".s.PGSQL.{PORT}"))
 }
 
-/// Whether a name is that of a cluster in the making, as this version or an earlier one calls them, and nothing of an
-/// operator's.
-fn is_unfinished(name: &OsStr) -> bool {
-    let Some(rest) = name.as_bytes().strip_prefix(UNFINISHED.as_bytes()) else { return false };
+/// Whether a name is that of a cluster being created by this or an earlier version, and not an operator's file.
+fn is_unfinished_cluster_name(name: &OsStr) -> bool {
+    let Some(rest) = name.as_bytes().strip_prefix(UNFINISHED_CLUSTER_PREFIX.as_bytes()) else { return false };
     let is_pid = |pid: &[u8]| !pid.is_empty() && pid.iter().all(u8::is_ascii_digit);
     rest.is_empty() || rest.strip_prefix(b".").is_some_and(is_pid)
 }
 
-/// Whether a socket in `dir` has a path that the system takes.
-fn fits(dir: &Path) -> bool {
-    socket(dir).as_os_str().len() <= LONGEST_SOCKET_PATH
+/// Whether a socket in `dir` has a valid path length.
+fn fits_socket_path(dir: &Path) -> bool {
+    socket_path(dir).as_os_str().len() <= MAX_SOCKET_PATH_BYTES
 }
 
-/// A short directory for `data_dir`'s socket, always the same one.
-fn short(data_dir: &Path, account: &Account) -> PathBuf {
-    // FNV-1a: the name must be the same in every version of us, which the standard hasher does not promise.
+/// Returns a short directory for the socket of `data_dir`, always the same one.
+fn short_socket_dir(data_dir: &Path, account: &PostgresAccount) -> PathBuf {
+    // FNV-1a: the name must be the same in all versions, which the standard hasher does not guarantee.
     let hash = data_dir.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
@@ -247,8 +249,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_called_as_we_call_it_is_a_cluster_in_the_making() {
-        for (name, is_so) in [
+    fn only_our_own_names_count_as_unfinished_clusters() {
+        for (name, expected) in [
             ("postgres.new", true),
             ("postgres.new.1", true),
             ("postgres.new.4194303", true),
@@ -259,7 +261,7 @@ mod tests {
             ("postgres.newer", false),
             ("postgres", false),
         ] {
-            assert_eq!(is_unfinished(name.as_ref()), is_so, "{name}");
+            assert_eq!(is_unfinished_cluster_name(name.as_ref()), expected, "{name}");
         }
     }
 
@@ -267,7 +269,7 @@ mod tests {
     fn a_socket_path_may_have_107_bytes() {
         let dir = |length: usize| PathBuf::from(format!("/{}", "d".repeat(length - 1)));
 
-        assert!(fits(&dir(93)));
-        assert!(!fits(&dir(94)));
+        assert!(fits_socket_path(&dir(93)));
+        assert!(!fits_socket_path(&dir(94)));
     }
 }

@@ -1,18 +1,17 @@
-//! The private Postgres: the installed server programs, run as a child of ours on a data directory of ours.
+//! The private PostgreSQL: the installed server programs, run as a child process on a private data directory.
 //!
-//! For whoever names no `--database-url`. It is a whole, ordinary Postgres with full durability: the same SQL, the same
-//! migrations. It listens on no network, only on a Unix socket in a directory that is closed to other users.
+//! Used without `--database-url`. It is an ordinary PostgreSQL with full durability: same SQL, same migrations. It
+//! listens only on a Unix socket in a directory that other users cannot enter.
 //!
 //! ```text
-//! start ── lock ── find programs ── initdb, once ── stop an orphan ── launch ──► ready
-//!                                                                    ▲            │ dies, or loses its socket
-//!                                                                    └────────────┘ at once, then ever later
-//! stop  ── fast shutdown ── by force after 30 s
+//! start ── lock ── find programs ── initdb, once ── stop left-over server ── launch ──► ready
+//!                                                                           ▲            │ exits, or loses its socket
+//!                                                                           └────────────┘ at once, then with back-off
+//! stop  ── fast shutdown ── killed after 30 s
 //! ```
 //!
-//! When our process is killed, Postgres lives on and nothing is lost; the next start stops that orphan and
-//! starts a child of its own, so there is one way only in which a server runs. Not for databases of others, and
-//! not for more than one process: those share one by `--database-url`.
+//! When the process is killed, PostgreSQL keeps running and nothing is lost; the next start stops that left-over server
+//! and starts its own. Not for existing databases, and not for more than one process: those use `--database-url`.
 
 mod account;
 mod binaries;
@@ -25,6 +24,6 @@ mod postgres;
 mod postmaster;
 mod supervise;
 
-pub use error::PrivateError;
-pub use options::{Durability, Options};
+pub use error::PrivatePostgresError;
+pub use options::{CommitDurability, PrivatePostgresOptions};
 pub use postgres::PrivatePostgres;

@@ -1,41 +1,41 @@
-//! How the private Postgres is run.
+//! Options of the private PostgreSQL.
 
 use std::path::PathBuf;
 
 /// The user and the database in the cluster.
 pub(crate) const USER: &str = "lifeguard";
 
-/// What an acknowledged commit is worth.
+/// Durability of acknowledged commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Durability {
-    /// It survives the machine's power.
+pub enum CommitDurability {
+    /// Commits survive a power failure.
     #[default]
     Full,
-    /// It survives the server's process only; for tests, which throw their data away.
+    /// Commits survive only a crash of the server process; for tests.
     Fast,
 }
 
-/// How to run the private Postgres.
+/// Options of the private PostgreSQL.
 #[derive(Debug, Clone)]
-pub struct Options {
-    /// The directory of everything that it keeps; made if need be.
+pub struct PrivatePostgresOptions {
+    /// The data directory; created if missing.
     pub data_dir: PathBuf,
-    /// The directory of `initdb` and `postgres`; where they are usually installed when `None`.
+    /// The directory of `initdb` and `postgres`; `None` searches the usual directories.
     pub bin_dir: Option<PathBuf>,
-    /// What an acknowledged commit is worth.
-    pub durability: Durability,
-    /// Further settings, names and values, which go before ours.
+    /// Durability of acknowledged commits.
+    pub durability: CommitDurability,
+    /// Further settings, names and values, which override the built-in ones.
     pub settings: Vec<(String, String)>,
 }
 
-impl Options {
-    /// Full durability in `data_dir`, with the programs that are installed.
+impl PrivatePostgresOptions {
+    /// Creates options with full durability in `data_dir` and the installed programs.
     #[must_use]
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
             bin_dir: None,
-            durability: Durability::default(),
+            durability: CommitDurability::default(),
             settings: Vec::new(),
         }
     }

@@ -1,4 +1,4 @@
-//! What a process that was killed left at work on a cluster that was never finished: `initdb`, and what that had started.
+//! Left-over processes of an unfinished cluster after a kill: `initdb` and its children.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -9,42 +9,42 @@ use fs_err as fs;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::error::PrivateError;
+use super::error::PrivatePostgresError;
 use super::postmaster::pause;
 
-/// How long they may take to die.
-const LIMIT: Duration = Duration::from_secs(10);
+/// How long the processes may take to exit.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A process: a number is given anew after its end, the two together are not.
+/// Identifies a process: process IDs are reused, but not together with the start time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Process {
+struct OrphanProcess {
     pid: i32,
-    /// When it began, in the kernel's ticks since the machine did.
-    started: u64,
+    /// Its start, in kernel ticks since boot.
+    started_at_ticks: u64,
 }
 
-/// Ends all processes that work in directories whose paths begin with `prefix`. The caller holds the data directory's lock:
-/// nobody who lives has started them.
+/// Kills all processes whose working directories begin with `prefix`. The caller holds the data directory's lock, so no
+/// running server has started them.
 ///
 /// # Errors
 ///
-/// [`PrivateError::OrphanStays`] when one does not die; [`PrivateError::File`].
-pub(super) async fn end_all(prefix: &Path) -> Result<(), PrivateError> {
-    let begun_at = Instant::now();
-    // Again until there is none: each may have started another meanwhile.
+/// [`PrivatePostgresError::OrphanNotStopping`] when one does not exit; [`PrivatePostgresError::File`].
+pub(super) async fn kill_all(prefix: &Path) -> Result<(), PrivatePostgresError> {
+    let started_at = Instant::now();
+    // Repeated until there is none: each may have started another meanwhile.
     loop {
         let found = find(prefix)?;
         let Some(first) = found.first() else { return Ok(()) };
-        if begun_at.elapsed() > LIMIT {
-            return Err(PrivateError::OrphanStays { cluster: prefix.to_owned(), pid: first.pid });
+        if started_at.elapsed() > KILL_TIMEOUT {
+            return Err(PrivatePostgresError::OrphanNotStopping {
+                cluster: prefix.to_owned(),
+                pid: first.pid,
+            });
         }
         for process in found {
-            // It may have ended since it was found, and its number may be another's.
-            if Process::of(process.pid, prefix) == Some(process) {
-                tracing::warn!(
-                    pid = process.pid,
-                    "ending what a previous run left at work on an unfinished cluster"
-                );
+            // It may have exited meanwhile, and its process ID may be reused.
+            if OrphanProcess::find_in(process.pid, prefix) == Some(process) {
+                tracing::warn!(pid = process.pid, "killing left-over initdb processes");
                 let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
             }
         }
@@ -52,30 +52,31 @@ pub(super) async fn end_all(prefix: &Path) -> Result<(), PrivateError> {
     }
 }
 
-/// The processes that work there. Where there is no `/proc`, none is found.
-fn find(prefix: &Path) -> io::Result<Vec<Process>> {
+/// Finds the processes with such working directories. Without `/proc`, none is found.
+fn find(prefix: &Path) -> io::Result<Vec<OrphanProcess>> {
     let entries = match fs::read_dir("/proc") {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    Ok(pids.filter_map(|pid| Process::of(pid, prefix)).collect())
+    Ok(pids.filter_map(|pid| OrphanProcess::find_in(pid, prefix)).collect())
 }
 
-impl Process {
-    /// The process `pid`, if it works there. Those whose directory we may not see are not ours, and the dead have none.
-    fn of(pid: i32, prefix: &Path) -> Option<Self> {
+impl OrphanProcess {
+    /// Returns the process `pid` if it works there. Processes with an unreadable directory belong to others, and
+    /// zombies have none.
+    fn find_in(pid: i32, prefix: &Path) -> Option<Self> {
         let process = PathBuf::from(format!("/proc/{pid}"));
         let directory = fs::read_link(process.join("cwd")).ok()?;
         let rest = directory.as_os_str().as_bytes().strip_prefix(prefix.as_os_str().as_bytes())?;
-        // The kernel says so of a directory that was removed (proc(5), `/proc/pid/cwd`).
+        // The kernel appends this to a removed directory (proc(5), `/proc/pid/cwd`).
         if !(rest.is_empty() || rest.starts_with(b"/") || rest == b" (deleted)") {
             return None;
         }
         let stat = fs::read_to_string(process.join("stat")).ok()?;
-        // Source: proc(5): the name in parentheses may itself hold anything; the start is the 20th field after it.
+        // Source: proc(5): the name in parentheses may contain anything; the start is the 20th field after it.
         let started = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()?;
-        Some(Self { pid, started })
+        Some(Self { pid, started_at_ticks: started })
     }
 }
 
@@ -86,24 +87,24 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn processes_are_ended_by_where_they_work_and_nobody_else_is() {
+    async fn only_processes_with_that_working_directory_are_killed() {
         let dir = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(dir.path()).unwrap();
         let start = |name: &str| {
             fs::create_dir(root.join(name)).unwrap();
-            // It ends with its input, thus with this process however that ends.
+            // It exits with its input, and so with this process.
             Command::new("cat").current_dir(root.join(name)).stdin(Stdio::piped()).spawn().unwrap()
         };
         let mut orphan = start("postgres.new.7");
-        let strangers = ["postgres", "postgres.new.77", "postgres.new.7-old"].map(&start);
+        let others = ["postgres", "postgres.new.77", "postgres.new.7-old"].map(&start);
 
-        end_all(&root.join("postgres.new.7")).await.unwrap();
+        kill_all(&root.join("postgres.new.7")).await.unwrap();
 
         assert!(orphan.wait().unwrap().code().is_none(), "killed by a signal");
-        for mut stranger in strangers {
-            assert!(stranger.try_wait().unwrap().is_none());
-            drop(stranger.stdin.take());
-            stranger.wait().unwrap();
+        for mut other in others {
+            assert!(other.try_wait().unwrap().is_none());
+            drop(other.stdin.take());
+            other.wait().unwrap();
         }
     }
 }

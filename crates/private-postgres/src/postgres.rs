@@ -1,4 +1,4 @@
-//! A Postgres that runs for this process.
+//! A PostgreSQL server of this process.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,52 +9,52 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
-use crate::error::PrivateError;
-use crate::layout::{self, Layout, Lock};
-use crate::options::{Options, USER};
+use crate::error::PrivatePostgresError;
+use crate::layout::{self, DataDirLayout, DataDirLock};
+use crate::options::{PrivatePostgresOptions, USER};
 use crate::supervise;
 
-/// Postgres's code for a database that does not exist. Source: its manual, appendix A.
+/// PostgreSQL's error code for a database that does not exist. Source: its manual, appendix A.
 const NO_SUCH_DATABASE: &str = "3D000";
 
-/// A Postgres that runs for this process and is restarted when it dies.
+/// A PostgreSQL server of this process, restarted when it exits.
 ///
-/// Dropped without [`stop`](Self::stop), it is told to stop, but nobody waits for it.
+/// Dropping it without [`stop`](Self::stop) tells the server to stop without waiting for it.
 #[derive(Debug)]
 pub struct PrivatePostgres {
-    // Before the lock, so that the server is told to stop before another process may have the directory.
-    tasks: JoinSet<Result<(), PrivateError>>,
+    // Dropped before the lock, so that the server is told to stop before another process can lock the directory.
+    tasks: JoinSet<Result<(), PrivatePostgresError>>,
     stop: CancellationToken,
     cluster: Arc<Cluster>,
-    _lock: Lock,
+    _lock: DataDirLock,
 }
 
 impl PrivatePostgres {
-    /// Starts Postgres, on a new cluster if there is none, and returns once it accepts connections to the database
+    /// Starts PostgreSQL, creating the cluster if there is none; returns once it accepts connections to the database
     /// `lifeguard`.
     ///
-    /// Must be called within a tokio runtime, which must then live as long as the server is to be watched over.
+    /// Must be called within a Tokio runtime, which supervises the server.
     ///
     /// # Errors
     ///
-    /// [`PrivateError`], whose every variant says what it left; no server of ours runs then.
-    pub async fn start(options: Options) -> Result<Self, PrivateError> {
-        let layout = Layout::make(&options.data_dir)?;
+    /// [`PrivatePostgresError`]; no server runs then.
+    pub async fn start(options: PrivatePostgresOptions) -> Result<Self, PrivatePostgresError> {
+        let layout = DataDirLayout::make(&options.data_dir)?;
         let lock = layout.lock()?;
         let cluster = Arc::new(Cluster::prepare(layout, options).await?);
-        let postmaster = supervise::first(&cluster).await?;
+        let postmaster = supervise::start_first(&cluster).await?;
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(supervise::run(Arc::clone(&cluster), postmaster, stop.clone()));
         let postgres = Self { tasks, stop, cluster, _lock: lock };
-        if let Err(error) = postgres.make_database().await {
+        if let Err(error) = postgres.create_database().await {
             postgres.stop().await?;
             return Err(error);
         }
         Ok(postgres)
     }
 
-    /// How to connect to the database `lifeguard`.
+    /// Returns how to connect to the database `lifeguard`.
     #[must_use]
     pub fn connect_options(&self) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass()
@@ -71,22 +71,22 @@ impl PrivatePostgres {
         self.cluster.bin_dir()
     }
 
-    /// Stops Postgres in order, and by force when it takes longer than 30 s. Open connections are closed; what was
-    /// not committed is undone.
+    /// Stops PostgreSQL with a fast shutdown, and kills it if that takes longer than 30 s. Open connections are closed;
+    /// uncommitted transactions are rolled back.
     ///
     /// # Errors
     ///
-    /// [`PrivateError::Forced`] when force was needed, [`PrivateError::Supervisor`] and [`PrivateError::File`] when it
-    /// is not known how it ended. Whatever was committed is kept in each case.
-    pub async fn stop(mut self) -> Result<(), PrivateError> {
+    /// [`PrivatePostgresError::StopTimeout`] when it was killed; [`PrivatePostgresError::Supervisor`] and
+    /// [`PrivatePostgresError::File`] when it is unknown how it exited. Committed data is kept in each case.
+    pub async fn stop(mut self) -> Result<(), PrivatePostgresError> {
         self.stop.cancel();
         let ended = self.tasks.join_next().await.unwrap_or(Ok(Ok(())));
         self.cluster.layout.remove_short_socket_dir();
         ended?
     }
 
-    /// Makes the database `lifeguard` if it does not exist.
-    async fn make_database(&self) -> Result<(), PrivateError> {
+    /// Creates the database `lifeguard` if it does not exist.
+    async fn create_database(&self) -> Result<(), PrivatePostgresError> {
         let options = self.connect_options();
         match PgConnection::connect_with(&options).await {
             Ok(connection) => return Ok(connection.close().await?),

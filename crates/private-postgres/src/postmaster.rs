@@ -1,6 +1,6 @@
-//! One running Postgres of ours, from its start to its end; and the one that a killed predecessor left behind.
+//! A running server, from its start to its exit, and the left-over server of a killed process.
 //!
-//! `postmaster.pid` in the cluster tells who runs there: its process id in the first line, how far it is in the eighth.
+//! `postmaster.pid` in the cluster names the server: its process ID in the first line, its state in the eighth.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,18 +12,18 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Child;
 
-use super::error::PrivateError;
+use super::error::PrivatePostgresError;
 
-/// How long a start may take: after a crash Postgres first replays its log, of 2 GB at most by our settings.
-const START_LIMIT: Duration = Duration::from_mins(5);
-/// How long a fast shutdown may take: it ends with a checkpoint.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
-/// How long an immediate shutdown may take. Postgres kills its own children after 5 s.
-const QUIT_LIMIT: Duration = Duration::from_secs(10);
-/// How long a dead postmaster may wait for its parent to take notice.
-const ZOMBIE_LIMIT: Duration = Duration::from_secs(3);
+/// Timeout of a start: after a crash PostgreSQL first replays its log, at most 2 GB with these settings.
+const START_TIMEOUT: Duration = Duration::from_mins(5);
+/// Timeout of a fast shutdown, which ends with a checkpoint.
+const FAST_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Timeout of an immediate shutdown. PostgreSQL kills its own children after 5 s.
+const IMMEDIATE_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an exited server may stay a zombie.
+const ZOMBIE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A Postgres that is our child. Dropped while it runs, it is told to stop, but not waited for.
+/// A server that is a child of this process. Dropping it tells a running server to stop without waiting for it.
 #[derive(Debug)]
 pub(super) struct Postmaster {
     child: Child,
@@ -31,13 +31,13 @@ pub(super) struct Postmaster {
 
 impl Drop for Postmaster {
     fn drop(&mut self) {
-        // Nothing more can be done about a failure here, and the next start stops whoever is left.
+        // A failure cannot be handled here; the next start stops a left-over server.
         let _ = self.signal(Signal::SIGINT);
     }
 }
 
 impl Postmaster {
-    /// Takes over a server that was just started.
+    /// Wraps a server that was just started.
     pub(super) fn new(child: Child) -> Self {
         Self { child }
     }
@@ -46,57 +46,58 @@ impl Postmaster {
     ///
     /// # Errors
     ///
-    /// [`Unready::Died`] when it ended instead, [`Unready::Slow`] when it took too long, [`Unready::File`].
-    pub(super) async fn wait_ready(&mut self, cluster: &Path) -> Result<(), Unready> {
+    /// [`StartFailure::Exited`], [`StartFailure::Timeout`], [`StartFailure::File`].
+    pub(super) async fn wait_ready(&mut self, cluster: &Path) -> Result<(), StartFailure> {
         let started_at = Instant::now();
-        while started_at.elapsed() < START_LIMIT {
-            if let Some(status) = self.child.try_wait().map_err(Unready::File)? {
-                return Err(Unready::Died(status));
+        while started_at.elapsed() < START_TIMEOUT {
+            if let Some(status) = self.child.try_wait().map_err(StartFailure::File)? {
+                return Err(StartFailure::Exited(status));
             }
-            let found = PidFile::read(cluster).map_err(Unready::File)?;
+            let found = PidFile::read(cluster).map_err(StartFailure::File)?;
             let own = self.child.id().and_then(|pid| i32::try_from(pid).ok());
             if found.is_some_and(|file| file.is_ready && file.pid.is_some() && file.pid == own) {
                 return Ok(());
             }
             pause(Duration::from_millis(10)).await;
         }
-        Err(Unready::Slow(START_LIMIT))
+        Err(StartFailure::Timeout(START_TIMEOUT))
     }
 
-    /// Waits for the server's end.
+    /// Waits for the server's exit.
     ///
     /// # Errors
     ///
-    /// The system's own.
+    /// The system's error.
     pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
 
-    /// Stops the server: at once but in order, and by force when that takes too long.
+    /// Stops the server: with a fast shutdown, then an immediate one, then by SIGKILL.
     ///
     /// # Errors
     ///
-    /// [`PrivateError::Forced`] when force was needed; [`PrivateError::File`] when the system does not let us wait.
-    pub(super) async fn stop(mut self) -> Result<(), PrivateError> {
+    /// [`PrivatePostgresError::StopTimeout`] when the fast shutdown timed out; [`PrivatePostgresError::File`] when
+    /// waiting failed.
+    pub(super) async fn stop(mut self) -> Result<(), PrivatePostgresError> {
         self.signal(Signal::SIGINT)?;
-        if self.ends_within(STOP_LIMIT).await? {
+        if self.exits_within(FAST_SHUTDOWN_TIMEOUT).await? {
             return Ok(());
         }
         self.signal(Signal::SIGQUIT)?;
-        if !self.ends_within(QUIT_LIMIT).await? {
+        if !self.exits_within(IMMEDIATE_SHUTDOWN_TIMEOUT).await? {
             self.child.kill().await?;
         }
-        Err(PrivateError::Forced { limit_s: STOP_LIMIT.as_secs() })
+        Err(PrivatePostgresError::StopTimeout { limit_s: FAST_SHUTDOWN_TIMEOUT.as_secs() })
     }
 
-    /// Waits for the end for at most `limit`.
-    async fn ends_within(&mut self, limit: Duration) -> io::Result<bool> {
-        #[expect(clippy::disallowed_methods, reason = "Postgres runs on the machine's time")]
+    /// Waits for the exit for at most `limit`.
+    async fn exits_within(&mut self, limit: Duration) -> io::Result<bool> {
+        #[expect(clippy::disallowed_methods, reason = "PostgreSQL runs on real time")]
         let ended = tokio::time::timeout(limit, self.child.wait()).await;
         ended.map_or(Ok(false), |status| status.map(|_| true))
     }
 
-    /// Sends `signal`, unless the server has ended and its number may be another's.
+    /// Sends `signal`, unless the server has exited and its process ID may be reused.
     fn signal(&self, signal: Signal) -> io::Result<()> {
         match self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
             Some(pid) => Ok(kill(Pid::from_raw(pid), signal)?),
@@ -105,27 +106,27 @@ impl Postmaster {
     }
 }
 
-/// Why a server that was started is not ready.
+/// Why a started server is not ready.
 #[derive(Debug)]
-pub(super) enum Unready {
-    /// It ended.
-    Died(ExitStatus),
+pub(super) enum StartFailure {
+    /// It exited.
+    Exited(ExitStatus),
     /// It took longer than this.
-    Slow(Duration),
+    Timeout(Duration),
     /// Its state could not be read.
     File(io::Error),
 }
 
-/// What `postmaster.pid` says.
+/// Content of `postmaster.pid`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct PidFile {
-    /// `None` when the file was cut off.
+    /// `None` if the file is truncated.
     pid: Option<i32>,
     is_ready: bool,
 }
 
 impl PidFile {
-    /// Where the file is.
+    /// Returns the file's path.
     fn path(cluster: &Path) -> PathBuf {
         cluster.join("postmaster.pid")
     }
@@ -139,28 +140,28 @@ impl PidFile {
         }
     }
 
-    /// Reads the file's text.
+    /// Parses the file's text.
     fn parse(text: &str) -> Self {
         let pid = text.lines().next().and_then(|line| line.trim().parse().ok()).filter(|pid| *pid > 1);
         Self { pid, is_ready: text.lines().nth(7).is_some_and(|line| line.trim() == "ready") }
     }
 }
 
-/// What a process id stands for.
+/// The process behind a process ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Occupant {
-    /// Nobody.
+enum PidOwner {
+    /// No process.
     Gone,
-    /// A dead process that its parent has not noticed.
+    /// An exited process that its parent has not waited for.
     Zombie,
-    /// A Postgres at work in the cluster.
+    /// The server of the cluster.
     Postmaster,
-    /// Somebody who has nothing to do with it.
+    /// An unrelated process.
     Other,
 }
 
-impl Occupant {
-    /// Looks at the process `pid`.
+impl PidOwner {
+    /// Classifies the process `pid`.
     fn of(pid: i32, cluster: &Path) -> io::Result<Self> {
         let process = PathBuf::from(format!("/proc/{pid}"));
         let stat = match fs::read_to_string(process.join("stat")) {
@@ -168,7 +169,7 @@ impl Occupant {
             Err(error) if is_gone(&error) => return Ok(Self::without_proc(pid)),
             Err(error) => return Err(error),
         };
-        // The name in parentheses may itself hold anything, so the last one counts.
+        // The name in parentheses may contain anything, so the last `) ` counts.
         let Some((head, tail)) = stat.rsplit_once(") ") else { return Ok(Self::Gone) };
         if tail.starts_with(['Z', 'X']) {
             return Ok(Self::Zombie);
@@ -177,12 +178,12 @@ impl Occupant {
         match fs::read_link(process.join("cwd")) {
             Ok(cwd) if is_postgres && cwd == cluster => Ok(Self::Postmaster),
             Err(error) if is_gone(&error) => Ok(Self::Gone),
-            // Whose directory we may not see, that process is not of the cluster's user.
+            // A process with an unreadable directory does not belong to the cluster's user.
             Ok(_) | Err(_) => Ok(Self::Other),
         }
     }
 
-    /// Judges a process that `/proc` does not show: where there is no `/proc`, we trust the file as Postgres does.
+    /// Classifies a process missing in `/proc`: without `/proc`, the file is trusted, as PostgreSQL does.
     fn without_proc(pid: i32) -> Self {
         if Path::new("/proc/self").exists() || kill(Pid::from_raw(pid), None).is_err() {
             Self::Gone
@@ -192,39 +193,41 @@ impl Occupant {
     }
 }
 
-/// Whether `error` says that a process has ended: its file is not there, or ended while it was read.
+/// Whether `error` means that a process has exited: its file is missing, or it exited during the read.
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(nix::libc::ESRCH)
 }
 
-/// Stops the Postgres that a predecessor left in `cluster`, if there is one, so that a child of ours can take its
-/// place. A file that names a process which is no such Postgres is removed, as Postgres would heed it.
+/// Stops a left-over server in `cluster`, if there is one. A stale `postmaster.pid` is removed, because PostgreSQL
+/// would refuse to start.
 ///
 /// # Errors
 ///
-/// [`PrivateError::OrphanStays`] when it does not stop even by force; [`PrivateError::File`].
-pub(super) async fn clear_predecessor(cluster: &Path) -> Result<(), PrivateError> {
+/// [`PrivatePostgresError::OrphanNotStopping`] when it does not stop; [`PrivatePostgresError::File`].
+pub(super) async fn stop_orphaned_server(cluster: &Path) -> Result<(), PrivatePostgresError> {
     let Some(file) = PidFile::read(cluster)? else { return Ok(()) };
     let Some(pid) = file.pid else { return Ok(fs::remove_file(PidFile::path(cluster))?) };
     let started_at = Instant::now();
     let mut signals =
-        [(Signal::SIGINT, Duration::ZERO), (Signal::SIGQUIT, STOP_LIMIT)].into_iter().peekable();
+        [(Signal::SIGINT, Duration::ZERO), (Signal::SIGQUIT, FAST_SHUTDOWN_TIMEOUT)].into_iter().peekable();
     loop {
-        // One that stops in order takes its file away, and may then wait as a zombie for as long as it likes.
+        // A server that stops in order removes its file, and may then stay a zombie.
         if PidFile::read(cluster)?.is_none() {
             return Ok(());
         }
-        match Occupant::of(pid, cluster)? {
-            Occupant::Gone => return Ok(()),
-            Occupant::Zombie if started_at.elapsed() < ZOMBIE_LIMIT => {}
-            Occupant::Zombie | Occupant::Other => return remove_stale(cluster),
-            Occupant::Postmaster if started_at.elapsed() > STOP_LIMIT + QUIT_LIMIT => {
-                return Err(PrivateError::OrphanStays { cluster: cluster.to_owned(), pid });
+        match PidOwner::of(pid, cluster)? {
+            PidOwner::Gone => return Ok(()),
+            PidOwner::Zombie if started_at.elapsed() < ZOMBIE_TIMEOUT => {}
+            PidOwner::Zombie | PidOwner::Other => return remove_stale_pid_file(cluster),
+            PidOwner::Postmaster
+                if started_at.elapsed() > FAST_SHUTDOWN_TIMEOUT + IMMEDIATE_SHUTDOWN_TIMEOUT =>
+            {
+                return Err(PrivatePostgresError::OrphanNotStopping { cluster: cluster.to_owned(), pid });
             }
-            Occupant::Postmaster => {
+            PidOwner::Postmaster => {
                 if let Some((signal, _)) = signals.next_if(|(_, after)| started_at.elapsed() >= *after) {
-                    tracing::warn!(pid, %signal, "stopping the Postgres that a previous run left behind");
-                    // It may have ended since we looked; the next look tells.
+                    tracing::warn!(pid, %signal, "stopping left-over PostgreSQL of a previous run");
+                    // It may have exited meanwhile; the next iteration finds out.
                     let _ = kill(Pid::from_raw(pid), signal);
                 }
             }
@@ -233,17 +236,17 @@ pub(super) async fn clear_predecessor(cluster: &Path) -> Result<(), PrivateError
     }
 }
 
-/// Removes a `postmaster.pid` that nobody stands behind, unless its owner did so in the end.
-fn remove_stale(cluster: &Path) -> Result<(), PrivateError> {
+/// Removes a stale `postmaster.pid`, if it still exists.
+fn remove_stale_pid_file(cluster: &Path) -> Result<(), PrivatePostgresError> {
     match fs::remove_file(PidFile::path(cluster)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
-/// Waits a little before asking again.
+/// Waits before the next try.
 pub(super) async fn pause(span: Duration) {
-    #[expect(clippy::disallowed_methods, reason = "Postgres runs on the machine's time")]
+    #[expect(clippy::disallowed_methods, reason = "PostgreSQL runs on real time")]
     tokio::time::sleep(span).await;
 }
 
@@ -260,15 +263,19 @@ mod tests {
         assert_eq!(PidFile::parse(&starting), PidFile { pid: Some(4711), is_ready: false });
         assert_eq!(PidFile::parse("4711"), PidFile { pid: Some(4711), is_ready: false });
         assert_eq!(PidFile::parse(""), PidFile { pid: None, is_ready: false });
-        assert_eq!(PidFile::parse("-1\n"), PidFile { pid: None, is_ready: false }, "would signal everybody");
+        assert_eq!(
+            PidFile::parse("-1\n"),
+            PidFile { pid: None, is_ready: false },
+            "would signal all processes"
+        );
     }
 
     #[test]
-    fn a_process_that_is_no_postgres_is_told_apart() {
+    fn other_processes_are_not_taken_for_the_server() {
         let own = i32::try_from(std::process::id()).unwrap();
         let cwd = std::env::current_dir().unwrap();
 
-        assert_eq!(Occupant::of(own, &cwd).unwrap(), Occupant::Other, "in the directory, but no Postgres");
-        assert_eq!(Occupant::of(i32::MAX, &cwd).unwrap(), Occupant::Gone);
+        assert_eq!(PidOwner::of(own, &cwd).unwrap(), PidOwner::Other, "in the directory, but not PostgreSQL");
+        assert_eq!(PidOwner::of(i32::MAX, &cwd).unwrap(), PidOwner::Gone);
     }
 }

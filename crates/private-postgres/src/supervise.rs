@@ -1,4 +1,4 @@
-//! The task that keeps a server running until it is told to stop.
+//! The supervisor task: restarts the server until it is told to stop.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -7,53 +7,53 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::Cluster;
-use super::error::PrivateError;
+use super::error::PrivatePostgresError;
 use super::postmaster::{Postmaster, pause};
 
-/// A server that ran for less than this has failed quickly.
-const QUICK: Duration = Duration::from_secs(10);
-/// The first and the longest wait after a quick failure; in between it doubles.
-const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// How often a first start is tried.
-const FIRST_TRIES: u32 = 5;
+/// A server that ran for less than this counts as a quick failure.
+const QUICK_FAILURE_TIME: Duration = Duration::from_secs(10);
+/// The first and the longest delay after a quick failure; it doubles in between.
+const MIN_MAX_BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Tries of the first start.
+const MAX_FIRST_START_TRIES: u32 = 5;
 
-/// How often a running server's log and socket are looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often a running server's log and socket are checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a stop waits for a start that is under way: mostly it is a matter of milliseconds.
-const START_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a stop waits for a pending start, which usually takes milliseconds.
+const PENDING_START_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Starts the first server. The processes of one that was killed may hold on to the cluster for a moment, so a
-/// server that dies is tried again a few times.
+/// Starts the first server. Processes of a killed server may use the cluster for a moment, so a failed start is retried
+/// a few times.
 ///
 /// # Errors
 ///
 /// As [`Cluster::launch`].
-pub(super) async fn first(cluster: &Cluster) -> Result<Postmaster, PrivateError> {
-    let mut wait = WAITS.0;
-    for _ in 1..FIRST_TRIES {
+pub(super) async fn start_first(cluster: &Cluster) -> Result<Postmaster, PrivatePostgresError> {
+    let mut back_off = MIN_MAX_BACK_OFF.0;
+    for _ in 1..MAX_FIRST_START_TRIES {
         match cluster.launch().await {
-            Err(PrivateError::Died { .. }) => pause(wait).await,
+            Err(PrivatePostgresError::ExitedAtStart { .. }) => pause(back_off).await,
             Ok(postmaster) => return Ok(postmaster),
             Err(error) => return Err(error),
         }
-        wait = longer(wait);
+        back_off = next_back_off(back_off);
     }
     cluster.launch().await
 }
 
-/// Watches over `postmaster`, puts another in its place when it ends, and stops it when `stop` says so.
+/// Supervises `postmaster`: restarts it when it exits, and stops it on `stop`.
 ///
 /// # Errors
 ///
-/// As [`Postmaster::stop`]; only the stopping fails, for a start is tried again for ever.
+/// As [`Postmaster::stop`]; a failed start is retried without limit.
 pub(super) async fn run(
     cluster: Arc<Cluster>,
     postmaster: Postmaster,
     stop: CancellationToken,
-) -> Result<(), PrivateError> {
+) -> Result<(), PrivatePostgresError> {
     let mut current = Some(postmaster);
-    let mut wait = Duration::ZERO;
+    let mut back_off = Duration::ZERO;
     let mut is_reported = false;
     loop {
         if let Some(mut running) = current.take() {
@@ -62,91 +62,99 @@ pub(super) async fn run(
                 biased;
                 () = stop.cancelled() => return running.stop().await,
                 ended = running.wait() => Some(ended),
-                () = look_after(&cluster) => None,
+                () = watch_socket_and_log(&cluster) => None,
             };
             let Some(ended) = ended else {
                 tracing::warn!(
                     directory = %cluster.socket_dir.display(),
-                    "the private PostgreSQL's socket is gone; it is started again to make it anew"
+                    "socket of the private PostgreSQL missing, restarting"
                 );
                 if let Err(error) = running.stop().await {
                     tracing::warn!(
                         error = &error as &dyn Error,
-                        "the private PostgreSQL did not stop in order"
+                        "cannot stop the private PostgreSQL in order"
                     );
                 }
-                wait = Duration::ZERO;
+                back_off = Duration::ZERO;
                 continue;
             };
-            if started_at.elapsed() >= QUICK {
-                (wait, is_reported) = (Duration::ZERO, false);
+            if started_at.elapsed() >= QUICK_FAILURE_TIME {
+                (back_off, is_reported) = (Duration::ZERO, false);
             }
             if !is_reported {
                 let log_tail = cluster.log_tail();
-                tracing::error!(?ended, log_tail, "Postgres ended unexpectedly and is started again");
+                tracing::error!(?ended, log_tail, "private PostgreSQL exited unexpectedly, restarting");
                 is_reported = true;
             }
         }
         tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
-            () = pause(wait) => {}
+            () = pause(back_off) => {}
         }
-        wait = longer(wait);
+        back_off = next_back_off(back_off);
         let mut launch = std::pin::pin!(cluster.launch());
         let launched = tokio::select! {
             biased;
             launched = &mut launch => launched,
-            () = stop.cancelled() => return stop_start(launch).await,
+            () = stop.cancelled() => return stop_pending_start(launch).await,
         };
         match launched {
             Ok(postmaster) => {
-                tracing::info!("Postgres accepts connections again");
+                tracing::info!("private PostgreSQL accepts connections again");
                 current = Some(postmaster);
             }
             Err(error) if !is_reported => {
-                tracing::error!(error = &error as &dyn Error, "Postgres does not start and is tried again");
+                tracing::error!(
+                    error = &error as &dyn Error,
+                    "cannot start the private PostgreSQL, retrying"
+                );
                 is_reported = true;
             }
-            Err(error) => tracing::debug!(error = &error as &dyn Error, "Postgres does not start yet"),
+            Err(error) => {
+                tracing::debug!(
+                    error = &error as &dyn Error,
+                    "cannot start the private PostgreSQL, retrying"
+                );
+            }
         }
     }
 }
 
-/// Bounds the log for as long as the server has its socket; ends when that is gone, as where somebody tidied up the
-/// directory that it was in: a server makes it at its start only.
-async fn look_after(cluster: &Cluster) {
-    let mut is_well = true;
+/// Rotates the log while the server has its socket; returns when the socket is missing, for example because its
+/// directory was cleaned up: a server creates it only at its start.
+async fn watch_socket_and_log(cluster: &Cluster) {
+    let mut is_log_ok = true;
     while cluster.has_socket() {
-        let bounded = cluster.layout.bound_log();
-        if let Err(error) = &bounded
-            && is_well
+        let rotated = cluster.layout.rotate_long_log();
+        if let Err(error) = &rotated
+            && is_log_ok
         {
-            tracing::warn!(error = error as &dyn Error, "the private PostgreSQL's log cannot be bounded");
+            tracing::warn!(error = error as &dyn Error, "cannot rotate the private PostgreSQL's log");
         }
-        is_well = bounded.is_ok();
-        pause(LOOK).await;
+        is_log_ok = rotated.is_ok();
+        pause(CHECK_INTERVAL).await;
     }
 }
 
-/// Stops the server that a start under way brings, in order if it comes up soon; otherwise it goes with the start.
+/// Stops the server of a pending start: in order if it is ready soon, otherwise by dropping the start.
 ///
 /// # Errors
 ///
 /// As [`Postmaster::stop`].
-async fn stop_start(
-    start: impl Future<Output = Result<Postmaster, PrivateError>>,
-) -> Result<(), PrivateError> {
+async fn stop_pending_start(
+    start: impl Future<Output = Result<Postmaster, PrivatePostgresError>>,
+) -> Result<(), PrivatePostgresError> {
     tokio::select! {
         started = start => match started {
             Ok(postmaster) => postmaster.stop().await,
             Err(_) => Ok(()),
         },
-        () = pause(START_PATIENCE) => Ok(()),
+        () = pause(PENDING_START_TIMEOUT) => Ok(()),
     }
 }
 
-/// The wait after `wait`.
-fn longer(wait: Duration) -> Duration {
-    (wait * 2).clamp(WAITS.0, WAITS.1)
+/// Returns the delay after `back_off`.
+fn next_back_off(back_off: Duration) -> Duration {
+    (back_off * 2).clamp(MIN_MAX_BACK_OFF.0, MIN_MAX_BACK_OFF.1)
 }

@@ -1,137 +1,138 @@
-//! When each request in a queue may expect its turn.
+//! Expected grant times of the requests in a queue.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::request::{Grant, Request};
-use crate::resource::{Resource, Units};
+use crate::request::{PlannedGrant, ResourceRequest};
+use crate::resource::{LimitedResource, ResourceUnits};
 use crate::schedule::schedule;
 
-/// How many of those that wait for the same resources are given a time: who is further back is told its place only. Each
-/// grant and each end looks at all of them again.
-const MAX_TIMED: usize = 500;
+/// How many requests for the same resources get a forecast time; later ones get their position only. Each simulated grant
+/// and release examines all of them again.
+const MAX_FORECAST_REQUESTS: usize = 500;
 
-/// Something that takes a known time, or one that nobody knows.
+/// An item with its duration, if that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timed<T> {
-    /// What.
-    pub what: T,
-    /// How long it takes; of what is held, from now on.
-    pub takes: Option<i64>,
+pub struct WithDuration<T> {
+    /// The item.
+    pub item: T,
+    /// The duration; for held units, the remaining one.
+    pub duration: Option<i64>,
 }
 
-/// What a request in the queue may expect.
+/// The forecast of a request in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Expected<K> {
-    /// Which request.
+pub struct RequestForecast<K> {
+    /// The request.
     pub key: K,
-    /// How many before it in the queue wait for something that it needs as well.
+    /// Number of earlier requests that need one of the same resources.
     pub ahead: usize,
-    /// When its turn comes, if all takes as long as was said; nothing where that depends on what nobody knows.
+    /// Expected time of the grant; `None` where it depends on an unknown duration.
     pub at: Option<i64>,
 }
 
-/// Says for each request of `queue` where it stands and when its turn may come.
+/// Forecasts position and grant time of each request of `queue`.
 #[must_use]
 pub fn forecast<K: Copy + Ord, R: Clone + Ord>(
-    resources: &BTreeMap<R, Resource>,
-    held: &[Timed<Units<R>>],
-    queue: &[Timed<Request<K, R>>],
+    resources: &BTreeMap<R, LimitedResource>,
+    held: &[WithDuration<ResourceUnits<R>>],
+    queue: &[WithDuration<ResourceRequest<K, R>>],
     now: i64,
-) -> Vec<Expected<K>> {
-    let (starts, _) = starts(resources, held, queue, now);
+) -> Vec<RequestForecast<K>> {
+    let (starts, _) = grant_times(resources, held, queue, now);
     let mut waiting: BTreeMap<&R, usize> = BTreeMap::new();
     let mut expected = Vec::with_capacity(queue.len());
-    for Timed { what: Request { key, needs, .. }, .. } in queue {
+    for WithDuration { item: ResourceRequest { key, needs, .. }, .. } in queue {
         let named = || needs.iter().flat_map(|need| &need.any_of);
-        // Mostly there is one; of several the longest queue is what it waits for.
+        // Usually there is one resource; of several, the longest queue counts.
         let ahead = named().filter_map(|name| waiting.get(name).copied()).max().unwrap_or(0);
         for name in named() {
             *waiting.entry(name).or_default() += 1;
         }
-        expected.push(Expected { key: *key, ahead, at: starts.get(key).copied() });
+        expected.push(RequestForecast { key: *key, ahead, at: starts.get(key).copied() });
     }
     expected
 }
 
-/// When each is granted what it needs, and how many requests were looked at for that. What shares no resource is played
-/// through apart.
-fn starts<K: Copy + Ord, R: Clone + Ord>(
-    resources: &BTreeMap<R, Resource>,
-    held: &[Timed<Units<R>>],
-    queue: &[Timed<Request<K, R>>],
+/// The grant time of each request, and the number of requests examined. Parts of the queue that share no resource are
+/// simulated separately.
+fn grant_times<K: Copy + Ord, R: Clone + Ord>(
+    resources: &BTreeMap<R, LimitedResource>,
+    held: &[WithDuration<ResourceUnits<R>>],
+    queue: &[WithDuration<ResourceRequest<K, R>>],
     now: i64,
 ) -> (BTreeMap<K, i64>, usize) {
-    let mut held_of: BTreeMap<&R, Vec<&Timed<Units<R>>>> = BTreeMap::new();
-    for one in held {
-        held_of.entry(&one.what.resource).or_default().push(one);
+    let mut held_of: BTreeMap<&R, Vec<&WithDuration<ResourceUnits<R>>>> = BTreeMap::new();
+    for units in held {
+        held_of.entry(&units.item.resource).or_default().push(units);
     }
     let mut starts = BTreeMap::new();
-    let mut looks = 0;
-    for part in parts(resources, queue) {
-        let part = part.get(..MAX_TIMED).unwrap_or(&part);
-        let needs = part.iter().flat_map(|one| &one.what.needs);
+    let mut examined = 0;
+    for part in independent_parts(resources, queue) {
+        let part = part.get(..MAX_FORECAST_REQUESTS).unwrap_or(&part);
+        let needs = part.iter().flat_map(|request| &request.item.needs);
         let names: BTreeSet<&R> = needs.flat_map(|need| &need.any_of).collect();
         let resource = |name: &&R| Some(((*name).clone(), *resources.get(*name)?));
         let resources = names.iter().filter_map(resource).collect();
         let held = names.iter().filter_map(|name| held_of.get(name)).flatten().copied();
-        looks += play(resources, held, part, now, &mut starts);
+        examined += simulate_grants(resources, held, part, now, &mut starts);
     }
-    (starts, looks)
+    (starts, examined)
 }
 
-/// The parts of `queue` that share no resource with one another.
-fn parts<'q, K, R: Ord>(
-    resources: &BTreeMap<R, Resource>,
-    queue: &'q [Timed<Request<K, R>>],
-) -> Vec<Vec<&'q Timed<Request<K, R>>>> {
-    // Each leads to an earlier one of its part, and the first to itself.
-    let mut leads_to: Vec<usize> = Vec::with_capacity(queue.len());
-    let mut seen: BTreeMap<&R, usize> = BTreeMap::new();
-    for (at, one) in queue.iter().enumerate() {
-        leads_to.push(at);
-        for name in one.what.needs.iter().flat_map(|need| &need.any_of) {
+/// Splits `queue` into parts that share no resource.
+fn independent_parts<'q, K, R: Ord>(
+    resources: &BTreeMap<R, LimitedResource>,
+    queue: &'q [WithDuration<ResourceRequest<K, R>>],
+) -> Vec<Vec<&'q WithDuration<ResourceRequest<K, R>>>> {
+    // A union-find forest: each request points to an earlier one of its part, the first to itself.
+    let mut parents: Vec<usize> = Vec::with_capacity(queue.len());
+    let mut first_users: BTreeMap<&R, usize> = BTreeMap::new();
+    for (at, request) in queue.iter().enumerate() {
+        parents.push(at);
+        for name in request.item.needs.iter().flat_map(|need| &need.any_of) {
             if resources.contains_key(name) {
-                let own = first(&leads_to, at);
-                let other = first(&leads_to, *seen.entry(name).or_insert(at));
-                leads_to[own.max(other)] = own.min(other);
+                let own = root_of(&parents, at);
+                let other = root_of(&parents, *first_users.entry(name).or_insert(at));
+                parents[own.max(other)] = own.min(other);
             }
         }
-        leads_to[at] = first(&leads_to, at);
+        parents[at] = root_of(&parents, at);
     }
     let mut parts: BTreeMap<usize, Vec<_>> = BTreeMap::new();
-    for (at, one) in queue.iter().enumerate() {
-        parts.entry(first(&leads_to, at)).or_default().push(one);
+    for (at, request) in queue.iter().enumerate() {
+        parts.entry(root_of(&parents, at)).or_default().push(request);
     }
     parts.into_values().collect()
 }
 
-fn first(leads_to: &[usize], mut at: usize) -> usize {
-    while leads_to[at] != at {
-        at = leads_to[at];
+fn root_of(parents: &[usize], mut at: usize) -> usize {
+    while parents[at] != at {
+        at = parents[at];
     }
     at
 }
 
-/// Plays through what is granted when to those in `queue`. Says how many requests it looked at.
-fn play<'h, K: Copy + Ord, R: Clone + Ord + 'h>(
-    mut resources: BTreeMap<R, Resource>,
-    held: impl Iterator<Item = &'h Timed<Units<R>>>,
-    queue: &[&Timed<Request<K, R>>],
+/// Simulates the grants to `queue` and records them in `starts`; returns the number of requests examined.
+fn simulate_grants<'h, K: Copy + Ord, R: Clone + Ord + 'h>(
+    mut resources: BTreeMap<R, LimitedResource>,
+    held: impl Iterator<Item = &'h WithDuration<ResourceUnits<R>>>,
+    queue: &[&WithDuration<ResourceRequest<K, R>>],
     now: i64,
     starts: &mut BTreeMap<K, i64>,
 ) -> usize {
-    let end = |at: i64, takes: Option<i64>| takes.map(|takes| at.saturating_add(takes.max(0)));
-    let mut held: Vec<_> = held.map(|held| (end(now, held.takes), held.what.clone())).collect();
-    let takes: BTreeMap<K, Option<i64>> = queue.iter().map(|one| (one.what.key, one.takes)).collect();
-    let mut waiting: Vec<Request<K, R>> = queue.iter().map(|one| one.what.clone()).collect();
-    let (mut at, mut looks) = (now, 0);
+    let end = |at: i64, duration: Option<i64>| duration.map(|duration| at.saturating_add(duration.max(0)));
+    let mut held: Vec<_> = held.map(|held| (end(now, held.duration), held.item.clone())).collect();
+    let durations: BTreeMap<K, Option<i64>> =
+        queue.iter().map(|request| (request.item.key, request.duration)).collect();
+    let mut waiting: Vec<ResourceRequest<K, R>> = queue.iter().map(|request| request.item.clone()).collect();
+    let (mut at, mut examined) = (now, 0);
     while !waiting.is_empty() {
-        looks += waiting.len();
-        let in_use: Vec<Units<R>> = held.iter().map(|(_, units)| units.clone()).collect();
+        examined += waiting.len();
+        let in_use: Vec<ResourceUnits<R>> = held.iter().map(|(_, units)| units.clone()).collect();
         let plan = schedule(&resources, &in_use, &waiting, at);
-        for Grant { key, units } in &plan.grants {
+        for PlannedGrant { key, units } in &plan.grants {
             starts.insert(*key, at);
-            let end = end(at, takes.get(key).copied().flatten());
+            let end = end(at, durations.get(key).copied().flatten());
             for units in units {
                 if let Some(resource) = resources.get_mut(&units.resource) {
                     resource.granted_at = Some(at);
@@ -151,50 +152,52 @@ fn play<'h, K: Copy + Ord, R: Clone + Ord + 'h>(
             !has_ended
         });
     }
-    looks
+    examined
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    type Queue = Vec<Timed<Request<usize, usize>>>;
+    type Queue = Vec<WithDuration<ResourceRequest<usize, usize>>>;
 
     fn queue(waiters: usize, needs: impl Fn(usize) -> Vec<usize>) -> Queue {
-        let need = |name| crate::request::Need::of(name, 1);
-        let request = |key| Request { key, needs: needs(key).into_iter().map(need).collect(), holds: false };
-        // At each resource of a hundred turns take another time, so that they end apart.
+        let need = |name| crate::request::ResourceNeed::of(name, 1);
+        let request =
+            |key| ResourceRequest { key, needs: needs(key).into_iter().map(need).collect(), holds: false };
+        // Each of a hundred resources is held for another time, so that releases do not coincide.
         (0..waiters)
-            .map(|key| Timed { what: request(key), takes: i64::try_from(5 + key % 100).ok() })
+            .map(|key| WithDuration { item: request(key), duration: i64::try_from(5 + key % 100).ok() })
             .collect()
     }
 
-    fn farm(resources: usize) -> BTreeMap<usize, Resource> {
-        (0..resources).map(|name| (name, Resource { settle: 1, ..Resource::of(1) })).collect()
+    fn farm(resources: usize) -> BTreeMap<usize, LimitedResource> {
+        (0..resources).map(|name| (name, LimitedResource { settle: 1, ..LimitedResource::of(1) })).collect()
     }
 
     #[test]
-    fn what_shares_no_resource_is_played_through_apart() {
+    fn independent_parts_are_simulated_separately() {
         let farm = farm(100);
-        let (told, looks) = starts(&farm, &[], &queue(1000, |key| vec![key % 100]), 0);
-        assert_eq!((told.len(), told[&999]), (1000, 9 * (5 + 99 + 1)));
-        assert!(looks <= 1000 * 20, "{looks}");
-        // The unlimited joins nothing, and what is joined late is one part from the beginning.
-        let two_and_two = queue(4, |key| vec![[0, 1, 2, 0][key], 1000]);
-        assert_eq!(parts(&farm, &two_and_two).len(), 3);
+        let (starts, examined) = grant_times(&farm, &[], &queue(1000, |key| vec![key % 100]), 0);
+        assert_eq!((starts.len(), starts[&999]), (1000, 9 * (5 + 99 + 1)));
+        assert!(examined <= 1000 * 20, "{examined}");
+        // An unlimited resource joins no parts, and parts joined late are one part.
+        let two_of_four = queue(4, |key| vec![[0, 1, 2, 0][key], 1000]);
+        assert_eq!(independent_parts(&farm, &two_of_four).len(), 3);
         let joined = queue(4, |key| [vec![0], vec![1], vec![2], vec![1, 0]][key].clone());
-        let keys = parts(&farm, &joined).into_iter();
-        let keys: Vec<Vec<_>> = keys.map(|part| part.iter().map(|one| one.what.key).collect()).collect();
+        let keys = independent_parts(&farm, &joined).into_iter();
+        let keys: Vec<Vec<_>> =
+            keys.map(|part| part.iter().map(|request| request.item.key).collect()).collect();
         assert_eq!(keys, [vec![0, 1, 3], vec![2]]);
     }
 
     #[test]
-    fn of_those_that_wait_for_the_same_only_so_many_are_given_a_time() {
+    fn the_number_of_forecast_times_for_one_resource_is_limited() {
         let all = queue(1000, |_| vec![0]);
-        let (told, looks) = starts(&farm(1), &[], &all, 0);
-        assert_eq!(told.len(), MAX_TIMED);
-        assert!(looks <= MAX_TIMED * MAX_TIMED * 3, "{looks}");
+        let (starts, examined) = grant_times(&farm(1), &[], &all, 0);
+        assert_eq!(starts.len(), MAX_FORECAST_REQUESTS);
+        assert!(examined <= MAX_FORECAST_REQUESTS * MAX_FORECAST_REQUESTS * 3, "{examined}");
         let last = forecast(&farm(1), &[], &all, 0).pop();
-        assert_eq!(last, Some(Expected { key: 999, ahead: 999, at: None }));
+        assert_eq!(last, Some(RequestForecast { key: 999, ahead: 999, at: None }));
     }
 }

@@ -1,28 +1,27 @@
-//! Who gets what is limited: claims on resources, granted in the order of the queue.
+//! Scheduling of limited resources: requests are granted in the order of the queue.
 //!
-//! Pure: it reads no clock and keeps nothing. The engine calls it with what the database holds, the simulator with what it
-//! simulates; so both hand out resources alike.
+//! Pure: it reads no clock and stores nothing. The engine calls it with the contents of the database and the simulator with
+//! its simulated instances, so both grant resources by the same rules.
 //!
-//! * A request asks for units of one or several resources, and gets all of them at once or none. Where whoever asks holds
-//!   something already, two can wait for each other all the same: the caller sees to it that these ask in one order.
-//! * A need may name several resources, any of which will do; the first that is free is taken.
-//! * The queue is strict: what an earlier request waits for is not given to a later one, however many come later; requests
-//!   that wait for other resources go past. A request that needs more resources than there are waits until there are more,
-//!   and holds nobody up.
-//! * What is free is not kept from those who hold something already: whoever waits may wait for just that.
-//! * After a grant a resource grants nothing for its gap, after a release nothing for its settle time.
+//! * A request needs units of one or several resources, and is granted all of them at once or none. Requesters that hold
+//!   units already can deadlock; the caller makes them request in one order.
+//! * A need may name several resources, any of which satisfies it; the first free one is granted.
+//! * The queue is strict: units that an earlier request waits for are not granted to a later one. Requests for other
+//!   resources overtake. A request for more units than exist waits until the capacity grows, and blocks no other request.
+//! * Free units are not reserved against requesters that hold units already: the waiting request may wait for those.
+//! * A resource grants nothing during its gap after a grant, and nothing during its settle time after a release.
 //!
-//! Times are numbers in a unit of the caller's choice, the same one everywhere.
+//! Times are integers in a unit of the caller's choice.
 
 mod forecast;
 mod request;
 mod resource;
 mod schedule;
 
-pub use forecast::{Expected, Timed, forecast};
-pub use request::{Grant, Need, Request};
-pub use resource::{Resource, Units};
-pub use schedule::{Plan, schedule};
+pub use forecast::{RequestForecast, WithDuration, forecast};
+pub use request::{PlannedGrant, ResourceNeed, ResourceRequest};
+pub use resource::{LimitedResource, ResourceUnits};
+pub use schedule::{GrantPlan, schedule};
 
 #[cfg(test)]
 mod tests;

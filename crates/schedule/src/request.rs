@@ -1,42 +1,42 @@
-//! What is asked for, and what is got.
+//! Requests and their grants.
 
-use crate::resource::Units;
+use crate::resource::ResourceUnits;
 
-/// What a request needs: units of one of these resources.
+/// A need of a request: units of one of several resources.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Need<R> {
-    /// Any of these will do; the first that is free is taken. Mostly there is one.
+pub struct ResourceNeed<R> {
+    /// The resources that satisfy it, usually one; the first free one is granted.
     pub any_of: Vec<R>,
-    /// How many units. More than there are stands for all that there are.
+    /// Number of units; more than the capacity means all units.
     pub units: u32,
 }
 
-impl<R> Need<R> {
-    /// Units of this resource and no other.
+impl<R> ResourceNeed<R> {
+    /// A need of units of exactly this resource.
     #[must_use]
     pub fn of(resource: R, units: u32) -> Self {
         Self { any_of: vec![resource], units }
     }
 }
 
-/// A request that waits.
+/// A waiting request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request<K, R> {
-    /// How the caller knows it.
+pub struct ResourceRequest<K, R> {
+    /// Identifies the request for the caller.
     pub key: K,
-    /// All that it needs. Needs that name the same resource share its units: two that name one of a single unit, and no
-    /// other, never get it.
-    pub needs: Vec<Need<R>>,
-    /// Whether whoever asks holds units of something already, and goes on to hold them while this waits. What others wait for
-    /// is then perhaps just that, so nothing that is free is kept for them.
+    /// All its needs. Needs that name the same resource share its units: two needs of a resource with a single unit are
+    /// never granted together.
+    pub needs: Vec<ResourceNeed<R>>,
+    /// Whether the requester holds units while this request waits. Others may wait for those, so no free units are
+    /// reserved against it.
     pub holds: bool,
 }
 
-/// A request that gets what it asked for.
+/// A granted request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant<K, R> {
-    /// Which request.
+pub struct PlannedGrant<K, R> {
+    /// The request.
     pub key: K,
-    /// What it gets, a resource for each need.
-    pub units: Vec<Units<R>>,
+    /// The granted units, in the order of the needs.
+    pub units: Vec<ResourceUnits<R>>,
 }

@@ -1,29 +1,29 @@
-//! What is limited.
+//! Limited resources.
 
-/// A resource: how much there is of it, and how fast it may be handed out.
+/// A resource with its capacity and the times between grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Resource {
-    /// How many units there are. Of one with none, nothing is granted.
+pub struct LimitedResource {
+    /// Number of units; a resource without units grants nothing.
     pub capacity: u32,
-    /// The time between two grants.
+    /// Time between two grants.
     pub gap: i64,
-    /// The time between a release and the next grant.
+    /// Time between a release and the next grant.
     pub settle: i64,
-    /// When units were last granted.
+    /// Time of the last grant.
     pub granted_at: Option<i64>,
-    /// When units were last given back.
+    /// Time of the last release.
     pub released_at: Option<i64>,
 }
 
-impl Resource {
+impl LimitedResource {
     /// A resource of `capacity` units that grants them as soon as they are free.
     #[must_use]
     pub const fn of(capacity: u32) -> Self {
         Self { capacity, gap: 0, settle: 0, granted_at: None, released_at: None }
     }
 
-    /// From when on it may grant something, as far as its gap and its settle time say. What lies further ahead than that
-    /// was written before the clock was put back, and counts no more.
+    /// The earliest time of the next grant by gap and settle time. Times further in the future than these were recorded
+    /// before the clock was set back, and are ignored.
     #[must_use]
     pub fn free_from(&self, now: i64) -> i64 {
         let after = |at: Option<i64>, wait: i64| {
@@ -34,11 +34,11 @@ impl Resource {
     }
 }
 
-/// Some units of one resource.
+/// Units of one resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Units<R> {
-    /// Of which one.
+pub struct ResourceUnits<R> {
+    /// The resource.
     pub resource: R,
-    /// How many.
+    /// Number of units.
     pub units: u32,
 }

@@ -1,89 +1,90 @@
-//! What is granted now.
+//! Grants at a given time.
 
 use std::collections::BTreeMap;
 
-use crate::request::{Grant, Need, Request};
-use crate::resource::{Resource, Units};
+use crate::request::{PlannedGrant, ResourceNeed, ResourceRequest};
+use crate::resource::{LimitedResource, ResourceUnits};
 
-/// How many picks are tried for the needs of one request: only of many that name the same resources there are more.
-const MAX_TRIES: usize = 1000;
+/// How many assignments of resources are tried for one request. Only requests with many needs of the same resources have
+/// more.
+const MAX_ASSIGNMENT_ATTEMPTS: usize = 1000;
 
-/// What is granted now.
+/// The grants at a given time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan<K, R> {
-    /// In the order of the queue.
-    pub grants: Vec<Grant<K, R>>,
-    /// When something may be granted that only waits for a gap or for a resource to settle.
+pub struct GrantPlan<K, R> {
+    /// Grants in the order of the queue.
+    pub grants: Vec<PlannedGrant<K, R>>,
+    /// The earliest time at which a gap or a settle time ends that alone delays a request.
     pub next_at: Option<i64>,
 }
 
-/// Decides what is granted at `now`, while `held` is held, to those in `queue`, the first of which comes first.
+/// Decides which requests of `queue` are granted at `now`, in the order of the queue, while `held` is in use.
 ///
-/// A resource that is not among `resources` has no limit.
+/// Resources that are not in `resources` are unlimited.
 #[must_use]
 pub fn schedule<K: Clone, R: Clone + Ord>(
-    resources: &BTreeMap<R, Resource>,
-    held: &[Units<R>],
-    queue: &[Request<K, R>],
+    resources: &BTreeMap<R, LimitedResource>,
+    held: &[ResourceUnits<R>],
+    queue: &[ResourceRequest<K, R>],
     now: i64,
-) -> Plan<K, R> {
-    let mut state = State::new(resources, held, now);
-    let mut plan = Plan { grants: Vec::new(), next_at: None };
+) -> GrantPlan<K, R> {
+    let mut state = ScheduleState::new(resources, held, now);
+    let mut plan = GrantPlan { grants: Vec::new(), next_at: None };
     for request in queue {
         if state.is_exhausted() {
             break;
         }
         match state.choose(request) {
-            Choice::Granted(units) => plan.grants.push(Grant { key: request.key.clone(), units }),
-            Choice::Later(at) => plan.next_at = Some(plan.next_at.map_or(at, |next| next.min(at))),
-            Choice::Waits => {}
+            GrantChoice::Granted(units) => plan.grants.push(PlannedGrant { key: request.key.clone(), units }),
+            GrantChoice::Later(at) => plan.next_at = Some(plan.next_at.map_or(at, |next| next.min(at))),
+            GrantChoice::Waits => {}
         }
     }
     plan
 }
 
-/// What of a resource is left for those in the queue who have not been looked at yet.
-struct Left {
-    resource: Resource,
+/// The units of a resource that are left for the requests not yet examined.
+struct RemainingUnits {
+    resource: LimitedResource,
     units: i64,
-    /// How many of them are kept for those who wait for something else besides.
-    kept: i64,
-    /// When it may grant something next.
+    /// Units reserved for earlier requests that wait for other units as well.
+    reserved: i64,
+    /// The earliest time of the next grant.
     free_from: i64,
 }
 
-impl Left {
-    /// How many units of it `units` are.
+impl RemainingUnits {
+    /// The number of units that a need of `units` takes: at least 1, at most the capacity.
     fn clamp(&self, units: u32) -> i64 {
         i64::from(units.min(self.resource.capacity).max(1))
     }
 }
 
-struct State<'a, R> {
-    left: BTreeMap<&'a R, Left>,
-    /// How many resources have units left.
+struct ScheduleState<'a, R> {
+    left: BTreeMap<&'a R, RemainingUnits>,
+    /// Number of resources with units left.
     open: usize,
     now: i64,
 }
 
-enum Choice<R> {
-    Granted(Vec<Units<R>>),
-    /// Only a gap or a settle time is in the way, until then.
+enum GrantChoice<R> {
+    Granted(Vec<ResourceUnits<R>>),
+    /// Only a gap or a settle time delays it, until this time.
     Later(i64),
     Waits,
 }
 
-impl<'a, R: Clone + Ord> State<'a, R> {
-    fn new(resources: &'a BTreeMap<R, Resource>, held: &[Units<R>], now: i64) -> Self {
-        let left = |resource: &Resource| Left {
+impl<'a, R: Clone + Ord> ScheduleState<'a, R> {
+    fn new(resources: &'a BTreeMap<R, LimitedResource>, held: &[ResourceUnits<R>], now: i64) -> Self {
+        let left = |resource: &LimitedResource| RemainingUnits {
             resource: *resource,
             units: i64::from(resource.capacity),
-            kept: 0,
+            reserved: 0,
             free_from: resource.free_from(now),
         };
-        let mut left: BTreeMap<&R, Left> =
+        let mut left: BTreeMap<&R, RemainingUnits> =
             resources.iter().map(|(name, resource)| (name, left(resource))).collect();
-        for Units { resource, units } in held {
+        for ResourceUnits { resource, units } in held {
             if let Some(left) = left.get_mut(resource) {
                 left.units -= left.clamp(*units);
             }
@@ -92,63 +93,76 @@ impl<'a, R: Clone + Ord> State<'a, R> {
         Self { left, open, now }
     }
 
-    /// Whether nothing is left of anything, so that nobody need be looked at any more.
+    /// Whether no resource has units left, so that the rest of the queue need not be examined.
     fn is_exhausted(&self) -> bool {
         self.open == 0 && !self.left.is_empty()
     }
 
-    /// Grants all that is asked for, or keeps it for whoever waits.
+    /// Grants all needs of a request, or reserves free units for it while it waits.
     ///
-    /// What is free is not kept from those who hold something already: whoever waits may wait for just that.
-    fn choose<K>(&mut self, Request { needs, holds, .. }: &Request<K, R>) -> Choice<R> {
-        let Some(chosen) = self.pick(needs, |left| left.units - if *holds { 0 } else { left.kept }) else {
-            // What it would get if nobody held anything; if need be, of what is out of use for now. Where even that is not
-            // enough, it keeps nothing from others.
-            let in_use = self.pick(needs, |left| left.resource.capacity.into());
-            let all = in_use.or_else(|| self.pick(needs, |left| left.resource.capacity.max(1).into()));
+    /// Reserved units are granted to requesters that hold units already: the waiting request may wait for those.
+    fn choose<K>(&mut self, ResourceRequest { needs, holds, .. }: &ResourceRequest<K, R>) -> GrantChoice<R> {
+        let Some(chosen) = self.assign(needs, |left| left.units - if *holds { 0 } else { left.reserved })
+        else {
+            // Reserves what the request would be granted if no units were held, if necessary of resources that are out
+            // of use. A request that exceeds even that reserves nothing.
+            let in_use = self.assign(needs, |left| left.resource.capacity.into());
+            let all = in_use.or_else(|| self.assign(needs, |left| left.resource.capacity.max(1).into()));
             for (name, units) in all.unwrap_or_default() {
-                self.keep(name, units);
+                self.reserve(name, units);
             }
-            return Choice::Waits;
+            return GrantChoice::Waits;
         };
         for (name, units) in &chosen {
             self.take(name, *units);
         }
         let free_from = chosen.iter().map(|(name, _)| self.free_from(name)).max().unwrap_or(self.now);
         if free_from > self.now {
-            return Choice::Later(free_from);
+            return GrantChoice::Later(free_from);
         }
         let grant = |(name, units): (&R, u32)| {
             self.delay(name);
-            Units { resource: name.clone(), units }
+            ResourceUnits { resource: name.clone(), units }
         };
-        Choice::Granted(chosen.into_iter().map(grant).collect())
+        GrantChoice::Granted(chosen.into_iter().map(grant).collect())
     }
 
-    /// Picks a resource for each of `needs` from as many units as `there_are`; one that grants now before one that does so
-    /// later, and of those that are equal the first. Needs that name the same resource share its units.
-    fn pick<'n>(&self, needs: &'n [Need<R>], there_are: impl Fn(&Left) -> i64) -> Option<Vec<(&'n R, u32)>> {
-        let mut picks = Picks { needs, chosen: Vec::new(), tries: MAX_TRIES, state: self, there_are };
-        // Most that wait lack something whatever they pick for the rest.
-        let may_have = |need: &Need<R>| need.any_of.iter().any(|name| picks.has(name, need.units));
-        let has_all = needs.iter().all(may_have) && picks.complete();
-        has_all.then(|| picks.chosen.into_iter().zip(needs.iter().map(|need| need.units)).collect())
+    /// Assigns a resource to each of `needs`, with `available` units each: the one that grants earliest, and of equal ones the
+    /// first. Needs that name the same resource share its units.
+    fn assign<'n>(
+        &self,
+        needs: &'n [ResourceNeed<R>],
+        available: impl Fn(&RemainingUnits) -> i64,
+    ) -> Option<Vec<(&'n R, u32)>> {
+        let mut assignment = NeedAssignment {
+            needs,
+            chosen: Vec::new(),
+            attempts_left: MAX_ASSIGNMENT_ATTEMPTS,
+            state: self,
+            available,
+        };
+        // Cheap test first: most waiting requests lack a resource in any assignment.
+        let is_satisfiable =
+            |need: &ResourceNeed<R>| need.any_of.iter().any(|name| assignment.has(name, need.units));
+        let has_all = needs.iter().all(is_satisfiable) && assignment.complete();
+        has_all.then(|| assignment.chosen.into_iter().zip(needs.iter().map(|need| need.units)).collect())
     }
 
-    /// From when on a resource grants something.
+    /// The earliest time at which a resource grants units.
     fn free_from(&self, name: &R) -> i64 {
         self.left.get(name).map_or(self.now, |left| left.free_from.max(self.now))
     }
 
-    /// Keeps units for who waits: of what is lacking all that there is, of the rest only from those who hold nothing.
-    fn keep(&mut self, name: &R, units: u32) {
+    /// Reserves units for a waiting request: of a resource that lacks units all of them, of others only against requesters
+    /// that hold nothing.
+    fn reserve(&mut self, name: &R, units: u32) {
         match self.left.get_mut(name) {
-            Some(left) if left.units >= left.clamp(units) => left.kept += left.clamp(units),
+            Some(left) if left.units >= left.clamp(units) => left.reserved += left.clamp(units),
             _ => self.take(name, units),
         }
     }
 
-    /// Takes units away: they are granted, or nobody else gets them.
+    /// Removes units that are granted or reserved for good.
     fn take(&mut self, name: &R, units: u32) {
         let Some(left) = self.left.get_mut(name) else { return };
         let was_open = left.units > 0;
@@ -156,7 +170,7 @@ impl<'a, R: Clone + Ord> State<'a, R> {
         self.open -= usize::from(was_open && left.units <= 0);
     }
 
-    /// Begins the gap after a grant.
+    /// Starts the gap after a grant.
     fn delay(&mut self, name: &R) {
         if let Some(left) = self.left.get_mut(name).filter(|left| left.resource.gap > 0) {
             left.free_from = left.free_from.max(self.now.saturating_add(left.resource.gap));
@@ -164,24 +178,24 @@ impl<'a, R: Clone + Ord> State<'a, R> {
     }
 }
 
-/// The resources that are picked for the needs of one request, in their order.
-struct Picks<'p, 'n, R, F> {
-    needs: &'n [Need<R>],
+/// The resources assigned to the needs of one request, in the order of the needs.
+struct NeedAssignment<'p, 'n, R, F> {
+    needs: &'n [ResourceNeed<R>],
     chosen: Vec<&'n R>,
-    tries: usize,
-    state: &'p State<'p, R>,
-    there_are: F,
+    attempts_left: usize,
+    state: &'p ScheduleState<'p, R>,
+    available: F,
 }
 
-impl<R: Clone + Ord, F: Fn(&Left) -> i64> Picks<'_, '_, R, F> {
-    /// Picks for the needs that have nothing yet; where a later one then gets nothing, what is picked for an earlier one changes.
+impl<R: Clone + Ord, F: Fn(&RemainingUnits) -> i64> NeedAssignment<'_, '_, R, F> {
+    /// Assigns resources to the remaining needs, with backtracking.
     fn complete(&mut self) -> bool {
         let Some(need) = self.needs.get(self.chosen.len()) else { return true };
         let mut free: Vec<_> = need.any_of.iter().filter(|name| self.has(name, need.units)).collect();
         free.sort_by_key(|name| self.state.free_from(name));
         for name in free {
-            let Some(left) = self.tries.checked_sub(1) else { return false };
-            self.tries = left;
+            let Some(left) = self.attempts_left.checked_sub(1) else { return false };
+            self.attempts_left = left;
             self.chosen.push(name);
             if self.complete() {
                 return true;
@@ -191,11 +205,11 @@ impl<R: Clone + Ord, F: Fn(&Left) -> i64> Picks<'_, '_, R, F> {
         false
     }
 
-    /// Whether so many units are there besides those that other needs have.
+    /// Whether the resource has the units besides those assigned to other needs.
     fn has(&self, name: &R, units: u32) -> bool {
         let Some(left) = self.state.left.get(name) else { return true };
         let others = self.needs.iter().zip(&self.chosen).filter(|(_, chosen)| **chosen == name);
         let others: i64 = others.map(|(need, _)| left.clamp(need.units)).sum();
-        (self.there_are)(left) - others >= left.clamp(units)
+        (self.available)(left) - others >= left.clamp(units)
     }
 }

@@ -4,32 +4,36 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn resources(all: &[(&'static str, Resource)]) -> BTreeMap<&'static str, Resource> {
+fn resources(all: &[(&'static str, LimitedResource)]) -> BTreeMap<&'static str, LimitedResource> {
     all.iter().copied().collect()
 }
 
-fn request(key: u32, needs: &[(&'static str, u32)]) -> Request<u32, &'static str> {
-    let needs = needs.iter().map(|(name, units)| Need::of(*name, *units)).collect();
-    Request { key, needs, holds: false }
+fn request(key: u32, needs: &[(&'static str, u32)]) -> ResourceRequest<u32, &'static str> {
+    let needs = needs.iter().map(|(name, units)| ResourceNeed::of(*name, *units)).collect();
+    ResourceRequest { key, needs, holds: false }
 }
 
-fn granted(plan: &Plan<u32, &'static str>) -> Vec<u32> {
+fn granted(plan: &GrantPlan<u32, &'static str>) -> Vec<u32> {
     plan.grants.iter().map(|grant| grant.key).collect()
 }
 
 #[test]
-fn one_after_the_other_gets_a_resource_of_one_and_others_do_not_wait_for_that() {
-    let resources = resources(&[("a", Resource::of(1)), ("b", Resource::of(1))]);
+fn a_resource_of_one_unit_is_granted_to_one_request_and_other_resources_are_not_delayed() {
+    let resources = resources(&[("a", LimitedResource::of(1)), ("b", LimitedResource::of(1))]);
     let queue = [request(1, &[("a", 1)]), request(2, &[("a", 1)]), request(3, &[("b", 1)])];
     assert_eq!(granted(&schedule(&resources, &[], &queue, 0)), [1, 3]);
-    let held = [Units { resource: "a", units: 1 }];
+    let held = [ResourceUnits { resource: "a", units: 1 }];
     assert_eq!(granted(&schedule(&resources, &held, &queue, 0)), [3]);
 }
 
 #[test]
-fn what_an_earlier_one_waits_for_is_not_given_to_a_later_one() {
-    let resources = resources(&[("a", Resource::of(1)), ("b", Resource::of(1)), ("c", Resource::of(4))]);
-    let held = [Units { resource: "a", units: 1 }, Units { resource: "c", units: 2 }];
+fn units_that_an_earlier_request_waits_for_are_not_granted_to_a_later_one() {
+    let resources = resources(&[
+        ("a", LimitedResource::of(1)),
+        ("b", LimitedResource::of(1)),
+        ("c", LimitedResource::of(4)),
+    ]);
+    let held = [ResourceUnits { resource: "a", units: 1 }, ResourceUnits { resource: "c", units: 2 }];
     let queue = [
         request(1, &[("a", 1), ("b", 1)]),
         request(2, &[("b", 1)]),
@@ -41,24 +45,28 @@ fn what_an_earlier_one_waits_for_is_not_given_to_a_later_one() {
 }
 
 #[test]
-fn what_is_free_is_not_kept_from_whoever_holds_what_is_waited_for() {
-    let holder = |key, needs| Request { holds: true, ..request(key, needs) };
+fn free_units_are_not_reserved_against_requesters_that_hold_units() {
+    let holder = |key, needs| ResourceRequest { holds: true, ..request(key, needs) };
     let first = request(1, &[("a", 1), ("b", 1)]);
-    let one = resources(&[("a", Resource::of(1)), ("b", Resource::of(1))]);
-    let held = [Units { resource: "b", units: 1 }];
+    let one = resources(&[("a", LimitedResource::of(1)), ("b", LimitedResource::of(1))]);
+    let held = [ResourceUnits { resource: "b", units: 1 }];
     let queue = [first.clone(), request(2, &[("a", 1)]), holder(3, &[("a", 1)])];
     assert_eq!(granted(&schedule(&one, &held, &queue, 0)), [3]);
-    // What is lacking is kept from everybody: those who have the rest of it give it back without that.
-    let some = resources(&[("a", Resource::of(3)), ("b", Resource::of(1))]);
-    let held = [Units { resource: "a", units: 2 }];
+    // Units of a resource that lacks units are reserved against all: the holders of the rest release it without them.
+    let some = resources(&[("a", LimitedResource::of(3)), ("b", LimitedResource::of(1))]);
+    let held = [ResourceUnits { resource: "a", units: 2 }];
     let queue = [request(1, &[("a", 2), ("b", 1)]), holder(2, &[("b", 1)]), holder(3, &[("a", 1)])];
     assert_eq!(granted(&schedule(&some, &held, &queue, 0)), [2]);
 }
 
 #[test]
-fn any_of_several_is_the_first_that_is_free() {
-    let resources = resources(&[("a", Resource::of(1)), ("b", Resource::of(1))]);
-    let any = |key| Request { key, needs: vec![Need { any_of: vec!["a", "b"], units: 1 }], holds: false };
+fn of_several_resources_the_first_free_one_is_granted() {
+    let resources = resources(&[("a", LimitedResource::of(1)), ("b", LimitedResource::of(1))]);
+    let any = |key| ResourceRequest {
+        key,
+        needs: vec![ResourceNeed { any_of: vec!["a", "b"], units: 1 }],
+        holds: false,
+    };
     let plan = schedule(&resources, &[], &[any(1), any(2), any(3)], 0);
     let chosen: Vec<_> = plan.grants.iter().map(|grant| (grant.key, grant.units[0].resource)).collect();
     assert_eq!(chosen, [(1, "a"), (2, "b")]);
@@ -66,105 +74,108 @@ fn any_of_several_is_the_first_that_is_free() {
 
 #[test]
 fn needs_of_one_request_share_the_units_of_a_resource() {
-    let resources = resources(&[("a", Resource::of(1)), ("b", Resource::of(1))]);
-    let any = |any_of: &[&'static str]| Need { any_of: any_of.to_vec(), units: 1 };
-    let both = [Request { key: 1, needs: vec![any(&["a", "b"]), any(&["a", "b"])], holds: false }];
-    let units = |plan: Plan<u32, &'static str>| {
+    let resources = resources(&[("a", LimitedResource::of(1)), ("b", LimitedResource::of(1))]);
+    let any = |any_of: &[&'static str]| ResourceNeed { any_of: any_of.to_vec(), units: 1 };
+    let both = [ResourceRequest { key: 1, needs: vec![any(&["a", "b"]), any(&["a", "b"])], holds: false }];
+    let units = |plan: GrantPlan<u32, &'static str>| {
         plan.grants[0].units.iter().map(|units| units.resource).collect::<Vec<_>>()
     };
     assert_eq!(units(schedule(&resources, &[], &both, 0)), ["a", "b"]);
-    let held = [Units { resource: "b", units: 1 }];
+    let held = [ResourceUnits { resource: "b", units: 1 }];
     assert_eq!(granted(&schedule(&resources, &held, &both, 0)), []);
-    // The first takes what the second can do without.
-    let one = [Request { key: 1, needs: vec![any(&["a", "b"]), any(&["a"])], holds: false }];
+    // The first need gets what the second does not need.
+    let one = [ResourceRequest { key: 1, needs: vec![any(&["a", "b"]), any(&["a"])], holds: false }];
     assert_eq!(units(schedule(&resources, &[], &one, 0)), ["b", "a"]);
-    // What can never be granted keeps nothing from others.
+    // A request that can never be granted reserves nothing.
     let queue = [request(1, &[("a", 1), ("a", 1)]), request(2, &[("a", 1)])];
     assert_eq!(granted(&schedule(&resources, &[], &queue, 0)), [2]);
 }
 
 #[test]
-fn a_gap_and_a_settle_time_are_kept_and_it_is_told_when_they_end() {
-    let base = Resource { gap: 10, settle: 5, ..Resource::of(3) };
+fn gaps_and_settle_times_delay_grants_and_their_end_is_reported() {
+    let base = LimitedResource { gap: 10, settle: 5, ..LimitedResource::of(3) };
     let queue = [request(1, &[("a", 1)]), request(2, &[("a", 1)])];
     let plan = schedule(&resources(&[("a", base)]), &[], &queue, 100);
     assert_eq!((granted(&plan), plan.next_at), (vec![1], Some(110)));
     for (granted_at, released_at, next) in
         [(Some(95), None, 105), (Some(80), Some(98), 103), (Some(95), Some(99), 105), (Some(101), None, 111)]
     {
-        let later = Resource { granted_at, released_at, ..base };
+        let later = LimitedResource { granted_at, released_at, ..base };
         let plan = schedule(&resources(&[("a", later)]), &[], &queue, 100);
         assert_eq!((granted(&plan), plan.next_at), (vec![], Some(next)), "{later:?}");
         assert_eq!(granted(&schedule(&resources(&[("a", later)]), &[], &queue, next)), [1]);
     }
-    let put_back = Resource { granted_at: Some(500), released_at: Some(500), ..base };
+    let put_back = LimitedResource { granted_at: Some(500), released_at: Some(500), ..base };
     assert_eq!(granted(&schedule(&resources(&[("a", put_back)]), &[], &queue, 100)), [1]);
 }
 
 #[test]
-fn more_than_there_is_stands_for_all_of_it_and_nothing_is_granted_of_nothing() {
-    let resources = resources(&[("a", Resource::of(2)), ("none", Resource::of(0))]);
+fn a_need_above_the_capacity_means_all_units_and_a_resource_without_units_grants_nothing() {
+    let resources = resources(&[("a", LimitedResource::of(2)), ("none", LimitedResource::of(0))]);
     let queue = [request(1, &[("none", 1)]), request(2, &[("a", 5)]), request(3, &[("a", 1)])];
     assert_eq!(granted(&schedule(&resources, &[], &queue, 0)), [2]);
-    let held = [Units { resource: "a", units: 1 }];
+    let held = [ResourceUnits { resource: "a", units: 1 }];
     assert_eq!(granted(&schedule(&resources, &held, &queue, 0)), []);
-    // What is out of use is waited for, and the rest is kept meanwhile.
+    // A resource out of use is waited for, and the other units are reserved meanwhile.
     let queue = [request(1, &[("none", 1), ("a", 2)]), request(2, &[("a", 1)])];
     assert_eq!(granted(&schedule(&resources, &[], &queue, 0)), []);
 }
 
 #[test]
-fn what_has_no_limit_is_granted_at_once() {
+fn an_unlimited_resource_is_granted_at_once() {
     let none = BTreeMap::new();
     let queue = [request(1, &[("a", 7)]), request(2, &[("a", 1)])];
     assert_eq!(granted(&schedule(&none, &[], &queue, 0)), [1, 2]);
 }
 
 #[test]
-fn each_in_the_queue_is_told_its_place_and_when_its_turn_may_come() {
-    let resources = resources(&[("a", Resource { settle: 2, ..Resource::of(1) }), ("b", Resource::of(1))]);
-    let timed = |key, name, takes| Timed { what: request(key, &[(name, 1)]), takes };
+fn each_request_gets_its_position_and_its_expected_time() {
+    let resources = resources(&[
+        ("a", LimitedResource { settle: 2, ..LimitedResource::of(1) }),
+        ("b", LimitedResource::of(1)),
+    ]);
+    let timed = |key, name, duration| WithDuration { item: request(key, &[(name, 1)]), duration };
     let held = [
-        Timed { what: Units { resource: "a", units: 1 }, takes: Some(5) },
-        Timed { what: Units { resource: "b", units: 1 }, takes: None },
+        WithDuration { item: ResourceUnits { resource: "a", units: 1 }, duration: Some(5) },
+        WithDuration { item: ResourceUnits { resource: "b", units: 1 }, duration: None },
     ];
     let queue =
         [timed(1, "a", Some(10)), timed(2, "a", None), timed(3, "b", Some(1)), timed(4, "a", Some(1))];
-    let told: Vec<_> = forecast(&resources, &held, &queue, 100)
+    let forecasts: Vec<_> = forecast(&resources, &held, &queue, 100)
         .into_iter()
         .map(|expected| (expected.key, expected.ahead, expected.at))
         .collect();
-    assert_eq!(told, [(1, 0, Some(107)), (2, 1, Some(119)), (3, 0, None), (4, 2, None)]);
+    assert_eq!(forecasts, [(1, 0, Some(107)), (2, 1, Some(119)), (3, 0, None), (4, 2, None)]);
 }
 
-/// What happens in a run: a request comes, or so much time passes.
+/// A step of a run: a request arrives, or time passes.
 #[derive(Debug, Clone)]
 enum Step {
-    Comes { needs: Vec<Need<usize>>, takes: i64 },
-    Passes(i64),
+    Request { needs: Vec<ResourceNeed<usize>>, takes: i64 },
+    Wait(i64),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let any_of = prop::sample::subsequence(vec![0, 1, 2, 3], 1..4);
-    let need = (any_of, 1..4_u32).prop_map(|(any_of, units)| Need { any_of, units });
+    let need = (any_of, 1..4_u32).prop_map(|(any_of, units)| ResourceNeed { any_of, units });
     let needs = prop::collection::vec(need, 1..4);
-    let comes = (needs, 1..30_i64).prop_map(|(needs, takes)| Step::Comes { needs, takes });
-    prop::collection::vec(prop_oneof![comes, (1..20_i64).prop_map(Step::Passes)], 1..80)
+    let request = (needs, 1..30_i64).prop_map(|(needs, takes)| Step::Request { needs, takes });
+    prop::collection::vec(prop_oneof![request, (1..20_i64).prop_map(Step::Wait)], 1..80)
 }
 
-fn farm() -> impl Strategy<Value = BTreeMap<usize, Resource>> {
-    let resource = (1..4_u32, 0..8_i64, 0..8_i64).prop_map(|(capacity, gap, settle)| Resource {
+fn farm() -> impl Strategy<Value = BTreeMap<usize, LimitedResource>> {
+    let resource = (1..4_u32, 0..8_i64, 0..8_i64).prop_map(|(capacity, gap, settle)| LimitedResource {
         gap,
         settle,
-        ..Resource::of(capacity)
+        ..LimitedResource::of(capacity)
     });
     prop::collection::vec(resource, 4).prop_map(|all| all.into_iter().enumerate().collect())
 }
 
-/// Whether there is enough for all of `needs` besides what is `chosen` for the first of them, if nobody else has anything.
+/// Whether all of `needs` can be granted at once, given the resources `chosen` for the first of them and no other holder.
 fn is_possible(
-    resources: &BTreeMap<usize, Resource>,
-    needs: &[Need<usize>],
+    resources: &BTreeMap<usize, LimitedResource>,
+    needs: &[ResourceNeed<usize>],
     chosen: &mut Vec<usize>,
 ) -> bool {
     let Some(need) = needs.get(chosen.len()) else {
@@ -181,21 +192,21 @@ fn is_possible(
     })
 }
 
-/// A farm as it goes on: what is held, and until when.
+/// A run: the held units with their ends, and the queue.
 struct Run {
-    resources: BTreeMap<usize, Resource>,
-    held: Vec<(i64, Units<usize>)>,
-    queue: Vec<(i64, Request<usize, usize>)>,
+    resources: BTreeMap<usize, LimitedResource>,
+    held: Vec<(i64, ResourceUnits<usize>)>,
+    queue: Vec<(i64, ResourceRequest<usize, usize>)>,
     now: i64,
     granted: Vec<usize>,
 }
 
 impl Run {
-    fn in_use(&self) -> Vec<Units<usize>> {
+    fn in_use(&self) -> Vec<ResourceUnits<usize>> {
         self.held.iter().map(|(_, units)| units.clone()).collect()
     }
 
-    /// Grants what may be granted, and checks that it may.
+    /// Grants requests, and checks the rules.
     fn grant(&mut self) -> Result<Option<i64>, TestCaseError> {
         let requests: Vec<_> = self.queue.iter().map(|(_, request)| request.clone()).collect();
         let plan = schedule(&self.resources, &self.in_use(), &requests, self.now);
@@ -204,7 +215,7 @@ impl Run {
             prop_assert_eq!(grant.units.len(), request.needs.len());
             for (need, units) in request.needs.iter().zip(&grant.units) {
                 prop_assert!(need.any_of.contains(&units.resource));
-                // Nobody who came before and goes on waiting needs that and nothing else.
+                // No earlier request that keeps waiting needs exactly this resource.
                 let overtaken = requests[..at].iter().find(|earlier| {
                     !plan.grants.iter().any(|grant| grant.key == earlier.key)
                         && is_possible(&self.resources, &earlier.needs, &mut vec![])
@@ -214,7 +225,7 @@ impl Run {
                 prop_assert!(overtaken.is_none() || left == 0, "{} overtakes {:?}", request.key, overtaken);
             }
         }
-        for Grant { key, units } in plan.grants {
+        for PlannedGrant { key, units } in plan.grants {
             let takes = self.queue.iter().find(|(_, request)| request.key == key).unwrap().0;
             self.queue.retain(|(_, request)| request.key != key);
             self.granted.push(key);
@@ -246,7 +257,7 @@ impl Run {
         self.resources[&name].capacity.saturating_sub(self.in_use_of(name))
     }
 
-    /// Lets time pass up to `to`, with each end and each grant in between.
+    /// Advances to `to`, with all releases and grants until then.
     fn pass(&mut self, to: i64) -> Result<(), TestCaseError> {
         loop {
             let next = self.grant()?;
@@ -268,42 +279,42 @@ impl Run {
 
 proptest! {
     #[test]
-    fn never_is_more_granted_than_there_is_nor_too_soon_and_everybody_has_a_turn(
+    fn no_grant_exceeds_a_limit_or_comes_too_soon_and_every_request_is_granted(
         resources in farm(), steps in steps(),
     ) {
         let mut run = Run { resources, held: vec![], queue: vec![], now: 0, granted: vec![] };
-        let (mut came, mut possible) = (0, BTreeSet::new());
+        let (mut requests, mut possible) = (0, BTreeSet::new());
         for step in steps {
             match step {
-                Step::Passes(span) => run.pass(run.now + span)?,
-                Step::Comes { needs, takes } => {
+                Step::Wait(span) => run.pass(run.now + span)?,
+                Step::Request { needs, takes } => {
                     if is_possible(&run.resources, &needs, &mut vec![]) {
-                        possible.insert(came);
+                        possible.insert(requests);
                     }
-                    run.queue.push((takes, Request { key: came, needs, holds: false }));
-                    came += 1;
+                    run.queue.push((takes, ResourceRequest { key: requests, needs, holds: false }));
+                    requests += 1;
                     run.grant()?;
                 }
             }
         }
-        // Nobody comes any more: all those that wait have their turn, but for those that need more than there is.
+        // Without further requests, all waiting ones are granted, except those that exceed the capacity.
         let expected = forecast(
             &run.resources,
-            &run.held.iter().map(|(end, units)| Timed { what: units.clone(), takes: Some(end - run.now) }).collect::<Vec<_>>(),
-            &run.queue.iter().map(|(takes, request)| Timed { what: request.clone(), takes: Some(*takes) }).collect::<Vec<_>>(),
+            &run.held.iter().map(|(end, units)| WithDuration { item: units.clone(), duration: Some(end - run.now) }).collect::<Vec<_>>(),
+            &run.queue.iter().map(|(takes, request)| WithDuration { item: request.clone(), duration: Some(*takes) }).collect::<Vec<_>>(),
             run.now,
         );
-        prop_assert!(expected.iter().all(|one| one.at.is_some() == possible.contains(&one.key)), "{:?}", expected);
+        prop_assert!(expected.iter().all(|forecast| forecast.at.is_some() == possible.contains(&forecast.key)), "{:?}", expected);
         run.pass(run.now + 1_000_000)?;
         prop_assert_eq!(run.granted.into_iter().collect::<BTreeSet<_>>(), possible);
     }
 
     #[test]
-    fn of_those_that_need_one_resource_each_comes_in_its_turn(
+    fn requests_for_one_resource_are_granted_in_order(
         units in prop::collection::vec(1..3_u32, 1..20), capacity in 1..4_u32,
     ) {
-        let resources = BTreeMap::from([(0, Resource::of(capacity))]);
-        let queue = units.iter().enumerate().map(|(key, units)| (5, Request { key, needs: vec![Need::of(0, *units)], holds: false }));
+        let resources = BTreeMap::from([(0, LimitedResource::of(capacity))]);
+        let queue = units.iter().enumerate().map(|(key, units)| (5, ResourceRequest { key, needs: vec![ResourceNeed::of(0, *units)], holds: false }));
         let mut run = Run { resources, held: vec![], queue: queue.collect(), now: 0, granted: vec![] };
         run.pass(1_000_000)?;
         prop_assert_eq!(run.granted, (0..units.len()).collect::<Vec<_>>());

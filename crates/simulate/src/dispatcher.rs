@@ -1,53 +1,63 @@
-//! Resources that are granted together, and who waits for them: who begins is decided by the scheduler that servers use.
+//! Resources granted together, with the queue for them; grants are planned by the scheduler that servers use.
 
 use std::collections::BTreeMap;
 
-use schedule::{Grant, Need, Request, Resource, Units, schedule};
+use schedule::{LimitedResource, PlannedGrant, ResourceNeed, ResourceRequest, ResourceUnits, schedule};
 
-/// Resources that one request may claim together, by their numbers in the shard.
+/// Resources that one request may claim together, by their index in the shard.
 #[derive(Debug, Default)]
 pub(super) struct Dispatcher {
-    resources: BTreeMap<usize, Resource>,
-    held: Vec<Units<usize>>,
-    waiting: Vec<Request<Waiting, usize>>,
-    /// When grants are planned next, where only a gap or a settle time is in the way.
+    resources: BTreeMap<usize, LimitedResource>,
+    held: Vec<ResourceUnits<usize>>,
+    waiting: Vec<ResourceRequest<WaitingInstance, usize>>,
+    /// The next planned grant that only a gap or a settle time delays.
     planned_ms: Option<u64>,
 }
 
-/// An instance whose actions wait, and since when.
+/// A waiting instance with the start of its wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Waiting {
+pub(super) struct WaitingInstance {
     pub(super) instance: usize,
     pub(super) since_ms: u64,
 }
 
-/// What is granted now.
+/// Grants at one time.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Granted {
-    pub(super) grants: Vec<Grant<Waiting, usize>>,
-    /// When to look again, where that has not been planned yet.
-    pub(super) again_ms: Option<u64>,
+pub(super) struct DispatchedGrants {
+    pub(super) grants: Vec<PlannedGrant<WaitingInstance, usize>>,
+    /// When to grant again, unless that is planned already.
+    pub(super) next_grant_ms: Option<u64>,
 }
 
 impl Dispatcher {
     /// Adds a resource.
-    pub(super) fn add(&mut self, number: usize, resource: Resource) {
+    pub(super) fn add(&mut self, number: usize, resource: LimitedResource) {
         self.resources.insert(number, resource);
     }
 
-    /// Lets an instance wait for all that it needs; it may hold something already.
-    pub(super) fn wait(&mut self, instance: usize, needs: Vec<Need<usize>>, holds: bool, now_ms: u64) {
-        self.waiting.push(Request { key: Waiting { instance, since_ms: now_ms }, needs, holds });
+    /// Adds a request of an instance; `holds` says whether it holds units already.
+    pub(super) fn wait(
+        &mut self,
+        instance: usize,
+        needs: Vec<ResourceNeed<usize>>,
+        holds: bool,
+        now_ms: u64,
+    ) {
+        self.waiting.push(ResourceRequest {
+            key: WaitingInstance { instance, since_ms: now_ms },
+            needs,
+            holds,
+        });
     }
 
-    /// An instance waits no more. Says what for.
-    pub(super) fn give_up(&mut self, instance: usize) -> Vec<Need<usize>> {
+    /// Removes the request of an instance; returns its needs.
+    pub(super) fn stop_waiting(&mut self, instance: usize) -> Vec<ResourceNeed<usize>> {
         let position = self.waiting.iter().position(|request| request.key.instance == instance);
         position.map(|position| self.waiting.remove(position).needs).unwrap_or_default()
     }
 
-    /// Units are given back.
-    pub(super) fn release(&mut self, units: &Units<usize>, now_ms: u64) {
+    /// Releases units.
+    pub(super) fn release(&mut self, units: &ResourceUnits<usize>, now_ms: u64) {
         if let Some(resource) = self.resources.get_mut(&units.resource) {
             resource.released_at = Some(ticks(now_ms));
         }
@@ -57,13 +67,13 @@ impl Dispatcher {
         self.held.retain(|held| held.units > 0);
     }
 
-    /// Grants what can be granted at `now_ms`, in the order of the queue.
-    pub(super) fn grant(&mut self, now_ms: u64) -> Granted {
+    /// Grants requests at `now_ms`, in the order of the queue.
+    pub(super) fn grant(&mut self, now_ms: u64) -> DispatchedGrants {
         if self.planned_ms.is_some_and(|planned_ms| planned_ms <= now_ms) {
             self.planned_ms = None;
         }
         if self.waiting.is_empty() {
-            return Granted::default();
+            return DispatchedGrants::default();
         }
         let plan = schedule(&self.resources, &self.held, &self.waiting, ticks(now_ms));
         for grant in &plan.grants {
@@ -73,13 +83,13 @@ impl Dispatcher {
             }
         }
         let next_ms = plan.next_at.and_then(|at| u64::try_from(at).ok());
-        let again_ms =
+        let new_plan_ms =
             next_ms.filter(|next_ms| self.planned_ms.is_none_or(|planned_ms| *next_ms < planned_ms));
-        self.planned_ms = again_ms.or(self.planned_ms);
-        Granted { grants: plan.grants, again_ms }
+        self.planned_ms = new_plan_ms.or(self.planned_ms);
+        DispatchedGrants { grants: plan.grants, next_grant_ms: new_plan_ms }
     }
 
-    fn hold(&mut self, units: &Units<usize>, now_ms: u64) {
+    fn hold(&mut self, units: &ResourceUnits<usize>, now_ms: u64) {
         if let Some(resource) = self.resources.get_mut(&units.resource) {
             resource.granted_at = Some(ticks(now_ms));
         }
@@ -90,7 +100,7 @@ impl Dispatcher {
     }
 }
 
-/// A number of milliseconds as the scheduler has it.
+/// Converts milliseconds for the scheduler.
 pub(super) fn ticks(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
 }
@@ -99,42 +109,45 @@ pub(super) fn ticks(ms: u64) -> i64 {
 mod tests {
     use super::*;
 
-    fn granted(granted: &Granted) -> Vec<(usize, u64)> {
+    fn granted(granted: &DispatchedGrants) -> Vec<(usize, u64)> {
         granted.grants.iter().map(|grant| (grant.key.instance, grant.key.since_ms)).collect()
     }
 
     #[test]
-    fn turns_go_round_in_the_order_of_the_queue_with_a_settle_time_between() {
+    fn grants_follow_the_order_of_the_queue_with_a_settle_time_between() {
         let mut device = Dispatcher::default();
-        device.add(0, Resource { settle: 50, ..Resource::of(1) });
-        let one = Units { resource: 0, units: 1 };
-        assert_eq!(device.grant(0), Granted::default());
+        device.add(0, LimitedResource { settle: 50, ..LimitedResource::of(1) });
+        let unit = ResourceUnits { resource: 0, units: 1 };
+        assert_eq!(device.grant(0), DispatchedGrants::default());
         for (instance, at_ms) in [(7, 100), (8, 110), (9, 120)] {
-            device.wait(instance, vec![Need::of(0, 1)], false, at_ms);
+            device.wait(instance, vec![ResourceNeed::of(0, 1)], false, at_ms);
         }
         assert_eq!(granted(&device.grant(120)), [(7, 100)]);
-        assert_eq!(device.grant(150), Granted::default());
-        assert_eq!(device.give_up(8), [Need::of(0, 1)]);
-        device.release(&one, 160);
-        assert_eq!(device.grant(160), Granted { again_ms: Some(210), ..Granted::default() });
-        assert_eq!(device.grant(170), Granted::default(), "that is planned already");
+        assert_eq!(device.grant(150), DispatchedGrants::default());
+        assert_eq!(device.stop_waiting(8), [ResourceNeed::of(0, 1)]);
+        device.release(&unit, 160);
+        assert_eq!(
+            device.grant(160),
+            DispatchedGrants { next_grant_ms: Some(210), ..DispatchedGrants::default() }
+        );
+        assert_eq!(device.grant(170), DispatchedGrants::default(), "planned already");
         assert_eq!(granted(&device.grant(210)), [(9, 120)]);
-        device.release(&one, 220);
-        device.wait(7, vec![Need::of(0, 1)], false, 230);
-        assert_eq!(device.grant(230).again_ms, Some(270), "what was planned before is over");
+        device.release(&unit, 220);
+        device.wait(7, vec![ResourceNeed::of(0, 1)], false, 230);
+        assert_eq!(device.grant(230).next_grant_ms, Some(270), "the earlier plan has passed");
     }
 
     #[test]
-    fn an_earlier_request_keeps_what_it_waits_for() {
+    fn units_are_reserved_for_an_earlier_request() {
         let mut both = Dispatcher::default();
-        both.add(0, Resource::of(1));
-        both.add(1, Resource::of(2));
-        both.wait(1, vec![Need::of(1, 2)], false, 0);
+        both.add(0, LimitedResource::of(1));
+        both.add(1, LimitedResource::of(2));
+        both.wait(1, vec![ResourceNeed::of(1, 2)], false, 0);
         assert_eq!(granted(&both.grant(0)), [(1, 0)]);
-        both.wait(2, vec![Need::of(1, 1), Need::of(0, 1)], false, 1);
-        both.wait(3, vec![Need::of(0, 1)], false, 2);
+        both.wait(2, vec![ResourceNeed::of(1, 1), ResourceNeed::of(0, 1)], false, 1);
+        both.wait(3, vec![ResourceNeed::of(0, 1)], false, 2);
         assert_eq!(granted(&both.grant(2)), []);
-        both.release(&Units { resource: 1, units: 2 }, 3);
+        both.release(&ResourceUnits { resource: 1, units: 2 }, 3);
         assert_eq!(granted(&both.grant(3)), [(2, 1)]);
     }
 }

@@ -1,44 +1,44 @@
-//! Why a fleet cannot be simulated.
+//! Errors of a simulation.
 
-use machine::{Address, LinkFault, MachineName, StateName};
+use machine::{InstanceAddress, LinkFault, MachineName, StateName};
 
-/// An instance to which more happens in an hour does not come to rest.
-pub(super) const MAX_DECISIONS_AN_HOUR: u32 = 20_000;
-/// No more instance-days than this: ten thousand instances for three years, or a million for ten days.
+/// Maximum decisions of an instance in an hour; an instance with more does not come to rest.
+pub(super) const MAX_DECISIONS_PER_HOUR: u32 = 20_000;
+/// Maximum instance-days: ten thousand instances for three years, or a million for ten days.
 pub(super) const MAX_INSTANCE_DAYS: u64 = 12_000_000;
-/// No more samples than this.
+/// Maximum number of samples.
 pub(super) const MAX_SAMPLES: u64 = 100_000;
 
-/// Says why a fleet cannot be simulated.
+/// Why a simulation is not possible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SimulateError {
+pub enum SimulationError {
     /// There is nothing to simulate.
     #[error("a simulation has at least one instance and one day")]
-    Nothing,
-    /// It would take more memory and time than anybody has.
+    NoInstances,
+    /// It would take too much memory and time.
     #[error(
         "{instances} instances for {days} days are {} instance-days; at most {MAX_INSTANCE_DAYS} are simulated",
         instances.saturating_mul(u64::from(*days))
     )]
     TooLarge {
-        /// How many instances, of all machines.
+        /// Number of instances of all machines.
         instances: u64,
-        /// For how many days.
+        /// Simulated days.
         days: u32,
     },
-    /// The samples would be too many, or none.
+    /// The sample interval gives too many samples or none.
     #[error(
-        "a sample every {every_s} s makes no time series of {days} days: one has 1 to {MAX_SAMPLES} samples"
+        "a sample every {sample_interval_s} s is not possible for {days} days: a time series has 1 to {MAX_SAMPLES} samples"
     )]
-    Samples {
-        /// The time between samples.
-        every_s: u64,
-        /// For how many days.
+    SampleInterval {
+        /// Time between samples.
+        sample_interval_s: u64,
+        /// Simulated days.
         days: u32,
     },
     /// Two definitions are of the same machine.
     #[error("there are two definitions of machine {machine}: give one")]
-    Twice {
+    DuplicateMachine {
         /// The machine.
         machine: MachineName,
     },
@@ -47,25 +47,25 @@ pub enum SimulateError {
         "no link of the first machine, or of those it is linked to, leads to {machine}: leave it out, or give first the \
          machine that links to the others"
     )]
-    Unlinked {
+    UnlinkedMachine {
         /// The machine.
         machine: MachineName,
     },
-    /// What one machine raises another does not take.
-    #[error("the machines do not go together: {0}")]
-    Links(LinkFault),
-    /// An instance does not come to rest: time hardly passes between what happens to it.
+    /// A machine raises events that another does not accept.
+    #[error("the machines are incompatible: {0}")]
+    IncompatibleLinks(LinkFault),
+    /// An instance does not come to rest: too many events follow one another in a short time.
     #[error(
-        "{instance} does not come to rest: in state {state}, {hours} h after the beginning, it had more than \
+        "{instance} does not come to rest: in state {state}, {hours} h after the start, it had more than \
          {} events within an hour; look at the spans in this state's time limit, `on` and profile",
-        MAX_DECISIONS_AN_HOUR
+        MAX_DECISIONS_PER_HOUR
     )]
-    Storm {
+    EventStorm {
         /// The instance.
-        instance: Address,
+        instance: InstanceAddress,
         /// The state that it is in.
         state: StateName,
-        /// When that was.
+        /// Hours after the start.
         hours: u64,
     },
 }

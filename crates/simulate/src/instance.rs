@@ -1,63 +1,63 @@
-//! A simulated instance: as the kernel sees it, and what it, its actions and its operators are about to do.
+//! A simulated instance: its state in the kernel, its actions, and its planned events.
 
-use super::tally::Reason;
+use super::tally::UnavailabilityCause;
 use machine::Instance;
 use random::Random;
-use schedule::Units;
+use schedule::ResourceUnits;
 
-/// An instance.
+/// A simulated instance.
 #[derive(Debug)]
 pub(super) struct SimulatedInstance {
     pub(super) instance: Instance,
-    /// The number of its machine.
+    /// Index of its machine.
     pub(super) machine: usize,
-    /// The number of the device that its actions claim, and of that one's circuit, in the shard.
+    /// Index in the shard of the device that its actions claim, and of the device's circuit.
     pub(super) device: usize,
     pub(super) circuit: usize,
-    /// The number of the state that it is in.
+    /// Index of its state.
     pub(super) state: usize,
-    /// Since when, whatever number of times it was entered anew.
+    /// Time at which the state was entered from another one.
     pub(super) since_ms: u64,
     pub(super) random: Random,
-    /// The class that it belongs to: 0 where nothing is wrong with it.
+    /// Index of its class; 0 for sound instances.
     pub(super) class: usize,
-    pub(super) work: Work,
+    pub(super) progress: ActionProgress,
     /// Whether it holds its device.
     pub(super) holds_device: bool,
-    /// What its states hold.
-    pub(super) holds: Vec<Units<usize>>,
-    /// An action at its device that nobody wants any more and that is brought to its end.
+    /// Units that its state holds.
+    pub(super) holds: Vec<ResourceUnits<usize>>,
+    /// The run of a cancelled action at its device that is being completed.
     pub(super) abandoned: Option<u32>,
-    /// The last run of an action.
+    /// Number of the last run of an action.
     pub(super) run: u32,
-    pub(super) turns: Turns,
-    /// What began its way to an available state, and when.
-    pub(super) way: Option<(Reason, u64)>,
+    pub(super) plan_versions: PlanVersions,
+    /// Cause and start of its unavailability.
+    pub(super) unavailable_since: Option<(UnavailabilityCause, u64)>,
     pub(super) rate: DecisionRate,
 }
 
-/// How far the actions of the instance's state are.
+/// Progress of the actions of an instance's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Work {
-    /// None is left.
+pub(super) enum ActionProgress {
+    /// No action is left.
     Done,
-    /// They wait for the end of an abandoned one.
+    /// The actions wait for the end of an abandoned one.
     Blocked,
-    /// They wait for resources, from this one on.
+    /// The actions from `step` on wait for resources.
     Waits { step: usize },
-    /// One of them runs, and will succeed or not.
+    /// The action `step` runs; its outcome is drawn already.
     Runs { step: usize, succeeds: bool },
 }
 
-/// Numbers of what was last planned: an occurrence with an earlier one is obsolete.
+/// Versions of the last planned events; events with earlier versions are obsolete.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct PlanVersions {
     pub(super) reports: u32,
     pub(super) requests: u32,
     pub(super) breaks: u32,
 }
 
-/// How many decisions there were in the present hour.
+/// Number of decisions in the current hour.
 #[derive(Debug, Default)]
 pub(super) struct DecisionRate {
     hour: u64,
@@ -65,13 +65,13 @@ pub(super) struct DecisionRate {
 }
 
 impl DecisionRate {
-    /// Counts a decision; false where there have been more than `most` in this hour.
-    pub(super) fn count(&mut self, at_ms: u64, most: u32) -> bool {
+    /// Counts a decision; returns whether this hour has at most `max_decisions`.
+    pub(super) fn count(&mut self, at_ms: u64, max_decisions: u32) -> bool {
         let hour = at_ms / 3_600_000;
         if hour != self.hour {
             *self = Self { hour, decisions: 0 };
         }
         self.decisions += 1;
-        self.decisions <= most
+        self.decisions <= max_decisions
     }
 }

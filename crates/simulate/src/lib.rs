@@ -1,24 +1,25 @@
-//! A fleet of instances under virtual time: the kernel decides as it does for real ones, everything around it is played.
+//! Simulation of a fleet of instances under virtual time: the kernel decides as for real instances, everything else is
+//! simulated.
 //!
 //! ```text
-//! profile ─► Simulation ─► shard 0, shard 1, … ─► Tally ─► Report
-//!                            │ instances: report, get broken
-//!                            │ resources: granted in turn
-//!                            │ operators: ask, repair
-//!                            └ power: goes and comes back
+//! profile ─► Simulation ─► shard 0, shard 1, … ─► SimulationTally ─► SimulationReport
+//!                            │ instances: report, break
+//!                            │ resources: granted in the order of the queue
+//!                            │ operators: request, repair
+//!                            └ power: fails and returns
 //! ```
 //!
-//! Instances share nothing but the device that their actions claim, and devices nothing but their circuit, so a fleet is
-//! simulated a circuit at a time, on as many threads as the caller likes. Where states hold resources, or instances are
-//! linked, all are one shard. Chance comes from one seed, a stream for each instance: the same seed gives the same fleet, to
-//! the last event, however many threads there are.
+//! Instances share only the device that their actions claim, and devices only their circuit, so each circuit is a shard that
+//! is simulated independently, on any number of threads. Where states hold resources, or instances are linked, all are one
+//! shard. Random numbers come from one seed with a stream for each instance: the same seed gives the same simulation, event
+//! by event, on any number of threads.
 //!
-//! Actions are carried out by the engine's rules: those of a visit one after the other; the first waits for what a later one
-//! needs, and takes what the state holds; a state's time runs from the first one's beginning; leaving the state cancels what
-//! is left, but what has begun at a device is brought to its end. What is raised at linked instances is decided at the same
-//! moment, in order, by the kernel's own chain.
+//! Actions run by the engine's rules: the actions of a visit run one after the other. The first waits for the resources that
+//! later ones need, and claims those that the state holds. A state's time limit runs from the start of its first action.
+//! Leaving the state cancels the remaining actions; an action that has begun at a device is completed. Events raised at
+//! linked instances are decided at the same time, in order, by the kernel's own chain.
 //!
-//! Models are not asked, so that a condition with a `predict` never holds.
+//! Models are not evaluated: a condition with `predict` never holds.
 
 mod dispatcher;
 mod error;
@@ -32,21 +33,22 @@ mod report;
 mod resources;
 mod run;
 mod shard;
-mod simulated;
+mod simulated_machine;
 mod simulation;
 mod size;
-mod spans;
+mod span_histogram;
 mod tally;
 
-pub use error::SimulateError;
+pub use error::SimulationError;
 pub use profile::Profile;
 pub use report::{
-    Availability, Failures, Ignored, MachineReport, Power, Queues, Raised, Report, ResourceUse, Series,
-    StateShare, Troubles, Unsimulated, Way,
+    Availability, BreakdownReport, FailedStateReport, IgnoredEventReport, MachineReport, RaisedEventReport,
+    RelayBoardQueueReport, RelayBoardReport, ResourceReport, SimulationReport, StateSeries, StateShare,
+    TimeToAvailable, UnsimulatedRaises,
 };
-pub use run::Counted;
+pub use run::SimulationCounts;
 pub use simulation::Simulation;
-pub use size::Size;
+pub use size::SimulationSize;
 
 #[cfg(test)]
 mod tests;

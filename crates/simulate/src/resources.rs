@@ -1,55 +1,56 @@
-//! The resources of a shard: the devices that actions claim, the circuits that these are on, and what states hold.
+//! The resources of a shard: devices that actions claim, circuits of the devices, and resources that states hold.
 
-use super::dispatcher::{Dispatcher, Granted, ticks};
-use super::profile::Layout;
-use super::tally::{LongestQueue, Tally};
-use schedule::{Need, Resource, Units};
+use super::dispatcher::{DispatchedGrants, Dispatcher, ticks};
+use super::profile::FleetLayout;
+use super::tally::{LongestQueue, SimulationTally};
+use schedule::{LimitedResource, ResourceNeed, ResourceUnits};
 
-/// All resources, by number: devices first, then circuits, then what states hold.
+/// All resources, by index: devices first, then circuits, then resources that states hold.
 #[derive(Debug)]
-pub(super) struct Resources {
+pub(super) struct SimulatedResources {
     devices: usize,
     circuits: usize,
     has_gap: bool,
     dispatchers: Vec<Dispatcher>,
-    /// The dispatcher that grants each, where it has a limit.
+    /// Index of the dispatcher of each limited resource.
     granted_by: Vec<Option<usize>>,
-    usage: Vec<Usage>,
-    /// The dispatchers that were given something back and have not granted it on yet.
+    usage: Vec<ResourceUsage>,
+    /// Dispatchers with released units that are not granted again yet.
     released: Vec<usize>,
 }
 
-/// How a resource is used.
+/// Use of a resource.
 #[derive(Debug, Clone, Default)]
-struct Usage {
+struct ResourceUsage {
     in_use: u32,
     changed_ms: u64,
     unit_ms: u64,
-    most: u32,
-    /// How many wait for it.
+    max_in_use: u32,
+    /// Number of waiting instances.
     waiting: usize,
-    /// How many actions were done at it.
+    /// Number of actions at it.
     operations: u64,
 }
 
-impl Usage {
+impl ResourceUsage {
     fn change(&mut self, in_use: u32, now_ms: u64) {
         self.unit_ms += u64::from(self.in_use) * (now_ms - self.changed_ms);
         self.changed_ms = now_ms;
         self.in_use = in_use;
-        self.most = self.most.max(in_use);
+        self.max_in_use = self.max_in_use.max(in_use);
     }
 }
 
-impl Resources {
-    /// So many devices, with what states hold and its limits. What one request may claim together one dispatcher grants: the
-    /// fewer resources that is, the faster it goes.
+impl SimulatedResources {
+    /// Creates `devices` devices, their circuits, and the resources that states hold with their limits.
+    ///
+    /// Resources that one request may claim together share a dispatcher; fewer resources per dispatcher are faster.
     pub(super) fn new<'a>(
-        layout: Layout,
+        layout: FleetLayout,
         devices: usize,
-        holds: impl Iterator<Item = &'a Option<Resource>>,
+        holds: impl Iterator<Item = &'a Option<LimitedResource>>,
     ) -> Self {
-        let holds: Vec<&Option<Resource>> = holds.collect();
+        let holds: Vec<&Option<LimitedResource>> = holds.collect();
         let circuits = devices.div_ceil(layout.devices_per_circuit);
         let (is_limited, has_gap) = (holds.iter().any(|limits| limits.is_some()), layout.gap_ms > 0);
         let (dispatchers, devices_each) = match (is_limited, has_gap) {
@@ -68,11 +69,11 @@ impl Resources {
         };
         let settle = ticks(layout.settle_ms);
         for device in 0..devices {
-            let resource = Resource { settle, ..Resource::of(1) };
+            let resource = LimitedResource { settle, ..LimitedResource::of(1) };
             resources.add(Some((device / devices_each, resource)));
         }
         for circuit in 0..circuits {
-            let resource = Resource { gap: ticks(layout.gap_ms), ..Resource::of(u32::MAX) };
+            let resource = LimitedResource { gap: ticks(layout.gap_ms), ..LimitedResource::of(u32::MAX) };
             let dispatcher = circuit * layout.devices_per_circuit / devices_each;
             resources.add(has_gap.then_some((dispatcher, resource)));
         }
@@ -82,45 +83,45 @@ impl Resources {
         resources
     }
 
-    fn add(&mut self, limited: Option<(usize, Resource)>) {
+    fn add(&mut self, limited: Option<(usize, LimitedResource)>) {
         let number = self.usage.len();
-        self.usage.push(Usage::default());
+        self.usage.push(ResourceUsage::default());
         self.granted_by.push(limited.map(|(dispatcher, _)| dispatcher));
         if let Some((dispatcher, resource)) = limited {
             self.dispatchers[dispatcher].add(number, resource);
         }
     }
 
-    /// The number of what states hold.
+    /// Index of a resource that states hold.
     pub(super) fn held(&self, number: usize) -> usize {
         self.devices + self.circuits + number
     }
 
-    /// What is claimed for an action at a device.
+    /// Units that an action at a device claims.
     pub(super) fn at_device(
         &self,
         device: usize,
         circuit: usize,
-    ) -> impl Iterator<Item = Units<usize>> + use<> {
+    ) -> impl Iterator<Item = ResourceUnits<usize>> + use<> {
         let circuit = self.has_gap.then_some(self.devices + circuit);
-        std::iter::once(device).chain(circuit).map(|resource| Units { resource, units: 1 })
+        std::iter::once(device).chain(circuit).map(|resource| ResourceUnits { resource, units: 1 })
     }
 
-    /// Whether it is one that states hold.
+    /// Whether states hold the resource.
     pub(super) fn is_held(&self, resource: usize) -> bool {
         resource >= self.devices + self.circuits
     }
 
-    /// Whether there is only so much of it.
+    /// Whether the resource is limited.
     pub(super) fn is_limited(&self, resource: usize) -> bool {
         self.granted_by[resource].is_some()
     }
 
-    /// Lets an instance wait for units of resources that are limited. Says which dispatcher it waits for.
+    /// Adds a request for units of limited resources; returns the dispatcher.
     pub(super) fn wait(
         &mut self,
         instance: usize,
-        units: &[Units<usize>],
+        units: &[ResourceUnits<usize>],
         holds: bool,
         now_ms: u64,
     ) -> Option<usize> {
@@ -128,21 +129,23 @@ impl Resources {
         for units in units {
             self.usage[units.resource].waiting += 1;
         }
-        let needs = units.iter().map(|units| Need::of(units.resource, units.units)).collect();
+        let needs = units.iter().map(|units| ResourceNeed::of(units.resource, units.units)).collect();
         self.dispatchers[dispatcher].wait(instance, needs, holds, now_ms);
         Some(dispatcher)
     }
 
-    /// An instance at `device` waits no more.
-    pub(super) fn give_up(&mut self, instance: usize, device: usize) {
+    /// Removes the request of an instance at `device`.
+    pub(super) fn stop_waiting(&mut self, instance: usize, device: usize) {
         let Some(dispatcher) = self.granted_by[device] else { return };
-        for resource in self.dispatchers[dispatcher].give_up(instance).iter().flat_map(|need| &need.any_of) {
+        for resource in
+            self.dispatchers[dispatcher].stop_waiting(instance).iter().flat_map(|need| &need.any_of)
+        {
             self.usage[*resource].waiting -= 1;
         }
     }
 
-    /// What a dispatcher grants now.
-    pub(super) fn grant(&mut self, dispatcher: usize, now_ms: u64) -> Granted {
+    /// Grants the requests of a dispatcher.
+    pub(super) fn grant(&mut self, dispatcher: usize, now_ms: u64) -> DispatchedGrants {
         let granted = self.dispatchers[dispatcher].grant(now_ms);
         for units in granted.grants.iter().flat_map(|grant| &grant.units) {
             self.usage[units.resource].waiting -= 1;
@@ -151,14 +154,14 @@ impl Resources {
         granted
     }
 
-    /// Units come into use.
-    pub(super) fn take(&mut self, units: &Units<usize>, now_ms: u64) {
+    /// Takes units into use.
+    pub(super) fn take(&mut self, units: &ResourceUnits<usize>, now_ms: u64) {
         let usage = &mut self.usage[units.resource];
         usage.change(usage.in_use.saturating_add(units.units), now_ms);
     }
 
-    /// Units are given back; whoever may have them next is not looked for yet.
-    pub(super) fn release(&mut self, units: &Units<usize>, now_ms: u64) {
+    /// Releases units, without granting them again.
+    pub(super) fn release(&mut self, units: &ResourceUnits<usize>, now_ms: u64) {
         let usage = &mut self.usage[units.resource];
         usage.change(usage.in_use.saturating_sub(units.units), now_ms);
         if let Some(dispatcher) = self.granted_by[units.resource] {
@@ -169,25 +172,25 @@ impl Resources {
         }
     }
 
-    /// A dispatcher that was given something back.
+    /// The next dispatcher with released units.
     pub(super) fn next_released(&mut self) -> Option<usize> {
         (!self.released.is_empty()).then(|| self.released.remove(0))
     }
 
-    /// An action is done at a device.
+    /// Counts an action at a device.
     pub(super) fn operate(&mut self, device: usize) {
         self.usage[device].operations += 1;
     }
 
-    /// Counts how long the queues are for `units`, where devices are numbered from `first_device`.
+    /// Counts the lengths of the queues for `units`; `first_device` is the index of the shard's first device.
     pub(super) fn tally_queues(
         &self,
-        units: &[Units<usize>],
+        units: &[ResourceUnits<usize>],
         first_device: usize,
         at_ms: u64,
-        tally: &mut Tally,
+        tally: &mut SimulationTally,
     ) {
-        for Units { resource, .. } in units {
+        for ResourceUnits { resource, .. } in units {
             let instances = self.usage[*resource].waiting;
             if *resource < self.devices {
                 tally.devices.queue(LongestQueue { instances, at_ms, resource: first_device + resource });
@@ -198,9 +201,14 @@ impl Resources {
         }
     }
 
-    /// Counts how long instances waited that are granted `units`.
-    pub(super) fn tally_wait(&self, units: &[Units<usize>], waited_ms: u64, tally: &mut Tally) {
-        for Units { resource, .. } in units {
+    /// Counts the wait before a grant of `units`.
+    pub(super) fn tally_wait(
+        &self,
+        units: &[ResourceUnits<usize>],
+        waited_ms: u64,
+        tally: &mut SimulationTally,
+    ) {
+        for ResourceUnits { resource, .. } in units {
             if *resource < self.devices {
                 tally.devices.waited.add(waited_ms);
             } else if self.is_held(*resource) {
@@ -209,16 +217,16 @@ impl Resources {
         }
     }
 
-    /// Counts how all were used in the end.
-    pub(super) fn tally_usage(&mut self, end_ms: u64, tally: &mut Tally) {
+    /// Counts the use of all resources at the end.
+    pub(super) fn tally_usage(&mut self, end_ms: u64, tally: &mut SimulationTally) {
         let first_held = self.held(0);
         for (number, usage) in self.usage.iter_mut().enumerate() {
             usage.change(usage.in_use, end_ms);
             if number < self.devices {
-                tally.devices.used(usage.unit_ms, usage.most);
+                tally.devices.used(usage.unit_ms, usage.max_in_use);
                 tally.most_operations = tally.most_operations.max(usage.operations);
             } else if number >= first_held {
-                tally.resources[number - first_held].used(usage.unit_ms, usage.most);
+                tally.resources[number - first_held].used(usage.unit_ms, usage.max_in_use);
             }
         }
     }

@@ -1,35 +1,35 @@
-//! From a prepared fleet to what was counted in it.
+//! Runs the shards of a simulation and merges their counts.
 
-use super::error::SimulateError;
-use super::report::Report;
+use super::error::SimulationError;
+use super::report::SimulationReport;
 use super::shard::Shard;
 use super::simulation::Simulation;
-use super::tally::Tally;
+use super::tally::SimulationTally;
 
-/// What was counted in a part of a fleet, or in all of it.
+/// The counts of one or several shards.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Counted(Tally);
+pub struct SimulationCounts(SimulationTally);
 
-impl Counted {
-    /// Adds what was counted in another part. In which order does not matter.
+impl SimulationCounts {
+    /// Adds the counts of other shards, in any order.
     pub fn merge(&mut self, other: &Self) {
         self.0.merge(&other.0);
     }
 }
 
 impl Simulation<'_> {
-    /// Simulates one of the shards, from beginning to end.
+    /// Simulates one shard from start to end.
     ///
     /// # Errors
     ///
-    /// [`SimulateError::Storm`] when an instance does not come to rest.
-    pub fn run(&self, shard: usize) -> Result<Counted, SimulateError> {
-        Shard::new(self, shard).run().map(Counted)
+    /// [`SimulationError::EventStorm`] if an instance does not come to rest.
+    pub fn run(&self, shard: usize) -> Result<SimulationCounts, SimulationError> {
+        Shard::new(self, shard).run().map(SimulationCounts)
     }
 
-    /// Sums up what was counted in all shards.
+    /// Reports the counts of all shards.
     #[must_use]
-    pub fn report(&self, counted: &Counted) -> Report {
-        Report::new(self, &counted.0)
+    pub fn report(&self, counts: &SimulationCounts) -> SimulationReport {
+        SimulationReport::new(self, &counts.0)
     }
 }

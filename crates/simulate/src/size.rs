@@ -1,14 +1,14 @@
-//! How large a simulation is.
+//! The size of a simulation.
 
-/// How large a simulation is.
+/// The size of a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size {
-    /// How many instances of the first machine.
+pub struct SimulationSize {
+    /// Number of instances of the first machine.
     pub instances: u32,
-    /// For how many days.
+    /// Simulated days.
     pub days: u32,
-    /// Where chance begins: the same number makes the same fleet.
+    /// Seed of the random numbers: the same seed gives the same simulation.
     pub seed: u64,
-    /// How many seconds there are between two samples of the states over time; about two hundred in all where not given.
-    pub every_s: Option<u64>,
+    /// Time between samples of the states, in seconds; `None` for about two hundred samples in all.
+    pub sample_interval_s: Option<u64>,
 }

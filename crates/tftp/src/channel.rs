@@ -1,4 +1,4 @@
-//! The way to one client: a socket of its own, or the listening port with all others.
+//! Channel to one client: its own socket, or the shared listening port.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,48 +7,49 @@ use std::sync::Arc;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
-use super::listener::Listener;
+use super::listener::TftpListener;
 
-/// Packets of one client that may wait in front of its transfer; more are dropped, as a network drops them.
-pub(super) const INBOX: usize = 16;
+/// Capacity of a transfer's inbox, in packets; further packets are dropped, like in a network.
+pub(super) const INBOX_PACKETS: usize = 16;
 
-/// Where answers come from.
+/// The port that answers are sent from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Ports {
-    /// Each transfer has a port of its own, as RFC 1350 §4 says.
+pub enum PortMode {
+    /// Each transfer has its own port (RFC 1350 §4).
     #[default]
     OnePerTransfer,
-    /// All answers come from the listening port, which passes NAT and firewalls.
+    /// All answers are sent from the listening port, which works through NAT and firewalls.
     ///
-    /// Then whoever can forge a client's address can forge its ACKs too, so one ACK never brings more than one block.
+    /// With this mode, a client that forges another address can forge its ACKs too, so one ACK causes at most one
+    /// block.
     Single,
 }
 
-/// The way to one client; hears nobody else.
+/// Channel to one client; packets of other clients do not arrive here.
 #[derive(Debug)]
-pub(super) enum Channel {
+pub(super) enum ClientChannel {
     /// A connected socket.
     Own(UdpSocket),
-    /// The listening port; what the client says comes by the inbox.
+    /// The listening port; the client's packets arrive in the inbox.
     Shared {
         /// The port.
-        listener: Arc<Listener>,
+        listener: Arc<TftpListener>,
         /// The client.
         peer: SocketAddr,
-        /// The address that it asked.
+        /// The local address that it sent the request to.
         local: SocketAddr,
         /// Its packets.
         inbox: mpsc::Receiver<Vec<u8>>,
     },
 }
 
-impl Channel {
-    /// Makes the socket for one client: it sends from the address that was asked and hears nobody else.
+impl ClientChannel {
+    /// Creates a socket for one client: it sends from the address of the request and receives only from the client.
     ///
     /// # Errors
     ///
-    /// An [`io::Error`] when the machine has no socket for it, or no way to the client.
-    pub(super) async fn own(local: SocketAddr, peer: SocketAddr) -> io::Result<Self> {
+    /// An [`io::Error`] when no socket can be created, or there is no route to the client.
+    pub(super) async fn connect(local: SocketAddr, peer: SocketAddr) -> io::Result<Self> {
         let socket = UdpSocket::bind(local).await?;
         socket.connect(peer).await?;
         Ok(Self::Own(socket))
@@ -62,17 +63,17 @@ impl Channel {
         }
     }
 
-    /// Waits for one packet, which is put into `room` as far as it fits; returns its length there.
-    pub(super) async fn receive(&mut self, room: &mut [u8]) -> io::Result<usize> {
+    /// Waits for one packet and copies it into `buffer` as far as it fits; returns the length copied.
+    pub(super) async fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Own(socket) => socket.recv(room).await,
+            Self::Own(socket) => socket.recv(buffer).await,
             Self::Shared { inbox, .. } => {
                 let Some(packet) = inbox.recv().await else {
-                    // The server has let the transfer go, and ends it.
+                    // The server has dropped the transfer and will end this task.
                     return std::future::pending().await;
                 };
-                let length = packet.len().min(room.len());
-                for (to, from) in room.iter_mut().zip(&packet) {
+                let length = packet.len().min(buffer.len());
+                for (to, from) in buffer.iter_mut().zip(&packet) {
                     *to = *from;
                 }
                 Ok(length)

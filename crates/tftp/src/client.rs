@@ -1,7 +1,7 @@
-//! A small TFTP client, as a board's boot loader has one: for simulated boards and for tests.
+//! A small TFTP client like a boot loader's, for simulated boards and tests.
 //!
-//! It keeps the file in memory and can stop in the middle, as a board does that hangs. Its waits are real time, like
-//! those of the network card that it plays.
+//! It keeps the file in memory and can stop in the middle, like a board that hangs. Its timeouts use real time, like
+//! those of a network card.
 //!
 //! Source: RFC 1350, RFC 2347, RFC 2348, RFC 2349, RFC 7440.
 
@@ -12,210 +12,221 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
-use super::options::{BLOCK_BYTES, DEFAULT_BLOCK_BYTES, decimal};
-use super::packet::{ErrorCode, Mode, OptionPair, Packet, Request};
+use super::options::{BLOCK_BYTES_RANGE, DEFAULT_BLOCK_BYTES, decimal};
+use super::packet::{OptionPair, TftpErrorCode, TftpPacket, TftpRequest, TransferMode};
 
-/// How to ask for a file.
+/// Parameters of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
-    /// The `blksize` to ask for, if any, in bytes.
+pub struct TransferOptions {
+    /// The `blksize` to request, if any, in bytes.
     pub block_bytes: Option<u16>,
-    /// The `windowsize` to ask for, if any, in blocks.
+    /// The `windowsize` to request, if any, in blocks.
     pub window_blocks: Option<u16>,
-    /// Whether to ask for the file's size before its content.
-    pub size: SizeProbe,
-    /// How long to wait for the server before asking again.
-    pub wait: Duration,
-    /// How often to ask again before giving up.
+    /// Whether to request the file's size before its content.
+    pub size_probe: SizeProbe,
+    /// How long to wait for the server before retransmitting.
+    pub answer_timeout: Duration,
+    /// Number of retransmissions before giving up.
     pub retries: u32,
-    /// After how many blocks to fall silent without a word, as a board does that hangs; 0 is after the request.
-    pub abandon_after_blocks: Option<u64>,
+    /// After how many blocks to stop answering, like a board that hangs; 0 is after the request.
+    pub stop_after_blocks: Option<u64>,
 }
 
-/// Whether a client asks for a file's size.
+/// Whether a client requests a file's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SizeProbe {
-    /// It does not.
+    /// The size is not requested.
     No,
-    /// It asks with `tsize`, and checks it against what it gets.
+    /// The size is requested with `tsize` and compared with the received file.
     Tsize,
 }
 
-impl Default for Options {
-    /// What PXE boot loaders ask for: 1428 bytes a block, which fit into one Ethernet frame, and the size.
+impl Default for TransferOptions {
+    /// The usual request of PXE boot loaders: 1428 bytes per block, which fit into one Ethernet frame, and the size.
     fn default() -> Self {
         Self {
             block_bytes: Some(1428),
             window_blocks: None,
-            size: SizeProbe::Tsize,
-            wait: Duration::from_secs(1),
+            size_probe: SizeProbe::Tsize,
+            answer_timeout: Duration::from_secs(1),
             retries: 5,
-            abandon_after_blocks: None,
+            stop_after_blocks: None,
         }
     }
 }
 
-/// Says why a client has no file.
+/// Error of a fetch.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The machine's network failed.
-    #[error("the network failed")]
+pub enum TftpClientError {
+    /// Local network failure.
+    #[error("network failure")]
     Socket(#[source] io::Error),
-    /// The server said no.
+    /// The server refused.
     #[error("the server refused with error {}: {message}", code.0)]
     Refused {
-        /// The reason for programs.
-        code: ErrorCode,
-        /// The reason for people.
+        /// The error code.
+        code: TftpErrorCode,
+        /// The message.
         message: String,
     },
     /// The server did not answer, or stopped answering.
-    #[error("the server is silent after {blocks} blocks")]
+    #[error("no answer from the server after {blocks} blocks")]
     Silent {
-        /// What had arrived by then.
+        /// The number of blocks received.
         blocks: u64,
     },
-    /// The client stopped because [`Options::abandon_after_blocks`] said so.
-    #[error("abandoned after {blocks} blocks, as asked")]
-    Abandoned {
-        /// What had arrived by then.
+    /// The client stopped as requested by [`TransferOptions::stop_after_blocks`].
+    #[error("stopped after {blocks} blocks, as requested")]
+    StoppedEarly {
+        /// The number of blocks received.
         blocks: u64,
     },
-    /// The server answered what no server may.
-    #[error("the server broke the protocol: {0}")]
+    /// The server violated the protocol.
+    #[error("protocol error of the server: {0}")]
     Protocol(&'static str),
 }
 
-/// Fetches `file` from `server`, asking from the local address `from`.
+/// Fetches `file` from `server`, using the local address `from`.
 ///
 /// # Errors
 ///
-/// [`ClientError`]; what had arrived is dropped.
+/// [`TftpClientError`]; the data received is dropped.
 pub async fn fetch(
     server: SocketAddr,
     from: IpAddr,
     file: &str,
-    options: &Options,
-) -> Result<Vec<u8>, ClientError> {
-    let socket = UdpSocket::bind((from, 0)).await.map_err(ClientError::Socket)?;
-    let request = Request { file: file.as_bytes().to_owned(), mode: Mode::Octet, options: offer(options) };
-    let mut session = Session {
+    options: &TransferOptions,
+) -> Result<Vec<u8>, TftpClientError> {
+    let socket = UdpSocket::bind((from, 0)).await.map_err(TftpClientError::Socket)?;
+    let request = TftpRequest {
+        file: file.as_bytes().to_owned(),
+        mode: TransferMode::Octet,
+        options: requested_options(options),
+    };
+    let mut session = ClientTransfer {
         socket,
         server,
-        answers_from: None,
+        transfer_addr: None,
         options,
         block_bytes: DEFAULT_BLOCK_BYTES,
         window_blocks: 1,
         size_bytes: None,
         blocks: 0,
-        in_window: 0,
-        is_gap_told: false,
-        last_word: Packet::Read(request).to_bytes(),
+        unacked_blocks: 0,
+        is_gap_reported: false,
+        last_packet: TftpPacket::Read(request).to_bytes(),
         content: Vec::new(),
     };
     session.run().await?;
     Ok(session.content)
 }
 
-fn offer(options: &Options) -> Vec<OptionPair> {
+fn requested_options(options: &TransferOptions) -> Vec<OptionPair> {
     let block = options.block_bytes.map(|bytes| ("blksize".to_owned(), bytes.to_string()));
-    let size = (options.size == SizeProbe::Tsize).then(|| ("tsize".to_owned(), "0".to_owned()));
+    let size = (options.size_probe == SizeProbe::Tsize).then(|| ("tsize".to_owned(), "0".to_owned()));
     let window = options.window_blocks.map(|blocks| ("windowsize".to_owned(), blocks.to_string()));
     [block, size, window].into_iter().flatten().collect()
 }
 
-/// One fetch while it lasts.
-struct Session<'a> {
+/// State of one fetch.
+struct ClientTransfer<'a> {
     socket: UdpSocket,
     server: SocketAddr,
     /// The port that the server chose for this transfer, once it has answered.
-    answers_from: Option<SocketAddr>,
-    options: &'a Options,
+    transfer_addr: Option<SocketAddr>,
+    options: &'a TransferOptions,
     block_bytes: usize,
     window_blocks: u64,
     size_bytes: Option<u64>,
-    /// The blocks that have arrived in order.
+    /// Number of blocks received in order.
     blocks: u64,
-    /// Those of them that no ACK has been sent for.
-    in_window: u64,
-    /// Whether the server was told of the gap that later blocks show.
-    is_gap_told: bool,
-    /// What is said again when nothing comes.
-    last_word: Vec<u8>,
+    /// Number of those without an ACK yet.
+    unacked_blocks: u64,
+    /// Whether the gap shown by later blocks was reported to the server.
+    is_gap_reported: bool,
+    /// The packet to retransmit if no answer comes.
+    last_packet: Vec<u8>,
     content: Vec<u8>,
 }
 
-impl Session<'_> {
-    async fn run(&mut self) -> Result<(), ClientError> {
-        self.say().await?;
+impl ClientTransfer<'_> {
+    async fn run(&mut self) -> Result<(), TftpClientError> {
+        self.send_last_packet().await?;
         let mut tries = 0;
-        let mut room = vec![0; 65_536];
+        let mut buffer = vec![0; 65_536];
         loop {
-            if self.options.abandon_after_blocks.is_some_and(|limit| self.blocks >= limit) {
-                return Err(ClientError::Abandoned { blocks: self.blocks });
+            if self.options.stop_after_blocks.is_some_and(|limit| self.blocks >= limit) {
+                return Err(TftpClientError::StoppedEarly { blocks: self.blocks });
             }
-            let Some(length) = self.receive(&mut room).await? else {
+            let Some(length) = self.receive(&mut buffer).await? else {
                 if tries >= self.options.retries {
-                    return Err(ClientError::Silent { blocks: self.blocks });
+                    return Err(TftpClientError::Silent { blocks: self.blocks });
                 }
                 tries += 1;
-                self.say().await?;
+                self.send_last_packet().await?;
                 continue;
             };
-            match Packet::parse(room.get(..length).unwrap_or_default()) {
-                Ok(Packet::Data { block, payload }) => {
+            match TftpPacket::parse(buffer.get(..length).unwrap_or_default()) {
+                Ok(TftpPacket::Data { block, payload }) => {
                     let before = self.blocks;
-                    if self.take(block, payload).await? {
+                    if self.take_block(block, payload).await? {
                         return self.check_size();
                     }
                     tries = if self.blocks > before { 0 } else { tries };
                 }
-                Ok(Packet::OptionsAck(answer)) if self.blocks == 0 => {
-                    self.agree(&answer).await?;
+                Ok(TftpPacket::OptionsAck(answer)) if self.blocks == 0 => {
+                    self.apply_options_ack(&answer).await?;
                     self.acknowledge().await?;
                 }
-                Ok(Packet::Error { code, message }) => return Err(ClientError::Refused { code, message }),
-                Ok(Packet::Read(_) | Packet::Write(_) | Packet::Ack { .. } | Packet::OptionsAck(_))
+                Ok(TftpPacket::Error { code, message }) => {
+                    return Err(TftpClientError::Refused { code, message });
+                }
+                Ok(
+                    TftpPacket::Read(_)
+                    | TftpPacket::Write(_)
+                    | TftpPacket::Ack { .. }
+                    | TftpPacket::OptionsAck(_),
+                )
                 | Err(_) => {}
             }
         }
     }
 
-    /// Takes a block that arrived; `true` when it was the last one.
-    async fn take(&mut self, block: u16, payload: &[u8]) -> Result<bool, ClientError> {
+    /// Processes a received block; returns `true` for the last one.
+    async fn take_block(&mut self, block: u16, payload: &[u8]) -> Result<bool, TftpClientError> {
         if payload.len() > self.block_bytes {
-            return Err(self.decline("a block is larger than agreed").await);
+            return Err(self.send_error("block larger than negotiated").await);
         }
-        let ahead = block.wrapping_sub(wire(self.blocks));
+        let ahead = block.wrapping_sub(wire_block_number(self.blocks));
         if ahead == 1 {
             self.blocks += 1;
-            self.in_window += 1;
-            self.is_gap_told = false;
+            self.unacked_blocks += 1;
+            self.is_gap_reported = false;
             self.content.extend_from_slice(payload);
             let is_last = payload.len() < self.block_bytes;
-            if is_last || self.in_window >= self.window_blocks {
+            if is_last || self.unacked_blocks >= self.window_blocks {
                 self.acknowledge().await?;
             }
             return Ok(is_last);
         }
-        // Block before: our ACK was lost. Block further on: one was lost on the way here; one word about it is enough.
+        // An earlier block means that our ACK was lost. A later block means that one was lost; it is reported once.
         let is_beyond = (2..=self.window_blocks).contains(&u64::from(ahead));
-        if (ahead == 0 && self.blocks > 0) || (is_beyond && !self.is_gap_told) {
-            self.is_gap_told = is_beyond;
+        if (ahead == 0 && self.blocks > 0) || (is_beyond && !self.is_gap_reported) {
+            self.is_gap_reported = is_beyond;
             self.acknowledge().await?;
         }
         Ok(false)
     }
 
-    /// Takes over what the server made of our options.
-    async fn agree(&mut self, answer: &[OptionPair]) -> Result<(), ClientError> {
+    /// Applies the options that the server accepted.
+    async fn apply_options_ack(&mut self, answer: &[OptionPair]) -> Result<(), TftpClientError> {
         for (name, value) in answer {
             let number = decimal(value);
-            let at_most = |asked: Option<u16>, least: u64| {
-                number.filter(|number| (least..=asked.map_or(0, u64::from)).contains(number))
+            let at_most = |requested: Option<u16>, min: u64| {
+                number.filter(|number| (min..=requested.map_or(0, u64::from)).contains(number))
             };
             let is_taken = match name.to_ascii_lowercase().as_str() {
-                "blksize" => at_most(self.options.block_bytes, *BLOCK_BYTES.start())
+                "blksize" => at_most(self.options.block_bytes, *BLOCK_BYTES_RANGE.start())
                     .and_then(|bytes| usize::try_from(bytes).ok())
                     .map(|bytes| self.block_bytes = bytes)
                     .is_some(),
@@ -224,60 +235,61 @@ impl Session<'_> {
                 }
                 "tsize" => {
                     self.size_bytes = number;
-                    number.is_some() && self.options.size == SizeProbe::Tsize
+                    number.is_some() && self.options.size_probe == SizeProbe::Tsize
                 }
                 _ => false,
             };
             if !is_taken {
-                return Err(self.decline("an option was answered that was not asked for").await);
+                return Err(self.send_error("answer to an option that was not requested").await);
             }
         }
         Ok(())
     }
 
-    fn check_size(&self) -> Result<(), ClientError> {
+    fn check_size(&self) -> Result<(), TftpClientError> {
         if self.size_bytes.is_some_and(|size| size != self.content.len() as u64) {
-            return Err(ClientError::Protocol("the file has another size than was told"));
+            return Err(TftpClientError::Protocol("file size differs from tsize"));
         }
         Ok(())
     }
 
-    async fn acknowledge(&mut self) -> Result<(), ClientError> {
-        self.in_window = 0;
-        self.last_word = Packet::Ack { block: wire(self.blocks) }.to_bytes();
-        self.say().await
+    async fn acknowledge(&mut self) -> Result<(), TftpClientError> {
+        self.unacked_blocks = 0;
+        self.last_packet = TftpPacket::Ack { block: wire_block_number(self.blocks) }.to_bytes();
+        self.send_last_packet().await
     }
 
-    /// Tells the server that its answer makes no sense.
-    async fn decline(&mut self, why: &'static str) -> ClientError {
-        self.last_word = Packet::Error { code: ErrorCode::OPTIONS, message: why.to_owned() }.to_bytes();
-        self.say().await.err().unwrap_or(ClientError::Protocol(why))
+    /// Reports a protocol error to the server.
+    async fn send_error(&mut self, reason: &'static str) -> TftpClientError {
+        self.last_packet =
+            TftpPacket::Error { code: TftpErrorCode::OPTIONS, message: reason.to_owned() }.to_bytes();
+        self.send_last_packet().await.err().unwrap_or(TftpClientError::Protocol(reason))
     }
 
-    async fn say(&self) -> Result<(), ClientError> {
-        let to = self.answers_from.unwrap_or(self.server);
-        self.socket.send_to(&self.last_word, to).await.map(drop).map_err(ClientError::Socket)
+    async fn send_last_packet(&self) -> Result<(), TftpClientError> {
+        let to = self.transfer_addr.unwrap_or(self.server);
+        self.socket.send_to(&self.last_packet, to).await.map(drop).map_err(TftpClientError::Socket)
     }
 
-    /// Waits for a packet from the server; `None` when none came in time.
-    async fn receive(&mut self, room: &mut [u8]) -> Result<Option<usize>, ClientError> {
-        let until = Instant::now() + self.options.wait;
+    /// Waits for a packet from the server; returns `None` on timeout.
+    async fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, TftpClientError> {
+        let deadline = Instant::now() + self.options.answer_timeout;
         loop {
-            // Real time, as the module says.
-            let Ok(received) = tokio::time::timeout_at(until, self.socket.recv_from(room)).await else {
+            // Real time; see the module's documentation.
+            let Ok(received) = tokio::time::timeout_at(deadline, self.socket.recv_from(buffer)).await else {
                 return Ok(None);
             };
-            let (length, from) = received.map_err(ClientError::Socket)?;
-            if self.answers_from.map_or(from.ip() == self.server.ip(), |answers| answers == from) {
-                self.answers_from = Some(from);
+            let (length, from) = received.map_err(TftpClientError::Socket)?;
+            if self.transfer_addr.map_or(from.ip() == self.server.ip(), |addr| addr == from) {
+                self.transfer_addr = Some(from);
                 return Ok(Some(length));
             }
         }
     }
 }
 
-/// The number of a block as it stands in packets: after 65,535 comes 0.
-#[expect(clippy::cast_possible_truncation, reason = "the wrap is meant")]
-fn wire(block: u64) -> u16 {
+/// The block number in packets; it wraps from 65,535 to 0.
+#[expect(clippy::cast_possible_truncation, reason = "wraps intentionally")]
+fn wire_block_number(block: u64) -> u16 {
     block as u16
 }

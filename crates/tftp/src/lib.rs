@@ -1,26 +1,26 @@
-//! The TFTP server over the boot tree, and the client that simulated boards use.
+//! TFTP server for the boot tree, and the client of simulated boards.
 //!
-//! Read-only, as boards need it: octet and netascii, `blksize`, `tsize`, `timeout`, `windowsize`. It tells an
-//! [`Observer`] who asked for what and how that ended, which is how a board's history can say "asked for its boot config
-//! 12 s after power-on". It does not know boards, databases or which file is whose, and it never writes.
+//! Read-only: octet and netascii, `blksize`, `tsize`, `timeout`, `windowsize`. A [`TftpObserver`] receives each request
+//! and its result, for the boot log in a board's history. Boards and databases are unknown to the crate, and it never
+//! writes files.
 //!
 //! ```text
-//! listener ─► Server::run ─► transfer (one task, one channel each) ─► body, boot tree
-//!                                │
-//!                                └─► Observer
+//! listener ─► TftpServer::run ─► transfer (one task, one channel each) ─► block reader, boot tree
+//!                  │
+//!                  └─► TftpObserver
 //! ```
 //!
 //! Source: RFC 1350, RFC 1123 §4.2, RFC 2347, RFC 2348, RFC 2349, RFC 7440.
 
-mod body;
+mod block_reader;
 mod channel;
 pub mod client;
+mod client_reply;
 mod limits;
 mod listener;
 mod observer;
 mod options;
 pub mod packet;
-mod talk;
 mod transfer;
 
 use std::collections::HashMap;
@@ -35,33 +35,33 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use channel::Ports;
-use channel::{Channel, INBOX};
-pub use limits::Limits;
-use limits::{Room, Slot, room};
-use listener::{Datagram, Listener};
-pub use observer::{Abort, DropReason, End, Fetch, Observer, Refusal};
+pub use channel::PortMode;
+use channel::{ClientChannel, INBOX_PACKETS};
+pub use limits::TftpLimits;
+use limits::{TransferAdmission, TransferSlot, decide_admission};
+use listener::{Datagram, TftpListener};
+pub use observer::{ClientAbort, TftpFetch, TftpObserver, TftpRefusal, TransferDropReason, TransferEnd};
 use options::MAX_WINDOW_BLOCKS;
-use packet::{ErrorCode, Packet, Request};
-use transfer::{Dismissal, Progress, Transfer};
+use packet::{TftpErrorCode, TftpPacket, TftpRequest};
+use transfer::{CancelReason, Transfer, TransferProgress};
 
 use boot_tree::BootTree;
 
-/// Says why there is no server.
+/// Error of starting the server.
 #[derive(Debug, thiserror::Error)]
 pub enum TftpError {
-    /// The address is taken, is not this machine's, or needs a right that the process has not.
-    #[error("cannot listen for TFTP on {listen}{}", hint(source))]
+    /// The address is in use, not local, or needs a privilege that the process lacks.
+    #[error("cannot listen for TFTP on {listen}{}", permission_hint(source))]
     Bind {
-        /// The address that was given.
+        /// The configured address.
         listen: SocketAddr,
-        /// Why not.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
 }
 
-fn hint(error: &io::Error) -> &'static str {
+fn permission_hint(error: &io::Error) -> &'static str {
     if error.kind() == io::ErrorKind::PermissionDenied {
         " (ports below 1024 need root or CAP_NET_BIND_SERVICE; a port above needs neither)"
     } else {
@@ -69,90 +69,87 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// How long there has to be room for all before the log says so.
-const CALM: Duration = Duration::from_secs(10);
+/// How long no request may have been dropped before the log reports the end of an overload.
+const OVERLOAD_CLEARED_AFTER: Duration = Duration::from_secs(10);
 
-/// A server whose port is bound; [`Server::run`] makes it answer.
-pub struct Server {
-    listener: Arc<Listener>,
+/// A server with a bound port; [`TftpServer::run`] serves requests.
+pub struct TftpServer {
+    listener: Arc<TftpListener>,
     tree: Arc<BootTree>,
-    observer: Arc<dyn Observer>,
-    limits: Limits,
-    ports: Ports,
+    observer: Arc<dyn TftpObserver>,
+    limits: TftpLimits,
+    ports: PortMode,
     tasks: JoinSet<()>,
-    running: HashMap<SocketAddr, Running>,
+    running: HashMap<SocketAddr, RunningTransfer>,
     requests: u64,
-    crowd: Option<Crowd>,
+    overload: Option<TransferOverload>,
 }
 
-/// What is known of a client's transfer while it lasts.
-struct Running {
+/// A client's running transfer.
+struct RunningTransfer {
     task: Id,
-    request: Request,
-    since: Instant,
-    progress: Arc<Progress>,
-    /// Where its packets go that come to the listening port.
+    request: TftpRequest,
+    requested_at: Instant,
+    progress: Arc<TransferProgress>,
+    /// Inbox for its packets that arrive at the listening port.
     inbox: Option<mpsc::Sender<Vec<u8>>>,
 }
 
-/// A time in which requests are dropped for want of room.
-struct Crowd {
-    dropped: u64,
-    last: Instant,
+/// A period in which requests are dropped for lack of capacity.
+struct TransferOverload {
+    dropped_requests: u64,
+    last_dropped_at: Instant,
 }
 
-impl Server {
-    /// Binds `listen` for the tree below `root`; `[::]` takes IPv4 as well, and port 0 any free port.
+impl TftpServer {
+    /// Binds `listen` for the tree below `root`; `[::]` includes IPv4, and port 0 selects a free port.
     ///
-    /// While the root cannot be read, no request is answered: clients ask again.
+    /// While the root cannot be read, requests are not answered: clients retry.
     ///
     /// # Errors
     ///
     /// [`TftpError::Bind`].
-    #[expect(
-        clippy::unused_async,
-        reason = "a socket can be bound only within the runtime that will serve it"
-    )]
+    #[expect(clippy::unused_async, reason = "a socket can be bound only within its runtime")]
     pub async fn bind(
         listen: SocketAddr,
         root: PathBuf,
-        observer: Arc<dyn Observer>,
+        observer: Arc<dyn TftpObserver>,
     ) -> Result<Self, TftpError> {
-        let listener = Listener::bind(listen).map_err(|source| TftpError::Bind { listen, source })?;
+        let listener = TftpListener::bind(listen).map_err(|source| TftpError::Bind { listen, source })?;
         Ok(Self {
             listener: Arc::new(listener),
             tree: Arc::new(BootTree::new(root)),
             observer,
-            limits: Limits::default(),
-            ports: Ports::default(),
+            limits: TftpLimits::default(),
+            ports: PortMode::default(),
             tasks: JoinSet::new(),
             running: HashMap::new(),
             requests: 0,
-            crowd: None,
+            overload: None,
         })
     }
 
-    /// The same server with other limits.
+    /// Sets the limits.
     #[must_use]
-    pub fn limited(mut self, limits: Limits) -> Self {
+    pub fn with_limits(mut self, limits: TftpLimits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// The same server with its answers coming from other ports.
+    /// Sets the port that answers are sent from.
     #[must_use]
-    pub fn answering_from(mut self, ports: Ports) -> Self {
+    pub fn with_port_mode(mut self, ports: PortMode) -> Self {
         self.ports = ports;
         self
     }
 
-    /// The address that is bound, with the port where any was asked for.
+    /// Returns the bound address, with the actual port.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.listener.local_addr()
     }
 
-    /// Answers requests until `stop`; transfers that are running then are dropped.
+    /// Serves requests until `stop`; running transfers are then dropped.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
             let received = tokio::select! {
@@ -165,7 +162,7 @@ impl Server {
                             error.id()
                         }
                     };
-                    self.running.retain(|_, running| running.task != id);
+                    self.running.retain(|_, transfer| transfer.task != id);
                     continue;
                 }
                 received = self.listener.receive() => received,
@@ -174,7 +171,7 @@ impl Server {
                 Ok(datagram) => self.dispatch(datagram),
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "cannot receive TFTP requests");
-                    #[expect(clippy::disallowed_methods, reason = "the machine's trouble, not the farm's")]
+                    #[expect(clippy::disallowed_methods, reason = "a fault of this machine, in real time")]
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
@@ -184,13 +181,18 @@ impl Server {
 
     fn dispatch(&mut self, datagram: Datagram) {
         let Datagram { peer, local, bytes } = datagram;
-        match Packet::parse(&bytes) {
-            Ok(Packet::Read(request)) => self.read(peer, local, request),
-            Ok(Packet::Write(request)) => self.write(peer, local, &request),
-            // Without a transfer there is no answer: forged, these would make us knock at doors for somebody else.
-            Ok(Packet::Data { .. } | Packet::Ack { .. } | Packet::Error { .. } | Packet::OptionsAck(_)) => {
-                if let Some(inbox) = self.running.get(&peer).and_then(|running| running.inbox.as_ref()) {
-                    // A full inbox is a lossy network.
+        match TftpPacket::parse(&bytes) {
+            Ok(TftpPacket::Read(request)) => self.read(peer, local, request),
+            Ok(TftpPacket::Write(request)) => self.write(peer, local, &request),
+            // Without a transfer there is no answer: forged packets must not make the server send to others.
+            Ok(
+                TftpPacket::Data { .. }
+                | TftpPacket::Ack { .. }
+                | TftpPacket::Error { .. }
+                | TftpPacket::OptionsAck(_),
+            ) => {
+                if let Some(inbox) = self.running.get(&peer).and_then(|transfer| transfer.inbox.as_ref()) {
+                    // A full inbox counts as packet loss.
                     inbox.try_send(bytes).ok();
                 }
             }
@@ -198,38 +200,39 @@ impl Server {
         }
     }
 
-    /// Begins a transfer, unless this is a repetition of the request that one is already answering.
-    fn read(&mut self, peer: SocketAddr, local: SocketAddr, request: Request) {
-        let mut is_anew = false;
-        if let Some(running) = self.running.get(&peer) {
-            if running.request == request && !running.progress.is_yielding() {
-                running.progress.ask_again();
+    /// Starts a transfer, unless the request repeats the one being answered.
+    fn read(&mut self, peer: SocketAddr, local: SocketAddr, request: TftpRequest) {
+        let mut is_replacement = false;
+        if let Some(transfer) = self.running.get(&peer) {
+            if transfer.request == request && !transfer.progress.is_replaceable() {
+                transfer.progress.record_repeated_request();
                 return;
             }
-            // Or else one port that asks for two names in turn would have a transfer, and a file opened, for each packet.
-            let is_young = running.since.elapsed() < self.limits.first_wait;
-            if is_young && !running.progress.is_answered() && !running.progress.is_yielding() {
-                tracing::debug!(%peer, "TFTP request dropped: the one before has not been answered yet");
+            // Otherwise a client that alternates between two names would start a transfer and open a file with each
+            // packet.
+            let is_young = transfer.requested_at.elapsed() < self.limits.first_retransmit_after;
+            if is_young && !transfer.progress.is_answered() && !transfer.progress.is_replaceable() {
+                tracing::debug!(%peer, "TFTP request dropped, previous one unanswered");
                 return;
             }
-            // The client has one port and one file at a time: it has forgotten the other one.
-            running.progress.dismiss(Dismissal::AskedAnew);
-            is_anew = true;
+            // A client fetches one file at a time per port: the previous transfer is obsolete.
+            transfer.progress.cancel(CancelReason::NewRequest);
+            is_replacement = true;
         }
         self.requests += 1;
-        let fetch = Fetch { number: self.requests, peer, file: shown(&request.file) };
-        if !is_anew && !self.make_room(peer) {
-            self.observer.dropped(&fetch);
+        let fetch = TftpFetch { number: self.requests, peer, file: file_name_text(&request.file) };
+        if !is_replacement && !self.admit_transfer(peer) {
+            self.observer.on_drop(&fetch);
             return;
         }
-        self.observer.asked(&fetch);
-        let progress = Arc::new(Progress::default());
+        self.observer.on_request(&fetch);
+        let progress = Arc::new(TransferProgress::default());
         let (channel, inbox, max_window_blocks) = match self.ports {
-            Ports::OnePerTransfer => (None, None, MAX_WINDOW_BLOCKS),
-            Ports::Single => {
-                let (sender, inbox) = mpsc::channel(INBOX);
+            PortMode::OnePerTransfer => (None, None, MAX_WINDOW_BLOCKS),
+            PortMode::Single => {
+                let (sender, inbox) = mpsc::channel(INBOX_PACKETS);
                 let listener = Arc::clone(&self.listener);
-                (Some(Channel::Shared { listener, peer, local, inbox }), Some(sender), 1)
+                (Some(ClientChannel::Shared { listener, peer, local, inbox }), Some(sender), 1)
             }
         };
         let transfer = Transfer {
@@ -241,88 +244,98 @@ impl Server {
         };
         let observer = Arc::clone(&self.observer);
         let task = self.tasks.spawn(async move {
-            let end = work(channel, local, peer, transfer).await;
+            let end = run_transfer(channel, local, peer, transfer).await;
             tracing::debug!(peer = %fetch.peer, file = fetch.file, ?end, "TFTP fetch ended");
-            observer.ended(&fetch, end);
+            observer.on_end(&fetch, end);
         });
-        let running = Running { task: task.id(), request, since: Instant::now(), progress, inbox };
-        self.running.insert(peer, running);
+        let transfer =
+            RunningTransfer { task: task.id(), request, requested_at: Instant::now(), progress, inbox };
+        self.running.insert(peer, transfer);
     }
 
-    /// Whether one more transfer may begin; one that nobody has answered may have to end for it.
-    fn make_room(&mut self, peer: SocketAddr) -> bool {
-        let slots = self.running.iter().map(|(peer, running)| Slot {
+    /// Whether one more transfer may start; an unanswered one may be cancelled for it.
+    fn admit_transfer(&mut self, peer: SocketAddr) -> bool {
+        let slots = self.running.iter().map(|(peer, transfer)| TransferSlot {
             peer: *peer,
-            since: running.since,
-            is_answered: running.progress.is_answered(),
+            requested_at: transfer.requested_at,
+            is_answered: transfer.progress.is_answered(),
         });
         let now = Instant::now();
-        let has_room = match room(&self.limits, slots, peer.ip(), now) {
-            Room::Free => true,
-            Room::InPlaceOf(other) => {
-                if let Some(other) = self.running.remove(&other) {
-                    other.progress.dismiss(Dismissal::Room);
+        let is_admitted = match decide_admission(&self.limits, slots, peer.ip(), now) {
+            TransferAdmission::Admit => true,
+            TransferAdmission::Replace(replaced) => {
+                if let Some(replaced) = self.running.remove(&replaced) {
+                    replaced.progress.cancel(CancelReason::Overload);
                 }
                 true
             }
-            Room::None => false,
+            TransferAdmission::Refuse => false,
         };
-        if has_room {
-            if let Some(crowd) = self.crowd.take_if(|crowd| now - crowd.last >= CALM) {
-                tracing::info!(dropped = crowd.dropped, "TFTP capacity available again");
+        if is_admitted {
+            if let Some(overload) =
+                self.overload.take_if(|overload| now - overload.last_dropped_at >= OVERLOAD_CLEARED_AFTER)
+            {
+                tracing::info!(dropped = overload.dropped_requests, "TFTP capacity available again");
             }
         } else {
-            let crowd = self.crowd.get_or_insert_with(|| {
-                let (all, per_client) = (self.limits.transfers, self.limits.transfers_per_client);
+            let overload = self.overload.get_or_insert_with(|| {
+                let (all, per_client) = (self.limits.max_transfers, self.limits.max_transfers_per_client);
                 tracing::warn!(%peer, all, per_client, "TFTP transfers exhausted, requests are dropped");
-                Crowd { dropped: 0, last: now }
+                TransferOverload { dropped_requests: 0, last_dropped_at: now }
             });
-            (crowd.dropped, crowd.last) = (crowd.dropped + 1, now);
+            (overload.dropped_requests, overload.last_dropped_at) = (overload.dropped_requests + 1, now);
         }
-        has_room
+        is_admitted
     }
 
-    /// Refuses to store a file.
-    fn write(&mut self, peer: SocketAddr, local: SocketAddr, request: &Request) {
-        tracing::debug!(%peer, file = shown(&request.file), "refused to store a file by TFTP");
-        // What is running and what is ending; beyond that nobody is told.
-        if self.tasks.len() >= 2 * self.limits.transfers {
+    /// Refuses a write request.
+    fn write(&mut self, peer: SocketAddr, local: SocketAddr, request: &TftpRequest) {
+        tracing::debug!(%peer, file = file_name_text(&request.file), "TFTP write refused");
+        // Running and ending transfers count; above the limit no refusal is sent.
+        if self.tasks.len() >= 2 * self.limits.max_transfers {
             return;
         }
         let listener = Arc::clone(&self.listener);
-        let (ports, message) = (self.ports, "this server stores no files");
+        let (ports, message) = (self.ports, "write not supported");
         self.tasks.spawn(async move {
             let channel = match ports {
-                Ports::OnePerTransfer => Channel::own(local, peer).await,
-                Ports::Single => Ok(Channel::Shared { listener, peer, local, inbox: mpsc::channel(INBOX).1 }),
+                PortMode::OnePerTransfer => ClientChannel::connect(local, peer).await,
+                PortMode::Single => {
+                    Ok(ClientChannel::Shared { listener, peer, local, inbox: mpsc::channel(INBOX_PACKETS).1 })
+                }
             };
             if let Ok(channel) = channel {
-                talk::refuse(&channel, ErrorCode::ACCESS, message).await;
+                client_reply::send_error(&channel, TftpErrorCode::ACCESS, message).await;
             }
         });
     }
 }
 
-/// A file's name for people.
-fn shown(file: &[u8]) -> String {
+/// Returns a file's name for logs and history.
+fn file_name_text(file: &[u8]) -> String {
     let begin = file.iter().position(|byte| *byte != b'/').unwrap_or(file.len());
     let (_, file) = file.split_at(begin);
     str::from_utf8(file).map_or_else(|_| file.escape_ascii().to_string(), str::to_owned)
 }
 
-/// Carries one transfer out, until it ends or is dismissed; over a socket of its own unless a channel is given.
-async fn work(channel: Option<Channel>, local: SocketAddr, peer: SocketAddr, transfer: Transfer) -> End {
+/// Runs one transfer until it ends or is cancelled, over its own socket unless a channel is given.
+async fn run_transfer(
+    channel: Option<ClientChannel>,
+    local: SocketAddr,
+    peer: SocketAddr,
+    transfer: Transfer,
+) -> TransferEnd {
     let progress = Arc::clone(&transfer.progress);
     let end = tokio::select! {
-        end = progress.dismissed() => end,
+        end = progress.cancelled() => end,
         end = async {
             let channel = match channel {
                 Some(channel) => Ok(channel),
-                None => Channel::own(local, peer).await,
+                None => ClientChannel::connect(local, peer).await,
             };
             match channel {
                 Ok(mut channel) => transfer.run(&mut channel).await,
-                Err(error) => End::Broken { reason: format!("cannot answer from {}: {error}", local.ip()) },
+                Err(error) => TransferEnd::ServerError { reason: format!("cannot answer from {}: {error}", local.ip()) },
             }
         } => end,
     };

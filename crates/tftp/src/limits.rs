@@ -1,4 +1,4 @@
-//! How much one server does at once, how patient it is, and who has to wait where that is not enough.
+//! Limits and timeouts of the server, and the admission of transfers under overload.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -6,114 +6,115 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What a client acknowledges at least, in bytes a second, averaged over a transfer: one that acknowledges a block now and
-/// then would keep its place for as long as a transfer may take.
+/// Minimum acknowledged rate of a client in bytes per second, averaged over a transfer. Without it, a client that
+/// acknowledges a block now and then would occupy a transfer for the maximum time.
 ///
-/// A boot loader over a serial line is faster; HTTP has the same rate.
-pub(super) const MIN_RATE: u64 = 4096;
+/// A boot loader over a serial line is faster. The HTTP server uses the same rate.
+pub(super) const MIN_BYTES_PER_SECOND: u64 = 4096;
 
-/// How patient and how busy a server may be.
+/// Limits and timeouts of a server.
 ///
-/// Anybody can forge a request. Until the client has shown itself by an ACK, one request makes the server send one packet,
-/// and that once again: without options two blocks of 512 bytes, 86 times the 12 bytes of the shortest request; with options
-/// two OACKs, which are about as long as the request. Whoever repeats the request has that packet again at most once each
-/// [`Limits::first_wait`].
+/// Requests can be forged. Until the first ACK of a client, one request causes two packets at most: without options two
+/// blocks of 512 bytes, 86 times the 12 bytes of the shortest request; with options two OACKs, which are about as long
+/// as the request. A repeated request causes that packet again at most once per [`TftpLimits::first_retransmit_after`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct TftpLimits {
     /// The wait before the first retransmission; each further one waits twice as long. A client's `timeout` option
     /// replaces these waits once it has answered.
-    pub first_wait: Duration,
+    pub first_retransmit_after: Duration,
     /// The longest wait between two retransmissions.
-    pub longest_wait: Duration,
-    /// How often one window is sent again before its client is taken for silent.
-    pub retries: u32,
-    /// How long a client that has never answered is waited for.
-    pub unanswered: Duration,
+    pub max_retransmit_wait: Duration,
+    /// Number of retransmissions of one window before its client counts as silent.
+    pub max_retransmits: u32,
+    /// How long to wait for a client that has never answered.
+    pub first_answer_timeout: Duration,
     /// How long a client that has answered may be silent, whatever its `timeout` option says.
-    pub longest_silence: Duration,
-    /// How long one transfer may take.
-    pub longest_transfer: Duration,
-    /// How long a transfer may be slower than `MIN_RATE`: so long in all, and a second more for each 4096 bytes that its
-    /// client has acknowledged.
-    pub slow: Duration,
-    /// The most requests that are answered at the same time; each has up to two descriptors and 200 KB of memory. One more
-    /// takes the place of one that nobody has answered, or is dropped without an answer: the client asks again after a second
-    /// or so by itself, whereas an ERROR would make a boot loader give up.
-    pub transfers: usize,
-    /// The most of them for one client's address; behind NAT many boards have one.
-    pub transfers_per_client: usize,
+    pub max_silence: Duration,
+    /// The longest time of one transfer.
+    pub max_transfer_time: Duration,
+    /// How long a transfer may be slower than 4096 bytes per second: this time in total, plus a second for each 4096
+    /// bytes acknowledged.
+    pub slow_allowance: Duration,
+    /// The largest number of concurrent transfers; each uses up to two file descriptors and 200 KB of memory. A further
+    /// request replaces an unanswered transfer, or is dropped without an answer: the client retries after about a
+    /// second, while an ERROR would make a boot loader give up.
+    pub max_transfers: usize,
+    /// The largest number of transfers for one client address; behind NAT many boards share one.
+    pub max_transfers_per_client: usize,
 }
 
-impl Default for Limits {
+impl Default for TftpLimits {
     /// 1, 2, 4, 4, 4 and 4 seconds; 512 transfers, 128 for one address.
     fn default() -> Self {
         Self {
-            first_wait: Duration::from_secs(1),
-            longest_wait: Duration::from_secs(4),
-            retries: 5,
-            unanswered: Duration::from_secs(6),
-            longest_silence: Duration::from_mins(1),
-            longest_transfer: Duration::from_hours(1),
-            slow: Duration::from_mins(1),
-            transfers: 512,
-            transfers_per_client: 128,
+            first_retransmit_after: Duration::from_secs(1),
+            max_retransmit_wait: Duration::from_secs(4),
+            max_retransmits: 5,
+            first_answer_timeout: Duration::from_secs(6),
+            max_silence: Duration::from_mins(1),
+            max_transfer_time: Duration::from_hours(1),
+            slow_allowance: Duration::from_mins(1),
+            max_transfers: 512,
+            max_transfers_per_client: 128,
         }
     }
 }
 
-/// A running transfer, as far as it matters who has to give way.
+/// A running transfer, as seen by the admission.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Slot {
-    /// Whose it is.
+pub(super) struct TransferSlot {
+    /// Its client.
     pub peer: SocketAddr,
-    /// When it was asked for.
-    pub since: Instant,
+    /// When it was requested.
+    pub requested_at: Instant,
     /// Whether the client has answered.
     pub is_answered: bool,
 }
 
-/// Whether there is room for one more transfer.
+/// Decision about one more transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Room {
-    /// There is.
-    Free,
-    /// In the place of this client's transfer, which nobody has answered.
-    InPlaceOf(SocketAddr),
-    /// There is none.
-    None,
+pub(super) enum TransferAdmission {
+    /// There is capacity.
+    Admit,
+    /// It replaces this client's unanswered transfer.
+    Replace(SocketAddr),
+    /// There is no capacity.
+    Refuse,
 }
 
-/// Decides whether there is room for a request from `client` at `now`.
+/// Decides whether a request from `client` is admitted at `now`.
 ///
-/// Where there is none, the oldest unanswered transfer of the address with the most of them gives way: to an address that has
-/// fewer, and to everybody once it has gone unanswered for as long as the first retransmission takes. An address that is at
-/// its own limit can only have its own transfers' places.
-pub(super) fn room(
-    limits: &Limits,
-    running: impl Iterator<Item = Slot> + Clone,
+/// Without capacity, the oldest unanswered transfer of the address with the most of them is replaced: for an address
+/// that has fewer, and for any address once it has been unanswered for the first retransmission time. An address at its
+/// own limit can only replace its own transfers.
+pub(super) fn decide_admission(
+    limits: &TftpLimits,
+    running: impl Iterator<Item = TransferSlot> + Clone,
     client: IpAddr,
     now: Instant,
-) -> Room {
+) -> TransferAdmission {
     let own = running.clone().filter(|slot| slot.peer.ip() == client).count();
-    let is_own_limit = own >= limits.transfers_per_client;
-    if !is_own_limit && running.clone().count() < limits.transfers {
-        return Room::Free;
+    let is_own_limit = own >= limits.max_transfers_per_client;
+    if !is_own_limit && running.clone().count() < limits.max_transfers {
+        return TransferAdmission::Admit;
     }
-    let mut unanswered: HashMap<IpAddr, (usize, Slot)> = HashMap::new();
+    let mut unanswered: HashMap<IpAddr, (usize, TransferSlot)> = HashMap::new();
     for slot in running.filter(|slot| !slot.is_answered && (!is_own_limit || slot.peer.ip() == client)) {
         let (count, oldest) = unanswered.entry(slot.peer.ip()).or_insert((0, slot));
         *count += 1;
-        if slot.since < oldest.since {
+        if slot.requested_at < oldest.requested_at {
             *oldest = slot;
         }
     }
     let own = unanswered.get(&client).map_or(0, |(count, _)| *count);
-    let greediest = unanswered.into_values().max_by_key(|(count, oldest)| (*count, now - oldest.since));
-    match greediest {
-        Some((count, oldest)) if count > own + 1 || now - oldest.since >= limits.first_wait => {
-            Room::InPlaceOf(oldest.peer)
+    let largest = unanswered.into_values().max_by_key(|(count, oldest)| (*count, now - oldest.requested_at));
+    match largest {
+        Some((count, oldest))
+            if count > own + 1 || now - oldest.requested_at >= limits.first_retransmit_after =>
+        {
+            TransferAdmission::Replace(oldest.peer)
         }
-        Some(_) | None => Room::None,
+        Some(_) | None => TransferAdmission::Refuse,
     }
 }
 
@@ -121,66 +122,73 @@ pub(super) fn room(
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits {
-        first_wait: Duration::from_secs(1),
-        longest_wait: Duration::from_secs(4),
-        retries: 5,
-        unanswered: Duration::from_secs(6),
-        longest_silence: Duration::from_mins(1),
-        longest_transfer: Duration::from_hours(1),
-        slow: Duration::from_mins(1),
-        transfers: 4,
-        transfers_per_client: 3,
+    const LIMITS: TftpLimits = TftpLimits {
+        first_retransmit_after: Duration::from_secs(1),
+        max_retransmit_wait: Duration::from_secs(4),
+        max_retransmits: 5,
+        first_answer_timeout: Duration::from_secs(6),
+        max_silence: Duration::from_mins(1),
+        max_transfer_time: Duration::from_hours(1),
+        slow_allowance: Duration::from_mins(1),
+        max_transfers: 4,
+        max_transfers_per_client: 3,
     };
 
-    fn slot(host: u8, port: u16, age_ms: u64, now: Instant) -> Slot {
+    fn slot(host: u8, port: u16, age_ms: u64, now: Instant) -> TransferSlot {
         let peer = SocketAddr::from(([10, 0, 0, host], port));
-        Slot { peer, since: now - Duration::from_millis(age_ms), is_answered: false }
+        TransferSlot { peer, requested_at: now - Duration::from_millis(age_ms), is_answered: false }
     }
 
-    fn asks(host: u8, running: &[Slot], now: Instant) -> Room {
-        room(&LIMITS, running.iter().copied(), IpAddr::from([10, 0, 0, host]), now)
-    }
-
-    #[test]
-    fn where_nothing_else_is_said_the_limits_are_those_of_the_documentation() {
-        assert_eq!(Limits::default(), Limits { transfers: 512, transfers_per_client: 128, ..LIMITS });
+    fn admission(host: u8, running: &[TransferSlot], now: Instant) -> TransferAdmission {
+        decide_admission(&LIMITS, running.iter().copied(), IpAddr::from([10, 0, 0, host]), now)
     }
 
     #[test]
-    fn there_is_room_up_to_each_limit() {
+    fn the_default_limits_are_the_documented_ones() {
+        assert_eq!(
+            TftpLimits::default(),
+            TftpLimits { max_transfers: 512, max_transfers_per_client: 128, ..LIMITS }
+        );
+    }
+
+    #[test]
+    fn transfers_are_admitted_up_to_each_limit() {
         let now = Instant::now() + Duration::from_mins(1);
-        let running: Vec<Slot> = (1..=3).map(|port| slot(1, port, 10, now)).collect();
-        assert_eq!(asks(2, &running, now), Room::Free);
-        assert_eq!(asks(1, &running[..2], now), Room::Free);
-        assert_eq!(asks(1, &running, now), Room::None, "its own are young");
+        let running: Vec<TransferSlot> = (1..=3).map(|port| slot(1, port, 10, now)).collect();
+        assert_eq!(admission(2, &running, now), TransferAdmission::Admit);
+        assert_eq!(admission(1, &running[..2], now), TransferAdmission::Admit);
+        assert_eq!(admission(1, &running, now), TransferAdmission::Refuse, "its own transfers are recent");
     }
 
     #[test]
-    fn the_oldest_unanswered_transfer_of_the_greediest_gives_way() {
+    fn the_oldest_unanswered_transfer_of_the_busiest_address_is_replaced() {
         let now = Instant::now() + Duration::from_mins(1);
         let mut running =
             vec![slot(1, 1, 20, now), slot(1, 2, 30, now), slot(1, 3, 10, now), slot(2, 1, 900, now)];
-        assert_eq!(asks(3, &running, now), Room::InPlaceOf(running[1].peer));
-        assert_eq!(asks(2, &running, now), Room::InPlaceOf(running[1].peer));
+        assert_eq!(admission(3, &running, now), TransferAdmission::Replace(running[1].peer));
+        assert_eq!(admission(2, &running, now), TransferAdmission::Replace(running[1].peer));
         running[1].is_answered = true;
         running[2].is_answered = true;
-        assert_eq!(asks(3, &running, now), Room::None, "one each, and young");
+        assert_eq!(admission(3, &running, now), TransferAdmission::Refuse, "one each, and recent");
         running[3] = slot(2, 1, 1000, now);
-        assert_eq!(asks(3, &running, now), Room::InPlaceOf(running[3].peer));
+        assert_eq!(admission(3, &running, now), TransferAdmission::Replace(running[3].peer));
         for slot in &mut running {
             slot.is_answered = true;
         }
-        assert_eq!(asks(3, &running, now), Room::None, "who answers is never sent away");
+        assert_eq!(
+            admission(3, &running, now),
+            TransferAdmission::Refuse,
+            "an answered transfer is never replaced"
+        );
     }
 
     #[test]
-    fn whoever_is_at_its_own_limit_takes_nobody_else_s_place() {
+    fn an_address_at_its_own_limit_replaces_only_its_own_transfers() {
         let now = Instant::now() + Duration::from_mins(1);
-        let mut running: Vec<Slot> = (1..=3).map(|port| slot(1, port, 10, now)).collect();
+        let mut running: Vec<TransferSlot> = (1..=3).map(|port| slot(1, port, 10, now)).collect();
         running.push(slot(2, 1, 5000, now));
-        assert_eq!(asks(1, &running, now), Room::None);
+        assert_eq!(admission(1, &running, now), TransferAdmission::Refuse);
         running[2] = slot(1, 3, 1500, now);
-        assert_eq!(asks(1, &running, now), Room::InPlaceOf(running[2].peer));
+        assert_eq!(admission(1, &running, now), TransferAdmission::Replace(running[2].peer));
     }
 }

@@ -1,7 +1,7 @@
-//! The port that requests come to.
+//! The listening port.
 //!
-//! Tells for each datagram also the address that it was sent to: a machine with several addresses must answer from that
-//! one, because clients drop an answer that comes from another.
+//! Each datagram carries the address it was sent to. A machine with several addresses must answer from that address,
+//! because clients drop answers from another one.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -14,32 +14,32 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// Room for the largest request and some more, so that one too long is seen to be.
-const ROOM_BYTES: usize = 2048;
+/// More than the largest request, so that a longer one is detected.
+const RECEIVE_BUFFER_BYTES: usize = 2048;
 
-/// Requests that wait in the kernel while we are busy: a farm that gets its power back asks all at once.
-const QUEUE_BYTES: usize = 1024 * 1024;
+/// Kernel queue for requests: after a power failure, all boards of a farm send requests at once.
+const SOCKET_QUEUE_BYTES: usize = 1024 * 1024;
 
-/// A datagram and where it came from and went to.
+/// A datagram with its source and destination.
 #[derive(Debug)]
 pub(super) struct Datagram {
-    /// The sender; IPv4 where it speaks IPv4.
+    /// The sender; an IPv4 client has an IPv4 address.
     pub peer: SocketAddr,
-    /// Where answers to it are to be sent from; port 0.
+    /// The address to answer from; port 0.
     pub local: SocketAddr,
-    /// What it said.
+    /// The payload.
     pub bytes: Vec<u8>,
 }
 
 /// A bound port.
 #[derive(Debug)]
-pub(super) struct Listener {
+pub(super) struct TftpListener {
     socket: UdpSocket,
     local_addr: SocketAddr,
 }
 
-impl Listener {
-    /// Binds `listen`; `[::]` takes IPv4 as well.
+impl TftpListener {
+    /// Binds `listen`; `[::]` includes IPv4.
     ///
     /// # Errors
     ///
@@ -52,7 +52,7 @@ impl Listener {
         } else {
             setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
         }
-        socket.set_recv_buffer_size(QUEUE_BYTES)?;
+        socket.set_recv_buffer_size(SOCKET_QUEUE_BYTES)?;
         socket.set_nonblocking(true)?;
         socket.bind(&listen.into())?;
         let socket = UdpSocket::from_std(socket.into())?;
@@ -60,16 +60,16 @@ impl Listener {
         Ok(Self { socket, local_addr })
     }
 
-    /// The address that is bound.
+    /// The bound address.
     pub(super) fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// Waits for a datagram that was meant for this machine alone.
+    /// Waits for a datagram, ignoring broadcast and multicast.
     ///
     /// # Errors
     ///
-    /// An [`io::Error`] when the socket failed.
+    /// An [`io::Error`] when the socket fails.
     pub(super) async fn receive(&self) -> io::Result<Datagram> {
         loop {
             let received = self.socket.async_io(Interest::READABLE, || self.try_receive()).await?;
@@ -90,15 +90,15 @@ impl Listener {
 
     fn try_send(&self, packet: &[u8], local: SocketAddr, peer: SocketAddr) -> io::Result<()> {
         let (fd, slices) = (self.socket.as_raw_fd(), [IoSlice::new(packet)]);
-        if let (SocketAddr::V4(_), IpAddr::V4(own)) = (self.local_addr, local.ip()) {
+        if let (SocketAddr::V4(_), IpAddr::V4(local)) = (self.local_addr, local.ip()) {
             let zero = nix::libc::in_addr { s_addr: 0 };
-            let source = nix::libc::in_addr { s_addr: u32::from_ne_bytes(own.octets()) };
+            let source = nix::libc::in_addr { s_addr: u32::from_ne_bytes(local.octets()) };
             let info = nix::libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: source, ipi_addr: zero };
             let control = [ControlMessage::Ipv4PacketInfo(&info)];
             sendmsg(fd, &slices, &control, MsgFlags::empty(), Some(&SockaddrStorage::from(peer)))?;
             return Ok(());
         }
-        // A socket that takes both kinds of addresses speaks of IPv4 by mapped ones.
+        // A dual-stack socket uses IPv4-mapped addresses.
         let mapped = |ip: IpAddr| match ip {
             IpAddr::V4(v4) => v4.to_ipv6_mapped(),
             IpAddr::V6(v6) => v6,
@@ -115,7 +115,7 @@ impl Listener {
     }
 
     fn try_receive(&self) -> io::Result<Option<Datagram>> {
-        let mut bytes = vec![0; ROOM_BYTES];
+        let mut bytes = vec![0; RECEIVE_BUFFER_BYTES];
         let mut slices = [IoSliceMut::new(&mut bytes)];
         let mut control = nix::cmsg_space!(nix::libc::in6_pktinfo, nix::libc::in_pktinfo);
         let fd = self.socket.as_raw_fd();
@@ -127,16 +127,20 @@ impl Listener {
         let length = message.bytes;
         bytes.truncate(length);
 
-        let Some((peer, (destination, own))) = peer.zip(sent_to).filter(|_| is_whole) else {
+        let Some((peer, (destination, local))) = peer.zip(sent_to).filter(|_| is_whole) else {
             return Ok(None);
         };
         // RFC 1123 §4.2.3.5: a request to a broadcast address should be ignored.
-        let is_for_many = destination.is_multicast() || destination == IpAddr::from(Ipv4Addr::BROADCAST);
-        Ok((!is_for_many && peer.port() != 0).then(|| Datagram { peer, local: beside(peer, own), bytes }))
+        let is_group = destination.is_multicast() || destination == IpAddr::from(Ipv4Addr::BROADCAST);
+        Ok((!is_group && peer.port() != 0).then(|| Datagram {
+            peer,
+            local: local_address_for(peer, local),
+            bytes,
+        }))
     }
 }
 
-/// Where a packet was sent to, and which of our addresses that stands for.
+/// Returns the destination of a packet, and the local address it stands for.
 fn destination_of(part: &ControlMessageOwned) -> Option<(IpAddr, IpAddr)> {
     if let ControlMessageOwned::Ipv4PacketInfo(info) = part {
         // Both are in network order.
@@ -155,17 +159,17 @@ fn address_of(address: &SockaddrStorage) -> Option<SocketAddr> {
     let v6 = || {
         address.as_sockaddr_in6().map(|v6| {
             let v6 = SocketAddrV6::from(*v6);
-            // A mapped address has no scope; a link-local one is nothing without it.
+            // A mapped address has no scope; a link-local one needs it.
             v6.ip().to_ipv4_mapped().map_or(SocketAddr::from(v6), |v4| SocketAddr::from((v4, v6.port())))
         })
     };
     v4.or_else(v6)
 }
 
-/// The own address `own` on the link that `peer` is on, any port.
-fn beside(peer: SocketAddr, own: IpAddr) -> SocketAddr {
-    match (own, peer) {
-        (IpAddr::V6(own), SocketAddr::V6(peer)) => SocketAddrV6::new(own, 0, 0, peer.scope_id()).into(),
-        _ => SocketAddr::new(own, 0),
+/// Returns the local address `local` on the link of `peer`, with any port.
+fn local_address_for(peer: SocketAddr, local: IpAddr) -> SocketAddr {
+    match (local, peer) {
+        (IpAddr::V6(local), SocketAddr::V6(peer)) => SocketAddrV6::new(local, 0, 0, peer.scope_id()).into(),
+        _ => SocketAddr::new(local, 0),
     }
 }

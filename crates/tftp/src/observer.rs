@@ -1,103 +1,103 @@
-//! What the server tells about each fetch, for the boards' histories.
+//! Observation of fetches, for the boot log.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::packet::ErrorCode;
+use super::packet::TftpErrorCode;
 
-/// One read request that is being answered.
+/// One read request being answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetch {
-    /// Which request it is, counted from 1 since the server was bound.
+pub struct TftpFetch {
+    /// Number of the request, counted from 1 since the server was bound.
     pub number: u64,
-    /// Who asks; an IPv4 client is named by its IPv4 address also where the server listens on `[::]`.
+    /// The client; an IPv4 client has its IPv4 address also where the server listens on `[::]`.
     pub peer: SocketAddr,
-    /// The file as asked for, without leading `/`; where it is no UTF-8, other bytes than ASCII are written `\xff`. It came
-    /// from the network: any text without NUL, from up to 500 bytes.
+    /// The requested file, without leading `/`; if it is not UTF-8, bytes that are not ASCII are written as `\xff`.
+    /// Untrusted: any text without NUL, from up to 500 bytes.
     pub file: String,
 }
 
 /// How a fetch ended.
 ///
-/// A count of bytes is of payload that the client acknowledged, never of what was only sent.
+/// Byte counts are payload that the client acknowledged, not what was only sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub enum TransferEnd {
     /// The client acknowledged the last block.
     Sent {
         /// The payload's bytes; in netascii more than the file has.
         bytes: u64,
-        /// From the request to the last acknowledgement, in real time.
+        /// Time from the request to the last ACK, in real time.
         took: Duration,
     },
-    /// There is no such file, and the client was told so.
+    /// There is no such file; the client received an ERROR.
     NotFound,
-    /// The request was declined, and the client was told so.
-    Refused(Refusal),
-    /// The client stopped answering, and all retransmissions were in vain.
+    /// The request was refused; the client received an ERROR.
+    Refused(TftpRefusal),
+    /// The client stopped answering; all retransmissions failed.
     Silent {
-        /// What had arrived by then; 0 also when the client never answered at all.
+        /// Bytes acknowledged; 0 also if the client never answered.
         bytes_acked: u64,
         /// Whether all of the file was sent: a boot loader may run it without acknowledging the last block.
         is_all_sent: bool,
     },
-    /// The client gave the transfer up.
+    /// The client ended the transfer.
     Aborted {
-        /// What had arrived by then.
+        /// Bytes acknowledged.
         bytes_acked: u64,
-        /// How it did so.
-        by: Abort,
+        /// How the client ended it.
+        by: ClientAbort,
     },
-    /// The server gave the transfer up.
+    /// The server ended the transfer.
     Dropped {
-        /// What had arrived by then.
+        /// Bytes acknowledged.
         bytes_acked: u64,
-        /// Why.
-        why: DropReason,
+        /// The reason.
+        why: TransferDropReason,
     },
-    /// Something on our side failed: an operator's to mend.
-    Broken {
-        /// What failed, for people; may name paths of this machine, so not for the client.
+    /// The server failed; the operator has to fix it.
+    ServerError {
+        /// What failed; may contain local paths, so it is not sent to the client.
         reason: String,
     },
 }
 
-/// How a client gave a transfer up.
+/// How a client ended a transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Abort {
-    /// It sent an ERROR packet. With [`ErrorCode::OPTIONS`] and nothing transferred, it only asked for the size.
+pub enum ClientAbort {
+    /// It sent an ERROR packet. With [`TftpErrorCode::OPTIONS`] and nothing transferred, it only requested the size.
     Error {
         /// The code it sent.
-        code: ErrorCode,
+        code: TftpErrorCode,
         /// The message it sent: any text.
         message: String,
     },
-    /// It asked for something from the same port again, as a board does that was reset.
-    AskedAnew,
-    /// Its machine said that nobody listens at the port any more.
+    /// It sent a new request from the same port, like a board after a reset.
+    NewRequest,
+    /// Its port is closed (ICMP port unreachable).
     PortClosed,
 }
 
-/// Why the server gave a transfer up.
+/// Why the server ended a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum DropReason {
-    /// The client had not answered, and others needed the room.
-    #[error("not answered, and others needed the room")]
-    Room,
-    /// It took longer than [`Limits::longest_transfer`](super::Limits::longest_transfer).
-    #[error("it took too long")]
+pub enum TransferDropReason {
+    /// The client had not answered, and another client needed the capacity.
+    #[error("unanswered, dropped for another client")]
+    Overload,
+    /// It took longer than [`TftpLimits::max_transfer_time`](super::TftpLimits::max_transfer_time).
+    #[error("transfer took too long")]
     TooLong,
-    /// Its client took it more slowly than [`Limits::slow`](super::Limits::slow) allows.
-    #[error("the client is too slow")]
+    /// Its client was slower than [`TftpLimits::slow_allowance`](super::TftpLimits::slow_allowance) allows.
+    #[error("client too slow")]
     TooSlow,
 }
 
-/// Why a request was declined.
+/// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum TftpRefusal {
     /// The name, or a link on its way, leads out of the boot tree.
     #[error("outside the boot tree")]
     Outside,
-    /// Links lead to links, too many of them.
+    /// Too many symbolic links.
     #[error("too many symbolic links")]
     Loop,
     /// It is a directory, a pipe, a socket or a device.
@@ -107,34 +107,34 @@ pub enum Refusal {
     #[error("access denied")]
     Unreadable,
     /// The mode is neither octet nor netascii.
-    #[error("only octet and netascii are served")]
+    #[error("only octet and netascii are supported")]
     Mode,
 }
 
-impl Refusal {
-    /// The code that the client is told.
+impl TftpRefusal {
+    /// The error code sent to the client.
     ///
-    /// A directory is "not found": curl's and boot loaders' users learn most from that.
-    pub(super) fn code(&self) -> ErrorCode {
+    /// A directory is "not found", which is the most useful error in curl and boot loaders.
+    pub(super) fn code(&self) -> TftpErrorCode {
         match self {
-            Self::NotAFile => ErrorCode::NOT_FOUND,
-            Self::Outside | Self::Loop | Self::Unreadable => ErrorCode::ACCESS,
-            Self::Mode => ErrorCode::ILLEGAL,
+            Self::NotAFile => TftpErrorCode::NOT_FOUND,
+            Self::Outside | Self::Loop | Self::Unreadable => TftpErrorCode::ACCESS,
+            Self::Mode => TftpErrorCode::ILLEGAL,
         }
     }
 }
 
-/// Is told what boards fetch.
+/// Observer of fetches.
 ///
-/// [`Observer::asked`] and [`Observer::dropped`] are called in the order of the requests. All are called on the server's way
-/// and must not block.
-pub trait Observer: Send + Sync + 'static {
-    /// A client asked for a file; the transfer is beginning or about to.
-    fn asked(&self, fetch: &Fetch);
+/// [`TftpObserver::on_request`] and [`TftpObserver::on_drop`] are called in the order of the requests. All are called
+/// by the server's tasks and must not block.
+pub trait TftpObserver: Send + Sync + 'static {
+    /// A client requested a file; the transfer is about to start.
+    fn on_request(&self, fetch: &TftpFetch);
 
-    /// The fetch is over. Not told of fetches that were running when the server stopped.
-    fn ended(&self, fetch: &Fetch, end: End);
+    /// The fetch has ended. Not called for fetches running when the server stopped.
+    fn on_end(&self, fetch: &TftpFetch, end: TransferEnd);
 
-    /// A request was not taken for want of room, and not answered: the client may ask again.
-    fn dropped(&self, fetch: &Fetch);
+    /// A request was dropped without an answer for lack of capacity; the client may retry.
+    fn on_drop(&self, fetch: &TftpFetch);
 }

@@ -1,16 +1,16 @@
-//! TFTP datagrams, read and written.
+//! Parser and encoder of TFTP packets.
 //!
-//! Pure: no sockets, no files. [`Packet::parse`] takes whatever arrives on a port that everybody can reach, so it
-//! never panics and never trusts a length. What the options in a request mean is `options.rs`'s.
+//! Pure: no sockets, no files. [`TftpPacket::parse`] handles untrusted input, so it never panics and never trusts a
+//! length. `options.rs` interprets the options of a request.
 //!
 //! Source: RFC 1350 §5 (packets), RFC 2347 (options, OACK).
 
-/// The most bytes that a request may have.
+/// The largest request in bytes.
 ///
 /// Source: RFC 2347, "Packet Formats".
 pub const MAX_REQUEST_BYTES: usize = 512;
 
-/// The bytes before the payload of a DATA packet: operation and block number.
+/// Length of the header of a DATA packet: operation and block number.
 ///
 /// Source: RFC 1350 §5, figure 5-2.
 pub const DATA_HEADER_BYTES: usize = 4;
@@ -22,42 +22,42 @@ const ACK: u16 = 4;
 const ERROR: u16 = 5;
 const OPTIONS_ACK: u16 = 6;
 
-/// An option's name and value, as they stand in a packet.
+/// An option's name and value, as in a packet.
 ///
 /// Source: RFC 2347, "Packet Formats".
 pub type OptionPair = (String, String);
 
-/// Says what went wrong, to programs.
+/// TFTP error code.
 ///
 /// Source: RFC 1350, appendix, "Error Codes"; RFC 2347 for 8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ErrorCode(pub u16);
+pub struct TftpErrorCode(pub u16);
 
-impl ErrorCode {
-    /// See the message.
+impl TftpErrorCode {
+    /// Not defined; see the message.
     pub const OTHER: Self = Self(0);
     /// There is no such file.
     pub const NOT_FOUND: Self = Self(1);
-    /// The file is not for this client, or not for writing.
+    /// Access violation.
     pub const ACCESS: Self = Self(2);
-    /// The packet makes no sense here.
+    /// Illegal operation.
     pub const ILLEGAL: Self = Self(4);
-    /// The options that the other side chose are not wanted.
+    /// Option negotiation failed.
     pub const OPTIONS: Self = Self(8);
 }
 
-/// How a file's bytes stand in the packets.
+/// Encoding of a file's bytes in packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mode {
-    /// As they are.
+pub enum TransferMode {
+    /// Unchanged.
     Octet,
-    /// As text: a line ends with CR LF, and a bare CR is CR NUL.
+    /// Text: a line ends with CR LF, and a bare CR is sent as CR NUL.
     Netascii,
-    /// A mode that nobody serves: `mail`, or a word that no RFC knows.
+    /// An unsupported mode: `mail`, or an unknown word.
     Other(String),
 }
 
-impl Mode {
+impl TransferMode {
     fn from_word(word: String) -> Self {
         if word.eq_ignore_ascii_case("octet") {
             Self::Octet
@@ -77,26 +77,26 @@ impl Mode {
     }
 }
 
-/// What a read or write request says.
+/// A read or write request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// The file's name as asked for: any bytes but NUL.
+pub struct TftpRequest {
+    /// The requested file name: any bytes but NUL.
     pub file: Vec<u8>,
-    /// How the bytes are to be sent.
-    pub mode: Mode,
-    /// The options in the order that the client gave them.
+    /// The transfer mode.
+    pub mode: TransferMode,
+    /// The options, in the client's order.
     pub options: Vec<OptionPair>,
 }
 
-/// One datagram.
+/// One packet.
 ///
-/// Source: RFC 1350 §5; RFC 2347 for [`Packet::OptionsAck`].
+/// Source: RFC 1350 §5; RFC 2347 for [`TftpPacket::OptionsAck`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Packet<'a> {
-    /// Asks for a file (RRQ).
-    Read(Request),
-    /// Wants to store a file (WRQ).
-    Write(Request),
+pub enum TftpPacket<'a> {
+    /// Read request (RRQ).
+    Read(TftpRequest),
+    /// Write request (WRQ).
+    Write(TftpRequest),
     /// A block of the file.
     Data {
         /// Its number; counts from 1 and wraps.
@@ -104,64 +104,64 @@ pub enum Packet<'a> {
         /// Its bytes; fewer than the block size in the last one.
         payload: &'a [u8],
     },
-    /// Everything up to this block has arrived.
+    /// All blocks up to this one have arrived.
     Ack {
         /// The block's number.
         block: u16,
     },
     /// The transfer has failed.
     Error {
-        /// The reason for programs.
-        code: ErrorCode,
-        /// The reason for people.
+        /// The error code.
+        code: TftpErrorCode,
+        /// The message.
         message: String,
     },
-    /// The options that the server took (OACK).
+    /// The options that the server accepted (OACK).
     OptionsAck(Vec<OptionPair>),
 }
 
-/// Says why a datagram is no TFTP packet.
+/// Why a datagram is not a TFTP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
-    /// It ends before its fields do, or a text has no NUL after it.
-    #[error("the packet is cut short")]
+pub enum MalformedPacket {
+    /// It ends within a field, or a text lacks its NUL.
+    #[error("packet truncated")]
     Short,
-    /// Its first two bytes name no operation.
-    #[error("operation {0} is unknown")]
+    /// Its first two bytes are not an operation.
+    #[error("unknown operation {0}")]
     Operation(u16),
     /// It is a request of more than [`MAX_REQUEST_BYTES`].
-    #[error("the request is too long")]
+    #[error("request too long")]
     Long,
 }
 
-impl<'a> Packet<'a> {
-    /// Reads one datagram.
+impl<'a> TftpPacket<'a> {
+    /// Parses one datagram.
     ///
     /// # Errors
     ///
-    /// [`Malformed`] when it is no TFTP packet; whoever got it drops it.
-    pub fn parse(datagram: &'a [u8]) -> Result<Self, Malformed> {
+    /// [`MalformedPacket`] when it is not a TFTP packet; the caller drops it.
+    pub fn parse(datagram: &'a [u8]) -> Result<Self, MalformedPacket> {
         let (operation, rest) = number(datagram)?;
         match operation {
-            READ | WRITE if datagram.len() > MAX_REQUEST_BYTES => Err(Malformed::Long),
+            READ | WRITE if datagram.len() > MAX_REQUEST_BYTES => Err(MalformedPacket::Long),
             READ => request(rest).map(Self::Read),
             WRITE => request(rest).map(Self::Write),
             DATA => number(rest).map(|(block, payload)| Self::Data { block, payload }),
             ACK => number(rest).map(|(block, _)| Self::Ack { block }),
             ERROR => {
                 let (code, rest) = number(rest)?;
-                // Clients exist that send no NUL here, or no message: the code alone says enough.
+                // Some clients send no NUL here, or no message: the code is sufficient.
                 let message = text(rest).map_or_else(|_| lossy(rest), |(message, _)| message);
-                Ok(Self::Error { code: ErrorCode(code), message })
+                Ok(Self::Error { code: TftpErrorCode(code), message })
             }
             OPTIONS_ACK => Ok(Self::OptionsAck(pairs(rest))),
-            other => Err(Malformed::Operation(other)),
+            other => Err(MalformedPacket::Operation(other)),
         }
     }
 
-    /// Writes the packet as a datagram.
+    /// Encodes the packet.
     ///
-    /// A NUL within a text would end it early; the writer of such a packet gets what they asked for.
+    /// A NUL within a text is not escaped and ends it early.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(64);
@@ -190,13 +190,13 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Begins a DATA packet at the end of `bytes`; the payload follows it.
+/// Appends the header of a DATA packet to `bytes`; the payload follows it.
 pub(super) fn write_data_header(bytes: &mut Vec<u8>, block: u16) {
     bytes.extend_from_slice(&DATA.to_be_bytes());
     bytes.extend_from_slice(&block.to_be_bytes());
 }
 
-fn write_request(bytes: &mut Vec<u8>, operation: u16, request: &Request) {
+fn write_request(bytes: &mut Vec<u8>, operation: u16, request: &TftpRequest) {
     bytes.extend_from_slice(&operation.to_be_bytes());
     bytes.extend_from_slice(&request.file);
     bytes.push(0);
@@ -216,18 +216,18 @@ fn write_text(bytes: &mut Vec<u8>, text: &str) {
     bytes.push(0);
 }
 
-fn number(bytes: &[u8]) -> Result<(u16, &[u8]), Malformed> {
-    let (number, rest) = bytes.split_first_chunk().ok_or(Malformed::Short)?;
+fn number(bytes: &[u8]) -> Result<(u16, &[u8]), MalformedPacket> {
+    let (number, rest) = bytes.split_first_chunk().ok_or(MalformedPacket::Short)?;
     Ok((u16::from_be_bytes(*number), rest))
 }
 
-fn text(bytes: &[u8]) -> Result<(String, &[u8]), Malformed> {
+fn text(bytes: &[u8]) -> Result<(String, &[u8]), MalformedPacket> {
     terminated(bytes).map(|(text, rest)| (lossy(text), rest))
 }
 
-/// The bytes before the first NUL, and those behind it.
-fn terminated(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
-    let end = bytes.iter().position(|byte| *byte == 0).ok_or(Malformed::Short)?;
+/// Splits at the first NUL.
+fn terminated(bytes: &[u8]) -> Result<(&[u8], &[u8]), MalformedPacket> {
+    let end = bytes.iter().position(|byte| *byte == 0).ok_or(MalformedPacket::Short)?;
     let (text, rest) = bytes.split_at(end);
     Ok((text, rest.get(1..).unwrap_or_default()))
 }
@@ -236,13 +236,13 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn request(bytes: &[u8]) -> Result<Request, Malformed> {
+fn request(bytes: &[u8]) -> Result<TftpRequest, MalformedPacket> {
     let (file, rest) = terminated(bytes)?;
     let (mode, rest) = text(rest)?;
-    Ok(Request { file: file.to_owned(), mode: Mode::from_word(mode), options: pairs(rest) })
+    Ok(TftpRequest { file: file.to_owned(), mode: TransferMode::from_word(mode), options: pairs(rest) })
 }
 
-/// Reads pairs up to the first that is cut short: boot loaders exist that pad their requests.
+/// Parses pairs up to the first truncated one: some boot loaders pad their requests.
 fn pairs(mut bytes: &[u8]) -> Vec<OptionPair> {
     let mut pairs = Vec::new();
     while let Ok((name, rest)) = text(bytes) {
@@ -260,86 +260,100 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn a_request() -> impl Strategy<Value = Request> {
-        let mode = prop_oneof![Just(Mode::Octet), Just(Mode::Netascii), Just(Mode::Other("mail".into()))];
+    fn a_request() -> impl Strategy<Value = TftpRequest> {
+        let mode = prop_oneof![
+            Just(TransferMode::Octet),
+            Just(TransferMode::Netascii),
+            Just(TransferMode::Other("mail".into()))
+        ];
         let options = proptest::collection::vec(("[^\\x00]{1,6}", "[^\\x00]{0,6}"), 0..6);
         let file = proptest::collection::vec(1_u8.., 1..20);
-        (file, mode, options).prop_map(|(file, mode, options)| Request { file, mode, options })
+        (file, mode, options).prop_map(|(file, mode, options)| TftpRequest { file, mode, options })
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
 
         #[test]
-        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..700)) {
-            let _ = Packet::parse(&bytes);
+        fn any_bytes_are_parsed_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..700)) {
+            let _ = TftpPacket::parse(&bytes);
         }
 
         #[test]
-        fn any_bytes_behind_any_operation_are_read_without_a_panic(
+        fn any_bytes_after_any_operation_are_parsed_without_a_panic(
             operation in 0_u16..9, bytes in proptest::collection::vec(prop_oneof![Just(0_u8), any::<u8>()], 0..600),
         ) {
             let datagram = [&operation.to_be_bytes()[..], &bytes].concat();
-            if let Ok(packet) = Packet::parse(&datagram) {
+            if let Ok(packet) = TftpPacket::parse(&datagram) {
                 let again = packet.to_bytes();
-                prop_assert!(again.len() > MAX_REQUEST_BYTES || Packet::parse(&again) == Ok(packet));
+                prop_assert!(again.len() > MAX_REQUEST_BYTES || TftpPacket::parse(&again) == Ok(packet));
             }
         }
 
         #[test]
-        fn a_written_request_is_read_back(request in a_request()) {
-            let packet = Packet::Read(request.clone());
+        fn an_encoded_request_is_parsed_back(request in a_request()) {
+            let packet = TftpPacket::Read(request.clone());
             let bytes = packet.to_bytes();
-            prop_assert_eq!(Packet::parse(&bytes), Ok(packet));
-            let packet = Packet::Write(request);
+            prop_assert_eq!(TftpPacket::parse(&bytes), Ok(packet));
+            let packet = TftpPacket::Write(request);
             let bytes = packet.to_bytes();
-            prop_assert_eq!(Packet::parse(&bytes), Ok(packet));
+            prop_assert_eq!(TftpPacket::parse(&bytes), Ok(packet));
         }
 
         #[test]
-        fn written_data_is_read_back(block: u16, payload in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let packet = Packet::Data { block, payload: &payload };
+        fn encoded_data_is_parsed_back(block: u16, payload in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let packet = TftpPacket::Data { block, payload: &payload };
             let bytes = packet.to_bytes();
-            prop_assert_eq!(Packet::parse(&bytes), Ok(packet));
+            prop_assert_eq!(TftpPacket::parse(&bytes), Ok(packet));
         }
     }
 
     #[test]
-    fn the_examples_of_the_rfc_have_these_bytes() {
-        let request = Request {
+    fn the_examples_of_the_rfc_are_encoded_exactly() {
+        let request = TftpRequest {
             file: b"foobar".to_vec(),
-            mode: Mode::Octet,
+            mode: TransferMode::Octet,
             options: vec![("blksize".into(), "1432".into())],
         };
-        assert_eq!(Packet::Read(request).to_bytes(), b"\0\x01foobar\0octet\0blksize\x001432\0");
-        assert_eq!(Packet::Ack { block: 258 }.to_bytes(), [0, 4, 1, 2]);
+        assert_eq!(TftpPacket::Read(request).to_bytes(), b"\0\x01foobar\0octet\0blksize\x001432\0");
+        assert_eq!(TftpPacket::Ack { block: 258 }.to_bytes(), [0, 4, 1, 2]);
     }
 
     #[test]
-    fn a_request_that_is_cut_short_or_too_long_is_malformed() {
+    fn a_truncated_or_too_long_request_is_malformed() {
         for datagram in
             [&b""[..], b"\0", b"\0\x01", b"\0\x01name", b"\0\x01name\0", b"\0\x01name\0octet", b"\0\x04\0"]
         {
-            assert_eq!(Packet::parse(datagram), Err(Malformed::Short), "{datagram:?}");
+            assert_eq!(TftpPacket::parse(datagram), Err(MalformedPacket::Short), "{datagram:?}");
         }
         let of_length = |length: usize| [&b"\0\x01"[..], &vec![b'a'; length - 9], b"\0octet\0"].concat();
-        assert!(Packet::parse(&of_length(512)).is_ok());
-        assert_eq!(Packet::parse(&of_length(513)), Err(Malformed::Long));
-        assert_eq!(Packet::parse(b"\0\x07x"), Err(Malformed::Operation(7)));
+        assert!(TftpPacket::parse(&of_length(512)).is_ok());
+        assert_eq!(TftpPacket::parse(&of_length(513)), Err(MalformedPacket::Long));
+        assert_eq!(TftpPacket::parse(b"\0\x07x"), Err(MalformedPacket::Operation(7)));
     }
 
     #[test]
-    fn modes_are_known_in_any_case() {
-        let Ok(Packet::Read(request)) = Packet::parse(b"\0\x01n\0OcTeT\0") else { panic!("no request") };
-        assert_eq!(request.mode, Mode::Octet);
-        let Ok(Packet::Read(request)) = Packet::parse(b"\0\x01n\0NetASCII\0") else { panic!("no request") };
-        assert_eq!(request.mode, Mode::Netascii);
+    fn modes_are_case_insensitive() {
+        let Ok(TftpPacket::Read(request)) = TftpPacket::parse(b"\0\x01n\0OcTeT\0") else {
+            panic!("no request")
+        };
+        assert_eq!(request.mode, TransferMode::Octet);
+        let Ok(TftpPacket::Read(request)) = TftpPacket::parse(b"\0\x01n\0NetASCII\0") else {
+            panic!("no request")
+        };
+        assert_eq!(request.mode, TransferMode::Netascii);
     }
 
     #[test]
-    fn an_error_without_its_nul_is_still_an_error() {
-        let code = ErrorCode(8);
-        assert_eq!(Packet::parse(b"\0\x05\0\x08no"), Ok(Packet::Error { code, message: "no".into() }));
-        assert_eq!(Packet::parse(b"\0\x05\0\x08"), Ok(Packet::Error { code, message: String::new() }));
+    fn an_error_without_its_nul_is_accepted() {
+        let code = TftpErrorCode(8);
+        assert_eq!(
+            TftpPacket::parse(b"\0\x05\0\x08no"),
+            Ok(TftpPacket::Error { code, message: "no".into() })
+        );
+        assert_eq!(
+            TftpPacket::parse(b"\0\x05\0\x08"),
+            Ok(TftpPacket::Error { code, message: String::new() })
+        );
     }
 }

@@ -1,16 +1,16 @@
-//! One transfer: one file to one client, over a channel that hears nobody else.
+//! One transfer: one file to one client, over a channel of its own.
 //!
 //! ```text
 //! open ─► OACK ─► window ─► window … ─► last block acknowledged
 //!   │       │        │ ▲
-//!   │       │        └─┘ a gap, or silence: from the first block that is missing
-//!   ▼       ▼ silence, ERROR, the file fails
+//!   │       │        └─┘ a gap, or a timeout: from the first missing block
+//!   ▼       ▼ timeout, ERROR, the file cannot be read
 //!  ERROR   end
 //! ```
 //!
-//! A repeated ACK is no reason to send a block again: two machines that answer each repetition with a repetition never
-//! stop (the Sorcerer's Apprentice). With a window above 1 a repeated ACK can also say that a window's first block was
-//! lost; that is believed once for each window.
+//! A repeated ACK does not cause a retransmission: two machines that answer each repetition with a repetition never
+//! stop (the Sorcerer's Apprentice). With a window above 1, a repeated ACK can also mean that the window's first block
+//! was lost; this is accepted once per window.
 //!
 //! Source: RFC 1350 §2, §6; RFC 1123 §4.2.3.1 (Sorcerer's Apprentice) and §4.2.3.2 (backing off); RFC 7440 §4 (windows).
 
@@ -23,46 +23,48 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Limits;
-use super::body::{Body, Place};
-use super::channel::Channel;
-use super::limits::MIN_RATE;
-use super::observer::{Abort, DropReason, End, Refusal};
-use super::options::{Agreed, agree};
-use super::packet::{DATA_HEADER_BYTES, ErrorCode, Mode, Packet, Request, write_data_header};
-use super::talk::{Heard, Waits, hear, refuse, send};
-use boot_tree::{BootTree, OpenError};
+use super::TftpLimits;
+use super::block_reader::{BlockReader, BlockStart};
+use super::channel::ClientChannel;
+use super::client_reply::{ClientReply, RetransmitTimer, receive_reply, send_error, send_packet};
+use super::limits::MIN_BYTES_PER_SECOND;
+use super::observer::{ClientAbort, TftpRefusal, TransferDropReason, TransferEnd};
+use super::options::{NegotiatedOptions, negotiate};
+use super::packet::{
+    DATA_HEADER_BYTES, TftpErrorCode, TftpPacket, TftpRequest, TransferMode, write_data_header,
+};
+use boot_tree::{BootTree, BootTreeError};
 
-/// What others may know about a running transfer, and tell it.
+/// State of a running transfer, shared with the server.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct TransferProgress {
     bytes_acked: AtomicU64,
     is_answered: AtomicBool,
-    is_yielding: AtomicBool,
-    asked_again: Notify,
-    dismissal: OnceLock<Dismissal>,
-    dismissed: CancellationToken,
+    is_replaceable: AtomicBool,
+    request_repeated: Notify,
+    cancel_reason: OnceLock<CancelReason>,
+    cancel_token: CancellationToken,
 }
 
-/// Why the server ends a transfer whose client has not.
+/// Why the server cancels a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dismissal {
-    /// The client has asked for something from the same port again.
-    AskedAnew,
-    /// Nobody has answered, and others need the room.
-    Room,
+pub(super) enum CancelReason {
+    /// The client sent a new request from the same port.
+    NewRequest,
+    /// It is unanswered, and another client needs the capacity.
+    Overload,
 }
 
-impl Progress {
-    /// The payload that the client has acknowledged.
+impl TransferProgress {
+    /// Payload bytes that the client has acknowledged.
     pub(super) fn bytes_acked(&self) -> u64 {
         self.bytes_acked.load(Ordering::Relaxed)
     }
 
-    /// Whether the same request, coming again, is a new one rather than a repetition: the transfer is over, or it got
-    /// going and its client has fallen silent since, as a board does that was reset.
-    pub(super) fn is_yielding(&self) -> bool {
-        self.is_yielding.load(Ordering::Relaxed)
+    /// Whether the same request counts as a new one instead of a repetition: the transfer is over, or it had started
+    /// and its client has been silent since, like a board after a reset.
+    pub(super) fn is_replaceable(&self) -> bool {
+        self.is_replaceable.load(Ordering::Relaxed)
     }
 
     /// Whether the client has ever answered.
@@ -70,135 +72,149 @@ impl Progress {
         self.is_answered.load(Ordering::Relaxed)
     }
 
-    /// Says that the client has repeated its request.
-    pub(super) fn ask_again(&self) {
-        self.asked_again.notify_one();
+    /// Records that the client has repeated its request.
+    pub(super) fn record_repeated_request(&self) {
+        self.request_repeated.notify_one();
     }
 
-    /// Ends the transfer.
-    pub(super) fn dismiss(&self, why: Dismissal) {
-        // The first reason is the one.
-        self.dismissal.set(why).ok();
-        self.dismissed.cancel();
+    /// Cancels the transfer.
+    pub(super) fn cancel(&self, reason: CancelReason) {
+        // The first reason counts.
+        self.cancel_reason.set(reason).ok();
+        self.cancel_token.cancel();
     }
 
-    /// Waits until somebody ends the transfer, and says how that is told.
-    pub(super) async fn dismissed(&self) -> End {
-        self.dismissed.cancelled().await;
+    /// Waits until the transfer is cancelled; returns how it ended.
+    pub(super) async fn cancelled(&self) -> TransferEnd {
+        self.cancel_token.cancelled().await;
         let bytes_acked = self.bytes_acked();
-        match self.dismissal.get() {
-            Some(Dismissal::Room) => End::Dropped { bytes_acked, why: DropReason::Room },
-            Some(Dismissal::AskedAnew) | None => End::Aborted { bytes_acked, by: Abort::AskedAnew },
+        match self.cancel_reason.get() {
+            Some(CancelReason::Overload) => {
+                TransferEnd::Dropped { bytes_acked, why: TransferDropReason::Overload }
+            }
+            Some(CancelReason::NewRequest) | None => {
+                TransferEnd::Aborted { bytes_acked, by: ClientAbort::NewRequest }
+            }
         }
     }
 
-    /// Says that the transfer is over.
+    /// Records that the transfer is over.
     pub(super) fn finish(&self) {
-        self.is_yielding.store(true, Ordering::Relaxed);
+        self.is_replaceable.store(true, Ordering::Relaxed);
     }
 }
 
-/// What a transfer works with.
+/// Inputs of a transfer.
 #[derive(Debug)]
 pub(super) struct Transfer {
     /// The boot tree.
     pub tree: Arc<BootTree>,
-    /// What the client asked for.
-    pub request: Request,
-    /// How patient to be.
-    pub limits: Limits,
-    /// Kept up to date for others.
-    pub progress: Arc<Progress>,
-    /// How many blocks may be sent without an ACK between them, whatever the client asks for.
+    /// The client's request.
+    pub request: TftpRequest,
+    /// Limits and timeouts.
+    pub limits: TftpLimits,
+    /// State shared with the server.
+    pub progress: Arc<TransferProgress>,
+    /// The largest window in blocks, whatever the client requests.
     pub max_window_blocks: u64,
 }
 
 impl Transfer {
     /// Sends the file over `channel`.
-    pub(super) async fn run(self, channel: &mut Channel) -> End {
-        let begun = Instant::now();
+    pub(super) async fn run(self, channel: &mut ClientChannel) -> TransferEnd {
+        let started_at = Instant::now();
         let (limits, progress) = (self.limits, Arc::clone(&self.progress));
         tokio::select! {
-            end = self.serve(channel, begun) => end,
-            why = overdue(&limits, &progress, begun) => {
-                End::Dropped { bytes_acked: progress.bytes_acked(), why }
+            end = self.serve(channel, started_at) => end,
+            reason = wait_until_overdue(&limits, &progress, started_at) => {
+                TransferEnd::Dropped { bytes_acked: progress.bytes_acked(), why: reason }
             }
         }
     }
 
-    async fn serve(self, channel: &mut Channel, begun: Instant) -> End {
-        let body = match self.open().await {
-            Ok(body) => body,
-            Err(Unopened::Refused(code, message, end)) => {
-                // By the time that its client has heard this it may ask for something else.
+    async fn serve(self, channel: &mut ClientChannel, started_at: Instant) -> TransferEnd {
+        let reader = match self.open().await {
+            Ok(reader) => reader,
+            Err(FileOpenFailure::Refused(code, message, end)) => {
+                // After the ERROR, its client may send another request.
                 self.progress.finish();
-                refuse(channel, code, &message).await;
+                send_error(channel, code, &message).await;
                 return end;
             }
-            Err(Unopened::Unknown(end)) => return end,
+            Err(FileOpenFailure::ServerError(end)) => return end,
         };
-        let agreed = agree(&self.request.options, body.size_bytes(), self.max_window_blocks);
-        let mut sending = Sending {
-            waits: Waits::new(self.limits, agreed.timeout),
-            first_wait: self.limits.first_wait,
+        let negotiated = negotiate(&self.request.options, reader.size_bytes(), self.max_window_blocks);
+        let mut active = ActiveTransfer {
+            timer: RetransmitTimer::new(self.limits, negotiated.timeout),
+            first_wait: self.limits.first_retransmit_after,
             channel,
             progress: &self.progress,
-            body,
-            agreed,
-            acked: 0,
-            from: Place::default(),
-            ends: Vec::new(),
-            last_bytes: None,
+            reader,
+            options: negotiated,
+            acked_blocks: 0,
+            window_start: BlockStart::default(),
+            block_ends: Vec::new(),
+            last_block_bytes: None,
             is_gap_answered: false,
         };
-        match sending.run().await {
-            Ok(()) => End::Sent { bytes: self.progress.bytes_acked(), took: begun.elapsed() },
+        match active.run().await {
+            Ok(()) => TransferEnd::Sent { bytes: self.progress.bytes_acked(), took: started_at.elapsed() },
             Err(end) => {
-                if matches!(end, End::Broken { .. }) {
-                    refuse(sending.channel, ErrorCode::OTHER, "the file cannot be read").await;
+                if matches!(end, TransferEnd::ServerError { .. }) {
+                    send_error(active.channel, TftpErrorCode::OTHER, "the file cannot be read").await;
                 }
                 end
             }
         }
     }
 
-    async fn open(&self) -> Result<Body, Unopened> {
-        let refused =
-            |refusal: Refusal| Unopened::Refused(refusal.code(), refusal.to_string(), End::Refused(refusal));
-        if matches!(self.request.mode, Mode::Other(_)) {
-            return Err(refused(Refusal::Mode));
+    async fn open(&self) -> Result<BlockReader, FileOpenFailure> {
+        let refused = |refusal: TftpRefusal| {
+            FileOpenFailure::Refused(refusal.code(), refusal.to_string(), TransferEnd::Refused(refusal))
+        };
+        if matches!(self.request.mode, TransferMode::Other(_)) {
+            return Err(refused(TftpRefusal::Mode));
         }
         let (tree, file) = (Arc::clone(&self.tree), self.request.file.clone());
-        let opened = boot_tree::work(move || tree.open(&file)).await;
-        match opened.map_err(OpenError::Io).flatten() {
-            Ok(opened) => Ok(Body::new(opened.file, opened.length, &self.request.mode)),
-            Err(OpenError::NotFound | OpenError::NotAFolder) => {
-                Err(Unopened::Refused(ErrorCode::NOT_FOUND, "no such file".to_owned(), End::NotFound))
+        let opened = boot_tree::run_blocking(move || tree.open(&file)).await;
+        match opened.map_err(BootTreeError::Io).flatten() {
+            Ok(opened) => Ok(BlockReader::new(opened.file, opened.length, &self.request.mode)),
+            Err(BootTreeError::NotFound | BootTreeError::NotAFolder) => Err(FileOpenFailure::Refused(
+                TftpErrorCode::NOT_FOUND,
+                "no such file".to_owned(),
+                TransferEnd::NotFound,
+            )),
+            Err(BootTreeError::OutsideTree) => Err(refused(TftpRefusal::Outside)),
+            Err(BootTreeError::Loop) => Err(refused(TftpRefusal::Loop)),
+            Err(BootTreeError::NotAFile) => Err(refused(TftpRefusal::NotAFile)),
+            Err(BootTreeError::Unreadable) => Err(refused(TftpRefusal::Unreadable)),
+            Err(BootTreeError::RootUnreadable(error)) => {
+                Err(FileOpenFailure::ServerError(server_error_end("the boot root cannot be read", &error)))
             }
-            Err(OpenError::Outside) => Err(refused(Refusal::Outside)),
-            Err(OpenError::Loop) => Err(refused(Refusal::Loop)),
-            Err(OpenError::NotAFile) => Err(refused(Refusal::NotAFile)),
-            Err(OpenError::Unreadable) => Err(refused(Refusal::Unreadable)),
-            Err(OpenError::Root(error)) => {
-                Err(Unopened::Unknown(broken("the boot root cannot be read", &error)))
+            Err(BootTreeError::Io(error)) => {
+                Err(FileOpenFailure::ServerError(server_error_end("cannot open the file", &error)))
             }
-            Err(OpenError::Io(error)) => Err(Unopened::Unknown(broken("cannot open the file", &error))),
         }
     }
 }
 
-/// Ends when a transfer has taken longer than it may, or longer than what its client acknowledged is worth.
-async fn overdue(limits: &Limits, progress: &Progress, begun: Instant) -> DropReason {
-    let last = begun + limits.longest_transfer;
+/// Waits until a transfer exceeds its maximum time, or the time allowed for the bytes acknowledged.
+async fn wait_until_overdue(
+    limits: &TftpLimits,
+    progress: &TransferProgress,
+    started_at: Instant,
+) -> TransferDropReason {
+    let last = started_at + limits.max_transfer_time;
     loop {
-        let earned = Duration::from_millis(progress.bytes_acked().saturating_mul(1000) / MIN_RATE);
-        let slow = begun + limits.slow + earned;
+        let earned =
+            Duration::from_millis(progress.bytes_acked().saturating_mul(1000) / MIN_BYTES_PER_SECOND);
+        let slow = started_at + limits.slow_allowance + earned;
         let now = Instant::now();
         if now >= last {
-            return DropReason::TooLong;
+            return TransferDropReason::TooLong;
         }
         if now >= slow {
-            return DropReason::TooSlow;
+            return TransferDropReason::TooSlow;
         }
         #[expect(
             clippy::disallowed_methods,
@@ -208,172 +224,180 @@ async fn overdue(limits: &Limits, progress: &Progress, begun: Instant) -> DropRe
     }
 }
 
-/// Says why there is nothing to send.
-enum Unopened {
-    /// There is no file for the client, and it is told so.
-    Refused(ErrorCode, String, End),
-    /// The trouble is ours and says nothing of the file. No answer: the client asks again, whereas an ERROR would send it on
-    /// to the next thing that it boots from.
-    Unknown(End),
+/// Why there is nothing to send.
+enum FileOpenFailure {
+    /// There is no file for the client; it receives an ERROR.
+    Refused(TftpErrorCode, String, TransferEnd),
+    /// A local fault that says nothing about the file. There is no answer: the client retries, while an ERROR would
+    /// make it continue with its next boot device.
+    ServerError(TransferEnd),
 }
 
-/// A transfer whose file is open.
-struct Sending<'a> {
-    channel: &'a mut Channel,
-    progress: &'a Progress,
-    body: Body,
-    agreed: Agreed,
-    waits: Waits,
-    /// How long a client that has not answered waits at least until what it was sent is sent again.
+/// A transfer with an open file.
+struct ActiveTransfer<'a> {
+    channel: &'a mut ClientChannel,
+    progress: &'a TransferProgress,
+    reader: BlockReader,
+    options: NegotiatedOptions,
+    timer: RetransmitTimer,
+    /// The shortest time before a packet is repeated to a client that has not answered.
     first_wait: Duration,
-    /// The blocks that the client has, from the beginning; on the wire this wraps.
-    acked: u64,
-    /// Where the first block begins that it has not.
-    from: Place,
-    /// Where each block of the window ends that is on its way.
-    ends: Vec<Place>,
-    /// The payload of the file's last block, once it is on its way.
-    last_bytes: Option<usize>,
-    /// Whether this window was already sent again because of a repeated ACK.
+    /// Number of blocks acknowledged; on the wire this wraps.
+    acked_blocks: u64,
+    /// Start of the first unacknowledged block.
+    window_start: BlockStart,
+    /// End of each block of the window sent.
+    block_ends: Vec<BlockStart>,
+    /// Payload bytes of the file's last block, once it was sent.
+    last_block_bytes: Option<usize>,
+    /// Whether this window was already retransmitted because of a repeated ACK.
     is_gap_answered: bool,
 }
 
-impl Sending<'_> {
-    async fn run(&mut self) -> Result<(), End> {
-        if !self.agreed.answer.is_empty() {
-            self.offer().await?;
+impl ActiveTransfer<'_> {
+    async fn run(&mut self) -> Result<(), TransferEnd> {
+        if !self.options.answer.is_empty() {
+            self.send_options_ack().await?;
         }
         loop {
             self.send_window().await?;
-            if self.follow().await? {
+            if self.receive_acks().await? {
                 return Ok(());
             }
         }
     }
 
-    /// Sends the OACK until the client takes it.
-    async fn offer(&mut self) -> Result<(), End> {
-        let offer = Packet::OptionsAck(self.agreed.answer.clone()).to_bytes();
+    /// Sends the OACK until the client acknowledges it.
+    async fn send_options_ack(&mut self) -> Result<(), TransferEnd> {
+        let offer = TftpPacket::OptionsAck(self.options.answer.clone()).to_bytes();
         loop {
-            send(self.channel, &offer).await.map_err(|abort| self.aborted(abort))?;
-            let (sent_at, until) = (Instant::now(), self.waits.until());
+            send_packet(self.channel, &offer).await.map_err(|abort| self.aborted_end(abort))?;
+            let (sent_at, deadline) = (Instant::now(), self.timer.deadline());
             loop {
-                match self.hear(until).await {
-                    Heard::Ack(0) => {
-                        self.answered();
+                match self.receive_reply(deadline).await {
+                    ClientReply::Ack(0) => {
+                        self.record_answer();
                         return Ok(());
                     }
-                    Heard::AskedAgain if sent_at.elapsed() >= self.first_wait => break,
-                    Heard::Ack(_) | Heard::AskedAgain => {}
-                    Heard::Nothing if self.waits.is_worth_another() => break,
-                    Heard::Nothing => return Err(self.silent()),
-                    Heard::Gone(abort) => return Err(self.aborted(abort)),
+                    ClientReply::RequestRepeated if sent_at.elapsed() >= self.first_wait => break,
+                    ClientReply::Ack(_) | ClientReply::RequestRepeated => {}
+                    ClientReply::TimedOut if self.timer.may_retransmit() => break,
+                    ClientReply::TimedOut => return Err(self.silent_end()),
+                    ClientReply::Aborted(abort) => return Err(self.aborted_end(abort)),
                 }
             }
         }
     }
 
-    /// Waits for the client's next word, until `until`; before it has ever answered, also for its request again.
-    async fn hear(&mut self, until: Instant) -> Heard {
-        if self.waits.is_answered() {
-            return hear(self.channel, until).await;
+    /// Waits for the client's next packet until `deadline`; before its first answer, also for a repeated request.
+    async fn receive_reply(&mut self, deadline: Instant) -> ClientReply {
+        if self.timer.is_answered() {
+            return receive_reply(self.channel, deadline).await;
         }
         tokio::select! {
-            heard = hear(self.channel, until) => heard,
-            () = self.progress.asked_again.notified() => Heard::AskedAgain,
+            reply = receive_reply(self.channel, deadline) => reply,
+            () = self.progress.request_repeated.notified() => ClientReply::RequestRepeated,
         }
     }
 
-    fn answered(&mut self) {
-        self.waits.begin();
+    fn record_answer(&mut self) {
+        self.timer.restart();
         self.progress.is_answered.store(true, Ordering::Relaxed);
     }
 
     /// Sends the blocks that follow the acknowledged ones.
-    async fn send_window(&mut self) -> Result<(), End> {
-        let block_bytes = self.agreed.block_bytes;
+    async fn send_window(&mut self) -> Result<(), TransferEnd> {
+        let block_bytes = self.options.block_bytes;
         let mut packet = Vec::with_capacity(DATA_HEADER_BYTES + block_bytes);
-        let mut place = self.from;
-        self.ends.clear();
-        while self.ends.len() < self.agreed.window_blocks {
+        let mut start = self.window_start;
+        self.block_ends.clear();
+        while self.block_ends.len() < self.options.window_blocks {
             packet.clear();
-            write_data_header(&mut packet, wire(self.acked + 1 + self.ends.len() as u64));
-            let written = self.body.write_block(place, block_bytes, &mut packet).await;
-            place = written.map_err(|error| broken("cannot read the file", &error))?;
-            send(self.channel, &packet).await.map_err(|abort| self.aborted(abort))?;
-            self.ends.push(place);
+            write_data_header(
+                &mut packet,
+                wire_block_number(self.acked_blocks + 1 + self.block_ends.len() as u64),
+            );
+            let written = self.reader.write_block(start, block_bytes, &mut packet).await;
+            start = written.map_err(|error| server_error_end("cannot read the file", &error))?;
+            send_packet(self.channel, &packet).await.map_err(|abort| self.aborted_end(abort))?;
+            self.block_ends.push(start);
             let payload_bytes = packet.len() - DATA_HEADER_BYTES;
             if payload_bytes < block_bytes {
-                self.last_bytes = Some(payload_bytes);
+                self.last_block_bytes = Some(payload_bytes);
                 break;
             }
         }
         Ok(())
     }
 
-    /// Waits until there is a reason to send from `self.from`, or until all has arrived: then `true`.
-    async fn follow(&mut self) -> Result<bool, End> {
-        let (sent_at, until) = (Instant::now(), self.waits.until());
+    /// Waits until there is a reason to send from `window_start`; returns `true` when the file is complete.
+    async fn receive_acks(&mut self) -> Result<bool, TransferEnd> {
+        let (sent_at, deadline) = (Instant::now(), self.timer.deadline());
         loop {
-            let block = match self.hear(until).await {
-                Heard::Ack(block) => block,
-                Heard::AskedAgain if sent_at.elapsed() >= self.first_wait => return Ok(false),
-                Heard::AskedAgain => continue,
-                Heard::Gone(abort) => return Err(self.aborted(abort)),
-                Heard::Nothing if !self.waits.is_worth_another() => return Err(self.silent()),
-                Heard::Nothing => {
-                    // Only a client that once answered can have fallen silent; before that, its request may come twice.
-                    let has_begun = self.acked > 0;
-                    self.progress.is_yielding.store(has_begun, Ordering::Relaxed);
+            let block = match self.receive_reply(deadline).await {
+                ClientReply::Ack(block) => block,
+                ClientReply::RequestRepeated if sent_at.elapsed() >= self.first_wait => return Ok(false),
+                ClientReply::RequestRepeated => continue,
+                ClientReply::Aborted(abort) => return Err(self.aborted_end(abort)),
+                ClientReply::TimedOut if !self.timer.may_retransmit() => return Err(self.silent_end()),
+                ClientReply::TimedOut => {
+                    // Only a client that has acknowledged a block can be silent; before that, its request may be
+                    // repeated.
+                    let has_started = self.acked_blocks > 0;
+                    self.progress.is_replaceable.store(has_started, Ordering::Relaxed);
                     return Ok(false);
                 }
             };
-            let arrived = usize::from(block.wrapping_sub(wire(self.acked)));
-            if let Some(end) = arrived.checked_sub(1).and_then(|last| self.ends.get(last)).copied() {
-                return Ok(self.advance(arrived, end));
+            let acked = usize::from(block.wrapping_sub(wire_block_number(self.acked_blocks)));
+            if let Some(end) = acked.checked_sub(1).and_then(|last| self.block_ends.get(last)).copied() {
+                return Ok(self.advance(acked, end));
             }
-            if arrived == 0 && self.agreed.window_blocks > 1 && !self.is_gap_answered {
+            if acked == 0 && self.options.window_blocks > 1 && !self.is_gap_answered {
                 self.is_gap_answered = true;
                 return Ok(false);
             }
         }
     }
 
-    /// Takes `arrived` more blocks for acknowledged, the last of which ends at `end`; `true` when that was the file.
-    fn advance(&mut self, arrived: usize, end: Place) -> bool {
-        let is_whole_window = arrived == self.ends.len();
-        self.acked += arrived as u64;
-        self.from = end;
-        self.answered();
-        // A client that saw a gap may say so for each block behind it.
+    /// Records `acked` more blocks as acknowledged, the last of which ends at `end`; returns `true` when the file is
+    /// complete.
+    fn advance(&mut self, acked: usize, end: BlockStart) -> bool {
+        let is_whole_window = acked == self.block_ends.len();
+        self.acked_blocks += acked as u64;
+        self.window_start = end;
+        self.record_answer();
+        // A client that detected a gap may report it for each block after it.
         self.is_gap_answered = !is_whole_window;
-        let last_bytes = self.last_bytes.filter(|_| is_whole_window);
-        let full_blocks = self.acked - u64::from(last_bytes.is_some());
-        let bytes = full_blocks * self.agreed.block_bytes as u64 + last_bytes.unwrap_or_default() as u64;
+        let last_bytes = self.last_block_bytes.filter(|_| is_whole_window);
+        let full_blocks = self.acked_blocks - u64::from(last_bytes.is_some());
+        let bytes = full_blocks * self.options.block_bytes as u64 + last_bytes.unwrap_or_default() as u64;
         self.progress.bytes_acked.store(bytes, Ordering::Relaxed);
-        self.progress.is_yielding.store(false, Ordering::Relaxed);
+        self.progress.is_replaceable.store(false, Ordering::Relaxed);
         last_bytes.is_some()
     }
 
-    fn silent(&self) -> End {
-        End::Silent { bytes_acked: self.progress.bytes_acked(), is_all_sent: self.last_bytes.is_some() }
+    fn silent_end(&self) -> TransferEnd {
+        TransferEnd::Silent {
+            bytes_acked: self.progress.bytes_acked(),
+            is_all_sent: self.last_block_bytes.is_some(),
+        }
     }
 
-    fn aborted(&self, by: Abort) -> End {
-        End::Aborted { bytes_acked: self.progress.bytes_acked(), by }
+    fn aborted_end(&self, by: ClientAbort) -> TransferEnd {
+        TransferEnd::Aborted { bytes_acked: self.progress.bytes_acked(), by }
     }
 }
 
-/// The number of a block as it stands in packets: after 65,535 comes 0.
+/// The block number in packets; it wraps from 65,535 to 0.
 ///
 /// Source: no RFC; what tftp-hpa, curl, atftp and boot loaders do.
-#[expect(clippy::cast_possible_truncation, reason = "the wrap is meant")]
-fn wire(block: u64) -> u16 {
+#[expect(clippy::cast_possible_truncation, reason = "wraps intentionally")]
+fn wire_block_number(block: u64) -> u16 {
     block as u16
 }
 
-fn broken(what: &str, error: &io::Error) -> End {
-    End::Broken { reason: format!("{what}: {error}") }
+fn server_error_end(what: &str, error: &io::Error) -> TransferEnd {
+    TransferEnd::ServerError { reason: format!("{what}: {error}") }
 }
 
 #[cfg(test)]
@@ -383,16 +407,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_transfer_may_be_slow_for_a_minute_and_a_second_for_each_4096_bytes_that_were_acknowledged() {
-        let (limits, progress) = (Limits::default(), Progress::default());
+    async fn a_transfer_may_be_slow_for_a_minute_plus_a_second_per_4096_acknowledged_bytes() {
+        let (limits, progress) = (TftpLimits::default(), TransferProgress::default());
         let after = |seconds| {
-            let begun = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
-            overdue(&limits, &progress, begun).now_or_never()
+            let started_at = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+            wait_until_overdue(&limits, &progress, started_at).now_or_never()
         };
-        assert_eq!((after(30), after(60)), (None, Some(DropReason::TooSlow)));
+        assert_eq!((after(30), after(60)), (None, Some(TransferDropReason::TooSlow)));
         progress.bytes_acked.store(60 * 4096, Ordering::Relaxed);
-        assert_eq!((after(90), after(120)), (None, Some(DropReason::TooSlow)));
+        assert_eq!((after(90), after(120)), (None, Some(TransferDropReason::TooSlow)));
         progress.bytes_acked.store(1 << 40, Ordering::Relaxed);
-        assert_eq!((after(3000), after(3600)), (None, Some(DropReason::TooLong)));
+        assert_eq!((after(3000), after(3600)), (None, Some(TransferDropReason::TooLong)));
     }
 }

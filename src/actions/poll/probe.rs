@@ -1,4 +1,4 @@
-//! One probe: asks a board once whether it is up.
+//! One probe of a board.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use super::super::trouble::Trouble;
 use super::url::PollUrl;
 use crate::clock::Clock;
 
-/// How many probes may be under way at a time: of the descriptors that are kept for actions, relay boards have the rest.
+/// The maximum number of concurrent probes. The other file descriptors for actions are left to relay boards.
 const MAX_PROBES: usize = 192;
 
-static PROBES: Semaphore = Semaphore::const_new(MAX_PROBES);
+static PROBE_PERMITS: Semaphore = Semaphore::const_new(MAX_PROBES);
 
 /// Why a probe gave no answer.
-pub(super) enum Probe {
-    /// The board gave none, or a bad one.
+pub(super) enum ProbeFailure {
+    /// The board gave no answer, or an error.
     Silent(String),
-    /// It could not be made, which says nothing about the board.
+    /// The probe could not be made, which says nothing about the board.
     NotMade(Trouble, String),
 }
 
-impl From<NoAnswer> for Probe {
+impl From<NoAnswer> for ProbeFailure {
     fn from(no_answer: NoAnswer) -> Self {
         match no_answer {
             NoAnswer::Ours { trouble, reason } => Self::NotMade(trouble, reason),
@@ -32,14 +32,14 @@ impl From<NoAnswer> for Probe {
     }
 }
 
-/// What a run asks, with what it needs for asking.
-pub(super) enum Target {
+/// The target of the probes of a run.
+pub(super) enum ProbeTarget {
     Tcp { host: String, port: u16 },
     Http(Box<HttpTarget>),
 }
 
-impl Target {
-    /// Prepares to ask what `url` names.
+impl ProbeTarget {
+    /// Prepares probes of `url`.
     pub(super) fn new(url: PollUrl) -> Result<Self, String> {
         Ok(match url {
             PollUrl::Tcp { host, port } => Self::Tcp { host, port },
@@ -47,10 +47,10 @@ impl Target {
         })
     }
 
-    /// Asks once, within `limit`, which begins when it is its turn.
-    pub(super) async fn ask(&self, clock: &dyn Clock, limit: Duration) -> Result<(), Probe> {
-        // Nobody closes it.
-        let _permit = PROBES.acquire().await.ok();
+    /// Probes once within `limit`, which starts when a permit is free.
+    pub(super) async fn ask(&self, clock: &dyn Clock, limit: Duration) -> Result<(), ProbeFailure> {
+        // The semaphore is never closed.
+        let _permit = PROBE_PERMITS.acquire().await.ok();
         match self {
             Self::Tcp { host, port } => {
                 connect(clock, host, *port, limit).await.map_err(NoAnswer::from)?;
@@ -61,7 +61,7 @@ impl Target {
                 if answer.status().as_u16() < 400 {
                     return Ok(());
                 }
-                Err(Probe::Silent(format!("HTTP status {}", answer.status())))
+                Err(ProbeFailure::Silent(format!("HTTP status {}", answer.status())))
             }
         }
     }
@@ -77,19 +77,19 @@ mod tests {
     use crate::clock::{ManualClock, SystemClock};
 
     #[tokio::test]
-    async fn a_probe_waits_for_its_turn_before_its_time_begins() {
+    async fn the_time_limit_of_a_probe_starts_with_its_permit() {
         let board = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = board.local_addr().unwrap().port();
-        let target = Target::Tcp { host: "127.0.0.1".to_owned(), port };
+        let target = ProbeTarget::Tcp { host: "127.0.0.1".to_owned(), port };
         let (clock, limit) = (ManualClock::new(DateTime::UNIX_EPOCH), Duration::from_secs(5));
-        let all = PROBES.acquire_many(192).await.unwrap();
+        let all = PROBE_PERMITS.acquire_many(192).await.unwrap();
         let mut probe = Box::pin(target.ask(&clock, limit));
         assert!(probe.as_mut().now_or_never().is_none());
         clock.advance(2 * limit);
-        assert!(probe.as_mut().now_or_never().is_none(), "it is not its turn");
+        assert!(probe.as_mut().now_or_never().is_none(), "it has no permit");
         drop(all);
-        let patience: &dyn Clock = &SystemClock;
-        let answered = patience.timeout(Duration::from_secs(20), probe).await;
+        let real_clock: &dyn Clock = &SystemClock;
+        let answered = real_clock.timeout(Duration::from_secs(20), probe).await;
         assert!(matches!(answered, Some(Ok(()))));
     }
 }

@@ -1,53 +1,53 @@
-//! What answers when a board is up: `tcp://host:port` or `http://host[:port]/path`.
+//! Poll URLs: `tcp://host:port` or `http://host[:port]/path`.
 
 use std::fmt;
 use std::str::FromStr;
 
-use device_io::address::{self, BadUrl};
+use device_io::address::{self, DeviceUrlError};
 use url::Url;
 
-const FORM: &str = "`tcp://HOST:PORT` or `http://HOST[:PORT]/PATH`";
+const POLL_URL_FORM: &str = "`tcp://HOST:PORT` or `http://HOST[:PORT]/PATH`";
 
-/// What a probe asks.
+/// The address of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PollUrl {
-    /// Whether a TCP connection is taken; an IPv6 host is without brackets.
+    /// The board is up if it accepts a TCP connection. An IPv6 host is without brackets.
     Tcp {
         /// The host name or address.
         host: String,
         /// The port.
         port: u16,
     },
-    /// Whether a request is answered with a status below 400.
+    /// The board is up if it answers with a status below 400.
     Http(Url),
 }
 
 impl PollUrl {
     fn parse(text: &str) -> Result<Self, String> {
-        let url = address::parse(text, FORM)?;
+        let url = address::parse(text, POLL_URL_FORM)?;
         let host = address::host(&url)?;
         if url.port() == Some(0) {
             return Err("there is no port 0; a port is 1 to 65535".to_owned());
         }
         match url.scheme() {
             "tcp" => {
-                let port = url.port().ok_or_else(|| format!("it needs a port; write {FORM}"))?;
+                let port = url.port().ok_or_else(|| format!("it needs a port; write {POLL_URL_FORM}"))?;
                 if !matches!(url.path(), "" | "/") || url.query().is_some() {
-                    return Err(format!("a TCP probe has no path; write {FORM}"));
+                    return Err(format!("a TCP probe has no path; write {POLL_URL_FORM}"));
                 }
                 Ok(Self::Tcp { host, port })
             }
             "http" => Ok(Self::Http(url)),
-            other => Err(format!("there is no scheme `{other}`; write {FORM}")),
+            other => Err(format!("there is no scheme `{other}`; write {POLL_URL_FORM}")),
         }
     }
 }
 
 impl FromStr for PollUrl {
-    type Err = BadUrl;
+    type Err = DeviceUrlError;
 
-    fn from_str(text: &str) -> Result<Self, BadUrl> {
-        Self::parse(text).map_err(|problem| BadUrl::new(text, "poll", problem))
+    fn from_str(text: &str) -> Result<Self, DeviceUrlError> {
+        Self::parse(text).map_err(|problem| DeviceUrlError::new(text, "poll", problem))
     }
 }
 

@@ -1,4 +1,4 @@
-//! An answer's body, with whose end its request is over.
+//! The body of an answer; its request ends with it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use std::task::{Context, Poll, ready};
 use axum::body::{Body, Bytes};
 use hyper::body::{Frame, SizeHint};
 
-use super::answer_memory::Share;
-use super::watch::Watch;
+use super::answer_memory::AnswerMemoryShare;
+use super::connection_watch::ConnectionWatch;
 
-/// A request under way, until its answer has been handed over.
+/// A request in progress, until its answer has been written.
 #[derive(Debug)]
-pub(super) struct RequestUnderWay(Arc<Watch>);
+pub(super) struct RequestUnderWay(Arc<ConnectionWatch>);
 
 impl RequestUnderWay {
-    pub(super) fn new(watch: &Arc<Watch>) -> Self {
+    pub(super) fn new(watch: &Arc<ConnectionWatch>) -> Self {
         watch.begin_request();
         Self(Arc::clone(watch))
     }
@@ -27,27 +27,27 @@ impl Drop for RequestUnderWay {
     }
 }
 
-/// How much of an answer is handed over to be written at once, in bytes.
-const PIECE_BYTES: usize = 64 * 1024;
+/// The largest piece of an answer that is passed to the connection at once, in bytes.
+const MAX_PIECE_BYTES: usize = 64 * 1024;
 
-/// The body of an answer, with whose end the request is over. It is handed over in pieces, so that it is not over before all
-/// but the last of them are written.
+/// The body of an answer. The request ends when it is dropped. It is passed on in pieces, so that all but the last of them
+/// have been written by then.
 #[derive(Debug)]
 pub(super) struct AnswerBody {
     body: Body,
-    /// What is left of the last part of the body.
+    /// The rest of the last part of the body.
     rest: Bytes,
     _under_way: RequestUnderWay,
-    _share: Option<Share>,
+    _share: Option<AnswerMemoryShare>,
 }
 
 impl AnswerBody {
-    pub(super) fn new(body: Body, under_way: RequestUnderWay, share: Option<Share>) -> Self {
+    pub(super) fn new(body: Body, under_way: RequestUnderWay, share: Option<AnswerMemoryShare>) -> Self {
         Self { body, rest: Bytes::new(), _under_way: under_way, _share: share }
     }
 
     fn next_piece(&mut self) -> Frame<Bytes> {
-        let size = self.rest.len().min(PIECE_BYTES);
+        let size = self.rest.len().min(MAX_PIECE_BYTES);
         Frame::data(self.rest.split_to(size))
     }
 }
@@ -67,7 +67,7 @@ impl hyper::body::Body for AnswerBody {
             return Poll::Ready(None);
         };
         Poll::Ready(Some(Ok(match frame.into_data() {
-            Ok(part) if part.len() > PIECE_BYTES => {
+            Ok(part) if part.len() > MAX_PIECE_BYTES => {
                 self.rest = part;
                 self.next_piece()
             }

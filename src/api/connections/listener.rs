@@ -1,4 +1,4 @@
-//! Where connections are accepted.
+//! The socket on which connections are accepted.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -8,28 +8,27 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::clock::pause;
+use crate::clock::sleep_real_time;
 
-/// How long nobody is let in where the machine has no room for another connection, unless one ends.
-const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// When a connection on which nothing comes is asked for a sign of life, how often, and how many times: a client that went
-/// away without a word is noticed after two minutes.
-const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_mins(1), Duration::from_secs(15), 4);
+/// The pause after a connection could not be accepted, for instance because the process has no free descriptor.
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// TCP keep-alive: idle time, interval, retries. A client that has disappeared is detected after two minutes.
+const TCP_KEEPALIVE: (Duration, Duration, u32) = (Duration::from_mins(1), Duration::from_secs(15), 4);
 
-/// Where connections are accepted.
-pub(super) struct Listener {
+/// The socket on which connections are accepted.
+pub(super) struct HttpListener {
     pub(super) socket: TcpListener,
     /// Whether the last connection could not be accepted.
     is_failing: bool,
 }
 
-impl Listener {
+impl HttpListener {
     pub(super) fn new(socket: TcpListener) -> Self {
-        // What is accepted has it from the listener.
-        let (time, interval, retries) = KEEPALIVE;
+        // Accepted sockets inherit the options.
+        let (time, interval, retries) = TCP_KEEPALIVE;
         let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(retries);
         let options = SockRef::from(&socket);
-        // Or else the end of a long answer waits until the client acknowledges what went before it (RFC 896).
+        // Without TCP_NODELAY, the end of a long answer waits until the client acknowledges what precedes it (RFC 896).
         let set = options.set_tcp_keepalive(&keepalive).and_then(|()| options.set_tcp_nodelay(true));
         if let Err(error) = set {
             tracing::warn!(error = &error as &dyn Error, "cannot set options of HTTP connections");
@@ -47,19 +46,19 @@ impl Listener {
                     }
                     return accepted;
                 }
-                Err(error) if is_clients(&error) => {}
+                Err(error) if is_client_abort(&error) => {}
                 Err(error) => {
                     if !std::mem::replace(&mut self.is_failing, true) {
                         tracing::warn!(error = &error as &dyn Error, "cannot accept HTTP connections");
                     }
-                    pause(RETRY_INTERVAL).await;
+                    sleep_real_time(ACCEPT_RETRY_INTERVAL).await;
                 }
             }
         }
     }
 }
 
-/// Whether a client went away before its turn.
-fn is_clients(error: &io::Error) -> bool {
+/// Whether a client disconnected before it was accepted.
+fn is_client_abort(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset)
 }

@@ -1,4 +1,4 @@
-//! Refused connections: what their clients are answered, and what is logged.
+//! Refuses connections: answers their clients, and logs the shortage.
 
 use std::io;
 use std::net::IpAddr;
@@ -10,92 +10,92 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::registry::Full;
+use super::registry::ConnectionLimit;
 use crate::api::problem::Problem;
-use crate::clock::pause;
+use crate::clock::sleep_real_time;
 
-/// How many refused clients are answered at once; more are cut off without an answer.
-const MAX_ANSWERED: usize = 64;
-/// How long a client may take to read that, in real time: what it sends meanwhile is read, for it would not see the answer
-/// if it sent into a closed connection.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
-/// For how long there must have been room for the shortage to be over, in real time.
-const RECOVERY_TIME: Duration = Duration::from_secs(10);
+/// How many refused clients are answered at once; others are disconnected without an answer.
+const MAX_CONCURRENT_REFUSALS: usize = 64;
+/// How long a client may take to read the answer, in real time. Its request is read meanwhile: a client that sends into a
+/// closed connection does not see the answer.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long connections must have been available for the shortage to be over, in real time.
+const SHORTAGE_END_DELAY: Duration = Duration::from_secs(10);
 
 /// The refusals of one shortage.
-struct Shortage {
-    last: Instant,
+struct ConnectionShortage {
+    last_at: Instant,
     refused: u64,
     closed: u64,
 }
 
-/// Refuses clients, and logs when that begins and when it is over.
-pub(super) struct Refusals {
-    /// [`ANSWER_TIMEOUT`], except in tests.
-    answer_timeout: Duration,
+/// Refuses clients, and logs the beginning and the end of a shortage.
+pub(super) struct ConnectionRefusals {
+    /// [`REFUSAL_TIMEOUT`], except in tests.
+    refusal_timeout: Duration,
     answering: JoinSet<()>,
-    shortage: Option<Shortage>,
+    shortage: Option<ConnectionShortage>,
 }
 
-impl Default for Refusals {
+impl Default for ConnectionRefusals {
     fn default() -> Self {
-        Self { answer_timeout: ANSWER_TIMEOUT, answering: JoinSet::new(), shortage: None }
+        Self { refusal_timeout: REFUSAL_TIMEOUT, answering: JoinSet::new(), shortage: None }
     }
 }
 
-impl Refusals {
-    /// There was no room, and an idle connection was closed for that of `peer`.
+impl ConnectionRefusals {
+    /// Notes that an idle connection was closed for that of `peer`.
     pub(super) fn note_closed(&mut self, peer: IpAddr) {
-        self.shortage(peer, "idle ones are closed").closed += 1;
+        self.shortage(peer, "idle connections are closed").closed += 1;
     }
 
-    /// Tells a client that there is no room.
-    pub(super) fn refuse(&mut self, stream: TcpStream, peer: IpAddr, full: Full) {
-        let (why, detail) = match full {
-            Full::Client => (
-                "one client has as many as one may have",
-                "this client has as many connections as one may have; close some",
-            ),
-            Full::Server => {
-                ("all are in use", "the server has as many connections as it may have; try again shortly")
+    /// Answers a client that the limit is reached, and closes its connection.
+    pub(super) fn refuse(&mut self, stream: TcpStream, peer: IpAddr, limit: ConnectionLimit) {
+        let (reason, detail) = match limit {
+            ConnectionLimit::Client => {
+                ("too many connections from one client", "too many connections from this client; close some")
+            }
+            ConnectionLimit::Server => {
+                ("all connections are in use", "too many connections to this server; try again shortly")
             }
         };
-        self.shortage(peer, why).refused += 1;
+        self.shortage(peer, reason).refused += 1;
         while self.answering.try_join_next().is_some() {}
-        if self.answering.len() < MAX_ANSWERED {
-            let time = self.answer_timeout;
+        if self.answering.len() < MAX_CONCURRENT_REFUSALS {
+            let time = self.refusal_timeout;
             self.answering.spawn(async move {
                 tokio::select! {
-                    // On a busy machine the time may be over before the answer was sent.
+                    // On a busy machine the time may have passed before the answer was sent.
                     biased;
-                    // The client may have gone.
+                    // The client may have disconnected.
                     _ = answer(stream, detail) => {}
-                    () = pause(time) => {}
+                    () = sleep_real_time(time) => {}
                 }
             });
         }
     }
 
-    fn shortage(&mut self, peer: IpAddr, why: &'static str) -> &mut Shortage {
+    fn shortage(&mut self, peer: IpAddr, reason: &'static str) -> &mut ConnectionShortage {
         let shortage = self.shortage.get_or_insert_with(|| {
-            tracing::warn!(%peer, why, "HTTP connections exhausted");
-            Shortage { last: Instant::now(), refused: 0, closed: 0 }
+            tracing::warn!(%peer, reason, "HTTP connections exhausted");
+            ConnectionShortage { last_at: Instant::now(), refused: 0, closed: 0 }
         });
-        shortage.last = Instant::now();
+        shortage.last_at = Instant::now();
         shortage
     }
 
-    /// Ends when there has been room for a while, and logs that. Without a shortage it does not end.
-    pub(super) async fn over(&mut self) {
+    /// Waits until the shortage is over, and logs that; never returns if there is none.
+    pub(super) async fn shortage_ended(&mut self) {
         let Some(shortage) = &self.shortage else { return std::future::pending().await };
-        pause((shortage.last + RECOVERY_TIME).saturating_duration_since(Instant::now())).await;
+        sleep_real_time((shortage.last_at + SHORTAGE_END_DELAY).saturating_duration_since(Instant::now()))
+            .await;
         let (refused, closed) = (shortage.refused, shortage.closed);
         tracing::info!(refused, idle_closed = closed, "HTTP connections available again");
         self.shortage = None;
     }
 }
 
-/// Answers whatever is asked.
+/// Sends the answer, whatever the request.
 async fn answer(mut stream: TcpStream, detail: &str) -> io::Result<()> {
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).document().to_string();
     let head = format!(
@@ -119,19 +119,19 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn so_many_are_told_at_once_each_for_a_second_and_others_are_cut_off() {
+    async fn a_limited_number_of_clients_is_answered_at_once_and_others_are_disconnected() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (mut clients, mut accepted) = (Vec::new(), Vec::new());
         for _ in 0..65 {
             clients.push(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
             accepted.push(listener.accept().await.unwrap().0);
         }
-        let (usual, short) = (Refusals::default(), Duration::from_millis(100));
-        assert_eq!((MAX_ANSWERED, usual.answer_timeout), (64, Duration::from_secs(1)));
-        let mut refusals = Refusals { answer_timeout: short, ..usual };
-        let begun = Instant::now();
+        let (default, short) = (ConnectionRefusals::default(), Duration::from_millis(100));
+        assert_eq!((MAX_CONCURRENT_REFUSALS, default.refusal_timeout), (64, Duration::from_secs(1)));
+        let mut refusals = ConnectionRefusals { refusal_timeout: short, ..default };
+        let started = Instant::now();
         for stream in accepted {
-            refusals.refuse(stream, Ipv4Addr::LOCALHOST.into(), Full::Server);
+            refusals.refuse(stream, Ipv4Addr::LOCALHOST.into(), ConnectionLimit::Server);
         }
         for (number, client) in clients.iter_mut().enumerate() {
             let mut text = String::new();
@@ -142,11 +142,11 @@ mod tests {
                 assert_eq!(text, "");
             }
         }
-        // None of them closes its connection.
+        // No client closes its connection.
         tokio::select! {
             () = async { while refusals.answering.join_next().await.is_some() {} } => {}
-            () = pause(Duration::from_secs(9)) => panic!("they are waited for on and on"),
+            () = sleep_real_time(Duration::from_secs(9)) => panic!("refusals do not end"),
         }
-        assert!(begun.elapsed() >= short, "{:?}", begun.elapsed());
+        assert!(started.elapsed() >= short, "{:?}", started.elapsed());
     }
 }

@@ -1,113 +1,118 @@
-//! Which connections are open, and who may open another.
+//! The open connections, and the admission of new ones.
 //!
-//! Where there is no room, a connection that waits for its client gives way: the oldest of the client that has most, or of
-//! the one who comes. So a client that opens connections and asks nothing shuts nobody out, not even itself. Requests under
-//! way are never given up; of the last eighth of the connections each client gets only its first.
+//! Where the limit is reached, an idle connection is closed for the new one: the oldest idle one of the client with the most
+//! connections, or of the new connection's client. So a client that opens connections without sending requests locks nobody
+//! out, not even itself. Connections with a request in progress are never closed. The last eighth of the connections is
+//! reserved for clients without any.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::limits::Limits;
-use super::watch::Watch;
-use crate::api::client::Client;
+use super::connection_watch::ConnectionWatch;
+use super::limits::HttpLimits;
+use crate::api::client::ClientKey;
 
-/// Whether a connection is accepted.
+/// The result of admitting a connection.
 #[derive(Debug)]
 pub(super) enum Admission {
-    /// There is room.
-    Free(OpenConnection),
-    /// There is none, and another connection was closed for it.
-    Instead(OpenConnection),
-    /// There is none.
-    Refused(Full),
+    /// It is admitted.
+    Admitted(OpenConnection),
+    /// It is admitted, and an idle connection was closed for it.
+    AdmittedAfterClosing(OpenConnection),
+    /// It is refused.
+    Refused(ConnectionLimit),
 }
 
-/// Why there is no room.
+/// The limit that is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Full {
-    /// The client has as many connections as one may have.
+pub(super) enum ConnectionLimit {
+    /// That of the client.
     Client,
-    /// The server has as many as it may have.
+    /// That of the server.
     Server,
 }
 
 /// The open connections.
 #[derive(Debug)]
-pub(super) struct Registry {
-    limits: Limits,
-    open: Mutex<Open>,
+pub(super) struct ConnectionRegistry {
+    limits: HttpLimits,
+    open: Mutex<OpenConnections>,
 }
 
 #[derive(Debug, Default)]
-struct Open {
-    /// The oldest first.
-    by_client: HashMap<Client, Vec<Arc<Watch>>>,
+struct OpenConnections {
+    /// Oldest first.
+    by_client: HashMap<ClientKey, Vec<Arc<ConnectionWatch>>>,
     total: usize,
 }
 
-/// An open connection, which is forgotten when this is dropped.
+/// An open connection, which is removed from the registry when this is dropped.
 #[derive(Debug)]
 pub(super) struct OpenConnection {
-    registry: Arc<Registry>,
-    pub(super) client: Client,
-    pub(super) watch: Arc<Watch>,
+    registry: Arc<ConnectionRegistry>,
+    pub(super) client: ClientKey,
+    pub(super) watch: Arc<ConnectionWatch>,
 }
 
-impl Registry {
-    pub(super) fn new(limits: Limits) -> Self {
+impl ConnectionRegistry {
+    pub(super) fn new(limits: HttpLimits) -> Self {
         Self { limits, open: Mutex::default() }
     }
 
-    fn open(&self) -> MutexGuard<'_, Open> {
+    fn open(&self) -> MutexGuard<'_, OpenConnections> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets `client` in, where there is room or can be made.
-    pub(super) fn admit(self: &Arc<Self>, client: Client) -> Admission {
+    /// Admits a connection of `client`, if necessary by closing an idle one.
+    pub(super) fn admit(self: &Arc<Self>, client: ClientKey) -> Admission {
         let mut open = self.open();
         let own = open.by_client.get(&client).map_or(0, Vec::len);
-        let reserved = if own == 0 { 0 } else { self.limits.reserved() };
-        let is_clients = own >= self.limits.per_client;
-        let is_full = is_clients || open.total + reserved >= self.limits.connections;
+        let reserved = if own == 0 { 0 } else { self.limits.reserved_connections() };
+        let is_client_full = own >= self.limits.max_connections_per_client;
+        let is_full = is_client_full || open.total + reserved >= self.limits.max_connections;
         if is_full {
-            let closed = (!is_clients && open.close_greediest(own)) || open.close_waiting(client);
+            let closed = (!is_client_full && open.close_idle_of_largest(own)) || open.close_idle(client);
             if !closed {
-                return Admission::Refused(if is_clients { Full::Client } else { Full::Server });
+                return Admission::Refused(if is_client_full {
+                    ConnectionLimit::Client
+                } else {
+                    ConnectionLimit::Server
+                });
             }
         }
-        let watch = Arc::new(Watch::new(self.limits));
+        let watch = Arc::new(ConnectionWatch::new(self.limits));
         open.by_client.entry(client).or_default().push(Arc::clone(&watch));
         open.total += 1;
         let admitted = OpenConnection { registry: Arc::clone(self), client, watch };
-        if is_full { Admission::Instead(admitted) } else { Admission::Free(admitted) }
+        if is_full { Admission::AdmittedAfterClosing(admitted) } else { Admission::Admitted(admitted) }
     }
 
-    /// Asks all connections to end.
+    /// Requests the end of all connections.
     pub(super) fn end_all(&self) {
-        self.open().by_client.values().flatten().for_each(|watch| watch.end());
+        self.open().by_client.values().flatten().for_each(|watch| watch.request_end());
     }
 }
 
-impl Open {
-    /// Closes the oldest connection that waits for its client, of the one who has most and more than `than`.
-    fn close_greediest(&mut self, than: usize) -> bool {
-        let waits = |own: &Vec<Arc<Watch>>| own.iter().any(|watch| watch.waits());
-        let others = self.by_client.iter().filter(|(_, own)| own.len() > than && waits(own));
-        let greediest = others.max_by_key(|(_, own)| own.len()).map(|(client, _)| *client);
-        greediest.is_some_and(|client| self.close_waiting(client))
+impl OpenConnections {
+    /// Closes the oldest idle connection of the client that has the most connections, and more than `than`.
+    fn close_idle_of_largest(&mut self, than: usize) -> bool {
+        let has_idle = |own: &Vec<Arc<ConnectionWatch>>| own.iter().any(|watch| watch.is_idle());
+        let others = self.by_client.iter().filter(|(_, own)| own.len() > than && has_idle(own));
+        let largest = others.max_by_key(|(_, own)| own.len()).map(|(client, _)| *client);
+        largest.is_some_and(|client| self.close_idle(client))
     }
 
-    /// Closes the oldest connection of `client` that waits for it.
-    fn close_waiting(&mut self, client: Client) -> bool {
+    /// Closes the oldest idle connection of `client`.
+    fn close_idle(&mut self, client: ClientKey) -> bool {
         let Some(own) = self.by_client.get_mut(&client) else { return false };
-        let Some(at) = own.iter().position(|watch| watch.waits()) else { return false };
-        own.remove(at).end();
+        let Some(at) = own.iter().position(|watch| watch.is_idle()) else { return false };
+        own.remove(at).request_end();
         self.total -= 1;
         true
     }
 
-    /// Forgets a connection, unless it has given way already.
-    fn forget(&mut self, client: Client, watch: &Arc<Watch>) {
+    /// Removes a connection, unless it was closed for another one already.
+    fn remove(&mut self, client: ClientKey, watch: &Arc<ConnectionWatch>) {
         let Some(own) = self.by_client.get_mut(&client) else { return };
         if let Some(at) = own.iter().position(|known| Arc::ptr_eq(known, watch)) {
             own.remove(at);
@@ -121,7 +126,7 @@ impl Open {
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.registry.open().forget(self.client, &self.watch);
+        self.registry.open().remove(self.client, &self.watch);
     }
 }
 
@@ -131,65 +136,80 @@ mod tests {
 
     use super::*;
 
-    fn client(number: u8) -> Client {
-        Client::of(IpAddr::from([192, 0, 2, number]))
+    fn client(number: u8) -> ClientKey {
+        ClientKey::of(IpAddr::from([192, 0, 2, number]))
     }
 
-    fn registry(connections: usize, per_client: usize) -> Arc<Registry> {
-        Arc::new(Registry::new(Limits { connections, per_client, ..Limits::default() }))
+    fn registry(connections: usize, per_client: usize) -> Arc<ConnectionRegistry> {
+        Arc::new(ConnectionRegistry::new(HttpLimits {
+            max_connections: connections,
+            max_connections_per_client: per_client,
+            ..HttpLimits::default()
+        }))
     }
 
-    /// Lets so many in, each with a request under way or none.
-    fn fill(registry: &Arc<Registry>, of: Client, count: usize, is_busy: bool) -> Vec<OpenConnection> {
+    /// Admits `count` connections, busy ones or idle ones.
+    fn fill(
+        registry: &Arc<ConnectionRegistry>,
+        of: ClientKey,
+        count: usize,
+        is_busy: bool,
+    ) -> Vec<OpenConnection> {
         let admitted = (0..count).map(|_| match registry.admit(of) {
-            Admission::Free(place) => {
+            Admission::Admitted(connection) => {
                 if is_busy {
-                    place.watch.begin_request();
+                    connection.watch.begin_request();
                 }
-                place
+                connection
             }
-            other @ (Admission::Instead(_) | Admission::Refused(_)) => panic!("{other:?}"),
+            other @ (Admission::AdmittedAfterClosing(_) | Admission::Refused(_)) => panic!("{other:?}"),
         });
         admitted.collect()
     }
 
     #[test]
-    fn of_the_last_eighth_each_client_gets_its_first_connection_only() {
+    fn the_last_eighth_is_reserved_for_clients_without_connections() {
         let registry = registry(16, 16);
-        let mut places = fill(&registry, client(1), 14, true);
-        assert!(matches!(registry.admit(client(1)), Admission::Refused(Full::Server)));
-        places.extend(fill(&registry, client(2), 1, true));
-        assert!(matches!(registry.admit(client(2)), Admission::Refused(Full::Server)));
-        places.extend(fill(&registry, client(3), 1, true));
-        assert!(matches!(registry.admit(client(4)), Admission::Refused(Full::Server)));
-        places.truncate(13);
-        assert!(matches!(registry.admit(client(1)), Admission::Free(_)));
+        let mut connections = fill(&registry, client(1), 14, true);
+        assert!(matches!(registry.admit(client(1)), Admission::Refused(ConnectionLimit::Server)));
+        connections.extend(fill(&registry, client(2), 1, true));
+        assert!(matches!(registry.admit(client(2)), Admission::Refused(ConnectionLimit::Server)));
+        connections.extend(fill(&registry, client(3), 1, true));
+        assert!(matches!(registry.admit(client(4)), Admission::Refused(ConnectionLimit::Server)));
+        connections.truncate(13);
+        assert!(matches!(registry.admit(client(1)), Admission::Admitted(_)));
     }
 
     #[test]
-    fn a_client_has_at_most_its_share_and_its_own_idle_connections_give_way_first() {
+    fn at_the_limit_of_a_client_its_own_idle_connection_is_closed() {
         let registry = registry(16, 4);
         let _idle_elsewhere = fill(&registry, client(2), 3, false);
         let busy = fill(&registry, client(1), 3, true);
         let idle = fill(&registry, client(1), 1, false);
-        let Admission::Instead(newest) = registry.admit(client(1)) else { panic!("it is its own turn") };
-        assert!(idle[0].watch.is_to_end() && !busy[0].watch.is_to_end());
+        let Admission::AdmittedAfterClosing(newest) = registry.admit(client(1)) else {
+            panic!("an idle connection is closed")
+        };
+        assert!(idle[0].watch.is_end_requested() && !busy[0].watch.is_end_requested());
         newest.watch.begin_request();
-        assert!(matches!(registry.admit(client(1)), Admission::Refused(Full::Client)));
+        assert!(matches!(registry.admit(client(1)), Admission::Refused(ConnectionLimit::Client)));
     }
 
     #[test]
-    fn where_there_is_no_room_the_oldest_idle_connection_of_the_greediest_gives_way() {
+    fn at_the_limit_of_the_server_the_oldest_idle_connection_of_the_largest_client_is_closed() {
         let registry = registry(8, 8);
         let few = fill(&registry, client(1), 2, false);
         let busy = fill(&registry, client(2), 1, true);
         let many = fill(&registry, client(2), 4, false);
         let one = fill(&registry, client(3), 1, false);
-        // The newcomer has fewer than the greediest, so it takes its place; who has most takes its own.
-        assert!(matches!(registry.admit(client(4)), Admission::Instead(_)));
-        assert!(many[0].watch.is_to_end() && !many[1].watch.is_to_end() && !busy[0].watch.is_to_end());
-        assert!(matches!(registry.admit(client(2)), Admission::Instead(_)));
-        assert!(many[1].watch.is_to_end() && !many[2].watch.is_to_end());
-        assert!(few.iter().chain(&one).all(|place| !place.watch.is_to_end()));
+        // The new client replaces one of the largest client; the largest client replaces one of its own.
+        assert!(matches!(registry.admit(client(4)), Admission::AdmittedAfterClosing(_)));
+        assert!(
+            many[0].watch.is_end_requested()
+                && !many[1].watch.is_end_requested()
+                && !busy[0].watch.is_end_requested()
+        );
+        assert!(matches!(registry.admit(client(2)), Admission::AdmittedAfterClosing(_)));
+        assert!(many[1].watch.is_end_requested() && !many[2].watch.is_end_requested());
+        assert!(few.iter().chain(&one).all(|connection| !connection.watch.is_end_requested()));
     }
 }

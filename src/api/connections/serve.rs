@@ -10,36 +10,36 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer_memory::AnswerMemory;
 use super::connection;
-use super::limits::Limits;
-use super::listener::Listener;
-use super::refusals::Refusals;
-use super::registry::{Admission, Registry};
-use crate::api::client::{Client, Peer};
-use crate::api::front::Front;
-use crate::api::names::ServerNames;
+use super::limits::HttpLimits;
+use super::listener::HttpListener;
+use super::refusals::ConnectionRefusals;
+use super::registry::{Admission, ConnectionRegistry};
+use crate::api::client::{ClientKey, ConnectionInfo};
+use crate::api::frontend::HttpFrontend;
 use crate::api::problem;
-use crate::clock::pause;
+use crate::api::server_names::ServerNames;
+use crate::clock::sleep_real_time;
 use crate::store::Store;
 
-/// How long open connections may take to end once the server stops, in real time. Whoever is not answered by then is cut
-/// off; what was asked for may still be decided on.
+/// How long open connections may take to end once the server stops, in real time. Clients without an answer by then are
+/// disconnected; their requests may still be decided.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How a server serves HTTP.
+/// The options of an HTTP server.
 #[derive(Debug, Default)]
 pub struct HttpOptions {
-    /// How many connections there may be, and how long each may keep the server waiting.
-    pub limits: Limits,
-    /// By which names clients may call it.
-    pub names: ServerNames,
+    /// The limits of connections.
+    pub limits: HttpLimits,
+    /// The names that clients may call it by.
+    pub server_names: ServerNames,
 }
 
-/// Serves `routes` on `listener` until `stop`; errors that the framework answers are made problem documents of.
+/// Serves `routes` on `listener` until `stop`; errors of the framework are answered as problem documents.
 ///
-/// `store` is the database that requests wait for: as soon as it is lost, they are answered 503.
+/// `store` is the database that requests wait for: once it is lost, they are answered by 503.
 ///
-/// Not by the framework's own way of serving, which is for any version of HTTP: we speak one, and each of boards' small
-/// requests would pay for what chooses among them.
+/// `axum::serve` is not used: it serves any version of HTTP, and choosing among them would slow down the small requests of
+/// boards.
 pub async fn serve(
     listener: TcpListener,
     routes: Router,
@@ -47,40 +47,40 @@ pub async fn serve(
     options: HttpOptions,
     stop: CancellationToken,
 ) {
-    let HttpOptions { limits, names } = options;
-    let front = Arc::new(Front { routes: routes.fallback(problem::no_such_path), names, store });
+    let HttpOptions { limits, server_names: names } = options;
+    let frontend = Arc::new(HttpFrontend { routes: routes.fallback(problem::no_such_path), names, store });
     let (registry, memory) =
-        (Arc::new(Registry::new(limits)), Arc::new(AnswerMemory::new(limits.answer_bytes)));
-    let (mut open, mut refusals) = (JoinSet::new(), Refusals::default());
-    let mut listener = Listener::new(listener);
+        (Arc::new(ConnectionRegistry::new(limits)), Arc::new(AnswerMemory::new(limits.max_answer_bytes)));
+    let (mut open, mut refusals) = (JoinSet::new(), ConnectionRefusals::default());
+    let mut listener = HttpListener::new(listener);
     loop {
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_ended) = open.join_next() => continue,
-            () = refusals.over() => continue,
+            () = refusals.shortage_ended() => continue,
             () = stop.cancelled() => break,
         };
-        let client = Client::of(peer.ip());
-        let place = match registry.admit(client) {
-            Admission::Free(place) => place,
-            Admission::Instead(place) => {
+        let client = ClientKey::of(peer.ip());
+        let connection = match registry.admit(client) {
+            Admission::Admitted(connection) => connection,
+            Admission::AdmittedAfterClosing(connection) => {
                 refusals.note_closed(peer.ip().to_canonical());
-                place
+                connection
             }
-            Admission::Refused(full) => {
-                refusals.refuse(stream, peer.ip().to_canonical(), full);
+            Admission::Refused(limit) => {
+                refusals.refuse(stream, peer.ip().to_canonical(), limit);
                 continue;
             }
         };
         let address = peer.ip().to_canonical().to_string().into();
-        let peer = Peer { address, client, body_time: limits.body };
-        open.spawn(connection::run(stream, peer, place, Arc::clone(&front), Arc::clone(&memory)));
+        let info = ConnectionInfo { address, client_key: client, body_timeout: limits.body_timeout };
+        open.spawn(connection::run(stream, info, connection, Arc::clone(&frontend), Arc::clone(&memory)));
     }
-    // New clients are refused at once, and may find another server.
+    // New clients are refused at once, and can try another server.
     drop(listener);
     registry.end_all();
     tokio::select! {
         () = async { while open.join_next().await.is_some() {} } => {}
-        () = pause(DRAIN_TIMEOUT) => {}
+        () = sleep_real_time(DRAIN_TIMEOUT) => {}
     }
 }

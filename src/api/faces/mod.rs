@@ -1,3 +1,3 @@
-//! Protocols of others that this server speaks.
+//! Foreign protocols that this server speaks.
 
 pub(super) mod state_service;

@@ -1,5 +1,5 @@
-//! What happened to an instance.
+//! The history of an instance.
 
-mod entry;
-pub(super) mod of_device;
-pub(super) mod page;
+pub(super) mod device_history;
+mod entry_view;
+pub(super) mod read_history;

@@ -1,4 +1,4 @@
-//! Sending an event to an instance.
+//! Sends an event to an instance.
 
 use std::sync::Arc;
 
@@ -8,25 +8,25 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::put;
 use serde::Deserialize;
 
-use super::lookup::changeable;
+use super::lookup::changeable_machine;
 use super::submit::{declared, sendable, submit};
-use crate::api::answer::Answer;
-use crate::api::client::Sender;
-use crate::api::context::{Api, Routes};
-use crate::api::json_body::Object;
+use crate::api::client::RequestSender;
+use crate::api::context::{ApiContext, ApiRoutes};
+use crate::api::event_outcome::EventOutcome;
+use crate::api::json_body::JsonObject;
 use crate::api::not_accepted::not_accepted;
 use crate::api::problem::Problem;
-use crate::api::query::Parameters;
+use crate::api::query_parameters::QueryParameters;
 use crate::engine::Submission;
-use crate::machine::{Cause, EventName, Ignored, Outcome, Source, Visit};
-use crate::store::instances::Target;
+use crate::machine::{Cause, EventName, EventSource, IgnoreReason, Outcome, Visit, suggestion};
+use crate::store::instances::InstanceKey;
 
 /// The routes of this file.
-pub(in crate::api) fn routes() -> Routes {
+pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/machines/{machine}/{instance}/events/{event}", put(send).post(send))]
 }
 
-/// What may be said of an event.
+/// The query of `send`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EventQuery {
@@ -35,35 +35,37 @@ struct EventQuery {
 }
 
 /// `PUT` or `POST /api/v1/machines/{machine}/{instance}/events/{event}?visit=`: sends an event that the definition
-/// declares, with its arguments as the body; with `If-Match` only where the instance is still as that says.
+/// declares, with its arguments as the body; with `If-Match` only if the tag of the instance matches.
 ///
-/// What changes nothing is 409 for whoever asks for something, and 200 where the event is one that the thing itself
-/// reports: it may have come twice.
+/// An event that changes nothing is answered by 409, but by 200 where it is a report of the instance itself, which may have
+/// been repeated.
 async fn send(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path((machine, name, event)): Path<(String, String, String)>,
-    Parameters(EventQuery { visit }): Parameters<EventQuery>,
-    Sender(sender): Sender,
+    QueryParameters(EventQuery { visit }): QueryParameters<EventQuery>,
+    RequestSender(sender): RequestSender,
     headers: HeaderMap,
-    Object(args): Object,
-) -> Result<Json<Answer>, Problem> {
-    let machine = changeable(&api, &machine)?;
+    JsonObject(args): JsonObject,
+) -> Result<Json<EventOutcome>, Problem> {
+    let machine = changeable_machine(&api, &machine)?;
     let definition = api.engine.definition(&machine)?;
     let Some((event, source)) = declared(&definition, &event) else {
         let known: Vec<&EventName> = sendable(&definition).map(|(name, _)| name).collect();
-        let detail = format!("{machine} has no event {event:?} that could be sent");
+        let suggestion = suggestion(&event, known.iter().map(|name| name.as_str()));
+        let detail = format!("{machine} has no event {event:?} that can be sent{suggestion}");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_event", detail).with("events", known));
     };
-    let is_report = matches!(source, Source::Face(_));
+    let is_report = matches!(source, EventSource::Face(_));
     let cause = Cause::Event { name: event, source, args, visit: visit.map(Visit) };
-    let submission = Submission { sender, ..Submission::new(Target::Name(machine.clone(), name), cause) };
+    let submission =
+        Submission { sender, ..Submission::new(InstanceKey::Name(machine.clone(), name), cause) };
     let committed = submit(&api, submission, &headers).await?;
-    let Outcome::Ignored(why) = &committed.outcome else { return Ok(Json(committed.into())) };
-    if matches!(why, Ignored::MissingArgument { .. } | Ignored::Refused { .. }) {
-        Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", why.to_string()))
+    let Outcome::Ignored(reason) = &committed.outcome else { return Ok(Json(committed.into())) };
+    if matches!(reason, IgnoreReason::MissingArgument { .. } | IgnoreReason::Refused { .. }) {
+        Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", reason.to_string()))
     } else if is_report {
         Ok(Json(committed.into()))
     } else {
-        Err(not_accepted(&definition, &committed.instance, why))
+        Err(not_accepted(&definition, &committed.instance, reason))
     }
 }

@@ -1,4 +1,4 @@
-//! What happened to an instance.
+//! The history of an instance.
 
 use std::sync::Arc;
 
@@ -7,23 +7,23 @@ use axum::response::Response;
 use axum::routing::get;
 
 use super::lookup::{find, machine_of};
-use crate::api::context::{Api, Routes};
-use crate::api::history::page::{Page, read};
+use crate::api::context::{ApiContext, ApiRoutes};
+use crate::api::history::read_history::{HistoryPageQuery, read_history};
 use crate::api::problem::Problem;
-use crate::api::query::Parameters;
+use crate::api::query_parameters::QueryParameters;
 
 /// The routes of this file.
-pub(in crate::api) fn routes() -> Routes {
+pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/machines/{machine}/{instance}/history", get(history))]
 }
 
-/// `GET /api/v1/machines/{machine}/{instance}/history?limit=&before=`: what happened, the newest first.
+/// `GET /api/v1/machines/{machine}/{instance}/history?limit=&before=`: the history, newest entries first.
 async fn history(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path((machine, name)): Path<(String, String)>,
-    Parameters(page): Parameters<Page>,
+    QueryParameters(page): QueryParameters<HistoryPageQuery>,
 ) -> Result<Response, Problem> {
     let machine = machine_of(&api, &machine)?;
     let id = find(&api, &machine, &name).await?.id;
-    read(api, machine, id, page).await
+    read_history(api, machine, id, page).await
 }

@@ -1,4 +1,4 @@
-//! The instances of a machine, by name.
+//! Lists the instances of a machine by name.
 
 use std::sync::Arc;
 
@@ -9,41 +9,41 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::lookup::machine_of;
-use crate::api::context::{Api, Routes};
+use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::problem::Problem;
-use crate::api::query::Parameters;
-use crate::store::instances::{self, Listed};
+use crate::api::query_parameters::QueryParameters;
+use crate::store::instances::{self, InstanceSummary};
 
-/// The most instances in one answer.
-const MAX_LIMIT: i64 = 1000;
+/// The most instances of a page.
+const MAX_LISTED_INSTANCES: i64 = 1000;
 
 /// The routes of this file.
-pub(in crate::api) fn routes() -> Routes {
+pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/machines/{machine}/instances", get(list))]
 }
 
-/// Which part of a list is wanted.
+/// The query of `list`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+struct InstanceListQuery {
     /// Only names after this one.
     #[serde(default)]
     after: String,
-    /// At most so many.
+    /// The most instances.
     limit: Option<i64>,
 }
 
-/// `GET /api/v1/machines/{machine}/instances?after=&limit=`: the instances by name, and the state that each is in.
+/// `GET /api/v1/machines/{machine}/instances?after=&limit=`: the instances by name, with their states.
 async fn list(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path(machine): Path<String>,
-    Parameters(ListQuery { after, limit }): Parameters<ListQuery>,
+    QueryParameters(InstanceListQuery { after, limit }): QueryParameters<InstanceListQuery>,
 ) -> Result<Json<Value>, Problem> {
     let machine = machine_of(&api, &machine)?;
-    let limit = limit.unwrap_or(MAX_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
+    let limit = limit.unwrap_or(MAX_LISTED_INSTANCES);
+    if !(1..=MAX_LISTED_INSTANCES).contains(&limit) {
         return Err(Problem::invalid(format!(
-            "limit={limit}: from 1 to {MAX_LIMIT} instances can be asked for"
+            "limit={limit}: from 1 to {MAX_LISTED_INSTANCES} instances can be asked for"
         )));
     }
     if after.contains('\0') {
@@ -53,10 +53,12 @@ async fn list(
     let listed = instances::list_page(&mut db, &machine, &after, limit).await?;
     let is_full = usize::try_from(limit).is_ok_and(|limit| listed.len() == limit);
     let next = listed.last().filter(|_| is_full).map(|last| last.name.clone());
-    let view = |one: &Listed| {
+    let definition = api.engine.definition(&machine).ok();
+    let view = |instance: &InstanceSummary| {
+        let label = definition.as_ref().and_then(|definition| definition.explicit_label(&instance.state));
         json!({
-            "name": one.name, "state": one.state, "since": one.since, "visit": one.visit,
-            "deadline": one.deadline_at,
+            "name": instance.name, "state": instance.state, "label": label.unwrap_or(&instance.state),
+            "since": instance.since, "visit": instance.visit, "deadline": instance.deadline_at,
         })
     };
     Ok(Json(json!({ "instances": listed.iter().map(view).collect::<Vec<_>>(), "next": next })))

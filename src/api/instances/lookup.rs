@@ -2,35 +2,54 @@
 
 use axum::http::StatusCode;
 
-use crate::api::context::Api;
+use crate::api::context::ApiContext;
 use crate::api::problem::Problem;
 use crate::engine::EngineError;
-use crate::machine::MachineName;
-use crate::store::groups::Seen;
+use crate::machine::{MachineName, nearest};
+use crate::store::batches::VersionedInstance;
 
 /// Reads the instance of a path.
-pub(in crate::api) async fn find(api: &Api, machine: &MachineName, name: &str) -> Result<Seen, Problem> {
+pub(in crate::api) async fn find(
+    api: &ApiContext,
+    machine: &MachineName,
+    name: &str,
+) -> Result<VersionedInstance, Problem> {
     api.engine.find(machine, name).await?.ok_or_else(|| Problem::no_instance(machine, name))
 }
 
-/// The machine of a path, of which a definition is in force.
-pub(in crate::api) fn machine_of(api: &Api, machine: &str) -> Result<MachineName, Problem> {
+/// The machine of a path, which must have an active definition.
+pub(in crate::api) fn machine_of(api: &ApiContext, machine: &str) -> Result<MachineName, Problem> {
     let no_machine = |detail| Problem::new(StatusCode::NOT_FOUND, "no_machine", detail);
     let name = MachineName::new(machine).map_err(|error| no_machine(error.to_string()))?;
     match api.engine.definition(&name) {
         Ok(_) => Ok(name),
-        Err(EngineError::NoMachine(_)) => {
-            Err(no_machine(format!("there is no machine {name}; `PUT /api/v1/machines/{name}` defines one")))
-        }
+        Err(EngineError::NoMachine(_)) => Err(no_machine(match similar_machine(api, name.as_str()) {
+            Some(similar) => format!("there is no machine {name}; did you mean `{similar}`?"),
+            None => format!("there is no machine {name}; `PUT /api/v1/machines/{name}` defines one"),
+        })),
         Err(error) => Err(error.into()),
     }
 }
 
-/// The machine of a path whose instances may be changed here: boards have a place of their own.
-pub(in crate::api) fn changeable(api: &Api, machine: &str) -> Result<MachineName, Problem> {
+/// No machine has the name `machine`; the problem suggests a similar name.
+pub(in crate::api) fn no_machine(api: &ApiContext, machine: &str) -> Problem {
+    let suggestion = similar_machine(api, machine).map(|name| format!("; did you mean `{name}`?"));
+    let detail = format!("there is no machine {machine:?}{}", suggestion.unwrap_or_default());
+    Problem::new(StatusCode::NOT_FOUND, "no_machine", detail)
+}
+
+/// The machine whose name is similar to `machine`.
+fn similar_machine(api: &ApiContext, machine: &str) -> Option<String> {
+    let active = api.engine.active_definitions();
+    let known = active.iter().map(|active| active.definition.machine.as_str());
+    nearest(machine, known).map(str::to_owned)
+}
+
+/// The machine of a path whose instances may be changed here: boards have paths of their own.
+pub(in crate::api) fn changeable_machine(api: &ApiContext, machine: &str) -> Result<MachineName, Problem> {
     let name = machine_of(api, machine)?;
     if name == api.machine {
-        let detail = "boards are at /api/v1/devices, where what is known of them is told too";
+        let detail = "boards are at /api/v1/devices";
         return Err(Problem::new(StatusCode::CONFLICT, "is_board", detail));
     }
     Ok(name)

@@ -1,4 +1,4 @@
-//! Instances of any machine: list, show, create, remove; what is done to them, and what happened to them.
+//! Instances of any machine: list, show, create, remove, events, forced moves, history.
 
 pub(super) mod create;
 pub(super) mod event;

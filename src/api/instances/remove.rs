@@ -1,4 +1,4 @@
-//! Removing an instance.
+//! Removes an instance.
 
 use std::sync::Arc;
 
@@ -6,34 +6,34 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::delete;
 
-use super::lookup::changeable;
-use crate::api::client::Sender;
-use crate::api::context::{Api, Routes};
-use crate::api::etag::expected_tags;
+use super::lookup::changeable_machine;
+use crate::api::client::RequestSender;
+use crate::api::context::{ApiContext, ApiRoutes};
+use crate::api::etag::tag_condition;
 use crate::api::problem::Problem;
 use crate::engine::EngineError;
 
 /// The routes of this file.
-pub(in crate::api) fn routes() -> Routes {
+pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/machines/{machine}/{instance}", delete(remove))]
 }
 
-/// `DELETE /api/v1/machines/{machine}/{instance}`: forgets an instance; with `If-Match` only where it is still as that says.
+/// `DELETE /api/v1/machines/{machine}/{instance}`: removes an instance; with `If-Match` only if its tag matches.
 async fn remove(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path((machine, name)): Path<(String, String)>,
-    Sender(sender): Sender,
+    RequestSender(sender): RequestSender,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let machine = changeable(&api, &machine)?;
-    if api.shared.as_ref().is_some_and(|(shared, of)| *shared == machine && *of == name) {
-        let detail = "it is what /state is about, for as long as this server shares it";
+    let machine = changeable_machine(&api, &machine)?;
+    if api.shared_instance.as_ref().is_some_and(|(shared, of)| *shared == machine && *of == name) {
+        let detail = "this server shares the instance at /state";
         return Err(Problem::new(StatusCode::CONFLICT, "is_shared", detail));
     }
     if name.contains('\0') {
         return Err(Problem::no_instance(&machine, &name));
     }
-    match api.engine.remove(&machine, &name, expected_tags(&headers).as_deref(), sender).await {
+    match api.engine.remove(&machine, &name, tag_condition(&headers).as_ref(), sender).await {
         Err(EngineError::NoInstance(_)) => Err(Problem::no_instance(&machine, &name)),
         result => Ok(result.map(|()| StatusCode::NO_CONTENT)?),
     }

@@ -1,4 +1,4 @@
-//! Showing one instance, when it has changed where that is asked for.
+//! Shows one instance, on request after it has changed.
 
 use std::sync::Arc;
 
@@ -10,42 +10,46 @@ use serde::Deserialize;
 
 use super::lookup::{find, machine_of};
 use super::view::view;
-use crate::api::client::Client;
-use crate::api::context::{Api, Routes};
-use crate::api::etag::{known_tags, not_modified};
+use crate::api::client::ClientKey;
+use crate::api::context::{ApiContext, ApiRoutes};
+use crate::api::etag::{KnownTags, not_modified};
 use crate::api::problem::Problem;
-use crate::api::query::Parameters;
+use crate::api::query_parameters::QueryParameters;
 use crate::api::wait;
-use crate::store::groups::Seen;
+use crate::store::batches::VersionedInstance;
 
 /// The routes of this file.
-pub(in crate::api) fn routes() -> Routes {
+pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/machines/{machine}/{instance}", get(show))]
 }
 
-/// How an instance is to be shown.
+/// The query of `show`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ShowQuery {
-    /// How long to wait for it to be another than `If-None-Match` says.
+struct InstanceShowQuery {
+    /// How long to wait for the instance to change from the one that `If-None-Match` names.
     wait: Option<String>,
 }
 
-/// `GET /api/v1/machines/{machine}/{instance}?wait=`: an instance in full. With `If-None-Match` and `wait` the answer comes
-/// when it has changed, or is 304 after that time.
+/// `GET /api/v1/machines/{machine}/{instance}?wait=`: an instance in full. With `If-None-Match` and `wait`, the answer is
+/// sent once the instance has changed; after `wait` it is 304.
 async fn show(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path((machine, name)): Path<(String, String)>,
-    Parameters(ShowQuery { wait }): Parameters<ShowQuery>,
-    client: Client,
+    QueryParameters(InstanceShowQuery { wait }): QueryParameters<InstanceShowQuery>,
+    client: ClientKey,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let machine = machine_of(&api, &machine)?;
-    let known: Vec<&str> = known_tags(&headers).collect();
-    let is_news = |seen: &Seen| !known.iter().any(|tag| *tag == "*" || *tag == api.engine.tag(seen));
-    let seen = match wait {
-        Some(text) => wait::until(&api, client, wait::parse(&text)?, (&machine, &name), is_news).await?,
+    let known = KnownTags::of(&headers);
+    let is_modified = |instance: &VersionedInstance| !known.contain(&api.engine.tag(instance));
+    let instance = match wait {
+        Some(text) => wait::until(&api, client, wait::parse(&text)?, (&machine, &name), is_modified).await?,
         None => find(&api, &machine, &name).await?,
     };
-    if is_news(&seen) { view(&api, &seen) } else { Ok(not_modified(&api.engine.tag(&seen))) }
+    if is_modified(&instance) {
+        view(&api, &instance).await
+    } else {
+        Ok(not_modified(&api.engine.tag(&instance)))
+    }
 }

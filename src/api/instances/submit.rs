@@ -1,41 +1,41 @@
-//! What several endpoints do with an event from outside.
+//! Submits events from outside.
 
 use axum::http::HeaderMap;
 
-use crate::api::context::Api;
-use crate::api::etag::expected_tags;
+use crate::api::context::ApiContext;
+use crate::api::etag::tag_condition;
 use crate::api::problem::Problem;
-use crate::engine::{Committed, EngineError, Submission};
-use crate::machine::{Definition, EventName, Sender, Source};
-use crate::store::instances::Target;
+use crate::engine::{CommittedSubmission, EngineError, Submission};
+use crate::machine::{Definition, EventName, EventSource, Sender};
+use crate::store::instances::InstanceKey;
 
-/// The events that can be sent from outside, and as whom.
-pub(super) fn sendable(definition: &Definition) -> impl Iterator<Item = (&EventName, Source)> {
+/// The events that can be sent from outside, each with the source to send it as.
+pub(super) fn sendable(definition: &Definition) -> impl Iterator<Item = (&EventName, EventSource)> {
     definition.events.iter().filter_map(|(name, event)| {
         let sender = event.from.iter().find(|sender| **sender != Sender::Action)?;
         Some((name, sender.source()?))
     })
 }
 
-/// The declared event of this name, and as whom it is sent: each has one sender.
-pub(in crate::api) fn declared(definition: &Definition, event: &str) -> Option<(EventName, Source)> {
+/// The declared event of this name, with the source to send it as.
+pub(in crate::api) fn declared(definition: &Definition, event: &str) -> Option<(EventName, EventSource)> {
     sendable(definition).find(|(name, _)| name.as_str() == event).map(|(name, source)| (name.clone(), source))
 }
 
-/// Lets something happen to an instance, on the conditions of a request's headers.
+/// Submits an event or a forced move, with the condition `If-Match` of the request.
 pub(in crate::api) async fn submit(
-    api: &Api,
+    api: &ApiContext,
     submission: Submission,
     headers: &HeaderMap,
-) -> Result<Committed, Problem> {
+) -> Result<CommittedSubmission, Problem> {
     let missing = match &submission.target {
-        Target::Name(machine, name) => Problem::no_instance(machine, name),
-        Target::Id(_) => Problem::no_device(""),
+        InstanceKey::Name(machine, name) => Problem::no_instance(machine, name),
+        InstanceKey::Id(_) => Problem::no_device(""),
     };
-    if matches!(&submission.target, Target::Name(_, name) if name.contains('\0')) {
+    if matches!(&submission.target, InstanceKey::Name(_, name) if name.contains('\0')) {
         return Err(missing);
     }
-    match api.engine.submit(Submission { only_as: expected_tags(headers), ..submission }).await {
+    match api.engine.submit(Submission { tag_condition: tag_condition(headers), ..submission }).await {
         Err(EngineError::NoInstance(_)) => Err(missing),
         result => Ok(result?),
     }

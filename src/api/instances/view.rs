@@ -7,12 +7,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::api::context::Api;
+use crate::api::context::ApiContext;
 use crate::api::etag;
-use crate::api::problem::{Problem, fault};
-use crate::explain::{Explanation, explain};
+use crate::api::problem::{Problem, internal_error};
+use crate::explain::Explanation;
 use crate::machine::{CounterName, Links, MachineName, StateName, Visit};
-use crate::store::groups::Seen;
+use crate::store::batches::VersionedInstance;
 
 /// An instance in full.
 #[derive(Debug, Serialize)]
@@ -20,12 +20,18 @@ struct InstanceView {
     machine: MachineName,
     name: String,
     state: StateName,
-    /// What others call the state.
+    /// What people see for the state: its label, or its name.
     label: String,
     since: DateTime<Utc>,
     visit: Visit,
     deadline: Option<DateTime<Utc>>,
     counters: BTreeMap<CounterName, i64>,
+    /// How often the state's time limit has passed without success, where it has and is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_tries: Option<i64>,
+    /// The last recorded reason of a failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
     data: Map<String, Value>,
     /// The instances that it is linked to.
     #[serde(skip_serializing_if = "Links::is_empty")]
@@ -35,8 +41,8 @@ struct InstanceView {
 }
 
 /// Answers with an instance in full.
-pub(super) fn view(api: &Api, seen: &Seen) -> Result<Response, Problem> {
-    let instance = &seen.instance;
+pub(super) async fn view(api: &ApiContext, versioned: &VersionedInstance) -> Result<Response, Problem> {
+    let instance = &versioned.instance;
     let definition = api.engine.definition(&instance.machine)?;
     let view = InstanceView {
         machine: instance.machine.clone(),
@@ -46,10 +52,15 @@ pub(super) fn view(api: &Api, seen: &Seen) -> Result<Response, Problem> {
         since: instance.since,
         visit: instance.visit,
         deadline: instance.deadline_at,
-        counters: definition.counts(&instance.counters).into_owned(),
+        counters: definition.effective_counters(&instance.counters).into_owned(),
+        failed_tries: definition.failed_tries(instance.state.as_str(), &instance.counters),
+        failure: instance.data.get("failure").and_then(Value::as_str).map(str::to_owned),
         data: instance.data.clone(),
         links: instance.links.clone(),
-        explanation: explain(&definition, instance),
+        explanation: api.engine.explain(versioned.id, instance).await?,
     };
-    Ok(etag::json(&api.engine.tag(seen), serde_json::to_vec(&view).map_err(|error| fault(&error))?))
+    Ok(etag::json(
+        &api.engine.tag(versioned),
+        serde_json::to_vec(&view).map_err(|error| internal_error(&error))?,
+    ))
 }

@@ -1,4 +1,4 @@
-//! Why an instance is in the state that it is in.
+//! Why an instance is in its state.
 
 use std::sync::Arc;
 
@@ -7,20 +7,20 @@ use axum::extract::{Path, State};
 use axum::routing::get;
 
 use super::lookup::machine_of;
-use crate::api::context::{Api, Routes};
+use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::problem::Problem;
-use crate::engine::{EngineError, Why};
+use crate::engine::{EngineError, InstanceExplanation};
 
 /// The routes of this file.
-pub(in crate::api) fn routes() -> Routes {
+pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/machines/{machine}/{instance}/why", get(why))]
 }
 
-/// `GET /api/v1/machines/{machine}/{instance}/why`: why it is where it is, in parts and in sentences.
+/// `GET /api/v1/machines/{machine}/{instance}/why`: why it is in its state, as data and in sentences.
 async fn why(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path((machine, name)): Path<(String, String)>,
-) -> Result<Json<Why>, Problem> {
+) -> Result<Json<InstanceExplanation>, Problem> {
     let machine = machine_of(&api, &machine)?;
     match api.engine.why(&machine, &name).await {
         Err(EngineError::NoInstance(_)) => Err(Problem::no_instance(&machine, &name)),

@@ -1,4 +1,4 @@
-//! Boards by name.
+//! Lists boards by name.
 
 use std::collections::BTreeMap;
 use std::num::ParseIntError;
@@ -9,50 +9,51 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
 
-use super::changes::changed;
-use super::sending::Sending;
-use super::tags::{current_tag, kind};
-use super::unknown;
-use crate::api::client::Client;
-use crate::api::context::{Api, Routes};
+use super::changes::list_changes;
+use super::device_list_stream::DeviceListStream;
+use super::list_cursor::ListCursor;
+use super::list_tags::{current_tag, query_hash};
+use super::unknown_values;
+use crate::api::client::ClientKey;
+use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::etag::not_modified;
 use crate::api::problem::Problem;
-use crate::api::query::Parameters;
-use crate::boards::FIELDS;
-use crate::boards::store::lists::Filter;
-use crate::machine::plain;
+use crate::api::query_parameters::QueryParameters;
+use crate::boards::DEVICE_FIELDS;
+use crate::boards::store::lists::BoardFilter;
+use crate::machine::reword_library_error;
 use crate::store::changes;
 
 /// The routes of this file.
-pub(in crate::api) fn routes() -> Routes {
+pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/devices", get(list))]
 }
 
-/// Which boards a list is about, as clients ask.
+/// The query of a list.
 #[derive(Debug, Default)]
-struct ListQuery {
-    /// States, separated by commas; `Failed*` stands for all that begin so.
+struct DeviceListQuery {
+    /// States, separated by commas; `*` in one stands for any text.
     state: Option<String>,
-    /// What the fields are to be that lists are filtered by.
+    /// The values of the fields by which lists can be filtered.
     fields: BTreeMap<&'static str, String>,
     image: Option<String>,
     /// A part of the name.
     name: Option<String>,
-    /// Only boards after this name: the `next` of the list before.
+    /// Only boards after this name: the `next` of the previous page.
     after: Option<String>,
     limit: Option<i64>,
-    /// Only what changed since an earlier answer: its `cursor`.
+    /// Only changes since an earlier answer: its `cursor`.
     since: Option<String>,
 }
 
-impl ListQuery {
+impl DeviceListQuery {
     fn read(mut query: BTreeMap<String, String>) -> Result<Self, Problem> {
-        let fields = FIELDS.iter().filter(|field| field.filter.is_some());
+        let fields = DEVICE_FIELDS.iter().filter(|field| field.filter.is_some());
         let fields = fields.filter_map(|field| Some((field.name, query.remove(field.name)?))).collect();
         let mut take = |key: &str| query.remove(key);
         let limit = |text: String| {
             text.parse().map_err(|error: ParseIntError| {
-                Problem::invalid(format!("query: limit: {}", plain(&error.to_string())))
+                Problem::invalid(format!("query: limit: {}", reword_library_error(&error.to_string())))
             })
         };
         let limit = take("limit").map(limit).transpose()?;
@@ -66,7 +67,7 @@ impl ListQuery {
             since: take("since"),
         };
         let Some(unknown) = query.into_keys().next() else { return Ok(read) };
-        let filters = FIELDS.iter().filter(|field| field.filter.is_some()).map(|field| field.name);
+        let filters = DEVICE_FIELDS.iter().filter(|field| field.filter.is_some()).map(|field| field.name);
         let known = ["state"].into_iter().chain(filters).chain(["image", "name", "after", "limit", "since"]);
         let known: Vec<String> = known.map(|key| format!("`{key}`")).collect();
         let detail =
@@ -77,13 +78,13 @@ impl ListQuery {
 
 /// `GET /api/v1/devices?state=&hardware=&environment=&image=&name=&after=&limit=&since=`: boards by name.
 async fn list(
-    State(api): State<Arc<Api>>,
-    client: Client,
+    State(api): State<Arc<ApiContext>>,
+    client: ClientKey,
     headers: HeaderMap,
     RawQuery(raw): RawQuery,
-    Parameters(query): Parameters<BTreeMap<String, String>>,
+    QueryParameters(query): QueryParameters<BTreeMap<String, String>>,
 ) -> Result<Response, Problem> {
-    let ListQuery { state, fields, image, name, after, limit, since } = ListQuery::read(query)?;
+    let DeviceListQuery { state, fields, image, name, after, limit, since } = DeviceListQuery::read(query)?;
     let texts = [&state, &image, &name, &after].into_iter().flatten().chain(fields.values());
     if texts.into_iter().any(|text| text.contains('\0')) {
         return Err(Problem::invalid("a query parameter holds the character U+0000"));
@@ -92,31 +93,42 @@ async fn list(
         return Err(Problem::invalid("limit must be 1 or more"));
     }
     let states: Vec<String> =
-        state.map(|state| state.split(',').map(|one| one.trim().to_owned()).collect()).unwrap_or_default();
+        state.map(|state| state.split(',').map(|name| name.trim().to_owned()).collect()).unwrap_or_default();
+    // Labels and failed tries are those of a definition. If another one is activated in between, the next tag differs.
+    let number = api.engine.definition_number(&api.machine);
     let definition = api.engine.definition(&api.machine).ok();
     if let Some(definition) = &definition {
-        unknown::refuse_states(definition, &states)?;
+        unknown_values::refuse_states(definition, &states)?;
     }
-    let filter = Filter { states, fields, image, name, among: None };
+    let filter = BoardFilter { states, fields, image, name, among: None };
     if let Some(since) = since {
         if limit.is_some() || after.is_some() {
             return Err(Problem::invalid(
-                "since tells all that changed: it goes with neither after nor limit",
+                "since lists all changes: it cannot be combined with after or limit",
             ));
         }
-        return changed(&api, client, filter, definition.as_deref(), &since).await;
+        return list_changes(&api, client, filter, (number, definition.as_deref()), &since).await;
     }
-    let kind = kind(&("devices", raw));
+    let kind = query_hash(&("devices", raw, number));
     if let Some(tag) = current_tag(&api, &headers, &kind).await? {
         return Ok(not_modified(&tag));
     }
-    let permit = api.snapshots.acquire(client).await?;
+    let permit = api.snapshot_permits.acquire(client).await?;
     let mut snapshot = api.engine.store().snapshot().await?;
-    let cursor = changes::state(&mut snapshot).await?;
+    let cursor = changes::current_cursor(&mut snapshot).await?;
     let tag = format!("{kind}.{cursor}");
+    let cursor = ListCursor { definition: number, changes: cursor };
     let body = format!(r#"{{"cursor":"{cursor}","devices":["#).into_bytes();
-    let (after, left) = (after.unwrap_or_default(), limit.unwrap_or(i64::MAX));
+    let (after, remaining) = (after.unwrap_or_default(), limit.unwrap_or(i64::MAX));
     let snapshot = (snapshot, permit);
-    let list = Sending { snapshot, machine: api.machine.clone(), filter, definition, after, left, body };
+    let list = DeviceListStream {
+        snapshot,
+        machine: api.machine.clone(),
+        filter,
+        definition,
+        after,
+        remaining,
+        body,
+    };
     list.answer(&tag, api.list_timeouts).await
 }

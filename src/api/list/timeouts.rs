@@ -1,21 +1,25 @@
-//! How long a list may take.
+//! The timeouts of lists.
 
 use std::time::Duration;
 
-/// How long a list may take, in real time: there are only so many snapshots, and the database keeps what is replaced
-/// meanwhile.
+/// The timeouts of a list, in real time: a list holds one of the few snapshots, and the database keeps replaced rows while it
+/// does.
 #[derive(Debug, Clone, Copy)]
 pub struct ListTimeouts {
-    /// Until the database has given what is sent first.
-    pub begin: Duration,
-    /// Until a client has taken all of it.
-    pub whole: Duration,
-    /// While a client takes nothing.
-    pub pause: Duration,
+    /// Until the first part has been read from the database.
+    pub first_part_timeout: Duration,
+    /// Until the client has read all of it.
+    pub whole_timeout: Duration,
+    /// While the client reads nothing.
+    pub stall_timeout: Duration,
 }
 
 impl Default for ListTimeouts {
     fn default() -> Self {
-        Self { begin: Duration::from_secs(20), whole: Duration::from_mins(1), pause: Duration::from_secs(10) }
+        Self {
+            first_part_timeout: Duration::from_secs(20),
+            whole_timeout: Duration::from_mins(1),
+            stall_timeout: Duration::from_secs(10),
+        }
     }
 }

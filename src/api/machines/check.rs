@@ -1,4 +1,4 @@
-//! Checking a definition that is not to be loaded.
+//! Checks a definition without loading it.
 
 use std::sync::Arc;
 
@@ -7,22 +7,22 @@ use axum::extract::State;
 use axum::routing::post;
 use serde_json::{Value, json};
 
-use super::checking::check_in_background;
-use crate::api::client::Client;
-use crate::api::context::{Api, Routes};
+use super::background_check::check_in_background;
+use crate::api::client::ClientKey;
+use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::definition_text::DefinitionText;
 use crate::api::problem::Problem;
-use crate::machine::{Checked, Vocabulary};
+use crate::machine::{CheckReport, Vocabulary};
 
 /// The routes of this file.
-pub(in crate::api) fn routes() -> Routes {
+pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/machines/check", post(check))]
 }
 
-/// `POST /api/v1/machines/check`: says what is wrong with a definition, which is the body; nothing is kept.
+/// `POST /api/v1/machines/check`: lists the faults of the definition in the body; nothing is stored.
 async fn check(
-    State(api): State<Arc<Api>>,
-    client: Client,
+    State(api): State<Arc<ApiContext>>,
+    client: ClientKey,
     definition: DefinitionText,
 ) -> Result<Json<Value>, Problem> {
     faults(api.engine.vocabulary(), client, definition).await
@@ -30,10 +30,11 @@ async fn check(
 
 async fn faults(
     vocabulary: &Arc<Vocabulary>,
-    client: Client,
+    client: ClientKey,
     DefinitionText { text, permit }: DefinitionText,
 ) -> Result<Json<Value>, Problem> {
-    let (Checked { definition, faults }, _) = check_in_background(vocabulary, text, client, &permit).await?;
+    let (CheckReport { definition, faults }, _) =
+        check_in_background(vocabulary, text, client, &permit).await?;
     let machine = definition.as_ref().map(|definition| &definition.machine);
     Ok(Json(json!({ "ok": definition.is_some(), "machine": machine, "faults": faults })))
 }
@@ -44,18 +45,18 @@ mod tests {
     use axum::extract::{FromRequest, Request};
     use futures_util::FutureExt;
 
-    use super::super::checking::ONE_CHECK;
+    use super::super::background_check::CHECK_PERMIT;
     use super::*;
-    use crate::api::large_requests::TURN_TIMEOUT;
+    use crate::api::large_requests::PERMIT_TIMEOUT;
     use crate::machine::NamedActions;
 
-    fn client(number: u8) -> Client {
-        Client::of([192, 0, 2, number].into())
+    fn client(number: u8) -> ClientKey {
+        ClientKey::of([192, 0, 2, number].into())
     }
 
     #[tokio::test]
     async fn one_definition_is_checked_at_a_time() {
-        let acquire = |number| Box::pin(ONE_CHECK.acquire(client(number), TURN_TIMEOUT, "tests"));
+        let acquire = |number| Box::pin(CHECK_PERMIT.acquire(client(number), PERMIT_TIMEOUT, "tests"));
         let held = acquire(1).await.unwrap();
         let request = Request::new(Body::from("no definition"));
         let definition = DefinitionText::from_request(request, &()).await.unwrap();

@@ -1,4 +1,4 @@
-//! The definitions in force, those before them, and their texts.
+//! The active definitions, earlier ones, and their texts.
 
 use std::sync::Arc;
 
@@ -9,65 +9,67 @@ use axum::routing::get;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::api::context::{Api, Routes};
+use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::etag::tagged;
+use crate::api::instances::lookup::no_machine;
 use crate::api::problem::Problem;
-use crate::engine::Adopted;
+use crate::engine::ActivatedDefinition;
 use crate::machine::MachineName;
 use crate::store::definitions;
 
 /// The routes of this file.
-pub(in crate::api) fn routes() -> Routes {
+pub(in crate::api) fn routes() -> ApiRoutes {
     vec![
         ("/api/v1/machines", get(list)),
         ("/api/v1/machines/{machine}", get(show)),
-        // A machine may be called so.
+        // `check` is a valid name of a machine.
         ("/api/v1/machines/check", get(|api, headers| show(api, Path("check".to_owned()), headers))),
         ("/api/v1/machines/{machine}/definitions/{number}", get(text)),
     ]
 }
 
-/// A definition, and when it came into force.
+/// An activation of a definition.
 #[derive(Debug, Serialize)]
-struct View {
+struct DefinitionView {
     machine: String,
-    number: i32,
+    definition: i32,
     digest: String,
-    since: chrono::DateTime<chrono::Utc>,
+    activated_at: chrono::DateTime<chrono::Utc>,
     origin: String,
     sender: Option<String>,
 }
 
-impl From<Adopted> for View {
-    fn from(adopted: Adopted) -> Self {
-        let Adopted { machine, number, digest, at, origin, sender, first_history: _ } = adopted;
-        Self { machine: machine.to_string(), number, digest, since: at, origin, sender }
+impl From<ActivatedDefinition> for DefinitionView {
+    fn from(activated: ActivatedDefinition) -> Self {
+        let ActivatedDefinition { machine, number, digest, at, origin, sender, first_history: _ } = activated;
+        Self { machine: machine.to_string(), definition: number, digest, activated_at: at, origin, sender }
     }
 }
 
-/// `GET /api/v1/machines`: the definitions in force.
-async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
-    let in_force = definitions::read_in_force(&mut *api.engine.store().reader().await?).await?;
-    let machines: Vec<View> = in_force.definitions.into_iter().map(View::from).collect();
+/// `GET /api/v1/machines`: the active definitions.
+async fn list(State(api): State<Arc<ApiContext>>, headers: HeaderMap) -> Result<Response, Problem> {
+    let active = definitions::read_active(&mut *api.engine.store().reader().await?).await?;
+    let machines: Vec<DefinitionView> = active.definitions.into_iter().map(DefinitionView::from).collect();
     Ok(tagged(&headers, &json!({ "machines": machines })))
 }
 
-/// `GET /api/v1/machines/{machine}`: the definition in force, and all that were, the oldest first.
+/// `GET /api/v1/machines/{machine}`: the active definition, and all activations, oldest first.
 async fn show(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path(machine): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let name = MachineName::new(&machine).map_err(|_| Problem::no_machine(&machine))?;
-    let adopted = definitions::list(&mut *api.engine.store().reader().await?, &name).await?;
-    let present = adopted.last().cloned().map(View::from).ok_or_else(|| Problem::no_machine(&machine))?;
-    let history: Vec<View> = adopted.into_iter().map(View::from).collect();
-    Ok(tagged(&headers, &json!({ "in_force": present, "history": history })))
+    let activated = definitions::list_activated(&mut *api.engine.store().reader().await?, &name).await?;
+    let active =
+        activated.last().cloned().map(DefinitionView::from).ok_or_else(|| no_machine(&api, &machine))?;
+    let history: Vec<DefinitionView> = activated.into_iter().map(DefinitionView::from).collect();
+    Ok(tagged(&headers, &json!({ "active": active, "history": history })))
 }
 
 /// `GET /api/v1/machines/{machine}/definitions/{number}`: a definition's text, as it was loaded.
 async fn text(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path((machine, number)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let name = MachineName::new(&machine).map_err(|_| Problem::no_machine(&machine))?;

@@ -1,4 +1,4 @@
-//! Putting a definition in force.
+//! Activates a definition.
 
 use std::sync::Arc;
 
@@ -9,100 +9,105 @@ use axum::routing::put;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::checking::read;
-use crate::activation::{Difference, Rearm};
-use crate::api::client::{Client, Sender};
-use crate::api::context::{Api, Routes};
+use super::background_check::read_definition;
+use crate::activation::{DeadlineAdjustment, Difference};
+use crate::api::client::{ClientKey, RequestSender};
+use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::definition_text::DefinitionText;
 use crate::api::problem::Problem;
-use crate::api::query::Parameters;
-use crate::engine::{CarriedOver, EngineError, Loaded, Provenance, Replacement, Stranded};
+use crate::api::query_parameters::QueryParameters;
+use crate::engine::{
+    ActivationReport, CarriedOverInstances, DefinitionOrigin, EngineError, LoadedDefinition, StrandedInstance,
+};
+use crate::formatting;
 
-/// How many stranded instances an answer names.
-const MAX_STRANDED: usize = 1000;
+/// The most stranded instances that an answer names.
+const MAX_NAMED_STRANDED: usize = 1000;
 
 /// The routes of this file.
-pub(in crate::api) fn routes() -> Routes {
-    let of_check = |api: State<Arc<Api>>, query, sender: Sender, client: Client, text| {
+pub(in crate::api) fn routes() -> ApiRoutes {
+    let of_check = |api: State<Arc<ApiContext>>, query, sender: RequestSender, client: ClientKey, text| {
         load(api, Path("check".to_owned()), query, sender, client, text)
     };
     vec![
         ("/api/v1/machines/{machine}", put(load)),
-        // A machine may be called so.
+        // `check` is a valid name of a machine.
         ("/api/v1/machines/check", put(of_check)),
     ]
 }
 
-/// What may be said of a definition that is to be put in force.
+/// The query of `load`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LoadQuery {
-    /// Only say what it would do.
+struct LoadDefinitionQuery {
+    /// Only report what the activation would do.
     #[serde(default)]
     dry_run: bool,
 }
 
-/// `PUT /api/v1/machines/{machine}`: puts the definition that is the body in force, for all servers at one moment; with
-/// `?dry_run=true` it only says what that would do.
+/// `PUT /api/v1/machines/{machine}`: activates the definition in the body, for all servers at the same moment; with
+/// `?dry_run=true` it only reports what that would do.
 async fn load(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path(machine): Path<String>,
-    Parameters(LoadQuery { dry_run }): Parameters<LoadQuery>,
-    Sender(sender): Sender,
-    client: Client,
+    QueryParameters(LoadDefinitionQuery { dry_run }): QueryParameters<LoadDefinitionQuery>,
+    RequestSender(sender): RequestSender,
+    client: ClientKey,
     DefinitionText { text, permit }: DefinitionText,
 ) -> Result<Json<Value>, Problem> {
-    let (definition, source) = read(api.engine.vocabulary(), &machine, text, client, &permit).await?;
-    let loaded = Loaded { source, definition: Arc::new(definition), from: Provenance::Loaded };
+    let (definition, source) =
+        read_definition(api.engine.vocabulary(), &machine, text, client, &permit).await?;
+    let loaded =
+        LoadedDefinition { source, definition: Arc::new(definition), provenance: DefinitionOrigin::Loaded };
     if dry_run {
-        return Ok(Json(replacement(&api.engine.try_out(&loaded).await?, false)));
+        return Ok(Json(activation_view(&api.engine.preview_activation(&loaded).await?, false)));
     }
-    match api.engine.adopt(&loaded, sender.as_deref()).await {
-        Ok(done) => Ok(Json(replacement(&done, true))),
-        Err(error @ EngineError::Strands { .. }) => {
-            let EngineError::Strands { stranded, .. } = &error else { return Err(error.into()) };
-            let named: Vec<Value> = stranded.iter().take(MAX_STRANDED).map(stranded_one).collect();
+    match api.engine.activate(&loaded, sender.as_deref()).await {
+        Ok(report) => Ok(Json(activation_view(&report, true))),
+        Err(error @ EngineError::StrandsInstances { .. }) => {
+            let EngineError::StrandsInstances { stranded, .. } = &error else { return Err(error.into()) };
+            let named: Vec<Value> = stranded.iter().take(MAX_NAMED_STRANDED).map(stranded_view).collect();
             let problem = Problem::new(StatusCode::CONFLICT, "strands", error.to_string());
-            Err(problem.with("stranded", named).with("instances", stranded.len()))
+            Err(problem.with("stranded", named).with("stranded_instances", stranded.len()))
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn stranded_one(one: &Stranded) -> Value {
-    json!({ "name": one.name, "state": one.state })
+fn stranded_view(instance: &StrandedInstance) -> Value {
+    json!({ "name": instance.name, "state": instance.state })
 }
 
-fn replacement(replacement: &Replacement, is_done: bool) -> Value {
-    let Replacement { machine, was, number, digest, difference, carried, stranded } = replacement;
-    let is_same = was.as_ref().is_some_and(|was| was.digest == *digest);
-    let none = Difference::default();
+fn activation_view(report: &ActivationReport, is_done: bool) -> Value {
+    let ActivationReport { machine, previous, number, digest, difference, carried_over, stranded } = report;
+    let is_same = previous.as_ref().is_some_and(|previous| previous.digest == *digest);
+    let no_difference = Difference::default();
     json!({
         "machine": machine,
-        "number": number,
+        "definition": number,
         "digest": digest,
-        "was": was.as_ref().map(|was| was.number),
-        "in_force": is_done || is_same,
+        "previous": previous.as_ref().map(|previous| previous.number),
+        "active": is_done || is_same,
         "changed": is_done && !is_same,
-        "difference": difference.as_ref().unwrap_or(&none),
-        "carried_over": carried.iter().map(carried_over).collect::<Vec<_>>(),
-        "stranded": stranded.iter().take(MAX_STRANDED).map(stranded_one).collect::<Vec<_>>(),
+        "difference": difference.as_ref().unwrap_or(&no_difference),
+        "carried_over": carried_over.iter().map(carried_over_view).collect::<Vec<_>>(),
+        "stranded": stranded.iter().take(MAX_NAMED_STRANDED).map(stranded_view).collect::<Vec<_>>(),
         "stranded_instances": stranded.len(),
     })
 }
 
-fn carried_over(one: &CarriedOver) -> Value {
-    let deadline = match one.carried.deadline {
-        Rearm::Keep => "stays".to_owned(),
-        Rearm::Disarm => "ends".to_owned(),
-        Rearm::At(at) => format!("is at {}", at.format("%Y-%m-%dT%H:%M:%SZ")),
-        Rearm::Shift(by) => {
-            let span = humantime::format_duration(by.abs().to_std().unwrap_or_default());
+fn carried_over_view(group: &CarriedOverInstances) -> Value {
+    let deadline = match group.carried.deadline {
+        DeadlineAdjustment::Keep => "stays".to_owned(),
+        DeadlineAdjustment::Disarm => "ends".to_owned(),
+        DeadlineAdjustment::At(at) => format!("is at {}", at.format("%Y-%m-%dT%H:%M:%SZ")),
+        DeadlineAdjustment::Shift(by) => {
+            let span = formatting::duration(by.abs().to_std().unwrap_or_default());
             format!("is {span} {}", if by < chrono::TimeDelta::zero() { "earlier" } else { "later" })
         }
-        Rearm::Arm(after) => {
-            format!("runs from now: {}", humantime::format_duration(after.to_std().unwrap_or_default()))
+        DeadlineAdjustment::Arm(after) => {
+            format!("runs from now: {}", formatting::duration(after.to_std().unwrap_or_default()))
         }
     };
-    json!({ "state": one.state, "to": one.carried.to, "instances": one.instances, "deadline": deadline })
+    json!({ "state": group.state, "to": group.carried.to, "instances": group.instances, "deadline": deadline })
 }

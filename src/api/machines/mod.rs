@@ -1,7 +1,7 @@
-//! Machine definitions: which are in force, checking, loading and replaying them.
+//! Machine definitions: list, check, activate, replay.
 
+mod background_check;
 pub(super) mod check;
-mod checking;
 pub(super) mod definitions;
 pub(super) mod diagram;
 pub(super) mod load;

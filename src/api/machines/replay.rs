@@ -1,4 +1,4 @@
-//! Replaying history.
+//! Replays history.
 
 use std::sync::{Arc, LazyLock};
 
@@ -8,96 +8,98 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use serde::{Deserialize, Serialize};
 
-use super::checking::read;
-use crate::activation::{Both, WhatIf};
-use crate::api::client::Client;
-use crate::api::context::{Api, Routes};
+use super::background_check::read_definition;
+use crate::activation::{ComparedCount, WhatIfReport};
+use crate::api::client::ClientKey;
+use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::definition_text::DefinitionText;
 use crate::api::fair_semaphore::FairSemaphore;
-use crate::api::large_requests::TURN_TIMEOUT;
+use crate::api::large_requests::PERMIT_TIMEOUT;
 use crate::api::problem::Problem;
-use crate::api::query::Parameters;
-use crate::engine::replay::{self as engine, Differs, ReplayError, Replayed, Unreadable, Wanted};
+use crate::api::query_parameters::QueryParameters;
+use crate::engine::replay::{
+    self as engine, ReplayDifference, ReplayError, ReplayReport, ReplayRequest, UnreadableRecord,
+};
 use crate::machine::MachineName;
 
-/// Each replay holds one of the few snapshots for as long as it takes to read all of history, and lists need them too.
-static ONE_REPLAY: LazyLock<FairSemaphore> = LazyLock::new(|| FairSemaphore::new(1));
+/// A replay holds one of the few snapshots while it reads all of the history, and lists need snapshots too.
+static REPLAY_PERMIT: LazyLock<FairSemaphore> = LazyLock::new(|| FairSemaphore::new(1));
 
 /// The routes of this file.
-pub(in crate::api) fn routes() -> Routes {
+pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/machines/{machine}/replay", post(replay))]
 }
 
-/// What is to be replayed.
+/// The query of `replay`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ReplayQuery {
-    /// Only this instance's history.
-    device: Option<String>,
-    /// Only from then on.
+    /// Only the history of this instance.
+    instance: Option<String>,
+    /// Only entries from this time on.
     since: Option<chrono::DateTime<chrono::Utc>>,
 }
 
-/// What replaying gave.
+/// The result of a replay.
 #[derive(Debug, Serialize)]
 struct ReplayedView {
     instances: u64,
     entries: u64,
-    forgotten: u64,
-    unreadable: Vec<Unreadable>,
-    difference: Option<Differs>,
+    without_history: u64,
+    unreadable: Vec<UnreadableRecord>,
+    difference: Option<ReplayDifference>,
     what_if: Option<WhatIfView>,
 }
 
-/// What would have gone differently under another definition.
+/// What would have been different under another definition.
 #[derive(Debug, Serialize)]
 struct WhatIfView {
     #[serde(flatten)]
-    what_if: WhatIf,
-    /// How often a power action was asked for, and would have been.
-    power_operations: Both,
+    what_if: WhatIfReport,
+    /// How often a power action was requested, and would have been.
+    power_operations: ComparedCount,
 }
 
-impl From<Replayed> for ReplayedView {
-    fn from(replayed: Replayed) -> Self {
-        let Replayed { instances, entries, forgotten, unreadable, difference, what_if } = replayed;
+impl From<ReplayReport> for ReplayedView {
+    fn from(report: ReplayReport) -> Self {
+        let ReplayReport { instances, entries, forgotten, unreadable, difference, what_if } = report;
         let what_if = what_if.map(WhatIfView::from);
-        Self { instances, entries, forgotten, unreadable, difference, what_if }
+        Self { instances, entries, without_history: forgotten, unreadable, difference, what_if }
     }
 }
 
-impl From<WhatIf> for WhatIfView {
-    fn from(what_if: WhatIf) -> Self {
-        let mut power_operations = Both::default();
+impl From<WhatIfReport> for WhatIfView {
+    fn from(what_if: WhatIfReport) -> Self {
+        let mut power_operations = ComparedCount::default();
         let power = what_if.actions.iter().filter(|(action, _)| action.as_str().starts_with("power-"));
-        power.for_each(|(_, both)| power_operations.add(*both));
+        power.for_each(|(_, counts)| power_operations.add(*counts));
         Self { what_if, power_operations }
     }
 }
 
-/// `POST /api/v1/machines/{machine}/replay?device=&since=`: puts history through the kernel again. It must give what is
-/// stored; with a definition as the body it also says what would have gone differently under that.
+/// `POST /api/v1/machines/{machine}/replay?instance=&since=`: decides recorded history again and compares the result with
+/// what is stored; with a definition as the body, it also reports what would have been different under that.
 async fn replay(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path(machine): Path<String>,
-    Parameters(ReplayQuery { device, since }): Parameters<ReplayQuery>,
-    client: Client,
+    QueryParameters(ReplayQuery { instance, since }): QueryParameters<ReplayQuery>,
+    client: ClientKey,
     DefinitionText { text, permit }: DefinitionText,
 ) -> Result<Json<ReplayedView>, Problem> {
     let name = MachineName::new(&machine).map_err(|_| Problem::no_machine(&machine))?;
-    if device.as_ref().is_some_and(|name| name.contains('\0')) {
-        return Err(Problem::invalid("device: a name has no character U+0000"));
+    if instance.as_ref().is_some_and(|name| name.contains('\0')) {
+        return Err(Problem::invalid("instance: a name has no character U+0000"));
     }
-    let with = if text.trim().is_empty() {
+    let what_if_definition = if text.trim().is_empty() {
         None
     } else {
-        Some(Arc::new(read(api.engine.vocabulary(), &machine, text, client, &permit).await?.0))
+        Some(Arc::new(read_definition(api.engine.vocabulary(), &machine, text, client, &permit).await?.0))
     };
-    let _turn = ONE_REPLAY.acquire(client, TURN_TIMEOUT, "replays").await?;
-    let _snapshot = api.snapshots.acquire(client).await?;
-    let wanted = Wanted { machine: name, name: device, since, with };
-    match engine::replay(api.engine.store(), api.engine.vocabulary(), &wanted).await {
-        Ok(replayed) => Ok(Json(replayed.into())),
+    let _permit = REPLAY_PERMIT.acquire(client, PERMIT_TIMEOUT, "replays").await?;
+    let _snapshot = api.snapshot_permits.acquire(client).await?;
+    let request = ReplayRequest { machine: name, name: instance, since, what_if_definition };
+    match engine::replay(api.engine.store(), api.engine.vocabulary(), &request).await {
+        Ok(report) => Ok(Json(report.into())),
         Err(error @ ReplayError::NoInstance { .. }) => {
             Err(Problem::new(StatusCode::NOT_FOUND, "no_instance", error.to_string()))
         }
@@ -114,13 +116,13 @@ mod tests {
 
     use super::*;
 
-    fn client(number: u8) -> Client {
-        Client::of([192, 0, 2, number].into())
+    fn client(number: u8) -> ClientKey {
+        ClientKey::of([192, 0, 2, number].into())
     }
 
     #[tokio::test]
     async fn one_history_is_replayed_at_a_time() {
-        let acquire = |number| ONE_REPLAY.acquire(client(number), TURN_TIMEOUT, "tests");
+        let acquire = |number| REPLAY_PERMIT.acquire(client(number), PERMIT_TIMEOUT, "tests");
         let held = acquire(1).await.unwrap();
         assert!(acquire(2).now_or_never().is_none());
         drop(held);

@@ -1,4 +1,4 @@
-//! Why a boot link could not be set or cleared, and what that says about ourselves.
+//! Errors of boot links, and which of them are local faults.
 
 use std::io;
 use std::path::Path;
@@ -7,32 +7,32 @@ use nix::errno::Errno;
 
 use super::super::boot_config_name::BadConfigName;
 use crate::actions::Trouble;
-use crate::boot_tree::{CONFIGS, LINKS, OpenError};
+use crate::boot_tree::{BootTreeError, CONFIGS_FOLDER, LINKS_FOLDER};
 
-/// Says why a boot link could not be set or cleared.
+/// A boot link could not be set or cleared.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LinkError {
     #[error("abandoned")]
     Abandoned,
-    #[error("the lease of this process expired: whoever has the board now sets or clears its boot link")]
+    #[error("the lease of this process expired: another process sets or clears the boot link")]
     Expired,
-    #[error("no boot config was chosen for the board")]
+    #[error("no boot config is selected for the board")]
     NoConfig,
     #[error(transparent)]
     BadConfig(#[from] BadConfigName),
-    #[error("there is no boot config `{0}` in the boot tree's `{CONFIGS}` folder")]
+    #[error("no boot config `{0}` in the `{CONFIGS_FOLDER}` folder of the boot tree")]
     Missing(String),
     #[error("`{name}` cannot be served to the board: {source}")]
-    NotServed { name: String, source: OpenError },
+    NotServed { name: String, source: BootTreeError },
     #[error(
-        "`{LINKS}/{0}` does not lead to the boot config that it was pointed at: it, or a path on its way, is changed by somebody else"
+        "`{LINKS_FOLDER}/{0}` does not lead to its boot config: another process changes the link or a folder on its path"
     )]
     Elsewhere(String),
     #[error(
-        "a file that is no link into `{CONFIGS}` has the name of the board's boot link: remove it by hand"
+        "a file that is not a link into `{CONFIGS_FOLDER}` has the name of the boot link: remove it by hand"
     )]
     Foreign,
-    #[error("the board's boot link is changed by somebody else all the time")]
+    #[error("another process keeps changing the boot link")]
     Contended,
     #[error("the boot root cannot be read: {0}")]
     Root(#[source] io::Error),
@@ -47,21 +47,21 @@ impl From<Errno> for LinkError {
 }
 
 impl LinkError {
-    /// Sorts what the boot tree says of `name`.
-    pub(super) fn of(name: &str, error: OpenError) -> Self {
+    /// Converts an error of the boot tree about `name`.
+    pub(super) fn of(name: &str, error: BootTreeError) -> Self {
         match error {
-            OpenError::Root(source) => Self::Root(source),
-            OpenError::Io(source) => Self::Io(source),
-            OpenError::NotFound
-            | OpenError::Outside
-            | OpenError::Loop
-            | OpenError::NotAFile
-            | OpenError::NotAFolder
-            | OpenError::Unreadable => Self::NotServed { name: name.to_owned(), source: error },
+            BootTreeError::RootUnreadable(source) => Self::Root(source),
+            BootTreeError::Io(source) => Self::Io(source),
+            BootTreeError::NotFound
+            | BootTreeError::OutsideTree
+            | BootTreeError::Loop
+            | BootTreeError::NotAFile
+            | BootTreeError::NotAFolder
+            | BootTreeError::Unreadable => Self::NotServed { name: name.to_owned(), source: error },
         }
     }
 
-    /// What it says about ourselves: that the tree cannot be read or written now says nothing of the board.
+    /// Returns the local fault, if it is one: a boot tree that cannot be read or written does not concern the board.
     pub(super) fn trouble(&self, root: &Path) -> Option<Trouble> {
         match self {
             Self::Root(error) => {

@@ -1,17 +1,17 @@
 //! The link `pxelinux.cfg/01-aa-bb-cc-dd-ee-ff` in the boot tree, to a file in its `configs` folder.
 //!
-//! A link is ours if it points into `configs`. Whatever else bears its name was put there by somebody for a reason: it is
-//! never replaced and never removed. A reader sees the old link or the new one, never none and never half of one.
+//! Only links that point into `configs` are replaced or removed; any other file of that name was put there by an operator. A
+//! reader sees either the old link or the new one.
 //!
-//! The link is written into the folder where `pxelinux.cfg` really is, and a link is set only if the boot tree then serves
-//! the config by the link's name, by the code that the TFTP server serves it by.
+//! The link is written into the resolved `pxelinux.cfg` folder, and setting it succeeds only if the boot tree then serves the
+//! config by the link's name, checked with the code of the TFTP server.
 
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use device_io::Lease;
+use device_io::ProcessLease;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::Mode;
@@ -20,26 +20,27 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::boot_config_name::check_config_name;
 use super::error::LinkError;
-use crate::boot_tree::{BootTree, CONFIGS, Folder, LINKS, OpenError};
+use crate::boot_tree::{BootFolder, BootTree, BootTreeError, CONFIGS_FOLDER, LINKS_FOLDER};
 
-/// How often a run looks again because somebody else changed the link under its hands.
-const TRIES: u32 = 20;
-/// How long it waits before it writes for the second time; each further time twice as long, so that two runs fall out of step.
-const FIRST_PAUSE: Duration = Duration::from_micros(50);
-/// After how many more times that grows no more: 13 ms.
-const LONGEST_PAUSE_AFTER: u32 = 8;
-/// Tells the temporary links of one process apart.
-static NEXT: AtomicU64 = AtomicU64::new(0);
+/// The maximum number of attempts while other processes change the link.
+const MAX_LINK_ATTEMPTS: u32 = 20;
+/// The pause before the second write; each further pause is twice as long, so that concurrent runs diverge.
+const INITIAL_RETRY_PAUSE: Duration = Duration::from_micros(50);
+/// The number of doublings after which the pause stays the same: 13 ms.
+const MAX_PAUSE_DOUBLINGS: u32 = 8;
+/// Numbers the temporary links of this process.
+static NEXT_TEMPORARY_LINK: AtomicU64 = AtomicU64::new(0);
 
-/// Who may change a link, and until when: asked immediately before each change, for a call to a disk or a share may hang, and
-/// the process may be stopped, until another process has the board.
+/// The permission to change a link, checked immediately before each change.
+///
+/// A call to a disk or a share may hang, or the process may be stopped, until another process is in charge of the board.
 #[derive(Debug, Clone)]
-pub(super) struct Permit {
-    pub(super) lease: Lease,
+pub(super) struct LinkPermit {
+    pub(super) lease: ProcessLease,
     pub(super) cancel: CancellationToken,
 }
 
-impl Permit {
+impl LinkPermit {
     fn check(&self) -> Result<(), LinkError> {
         if self.cancel.is_cancelled() {
             Err(LinkError::Abandoned)
@@ -51,36 +52,36 @@ impl Permit {
     }
 }
 
-/// The boot links of one boot tree.
+/// The boot links of a boot tree.
 #[derive(Debug, Clone)]
-pub(super) struct Links {
+pub(super) struct BootLinks {
     tree: BootTree,
 }
 
-/// What was there when a link was to be removed.
-pub(super) enum Cleared {
-    /// No link.
+/// The result of clearing a link.
+pub(super) enum ClearedLink {
+    /// There was no link.
     Nothing,
-    /// What is not ours, and was left there.
+    /// There is another file, which was left unchanged.
     Foreign,
-    /// A link to this boot config, which was removed.
+    /// The link to this boot config was removed.
     Removed(String),
 }
 
-/// What bears a link's name.
-enum Found {
+/// The file that has a link's name.
+enum ExistingLink {
     Nothing,
     Ours(PathBuf),
     Foreign,
 }
 
-impl Links {
-    /// The links of the boot tree at `root`.
+impl BootLinks {
+    /// Creates the links of the boot tree at `root`.
     pub(super) fn new(root: PathBuf) -> Self {
         Self { tree: BootTree::new(root) }
     }
 
-    /// Where the boot tree is.
+    /// Returns the root of the boot tree.
     pub(super) fn root(&self) -> &Path {
         self.tree.root()
     }
@@ -90,47 +91,50 @@ impl Links {
     /// # Errors
     ///
     /// [`LinkError`] when the boot tree does not serve the config by that name.
-    pub(super) fn set(&self, name: &str, config: &str, permit: &Permit) -> Result<(), LinkError> {
+    pub(super) fn set(&self, name: &str, config: &str, permit: &LinkPermit) -> Result<(), LinkError> {
         check_config_name(config)?;
         self.has_configs()?;
-        let path = format!("{CONFIGS}/{config}");
+        let path = format!("{CONFIGS_FOLDER}/{config}");
         let file = self.tree.open(path.as_bytes()).map_err(|error| {
-            if matches!(error, OpenError::NotFound | OpenError::NotAFile) {
+            if matches!(error, BootTreeError::NotFound | BootTreeError::NotAFile) {
                 LinkError::Missing(config.to_owned())
             } else {
                 LinkError::of(&path, error)
             }
         })?;
-        let folder = self.tree.make_folder(LINKS).map_err(|error| LinkError::of(LINKS, error))?;
-        let link = format!("{LINKS}/{name}");
-        let target = PathBuf::from(format!("{}{CONFIGS}/{config}", folder.to_root()));
+        let folder =
+            self.tree.make_folder(LINKS_FOLDER).map_err(|error| LinkError::of(LINKS_FOLDER, error))?;
+        let link = format!("{LINKS_FOLDER}/{name}");
+        let target = PathBuf::from(format!("{}{CONFIGS_FOLDER}/{config}", folder.to_root()));
         let mut is_elsewhere = false;
-        for attempt in 0..TRIES {
+        for attempt in 0..MAX_LINK_ATTEMPTS {
             permit.check()?;
             match self.find(&folder, name)? {
-                Found::Foreign => return Err(LinkError::Foreign),
-                Found::Ours(present) if present == target => {
+                ExistingLink::Foreign => return Err(LinkError::Foreign),
+                ExistingLink::Ours(present) if present == target => {
                     sync(&folder)?;
                     match self.tree.open(link.as_bytes()) {
                         Ok(served) if served.identity == file.identity => return Ok(()),
-                        // Somebody else has set it meanwhile, or a path on its way was changed: it is looked at again.
-                        Ok(_) | Err(OpenError::NotFound) => is_elsewhere = true,
+                        // Another process has changed the link or a folder on its path: try again.
+                        Ok(_) | Err(BootTreeError::NotFound) => is_elsewhere = true,
                         Err(error) => return Err(LinkError::of(&link, error)),
                     }
                 }
-                Found::Ours(_) => {
-                    // Somebody else is at it where this is not the first look. What is written is checked at once.
-                    if let Some(lost) = attempt.checked_sub(1) {
-                        std::thread::sleep(FIRST_PAUSE * 2_u32.pow(lost.min(LONGEST_PAUSE_AFTER)));
+                ExistingLink::Ours(_) => {
+                    // After the first attempt another process is changing it, too. The result is checked without a pause.
+                    if let Some(doublings) = attempt.checked_sub(1) {
+                        std::thread::sleep(
+                            INITIAL_RETRY_PAUSE * 2_u32.pow(doublings.min(MAX_PAUSE_DOUBLINGS)),
+                        );
                     }
                     replace(&folder, name, &target, permit)?;
                 }
-                Found::Nothing => {
+                ExistingLink::Nothing => {
                     permit.check()?;
                     match symlinkat(&target, &folder, name) {
                         Err(errno) if errno != Errno::EEXIST => return Err(errno.into()),
-                        // Straight to its name: where somebody was quicker, that failed. What is there is looked at, not
-                        // assumed.
+                        // Written directly under its name, which fails if another process was faster. Either way the
+                        // result is checked.
                         Ok(()) | Err(_) => {}
                     }
                 }
@@ -139,21 +143,21 @@ impl Links {
         Err(if is_elsewhere { LinkError::Elsewhere(name.to_owned()) } else { LinkError::Contended })
     }
 
-    /// Removes the link `name` while `permit` allows it, and says what was there. Blocks.
+    /// Removes the link `name` while `permit` allows it. Blocks.
     ///
     /// # Errors
     ///
     /// [`LinkError`] when it is still there.
-    pub(super) fn clear(&self, name: &str, permit: &Permit) -> Result<Cleared, LinkError> {
+    pub(super) fn clear(&self, name: &str, permit: &LinkPermit) -> Result<ClearedLink, LinkError> {
         self.has_configs()?;
-        let folder = match self.tree.folder(LINKS) {
-            Err(OpenError::NotFound) => return Ok(Cleared::Nothing),
-            found => found.map_err(|error| LinkError::of(LINKS, error))?,
+        let folder = match self.tree.folder(LINKS_FOLDER) {
+            Err(BootTreeError::NotFound) => return Ok(ClearedLink::Nothing),
+            found => found.map_err(|error| LinkError::of(LINKS_FOLDER, error))?,
         };
         match self.find(&folder, name)? {
-            Found::Nothing => Ok(Cleared::Nothing),
-            Found::Foreign => Ok(Cleared::Foreign),
-            Found::Ours(target) => {
+            ExistingLink::Nothing => Ok(ClearedLink::Nothing),
+            ExistingLink::Foreign => Ok(ClearedLink::Foreign),
+            ExistingLink::Ours(target) => {
                 permit.check()?;
                 match unlinkat(&folder, name, UnlinkatFlags::NoRemoveDir) {
                     Err(errno) if errno != Errno::ENOENT => Err(errno.into()),
@@ -161,40 +165,40 @@ impl Links {
                         sync(&folder)?;
                         let name =
                             target.file_name().unwrap_or(OsStr::new("")).to_string_lossy().into_owned();
-                        Ok(Cleared::Removed(name))
+                        Ok(ClearedLink::Removed(name))
                     }
                 }
             }
         }
     }
 
-    /// Checks that the tree is there: a share that is not mounted leaves an empty folder in its place.
+    /// Checks that the tree is available: without its mount, a share is an empty folder.
     fn has_configs(&self) -> Result<(), LinkError> {
-        match self.tree.folder(CONFIGS) {
-            Err(OpenError::NotFound) => Err(LinkError::Root(Errno::ENOENT.into())),
-            Err(error) => Err(LinkError::of(CONFIGS, error)),
+        match self.tree.folder(CONFIGS_FOLDER) {
+            Err(BootTreeError::NotFound) => Err(LinkError::Root(Errno::ENOENT.into())),
+            Err(error) => Err(LinkError::of(CONFIGS_FOLDER, error)),
             Ok(_) => Ok(()),
         }
     }
 
-    fn find(&self, folder: &Folder, name: &str) -> Result<Found, Errno> {
+    fn find(&self, folder: &BootFolder, name: &str) -> Result<ExistingLink, Errno> {
         match readlinkat(folder, name) {
-            Ok(target) if self.is_config(folder, Path::new(&target)) => Ok(Found::Ours(target.into())),
-            // EINVAL: it is no link.
-            Ok(_) | Err(Errno::EINVAL) => Ok(Found::Foreign),
-            Err(Errno::ENOENT) => Ok(Found::Nothing),
+            Ok(target) if self.is_config(folder, Path::new(&target)) => Ok(ExistingLink::Ours(target.into())),
+            // EINVAL: it is not a link.
+            Ok(_) | Err(Errno::EINVAL) => Ok(ExistingLink::Foreign),
+            Err(Errno::ENOENT) => Ok(ExistingLink::Nothing),
             Err(errno) => Err(errno),
         }
     }
 
-    /// Whether a link in `folder` that reads `target` points at a file directly in the `configs` folder.
+    /// Whether a link in `folder` with the text `target` points at a file directly in the `configs` folder.
     ///
-    /// `../configs` counts wherever the folder really is: links of older versions were written so.
-    fn is_config(&self, folder: &Folder, target: &Path) -> bool {
+    /// `../configs` always counts: earlier versions wrote links like that.
+    fn is_config(&self, folder: &BootFolder, target: &Path) -> bool {
         let configs = [
-            Path::new(&folder.to_root()).join(CONFIGS),
-            Path::new("..").join(CONFIGS),
-            self.tree.root().join(CONFIGS),
+            Path::new(&folder.to_root()).join(CONFIGS_FOLDER),
+            Path::new("..").join(CONFIGS_FOLDER),
+            self.tree.root().join(CONFIGS_FOLDER),
         ];
         configs.iter().filter_map(|configs| target.strip_prefix(configs).ok()).any(|rest| {
             let mut parts = rest.components();
@@ -203,11 +207,11 @@ impl Links {
     }
 }
 
-/// Puts a new link over the old one in one step. Temporary links that a crash left behind are passed by.
-fn replace(folder: &Folder, link: &str, target: &Path, permit: &Permit) -> Result<(), LinkError> {
+/// Replaces a link atomically. Temporary links left behind by a crash are skipped.
+fn replace(folder: &BootFolder, link: &str, target: &Path, permit: &LinkPermit) -> Result<(), LinkError> {
     let new = loop {
         permit.check()?;
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let number = NEXT_TEMPORARY_LINK.fetch_add(1, Ordering::Relaxed);
         let new = format!("{link}.new-{}-{number}", std::process::id());
         match symlinkat(target, folder, new.as_str()) {
             Ok(()) => break new,
@@ -218,14 +222,14 @@ fn replace(folder: &Folder, link: &str, target: &Path, permit: &Permit) -> Resul
     let renamed =
         permit.check().and_then(|()| renameat(folder, new.as_str(), folder, link).map_err(LinkError::from));
     if renamed.is_err() {
-        // The link that could not be put in place is of no use; why it could not is what matters.
+        // The temporary link is removed; the error that matters is the first one.
         unlinkat(folder, new.as_str(), UnlinkatFlags::NoRemoveDir).ok();
     }
     renamed
 }
 
-/// Makes what was done in `folder` outlast a loss of power.
-fn sync(folder: &Folder) -> Result<(), Errno> {
+/// Makes changes in `folder` durable.
+fn sync(folder: &BootFolder) -> Result<(), Errno> {
     fsync(openat(folder, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
@@ -237,20 +241,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_changes_a_link_after_the_lease_or_once_cancelled() {
+    fn no_link_is_changed_after_the_lease_or_once_cancelled() {
         let root = tempfile::tempdir().unwrap();
-        fs::create_dir(root.path().join(CONFIGS)).unwrap();
+        fs::create_dir(root.path().join(CONFIGS_FOLDER)).unwrap();
         for config in ["panda", "panda-2"] {
-            fs::write(root.path().join(CONFIGS).join(config), config).unwrap();
+            fs::write(root.path().join(CONFIGS_FOLDER).join(config), config).unwrap();
         }
-        let links = Links::new(root.path().to_owned());
-        let set = |config: &str, permit: &Permit| links.set("01-board", config, permit);
-        let clear = |permit: &Permit| links.clear("01-board", permit);
-        let link = || fs::read_link(root.path().join(LINKS).join("01-board")).ok();
-        let allowed = Permit { lease: Lease::default(), cancel: CancellationToken::new() };
+        let links = BootLinks::new(root.path().to_owned());
+        let set = |config: &str, permit: &LinkPermit| links.set("01-board", config, permit);
+        let clear = |permit: &LinkPermit| links.clear("01-board", permit);
+        let link = || fs::read_link(root.path().join(LINKS_FOLDER).join("01-board")).ok();
+        let allowed = LinkPermit { lease: ProcessLease::default(), cancel: CancellationToken::new() };
         let (expired, cancelled) = (
-            Permit { lease: Lease::default(), ..allowed.clone() },
-            Permit { cancel: CancellationToken::new(), ..allowed.clone() },
+            LinkPermit { lease: ProcessLease::default(), ..allowed.clone() },
+            LinkPermit { cancel: CancellationToken::new(), ..allowed.clone() },
         );
         expired.lease.extend(Instant::now());
         cancelled.cancel.cancel();
@@ -273,7 +277,7 @@ mod tests {
             assert!(failed.contains(reason), "{failed}");
             assert_eq!(link(), before);
         }
-        assert!(matches!(clear(&allowed), Ok(Cleared::Removed(_))));
+        assert!(matches!(clear(&allowed), Ok(ClearedLink::Removed(_))));
         assert_eq!(link(), None);
     }
 }

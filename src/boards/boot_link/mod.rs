@@ -1,5 +1,5 @@
-//! What a board boots: `set-pxe` points its boot link at a boot config, `clear-pxe` removes it, so that the board boots what
-//! it has on disk.
+//! Boot links: `set-pxe` points the link of a board at a boot config, `clear-pxe` removes it, so that the board boots from
+//! disk.
 
 mod error;
 mod link;
@@ -11,58 +11,58 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use self::error::LinkError;
-use self::link::{Cleared, Links, Permit};
+use self::link::{BootLinks, ClearedLink, LinkPermit};
+use super::facts::BOOT_CONFIG_FACT;
 use super::mac::{Mac, link_name};
 use crate::actions::{
-    BadSettings, Description, Evidence, Job, NoSettings, Runs, Trouble, TypedKind, Unfinished,
+    ActionDescription, BadSettingsPolicy, Evidence, Job, NoSettings, RunLocation, Trouble, TypedActionKind,
+    UnfinishedAction,
 };
-use crate::boot_tree::LINKS;
+use crate::boot_tree::LINKS_FOLDER;
 
-/// The longest run: a few calls to a disk or a share.
-const LIMIT: Duration = Duration::from_secs(5);
-/// The fact by which the board's boot loader asks for its link.
-const MAC: &str = "mac";
-/// The fact that names the boot config for the board's next image.
-const BOOT_CONFIG: &str = "boot_config";
+/// The time limit of a run: a few calls to a disk or a share.
+const LINK_TIMEOUT: Duration = Duration::from_secs(5);
+/// The fact with the MAC address, by which the boot loader requests the link.
+const MAC_FACT: &str = "mac";
 
-/// `set-pxe`.
+/// The action `set-pxe`.
 #[derive(Debug, Clone)]
 pub struct SetBootLink {
-    links: Links,
+    links: BootLinks,
 }
 
-/// `clear-pxe`.
+/// The action `clear-pxe`.
 #[derive(Debug, Clone)]
 pub struct ClearBootLink {
-    links: Links,
+    links: BootLinks,
 }
 
 impl SetBootLink {
-    /// Sets links in the boot tree at `root`.
+    /// Creates the action for the boot tree at `root`.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
-        Self { links: Links::new(root) }
+        Self { links: BootLinks::new(root) }
     }
 }
 
 impl ClearBootLink {
-    /// Clears links in the boot tree at `root`.
+    /// Creates the action for the boot tree at `root`.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
-        Self { links: Links::new(root) }
+        Self { links: BootLinks::new(root) }
     }
 }
 
 #[async_trait]
-impl TypedKind for SetBootLink {
+impl TypedActionKind for SetBootLink {
     type Settings = NoSettings;
 
-    fn description(&self) -> Description {
-        described(
+    fn description(&self) -> ActionDescription {
+        link_action_description(
             "set-pxe",
             "Points the boot link of a board at the boot config of its next image. It succeeds when the boot tree serves \
              that config to the board.",
-            &[MAC, BOOT_CONFIG],
+            &[MAC_FACT, BOOT_CONFIG_FACT],
             &self.links,
         )
     }
@@ -72,9 +72,9 @@ impl TypedKind for SetBootLink {
         job: &Job,
         _: &NoSettings,
         cancel: &CancellationToken,
-    ) -> Result<Evidence, Unfinished> {
-        let config = job.fact(BOOT_CONFIG).map(str::to_owned);
-        let set = move |links: &Links, name: &str, permit: &Permit| {
+    ) -> Result<Evidence, UnfinishedAction> {
+        let config = job.fact(BOOT_CONFIG_FACT).map(str::to_owned);
+        let set = move |links: &BootLinks, name: &str, permit: &LinkPermit| {
             let config = config.ok_or(LinkError::NoConfig)?;
             links.set(name, &config, permit)?;
             Ok(Some(("config", config)))
@@ -84,14 +84,14 @@ impl TypedKind for SetBootLink {
 }
 
 #[async_trait]
-impl TypedKind for ClearBootLink {
+impl TypedActionKind for ClearBootLink {
     type Settings = NoSettings;
 
-    fn description(&self) -> Description {
-        described(
+    fn description(&self) -> ActionDescription {
+        link_action_description(
             "clear-pxe",
             "Removes the boot link of a board, so that it boots what it has on disk.",
-            &[MAC],
+            &[MAC_FACT],
             &self.links,
         )
     }
@@ -101,67 +101,67 @@ impl TypedKind for ClearBootLink {
         job: &Job,
         _: &NoSettings,
         cancel: &CancellationToken,
-    ) -> Result<Evidence, Unfinished> {
-        let clear = |links: &Links, name: &str, permit: &Permit| {
+    ) -> Result<Evidence, UnfinishedAction> {
+        let clear = |links: &BootLinks, name: &str, permit: &LinkPermit| {
             Ok(match links.clear(name, permit)? {
-                Cleared::Nothing => None,
-                Cleared::Foreign => Some(("left", "foreign file".to_owned())),
-                Cleared::Removed(config) => Some(("removed", config)),
+                ClearedLink::Nothing => None,
+                ClearedLink::Foreign => Some(("left", "foreign file".to_owned())),
+                ClearedLink::Removed(config) => Some(("removed", config)),
             })
         };
         change(&self.links, job, cancel, clear).await
     }
 }
 
-fn described(
+fn link_action_description(
     name: &'static str,
     about: &'static str,
     facts: &'static [&'static str],
-    links: &Links,
-) -> Description {
-    Description {
+    links: &BootLinks,
+) -> ActionDescription {
+    ActionDescription {
         facts,
-        // A disk or a share that hangs.
-        late: Some(Trouble::Storage(links.root().to_owned())),
-        runs: Runs::InServer,
-        // Releases before took any settings and looked at none.
-        bad_settings: BadSettings::Ignore,
-        ..Description::new(name, about, LIMIT)
+        // A disk or a share may hang.
+        late_trouble: Some(Trouble::Storage(links.root().to_owned())),
+        run_location: RunLocation::InServer,
+        // Earlier releases accepted and ignored all settings.
+        bad_settings: BadSettingsPolicy::Ignore,
+        ..ActionDescription::new(name, about, LINK_TIMEOUT)
     }
 }
 
-/// What was done to a link: a name for history, and a value.
-type Done = Option<(&'static str, String)>;
+/// What was done to a link: a key and a value for the evidence.
+type LinkEvidence = Option<(&'static str, String)>;
 
-/// Changes the board's link, which blocks, and says what was done.
+/// Changes the board's link on a blocking thread, and returns what was done.
 async fn change(
-    links: &Links,
+    links: &BootLinks,
     job: &Job,
     cancel: &CancellationToken,
-    work: impl FnOnce(&Links, &str, &Permit) -> Result<Done, LinkError> + Send + 'static,
-) -> Result<Evidence, Unfinished> {
+    work: impl FnOnce(&BootLinks, &str, &LinkPermit) -> Result<LinkEvidence, LinkError> + Send + 'static,
+) -> Result<Evidence, UnfinishedAction> {
     let mut evidence = Evidence::new();
-    let Some(mac) = job.fact(MAC) else {
-        let reason = format!("{} has no MAC address, by which it would ask for a boot link", job.subject);
-        return Err(Unfinished::misconfigured(reason));
+    let Some(mac) = job.fact(MAC_FACT) else {
+        let reason = format!("{} has no MAC address, which its boot link is named after", job.subject);
+        return Err(UnfinishedAction::misconfigured(reason));
     };
     let mac: Mac = match mac.parse() {
         Ok(mac) => mac,
-        Err(error) => return Err(Unfinished::failed(format!("{error}"), evidence)),
+        Err(error) => return Err(UnfinishedAction::failed(format!("{error}"), evidence)),
     };
     let name = link_name(&mac);
-    evidence.insert("link".to_owned(), format!("{LINKS}/{name}").into());
+    evidence.insert("link".to_owned(), format!("{LINKS_FOLDER}/{name}").into());
     if cancel.is_cancelled() {
-        return Err(Unfinished::failed(LinkError::Abandoned.to_string(), evidence));
+        return Err(UnfinishedAction::failed(LinkError::Abandoned.to_string(), evidence));
     }
-    let permit = Permit { lease: job.lease.clone(), cancel: cancel.clone() };
+    let permit = LinkPermit { lease: job.lease.clone(), cancel: cancel.clone() };
     let root = links.root().to_owned();
     let links = links.clone();
     let done = match tokio::task::spawn_blocking(move || work(&links, &name, &permit)).await {
         Ok(done) => done,
         Err(error) => {
             let trouble = Trouble::Program(job.action.to_string());
-            return Err(Unfinished::suspended(trouble, error.to_string(), evidence));
+            return Err(UnfinishedAction::suspended(trouble, error.to_string(), evidence));
         }
     };
     match done {
@@ -170,8 +170,8 @@ async fn change(
             Ok(evidence)
         }
         Err(error) => Err(match error.trouble(&root) {
-            Some(trouble) => Unfinished::suspended(trouble, error.to_string(), evidence),
-            None => Unfinished::failed(error.to_string(), evidence),
+            Some(trouble) => UnfinishedAction::suspended(trouble, error.to_string(), evidence),
+            None => UnfinishedAction::failed(error.to_string(), evidence),
         }),
     }
 }

@@ -1,4 +1,4 @@
-//! Boards: what is known of them besides their lifecycle, and both together for those who read.
+//! Inventory data of boards, alone and with their lifecycles.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use sqlx::types::Json;
 use super::super::device::{Board, Device};
 use super::super::facts::BoardFacts;
 use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
-use crate::store::instances::{InstanceId, name, remaining};
+use crate::store::instances::{InstanceId, checked_name_of_row, remaining_time};
 use crate::store::links::StoredLinks;
 use crate::store::{StoreError, Tx};
 
-/// Writes what is known of a new instance's board, whose power is switched at `outlet`; false when another board has its
-/// MAC address or its outlet.
+/// Inserts the inventory data of a new board, whose power is switched at `outlet`; false if another board has its MAC
+/// address or outlet.
 ///
 /// # Errors
 ///
@@ -42,14 +42,15 @@ pub async fn insert(
     Ok(done.rows_affected() == 1)
 }
 
-/// Writes what is known of a board anew, but not its outlet: [`save_outlets`]. Whether another one has its MAC address
-/// is asked before: [`find_rival`].
+/// Replaces the inventory data of a board, except its outlet ([`save_outlets`]).
+///
+/// The caller has checked for conflicts ([`find_conflict`]).
 ///
 /// # Errors
 ///
-/// [`StoreError::Constraint`] `device_mac_key` when another board got that in the same moment.
+/// [`StoreError::Constraint`] `device_mac_key` when another board got the MAC address at the same moment.
 pub async fn save(tx: &mut Tx, id: InstanceId, device: &Device) -> Result<(), StoreError> {
-    // Written anew, in one statement: what is not among the fields stays as it is in the row.
+    // Deleted and inserted in one statement: columns that are not fields keep their values.
     sqlx::query!(
         "WITH before AS (DELETE FROM device d WHERE instance_id = $1 RETURNING to_jsonb(d) AS known)
          INSERT INTO device SELECT (jsonb_populate_record(NULL::device, before.known || $2)).* FROM before",
@@ -61,28 +62,28 @@ pub async fn save(tx: &mut Tx, id: InstanceId, device: &Device) -> Result<(), St
     Ok(())
 }
 
-/// A board that has what only one board can have.
+/// A board that has the MAC address or the outlet of another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rival {
+pub struct DeviceConflict {
     /// Its name.
     pub name: String,
-    /// Whether it is the MAC address; otherwise it is the outlet.
+    /// Whether it has the MAC address; otherwise it has the outlet.
     pub has_mac: bool,
 }
 
-/// Finds another board than `id` that has this MAC address or this outlet.
+/// Finds a board other than `id` that has this MAC address or outlet.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn find_rival(
+pub async fn find_conflict(
     db: &mut PgConnection,
     id: Option<InstanceId>,
     mac: &str,
     outlet: Option<&str>,
-) -> Result<Option<Rival>, StoreError> {
-    let rival = sqlx::query_as!(
-        Rival,
+) -> Result<Option<DeviceConflict>, StoreError> {
+    let conflict = sqlx::query_as!(
+        DeviceConflict,
         r#"SELECT i.name, d.mac = $2 AS "has_mac!" FROM device d JOIN instance i USING (instance_id)
             WHERE (d.mac = $2 OR d.power_outlet = $3) AND d.instance_id IS DISTINCT FROM $1
             ORDER BY d.mac = $2 DESC LIMIT 1"#,
@@ -92,51 +93,64 @@ pub async fn find_rival(
     )
     .fetch_optional(db)
     .await?;
-    Ok(rival)
+    Ok(conflict)
 }
 
-/// A board's power URL, and the outlet that was written for it.
+/// A board's power URL and the outlet stored for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wiring {
+pub struct OutletAssignment {
     /// The board.
     pub id: InstanceId,
     /// Its name.
     pub name: String,
-    /// Where its power is switched.
+    /// Its power URL.
     pub power_url: Option<String>,
-    /// The outlet that its row holds.
+    /// The stored outlet.
     pub outlet: Option<String>,
 }
 
-/// Lists the boards that have a power URL, or once had one, in the order in which they were registered.
+/// Lists the boards with a power URL or an outlet, in the order of their registration.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn list_wirings(db: &mut PgConnection) -> Result<Vec<Wiring>, StoreError> {
-    let rows = sqlx::query!(
+pub async fn list_outlet_assignments(db: &mut PgConnection) -> Result<Vec<OutletAssignment>, StoreError> {
+    let rows = sqlx::query_as!(
+        OutletRow,
         "SELECT instance_id, i.name, power_url, power_outlet FROM device JOIN instance i USING (instance_id)
           WHERE power_url IS NOT NULL OR power_outlet IS NOT NULL ORDER BY instance_id",
     )
     .fetch_all(db)
     .await?;
-    let wiring = |id, name, power_url, outlet| Wiring { id: InstanceId(id), name, power_url, outlet };
-    Ok(rows
-        .into_iter()
-        .map(|row| wiring(row.instance_id, row.name, row.power_url, row.power_outlet))
-        .collect())
+    Ok(rows.into_iter().map(OutletAssignment::from).collect())
 }
 
-/// Writes the outlets of boards whose power URLs are still those that they were read with.
+struct OutletRow {
+    instance_id: i64,
+    name: String,
+    power_url: Option<String>,
+    power_outlet: Option<String>,
+}
+
+impl From<OutletRow> for OutletAssignment {
+    fn from(row: OutletRow) -> Self {
+        let OutletRow { instance_id, name, power_url, power_outlet } = row;
+        Self { id: InstanceId(instance_id), name, power_url, outlet: power_outlet }
+    }
+}
+
+/// Stores the outlets of boards whose power URLs have not changed since they were read.
 ///
 /// # Errors
 ///
-/// [`StoreError::Constraint`] when another board got one of them meanwhile.
-pub async fn save_outlets(tx: &mut Tx, wirings: &[Wiring]) -> Result<(), StoreError> {
-    let ids: Vec<i64> = wirings.iter().map(|wiring| wiring.id.0).collect();
-    let urls: Vec<Option<String>> = wirings.iter().map(|wiring| wiring.power_url.clone()).collect();
-    let outlets: Vec<Option<String>> = wirings.iter().map(|wiring| wiring.outlet.clone()).collect();
-    // Two boards may have changed places.
+/// [`StoreError::Constraint`] when another board got one of the outlets meanwhile.
+pub async fn save_outlets(tx: &mut Tx, assignments: &[OutletAssignment]) -> Result<(), StoreError> {
+    let ids: Vec<i64> = assignments.iter().map(|assignment| assignment.id.0).collect();
+    let urls: Vec<Option<String>> =
+        assignments.iter().map(|assignment| assignment.power_url.clone()).collect();
+    let outlets: Vec<Option<String>> =
+        assignments.iter().map(|assignment| assignment.outlet.clone()).collect();
+    // Cleared first, as two boards may have swapped outlets.
     sqlx::query!("UPDATE device SET power_outlet = NULL WHERE instance_id = ANY ($1)", &ids)
         .execute(&mut **tx)
         .await?;
@@ -153,14 +167,14 @@ pub async fn save_outlets(tx: &mut Tx, wirings: &[Wiring]) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Reads what is known of an instance's board, if it is one.
+/// Reads the inventory data of an instance, if it is a board.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
 pub async fn find_device(db: &mut PgConnection, id: InstanceId) -> Result<Option<Device>, StoreError> {
     let device = sqlx::query_scalar!(
-        r#"SELECT to_jsonb(d) AS "known!: Json<Device>" FROM device d WHERE instance_id = $1"#,
+        r#"SELECT to_jsonb(d) AS "device!: Json<Device>" FROM device d WHERE instance_id = $1"#,
         id.0,
     )
     .fetch_optional(db)
@@ -168,7 +182,7 @@ pub async fn find_device(db: &mut PgConnection, id: InstanceId) -> Result<Option
     Ok(device.map(|Json(device)| device))
 }
 
-/// Lists the values that boards have in the field `field`, or in the lists that they have there.
+/// Lists the distinct values of the field `field`; of list fields, those in the lists.
 ///
 /// # Errors
 ///
@@ -185,7 +199,7 @@ pub async fn list_values(db: &mut PgConnection, field: &str) -> Result<Vec<Strin
     Ok(all.fetch_all(db).await?)
 }
 
-/// Lists the types of hardware that boards are of.
+/// Lists the types of hardware of the boards.
 ///
 /// # Errors
 ///
@@ -194,7 +208,7 @@ pub async fn list_hardware(db: &mut PgConnection) -> Result<Vec<String>, StoreEr
     Ok(sqlx::query_scalar!("SELECT DISTINCT hardware FROM device ORDER BY hardware").fetch_all(db).await?)
 }
 
-/// Lists the images that boards of `machine` have on their cards.
+/// Lists the images that are installed on boards of `machine`.
 ///
 /// # Errors
 ///
@@ -208,7 +222,7 @@ pub async fn list_installed(db: &mut PgConnection, machine: &MachineName) -> Res
     Ok(all.fetch_all(db).await?)
 }
 
-/// Finds the board of this network address.
+/// Finds the board with this MAC address.
 ///
 /// # Errors
 ///
@@ -219,7 +233,7 @@ pub async fn find_by_mac(db: &mut PgConnection, mac: &str) -> Result<Option<Inst
     Ok(id.map(InstanceId))
 }
 
-/// The network address of the board that is registered as being at `address`, if there is one such board.
+/// Finds the MAC address of the board that is registered with `address`, if there is exactly one.
 ///
 /// # Errors
 ///
@@ -230,7 +244,7 @@ pub async fn find_mac_at(db: &mut PgConnection, address: &str) -> Result<Option<
     Ok(<[String; 1]>::try_from(macs).ok().map(|[mac]| mac))
 }
 
-/// Reads what is known of those of `ids` that are boards, but for what people wrote about them.
+/// Reads the facts of those of `ids` that are boards.
 ///
 /// # Errors
 ///
@@ -240,27 +254,38 @@ pub(in crate::boards) async fn read_facts(
     ids: &[InstanceId],
 ) -> Result<Vec<(InstanceId, BoardFacts)>, StoreError> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    let rows = sqlx::query!(
-        r#"SELECT instance_id, to_jsonb(d) - 'comments' AS "known!: Json<Device>", answered_url
+    let rows = sqlx::query_as!(
+        FactsRow,
+        r#"SELECT instance_id, to_jsonb(d) - 'comments' AS "device!: Json<Device>", answered_url
              FROM device d WHERE instance_id = ANY ($1)"#,
         &ids,
     )
     .fetch_all(db)
     .await?;
-    let facts = |Json(device), answered_url| BoardFacts { device, answered_url };
-    Ok(rows
-        .into_iter()
-        .map(|row| (InstanceId(row.instance_id), facts(row.known, row.answered_url)))
-        .collect())
+    Ok(rows.into_iter().map(|row| (InstanceId(row.instance_id), BoardFacts::from(row))).collect())
 }
 
-/// Remembers that these boards have answered a poll at these URLs, where they are still theirs, and rewrites the rows of
-/// the instances of those for which that is news, which it gives.
+struct FactsRow {
+    instance_id: i64,
+    device: Json<Device>,
+    answered_url: Option<String>,
+}
+
+impl From<FactsRow> for BoardFacts {
+    fn from(row: FactsRow) -> Self {
+        let FactsRow { instance_id: _, device: Json(device), answered_url } = row;
+        Self { device, answered_url }
+    }
+}
+
+/// Stores that boards answered a poll at these URLs, if the URLs are still theirs.
+///
+/// Rewrites the rows of the instances for which the answer is new, and returns their IDs.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn remember_answers(
+pub async fn save_answered_urls(
     db: &mut PgConnection,
     answers: &[(InstanceId, &str)],
 ) -> Result<Vec<InstanceId>, StoreError> {
@@ -268,8 +293,8 @@ pub async fn remember_answers(
         return Ok(Vec::new());
     }
     let (ids, urls): (Vec<i64>, Vec<&str>) = answers.iter().map(|(id, url)| (id.0, *url)).unzip();
-    // Instances are locked before their boards, and in the order of their numbers, as everybody does.
-    let news = sqlx::query_scalar!(
+    // Everywhere, instances are locked before their boards, in the order of their IDs.
+    let changed = sqlx::query_scalar!(
         "WITH answered AS MATERIALIZED (
              SELECT i.instance_id, n.url
                FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::text[]) AS url) n
@@ -277,19 +302,19 @@ pub async fn remember_answers(
                JOIN instance i ON i.instance_id = n.id
               ORDER BY i.instance_id FOR UPDATE OF i
          ),
-         told AS (
+         updated AS (
              UPDATE device d SET answered_url = a.url FROM answered a
               WHERE d.instance_id = a.instance_id AND d.poll_url = a.url
           RETURNING d.instance_id
          )
-         UPDATE instance i SET visit = i.visit FROM told t WHERE i.instance_id = t.instance_id
+         UPDATE instance i SET visit = i.visit FROM updated u WHERE i.instance_id = u.instance_id
       RETURNING i.instance_id",
         &ids,
         &urls as _,
     )
     .fetch_all(db)
     .await?;
-    Ok(news.into_iter().map(InstanceId).collect())
+    Ok(changed.into_iter().map(InstanceId).collect())
 }
 
 struct BoardRow {
@@ -336,12 +361,12 @@ pub async fn find(
     let instance = Instance {
         machine: machine.clone(),
         name: board.to_owned(),
-        state: name(StateName::new(&row.state))?,
+        state: checked_name_of_row(StateName::new(&row.state))?,
         visit: Visit(row.visit),
         entered_at: row.entered_at,
         since: row.since,
         deadline_at: row.deadline_at,
-        remaining: remaining(row.visit, row.remaining_us, row.remaining_visit),
+        remaining: remaining_time(row.visit, row.remaining_us, row.remaining_visit),
         counters: row.counters.0,
         data: row.data.0,
         links: row.links.unwrap_or_default().0.split().0,

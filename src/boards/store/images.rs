@@ -1,4 +1,4 @@
-//! Images, and which boot config boots each on which hardware.
+//! Images and their boot configs.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::super::image::{BootConfigs, Image};
 use crate::machine::MachineName;
 use crate::store::{StoreError, Tx};
 
-/// Writes an image and its boot configs in place of what there was; true when it is new.
+/// Inserts or replaces an image and its boot configs; true if the image is new.
 ///
 /// # Errors
 ///
@@ -40,7 +40,7 @@ pub async fn put(tx: &mut Tx, image: &Image, now: DateTime<Utc>) -> Result<bool,
     Ok(is_new)
 }
 
-/// Removes an image; false when there was none.
+/// Deletes an image; false if there was none.
 ///
 /// # Errors
 ///
@@ -50,8 +50,7 @@ pub async fn delete(tx: &mut Tx, name: &str) -> Result<bool, StoreError> {
     Ok(done.rows_affected() == 1)
 }
 
-/// Lists the boards that are to boot the image, which has a boot config for their hardware, and whose hardware is none of
-/// `kept`; by name.
+/// Lists the boards that the image is being installed on, by name, except those whose hardware is among `remaining_hardware`.
 ///
 /// # Errors
 ///
@@ -60,7 +59,7 @@ pub async fn list_recipients(
     db: &mut PgConnection,
     machine: &MachineName,
     image: &str,
-    kept: &[String],
+    remaining_hardware: &[String],
 ) -> Result<Vec<String>, StoreError> {
     let names = sqlx::query_scalar!(
         "SELECT i.name FROM instance i JOIN device d USING (instance_id)
@@ -68,20 +67,21 @@ pub async fn list_recipients(
           WHERE i.machine = $1 AND i.data->>'next_image' = $2 AND d.hardware <> ALL ($3) ORDER BY i.name",
         machine.as_str(),
         image,
-        kept,
+        remaining_hardware,
     )
     .fetch_all(db)
     .await?;
     Ok(names)
 }
 
-/// Lists all images by name.
+/// Lists all images, by name.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
 pub async fn list(db: &mut PgConnection) -> Result<Vec<Image>, StoreError> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        ImageRow,
         r#"SELECT i.name, i.about,
                   (SELECT coalesce(jsonb_object_agg(b.hardware, b.file), '{}') FROM boot_config b WHERE b.image = i.name)
                   AS "boot_configs!: Json<BTreeMap<String, String>>"
@@ -89,25 +89,47 @@ pub async fn list(db: &mut PgConnection) -> Result<Vec<Image>, StoreError> {
     )
     .fetch_all(db)
     .await?;
-    let image = |name, about, boot_configs: Json<_>| Image { name, about, boot_configs: boot_configs.0 };
-    Ok(rows.into_iter().map(|row| image(row.name, row.about, row.boot_configs)).collect())
+    Ok(rows.into_iter().map(Image::from).collect())
 }
 
-/// Lists what boots on each type of hardware.
+struct ImageRow {
+    name: String,
+    about: String,
+    boot_configs: Json<BTreeMap<String, String>>,
+}
+
+impl From<ImageRow> for Image {
+    fn from(row: ImageRow) -> Self {
+        let ImageRow { name, about, boot_configs: Json(boot_configs) } = row;
+        Self { name, about, boot_configs }
+    }
+}
+
+/// Lists the boot configs of each type of hardware.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
 pub async fn list_by_hardware(db: &mut PgConnection) -> Result<Vec<BootConfigs>, StoreError> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        HardwareRow,
         r#"SELECT hardware, array_agg(image ORDER BY image) AS "images!", array_agg(file ORDER BY image) AS "files!"
              FROM boot_config GROUP BY hardware"#,
     )
     .fetch_all(db)
     .await?;
-    let of_one = |hardware, images: Vec<String>, files: Vec<String>| BootConfigs {
-        hardware,
-        files: images.into_iter().zip(files).collect(),
-    };
-    Ok(rows.into_iter().map(|row| of_one(row.hardware, row.images, row.files)).collect())
+    Ok(rows.into_iter().map(BootConfigs::from).collect())
+}
+
+struct HardwareRow {
+    hardware: String,
+    images: Vec<String>,
+    files: Vec<String>,
+}
+
+impl From<HardwareRow> for BootConfigs {
+    fn from(row: HardwareRow) -> Self {
+        let HardwareRow { hardware, images, files } = row;
+        Self { hardware, files: images.into_iter().zip(files).collect() }
+    }
 }

@@ -1,4 +1,4 @@
-//! Boards in lists: those that match, by name.
+//! Lists of boards, by name, with filters.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -11,84 +11,84 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::types::Json;
 use sqlx::{Decode, Postgres, Row};
 
-use super::super::field::{FIELDS, Field, FieldFilter, Form};
+use super::super::field::{DEVICE_FIELDS, DeviceField, FieldFilter, FieldParser};
 use crate::machine::MachineName;
 use crate::store::instances::InstanceId;
 use crate::store::{Snapshot, StoreError};
 
-/// Which boards a list is about. What is not said does not matter.
+/// A filter of a list of boards. Empty and missing conditions match all boards.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Filter {
-    /// In one of these states; a trailing `*` stands for the rest of a name.
+pub struct BoardFilter {
+    /// In one of these states; a trailing `*` matches the rest of a name.
     pub states: Vec<String>,
-    /// With these values in the fields that lists are filtered by.
+    /// With these values in filterable fields, by field.
     pub fields: BTreeMap<&'static str, String>,
-    /// Running this image.
+    /// With this image installed.
     pub image: Option<String>,
     /// With this text in the name.
     pub name: Option<String>,
-    /// Among these.
+    /// Among these instances.
     pub among: Option<Vec<InstanceId>>,
 }
 
-/// A board of a list, as it came from the database.
+/// A row of a list.
 #[derive(Debug)]
-pub struct Listed(PgRow);
+pub struct BoardListRow(PgRow);
 
-/// A board as lists show it. Its texts stay where they lie: lists are long.
+/// A board in a list. Its texts are borrowed from the row, as lists are long.
 #[derive(Debug)]
-pub struct Shown<'a> {
+pub struct ListedBoard<'a> {
     /// Its name.
     pub name: &'a str,
-    /// The state that it is in.
+    /// The name of its state.
     pub state: &'a str,
-    /// Which visit of a state that is.
+    /// The number of the present visit.
     pub visit: i64,
-    /// When it came there from another state.
+    /// When it entered the state from another one.
     pub since: DateTime<Utc>,
-    /// Until when, at the longest.
+    /// When the state's timeout passes.
     pub deadline_at: Option<DateTime<Utc>>,
-    /// The image on its card.
+    /// The installed image.
     pub image: Option<&'a RawValue>,
-    /// The image that it is to boot.
+    /// The image that is being installed.
     pub next_image: Option<&'a RawValue>,
-    /// How often its time limits have passed, where they have.
+    /// How often time limits have passed, by counter.
     pub counters: &'a RawValue,
-    /// The last reason that it or an action of its gave for a failure.
+    /// The last recorded reason of a failure.
     pub failure: Option<&'a str>,
     /// Why it is locked out.
     pub lock_reason: Option<&'a str>,
-    /// What is known of it, of the fields that lists show, in their order.
-    pub known: [Known<'a>; LISTED.len()],
+    /// The values of [`LISTED_FIELDS`], in their order.
+    pub fields: [FieldValue<'a>; LISTED_FIELDS.len()],
 }
 
-/// What is known of a board in one field.
+/// The value of one field.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(untagged)]
-pub enum Known<'a> {
+pub enum FieldValue<'a> {
     /// A text.
     Text(Option<&'a str>),
-    /// Anything else.
+    /// Any other JSON.
     Json(Option<&'a RawValue>),
 }
 
-/// How many fields lists show.
-const LISTED_COUNT: usize = {
+/// The number of fields that lists show.
+const LISTED_FIELD_COUNT: usize = {
     let (mut count, mut at) = (0, 0);
-    while at < FIELDS.len() {
-        count += FIELDS[at].is_listed as usize;
+    while at < DEVICE_FIELDS.len() {
+        count += DEVICE_FIELDS[at].is_listed as usize;
         at += 1;
     }
     count
 };
 
 /// The fields that lists show.
-pub const LISTED: [&Field; LISTED_COUNT] = {
-    let mut listed = [&FIELDS[0]; LISTED_COUNT];
+pub const LISTED_FIELDS: [&DeviceField; LISTED_FIELD_COUNT] = {
+    let mut listed = [&DEVICE_FIELDS[0]; LISTED_FIELD_COUNT];
     let (mut count, mut at) = (0, 0);
-    while at < FIELDS.len() {
-        if FIELDS[at].is_listed {
-            listed[count] = &FIELDS[at];
+    while at < DEVICE_FIELDS.len() {
+        if DEVICE_FIELDS[at].is_listed {
+            listed[count] = &DEVICE_FIELDS[at];
             count += 1;
         }
         at += 1;
@@ -96,65 +96,69 @@ pub const LISTED: [&Field; LISTED_COUNT] = {
     listed
 };
 
-impl Listed {
-    /// Reads what came.
+impl BoardListRow {
+    /// Reads the columns, by name.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when it is not what was asked for.
-    pub fn read(&self) -> Result<Shown<'_>, StoreError> {
+    /// [`StoreError`] when a column is missing or unreadable.
+    pub fn read(&self) -> Result<ListedBoard<'_>, StoreError> {
         let Self(row) = self;
-        let json = |column| Ok::<_, sqlx::Error>(get::<Option<Json<_>>>(row, column)?.map(|json| json.0));
-        let mut known = [Known::Text(None); LISTED.len()];
-        for (column, (field, known)) in (FIRST_FIELD..).zip(LISTED.iter().zip(&mut known)) {
-            *known = match field.form {
-                Form::Text(_) => Known::Text(get(row, column)?),
-                Form::Json(_) => Known::Json(json(column)?),
+        let mut fields = [FieldValue::Text(None); LISTED_FIELDS.len()];
+        for (field, value) in LISTED_FIELDS.iter().zip(&mut fields) {
+            *value = match field.parser {
+                FieldParser::Text(_) => FieldValue::Text(get(row, field.name)?),
+                FieldParser::Json(_) => FieldValue::Json(get_json(row, field.name)?),
             };
         }
-        Ok(Shown {
-            name: get(row, 0)?,
-            state: get(row, 1)?,
-            visit: get(row, 2)?,
-            since: get(row, 3)?,
-            deadline_at: get(row, 4)?,
-            image: json(5)?,
-            next_image: json(6)?,
-            failure: get(row, 7)?,
-            counters: get::<Json<_>>(row, 8)?.0,
-            lock_reason: get(row, 9)?,
-            known,
+        Ok(ListedBoard {
+            name: get(row, "name")?,
+            state: get(row, "state")?,
+            visit: get(row, "visit")?,
+            since: get(row, "since")?,
+            deadline_at: get(row, "deadline_at")?,
+            image: get_json(row, "image")?,
+            next_image: get_json(row, "next_image")?,
+            failure: get(row, "failure")?,
+            counters: get::<Json<_>>(row, "counters")?.0,
+            lock_reason: get(row, "lock_reason")?,
+            fields,
         })
     }
 }
 
-/// Reads a column of what [`LIST`] asks for, which gives its type.
-fn get<'r, T: Decode<'r, Postgres>>(row: &'r PgRow, column: usize) -> Result<T, sqlx::Error> {
+/// Reads a column of [`LIST_SQL`], which has the type of the field.
+fn get<'r, T: Decode<'r, Postgres>>(row: &'r PgRow, column: &str) -> Result<T, sqlx::Error> {
     row.try_get_unchecked(column)
 }
 
-/// The column that the fields begin with.
-const FIRST_FIELD: usize = 10;
-/// The parameter that the filters of fields begin with.
-const FIRST_FILTER: usize = 8;
+fn get_json<'r>(row: &'r PgRow, column: &str) -> Result<Option<&'r RawValue>, sqlx::Error> {
+    Ok(get::<Option<Json<_>>>(row, column)?.map(|json| json.0))
+}
 
-/// What [`read`] asks. The macros, which check their statements as they are compiled, would copy each text of each row. It is
-/// made once, of nothing but the table of fields.
-static LIST: LazyLock<&'static str> = LazyLock::new(|| {
-    let column = |field: &&Field| match field.form {
-        Form::Text(_) => format!(", d.{}", field.name),
-        Form::Json(_) => format!(", to_jsonb(d.{})", field.name),
+/// The first parameter of the filters of fields.
+const FIRST_FILTER_PARAMETER: usize = 8;
+
+/// The statement of [`read`].
+///
+/// It is not checked as it is compiled: its columns depend on the table of fields, and the macros of sqlx would copy each text
+/// of each row. It is built once, of nothing but that table.
+static LIST_SQL: LazyLock<&'static str> = LazyLock::new(|| {
+    let column = |field: &&DeviceField| match field.parser {
+        FieldParser::Text(_) => format!(", d.{}", field.name),
+        FieldParser::Json(_) => format!(", to_jsonb(d.{0}) AS {0}", field.name),
     };
-    let columns: String = LISTED.iter().map(column).collect();
-    let filters = FIELDS.iter().filter_map(|field| field.filter);
-    let condition = |(place, filter): (usize, FieldFilter)| {
-        format!(" AND (${place}::text IS NULL OR {})", (filter.sql)(&format!("${place}")))
+    let columns: String = LISTED_FIELDS.iter().map(column).collect();
+    let filters = DEVICE_FIELDS.iter().filter_map(|field| field.filter);
+    let condition = |(number, filter): (usize, FieldFilter)| {
+        format!(" AND (${number}::text IS NULL OR {})", (filter.sql)(&format!("${number}")))
     };
-    let conditions: String = (FIRST_FILTER..).zip(filters).map(condition).collect();
+    let conditions: String = (FIRST_FILTER_PARAMETER..).zip(filters).map(condition).collect();
     let list = format!(
         "SELECT i.name, i.state, i.visit,
-                CASE WHEN i.since_visit = i.visit THEN i.since ELSE i.entered_at END, i.deadline_at,
-                i.data->'image', i.data->'next_image', i.data->>'failure', i.counters, i.data->>'lock_reason'{columns}
+                CASE WHEN i.since_visit = i.visit THEN i.since ELSE i.entered_at END AS since, i.deadline_at,
+                i.data->'image' AS image, i.data->'next_image' AS next_image, i.data->>'failure' AS failure, i.counters,
+                i.data->>'lock_reason' AS lock_reason{columns}
            FROM instance i JOIN device d USING (instance_id)
           WHERE i.machine = $1 AND i.name > $2
             AND ($4::text[] IS NULL OR i.state LIKE ANY ($4))
@@ -166,7 +170,7 @@ static LIST: LazyLock<&'static str> = LazyLock::new(|| {
     list.leak()
 });
 
-/// Reads at most `most` boards by name, those after the name `after`, one by one as they come.
+/// Streams at most `limit` boards whose names follow `after`, by name.
 ///
 /// # Errors
 ///
@@ -174,28 +178,28 @@ static LIST: LazyLock<&'static str> = LazyLock::new(|| {
 pub fn read<'a>(
     db: &'a mut Snapshot,
     machine: &MachineName,
-    filter: &Filter,
+    filter: &BoardFilter,
     after: &str,
-    most: i64,
-) -> impl Stream<Item = Result<Listed, StoreError>> + use<'a> {
-    let Filter { states, fields, image, name, among } = filter;
+    limit: i64,
+) -> impl Stream<Item = Result<BoardListRow, StoreError>> + use<'a> {
+    let BoardFilter { states, fields, image, name, among } = filter;
     let states: Vec<String> = states.iter().map(|state| like(state, '*')).collect();
     let among: Option<Vec<i64>> = among.as_ref().map(|ids| ids.iter().map(|id| id.0).collect());
-    let mut query = sqlx::query(*LIST)
+    let mut query = sqlx::query(*LIST_SQL)
         .bind(machine.as_str().to_owned())
         .bind(after.to_owned())
-        .bind(most)
+        .bind(limit)
         .bind((!states.is_empty()).then_some(states))
         .bind(image.clone())
         .bind(name.as_ref().map(|part| format!("%{}%", like(part, '\0'))))
         .bind(among);
-    for field in FIELDS.iter().filter(|field| field.filter.is_some()) {
+    for field in DEVICE_FIELDS.iter().filter(|field| field.filter.is_some()) {
         query = query.bind(fields.get(field.name).cloned());
     }
-    query.fetch(&mut **db).map_ok(Listed).map_err(StoreError::from)
+    query.fetch(&mut **db).map_ok(BoardListRow).map_err(StoreError::from)
 }
 
-/// Reads the names of those of `machine` that are among `ids`.
+/// Reads the names of those of `ids` that are instances of `machine`.
 ///
 /// # Errors
 ///
@@ -216,13 +220,13 @@ pub async fn read_names(
     Ok(names)
 }
 
-/// Makes a LIKE pattern of `text`, in which only `joker` stands for anything.
-fn like(text: &str, joker: char) -> String {
+/// Builds a LIKE pattern of `text`, in which `wildcard` matches any text.
+fn like(text: &str, wildcard: char) -> String {
     let mut pattern = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '%' | '_' | '\\' => pattern.extend(['\\', c]),
-            c if c == joker => pattern.push('%'),
+            c if c == wildcard => pattern.push('%'),
             c => pattern.push(c),
         }
     }

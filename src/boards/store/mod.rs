@@ -1,4 +1,4 @@
-//! The SQL about boards: one file a table, or a question.
+//! The SQL of boards: one file for each table or kind of query.
 
 pub mod boots;
 pub mod devices;

@@ -1,36 +1,39 @@
-//! The options that say what is known of boards: one for each field.
+//! The options for the fields of boards: one option for each field.
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
-use crate::boards::{FIELDS, Field, Unsaid};
+use crate::boards::{DEVICE_FIELDS, DeviceField, FieldDefault};
 
-/// What is said of a board, by field.
+/// The given values of a board's fields.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FieldValues(pub(super) Vec<(&'static str, String)>);
 
-/// What boards of a list are to be, by field.
+/// The given filters of a list of boards, by field.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FieldFilters(pub(super) Vec<(&'static str, String)>);
 
-/// The option of a field. Its names last as long as the program, which makes them once.
-fn option(field: &Field, about: &'static str) -> Arg {
+/// The option of a field. Its names are leaked: they are made once and needed until the program ends.
+fn option(field: &DeviceField, about: &'static str) -> Arg {
     let long: &'static str = field.name.replace('_', "-").leak();
     let value: &'static str = field.name.to_uppercase().leak();
     Arg::new(field.name).long(long).value_name(value).help(about)
 }
 
-fn taken(matches: &ArgMatches, fields: impl Iterator<Item = &'static Field>) -> Vec<(&'static str, String)> {
+fn given_values(
+    matches: &ArgMatches,
+    fields: impl Iterator<Item = &'static DeviceField>,
+) -> Vec<(&'static str, String)> {
     fields.filter_map(|field| Some((field.name, matches.get_one::<String>(field.name)?.clone()))).collect()
 }
 
-fn filtered() -> impl Iterator<Item = &'static Field> {
-    FIELDS.iter().filter(|field| field.filter.is_some())
+fn filter_fields() -> impl Iterator<Item = &'static DeviceField> {
+    DEVICE_FIELDS.iter().filter(|field| field.filter.is_some())
 }
 
 impl Args for FieldValues {
     fn augment_args(command: Command) -> Command {
-        FIELDS.iter().fold(command, |command, field| {
-            let option = option(field, field.about).required(field.unsaid == Unsaid::Needed);
+        DEVICE_FIELDS.iter().fold(command, |command, field| {
+            let option = option(field, field.about).required(field.default == FieldDefault::Required);
             command.arg(match field.help {
                 Some(help) => option.long_help(help()),
                 None => option,
@@ -45,18 +48,18 @@ impl Args for FieldValues {
 
 impl FromArgMatches for FieldValues {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self(taken(matches, FIELDS.iter())))
+        Ok(Self(given_values(matches, DEVICE_FIELDS.iter())))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        self.0 = taken(matches, FIELDS.iter());
+        self.0 = given_values(matches, DEVICE_FIELDS.iter());
         Ok(())
     }
 }
 
 impl Args for FieldFilters {
     fn augment_args(command: Command) -> Command {
-        filtered().fold(command, |command, field| {
+        filter_fields().fold(command, |command, field| {
             let about = field.filter.map_or(field.about, |filter| filter.about);
             command.arg(option(field, about))
         })
@@ -69,11 +72,11 @@ impl Args for FieldFilters {
 
 impl FromArgMatches for FieldFilters {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self(taken(matches, filtered())))
+        Ok(Self(given_values(matches, filter_fields())))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        self.0 = taken(matches, filtered());
+        self.0 = given_values(matches, filter_fields());
         Ok(())
     }
 }

@@ -2,17 +2,20 @@
 
 use serde_json::Value;
 
-use crate::cli::client::{Client, ClientError};
-use crate::cli::describe::time;
+use crate::cli::api_client::{ApiClient, ApiClientError};
+use crate::cli::describe::{label, local_time};
 use crate::cli::output::{self, row, text};
 
-/// How many boards are asked for at a time.
-const PAGE_SIZE: u32 = 5000;
+/// The number of boards in one request.
+const BOARDS_PER_PAGE: u32 = 5000;
 
-/// Lists boards, page by page, so that no answer takes longer than a client waits.
-pub(super) async fn all(client: &Client, query: Vec<(&str, String)>) -> Result<Value, ClientError> {
+/// Reads all boards page by page, so that no answer exceeds the client's timeout.
+pub(super) async fn list_all(
+    client: &ApiClient,
+    query: Vec<(&str, String)>,
+) -> Result<Value, ApiClientError> {
     let ask = async |after: Option<String>| {
-        let more = [("limit", Some(PAGE_SIZE.to_string())), ("after", after)];
+        let more = [("limit", Some(BOARDS_PER_PAGE.to_string())), ("after", after)];
         let more = more.into_iter().filter_map(|(key, value)| Some((key, value?)));
         client.get(&["devices"], &query.iter().cloned().chain(more).collect::<Vec<_>>()).await
     };
@@ -30,15 +33,16 @@ pub(super) async fn all(client: &Client, query: Vec<(&str, String)>) -> Result<V
 }
 
 /// The table.
-pub(super) fn list(answer: &Value) -> String {
-    let heading = ["NAME", "STATE", "SINCE", "UNTIL", "IMAGE", "HARDWARE", "ENVIRONMENT", "WHY", "COMMENTS"];
+pub(super) fn device_table(answer: &Value) -> String {
+    let heading =
+        ["NAME", "STATE", "SINCE", "DEADLINE", "IMAGE", "HARDWARE", "ENVIRONMENT", "REASON", "COMMENTS"];
     let mut rows = vec![row(heading.map(str::to_owned))];
     for device in answer["devices"].as_array().into_iter().flatten() {
         rows.push(row([
             text(device, "name"),
             text(device, "state"),
-            time(device, "since"),
-            time(device, "deadline"),
+            local_time(device, "since"),
+            local_time(device, "deadline"),
             text(device, "image"),
             text(device, "hardware"),
             text(device, "environment"),
@@ -49,12 +53,10 @@ pub(super) fn list(answer: &Value) -> String {
     output::table(&rows)
 }
 
-/// What keeps a board from where it should be: how many tries have failed, and the last reason that was given.
+/// Why a board is in its state: how many tries have failed, its problem, and the label of the state.
 fn reason(device: &Value) -> String {
     let tries = device["failed_tries"].as_i64().map(|tries| format!("{tries} × "));
-    let locked = device["lock_reason"].as_str().map(|reason| format!("locked out: {reason}"));
-    let failure = device["failure"].as_str().map(str::to_owned);
-    let reason =
-        locked.or(failure).unwrap_or_else(|| if tries.is_some() { "no success" } else { "" }.to_owned());
-    tries.unwrap_or_default() + &reason
+    let no_problem = if tries.is_some() { "no success" } else { "" };
+    let problem = tries.unwrap_or_default() + device["problem"].as_str().unwrap_or(no_problem);
+    [problem, label(device)].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
 }

@@ -1,7 +1,7 @@
-//! `lifeguard device`: boards, by a server's HTTP interface.
+//! `lifeguard device`: the boards of a server.
 
-mod each;
 mod fields;
+mod for_each_board;
 mod list;
 mod options;
 mod request;

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::fields::{FieldFilters, FieldValues};
 use super::request::RequestCommand;
-use crate::cli::client::ServerOptions;
+use crate::cli::api_client::ServerOptions;
 
 /// The command's options.
 #[derive(Debug, Args)]
@@ -15,59 +15,59 @@ pub(in crate::cli) struct DeviceOptions {
     pub(super) command: DeviceCommand,
 }
 
-/// What is done.
+/// The commands of `lifeguard device`.
 #[derive(Debug, Subcommand)]
 pub(super) enum DeviceCommand {
     /// Register a board
-    Add(AddOptions),
+    Add(DeviceAddOptions),
     /// List boards
     List {
-        /// Only these states, separated by commas; `Failed*` stands for all that begin so
+        /// Only boards in these states, separated by commas; `Failed*` matches all that begin with Failed
         #[arg(long)]
         state: Option<String>,
         #[command(flatten)]
         fields: FieldFilters,
-        /// Only boards that have this image on their cards
+        /// Only boards with this image on their cards
         #[arg(long)]
         image: Option<String>,
     },
-    /// Show a board: where it is, why, until when, and what may happen next
+    /// Show a board: its state, its deadline, what it waits for, and which requests it accepts
     Show {
         /// The board
         name: String,
     },
-    /// Say why boards stand where they stand: what they wait for, until when, what then, and what may be done
+    /// Explain why boards are in their states: what they wait for, the deadline, what happens then, and which requests they accept
     Why {
         /// The boards
         #[arg(required = true)]
         names: Vec<String>,
     },
-    /// Ask boards for something
+    /// Send a request to boards
     #[command(flatten)]
     Request(RequestCommand),
-    /// Move a board by force, if it is where you believe it to be
+    /// Move a board to another state by force, if it is in the state that you expect
     Force {
         /// The board
         name: String,
-        /// The state that it is in
+        /// The state that you expect it to be in
         #[arg(long)]
         from: String,
         /// The state to enter
         #[arg(long)]
         to: String,
-        /// Why
+        /// The reason, for the history
         #[arg(long)]
         reason: String,
     },
-    /// Show what happened to a board, the newest last
+    /// Show the history of a board, the newest entry first
     History {
         /// The board
         name: String,
-        /// At most so many entries
+        /// The maximum number of entries
         #[arg(long, default_value_t = 50)]
         limit: u32,
     },
-    /// Forget boards; what they still had to do is cancelled
+    /// Remove boards; their open actions are cancelled
     Remove {
         /// The boards
         #[arg(required = true)]
@@ -75,9 +75,9 @@ pub(super) enum DeviceCommand {
     },
 }
 
-/// A board that is to be registered.
+/// A board to register.
 #[derive(Debug, Args)]
-pub(super) struct AddOptions {
+pub(super) struct DeviceAddOptions {
     /// Its name
     pub(super) name: String,
     #[command(flatten)]

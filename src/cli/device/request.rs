@@ -1,4 +1,4 @@
-//! What boards are asked for: a request's name and arguments.
+//! Requests to boards: names and arguments.
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -26,33 +26,33 @@ pub(super) enum RequestCommand {
         #[arg(long, value_name = "JSON", value_parser = json_object)]
         boot_config: Option<Value>,
     },
-    /// Boot boards into the self-test image and wait for their verdicts
+    /// Boot boards into the self-test image and wait for the results
     SelfTest {
         /// The boards
         #[arg(required = true)]
         names: Vec<String>,
     },
-    /// Boot boards into the maintenance image, and leave them there
+    /// Boot boards into the maintenance image, and leave them to a person
     Maintenance {
         /// The boards
         #[arg(required = true)]
         names: Vec<String>,
     },
-    /// Give up what is under way on boards, and remove their boot links
+    /// Cancel what is running on boards, and remove their boot links
     Cancel {
         /// The boards
         #[arg(required = true)]
         names: Vec<String>,
     },
-    /// Keep Lifeguard's hands off boards, whatever they do, until they are unlocked
+    /// Lock boards out: Lifeguard ignores what they report and does not touch them until they are unlocked
     LockOut {
         /// The boards
         #[arg(required = true)]
         names: Vec<String>,
-        /// Why, for everybody who finds them locked out
+        /// The reason, which is shown for as long as they are locked out
         #[arg(long)]
         reason: String,
-        /// Who asks for it
+        /// The name of the person who locks them out
         #[arg(long)]
         by: Option<String>,
     },

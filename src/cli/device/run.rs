@@ -6,11 +6,11 @@ use std::error::Error;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::each::{all_done, each, refusal};
-use super::list::{all, list};
-use super::options::{AddOptions, DeviceCommand, DeviceOptions};
-use crate::cli::client::Client;
-use crate::cli::describe::{full, history, outcome};
+use super::for_each_board::{check_all_done, for_each_board, report_refusal};
+use super::list::{device_table, list_all};
+use super::options::{DeviceAddOptions, DeviceCommand, DeviceOptions};
+use crate::cli::api_client::ApiClient;
+use crate::cli::describe::{describe_history, describe_instance, describe_outcome};
 use crate::cli::output::{self, text};
 use crate::cli::why;
 
@@ -18,10 +18,10 @@ use crate::cli::why;
 ///
 /// # Errors
 ///
-/// What kept it from being done, for people.
+/// Why the command failed, for people.
 pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Error>> {
     let DeviceOptions { server, command } = options;
-    let client = Client::new(&server)?;
+    let client = ApiClient::new(&server)?;
     let show = |answer: &Value, text: fn(&Value) -> String| show(answer, server.json, text);
     match command {
         DeviceCommand::Add(add) => {
@@ -35,17 +35,17 @@ pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Er
             let wanted = [("state", state), ("image", image)];
             let wanted = wanted.into_iter().filter_map(|(key, value)| Some((key, value?)));
             let query = wanted.chain(fields.0).collect();
-            show(&all(&client, query).await?, list)
+            show(&list_all(&client, query).await?, device_table)
         }
-        DeviceCommand::Show { name } => show(&client.get(&["devices", &name], &[]).await?, full),
+        DeviceCommand::Show { name } => show(&client.get(&["devices", &name], &[]).await?, describe_instance),
         DeviceCommand::Why { names } => why_each(&client, &names, server.json).await,
         DeviceCommand::History { name, limit } => {
             let query = [("limit", limit.to_string())];
-            show(&client.get(&["devices", &name, "history"], &query).await?, history)
+            show(&client.get(&["devices", &name, "history"], &query).await?, describe_history)
         }
         DeviceCommand::Request(request) => {
             let (request, names, body) = request.into_parts();
-            // The later ones of many have later turns at what is limited, so that nobody else has to wait for all of them.
+            // Later boards of one command get a later position in resource queues, so that other clients need not wait for all.
             let position = Cell::new(0_u16);
             let post = async |name: String| {
                 let own = position.replace(position.get().saturating_add(1));
@@ -53,30 +53,30 @@ pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Er
                 let path = ["devices", &name, "requests", request];
                 client.call(Method::POST, &path, &query, Some(&body)).await
             };
-            each(&names, server.json, post, outcome).await
+            for_each_board(&names, server.json, post, describe_outcome).await
         }
         DeviceCommand::Force { name, from, to, reason } => {
             let body = json!({ "from": from, "to": to, "reason": reason });
-            show(&client.post(&["devices", &name, "force"], &body).await?, outcome)
+            show(&client.post(&["devices", &name, "force"], &body).await?, describe_outcome)
         }
         DeviceCommand::Remove { names } => {
-            let forget = async |name: String| {
+            let remove = async |name: String| {
                 client.call(Method::DELETE, &["devices", &name], &[], None).await?;
-                Ok(json!({ "outcome": "forgotten" }))
+                Ok(json!({ "outcome": "removed" }))
             };
-            each(&names, server.json, forget, |_| "forgotten".to_owned()).await
+            for_each_board(&names, server.json, remove, |_| "removed".to_owned()).await
         }
     }
 }
 
-/// Prints an answer, as it is or in words.
+/// Prints an answer as JSON or as text.
 fn show(answer: &Value, as_json: bool, text: fn(&Value) -> String) -> Result<(), Box<dyn Error>> {
     let printed = if as_json { serde_json::to_string_pretty(answer)? } else { text(answer) };
     Ok(output::print(&printed)?)
 }
 
-/// Says of each board why it is where it is.
-async fn why_each(client: &Client, names: &[String], as_json: bool) -> Result<(), Box<dyn Error>> {
+/// Prints the explanation of each board.
+async fn why_each(client: &ApiClient, names: &[String], as_json: bool) -> Result<(), Box<dyn Error>> {
     let (mut answered, mut refused) = (0, 0);
     for name in names {
         match client.get(&["devices", name, "why"], &[]).await {
@@ -87,14 +87,14 @@ async fn why_each(client: &Client, names: &[String], as_json: bool) -> Result<()
                 answered += 1;
                 show(&answer, as_json, why::describe)?;
             }
-            Err(error) => refused += refusal(name, error, names.len())?,
+            Err(error) => refused += report_refusal(name, error, names.len())?,
         }
     }
-    all_done(refused, names.len())
+    check_all_done(refused, names.len())
 }
 
-fn add_body(add: AddOptions) -> Value {
-    let AddOptions { name, fields } = add;
-    let said = [("name", name)].into_iter().chain(fields.0);
-    said.map(|(key, value)| (key.to_owned(), Value::from(value))).collect::<Map<_, _>>().into()
+fn add_body(add: DeviceAddOptions) -> Value {
+    let DeviceAddOptions { name, fields } = add;
+    let members = [("name", name)].into_iter().chain(fields.0);
+    members.map(|(key, value)| (key.to_owned(), Value::from(value))).collect::<Map<_, _>>().into()
 }

@@ -1,4 +1,4 @@
-//! `lifeguard machine check`: says what is wrong with definitions, and where.
+//! `lifeguard machine check`: the faults of definitions, with their positions.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,9 @@ use serde_json::json;
 
 use super::super::{faces, output};
 use super::{file, rules};
-use crate::actions::{Commands, page};
-use crate::machine::{self, ActionCatalogue as _, Checked, Definition, LinkFault, Rule};
+use crate::actions::{CommandPolicy, describe_kind};
+use crate::formatting::count;
+use crate::machine::{self, ActionCatalogue as _, CheckReport, Definition, LinkFault, Rule, suggestion};
 
 /// Options of `lifeguard machine check`.
 #[derive(Debug, Args)]
@@ -19,30 +20,30 @@ pub(super) struct CheckOptions {
     #[arg(required_unless_present = "explain", value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// Print what was found as JSON
+    /// Print the faults as JSON
     #[arg(long)]
     json: bool,
 
-    /// Explain a rule or an action with its settings instead, or list all: `list`
+    /// Explain a rule, or an action and its settings, instead; `list` lists all
     #[arg(long, value_name = "RULE|ACTION")]
     explain: Option<String>,
 }
 
-/// A file, and what is wrong with its text.
-struct Found {
+/// A file, and its faults.
+struct CheckedFile {
     file: String,
-    checked: Checked,
-    /// Where it does not go with the others that are checked with it.
+    checked: CheckReport,
+    /// Faults of its links to the other checked definitions.
     links: Vec<LinkFault>,
 }
 
-/// Checks the files: exit code 0 where nothing is wrong, 1 where something is, 2 where one cannot be read.
+/// Checks the files. Exit code 0: no errors; 1: errors; 2: a file cannot be read.
 pub(super) fn run(options: &CheckOptions) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(what) = &options.explain {
         return explain(what);
     }
     let mut worst = 0;
-    let mut all: Vec<Found> = Vec::new();
+    let mut all: Vec<CheckedFile> = Vec::new();
     for path in &options.files {
         match read(path) {
             Err(error) => {
@@ -58,7 +59,7 @@ pub(super) fn run(options: &CheckOptions) -> Result<ExitCode, Box<dyn Error>> {
     check_links(&mut all);
     worst = worst.max(u8::from(all.iter().flat_map(|found| &found.links).any(is_error)));
     if options.json {
-        output::print(&format!("{:#}", all.iter().map(Found::to_json).collect::<serde_json::Value>()))?;
+        output::print(&format!("{:#}", all.iter().map(CheckedFile::to_json).collect::<serde_json::Value>()))?;
     } else {
         for found in &all {
             output::print(&found.to_text())?;
@@ -67,14 +68,14 @@ pub(super) fn run(options: &CheckOptions) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::from(worst))
 }
 
-fn read(path: &Path) -> Result<Found, Box<dyn Error>> {
+fn read(path: &Path) -> Result<CheckedFile, Box<dyn Error>> {
     let text = file::read(path)?;
     let checked = machine::check(&text, faces::vocabulary());
-    Ok(Found { file: file::name(path), checked, links: Vec::new() })
+    Ok(CheckedFile { file: file::name(path), checked, links: Vec::new() })
 }
 
-/// Notes what does not go together of machines that are linked or hold the same, where all of them are right by themselves.
-fn check_links(all: &mut [Found]) {
+/// Checks linked machines, and machines that hold the same resources, together.
+fn check_links(all: &mut [CheckedFile]) {
     let definitions: Vec<&Definition> =
         all.iter().filter_map(|found| found.checked.definition.as_ref()).collect();
     for fault in machine::check_linked(&definitions) {
@@ -84,44 +85,43 @@ fn check_links(all: &mut [Found]) {
             | LinkFault::MissingArgument { machine, .. }
             | LinkFault::OtherLimits { machine, .. } => Some(machine),
             LinkFault::Endless(circle) => circle.first().map(|(machine, _)| machine),
-            LinkFault::HoldOrder(circle) => circle.first().map(|way| &way.machine),
+            LinkFault::HoldOrder(circle) => circle.first().map(|wait| &wait.machine),
         };
-        let is_its =
-            |found: &&mut Found| found.checked.definition.as_ref().map(|one| &one.machine) == machine;
-        if let Some(found) = all.iter_mut().find(is_its) {
+        let is_of_machine = |found: &&mut CheckedFile| {
+            found.checked.definition.as_ref().map(|definition| &definition.machine) == machine
+        };
+        if let Some(found) = all.iter_mut().find(is_of_machine) {
             found.links.push(fault);
         }
     }
 }
 
-/// Whether it cannot be right, whatever else there is: a machine that is not here may be on the server.
+/// Whether a fault is an error. A machine that is not among the files may be on the server.
 fn is_error(fault: &LinkFault) -> bool {
     !matches!(fault, LinkFault::NoMachine { .. })
 }
 
-impl Found {
+impl CheckedFile {
     fn to_text(&self) -> String {
-        let Self { file, checked: Checked { definition, faults }, links } = self;
+        let Self { file, checked: CheckReport { definition, faults }, links } = self;
         let mut lines: Vec<String> = faults.iter().map(|fault| fault.display(file).to_string()).collect();
         let severity = |fault| if is_error(fault) { "error" } else { "warning" };
         lines.extend(links.iter().map(|fault| format!("{file}: {}[links]: {fault}", severity(fault))));
         if let Some(definition) = definition
             && !links.iter().any(is_error)
         {
-            let number =
-                |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-            let (states, events) =
-                (number(definition.states.len(), "state"), number(definition.events.len(), "event"));
+            let states = count(definition.states.len(), "state");
+            let events = count(definition.events.len(), "event");
             let machine = &definition.machine;
-            lines.push(format!("{file}: nothing is wrong with machine {machine}: {states}, {events}"));
+            lines.push(format!("{file}: machine {machine}: no errors; {states}, {events}"));
         }
         lines.join("\n")
     }
 
     fn to_json(&self) -> serde_json::Value {
-        let Self { file, checked: Checked { definition, faults }, links } = self;
-        let is_right = definition.is_some() && !links.iter().any(is_error);
-        let mut json = json!({ "file": file, "ok": is_right, "faults": faults });
+        let Self { file, checked: CheckReport { definition, faults }, links } = self;
+        let is_valid = definition.is_some() && !links.iter().any(is_error);
+        let mut json = json!({ "file": file, "ok": is_valid, "faults": faults });
         if !links.is_empty() {
             json["links"] = links.iter().map(ToString::to_string).collect();
         }
@@ -129,15 +129,15 @@ impl Found {
     }
 }
 
-/// Prints the page of a rule or of an action, or lists all of them.
+/// Prints the page of a rule or an action, or lists all of them.
 fn explain(what: &str) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(rule) = Rule::find(what) {
         output::print(rules::page(rule).trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let kinds = faces::kinds(Path::new(""), Commands::default());
+    let kinds = faces::action_kinds(Path::new(""), CommandPolicy::default());
     if let Some(kind) = kinds.find(what) {
-        output::print(page(&**kind).trim_end())?;
+        output::print(describe_kind(&**kind).trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
     let rules = Rule::ALL
@@ -156,6 +156,7 @@ fn explain(what: &str) -> Result<ExitCode, Box<dyn Error>> {
     if what == "list" {
         return Ok(ExitCode::SUCCESS);
     }
-    output::complain(&format!("there is no rule and no action {what:?}; these there are"));
+    let known = Rule::ALL.iter().map(|rule| rule.id()).chain(kinds.names());
+    output::complain(&format!("no such rule or action: {what}{}", suggestion(what, known)));
     Ok(ExitCode::from(2))
 }

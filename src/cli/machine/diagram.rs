@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::super::output;
 use super::file;
-use crate::diagram::{Marks, dot, mermaid, svg};
+use crate::diagram::{InstanceOverlay, dot, mermaid, svg};
 
 /// Options of `lifeguard machine diagram`.
 #[derive(Debug, Args)]
@@ -16,18 +16,18 @@ pub(super) struct DiagramOptions {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// A finished picture, or the text that Mermaid or Graphviz draws one from
-    #[arg(long, value_enum, default_value_t = Format::Svg)]
-    format: Format,
+    /// The format: an image, or the source of a diagram for Mermaid or Graphviz
+    #[arg(long, value_enum, default_value_t = DiagramFormat::Svg)]
+    format: DiagramFormat,
 
-    /// Where to write it, instead of standard output
+    /// The file to write, instead of standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
-/// A language of drawings.
+/// The format of a diagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum DiagramFormat {
     Mermaid,
     Dot,
     Svg,
@@ -37,14 +37,14 @@ enum Format {
 ///
 /// # Errors
 ///
-/// What is wrong with the definition, or why a file cannot be read or written.
+/// The faults of the definition, or why a file cannot be read or written.
 pub(super) fn run(options: &DiagramOptions) -> Result<(), Box<dyn Error>> {
     let text = file::read(&options.file)?;
     let definition = file::check(&file::name(&options.file), &text)?;
     let drawing = match options.format {
-        Format::Mermaid => mermaid(&definition),
-        Format::Dot => dot(&definition),
-        Format::Svg => svg(&definition, &Marks::default()),
+        DiagramFormat::Mermaid => mermaid(&definition),
+        DiagramFormat::Dot => dot(&definition),
+        DiagramFormat::Svg => svg(&definition, &InstanceOverlay::default()),
     };
     match &options.output {
         Some(path) => fs_err::write(path, drawing)?,

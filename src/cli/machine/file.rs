@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::super::faces;
-use crate::machine::{self, Definition, MAX_SIZE_BYTES};
+use crate::machine::{self, Definition, MAX_SOURCE_BYTES};
 
 /// The text of the definition at `path`; `-` is standard input.
 ///
@@ -18,30 +18,32 @@ pub(in crate::cli) fn read(path: &Path) -> Result<String, Box<dyn Error>> {
     } else {
         read_all(fs_err::File::open(path)?).map_err(|error| format!("{}: {error}", path.display()))?
     };
-    if text.len() > MAX_SIZE_BYTES {
+    if text.len() > MAX_SOURCE_BYTES {
         let file = name(path);
-        return Err(format!("{file}: this is no definition; at most {MAX_SIZE_BYTES} bytes are read").into());
+        return Err(
+            format!("{file}: too large for a definition; the maximum is {MAX_SOURCE_BYTES} bytes").into()
+        );
     }
     Ok(text)
 }
 
-/// One byte more than there may be at most, so that a text that is too long is told from one that is cut off.
+/// Reads one byte more than the maximum, so that a text that is too long is noticed.
 fn read_all(from: impl Read) -> std::io::Result<String> {
     let mut text = String::new();
-    from.take(MAX_SIZE_BYTES as u64 + 1).read_to_string(&mut text)?;
+    from.take(MAX_SOURCE_BYTES as u64 + 1).read_to_string(&mut text)?;
     Ok(text)
 }
 
-/// What complaints call it.
+/// The name of the file in messages.
 pub(in crate::cli) fn name(path: &Path) -> String {
     if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() }
 }
 
-/// The checked definition in `text`, which is that of `file`.
+/// The checked definition in `text`, the text of `file`.
 ///
 /// # Errors
 ///
-/// All that is wrong with it, a line each.
+/// All its faults, one a line.
 pub(in crate::cli) fn check(file: &str, text: &str) -> Result<Definition, Box<dyn Error>> {
     machine::load(text, faces::vocabulary()).map_err(|faults| faults.display(file).to_string().into())
 }

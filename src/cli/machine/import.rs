@@ -1,4 +1,4 @@
-//! `lifeguard machine import`: StateService's states as a definition of ours.
+//! `lifeguard machine import`: translates a StateService file into a machine definition.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -7,18 +7,18 @@ use clap::Args;
 
 use super::super::{faces, output};
 use super::file;
-use crate::clock::from_wall;
-use crate::import::{self, Imported};
+use crate::clock::local_to_utc;
+use crate::import::{self, ImportedDefinition};
 use crate::machine::MachineName;
 
 /// Options of `lifeguard machine import`.
 #[derive(Debug, Args)]
 pub(super) struct ImportOptions {
-    /// StateService's file; `-` is standard input. Times without an offset are this machine's local times
+    /// The StateService file; `-` is standard input. Times without an offset are in the time zone of this machine
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// The machine's name [default: the file's, without its ending]
+    /// The name of the machine [default: the name of the file without its extension]
     #[arg(long, value_name = "NAME", value_parser = MachineName::new)]
     name: Option<MachineName>,
 }
@@ -32,13 +32,13 @@ pub(super) fn run(options: &ImportOptions) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Translates the text of `file`, and tells what is odd about it.
+/// Translates the text of `file`, and prints warnings about it.
 pub(in crate::cli) fn translate(
     file: &str,
     text: &str,
     machine: &MachineName,
-) -> Result<Imported, Box<dyn Error>> {
-    let imported = import::import(text, machine, &from_wall, faces::vocabulary());
+) -> Result<ImportedDefinition, Box<dyn Error>> {
+    let imported = import::import(text, machine, &local_to_utc, faces::vocabulary());
     let imported = imported.map_err(|faults| faults.display(file).to_string())?;
     for note in &imported.notes {
         output::complain(&note.display(file));
@@ -46,7 +46,7 @@ pub(in crate::cli) fn translate(
     Ok(imported)
 }
 
-/// The machine's name by its file's: what a name cannot have becomes `-`.
+/// The machine's name from the file's: characters that a name cannot contain become `-`.
 pub(in crate::cli) fn machine_name(path: &Path) -> Result<MachineName, Box<dyn Error>> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let stem = if path.as_os_str() == "-" { "states".into() } else { stem };
@@ -57,6 +57,7 @@ pub(in crate::cli) fn machine_name(path: &Path) -> Result<MachineName, Box<dyn E
     } else {
         format!("m{plain}")
     };
-    MachineName::new(&name)
-        .map_err(|error| format!("{}: the file's name is the machine's: {error}", path.display()).into())
+    MachineName::new(&name).map_err(|error| {
+        format!("{}: the name of the file is not a name of a machine: {error}", path.display()).into()
+    })
 }

@@ -1,4 +1,4 @@
-//! `lifeguard machine`: check, draw and try machine definitions.
+//! `lifeguard machine`: check, draw, simulate, load and replay machine definitions.
 
 mod check;
 mod diagram;
@@ -23,22 +23,21 @@ pub(super) struct MachineOptions {
 
 #[derive(Debug, Subcommand)]
 enum MachineCommand {
-    /// Prove what can be proved of machine definitions without running them
+    /// Check machine definitions: find faults that can be proved without running them
     Check(check::CheckOptions),
-    /// Draw a definition: its states, what leads from one to another, and how long each may last
+    /// Draw a definition: states, transitions and deadlines
     Diagram(diagram::DiagramOptions),
-    /// Translate a StateService file into a definition, and print that
+    /// Translate a StateService file into a machine definition, and print it
     Import(import::ImportOptions),
-    /// Put a definition in force, for all servers at one moment; boards that are half-way through go on under it
-    Load(load::LoadOptions),
-    /// List the definitions that are in force
-    List(load::ListOptions),
-    /// Put history through the kernel again: it must give what is stored; or say what another definition would have made
-    /// of it
+    /// Activate a definition for all servers at once; instances keep their states
+    Load(load::MachineLoadOptions),
+    /// List the active definitions
+    List(load::MachineListOptions),
+    /// Replay history and compare the result with what is stored, or with the result of another definition
     Replay(replay::ReplayOptions),
-    /// Show which definitions of a machine were in force, or the text of one
-    Show(load::ShowOptions),
-    /// Run a farm of instances under virtual time, and say what comes of it
+    /// Show the definitions of a machine, the newest first, or the text of one
+    Show(load::MachineShowOptions),
+    /// Simulate a farm of instances in virtual time
     Simulate(simulate::SimulateOptions),
 }
 
@@ -46,7 +45,7 @@ enum MachineCommand {
 ///
 /// # Errors
 ///
-/// What kept it from being done, for people.
+/// Why the command failed, for people.
 pub(super) async fn run(options: MachineOptions) -> Result<ExitCode, Box<dyn Error>> {
     match options.command {
         MachineCommand::Check(options) => return check::run(&options),

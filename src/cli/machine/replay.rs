@@ -1,4 +1,4 @@
-//! `lifeguard machine replay`: history once more through the kernel, as it was or under another definition.
+//! `lifeguard machine replay`: replays history, under the definitions of its time or under another one.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -8,12 +8,13 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::Value;
 
-use super::super::client::{Client, ServerOptions};
+use super::super::api_client::{ApiClient, ServerOptions};
 use super::super::output;
 use super::file;
+use crate::formatting::count;
 
-/// How many boards that would be elsewhere are named.
-const MAX_NAMED: usize = 20;
+/// The maximum number of boards in another state that are named.
+const MAX_NAMED_BOARDS: usize = 20;
 
 /// Options of `lifeguard machine replay`.
 #[derive(Debug, Args)]
@@ -21,15 +22,15 @@ pub(super) struct ReplayOptions {
     /// The machine whose instances' history is replayed
     #[arg(long, value_name = "MACHINE", default_value = "board")]
     machine: String,
-    /// Only this board's history
+    /// Replay only the history of this board
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
-    /// Only what happened since then is compared; another definition is taken to be in force from then on
+    /// Compare only what happened since this time; with --definition, that definition counts as active since then
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<DateTime<Utc>>,
-    /// Say what would have gone differently under this definition
-    #[arg(long, value_name = "FILE")]
-    with: Option<PathBuf>,
+    /// Show what would have been different under this definition
+    #[arg(long, alias = "with", value_name = "FILE")]
+    definition: Option<PathBuf>,
     #[command(flatten)]
     server: ServerOptions,
 }
@@ -38,10 +39,10 @@ fn time(text: &str) -> Result<DateTime<Utc>, &'static str> {
     text.parse().map_err(|_| "a time such as 2026-11-25T12:00:00Z is needed")
 }
 
-/// Replays: exit code 0 where history gives what is stored, 1 where it does not.
+/// Replays history. Exit code 0: it matches what is stored; 1: it differs.
 pub(super) async fn run(options: ReplayOptions) -> Result<ExitCode, Box<dyn Error>> {
-    let ReplayOptions { machine, device, since, with, server } = options;
-    let text = match &with {
+    let ReplayOptions { machine, device, since, definition, server } = options;
+    let text = match &definition {
         Some(path) => {
             let text = file::read(path)?;
             file::check(&file::name(path), &text)?;
@@ -50,9 +51,9 @@ pub(super) async fn run(options: ReplayOptions) -> Result<ExitCode, Box<dyn Erro
         None => String::new(),
     };
     let mut query = Vec::new();
-    query.extend(device.map(|device| ("device", device)));
+    query.extend(device.map(|device| ("instance", device)));
     query.extend(since.map(|since| ("since", since.to_rfc3339())));
-    let client = Client::new(&server)?.patient();
+    let client = ApiClient::new(&server)?.with_long_timeout();
     let answer =
         client.send_text(reqwest::Method::POST, &["machines", &machine, "replay"], &query, text).await?;
     let unreadable = answer["unreadable"].as_array().is_some_and(|all| !all.is_empty());
@@ -66,28 +67,30 @@ pub(super) async fn run(options: ReplayOptions) -> Result<ExitCode, Box<dyn Erro
 }
 
 fn summary(answer: &Value) -> String {
-    let mut lines = vec![format!("{} boards, {} entries of history", answer["instances"], answer["entries"])];
-    if answer["forgotten"].as_u64().unwrap_or_default() > 0 {
+    let counted = |key: &str, noun| count(answer[key].as_u64().unwrap_or_default(), noun);
+    let mut lines =
+        vec![format!("{}, {} of history", counted("instances", "board"), counted("entries", "entry"))];
+    if answer["without_history"].as_u64().unwrap_or_default() > 0 {
         lines.push(format!(
-            "{} boards more, whose first entries are not kept any more: nothing can be said of them",
-            answer["forgotten"]
+            "{} more cannot be replayed: the first entries are beyond the retention of history",
+            counted("without_history", "board")
         ));
     }
     for unreadable in answer["unreadable"].as_array().into_iter().flatten() {
-        let place = unreadable["entry"].as_i64().map_or_else(String::new, |entry| format!(", entry {entry}"));
+        let entry = unreadable["entry"].as_i64().map_or_else(String::new, |entry| format!(", entry {entry}"));
         lines.push(format!(
-            "{}{place}: cannot be read: {}",
+            "{}{entry}: cannot be read: {}",
             word(&unreadable["name"]),
             word(&unreadable["reason"])
         ));
     }
     let differs = &answer["difference"];
     lines.push(if differs.is_null() {
-        "the kernel makes of it what is stored".to_owned()
+        "replay matches the stored history".to_owned()
     } else {
-        let place = differs["entry"].as_i64().map_or_else(String::new, |entry| format!(", entry {entry}"));
+        let entry = differs["entry"].as_i64().map_or_else(String::new, |entry| format!(", entry {entry}"));
         format!(
-            "it does not give what is stored; first at {}{place}: {} is stored as {}, the kernel makes {} of it",
+            "replay differs from the stored history, first at {}{entry}: {} is stored as {}, replay gives {}",
             word(&differs["name"]),
             word(&differs["what"]),
             word(&differs["stored"]),
@@ -98,7 +101,7 @@ fn summary(answer: &Value) -> String {
     if !what_if.is_null() {
         lines.push(String::new());
         lines.push(table(what_if));
-        lines.extend(elsewhere(what_if));
+        lines.extend(boards_in_other_states(what_if));
     }
     lines.join("\n")
 }
@@ -122,15 +125,15 @@ fn table(what_if: &Value) -> String {
     output::table(&rows)
 }
 
-fn elsewhere(what_if: &Value) -> Vec<String> {
+fn boards_in_other_states(what_if: &Value) -> Vec<String> {
     let boards = what_if["elsewhere"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut lines = vec![format!("{} boards would be in another state", boards.len())];
-    for board in boards.iter().take(MAX_NAMED) {
+    let mut lines = vec![format!("{} would be in another state", count(boards.len(), "board"))];
+    for board in boards.iter().take(MAX_NAMED_BOARDS) {
         let part = |key: &str| word(&board[key]);
         lines.push(format!("  {}: {} instead of {}", part("name"), part("would_be"), part("is")));
     }
-    if boards.len() > MAX_NAMED {
-        lines.push(format!("  and {} more; --json has all", boards.len() - MAX_NAMED));
+    if boards.len() > MAX_NAMED_BOARDS {
+        lines.push(format!("  and {} more; --json has all", boards.len() - MAX_NAMED_BOARDS));
     }
     lines
 }

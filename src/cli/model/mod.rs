@@ -1,4 +1,4 @@
-//! `lifeguard model`: makes hosted models of scikit-learn's, and asks a server's.
+//! `lifeguard model`: converts scikit-learn models, and uses the models that a server hosts.
 
 mod convert;
 mod hosted;
@@ -9,32 +9,32 @@ use clap::{Args, Subcommand};
 
 /// Options of `lifeguard model`.
 #[derive(Debug, Args)]
-pub(super) struct ModelOptions {
+pub(super) struct ModelCommandOptions {
     #[command(subcommand)]
     command: ModelCommand,
 }
 
 #[derive(Debug, Subcommand)]
 enum ModelCommand {
-    /// Make an ONNX file of a pickled scikit-learn model, and prove that both predict the same
+    /// Convert a pickled scikit-learn model to an ONNX file, and check that both predict the same
     #[command(long_about = convert::about())]
     Convert(convert::ConvertOptions),
     /// List the models that a server hosts
-    List(hosted::ListOptions),
-    /// Show one of them, and what is wrong with it
-    Show(hosted::NameOptions),
-    /// Read a model's config and file anew
-    Load(hosted::NameOptions),
-    /// Ask a model which state each row of numbers stands for
-    Predict(hosted::PredictOptions),
+    List(hosted::ModelListOptions),
+    /// Show a model, with its fault if it has one
+    Show(hosted::ModelNameOptions),
+    /// Reload a model's config and file
+    Load(hosted::ModelNameOptions),
+    /// Predict the state of each row of numbers
+    Predict(hosted::ModelPredictOptions),
 }
 
 /// Runs one of them.
 ///
 /// # Errors
 ///
-/// What kept it from being done, for people.
-pub(super) async fn run(options: ModelOptions) -> Result<(), Box<dyn Error>> {
+/// Why the command failed, for people.
+pub(super) async fn run(options: ModelCommandOptions) -> Result<(), Box<dyn Error>> {
     match options.command {
         ModelCommand::Convert(options) => convert::run(options).await,
         ModelCommand::List(options) => hosted::list(options).await,

@@ -1,4 +1,4 @@
-//! The boot tree's root: where it is, what it has to have before boards boot from it, and whether it is there.
+//! The boot root: its location, the files that boards need in it, and a monitor of whether it can be read.
 
 use std::error::Error;
 use std::io;
@@ -8,85 +8,82 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::boards::Boards;
-use crate::boot_tree::{self, BootTree, OpenError};
+use crate::boards::BoardService;
+use crate::boot_tree::{self, BootTree, BootTreeError};
 use crate::directories;
 
-/// How often it is looked whether the tree is there.
+/// The interval of checks.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long a look may take before the disk or the share counts as silent.
-const SILENT: Duration = Duration::from_secs(5);
+/// The timeout of a check; then the disk or the share counts as unresponsive.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The root that was given, or the one in the data directory, which is made.
+/// The given root, or the one in the data directory, which is created.
 ///
-/// One that was given and is missing is not made: a share that is not mounted looks like that.
+/// A given root that is missing is not created: it may be a share that is not mounted.
 pub(super) fn find(given: Option<PathBuf>, data_dir: &Path) -> io::Result<PathBuf> {
     if let Some(root) = given {
         return Ok(root);
     }
     let root = data_dir.join("boot");
-    // For whoever else serves the boot tree, too.
-    directories::make_all(&root, 0o755)?;
+    // Other servers of the boot tree must be able to read it.
+    directories::create_all_with_mode(&root, 0o755)?;
     Ok(root)
 }
 
-/// Looks after the tree: makes what it lacks, and tells whoever asks and the log while it cannot be read.
-pub(super) struct Lookout {
+/// Monitors the tree: creates missing files once, and reports when the tree cannot be read.
+pub(super) struct BootRootMonitor {
     tree: BootTree,
-    boards: Boards,
-    /// Whether the tree was there once and has been given what it lacked. What is missing later was taken away, or is not
-    /// mounted, and what is made then would hide that.
+    boards: BoardService,
+    /// Whether the tree was readable once and its missing files were created. Files that are missing later were removed, or are
+    /// not mounted; creating them would hide that.
     is_prepared: bool,
     fault: Option<String>,
-    /// A look that has not ended in time.
-    stuck: Option<JoinHandle<Looked>>,
+    /// A check that has timed out and has not returned.
+    hanging_check: Option<JoinHandle<BootRootCheck>>,
 }
 
-/// What came of a look: whether the tree is prepared, and what is wrong with it.
-type Looked = (bool, Result<(), (&'static str, OpenError)>);
+/// The result of a check: whether the tree is prepared, and its fault.
+type BootRootCheck = (bool, Result<(), (&'static str, BootTreeError)>);
 
-impl Lookout {
-    pub(super) fn new(tree: BootTree, boards: Boards) -> Self {
-        Self { tree, boards, is_prepared: false, fault: None, stuck: None }
+impl BootRootMonitor {
+    pub(super) fn new(tree: BootTree, boards: BoardService) -> Self {
+        Self { tree, boards, is_prepared: false, fault: None, hanging_check: None }
     }
 
-    /// Looks once; a tree that is there for the first time is prepared.
-    pub(super) async fn look(&mut self) {
-        // Each look takes a thread for as long as it hangs: one is enough.
-        if self.stuck.as_ref().is_some_and(|stuck| !stuck.is_finished()) {
+    /// Checks the tree once, and prepares it if it is readable for the first time.
+    pub(super) async fn check(&mut self) {
+        // A hanging check keeps a thread, so there is at most one.
+        if self.hanging_check.as_ref().is_some_and(|check| !check.is_finished()) {
             return;
         }
-        self.stuck = None;
+        self.hanging_check = None;
         let (tree, was_prepared) = (self.tree.clone(), self.is_prepared);
-        let look = boot_tree::begin(move || {
+        let check = boot_tree::spawn_blocking(move || {
             let is_prepared = was_prepared || prepare(&tree);
             (is_prepared, tree.check())
         });
-        let looked = match look.await {
+        let result = match check.await {
             Err(error) => Ok(Err(error)),
-            Ok(mut look) => {
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "it waits for the machine's disk, in real time"
-                )]
-                let looked = tokio::time::timeout(SILENT, &mut look).await;
-                if looked.is_err() {
-                    self.stuck = Some(look);
+            Ok(mut check) => {
+                #[expect(clippy::disallowed_methods, reason = "disks take real time")]
+                let result = tokio::time::timeout(CHECK_TIMEOUT, &mut check).await;
+                if result.is_err() {
+                    self.hanging_check = Some(check);
                 }
-                looked.map(|looked| looked.map_err(io::Error::other))
+                result.map(|result| result.map_err(io::Error::other))
             }
         };
-        let looked = looked.map(|looked| {
-            looked.map(|(is_prepared, checked)| {
+        let result = result.map(|result| {
+            result.map(|(is_prepared, checked)| {
                 self.is_prepared = is_prepared;
                 checked
             })
         });
-        let fault = match looked {
+        let fault = match result {
             Err(_elapsed) => Some("the boot root does not answer".to_owned()),
             Ok(Err(error)) => Some(error.to_string()),
-            Ok(Ok(Err((_, OpenError::Root(error))))) => {
+            Ok(Ok(Err((_, BootTreeError::RootUnreadable(error))))) => {
                 Some(format!("the boot root {} cannot be read: {error}", self.tree.root().display()))
             }
             Ok(Ok(Err((name, error)))) => {
@@ -96,45 +93,42 @@ impl Lookout {
         };
         match (&self.fault, &fault) {
             (None, Some(fault)) => {
-                tracing::error!(
-                    fault,
-                    "boot tree cannot be read: no boot link is set or cleared, boards wait"
-                );
+                tracing::error!(fault, "cannot read boot tree, boot links suspended");
             }
-            (Some(_), None) => tracing::info!("boot tree can be read again"),
+            (Some(_), None) => tracing::info!("boot tree readable again"),
             (Some(_), Some(_)) | (None, None) => {}
         }
         self.boards.set_boot_fault(fault.clone());
         self.fault = fault;
     }
 
-    /// Looks again and again until `stop`.
+    /// Checks the tree repeatedly until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
-            #[expect(clippy::disallowed_methods, reason = "the machine's disk, not the farm's time")]
+            #[expect(clippy::disallowed_methods, reason = "disks take real time")]
             let pause = tokio::time::sleep(CHECK_INTERVAL);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = pause => {}
             }
-            self.look().await;
+            self.check().await;
         }
     }
 }
 
-/// Makes what the tree lacks, and says whether it was there. One that cannot be read or written keeps no server from starting.
+/// Creates the missing files of the tree, and returns whether it was readable. A server starts even if it is not.
 fn prepare(tree: &BootTree) -> bool {
     let boot_root = tree.root().display();
     match tree.make_defaults() {
         Ok(made) if made.is_empty() => {}
         Ok(made) => tracing::info!(%boot_root, files = ?made, "boot tree files created"),
-        // That the root is missing is told by whoever looks.
-        Err((_, OpenError::Root(_))) => return false,
+        // The check reports a missing root.
+        Err((_, BootTreeError::RootUnreadable(_))) => return false,
         Err((path, error)) => tracing::warn!(
             %boot_root,
             path,
             error = &error as &dyn Error,
-            "boot tree: a file that boards need where they have no boot link cannot be made"
+            "cannot create boot tree file, boards without a boot link need it"
         ),
     }
     true

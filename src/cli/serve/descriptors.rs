@@ -1,50 +1,50 @@
-//! How many files the process may open, and who gets how many of them: what safety needs comes first.
+//! The budget of file descriptors: actions and the database get theirs before clients.
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use thiserror::Error;
 
-use crate::api::Limits;
+use crate::api::HttpLimits;
 
-/// For the log, the runtime, listeners, signals, boot files that are looked at, and connections that are being refused.
-const OURS: usize = 128;
-/// For relay boards and polls: actions never wait for clients of HTTP or TFTP.
-const ACTIONS: usize = 256;
-/// For connections to the database that are being replaced, besides those that there may be.
-const REPLACED: usize = 11;
-/// What each TFTP transfer opens: a socket and a file.
-const PER_TRANSFER: usize = 2;
-/// The fewest HTTP connections and TFTP transfers that a server is of use with.
-const FEWEST: usize = 64;
+/// For the log, the runtime, listeners, signals, boot files that are checked, and connections that are being refused.
+const RESERVED_FOR_PROCESS: usize = 128;
+/// For relay boards and polls, so that actions never wait for HTTP or TFTP clients.
+const RESERVED_FOR_ACTIONS: usize = 256;
+/// For connections to the database that are being replaced, beyond the maximum number.
+const RESERVED_FOR_RECONNECTS: usize = 11;
+/// The descriptors of a TFTP transfer: a socket and a file.
+const DESCRIPTORS_PER_TRANSFER: usize = 2;
+/// The minimum number of HTTP connections and of TFTP transfers.
+const MIN_CLIENTS: usize = 64;
 
-/// Too few files may be open.
+/// The process may open too few files.
 #[derive(Debug, Error)]
 pub(super) enum DescriptorError {
     #[error(
-        "this process may open {limit} files at once, and needs {needed} at least: raise the limit (`ulimit -n`, or \
-         `LimitNOFILE=` of its service)"
+        "the process may open {limit} files and needs at least {needed}: raise the limit (`ulimit -n`, or `LimitNOFILE=` of \
+         its service)"
     )]
     TooFew { limit: usize, needed: usize },
     #[error(
-        "--http-connections {wanted} needs {needed} open files at once, and this process may open {limit}: raise the limit \
-         (`ulimit -n`, or `LimitNOFILE=` of its service), or ask for fewer connections"
+        "--http-connections {wanted} needs {needed} open files, and the process may open {limit}: raise the limit \
+         (`ulimit -n`, or `LimitNOFILE=` of its service), or allow fewer connections"
     )]
     TooMany { wanted: usize, needed: usize, limit: usize },
-    #[error("cannot read how many files this process may open")]
+    #[error("cannot read the limit of open files")]
     Limit(#[source] Errno),
 }
 
-/// How many descriptors there are, and for whom.
+/// The limit of descriptors, and the share of each user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Budget {
+pub(super) struct DescriptorBudget {
     pub(super) limit: usize,
     pub(super) reserved: usize,
     pub(super) http_connections: usize,
     pub(super) tftp_transfers: usize,
 }
 
-impl Budget {
-    /// Raises the limit to what the system lets the process have, and shares that out.
+impl DescriptorBudget {
+    /// Raises the soft limit to the hard limit, and divides it.
     pub(super) fn new(
         http_connections: Option<usize>,
         tftp_transfers: usize,
@@ -67,22 +67,22 @@ impl Budget {
         Self::of(limit, http_connections, tftp_transfers, database_connections as usize)
     }
 
-    /// Shares `limit` out: TFTP gets a third of what is not reserved, HTTP the rest, and neither more than it can use.
+    /// Divides `limit`: TFTP gets a third of what is not reserved, HTTP the rest, and neither more than it can use.
     fn of(
         limit: usize,
         wanted: Option<usize>,
         transfers: usize,
         database: usize,
     ) -> Result<Self, DescriptorError> {
-        let reserved = OURS + ACTIONS + database + REPLACED;
-        let needed = reserved + FEWEST + FEWEST * PER_TRANSFER;
+        let reserved = RESERVED_FOR_PROCESS + RESERVED_FOR_ACTIONS + database + RESERVED_FOR_RECONNECTS;
+        let needed = reserved + MIN_CLIENTS + MIN_CLIENTS * DESCRIPTORS_PER_TRANSFER;
         if limit < needed {
             return Err(DescriptorError::TooFew { limit, needed });
         }
         let free = limit - reserved;
-        let tftp_transfers = (free / 3 / PER_TRANSFER).max(FEWEST).min(transfers);
-        let left = free - tftp_transfers * PER_TRANSFER;
-        let http_connections = wanted.unwrap_or(Limits::CONNECTIONS.min(left));
+        let tftp_transfers = (free / 3 / DESCRIPTORS_PER_TRANSFER).max(MIN_CLIENTS).min(transfers);
+        let left = free - tftp_transfers * DESCRIPTORS_PER_TRANSFER;
+        let http_connections = wanted.unwrap_or(HttpLimits::DEFAULT_MAX_CONNECTIONS.min(left));
         if http_connections > left {
             let needed = limit - left + http_connections;
             return Err(DescriptorError::TooMany { wanted: http_connections, needed, limit });
@@ -96,23 +96,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shared_out_is_never_more_than_there_is_and_safety_comes_first() {
+    fn the_shares_never_exceed_the_limit() {
         for limit in [612, 700, 1024, 4096, 65_536, 1_048_576] {
-            let budget = Budget::of(limit, None, 512, 25).unwrap();
-            let Budget { reserved, http_connections, tftp_transfers, .. } = budget;
-            assert!(reserved + http_connections + tftp_transfers * PER_TRANSFER <= limit, "{budget:?}");
-            assert!(http_connections >= FEWEST && tftp_transfers >= FEWEST, "{budget:?}");
+            let budget = DescriptorBudget::of(limit, None, 512, 25).unwrap();
+            let DescriptorBudget { reserved, http_connections, tftp_transfers, .. } = budget;
+            assert!(
+                reserved + http_connections + tftp_transfers * DESCRIPTORS_PER_TRANSFER <= limit,
+                "{budget:?}"
+            );
+            assert!(http_connections >= MIN_CLIENTS && tftp_transfers >= MIN_CLIENTS, "{budget:?}");
         }
-        let plenty = Budget::of(1_048_576, None, 512, 25).unwrap();
+        let plenty = DescriptorBudget::of(1_048_576, None, 512, 25).unwrap();
         assert_eq!((plenty.http_connections, plenty.tftp_transfers), (4096, 512));
-        assert_eq!(Budget::of(1_048_576, Some(20_000), 512, 25).unwrap().http_connections, 20_000);
+        assert_eq!(DescriptorBudget::of(1_048_576, Some(20_000), 512, 25).unwrap().http_connections, 20_000);
     }
 
     #[test]
-    fn too_few_are_refused_with_what_would_do() {
-        let told = Budget::of(256, None, 512, 25).unwrap_err().to_string();
-        assert!(told.contains("may open 256 files at once, and needs 612 at least"), "{told}");
-        let told = Budget::of(1024, Some(4096), 512, 25).unwrap_err().to_string();
-        assert!(told.contains("--http-connections 4096 needs "), "{told}");
+    fn a_limit_that_is_too_low_is_refused_with_the_number_needed() {
+        let error = DescriptorBudget::of(256, None, 512, 25).unwrap_err().to_string();
+        assert!(error.contains("may open 256 files and needs at least 612"), "{error}");
+        let error = DescriptorBudget::of(1024, Some(4096), 512, 25).unwrap_err().to_string();
+        assert!(error.contains("--http-connections 4096 needs "), "{error}");
     }
 }

@@ -1,8 +1,7 @@
-//! `lifeguard serve`: opens the parts, runs them, and stops them in turn.
+//! `lifeguard serve`: starts the parts of a server, runs them, and stops them in order.
 
 mod boot_root;
 mod boot_watch;
-mod definitions;
 mod descriptors;
 mod http;
 mod models;
@@ -11,14 +10,16 @@ mod parsers;
 mod run;
 mod secrets;
 mod server;
+mod server_definitions;
 mod start;
 mod tftp_options;
 
-pub use self::definitions::BOARD;
 pub use self::http::HttpArgs;
 pub use self::models::ModelArgs;
 pub use self::options::ServeOptions;
+pub(super) use self::parsers::number_between;
 pub use self::run::asked_to_stop;
 pub(super) use self::run::run;
-pub use self::server::Server;
+pub use self::server::LifeguardServer;
+pub use self::server_definitions::BOARD_MACHINE;
 pub use self::tftp_options::TftpArgs;

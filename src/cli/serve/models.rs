@@ -1,25 +1,25 @@
-//! Which models are hosted, and by what.
+//! The options of hosted models.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::model::{DEFAULT_MEMORY, ModelOptions, PATIENCE};
+use crate::model::{DEFAULT_MODEL_MEMORY_BYTES, MODEL_TIMEOUT, ModelOptions};
 
-/// What `serve` can be told of models.
+/// The options of hosted models.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Models")]
 pub struct ModelArgs {
-    /// The directory of the configs of hosted models, `*.json`; if not given, none is hosted
+    /// The directory of the configs of hosted models, `*.json` [default: no models are hosted]
     #[arg(long, env = "LIFEGUARD_CONFIG", value_name = "DIRECTORY")]
     pub config: Option<PathBuf>,
 
-    /// The directory of the model files: `TEAM/MODEL`
+    /// The directory of the model files, `TEAM/MODEL` [default: no models are hosted]
     #[arg(long, env = "LIFEGUARD_MODELS", value_name = "DIRECTORY")]
     pub models: Option<PathBuf>,
 
-    /// How many bytes of model files are kept in memory; the least recently used model goes first
-    #[arg(long, env = "LIFEGUARD_MODEL_MEMORY", value_name = "BYTES", default_value_t = DEFAULT_MEMORY)]
+    /// The maximum size in bytes of the model files in memory; the least recently used model is evicted first
+    #[arg(long, env = "LIFEGUARD_MODEL_MEMORY", value_name = "BYTES", default_value_t = DEFAULT_MODEL_MEMORY_BYTES)]
     pub model_memory: u64,
 
     /// ONNX Runtime's shared library [default: where the system's linker finds it, or `onnxruntime` in the data directory]
@@ -28,14 +28,14 @@ pub struct ModelArgs {
 }
 
 impl Default for ModelArgs {
-    /// No model is hosted.
+    /// No models are hosted.
     fn default() -> Self {
-        Self { config: None, models: None, model_memory: DEFAULT_MEMORY, onnxruntime: None }
+        Self { config: None, models: None, model_memory: DEFAULT_MODEL_MEMORY_BYTES, onnxruntime: None }
     }
 }
 
 impl ModelArgs {
-    /// What hosts the models of a server that keeps its data in `data_dir`.
+    /// The model options of a server with the data directory `data_dir`.
     pub(super) fn options(self, data_dir: &Path) -> ModelOptions {
         let Self { config, models, model_memory, onnxruntime } = self;
         match (&config, &models) {
@@ -49,7 +49,7 @@ impl ModelArgs {
             memory_bytes: model_memory,
             onnxruntime,
             onnxruntime_folder: data_dir.join("onnxruntime"),
-            patience: PATIENCE,
+            timeout: MODEL_TIMEOUT,
         }
     }
 }

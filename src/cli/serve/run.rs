@@ -1,18 +1,18 @@
-//! Running the command until the process is asked to stop.
+//! Running a server until the process is asked to stop.
 
 use std::error::Error;
 use std::pin::pin;
 use std::sync::Arc;
 
 use super::options::ServeOptions;
-use super::server::Server;
+use super::server::LifeguardServer;
 use crate::clock::SystemClock;
 
-/// Ends when the process is asked to stop: by Ctrl-C, or by SIGTERM.
+/// Completes when the process is asked to stop, by Ctrl-C or SIGTERM.
 ///
 /// # Errors
 ///
-/// When signals cannot be listened to.
+/// When no signal handler can be installed.
 pub fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -30,16 +30,16 @@ pub(in crate::cli) async fn run(options: ServeOptions) -> Result<(), Box<dyn Err
     let signal = asked_to_stop()?;
     let options = options.with_secrets()?;
     let mut signal = pin!(signal);
-    // A start waits for the database for as long as it takes, but not for whoever asks to stop.
+    // A start waits for the database as long as necessary, unless the process is asked to stop.
     let server = tokio::select! {
-        server = Server::start(options, Arc::new(SystemClock)) => server?,
+        server = LifeguardServer::start(options, Arc::new(SystemClock)) => server?,
         () = &mut signal => {
-            tracing::info!("stopped before it served");
+            tracing::info!("stopped during start");
             return Ok(());
         }
     };
     if let Some(tftp) = server.tftp {
-        tracing::info!(%tftp, "serving the boot tree by TFTP");
+        tracing::info!(%tftp, "TFTP server listening");
     }
     tracing::info!(http = %server.http, boot_root = %server.boot_root.display(), "serving");
     server.run(signal).await?;

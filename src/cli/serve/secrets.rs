@@ -1,4 +1,4 @@
-//! Where a database's password comes from, and that nobody sees it.
+//! The password of the database: read from a file, and never shown.
 
 use std::error::Error;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::store::DatabaseUrl;
 ///
 /// # Errors
 ///
-/// When the file cannot be read or holds no URL; what it holds is not shown.
+/// When the file cannot be read or contains no database URL. The error does not show its content.
 pub(super) fn read_url(file: &Path) -> Result<DatabaseUrl, Box<dyn Error>> {
     let text = fs_err::read_to_string(file)?;
     let url = DatabaseUrl::from(text.trim().to_owned());
@@ -25,13 +25,13 @@ pub(super) fn warn_of_argument(url: &str) {
         |password: &str| std::env::args_os().any(|arg| arg.to_string_lossy().contains(password));
     if password_of(url).is_some_and(is_argument) {
         tracing::warn!(
-            "the database's password is an argument, which everybody on this machine can see; give it with \
-             --database-url-file, LIFEGUARD_DATABASE_URL or PGPASSFILE"
+            "database password visible: every user of this machine can read arguments; use --database-url-file, the \
+             configuration file, LIFEGUARD_DATABASE_URL or PGPASSFILE"
         );
     }
 }
 
-/// The password in a database URL, as it is written there.
+/// The password in a database URL, without percent-decoding.
 fn password_of(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     let (authority, query) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -46,7 +46,7 @@ mod tests {
     use super::password_of;
 
     #[test]
-    fn a_password_is_found_where_urls_have_it() {
+    fn a_password_is_found_in_the_login_and_in_the_query() {
         assert_eq!(password_of("postgres://ann:se:cret@h1:1,h2:2/lg?a=b"), Some("se:cret"));
         assert_eq!(password_of("postgres:///lg?host=h&password=secret&user=ann"), Some("secret"));
         for none in ["postgres://ann@h:5432/lg", "postgres://h/a@b:c", "postgres:///lg", "ann:secret@h", ""] {

@@ -1,4 +1,4 @@
-//! A server that runs, and how it is stopped.
+//! A running server, and how it is stopped.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -7,23 +7,23 @@ use std::path::PathBuf;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::boards::Boards;
+use crate::boards::BoardService;
 use crate::engine::Engine;
 use crate::store::private::PrivatePostgres;
 
-/// A server that runs.
-pub struct Server {
-    /// Where HTTP is served.
+/// A running server.
+pub struct LifeguardServer {
+    /// The address of the HTTP server.
     pub http: SocketAddr,
-    /// Where TFTP is served.
+    /// The address of the TFTP server, if there is one.
     pub tftp: Option<SocketAddr>,
     /// The engine.
     pub engine: Engine,
     /// The boards.
-    pub boards: Boards,
+    pub boards: BoardService,
     /// The boot tree.
     pub boot_root: PathBuf,
-    /// What others speak to: HTTP and TFTP.
+    /// The tasks that serve clients: HTTP and TFTP.
     pub(super) faces: JoinSet<()>,
     pub(super) driver: JoinSet<()>,
     pub(super) stop_faces: CancellationToken,
@@ -31,13 +31,13 @@ pub struct Server {
     pub(super) postgres: Option<PrivatePostgres>,
 }
 
-impl Server {
-    /// Waits until `signal` ends, then stops the parts in turn: nothing new is taken, what runs is ended or handed back.
+impl LifeguardServer {
+    /// Waits until `signal` completes, then stops the parts in order: new requests are refused, running actions end or are
+    /// released.
     ///
     /// # Errors
     ///
-    /// When a part ended by itself, and when the private Postgres could not be stopped in order; what was committed is
-    /// kept.
+    /// When a part ended by itself, or the private Postgres could not be stopped in order. Committed data is safe.
     pub async fn run(mut self, signal: impl Future<Output = ()>) -> Result<(), Box<dyn Error>> {
         let ended = tokio::select! {
             () = signal => None,
@@ -48,19 +48,19 @@ impl Server {
         match ended {
             None => Ok(()),
             Some(Some(Err(fault))) => Err(Box::new(fault)),
-            Some(_) => Err("a part of the server ended by itself; the log says which".into()),
+            Some(_) => Err("a part of the server ended unexpectedly; see the log".into()),
         }
     }
 
-    /// Stops the parts in turn.
+    /// Stops the parts in order.
     ///
     /// # Errors
     ///
-    /// When the private Postgres could not be stopped in order; what was committed is kept.
+    /// When the private Postgres could not be stopped in order. Committed data is safe.
     pub async fn stop(mut self) -> Result<(), Box<dyn Error>> {
-        // Before boards find nobody: what they could not report is not held against them.
+        // Deadlines stop first: boards must not be charged for reports that the server no longer accepts.
         self.engine.hold_deadlines();
-        // Whoever asked for something while we still listened is answered, which takes the engine.
+        // Accepted requests are answered, which needs the engine.
         self.stop_faces.cancel();
         while self.faces.join_next().await.is_some() {}
         self.stop_driver.cancel();

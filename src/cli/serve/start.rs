@@ -1,4 +1,4 @@
-//! Starting a server: its parts are opened in turn.
+//! Starting a server: its parts are started in order.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -13,60 +13,62 @@ use tokio_util::sync::CancellationToken;
 use super::super::faces;
 use super::boot_root;
 use super::boot_watch::BootWatch;
-use super::definitions::{self, BOARD, Definitions};
-use super::descriptors::Budget;
+use super::descriptors::DescriptorBudget;
 use super::options::ServeOptions;
-use super::server::Server;
+use super::server::LifeguardServer;
+use super::server_definitions::{self, BOARD_MACHINE, ServerDefinitions};
 use super::tftp_options::TftpArgs;
-use crate::actions::Commands;
-use crate::api::{self, Api, HttpOptions, LongPolls};
-use crate::boards::{BoardFace, Boards};
+use crate::actions::CommandPolicy;
+use crate::api::{self, ApiContext, HttpOptions, LongPolls};
+use crate::boards::{BoardFace, BoardService};
 use crate::boot_tree::BootTree;
 use crate::clock::Clock;
 use crate::dashboard;
 use crate::engine::{self, Engine, Retention};
 use crate::machine::MachineName;
 use crate::model::Models;
-use crate::store::private::{Options, PrivatePostgres};
-use crate::store::{ConnectOptions, Connections, Store};
+use crate::store::private::{PrivatePostgres, PrivatePostgresOptions};
+use crate::store::{ConnectOptions, ConnectionBudget, Store};
 use crate::tftp;
 use crate::worker::Worker;
 
-impl Server {
-    /// Opens the database, loads the definitions, binds the addresses, and begins to drive.
+impl LifeguardServer {
+    /// Opens the database, loads the definitions, binds the addresses, and starts the engine.
     ///
     /// # Errors
     ///
-    /// Whatever keeps a part from starting, with what would mend it; nothing is left running then.
+    /// Why a part cannot be started, and what would help. Nothing is left running then.
     pub async fn start(options: ServeOptions, clock: Arc<dyn Clock>) -> Result<Self, Box<dyn Error>> {
         if !options.listen.ip().to_canonical().is_loopback() && !options.insecure {
             return Err(format!(
-                "{} can be reached by others, and nobody is asked who they are: \
-                 listen on 127.0.0.1, or say --insecure if the network is trusted",
+                "listening beyond loopback without authentication on {}: \
+                 listen on 127.0.0.1, or use --insecure if the network is trusted",
                 options.listen
             )
             .into());
         }
-        let budget = Budget::new(
+        let budget = DescriptorBudget::new(
             options.http.http_connections,
             options.tftp.tftp_transfers,
             options.database_connections,
         )?;
-        let loaded = definitions::load(options.states.as_deref(), options.machine.as_deref())?;
+        let loaded = server_definitions::load(options.states.as_deref(), options.machine.as_deref())?;
         let http = bind(options.listen).await?;
         let data_dir = options.data_dir.clone().map_or_else(default_data_dir, Ok)?;
         let (connect, postgres) = if let Some(url) = &options.database_url {
             (url.parse().map_err(|error| format!("--database-url: {error}"))?, None)
         } else {
-            let postgres =
-                PrivatePostgres::start(Options { bin_dir: options.pg_bin, ..Options::new(&data_dir) })
-                    .await?;
+            let postgres = PrivatePostgres::start(PrivatePostgresOptions {
+                bin_dir: options.pg_bin,
+                ..PrivatePostgresOptions::new(&data_dir)
+            })
+            .await?;
             (postgres.connect_options().into(), Some(postgres))
         };
         let boot_root = boot_root::find(options.boot_root, &data_dir)?;
-        let Budget { limit, reserved, http_connections, tftp_transfers } = budget;
+        let DescriptorBudget { limit, reserved, http_connections, tftp_transfers } = budget;
         tracing::info!(limit, reserved, http_connections, tftp_transfers, "file descriptors budgeted");
-        let parts = Parts {
+        let parts = ServerParts {
             http,
             http_options: options.http.options(http_connections),
             tftp_transfers,
@@ -74,13 +76,13 @@ impl Server {
             tftp: options.tftp,
             boot_root,
             history_retention: options.history_retention,
-            commands: if options.allow_commands { Commands::Allowed } else { Commands::Refused },
+            commands: if options.allow_commands { CommandPolicy::Allowed } else { CommandPolicy::Refused },
             database_connections: options.database_connections,
             event_timeout: options.event_timeout,
             models: Models::new(options.models.options(&data_dir), Arc::clone(&clock)),
             clock,
         };
-        // A private Postgres is stopped in order also when a later part fails to start.
+        // A private Postgres is stopped in order even if a later part fails to start.
         match parts.start(connect, loaded).await {
             Ok(server) => Ok(Self { postgres, ..server }),
             Err(error) => {
@@ -89,7 +91,7 @@ impl Server {
                 {
                     tracing::warn!(
                         error = &error as &dyn Error,
-                        "the private PostgreSQL did not stop in order"
+                        "cannot stop the private PostgreSQL in order"
                     );
                 }
                 Err(error)
@@ -98,8 +100,8 @@ impl Server {
     }
 }
 
-/// The parts that need no database to be made.
-struct Parts {
+/// The parts that can be made without a database.
+struct ServerParts {
     http: TcpListener,
     http_options: HttpOptions,
     tftp_listen: Option<SocketAddr>,
@@ -107,51 +109,55 @@ struct Parts {
     tftp_transfers: usize,
     boot_root: PathBuf,
     history_retention: Retention,
-    commands: Commands,
+    commands: CommandPolicy,
     database_connections: u32,
     event_timeout: Duration,
     models: Models,
     clock: Arc<dyn Clock>,
 }
 
-/// The engine, and what is started with it.
-struct Driven {
+/// The engine, and the parts started with it.
+struct StartedEngine {
     engine: Engine,
-    boards: Boards,
-    /// The instance that is shared at `/state`.
+    boards: BoardService,
+    /// The shared instance at `/state`.
     shared: Option<(MachineName, String)>,
 }
 
-impl Parts {
-    async fn start(self, connect: ConnectOptions, given: Definitions) -> Result<Server, Box<dyn Error>> {
-        let machine = MachineName::new(BOARD)?;
-        let Driven { engine, boards, shared } = self.start_engine(connect, given, &machine).await?;
-        let mut lookout = boot_root::Lookout::new(BootTree::new(self.boot_root.clone()), boards.clone());
-        lookout.look().await;
+impl ServerParts {
+    async fn start(
+        self,
+        connect: ConnectOptions,
+        given: ServerDefinitions,
+    ) -> Result<LifeguardServer, Box<dyn Error>> {
+        let machine = MachineName::new(BOARD_MACHINE)?;
+        let StartedEngine { engine, boards, shared } = self.start_engine(connect, given, &machine).await?;
+        let mut monitor =
+            boot_root::BootRootMonitor::new(BootTree::new(self.boot_root.clone()), boards.clone());
+        monitor.check().await;
         let (stop_faces, stop_driver) = (CancellationToken::new(), CancellationToken::new());
         let (mut faces, mut driver) = (JoinSet::new(), JoinSet::new());
-        faces.spawn(lookout.run(stop_faces.clone()));
+        faces.spawn(monitor.run(stop_faces.clone()));
         let tftp = self.serve_tftp(&boards, &mut faces, &stop_faces).await?;
         let address = self.http.local_addr()?;
-        let api = Api {
+        let api = ApiContext {
             engine: engine.clone(),
             boards: boards.clone(),
             machine: machine.clone(),
-            shared,
+            shared_instance: shared,
             stopping: stop_faces.clone(),
-            long_polls: LongPolls::new(self.http_options.limits.waits),
+            long_polls: LongPolls::new(self.http_options.limits.max_long_polls),
             list_timeouts: api::ListTimeouts::default(),
-            reports: api::ReportPace::default(),
-            snapshots: api::SnapshotPermits::of(engine.store().connections()),
+            report_rates: api::ReportRateLimiter::default(),
+            snapshot_permits: api::SnapshotPermits::of(engine.store().connections()),
         };
         let pages = dashboard::router(engine.clone(), machine);
         let routes = api::router(api).merge(pages);
         let store = Some(engine.store().clone());
         faces.spawn(api::serve(self.http, routes, store, self.http_options, stop_faces.clone()));
-        let driven = engine.clone();
-        let until = stop_driver.clone();
-        driver.spawn(async move { driven.run(until).await });
-        Ok(Server {
+        let (running, stop) = (engine.clone(), stop_driver.clone());
+        driver.spawn(async move { running.run(stop).await });
+        Ok(LifeguardServer {
             http: address,
             tftp,
             engine,
@@ -165,22 +171,22 @@ impl Parts {
         })
     }
 
-    /// Opens the database, and puts the definitions in force.
+    /// Opens the database, and activates the definitions.
     async fn start_engine(
         &self,
         connect: ConnectOptions,
-        Definitions { loaded, outdated, shared }: Definitions,
+        ServerDefinitions { loaded, outdated, shared }: ServerDefinitions,
         machine: &MachineName,
-    ) -> Result<Driven, Box<dyn Error>> {
+    ) -> Result<StartedEngine, Box<dyn Error>> {
         let clock = Arc::clone(&self.clock);
-        let store = Store::open_with(connect, Connections::of(self.database_connections)).await?;
-        for one in &outdated {
-            one.confirm(&store).await?;
+        let store = Store::open_with(connect, ConnectionBudget::of(self.database_connections)).await?;
+        for definition in &outdated {
+            definition.confirm_active(&store).await?;
         }
-        let kinds = faces::kinds(&self.boot_root, self.commands);
+        let kinds = faces::action_kinds(&self.boot_root, self.commands);
         let worker = Worker::new(Arc::new(kinds), Arc::clone(&clock));
         let face = Arc::new(BoardFace::new(machine.clone()));
-        let parts = engine::Parts {
+        let parts = engine::EngineParts {
             store,
             clock,
             worker,
@@ -189,35 +195,35 @@ impl Parts {
             faces: faces::faces(Arc::clone(&face)),
         };
         let options =
-            engine::Options { retention: self.history_retention, event_timeout: self.event_timeout };
+            engine::EngineOptions { retention: self.history_retention, event_timeout: self.event_timeout };
         let engine = Engine::new(parts, loaded, options).await;
-        let engine = engine.map_err(|error| definitions::explained(error, shared.as_ref()))?;
-        let boards = Boards::new(engine.clone(), face);
+        let engine = engine.map_err(|error| server_definitions::with_advice(error, shared.as_ref()))?;
+        let boards = BoardService::new(engine.clone(), face);
         let shared = match shared {
-            Some(shared) => Some(shared.begin(&engine).await?),
+            Some(shared) => Some(shared.create_instance(&engine).await?),
             None => None,
         };
-        Ok(Driven { engine, boards, shared })
+        Ok(StartedEngine { engine, boards, shared })
     }
 
-    /// Serves the boot tree by TFTP where that is wanted; gives the address.
+    /// Starts the TFTP server if an address is configured, and returns its address.
     async fn serve_tftp(
         &self,
-        boards: &Boards,
+        boards: &BoardService,
         faces: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) -> Result<Option<SocketAddr>, Box<dyn Error>> {
         let Some(listen) = self.tftp_listen else { return Ok(None) };
         let watch = Arc::new(BootWatch::new(boards.clone()));
-        let observer: Arc<dyn tftp::Observer> = Arc::<BootWatch>::clone(&watch);
-        let server = tftp::Server::bind(listen, self.boot_root.clone(), observer).await?;
+        let observer: Arc<dyn tftp::TftpObserver> = Arc::<BootWatch>::clone(&watch);
+        let server = tftp::TftpServer::bind(listen, self.boot_root.clone(), observer).await?;
         let server = server
-            .limited(tftp::Limits { transfers: self.tftp_transfers, ..self.tftp.limits() })
-            .answering_from(self.tftp.ports());
+            .with_limits(tftp::TftpLimits { max_transfers: self.tftp_transfers, ..self.tftp.limits() })
+            .with_port_mode(self.tftp.ports());
         let address = server.local_addr();
         faces.spawn(server.run(stop.clone()));
-        let until = stop.clone();
-        faces.spawn(async move { watch.run(until).await });
+        let stop = stop.clone();
+        faces.spawn(async move { watch.run(stop).await });
         Ok(Some(address))
     }
 }
@@ -226,7 +232,7 @@ async fn bind(listen: SocketAddr) -> Result<TcpListener, Box<dyn Error>> {
     TcpListener::bind(listen).await.map_err(|error| format!("cannot listen on {listen}: {error}").into())
 }
 
-/// The directory for what programs keep of their state: root's is the system's, others have their own.
+/// The default data directory: the system's for root, the user's state directory for others.
 fn default_data_dir() -> Result<PathBuf, Box<dyn Error>> {
     if nix::unistd::geteuid().is_root() {
         return Ok(PathBuf::from("/var/lib/lifeguard"));
@@ -235,5 +241,5 @@ fn default_data_dir() -> Result<PathBuf, Box<dyn Error>> {
     let state = state.or_else(|| Some(std::env::home_dir()?.join(".local/state")));
     state
         .map(|state| state.join("lifeguard"))
-        .ok_or_else(|| "there is no home directory: say where data goes with --data-dir".into())
+        .ok_or_else(|| "no home directory: give a directory for data with --data-dir".into())
 }

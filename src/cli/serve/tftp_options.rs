@@ -1,25 +1,25 @@
-//! How the boot tree is served by TFTP: options and limits.
+//! The options of the TFTP server.
 
 use std::time::Duration;
 
-use clap::Args;
 use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args};
 
-use super::parsers::span;
-use crate::tftp::{Limits, Ports};
+use super::parsers::{number_between, span};
+use crate::tftp::{PortMode, TftpLimits};
 
-/// What `serve` can be told of TFTP.
+/// The options of the TFTP server.
 #[derive(Debug, Clone, Args)]
 pub struct TftpArgs {
-    /// Answer TFTP requests from the port that they came to, for boards behind NAT; on networks that you trust
-    #[arg(long, env = "LIFEGUARD_TFTP_SINGLE_PORT", value_parser = BoolishValueParser::new())]
+    /// Answer TFTP requests from the server's port, for boards behind NAT; only for trusted networks
+    #[arg(long, env = "LIFEGUARD_TFTP_SINGLE_PORT", value_name = "true|false", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_possible_values = true, value_parser = BoolishValueParser::new())]
     pub tftp_single_port: bool,
 
-    /// How many files are sent by TFTP at the same time
+    /// The maximum number of concurrent TFTP transfers
     #[arg(long, env = "LIFEGUARD_TFTP_TRANSFERS", value_name = "NUMBER", default_value = "512", value_parser = number)]
     pub tftp_transfers: usize,
 
-    /// How many of them to one address
+    /// The maximum number of concurrent TFTP transfers to one address
     #[arg(
         long,
         env = "LIFEGUARD_TFTP_PER_ADDRESS",
@@ -29,43 +29,42 @@ pub struct TftpArgs {
     )]
     pub tftp_per_address: usize,
 
-    /// How long sending one file may take
-    #[arg(long, env = "LIFEGUARD_TFTP_TRANSFER_TIME", value_name = "TIME", default_value = "1h", value_parser = span)]
+    /// How long one TFTP transfer may take
+    #[arg(long, env = "LIFEGUARD_TFTP_TRANSFER_TIME", value_name = "DURATION", default_value = "1h", value_parser = span)]
     pub tftp_transfer_time: Duration,
 }
 
 impl Default for TftpArgs {
     fn default() -> Self {
-        let limits = Limits::default();
+        let limits = TftpLimits::default();
         Self {
             tftp_single_port: false,
-            tftp_transfers: limits.transfers,
-            tftp_per_address: limits.transfers_per_client,
-            tftp_transfer_time: limits.longest_transfer,
+            tftp_transfers: limits.max_transfers,
+            tftp_per_address: limits.max_transfers_per_client,
+            tftp_transfer_time: limits.max_transfer_time,
         }
     }
 }
 
 impl TftpArgs {
-    /// The limits that they make.
-    pub(super) fn limits(&self) -> Limits {
-        Limits {
-            transfers: self.tftp_transfers,
-            transfers_per_client: self.tftp_per_address,
-            longest_transfer: self.tftp_transfer_time,
-            ..Limits::default()
+    /// The limits of the server.
+    pub(super) fn limits(&self) -> TftpLimits {
+        TftpLimits {
+            max_transfers: self.tftp_transfers,
+            max_transfers_per_client: self.tftp_per_address,
+            max_transfer_time: self.tftp_transfer_time,
+            ..TftpLimits::default()
         }
     }
 
-    /// Where answers come from.
-    pub(super) fn ports(&self) -> Ports {
-        if self.tftp_single_port { Ports::Single } else { Ports::OnePerTransfer }
+    /// The port that answers come from.
+    pub(super) fn ports(&self) -> PortMode {
+        if self.tftp_single_port { PortMode::Single } else { PortMode::OnePerTransfer }
     }
 }
 
-fn number(text: &str) -> Result<usize, &'static str> {
-    let number = text.parse().ok().filter(|number| (1..=100_000).contains(number));
-    number.ok_or("a number from 1 to 100000 is needed")
+fn number(text: &str) -> Result<usize, String> {
+    number_between(text, 1, 100_000)
 }
 
 #[cfg(test)]
@@ -75,26 +74,26 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Line {
+    struct TestArgs {
         #[command(flatten)]
         tftp: TftpArgs,
     }
 
     #[test]
-    fn what_is_not_said_is_as_the_server_s_own_limits() {
-        let line = Line::parse_from(["serve"]);
-        assert_eq!(line.tftp.limits(), Limits::default());
-        assert_eq!(line.tftp.ports(), Ports::OnePerTransfer);
-        let line = Line::parse_from(["serve", "--tftp-transfers", "3", "--tftp-transfer-time", "90s"]);
-        assert_eq!(line.tftp.limits().transfers, 3);
-        assert_eq!(line.tftp.limits().longest_transfer, Duration::from_secs(90));
+    fn defaults_are_the_limits_of_the_server() {
+        let line = TestArgs::parse_from(["serve"]);
+        assert_eq!(line.tftp.limits(), TftpLimits::default());
+        assert_eq!(line.tftp.ports(), PortMode::OnePerTransfer);
+        let line = TestArgs::parse_from(["serve", "--tftp-transfers", "3", "--tftp-transfer-time", "90s"]);
+        assert_eq!(line.tftp.limits().max_transfers, 3);
+        assert_eq!(line.tftp.limits().max_transfer_time, Duration::from_secs(90));
         for bad in [
             ["--tftp-transfers", "0"],
             ["--tftp-transfer-time", "0s"],
             ["--tftp-transfer-time", "5"],
             ["--tftp-transfer-time", "5M"],
         ] {
-            assert!(Line::try_parse_from(["serve"].iter().chain(&bad)).is_err(), "{bad:?}");
+            assert!(TestArgs::try_parse_from(["serve"].iter().chain(&bad)).is_err(), "{bad:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What there is of an action.
+//! Actions and their IDs.
 
 use std::time::Duration;
 
@@ -7,88 +7,88 @@ use serde_json::{Map, Value};
 
 use super::super::claims::{Claim, Grant, GrantedUnits};
 use super::super::instances::InstanceId;
-use crate::machine::{ActionName, Invoke, Visit};
+use crate::machine::{ActionInvocation, ActionName, Visit};
 
-/// An action's number in the database.
+/// An action's ID in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ActionId(pub i64);
 
-/// A worker's number in the database. A worker whose lease ran out never comes back: it registers anew.
+/// A worker's ID in the database. A worker whose lease has expired registers anew, with another ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WorkerId(pub i64);
 
-/// An action to be written with its transition.
+/// An action that a transition invokes.
 #[derive(Debug, Clone)]
 pub struct NewAction {
-    /// What to do.
-    pub invoke: Invoke,
-    /// What it needs before it can begin, and holds while it runs.
+    /// The invocation in the definition.
+    pub invoke: ActionInvocation,
+    /// The resources that it needs to begin, and holds while it runs.
     pub claims: Vec<Claim>,
-    /// When its turn is, where that is not the time at which it is asked for.
+    /// Its time in the queue, if that is not the time at which it was invoked.
     pub queue_at: Option<DateTime<Utc>>,
-    /// What makes up for it where it was begun and is not seen to end.
+    /// Its compensation, if it has one: run if the action began and its end was not observed.
     pub compensation: Option<ActionName>,
 }
 
 impl NewAction {
-    /// The longest it may take, in milliseconds.
+    /// Returns its time limit in milliseconds.
     pub(in crate::store) fn limit_ms(&self) -> Option<i64> {
         self.invoke.limit.map(|limit| i64::try_from(limit.as_millis()).unwrap_or(i64::MAX))
     }
 }
 
-/// An action that runs.
+/// An action that runs or waits.
 #[derive(Debug, Clone)]
 pub struct RunningAction {
-    /// Its number.
+    /// Its ID.
     pub id: ActionId,
-    /// Whose it is.
+    /// Its instance.
     pub instance: InstanceId,
-    /// The visit that asked for it: the present one, or an earlier one of a state that keeps its actions.
+    /// The visit that invoked it: the current one, or an earlier one of a state that keeps its actions.
     pub visit: Visit,
-    /// Whether it only makes up for an action whose visit has ended.
-    pub is_rescue: bool,
-    /// Which action.
+    /// Whether it is the compensation of an action whose visit has ended.
+    pub is_compensation: bool,
+    /// The kind of action.
     pub action: ActionName,
     /// Settings from the definition.
     pub settings: Map<String, Value>,
-    /// The longest it may take, where the definition says so.
+    /// The time limit, if the definition has one.
     pub limit: Option<Duration>,
-    /// What it needs to run.
+    /// The resources that it needs to run.
     pub claims: Vec<Claim>,
-    /// What it holds of that while it runs.
+    /// The units that it holds.
     pub granted: Vec<GrantedUnits>,
-    /// What makes up for it where it was begun and is not seen to end.
+    /// Its compensation, if it has one: run if the action began and its end was not observed.
     pub compensation: Option<ActionName>,
 }
 
 impl RunningAction {
-    /// The visit that it speaks for while it is not cancelled and its instance is in visit `present`.
+    /// Returns the visit that it acts for while it is not cancelled and its instance is in visit `present`.
     ///
-    /// Leaving a state cancels its actions in the same transaction, so what is not cancelled is the present visit's,
-    /// however often the state has been entered anew since it was asked for.
+    /// Leaving a state cancels its actions in the same transaction, so an action that is not cancelled belongs to the current
+    /// visit, however often the state was re-entered since.
     #[must_use]
     pub fn speaks_for(&self, present: Visit) -> Visit {
-        if self.is_rescue { self.visit } else { present }
+        if self.is_compensation { self.visit } else { present }
     }
 
-    /// Whether it claims the same resources as `other`, apart from those that states hold.
+    /// Whether it claims the same resources as `other`, apart from holds of states.
     #[must_use]
-    pub(super) fn claims_what(&self, other: &Self) -> bool {
-        let own = |action: &Self| {
+    pub(super) fn has_same_claims_as(&self, other: &Self) -> bool {
+        let resources = |action: &Self| {
             let claims = action.claims.iter().filter(|claim| claim.hold.is_none());
             claims.map(|claim| claim.any_of.clone()).collect::<Vec<_>>()
         };
-        own(self) == own(other)
+        resources(self) == resources(other)
     }
 
-    /// Whether what `other` holds is all that it needs.
+    /// Whether the units that `other` holds satisfy all its claims.
     #[must_use]
     pub fn is_covered_by(&self, other: &Self) -> bool {
         self.claims.iter().all(|claim| claim.hold.is_some() || other.units_for(claim).is_some())
     }
 
-    /// What it holds for `claim`.
+    /// Returns the units that it holds for `claim`.
     #[must_use]
     pub fn units_for(&self, claim: &Claim) -> Option<&GrantedUnits> {
         let is_for =
@@ -97,28 +97,28 @@ impl RunningAction {
     }
 }
 
-/// An action that trouble of our own stopped, to be handed back until that is over.
+/// The suspension of an action by a local fault, until that is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suspension {
     /// The action.
     pub action: ActionId,
-    /// What it is suspended by: actions with the same trouble wait for the same thing.
+    /// The code of the local fault: actions with the same code wait for the same fault to end.
     pub trouble: String,
-    /// Why, in words.
+    /// The reason in words.
     pub reason: String,
-    /// Whether its run counts among its attempts.
+    /// Whether the run counts as an attempt.
     pub is_counted: bool,
-    /// Whether what is left to do is the compensation, whatever becomes of the visit.
-    pub is_rescue: bool,
+    /// Whether only the compensation remains to be run, even after the visit has ended.
+    pub is_compensation: bool,
 }
 
 /// An action that may be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Startable {
-    /// Its number.
+pub struct StartableAction {
+    /// Its ID.
     pub id: ActionId,
-    /// Whose it is.
+    /// Its instance.
     pub instance: InstanceId,
-    /// What it gets of what it claims.
+    /// The grant of its claims.
     pub grant: Grant,
 }

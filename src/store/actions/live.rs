@@ -1,4 +1,4 @@
-//! What instances have to do, and how it stands.
+//! Live actions of instances: waiting or running.
 
 use std::time::Duration;
 
@@ -8,57 +8,58 @@ use sqlx::types::Json;
 
 use super::super::StoreError;
 use super::super::claims::{Claim, GrantedUnits, claims_of};
-use super::super::instances::{InstanceId, name};
+use super::super::instances::{InstanceId, checked_name_of_row};
 use super::action::{ActionId, RunningAction, WorkerId};
 use crate::machine::{ActionName, Visit};
 
-/// How an action stands.
+/// The status of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActionStatus {
-    /// It is still to be done.
+    /// It waits to begin.
     Waiting,
-    /// It is being done.
+    /// It runs.
     Running,
 }
 
-/// An action that there is a row for.
+/// An action that has a row: it waits or runs.
 #[derive(Debug, Clone)]
 pub struct LiveAction {
-    /// What is to be done.
+    /// The action.
     pub action: RunningAction,
-    /// Where it comes in its visit.
+    /// Its position in its visit.
     pub seq: i32,
-    /// How it stands.
+    /// Its status.
     pub status: ActionStatus,
-    /// Whether it waits for trouble to be over.
+    /// Whether it waits for a local fault to end.
     pub is_suspended: bool,
     /// Whether its visit has ended.
     pub is_cancelled: bool,
-    /// Who is doing it.
+    /// The worker that runs it.
     pub worker: Option<WorkerId>,
-    /// How often it was begun without being seen to end.
+    /// How often it began without an observed end.
     pub attempts: u32,
 }
 
 impl LiveAction {
-    /// Whether it has to be over before `other` may begin.
+    /// Whether it has to end before `other` may begin.
     #[must_use]
     pub fn is_before(&self, other: &Self) -> bool {
-        // A rescue that cannot go on holds up nobody: the next action at its resource makes up for it as well.
-        let is_held_up = self.action.is_rescue && self.status == ActionStatus::Waiting && self.is_suspended;
-        !is_held_up && (self.action.visit, self.seq) < (other.action.visit, other.seq)
+        // A suspended compensation blocks no other action: the next one at the same resource compensates as well.
+        let is_suspended_compensation =
+            self.action.is_compensation && self.status == ActionStatus::Waiting && self.is_suspended;
+        !is_suspended_compensation && (self.action.visit, self.seq) < (other.action.visit, other.seq)
     }
 
-    /// Whether it waits to make up for something where `ended` was at work since.
+    /// Whether it is a waiting compensation that `ended`, at the same resources, made unnecessary.
     #[must_use]
     pub fn is_superseded_by(&self, ended: &RunningAction) -> bool {
-        self.action.is_rescue
+        self.action.is_compensation
             && self.status == ActionStatus::Waiting
             && self.action.id != ended.id
-            && self.action.claims_what(ended)
+            && self.action.has_same_claims_as(ended)
     }
 
-    /// Whether it waits for its turn in the same visit as `ended`.
+    /// Whether it waits in the same visit as `ended`.
     #[must_use]
     pub fn is_next_after(&self, ended: &RunningAction) -> bool {
         self.action.visit == ended.visit && self.status == ActionStatus::Waiting && !self.is_cancelled
@@ -94,19 +95,22 @@ impl TryFrom<LiveRow> for LiveAction {
                 id: ActionId(row.action_id),
                 instance: InstanceId(row.instance_id),
                 visit: Visit(row.visit),
-                is_rescue: row.rescue,
-                action: name(ActionName::new(&row.action))?,
+                is_compensation: row.rescue,
+                action: checked_name_of_row(ActionName::new(&row.action))?,
                 settings: row.settings.0,
                 limit: row.limit_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),
                 claims: claims_of(row.claims.map(|claims| claims.0), row.place.as_deref()),
                 granted: row.granted.map(|granted| granted.0).unwrap_or_default(),
-                compensation: row.compensation.map(|action| name(ActionName::new(&action))).transpose()?,
+                compensation: row
+                    .compensation
+                    .map(|action| checked_name_of_row(ActionName::new(&action)))
+                    .transpose()?,
             },
             seq: row.seq,
             status: match row.status.as_str() {
                 "WAITING" => ActionStatus::Waiting,
                 "RUNNING" => ActionStatus::Running,
-                other => return Err(StoreError::unreadable(format!("an action with the status {other:?}"))),
+                other => return Err(StoreError::unreadable(format!("unknown action status {other:?}"))),
             },
             is_suspended: row.is_suspended.unwrap_or(false),
             is_cancelled: row.cancelled,
@@ -116,7 +120,7 @@ impl TryFrom<LiveRow> for LiveAction {
     }
 }
 
-/// Lists what instances have to do.
+/// Lists the actions of instances.
 ///
 /// # Errors
 ///

@@ -1,28 +1,30 @@
-//! What is still to be done or being done in the world.
+//! Actions: the effects of transitions outside the database, waiting or running.
 //!
 //! ```text
 //!            entering          begin               end
 //!     (state) ──────▶ WAITING ─────────▶ RUNNING ──────────────▶ (history)
 //!                       ▲                 │
-//!                       └─────────────────┘ the worker died or stopped, or the action was suspended
+//!                       └─────────────────┘ the worker expired or stopped, or the action was suspended
 //! ```
 //!
-//! These steps belong to decisions, and are written with them: see [`groups`](super::groups).
+//! These steps belong to decisions and are written with them: see [`batches`](super::batches).
 //!
-//! Leaving a state deletes what waits and marks what runs as cancelled; a cancelled action holds what it claims until its
-//! worker says that it has really stopped. What is left of an action with a *compensation* that was begun and did not end is
-//! a *rescue*: the compensation is carried out, whatever becomes of the visit.
+//! Leaving a state deletes its waiting actions and cancels its running ones. A cancelled action holds its resources until its
+//! worker reports that it has stopped. An action that has a *compensation*, began, and was not seen to end is replaced by the
+//! compensation (`rescue` in its row), which is run even after the visit has ended.
 
 mod action;
 mod live;
-mod of_worker;
-mod open;
 mod reasons;
 mod rows;
+mod summaries;
+mod worker_actions;
 
-pub use self::action::{ActionId, NewAction, RunningAction, Startable, Suspension, WorkerId};
+pub use self::action::{ActionId, NewAction, RunningAction, StartableAction, Suspension, WorkerId};
 pub use self::live::{ActionStatus, LiveAction, list_live};
-pub use self::of_worker::{hand_back, list_cancelled, list_running, renew};
-pub use self::open::{OpenAction, list_open};
 pub use self::reasons::{list_reasons, set_reasons};
-pub use self::rows::{cancel_all, delete_orphans, insert, is_rescue_owed, move_waiting, revoke_grants};
+pub use self::rows::{
+    cancel_all, delete_orphans, insert, is_compensation_owed, replace_waiting_claims, revoke_grants,
+};
+pub use self::summaries::{ActionSummary, list_summaries};
+pub use self::worker_actions::{hand_back, list_cancelled, list_running, restart};

@@ -1,11 +1,11 @@
-//! Why actions wait.
+//! Reasons of running actions: why they make no progress.
 
 use sqlx::postgres::PgConnection;
 
 use super::super::StoreError;
 use super::action::ActionId;
 
-/// Lists what is said of those of `actions` that run: why they do not do what people may expect of them, if they do not.
+/// Lists the reasons of those of `actions` that run; `None` for actions that make progress.
 ///
 /// # Errors
 ///
@@ -15,7 +15,8 @@ pub async fn list_reasons(
     actions: &[ActionId],
 ) -> Result<Vec<(ActionId, Option<String>)>, StoreError> {
     let ids: Vec<i64> = actions.iter().map(|action| action.0).collect();
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        ReasonRow,
         "SELECT action_id, reason FROM action WHERE action_id = ANY($1) AND status = 'RUNNING'",
         &ids,
     )
@@ -24,7 +25,12 @@ pub async fn list_reasons(
     Ok(rows.into_iter().map(|row| (ActionId(row.action_id), row.reason)).collect())
 }
 
-/// Says of running actions why they do not do what people may expect of them, or that they do.
+struct ReasonRow {
+    action_id: i64,
+    reason: Option<String>,
+}
+
+/// Sets or clears the reasons why running actions make no progress.
 ///
 /// # Errors
 ///
@@ -36,14 +42,14 @@ pub async fn set_reasons(
     let (ids, texts): (Vec<i64>, Vec<Option<&str>>) =
         reasons.iter().map(|(action, reason)| (action.0, *reason)).unzip();
     sqlx::query!(
-        "WITH told AS (
+        "WITH updated AS (
              SELECT a.action_id, n.reason
                FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::text[]) AS reason) n
                JOIN action a ON a.action_id = n.id
               WHERE a.status = 'RUNNING'
               ORDER BY a.action_id FOR UPDATE OF a
          )
-         UPDATE action a SET reason = t.reason FROM told t WHERE a.action_id = t.action_id",
+         UPDATE action a SET reason = u.reason FROM updated u WHERE a.action_id = u.action_id",
         &ids,
         &texts as _,
     )

@@ -1,4 +1,4 @@
-//! Rows of actions that are written beside decisions.
+//! Changes of actions that are written outside of batches.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -11,7 +11,7 @@ use super::super::{StoreError, Tx};
 use super::action::{ActionId, NewAction};
 use crate::machine::{ActionName, Visit};
 
-/// Writes the actions of a visit, in their order.
+/// Inserts the actions of a visit, in their order.
 ///
 /// # Errors
 ///
@@ -27,10 +27,10 @@ pub async fn insert(
     let settings: Vec<Value> = actions.iter().map(|new| Value::Object(new.invoke.with.clone())).collect();
     let limits: Vec<Option<i64>> = actions.iter().map(NewAction::limit_ms).collect();
     let columns: Vec<ClaimColumns<'_>> = actions.iter().map(|new| ClaimColumns::of(&new.claims)).collect();
-    let claims: Vec<Option<Json<&[Claim]>>> = columns.iter().map(|one| one.claims.map(Json)).collect();
-    let queues: Vec<Option<&str>> = columns.iter().map(|one| one.queue.as_deref()).collect();
+    let claims: Vec<Option<Json<&[Claim]>>> = columns.iter().map(|column| column.claims.map(Json)).collect();
+    let queues: Vec<Option<&str>> = columns.iter().map(|column| column.queue.as_deref()).collect();
     let queue_at: Vec<Option<DateTime<Utc>>> = actions.iter().map(|new| new.queue_at).collect();
-    let places: Vec<Option<&str>> = columns.iter().map(|one| one.place).collect();
+    let places: Vec<Option<&str>> = columns.iter().map(|column| column.place).collect();
     let compensations: Vec<Option<&str>> =
         actions.iter().map(|new| new.compensation.as_ref().map(ActionName::as_str)).collect();
     sqlx::query!(
@@ -59,13 +59,12 @@ pub async fn insert(
     Ok(())
 }
 
-/// Says whether something is still to be made up for at an instance: by a rescue, or by an action with a compensation that was
-/// begun and waits to go on.
+/// Whether a compensation is owed at an instance: one waits or runs, or an action that has one began and waits to go on.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn is_rescue_owed(tx: &mut Tx, instance: InstanceId) -> Result<bool, StoreError> {
+pub async fn is_compensation_owed(tx: &mut Tx, instance: InstanceId) -> Result<bool, StoreError> {
     let is_owed = sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM action
                            WHERE instance_id = $1 AND coalesce(queue, place) IS NOT NULL
@@ -77,7 +76,7 @@ pub async fn is_rescue_owed(tx: &mut Tx, instance: InstanceId) -> Result<bool, S
     Ok(is_owed)
 }
 
-/// Deletes all that an instance still has to do, and marks what runs as cancelled, because it goes.
+/// Deletes the waiting actions of an instance that is being removed, and cancels its running ones.
 ///
 /// # Errors
 ///
@@ -92,7 +91,7 @@ pub async fn cancel_all(tx: &mut Tx, instance: InstanceId) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Deletes actions whose instance is gone.
+/// Deletes those of `actions` whose instance was removed.
 ///
 /// # Errors
 ///
@@ -110,13 +109,18 @@ pub async fn delete_orphans(db: &mut PgConnection, actions: &[ActionId]) -> Resu
     Ok(())
 }
 
-/// Lets what waits for a resource claim `claims` instead, as that is what it needs now, beside what its state holds. What was
-/// suspended there is not suspended any more: there it may be well.
+/// Replaces the claims of the instance's actions that wait for resources by `claims`, except for claims of holds.
+///
+/// They are no longer suspended: the local fault concerned the earlier resource.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn move_waiting(tx: &mut Tx, instance: InstanceId, claims: &[Claim]) -> Result<(), StoreError> {
+pub async fn replace_waiting_claims(
+    tx: &mut Tx,
+    instance: InstanceId,
+    claims: &[Claim],
+) -> Result<(), StoreError> {
     let ClaimColumns { claims, place, .. } = ClaimColumns::of(claims);
     sqlx::query!(
         "UPDATE action a
@@ -138,8 +142,9 @@ pub async fn move_waiting(tx: &mut Tx, instance: InstanceId, claims: &[Claim]) -
     Ok(())
 }
 
-/// Takes back what waiting actions were granted before `before` and nobody has started: whoever could has other
-/// trouble. Says how many those were.
+/// Revokes grants of waiting actions that were made before `before`, and returns how many instances had one.
+///
+/// No process started these actions in time: those that could have local faults.
 ///
 /// # Errors
 ///
@@ -157,7 +162,7 @@ pub async fn revoke_grants(tx: &mut Tx, before: DateTime<Utc>) -> Result<usize, 
     if instances.is_empty() {
         return Ok(0);
     }
-    // Whoever is about to start one of them has read it before.
+    // Decisions to start one of them that were made before do not apply then.
     let ids: Vec<InstanceId> = instances.iter().copied().map(InstanceId).collect();
     super::super::instances::touch(tx, &ids).await?;
     sqlx::query!(

@@ -1,33 +1,33 @@
-//! Whether the database serves: checks of it, and work that ends when it is lost.
+//! Checks of the database, and work that ends when it becomes unavailable.
 
 use std::error::Error;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::health::{self, Part};
+use super::health::{self, HealthPart};
 use super::store::Store;
 use super::timeouts::{in_time, pause, within};
-use crate::store::error::{Cause, StoreError};
+use crate::store::error::{StoreError, UnavailableCause};
 
 impl Store {
-    /// Asks for what an event needs: a database that answers and can be written to, and connections to write by.
+    /// Checks what events need: a writable database that answers, and connections for batches.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] with what is missing.
+    /// [`StoreError::Unavailable`] with the cause.
     pub async fn check(&self) -> Result<(), StoreError> {
         self.check_database().await?;
         self.check_writing().await;
         self.health.fault().map_or(Ok(()), |cause| Err(StoreError::Unavailable(cause)))
     }
 
-    /// The same, where the answer is not known already: while the database is away it is asked again and again
-    /// [anyway](Self::watch).
+    /// Checks like [`check`](Self::check), but answers at once during an outage, in which [`watch`](Self::watch) repeats the
+    /// check anyway.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] with what is missing.
+    /// [`StoreError::Unavailable`] with the cause.
     pub async fn ready(&self) -> Result<(), StoreError> {
         if let Some(cause) = self.health.outage() {
             return Err(StoreError::Unavailable(cause));
@@ -39,12 +39,13 @@ impl Store {
         }
     }
 
-    /// Checks again and again; making connections delays no look at the database.
+    /// Repeats the checks forever; opening connections does not delay the check of the database.
     pub async fn watch(&self) {
         let check = async {
             loop {
-                let is_there = self.check_database().await.is_ok();
-                pause(if is_there { health::CHECK_INTERVAL } else { health::CHECK_INTERVAL_AWAY }).await;
+                let is_available = self.check_database().await.is_ok();
+                pause(if is_available { health::CHECK_INTERVAL } else { health::OUTAGE_CHECK_INTERVAL })
+                    .await;
             }
         };
         let keep = async {
@@ -53,8 +54,8 @@ impl Store {
                     self.check_writing().await;
                     self.keep_others().await;
                 }
-                let is_in_order = self.health.fault().is_none();
-                pause(if is_in_order { health::CHECK_INTERVAL } else { health::CHECK_INTERVAL_AWAY }).await;
+                let is_healthy = self.health.fault().is_none();
+                pause(if is_healthy { health::CHECK_INTERVAL } else { health::OUTAGE_CHECK_INTERVAL }).await;
             }
         };
         tokio::select! {
@@ -63,55 +64,57 @@ impl Store {
         }
     }
 
-    /// Looks whether the database is there.
+    /// Checks whether the database is available.
     async fn check_database(&self) -> Result<(), StoreError> {
-        let mut beat = pin!(self.pulse.beat());
-        let answered = if let Some(answered) = in_time(health::CHECK_TIMEOUT, beat.as_mut()).await {
+        let mut check = pin!(self.probe.check());
+        let answered = if let Some(answered) = in_time(health::CHECK_TIMEOUT, check.as_mut()).await {
             answered
         } else {
-            // Several hosts are still to be tried, or a life is being begun: meanwhile nobody is to wait for it.
-            self.health.note(Part::Database, Err(Arc::new(Cause::Silent(health::CHECK_TIMEOUT))));
-            beat.await
+            // Further hosts are still to be tried, or a life is being begun: requests must not wait for it.
+            self.health
+                .note(HealthPart::Database, Err(Arc::new(UnavailableCause::Silent(health::CHECK_TIMEOUT))));
+            check.await
         };
-        self.health.note(Part::Database, answered.as_ref().copied().map_err(cause_of));
+        self.health.note(HealthPart::Database, answered.as_ref().copied().map_err(cause_of));
         answered
     }
 
-    /// Looks whether there are connections to write events by, and whether what failed to be written can be written again.
+    /// Checks the connections for batches and, after a write has failed, whether writes succeed again.
     async fn check_writing(&self) {
         let had_fault = self.health.has_writing_fault();
-        let checked = match self.groups.keep().await {
+        let checked = match self.batch_writers.keep().await {
             Ok(()) if had_fault => self.try_writing().await,
-            // Nothing was tried: whatever is found meanwhile stands.
+            // No write was tried, so a fault noted meanwhile stays.
             Ok(()) => return,
             Err(error) => Err(error),
         };
-        self.health.note(Part::Writing, checked.as_ref().copied().map_err(cause_of));
+        self.health.note(HealthPart::Writing, checked.as_ref().copied().map_err(cause_of));
     }
 
-    /// Keeps the connections that no event needs.
+    /// Maintains the connections that events do not need.
     pub(super) async fn keep_others(&self) {
         for pool in [&self.readers, &self.writers, &self.snapshots] {
             if let Err(error) = pool.keep().await {
-                tracing::debug!(error = &error as &dyn Error, "connection cannot be made");
+                tracing::debug!(error = &error as &dyn Error, "cannot open connection");
             }
         }
     }
 
-    /// Notes whether writing worked: a disk that is full leaves reading as it is.
+    /// Notes whether a write succeeded: with a full disk, reads still work.
     pub fn note_writing(&self, written: Result<(), &StoreError>) {
         match written {
             Ok(()) => {
                 if self.health.has_writing_fault() {
-                    self.health.note(Part::Writing, Ok(()));
+                    self.health.note(HealthPart::Writing, Ok(()));
                 }
             }
             Err(error) => self.health.note_failed_write(error),
         }
     }
 
-    /// Writes what an event writes, as much of it as needs a new page, and takes it back. Of the log of changes old pages
-    /// become free again; history only grows.
+    /// Writes rows like those of an event, enough to need a new page, and rolls back.
+    ///
+    /// The log of changes reuses free pages; history only grows.
     async fn try_writing(&self) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         sqlx::query!(
@@ -121,7 +124,7 @@ impl Store {
         )
         .execute(&mut *tx)
         .await?;
-        // Each so small that it stays in the table itself, and of what cannot be made smaller.
+        // Each row is small enough to stay in the table itself, and incompressible.
         sqlx::query!(
             "INSERT INTO history (at, kind, from_state, to_state, instance_id, visit, reason)
              SELECT now(), 'note', 'none', NULL, 0, 0,
@@ -133,16 +136,16 @@ impl Store {
         Ok(())
     }
 
-    /// Waits until the database is found to be away, and says why.
+    /// Waits until the database becomes unavailable, and returns why.
     pub async fn lost(&self) -> StoreError {
         StoreError::Unavailable(self.health.lost().await)
     }
 
-    /// Gives up on work when it takes longer than `limit`, or when the database is found to be away.
+    /// Aborts work that takes longer than `limit`, or when the database becomes unavailable.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] then; otherwise that of the work.
+    /// [`StoreError::Unavailable`] then; otherwise the error of the work.
     pub async fn within<T, E: From<StoreError>>(
         &self,
         limit: Duration,
@@ -151,13 +154,14 @@ impl Store {
         tokio::select! {
             biased;
             done = in_time(limit, work) => {
-                done.unwrap_or_else(|| Err(StoreError::from(Cause::Silent(limit)).into()))
+                done.unwrap_or_else(|| Err(StoreError::from(UnavailableCause::Silent(limit)).into()))
             }
             error = self.lost() => Err(error.into()),
         }
     }
 
-    /// The same for work on a connection that was taken when there had been so many `outages`: one that began since counts.
+    /// Aborts work on a connection like [`within`](Self::within), also for an outage that began after the connection was
+    /// acquired, when there had been `outages` outages.
     ///
     /// # Errors
     ///
@@ -176,10 +180,10 @@ impl Store {
     }
 }
 
-fn cause_of(error: &StoreError) -> Arc<Cause> {
+fn cause_of(error: &StoreError) -> Arc<UnavailableCause> {
     match error.cause() {
         Some(cause) => Arc::clone(cause),
-        // What else may fail here is the schema's or a statement's.
-        None => Arc::new(Cause::Database(sqlx::Error::Protocol(error.to_string()))),
+        // Other errors are those of the schema or of a statement.
+        None => Arc::new(UnavailableCause::Database(sqlx::Error::Protocol(error.to_string()))),
     }
 }

@@ -1,28 +1,27 @@
-//! How to reach the database.
+//! Options for connecting to the database.
 
 use std::fmt;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 
-/// How to reach a database: one server or several, of which one can be written to.
+/// Options for connecting to a database: one server or several, one of which is writable.
 #[derive(Clone)]
 pub struct ConnectOptions {
     pub(super) hosts: Vec<PgConnectOptions>,
-    /// How long one host may take to let us in.
+    /// The timeout for connecting to one host.
     pub(super) connect_timeout: Duration,
-    /// How long a connection of a pool is used at most: its server process gives its memory back.
+    /// The maximum age of pooled connections: closing one frees the memory of its server process.
     pub(super) lifetime: Duration,
 }
 
-/// How long one host may take to let us in, if nothing else is said.
+/// The default timeout for connecting to one host.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a connection of a pool is used at most, if nothing else is said.
+/// The default maximum age of pooled connections.
 pub(super) const CONNECTION_LIFETIME: Duration = Duration::from_mins(30);
 
 impl ConnectOptions {
-    /// The same with connections of pools that are used for no longer than `lifetime`; it is 30 min where nothing else is
-    /// said.
+    /// Sets the maximum age of pooled connections; the default is 30 min.
     #[must_use]
     pub fn with_lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
@@ -38,14 +37,14 @@ impl From<PgConnectOptions> for ConnectOptions {
 
 impl fmt::Debug for ConnectOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.hosts.iter().map(|one| shown(one).to_string())).finish()
+        f.debug_list().entries(self.hosts.iter().map(|host| display_host(host).to_string())).finish()
     }
 }
 
-/// A host as logs and errors show it.
-pub(super) fn shown(options: &PgConnectOptions) -> impl fmt::Display + '_ {
-    struct Shown<'a>(&'a PgConnectOptions);
-    impl fmt::Display for Shown<'_> {
+/// Formats a host for logs and errors.
+pub(super) fn display_host(options: &PgConnectOptions) -> impl fmt::Display + '_ {
+    struct HostDisplay<'a>(&'a PgConnectOptions);
+    impl fmt::Display for HostDisplay<'_> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             match self.0.get_socket() {
                 Some(folder) => write!(f, "{}:{}", folder.display(), self.0.get_port()),
@@ -53,5 +52,5 @@ pub(super) fn shown(options: &PgConnectOptions) -> impl fmt::Display + '_ {
             }
         }
     }
-    Shown(options)
+    HostDisplay(options)
 }

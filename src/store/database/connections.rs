@@ -1,68 +1,69 @@
-//! How many connections a server has to its database, and how they are shared out.
+//! The connections of a server to its database, and their distribution over the pools.
 
 use sqlx::postgres::PgConnection;
 
 use crate::store::error::StoreError;
 
-/// How many write groups at once.
-pub(crate) const GROUPS: u32 = 2;
+/// The number of connections that write batches.
+pub(crate) const BATCH_CONNECTIONS: u32 = 2;
 
-/// How many connections a server has to its database.
+/// The number of connections of a server, by pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Connections {
-    /// How many transactions may be open at once.
+pub struct ConnectionBudget {
+    /// The maximum number of open transactions.
     pub writers: u32,
-    /// How many may read at once.
+    /// The maximum number of concurrent readers.
     pub readers: u32,
-    /// How many snapshots there may be at once: a list lasts as long as its client takes to read it, a minute at most, and
-    /// those who only want a word must not wait for that.
+    /// The maximum number of snapshots. They have a pool of their own: a list lasts as long as its client takes to read it, up to
+    /// a minute, and short reads must not wait for that.
     pub snapshots: u32,
 }
 
-impl Connections {
-    /// Those that each server keeps: two that write events, the lease's, the pulse's, the listener's, and one to read by.
-    pub const KEPT: u32 = 6;
-    /// The least that a server can work with: those that it keeps, and one for each other use.
-    pub const LEAST: u32 = Self::KEPT + 2;
-    /// As many as a server has by itself.
-    pub const DEFAULT: u32 = 25;
+impl ConnectionBudget {
+    /// The connections that each server always has: two for batches, one each for the lease, the health check, hints and
+    /// reads.
+    pub const RESERVED: u32 = 6;
+    /// The minimum for a server: the reserved connections, and one for each other use.
+    pub const MIN_TOTAL: u32 = Self::RESERVED + 2;
+    /// The default for a server.
+    pub const DEFAULT_TOTAL: u32 = 25;
 
-    /// Shares out `total` connections; what is too little is made the [least](Self::LEAST).
+    /// Distributes `total` connections, at least [`MIN_TOTAL`](Self::MIN_TOTAL).
     #[must_use]
     pub fn of(total: u32) -> Self {
-        // One of the readers is among those that are kept.
-        let shared = total.max(Self::LEAST) - Self::KEPT + 1;
+        // One of the readers is among the reserved ones.
+        let shared = total.max(Self::MIN_TOTAL) - Self::RESERVED + 1;
         let snapshots = (shared / 5).clamp(1, 4);
         let readers = ((shared - snapshots) * 3 / 8).max(1);
         Self { writers: shared - snapshots - readers, readers, snapshots }
     }
 
-    /// How many a server has at most.
+    /// The maximum number of connections.
     #[must_use]
     pub fn total(self) -> u32 {
-        self.writers + self.readers + self.snapshots + Self::KEPT - 1
+        self.writers + self.readers + self.snapshots + Self::RESERVED - 1
     }
 }
 
-impl Default for Connections {
+impl Default for ConnectionBudget {
     fn default() -> Self {
-        Self::of(Self::DEFAULT)
+        Self::of(Self::DEFAULT_TOTAL)
     }
 }
 
-/// Logs it where the database may not have as many connections as this server may need.
+/// Logs a warning if the database may have fewer connections than this server may need.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
 pub(super) async fn warn_of_scarcity(
     db: &mut PgConnection,
-    connections: Connections,
+    connections: ConnectionBudget,
 ) -> Result<(), StoreError> {
     let row = sqlx::query!(
         r#"SELECT current_setting('max_connections')::int
                       - current_setting('superuser_reserved_connections')::int
-                      - coalesce(current_setting('reserved_connections', true)::int, 0) AS "most!",
+                      - coalesce(current_setting('reserved_connections', true)::int, 0) AS "max!",
                   (SELECT count(*) FROM pg_stat_activity
                     WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())::int AS "used!",
                   (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user) AS of_role,
@@ -71,13 +72,13 @@ pub(super) async fn warn_of_scarcity(
     .fetch_one(db)
     .await?;
     let needed = i32::try_from(connections.total()).unwrap_or(i32::MAX);
-    let most = [Some(row.most), row.of_role, row.of_database].into_iter().flatten().min().unwrap_or(row.most);
-    if most - row.used < needed {
+    let max = [Some(row.max), row.of_role, row.of_database].into_iter().flatten().min().unwrap_or(row.max);
+    if max - row.used < needed {
         tracing::warn!(
             needed,
-            most,
+            max,
             used = row.used,
-            kept = Connections::KEPT,
+            reserved = ConnectionBudget::RESERVED,
             "PostgreSQL may not have enough connections for this server: raise max_connections, or lower --database-connections"
         );
     }

@@ -1,13 +1,13 @@
-//! Whether the database serves: asked each second by one connection of its own, and told once when that changes.
+//! Health of the database: checked each second on a connection of its own, and logged when it changes.
 //!
 //! ```text
-//! pulse ─▶ answers? writable? which life? ─┐
-//! connections for events are there? ───────┼─▶ outage: one line when it begins, one when it ends; 503 with its cause
-//! groups are written? (disk) ──────────────┘
+//! health check ─▶ answers? writable? which life? ─┐
+//! connections for batches available? ─────────────┼─▶ outage: one log line at its begin and end; 503 with its cause
+//! batches written? (disk) ────────────────────────┘
 //! ```
 //!
-//! While there is an outage nothing is tried again for each request: whoever asks is told the cause at once, and whoever
-//! waited when it began is told then.
+//! During an outage, requests do not try the database: they fail at once with the cause. Requests that were waiting when it
+//! began fail then.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,51 +15,50 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::store::error::{Cause, StoreError};
+use crate::store::error::{StoreError, UnavailableCause};
 
-/// How often the database is asked, and how often while it does not serve.
+/// The interval of checks, and that during an outage.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-pub(super) const CHECK_INTERVAL_AWAY: Duration = Duration::from_millis(200);
-/// How long it may take to answer until it counts as silent: with the period less than 5 s, which is how long a reading
-/// request may wait for it.
+pub(super) const OUTAGE_CHECK_INTERVAL: Duration = Duration::from_millis(200);
+/// The time limit for an answer; together with the interval less than the 5 s that a reading request may wait.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_millis(2500);
-/// How long all of a check may take, a new connection included, until the database counts as silent; the check goes on.
+/// The time after which the database counts as silent, although the check, which may open a connection, goes on.
 pub(super) const CHECK_TIMEOUT: Duration = Duration::from_millis(3500);
 
-/// What can be out of order by itself.
+/// A part of the database that can fail separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum HealthPart {
     /// The database as a whole.
     Database,
-    /// Only writing, as where the disk is full.
+    /// Only writes, as with a full disk.
     Writing,
 }
 
 #[derive(Debug, Clone)]
-struct Outage {
-    cause: Arc<Cause>,
+struct DatabaseOutage {
+    cause: Arc<UnavailableCause>,
     since: Instant,
 }
 
 #[derive(Debug)]
-struct State {
-    database: Option<Outage>,
-    writing: Option<Outage>,
-    /// When the database was last found to be away; connections from before are doubtful.
+struct HealthState {
+    database: Option<DatabaseOutage>,
+    writing: Option<DatabaseOutage>,
+    /// When the last outage began; connections from before may be broken.
     last_outage_at: Instant,
-    /// How many outages of the whole database there were, and why the last one.
+    /// The number of outages of the whole database, and the cause of the last one.
     outages: u64,
-    last_cause: Option<Arc<Cause>>,
+    last_cause: Option<Arc<UnavailableCause>>,
 }
 
-/// Whether the database serves.
+/// The health of the database.
 #[derive(Debug)]
-pub(super) struct Health(watch::Sender<State>);
+pub(super) struct DatabaseHealth(watch::Sender<HealthState>);
 
-impl Default for Health {
+impl Default for DatabaseHealth {
     fn default() -> Self {
         let last_outage_at = Instant::now();
-        Self(watch::Sender::new(State {
+        Self(watch::Sender::new(HealthState {
             database: None,
             writing: None,
             last_outage_at,
@@ -69,20 +68,20 @@ impl Default for Health {
     }
 }
 
-impl Health {
-    /// Why the database does not serve at all, if it does not.
-    pub(super) fn outage(&self) -> Option<Arc<Cause>> {
+impl DatabaseHealth {
+    /// Returns the cause of the current outage of the whole database, if there is one.
+    pub(super) fn outage(&self) -> Option<Arc<UnavailableCause>> {
         self.0.borrow().database.as_ref().map(|outage| Arc::clone(&outage.cause))
     }
 
-    /// Why events cannot be written, if they cannot.
-    pub(super) fn fault(&self) -> Option<Arc<Cause>> {
+    /// Returns why events cannot be written, if they cannot.
+    pub(super) fn fault(&self) -> Option<Arc<UnavailableCause>> {
         let state = self.0.borrow();
         let outage = state.database.as_ref().or(state.writing.as_ref());
         outage.map(|outage| Arc::clone(&outage.cause))
     }
 
-    /// Whether only writing is out of order.
+    /// Whether writes fail.
     pub(super) fn has_writing_fault(&self) -> bool {
         self.0.borrow().writing.is_some()
     }
@@ -91,73 +90,77 @@ impl Health {
         self.0.borrow().last_outage_at
     }
 
-    /// How many outages of the whole database there were.
+    /// Returns the number of outages of the whole database.
     pub(super) fn outages(&self) -> u64 {
         self.0.borrow().outages
     }
 
-    /// Waits until an outage of the whole database begins, and says why.
-    pub(super) async fn lost(&self) -> Arc<Cause> {
+    /// Waits until an outage of the whole database begins, and returns its cause.
+    pub(super) async fn lost(&self) -> Arc<UnavailableCause> {
         self.lost_since(self.outages()).await
     }
 
-    /// Waits until there was another outage after the first `seen`, and says why.
-    pub(super) async fn lost_since(&self, seen: u64) -> Arc<Cause> {
+    /// Waits until there were more than `known` outages, and returns the cause of the last one.
+    pub(super) async fn lost_since(&self, known: u64) -> Arc<UnavailableCause> {
         let mut state = self.0.subscribe();
-        if let Ok(state) = state.wait_for(|state| state.outages > seen).await
+        if let Ok(state) = state.wait_for(|state| state.outages > known).await
             && let Some(cause) = &state.last_cause
         {
             return Arc::clone(cause);
         }
-        // The sender lives as long as we do, and there is a cause of each outage.
+        // Unreachable: the sender is a field of `self`, and each outage has a cause.
         std::future::pending().await
     }
 
-    /// Notes why a write failed where that is no matter of what was written.
+    /// Notes a failed write if the cause is not the written data.
     pub(super) fn note_failed_write(&self, error: &StoreError) {
         if let Some(cause) = error.cause()
-            && matches!(cause.word(), "disk_full" | "disk_error" | "out_of_memory" | "slow")
+            && matches!(cause.code(), "disk_full" | "disk_error" | "out_of_memory" | "slow")
         {
-            self.note(Part::Writing, Err(Arc::clone(cause)));
+            self.note(HealthPart::Writing, Err(Arc::clone(cause)));
         }
     }
 
-    /// Notes that a part is in order, or why it is not; the log is told when that changes.
-    pub(super) fn note(&self, part: Part, found: Result<(), Arc<Cause>>) {
+    /// Notes that a part is healthy, or why it is not, and logs changes.
+    pub(super) fn note(&self, part: HealthPart, checked: Result<(), Arc<UnavailableCause>>) {
         self.0.send_if_modified(|state| {
             let outage = match part {
-                Part::Database => &mut state.database,
-                Part::Writing => &mut state.writing,
+                HealthPart::Database => &mut state.database,
+                HealthPart::Writing => &mut state.writing,
             };
-            match (found, outage.as_mut()) {
+            match (checked, outage.as_mut()) {
                 (Ok(()), None) => false,
                 (Ok(()), Some(ended)) => {
                     let lasted_ms = u64::try_from(ended.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-                    let cause = ended.cause.word();
+                    let cause = ended.cause.code();
                     match part {
-                        Part::Database => tracing::info!(cause, lasted_ms, "database available again"),
-                        Part::Writing => tracing::info!(cause, lasted_ms, "database takes writes again"),
+                        HealthPart::Database => tracing::info!(cause, lasted_ms, "database available again"),
+                        HealthPart::Writing => {
+                            tracing::info!(cause, lasted_ms, "database accepts writes again");
+                        }
                     }
                     *outage = None;
                     true
                 }
                 (Err(cause), Some(lasting)) => {
-                    // The latest cause is shown; the log has the first.
+                    // Requests get the latest cause; the log has the first.
                     lasting.cause = cause;
                     true
                 }
                 (Err(cause), None) => {
-                    let (word, error) = (cause.word(), cause.innermost());
+                    let (code, error) = (cause.code(), cause.innermost());
                     let now = Instant::now();
-                    *outage = Some(Outage { cause: Arc::clone(&cause), since: now });
+                    *outage = Some(DatabaseOutage { cause: Arc::clone(&cause), since: now });
                     match part {
-                        Part::Database => {
-                            tracing::warn!(cause = word, error, "database unavailable");
+                        HealthPart::Database => {
+                            tracing::warn!(cause = code, error, "database unavailable");
                             state.outages += 1;
                             state.last_outage_at = now;
                             state.last_cause = Some(cause);
                         }
-                        Part::Writing => tracing::warn!(cause = word, error, "database does not take writes"),
+                        HealthPart::Writing => {
+                            tracing::warn!(cause = code, error, "database rejects writes");
+                        }
                     }
                     true
                 }
@@ -171,35 +174,31 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whoever_waits_is_told_when_an_outage_begins_and_not_of_one_that_lasts() {
-        let health = Arc::new(Health::default());
-        let (told, ()) = tokio::join!(health.lost(), async {
-            health.note(Part::Writing, Err(Arc::new(Cause::ReadOnly)));
-            health.note(Part::Database, Err(Arc::new(Cause::InRecovery)));
+    async fn waiting_ends_when_an_outage_begins_but_not_for_one_that_lasts() {
+        let health = Arc::new(DatabaseHealth::default());
+        let (cause, ()) = tokio::join!(health.lost(), async {
+            health.note(HealthPart::Writing, Err(Arc::new(UnavailableCause::ReadOnly)));
+            health.note(HealthPart::Database, Err(Arc::new(UnavailableCause::InRecovery)));
         });
-        assert_eq!(told.word(), "in_recovery");
-        assert_eq!(health.outage().map(|cause| cause.word()), Some("in_recovery"));
-        health.note(Part::Database, Err(Arc::new(Cause::SharedSession)));
-        assert_eq!(health.fault().map(|cause| cause.word()), Some("shared_session"));
+        assert_eq!(cause.code(), "in_recovery");
+        assert_eq!(health.outage().map(|cause| cause.code()), Some("in_recovery"));
+        health.note(HealthPart::Database, Err(Arc::new(UnavailableCause::SharedSession)));
+        assert_eq!(health.fault().map(|cause| cause.code()), Some("shared_session"));
         let mut later = std::pin::pin!(health.lost());
         assert!(futures_util::poll!(later.as_mut()).is_pending());
-        health.note(Part::Database, Ok(()));
+        health.note(HealthPart::Database, Ok(()));
         assert!(futures_util::poll!(later.as_mut()).is_pending());
-        assert_eq!(
-            health.fault().map(|cause| cause.word()),
-            Some("read_only"),
-            "writing is still out of order"
-        );
-        health.note(Part::Writing, Ok(()));
+        assert_eq!(health.fault().map(|cause| cause.code()), Some("read_only"), "writes still fail");
+        health.note(HealthPart::Writing, Ok(()));
         assert!(health.fault().is_none());
     }
 
     #[tokio::test]
-    async fn whoever_has_a_connection_is_told_of_an_outage_that_began_before_it_waits() {
-        let health = Health::default();
-        let taken = health.outages();
-        health.note(Part::Database, Err(Arc::new(Cause::InRecovery)));
-        let lost = std::pin::pin!(health.lost_since(taken));
+    async fn work_on_a_connection_ends_for_an_outage_that_began_before_it_waits() {
+        let health = DatabaseHealth::default();
+        let known = health.outages();
+        health.note(HealthPart::Database, Err(Arc::new(UnavailableCause::InRecovery)));
+        let lost = std::pin::pin!(health.lost_since(known));
         assert!(futures_util::poll!(lost).is_ready());
         assert!(futures_util::poll!(std::pin::pin!(health.lost())).is_pending());
     }

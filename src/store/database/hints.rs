@@ -1,4 +1,4 @@
-//! Hints between processes that there is something to do.
+//! Hints between processes that work was written.
 
 use std::time::Duration;
 
@@ -7,24 +7,26 @@ use sqlx::postgres::{PgConnection, PgListener, PgPoolOptions};
 use super::pool::ACQUIRE_TIMEOUT;
 use super::store::Store;
 use super::timeouts::{pause, within};
-use crate::store::changes::Origin;
-use crate::store::error::{Cause, StoreError};
+use crate::store::changes::ChangeOrigin;
+use crate::store::error::{StoreError, UnavailableCause};
 
-/// The channel on which processes tell each other that there is something to do.
-const CHANNEL: &str = "lifeguard";
+/// The notification channel of hints.
+const NOTIFY_CHANNEL: &str = "lifeguard";
 
-/// How long a listener waits for a hint before it asks whether its connection lives.
+/// How long a listener waits for a hint before it checks its connection.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Store {
-    /// Hints to all other processes than `origin` that there is something to do.
+    /// Notifies all processes other than `origin` that work was written.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the statement fails.
-    pub async fn hint(&self, origin: Origin) -> Result<(), StoreError> {
+    pub async fn hint(&self, origin: ChangeOrigin) -> Result<(), StoreError> {
         let mut db = self.reader().await?;
-        sqlx::query!("SELECT pg_notify($1, $2)", CHANNEL, origin.0.to_string()).execute(&mut *db).await?;
+        sqlx::query!("SELECT pg_notify($1, $2)", NOTIFY_CHANNEL, origin.0.to_string())
+            .execute(&mut *db)
+            .await?;
         Ok(())
     }
 
@@ -32,36 +34,37 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when no connection can be had.
-    pub async fn listen(&self) -> Result<Hints, StoreError> {
+    /// [`StoreError`] when no connection can be opened.
+    pub async fn listen(&self) -> Result<HintListener, StoreError> {
         let host = self.opener.writable_host().await?;
-        // The listener makes its connection by itself, of a pool of one.
+        // The listener opens its own connection, from a pool of one.
         let pool =
             PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).max_lifetime(None);
         within(ACQUIRE_TIMEOUT, async {
             let mut listener = PgListener::connect_with(&pool.connect_lazy_with(host)).await?;
             listener.eager_reconnect(false);
-            listener.listen(CHANNEL).await?;
-            Ok(Hints { listener })
+            listener.listen(NOTIFY_CHANNEL).await?;
+            Ok(HintListener { listener })
         })
         .await
     }
 }
 
-/// Hints that something has been written that somebody may want to act on. A hint may be lost with its connection: it
-/// only spares the waiting, the work itself is in rows.
+/// A listener for hints that work was written.
+///
+/// A hint may be lost with its connection: hints only shorten waiting, the work itself is in tables.
 #[derive(Debug)]
-pub struct Hints {
+pub struct HintListener {
     listener: PgListener,
 }
 
-impl Hints {
-    /// Waits for the next hint of another process than `origin`.
+impl HintListener {
+    /// Waits for the next hint of a process other than `origin`.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] when the connection was lost.
-    pub async fn next(&mut self, origin: Origin) -> Result<(), StoreError> {
+    pub async fn next(&mut self, origin: ChangeOrigin) -> Result<(), StoreError> {
         let own = origin.0.to_string();
         loop {
             let hint = tokio::select! {
@@ -71,10 +74,10 @@ impl Hints {
             match hint {
                 Some(Some(hint)) if hint.payload() == own => {}
                 Some(Some(_)) => return Ok(()),
-                Some(None) => return Err(Cause::Database(sqlx::Error::WorkerCrashed).into()),
+                Some(None) => return Err(UnavailableCause::Database(sqlx::Error::WorkerCrashed).into()),
                 None => {
                     let ping = async {
-                        sqlx::query_scalar!(r#"SELECT 1 AS "one!""#).fetch_one(&mut self.listener).await?;
+                        sqlx::query_scalar!(r#"SELECT 1 AS "ping!""#).fetch_one(&mut self.listener).await?;
                         Ok(())
                     };
                     within(ACQUIRE_TIMEOUT, ping).await?;
@@ -84,12 +87,12 @@ impl Hints {
     }
 }
 
-/// Hints to all processes, when `tx` commits, that there is something to do.
+/// Notifies all processes when `tx` commits.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
 pub async fn hint(tx: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query!("SELECT pg_notify($1, '')", CHANNEL).execute(tx).await?;
+    sqlx::query!("SELECT pg_notify($1, '')", NOTIFY_CHANNEL).execute(tx).await?;
     Ok(())
 }

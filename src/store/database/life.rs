@@ -1,11 +1,11 @@
-//! The life of the database: what tells that it went back to an earlier state, or that another took its place.
+//! The life of the database: detects that it went back to an earlier state, or was replaced by another.
 //!
-//! A restored dump, a promoted standby that lagged, a recovery to a point in time: afterwards numbers of transactions,
-//! instances, actions and workers are given out again, and what was remembered of the life before is wrong. Each new
-//! connection therefore asks which life it speaks to, and so does the [pulse](super::health) each second.
+//! After a restored dump, the promotion of a lagging standby, or a recovery to a point in time, IDs of transactions, instances,
+//! actions and workers are assigned again, and caches of the earlier life are wrong. So each new connection reads which life
+//! it is connected to, and the [health check](super::health) does so each second.
 //!
-//! A rollback of the cluster's files to an earlier state, without a recovery that Postgres knows of, shows only to a process
-//! that has seen a later position of the log; where no server runs meanwhile, nothing shows it.
+//! A rollback of the cluster's files without a recovery in Postgres is noticed only by a process that has seen a later WAL
+//! position; if no server runs in the meantime, it is not noticed.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
@@ -16,37 +16,38 @@ use sqlx::postgres::PgConnection;
 use tokio::sync::watch;
 
 use super::timeouts::within;
-use crate::store::error::{Cause, StoreError};
+use crate::store::error::{StoreError, UnavailableCause};
 
-/// How long it may take to begin a life, or to bring a restored schema up to date.
+/// The time limit for beginning a life, or for migrating a restored schema.
 pub(super) const REPAIR_TIMEOUT: Duration = Duration::from_mins(1);
-/// How often a connection is asked which life it speaks to: once it begins one, once another process does so.
-const MAX_TRIES: usize = 4;
+/// The maximum number of reads of a connection's life: it may have to begin one, or another process may do so.
+const MAX_LIFE_CHECKS: usize = 4;
 
-/// A life of the database as this process counts them: two connections of one number speak of the same past.
+/// A life of the database: connections with the same life share one past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Life {
-    /// How many this process has seen before it.
+pub struct DatabaseLife {
+    /// Its number in the order in which this process saw lives.
     number: u32,
-    /// What the database calls it.
+    /// Its ID in the database.
     id: i64,
 }
 
-impl Life {
-    /// The life that is seen as the `number`th.
+impl DatabaseLife {
+    /// The life that was seen as the `number`th.
     #[cfg(test)]
     pub(crate) fn nth(number: u32) -> Self {
         Self { number, id: number.into() }
     }
 
-    /// What the database calls it, for whoever remembers it for longer than a process lives.
+    /// Returns its ID in the database, for references that outlive a process.
     #[must_use]
     pub fn id(self) -> i64 {
         self.id
     }
 
-    /// Whether the database is in this life, by what it says now. Within a transaction it stays so to its end: a table that
-    /// was read cannot be restored meanwhile.
+    /// Whether the database is in this life now.
+    ///
+    /// Within a transaction this stays true until its end: a table that was read cannot be restored meanwhile.
     ///
     /// # Errors
     ///
@@ -58,82 +59,83 @@ impl Life {
     }
 }
 
-/// What a connection says of the life that it speaks to.
+/// A connection's reading of the life that it is connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sign {
+pub(super) struct LifeReading {
     life: i64,
-    /// How far the log was written, and how far it was durable.
+    /// The WAL positions up to which it was written, and durable.
     written: i64,
     durable: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Known {
-    life: Life,
-    /// The furthest position of the log of which it is known that it was durable.
+struct KnownLife {
+    life: DatabaseLife,
+    /// The furthest WAL position known to have been durable.
     durable: i64,
 }
 
-/// What an answer of a connection says, compared with what was known when it was asked for.
+/// The comparison of a reading with what was known before it was requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Comparison {
-    /// It is the present life.
-    Present(Life),
-    /// The log is shorter than it was although the life is the same: a new one has to be begun.
+enum LifeComparison {
+    /// The reading is of the present life.
+    Present(DatabaseLife),
+    /// The WAL is shorter than it was although the life is the same: a new life has to be begun.
     Shorter,
-    /// Another connection saw a change of life since this one was asked: which of the two is later cannot be told.
+    /// Another connection saw a change of life meanwhile: which of the two readings is later is unknown.
     Outdated,
 }
 
-/// The lives that this process has seen.
+/// The lives seen by this process.
 #[derive(Debug)]
-pub(super) struct Lives {
-    known: Mutex<Option<Known>>,
-    present: watch::Sender<Life>,
-    /// Held by whoever begins a life or makes the schema: one at a time, as each would wait for the same locks.
+pub(super) struct DatabaseLives {
+    known: Mutex<Option<KnownLife>>,
+    present: watch::Sender<DatabaseLife>,
+    /// Held while a life is begun or the schema is migrated: one at a time, as all need the same locks.
     pub(super) repairing: tokio::sync::Mutex<()>,
 }
 
-impl Default for Lives {
+impl Default for DatabaseLives {
     fn default() -> Self {
         Self {
             known: Mutex::default(),
-            present: watch::Sender::new(Life::default()),
+            present: watch::Sender::new(DatabaseLife::default()),
             repairing: tokio::sync::Mutex::default(),
         }
     }
 }
 
-impl Lives {
-    /// The life that was seen last.
-    pub(super) fn present(&self) -> Life {
+impl DatabaseLives {
+    /// Returns the life that was seen last.
+    pub(super) fn present(&self) -> DatabaseLife {
         *self.present.borrow()
     }
 
-    /// Told of each change.
-    pub(super) fn follow(&self) -> watch::Receiver<Life> {
+    /// Subscribes to changes of the life.
+    pub(super) fn follow(&self) -> watch::Receiver<DatabaseLife> {
         self.present.subscribe()
     }
 
-    /// What is known now: taken before a connection is asked, as answers may be met in another order than they were given.
-    fn floor(&self) -> Option<Known> {
+    /// Returns what is known now; read before a reading is requested, as answers may arrive out of order.
+    fn known(&self) -> Option<KnownLife> {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Compares what a connection says with what was known before it was asked.
-    fn compare(&self, floor: Option<Known>, sign: Sign) -> Comparison {
+    /// Compares a reading with what was known before it was requested.
+    fn compare(&self, known_before: Option<KnownLife>, reading: LifeReading) -> LifeComparison {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(same) = &mut *known
-            && same.life.id == sign.life
+            && same.life.id == reading.life
         {
-            if floor.is_some_and(|floor| floor.life == same.life && sign.written < floor.durable) {
-                return Comparison::Shorter;
+            if known_before.is_some_and(|before| before.life == same.life && reading.written < before.durable)
+            {
+                return LifeComparison::Shorter;
             }
-            same.durable = same.durable.max(sign.durable);
-            return Comparison::Present(same.life);
+            same.durable = same.durable.max(reading.durable);
+            return LifeComparison::Present(same.life);
         }
-        if floor.map(|floor| floor.life) != known.map(|known| known.life) {
-            return Comparison::Outdated;
+        if known_before.map(|before| before.life) != known.map(|known| known.life) {
+            return LifeComparison::Outdated;
         }
         let number = known.map_or(1, |known| known.life.number + 1);
         if number > 1 {
@@ -141,39 +143,43 @@ impl Lives {
                 "database went back to an earlier state or was replaced: caches, leases and cursors dropped"
             );
         }
-        let life = Life { number, id: sign.life };
-        *known = Some(Known { life, durable: sign.durable });
+        let life = DatabaseLife { number, id: reading.life };
+        *known = Some(KnownLife { life, durable: reading.durable });
         self.present.send_replace(life);
-        Comparison::Present(life)
+        LifeComparison::Present(life)
     }
 }
 
-/// Asks which life `db` speaks to, which may take `limit`; begins one where the database has begun another without
-/// knowing it.
+/// Reads which life `db` is connected to, within `limit`; begins a new one if the database has silently changed its past.
 ///
 /// # Errors
 ///
-/// [`StoreError`] when a statement fails, or when tables are missing; [`Cause::LifeChanged`] where the life changes again
-/// and again.
-pub(super) async fn ask(db: &mut PgConnection, lives: &Lives, limit: Duration) -> Result<Life, StoreError> {
-    for _ in 0..MAX_TRIES {
-        let floor = lives.floor();
-        let Some(sign) = within(limit, read(db)).await? else {
-            begin(db, lives, None).await?;
+/// [`StoreError`] when a statement fails, or when tables are missing; [`UnavailableCause::LifeChanged`] when the life
+/// keeps changing.
+pub(super) async fn check_life(
+    db: &mut PgConnection,
+    lives: &DatabaseLives,
+    limit: Duration,
+) -> Result<DatabaseLife, StoreError> {
+    for _ in 0..MAX_LIFE_CHECKS {
+        let known_before = lives.known();
+        let Some(reading) = within(limit, read_life(db)).await? else {
+            begin_life(db, lives, None).await?;
             continue;
         };
-        match lives.compare(floor, sign) {
-            Comparison::Present(life) => return Ok(life),
-            Comparison::Shorter => begin(db, lives, Some(sign.life)).await?,
-            Comparison::Outdated => {}
+        match lives.compare(known_before, reading) {
+            LifeComparison::Present(life) => return Ok(life),
+            LifeComparison::Shorter => begin_life(db, lives, Some(reading.life)).await?,
+            LifeComparison::Outdated => {}
         }
     }
-    Err(Cause::LifeChanged.into())
+    Err(UnavailableCause::LifeChanged.into())
 }
 
-/// What the row says, if it is of the life that the database is in.
-async fn read(db: &mut PgConnection) -> Result<Option<Sign>, StoreError> {
-    let row = sqlx::query!(
+/// Reads the row, if it belongs to the life that the database is in.
+async fn read_life(db: &mut PgConnection) -> Result<Option<LifeReading>, StoreError> {
+    let reading = sqlx::query_as!(
+        LifeReading,
         r#"SELECT l.life,
                   pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint AS "written!",
                   pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint AS "durable!"
@@ -185,21 +191,25 @@ async fn read(db: &mut PgConnection) -> Result<Option<Sign>, StoreError> {
     )
     .fetch_optional(db)
     .await?;
-    Ok(row.map(|row| Sign { life: row.life, written: row.written, durable: row.durable }))
+    Ok(reading)
 }
 
-/// Begins a life, unless another process has done so: the row says another one than `unless_not` then.
+/// Begins a life, unless another process has done so: then the row has another life than `shortened`.
 ///
-/// Others may keep the tables locked, and the log of changes may be long: this takes longer than a connection may.
-async fn begin(db: &mut PgConnection, lives: &Lives, unless_not: Option<i64>) -> Result<(), StoreError> {
+/// The tables may be locked and the log of changes may be long, so this may take longer than opening a connection.
+async fn begin_life(
+    db: &mut PgConnection,
+    lives: &DatabaseLives,
+    shortened: Option<i64>,
+) -> Result<(), StoreError> {
     let _alone = lives.repairing.lock().await;
     within(REPAIR_TIMEOUT, async {
-        // The statements' limits are those of the session again when the transaction ends.
+        // `SET LOCAL`: the limits of the session apply again when the transaction ends.
         let limit_ms = REPAIR_TIMEOUT.as_millis();
         let begun =
             format!("BEGIN; SET LOCAL lock_timeout = {limit_ms}; SET LOCAL statement_timeout = {limit_ms}");
         sqlx::raw_sql(AssertSqlSafe(begun)).execute(&mut *db).await?;
-        let begun = begin_within(db, unless_not).await;
+        let begun = begin_within(db, shortened).await;
         let end = if begun.is_ok() { "COMMIT" } else { "ROLLBACK" };
         sqlx::raw_sql(end).execute(&mut *db).await?;
         begun
@@ -207,20 +217,20 @@ async fn begin(db: &mut PgConnection, lives: &Lives, unless_not: Option<i64>) ->
     .await
 }
 
-async fn begin_within(db: &mut PgConnection, unless_not: Option<i64>) -> Result<(), StoreError> {
-    // Constraints are what a restored dump gets last.
-    let is_whole = sqlx::query_scalar!(
-        r#"SELECT count(*) >= 2 AS "is_whole!" FROM pg_constraint
+async fn begin_within(db: &mut PgConnection, shortened: Option<i64>) -> Result<(), StoreError> {
+    // A dump restores constraints last.
+    let is_complete = sqlx::query_scalar!(
+        r#"SELECT count(*) >= 2 AS "is_complete!" FROM pg_constraint
             WHERE conname IN ('device_instance_id_fkey', 'database_life_pkey')"#,
     )
     .fetch_one(&mut *db)
     .await?;
-    if !is_whole {
-        return Err(Cause::Incomplete.into());
+    if !is_complete {
+        return Err(UnavailableCause::Incomplete.into());
     }
     sqlx::query!("LOCK TABLE database_life, change_log, change IN EXCLUSIVE MODE").execute(&mut *db).await?;
-    if let Some(sign) = read(&mut *db).await?
-        && unless_not != Some(sign.life)
+    if let Some(reading) = read_life(&mut *db).await?
+        && shortened != Some(reading.life)
     {
         return Ok(());
     }
@@ -237,9 +247,9 @@ async fn begin_within(db: &mut PgConnection, unless_not: Option<i64>) -> Result<
     )
     .execute(&mut *db)
     .await?;
-    // The log of changes begins anew, as its transactions' numbers may. `change_log.life` is for servers of version 0.1.
+    // The logs are emptied, as transaction IDs may start again. `change_log.life` is for servers of version 0.1.
     sqlx::query!("DELETE FROM change").execute(&mut *db).await?;
-    sqlx::query!("DELETE FROM rearmed").execute(&mut *db).await?;
+    sqlx::query!("DELETE FROM deadline_change").execute(&mut *db).await?;
     sqlx::query!(
         "UPDATE change_log SET forgotten = 0, life = now.life
            FROM (SELECT hashtextextended(concat_ws('.', c.system_identifier, d.oid,
@@ -255,53 +265,56 @@ async fn begin_within(db: &mut PgConnection, unless_not: Option<i64>) -> Result<
 mod tests {
     use super::*;
 
-    const fn sign(life: i64, written: i64, durable: i64) -> Sign {
-        Sign { life, written, durable }
+    const fn reading(life: i64, written: i64, durable: i64) -> LifeReading {
+        LifeReading { life, written, durable }
     }
 
     #[test]
-    fn another_life_and_a_log_that_became_shorter_are_told_apart_from_the_same() {
-        let lives = Lives::default();
-        let compare = |sign| lives.compare(lives.floor(), sign);
-        let (first, second) = (Life { number: 1, id: 7 }, Life { number: 2, id: 3 });
-        assert_eq!(compare(sign(7, 100, 90)), Comparison::Present(first));
+    fn another_life_and_a_shorter_wal_are_distinguished_from_the_same_life() {
+        let lives = DatabaseLives::default();
+        let compare = |reading| lives.compare(lives.known(), reading);
+        let (first, second) = (DatabaseLife { number: 1, id: 7 }, DatabaseLife { number: 2, id: 3 });
+        assert_eq!(compare(reading(7, 100, 90)), LifeComparison::Present(first));
         assert_eq!(
-            compare(sign(7, 95, 80)),
-            Comparison::Present(first),
-            "what was written and not durable may be lost in a crash"
+            compare(reading(7, 95, 80)),
+            LifeComparison::Present(first),
+            "what was written but not durable may be lost in a crash"
         );
-        assert_eq!(compare(sign(7, 89, 89)), Comparison::Shorter, "what was durable is gone");
-        assert_eq!(compare(sign(3, 50, 50)), Comparison::Present(second));
-        assert_eq!((lives.present(), compare(sign(3, 60, 50))), (second, Comparison::Present(second)));
+        assert_eq!(compare(reading(7, 89, 89)), LifeComparison::Shorter, "what was durable is gone");
+        assert_eq!(compare(reading(3, 50, 50)), LifeComparison::Present(second));
+        assert_eq!((lives.present(), compare(reading(3, 60, 50))), (second, LifeComparison::Present(second)));
         assert!(second > first, "by their order, whatever they are called");
     }
 
     #[test]
-    fn an_answer_that_is_met_after_a_later_one_is_no_sign_of_another_life() {
-        let lives = Lives::default();
-        let before_all = lives.floor();
-        lives.compare(before_all, sign(7, 90, 90));
-        let floor = lives.floor();
-        // The pulse was asked later, and its answer came first.
-        lives.compare(lives.floor(), sign(7, 200, 200));
-        assert_eq!(lives.compare(floor, sign(7, 100, 100)), Comparison::Present(Life { number: 1, id: 7 }));
+    fn an_answer_that_arrives_after_a_later_one_does_not_mean_another_life() {
+        let lives = DatabaseLives::default();
+        let before_all = lives.known();
+        lives.compare(before_all, reading(7, 90, 90));
+        let known_before = lives.known();
+        // The health check was started later, and its answer came first.
+        lives.compare(lives.known(), reading(7, 200, 200));
         assert_eq!(
-            lives.compare(lives.floor(), sign(7, 199, 199)),
-            Comparison::Shorter,
-            "a late answer lowers nothing"
+            lives.compare(known_before, reading(7, 100, 100)),
+            LifeComparison::Present(DatabaseLife { number: 1, id: 7 })
         );
-        // Nor does an answer from before a life began bring the one before back.
-        let second = Comparison::Present(Life { number: 2, id: 3 });
-        assert_eq!(lives.compare(lives.floor(), sign(3, 210, 210)), second);
-        for late in [floor, before_all] {
-            assert_eq!(lives.compare(late, sign(7, 205, 205)), Comparison::Outdated);
-            assert_eq!(lives.compare(late, sign(3, 205, 205)), second);
+        assert_eq!(
+            lives.compare(lives.known(), reading(7, 199, 199)),
+            LifeComparison::Shorter,
+            "a late answer does not lower what is known"
+        );
+        // Nor does an answer from before a life began restore the earlier life.
+        let second = LifeComparison::Present(DatabaseLife { number: 2, id: 3 });
+        assert_eq!(lives.compare(lives.known(), reading(3, 210, 210)), second);
+        for late in [known_before, before_all] {
+            assert_eq!(lives.compare(late, reading(7, 205, 205)), LifeComparison::Outdated);
+            assert_eq!(lives.compare(late, reading(3, 205, 205)), second);
         }
         assert_eq!(lives.present().id(), 3);
-        // A database that fails back to the server that it came from is in its first life once more.
+        // A database that fails back to its first server is in the first life again.
         assert_eq!(
-            lives.compare(lives.floor(), sign(7, 300, 300)),
-            Comparison::Present(Life { number: 3, id: 7 })
+            lives.compare(lives.known(), reading(7, 300, 300)),
+            LifeComparison::Present(DatabaseLife { number: 3, id: 7 })
         );
     }
 }

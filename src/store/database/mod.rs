@@ -1,19 +1,20 @@
-//! The connections to the database: how they are made and shared, whether it serves, and which life it is in.
+//! Connections to the database: how they are opened and shared, the health of the database, and which life it is in.
 //!
-//! | file | what |
+//! | file | contents |
 //! |---|---|
-//! | `store` | [`Store`]: connections by what they are for |
-//! | `open`, `startup`, `migrations` | a start: the database is waited for, and its schema brought up to date |
+//! | `store` | [`Store`]: connections by purpose |
+//! | `open`, `startup`, `migrations` | startup: waits for the database, migrates the schema |
 //! | `url`, `connect_options` | where the database is |
-//! | `opener`, `reach`, `purpose`, `session`, `pooler_check` | the one way to make a connection |
-//! | `pool`, `pool_members`, `pooled` | connections that are shared |
-//! | `connections` | how many there are |
+//! | `opener`, `connect`, `purpose`, `session`, `pooler_check` | the one way to open a connection |
+//! | `pool`, `pool_members`, `pooled` | shared connections |
+//! | `connections` | the number of connections |
 //! | `transaction` | transactions and snapshots |
-//! | `checks`, `health`, `pulse` | whether the database serves |
+//! | `checks`, `health`, `probe` | whether the database is available |
 //! | `life` | whether it went back to an earlier state |
-//! | `hints` | how processes tell each other that there is something to do |
+//! | `hints` | how processes notify each other of new work |
 
 mod checks;
+mod connect;
 mod connect_options;
 mod connections;
 mod health;
@@ -26,9 +27,8 @@ mod pool;
 mod pool_members;
 mod pooled;
 mod pooler_check;
-mod pulse;
+mod probe;
 mod purpose;
-mod reach;
 mod session;
 mod startup;
 mod store;
@@ -37,14 +37,14 @@ mod transaction;
 mod url;
 
 pub use self::connect_options::ConnectOptions;
-pub use self::connections::Connections;
-pub(crate) use self::connections::GROUPS;
-pub use self::hints::{Hints, hint};
-pub use self::life::Life;
+pub(crate) use self::connections::BATCH_CONNECTIONS;
+pub use self::connections::ConnectionBudget;
+pub use self::hints::{HintListener, hint};
+pub use self::life::DatabaseLife;
 pub use self::migrations::MIGRATOR;
-pub use self::pooled::Pooled;
-pub use self::session::Session;
+pub use self::pooled::PooledConnection;
+pub use self::session::DatabaseSession;
 pub use self::startup::StartupWait;
 pub use self::store::Store;
-pub use self::transaction::{Connection, Snapshot, Tx};
-pub use self::url::{BadUrl, DatabaseUrl};
+pub use self::transaction::{DbConnection, Snapshot, Tx};
+pub use self::url::{BadDatabaseUrl, DatabaseUrl};

@@ -1,31 +1,32 @@
-//! Opening the database at a start.
+//! Opening the database at startup.
 
 use super::connect_options::ConnectOptions;
-use super::connections::{Connections, warn_of_scarcity};
+use super::connections::{ConnectionBudget, warn_of_scarcity};
 use super::migrations::migrate;
 use super::startup::StartupWait;
 use super::store::Store;
 use crate::store::error::StoreError;
 
 impl Store {
-    /// Connects, and brings the schema up to date; several processes may do so at once. Where the database cannot serve yet
-    /// it is waited for, and the log says so.
+    /// Connects, waiting for the database if necessary, and migrates the schema.
+    ///
+    /// Several processes may do so at once. Waiting is logged.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the database refuses us, is too old, or refuses a migration.
+    /// [`StoreError`] when the database rejects the login, is too old, or a migration fails.
     pub async fn open(options: impl Into<ConnectOptions>) -> Result<Self, StoreError> {
-        Self::open_with(options, Connections::default()).await
+        Self::open_with(options, ConnectionBudget::default()).await
     }
 
-    /// The same with so many connections.
+    /// Opens the database like [`open`](Self::open), with this number of connections.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open).
     pub async fn open_with(
         options: impl Into<ConnectOptions>,
-        connections: Connections,
+        connections: ConnectionBudget,
     ) -> Result<Self, StoreError> {
         let store = Self::new(options.into(), connections);
         let mut waiting = StartupWait::default();
@@ -36,7 +37,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Makes the schema, and makes sure that the database is one that we can work with.
+    /// Verifies the database and migrates the schema.
     async fn prepare(&self) -> Result<(), StoreError> {
         self.opener.verify_sessions().await?;
         let mut db = self.opener.open_bare().await?;

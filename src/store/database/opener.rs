@@ -1,11 +1,11 @@
-//! The one way to open a connection: reach a host, set the session up, and verify what was set and whom we speak to.
+//! The one way to open a connection: connects to a host, sets the session up, and verifies its settings and the life.
 //!
 //! ```text
-//! hosts in order ─▶ let in ─▶ settings set, read back ─▶ writable? ─▶ which life? ─▶ Session
+//! hosts in order ─▶ login ─▶ settings set and read back ─▶ writable? ─▶ which life? ─▶ DatabaseSession
 //! ```
 //!
-//! Settings are not sent with the start of a connection, which poolers refuse or ignore, but set afterwards and read back
-//! in a transaction of their own: a connection that does not keep them is none.
+//! Settings are not sent as startup parameters, which poolers reject or ignore. They are set afterwards and read back in
+//! another transaction: a connection that does not keep them is refused.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,33 +14,33 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::time::Instant;
 
-use super::connect_options::{ConnectOptions, shown};
-use super::life::{self, Lives};
+use super::connect::connect;
+use super::connect_options::{ConnectOptions, display_host};
+use super::life::{self, DatabaseLives};
 use super::migrations::migrate;
 use super::pooler_check;
-use super::purpose::Purpose;
-use super::reach::connect;
-use super::session::Session;
+use super::purpose::ConnectionPurpose;
+use super::session::DatabaseSession;
 use super::timeouts::within;
-use crate::store::error::{Cause, StoreError};
+use crate::store::error::{StoreError, UnavailableCause};
 
 /// The oldest major version of PostgreSQL that the statements are written for.
-const OLDEST_VERSION: i32 = 14;
+const MIN_POSTGRES_VERSION: i32 = 14;
 
-/// Opens connections.
+/// Opens and verifies connections.
 #[derive(Debug)]
-pub(super) struct Opener {
+pub(super) struct ConnectionOpener {
     options: ConnectOptions,
-    /// Which of the hosts could be written to last: it is tried first.
+    /// The host that was writable last: it is tried first.
     last_host: AtomicUsize,
-    pub(super) lives: Arc<Lives>,
+    pub(super) lives: Arc<DatabaseLives>,
     warned_of_loss: AtomicBool,
 }
 
-impl Opener {
+impl ConnectionOpener {
     pub(super) fn new(options: ConnectOptions) -> Self {
         let hosts = options.hosts.into_iter().map(|host| {
-            // Not every pooler lets a connection set these at its start.
+            // Some poolers reject these startup parameters.
             host.extra_float_digits(None).application_name("lifeguard")
         });
         let options = ConnectOptions { hosts: hosts.collect(), ..options };
@@ -52,63 +52,63 @@ impl Opener {
         }
     }
 
-    /// Whether a connection is older than one should be.
-    pub(super) fn is_worn(&self, session: &Session) -> bool {
+    /// Whether a connection exceeds the maximum age.
+    pub(super) fn is_past_lifetime(&self, session: &DatabaseSession) -> bool {
         session.opened_at.elapsed() > self.options.lifetime
     }
 
-    /// Opens a connection to the first host that can be written to.
+    /// Opens a connection to the first writable host.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] of the host that says most, where none can; [`StoreError::TooOld`].
-    pub(super) async fn open(&self, purpose: Purpose) -> Result<Session, StoreError> {
-        // In boxes, as is all that making a connection takes: whoever may need one would carry room for it.
-        match Box::pin(self.open_as_it_is(purpose)).await {
-            Err(error) if error.cause().is_some_and(|cause| cause.word() == "incomplete") => {
+    /// The most specific [`StoreError`] of the hosts when none is writable; [`StoreError::TooOld`].
+    pub(super) async fn open(&self, purpose: ConnectionPurpose) -> Result<DatabaseSession, StoreError> {
+        // Boxed: the futures are large, and all futures that may connect contain them.
+        match Box::pin(self.open_without_repair(purpose)).await {
+            Err(error) if error.cause().is_some_and(|cause| cause.code() == "incomplete") => {
                 Box::pin(self.restore_schema()).await?;
-                Box::pin(self.open_as_it_is(purpose)).await
+                Box::pin(self.open_without_repair(purpose)).await
             }
             opened => opened,
         }
     }
 
-    async fn open_as_it_is(&self, purpose: Purpose) -> Result<Session, StoreError> {
+    async fn open_without_repair(&self, purpose: ConnectionPurpose) -> Result<DatabaseSession, StoreError> {
         let (mut db, _) = self.reach_any(purpose).await?;
-        let life = life::ask(&mut db, &self.lives, self.options.connect_timeout).await?;
-        Ok(Session { db, life, opened_at: Instant::now() })
+        let life = life::check_life(&mut db, &self.lives, self.options.connect_timeout).await?;
+        Ok(DatabaseSession { db, life, opened_at: Instant::now() })
     }
 
-    /// Brings a schema that is older than this program up to date, as after a dump was restored; leaves alone what is still
-    /// being restored.
+    /// Migrates a schema that is older than this program, as after a dump was restored, but not one that is still being
+    /// restored.
     async fn restore_schema(&self) -> Result<(), StoreError> {
         let _alone = self.lives.repairing.lock().await;
         let mut db = self.open_bare().await?;
         within(life::REPAIR_TIMEOUT, async {
-            // Constraints are what a restored dump gets last.
+            // A dump restores constraints last.
             let has_migrations = sqlx::query_scalar!(
-                r#"SELECT EXISTS (SELECT FROM pg_constraint WHERE conname = '_sqlx_migrations_pkey') AS "has!""#,
+                r#"SELECT EXISTS (SELECT FROM pg_constraint WHERE conname = '_sqlx_migrations_pkey') AS "has_migrations!""#,
             )
             .fetch_one(&mut db)
             .await?;
             if !has_migrations {
-                return Err(Cause::Incomplete.into());
+                return Err(UnavailableCause::Incomplete.into());
             }
             migrate(&mut db).await
         })
         .await
     }
 
-    /// Opens a connection before there is a schema, for making it.
+    /// Opens a connection without a check of the life, for migrations.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open).
     pub(super) async fn open_bare(&self) -> Result<PgConnection, StoreError> {
-        Ok(self.reach_any(Purpose::Ordinary).await?.0)
+        Ok(self.reach_any(ConnectionPurpose::Ordinary).await?.0)
     }
 
-    /// Where the listener connects to, which makes its connection by itself: the first host that can be written to.
+    /// Returns the first writable host, for the listener, which opens its connection itself.
     ///
     /// # Errors
     ///
@@ -116,12 +116,15 @@ impl Opener {
     pub(super) async fn writable_host(&self) -> Result<PgConnectOptions, StoreError> {
         match self.options.hosts.as_slice() {
             [only] => Ok(only.clone()),
-            _ => Ok(self.reach_any(Purpose::Ordinary).await?.1.clone()),
+            _ => Ok(self.reach_any(ConnectionPurpose::Ordinary).await?.1.clone()),
         }
     }
 
-    /// Connects to the first host that can be written to.
-    async fn reach_any(&self, purpose: Purpose) -> Result<(PgConnection, &PgConnectOptions), StoreError> {
+    /// Connects to the first writable host.
+    async fn reach_any(
+        &self,
+        purpose: ConnectionPurpose,
+    ) -> Result<(PgConnection, &PgConnectOptions), StoreError> {
         let limit = self.options.connect_timeout;
         let mut last: Option<StoreError> = None;
         let first = self.last_host.load(Ordering::Relaxed);
@@ -135,31 +138,35 @@ impl Opener {
                 }
                 Err(error) => {
                     if self.options.hosts.len() > 1 {
-                        tracing::debug!(host = %shown(host), error = &error as &dyn std::error::Error, "database host skipped");
+                        tracing::debug!(host = %display_host(host), error = &error as &dyn std::error::Error, "database host skipped");
                     }
-                    // That one is only a standby says less than what is wrong with the other.
+                    // The error of an unreachable host is more specific than that another one is a standby.
                     let is_standby =
-                        matches!(error.cause().map(|cause| cause.word()), Some("in_recovery" | "read_only"));
+                        matches!(error.cause().map(|cause| cause.code()), Some("in_recovery" | "read_only"));
                     if last.is_none() || !is_standby {
                         last = Some(error);
                     }
                 }
             }
         }
-        Err(last.unwrap_or_else(|| Cause::Silent(limit).into()))
+        Err(last.unwrap_or_else(|| UnavailableCause::Silent(limit).into()))
     }
 
     /// Connects to a host, sets the session up, and verifies it.
-    async fn reach(&self, host: &PgConnectOptions, purpose: Purpose) -> Result<PgConnection, StoreError> {
-        // A list's statement lasts as long as its client takes, which the log would tell as the database's slowness.
+    async fn reach(
+        &self,
+        host: &PgConnectOptions,
+        purpose: ConnectionPurpose,
+    ) -> Result<PgConnection, StoreError> {
+        // The statement of a list lasts as long as its client reads: it would be logged as slow.
         let host = match purpose {
-            Purpose::Snapshot => host.clone().disable_statement_logging(),
-            Purpose::Ordinary | Purpose::Group | Purpose::Lease => host.clone(),
+            ConnectionPurpose::Snapshot => host.clone().disable_statement_logging(),
+            ConnectionPurpose::Ordinary | ConnectionPurpose::Batch | ConnectionPurpose::Lease => host.clone(),
         };
         let mut db = connect(&host).await?;
         let found = db.server_version_num().and_then(|version| i32::try_from(version / 10_000).ok());
-        if let Some(found) = found.filter(|found| *found < OLDEST_VERSION) {
-            return Err(StoreError::TooOld { found, needed: OLDEST_VERSION });
+        if let Some(found) = found.filter(|found| *found < MIN_POSTGRES_VERSION) {
+            return Err(StoreError::TooOld { found, needed: MIN_POSTGRES_VERSION });
         }
         let settings = purpose.settings();
         let names: Vec<&str> = settings.iter().map(|(name, _)| *name).collect();
@@ -185,34 +192,33 @@ impl Opener {
         .fetch_one(&mut db)
         .await?;
         if row.is_in_recovery {
-            return Err(Cause::InRecovery.into());
+            return Err(UnavailableCause::InRecovery.into());
         }
         if row.is_read_only {
-            return Err(Cause::ReadOnly.into());
+            return Err(UnavailableCause::ReadOnly.into());
         }
         if let Some(((name, wanted), found)) =
             names.iter().zip(wanted).zip(row.settings).find(|((_, wanted), found)| wanted != found)
         {
             let name = (*name).to_owned();
-            return Err(Cause::Setting { name, wanted, found }.into());
+            return Err(UnavailableCause::Setting { name, wanted, found }.into());
         }
         if !row.is_durable && !self.warned_of_loss.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "PostgreSQL runs with fsync or full_page_writes off: what is acknowledged may be lost when its machine \
-                 fails"
+                "fsync or full_page_writes of PostgreSQL is off: acknowledged events may be lost when its machine fails"
             );
         }
         Ok(db)
     }
 
-    /// Makes sure that each connection keeps its session: that no pooler shares connections between transactions.
+    /// Verifies that no pooler shares connections between transactions.
     ///
     /// # Errors
     ///
-    /// [`Cause::SharedSession`] where one does; [`StoreError`] when a statement fails.
+    /// [`UnavailableCause::SharedSession`] when one does; [`StoreError`] when a statement fails.
     pub(super) async fn verify_sessions(&self) -> Result<(), StoreError> {
-        // Of the host that will be used, once it is found: each that does not answer takes its time. A pooler that shares
-        // sessions may fail already where settings are made.
+        // Only the host that will be used is verified, as each silent one takes a timeout. A pooler that shares connections
+        // may already fail the verification of the settings.
         let host = self.writable_host().await?;
         within(2 * self.options.connect_timeout, pooler_check::verify_sessions(&host)).await
     }

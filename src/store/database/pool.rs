@@ -1,8 +1,8 @@
-//! A few connections of one purpose, shared by many.
+//! A pool of connections for one purpose.
 //!
-//! A connection is kept only as long as it is of the database's present life and answers; one that is doubtful is thrown
-//! away, and the next one is made by the [`Opener`], which verifies it. The pool keeps its least number of connections also
-//! while nobody needs them: they are there when others have taken all that the database has to give.
+//! A connection is reused only if it belongs to the present life of the database and answers. Otherwise it is dropped, and
+//! the [`ConnectionOpener`] opens and verifies another one. The pool keeps its minimum of connections also while they are not
+//! used, so that they are available when the database has no more to give.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,63 +11,65 @@ use sqlx::Connection as _;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
-use super::health::Health;
-use super::opener::Opener;
-use super::pool_members::{Idle, Members, TRUST};
-use super::pooled::Pooled;
-use super::purpose::Purpose;
+use super::health::DatabaseHealth;
+use super::opener::ConnectionOpener;
+use super::pool_members::{IdleConnection, PoolMembers, UNCHECKED_USE_FOR};
+use super::pooled::PooledConnection;
+use super::purpose::ConnectionPurpose;
 use super::timeouts::{in_time, pause};
-use crate::store::error::{Cause, StoreError};
+use crate::store::error::{StoreError, UnavailableCause};
 
-/// How long it may take until a connection can be had.
+/// The time limit for acquiring a connection.
 pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
-/// How long a connection beyond the least number is kept without being used.
-const MAX_IDLE: Duration = Duration::from_mins(5);
+/// How long an unused connection above the minimum is kept.
+const MAX_IDLE_TIME: Duration = Duration::from_mins(5);
 
-/// A pool; clones are of the same.
+/// A pool; clones share its connections.
 #[derive(Debug, Clone)]
-pub(super) struct Pool(Arc<Members>);
+pub(super) struct ConnectionPool(Arc<PoolMembers>);
 
-impl Pool {
+impl ConnectionPool {
     pub(super) fn new(
-        opener: Arc<Opener>,
-        health: Arc<Health>,
-        purpose: Purpose,
-        least: u32,
-        most: u32,
+        opener: Arc<ConnectionOpener>,
+        health: Arc<DatabaseHealth>,
+        purpose: ConnectionPurpose,
+        min: u32,
+        max: u32,
     ) -> Self {
-        let permits = Arc::new(Semaphore::new(most as usize));
+        let permits = Arc::new(Semaphore::new(max as usize));
         let idle = Mutex::default();
         let returned = Notify::new();
-        let least = least.min(most) as usize;
+        let min = min.min(max) as usize;
 
-        Self(Arc::new(Members { opener, health, purpose, least, idle, permits, returned, most }))
+        Self(Arc::new(PoolMembers { opener, health, purpose, min, idle, permits, returned, max }))
     }
 
-    /// Takes a connection that answers, or makes one.
+    /// Acquires an idle connection that answers, or opens one.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when none can be had.
-    pub(super) async fn acquire(&self) -> Result<Pooled, StoreError> {
+    /// [`StoreError::Unavailable`] when none is available.
+    pub(super) async fn acquire(&self) -> Result<PooledConnection, StoreError> {
         let mut refused = None;
         match in_time(ACQUIRE_TIMEOUT, self.take(&mut refused)).await {
             Some(taken) => taken,
-            // The database has no more to give, and none of ours became free.
+            // The database has no more connections, and none of the pool became free.
             None if refused.is_some() => {
-                refused.map_or_else(|| Err(Cause::Busy(ACQUIRE_TIMEOUT).into()), Err)
+                refused.map_or_else(|| Err(UnavailableCause::Busy(ACQUIRE_TIMEOUT).into()), Err)
             }
-            // Unless the database is silent it is we who are too many.
-            None if self.0.permits.available_permits() == 0 => Err(Cause::Busy(ACQUIRE_TIMEOUT).into()),
-            None => Err(Cause::Silent(ACQUIRE_TIMEOUT).into()),
+            // All connections are in use, and the database is not silent.
+            None if self.0.permits.available_permits() == 0 => {
+                Err(UnavailableCause::Busy(ACQUIRE_TIMEOUT).into())
+            }
+            None => Err(UnavailableCause::Silent(ACQUIRE_TIMEOUT).into()),
         }
     }
 
-    /// The same without a limit; `refused` says that the database has no more connections to give while that is so.
-    async fn take(&self, refused: &mut Option<StoreError>) -> Result<Pooled, StoreError> {
-        let closed = |_| StoreError::from(Cause::Database(sqlx::Error::PoolClosed));
+    /// Acquires a connection without a time limit; `refused` is set while the database has no more connections.
+    async fn take(&self, refused: &mut Option<StoreError>) -> Result<PooledConnection, StoreError> {
+        let closed = |_| StoreError::from(UnavailableCause::Database(sqlx::Error::PoolClosed));
         let permit = Arc::clone(&self.0.permits).acquire_owned().await.map_err(closed)?;
-        let lend = |session| Pooled {
+        let lend = |session| PooledConnection {
             session: Some(session),
             permit: Some(permit),
             pool: Arc::clone(&self.0),
@@ -76,22 +78,22 @@ impl Pool {
         };
         loop {
             while let Some(idle) = self.0.pop() {
-                if let Some(session) = self.0.revive(idle, self.0.trust()).await {
+                if let Some(session) = self.0.revive(idle, self.0.unchecked_use_for()).await {
                     return Ok(lend(session));
                 }
             }
             if let Some(cause) = self.0.health.outage() {
-                // Known already, and asked for again by the pulse.
+                // The health check notices when the outage ends.
                 return Err(StoreError::Unavailable(cause));
             }
             match self.0.opener.open(self.0.purpose).await {
                 Ok(session) => return Ok(lend(session)),
-                // The database gives us no more; one of those that we have may become free.
+                // The database has no more connections; one of the pool may become free.
                 Err(error) if is_exhausted(&error) && self.0.has_lent() => {
                     *refused = Some(error);
                     tokio::select! {
                         () = self.0.returned.notified() => {}
-                        () = pause(TRUST) => {}
+                        () = pause(UNCHECKED_USE_FOR) => {}
                     }
                 }
                 Err(error) => return Err(error),
@@ -99,37 +101,42 @@ impl Pool {
         }
     }
 
-    /// Sees to it that the least number of connections is there and answers, and that no more are kept than are used.
+    /// Opens connections up to the minimum, checks idle ones, and closes those above the minimum that are not used.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when one cannot be made.
+    /// [`StoreError::Unavailable`] when one cannot be opened.
     pub(super) async fn keep(&self) -> Result<(), StoreError> {
         let shared = &self.0;
-        // Each with a permit, so that there are never more connections than there may be; where all are in use, they are there.
+        // Each step holds a permit, so that the maximum is never exceeded. Without a free permit, all connections are in use.
         while let Ok(_permit) = Arc::clone(&shared.permits).try_acquire_owned() {
-            let doubtful = {
+            let unchecked = {
                 let mut idle = shared.lock();
-                let doubtful = idle.iter().position(|idle| idle.asked_at.elapsed() >= shared.asked_every());
-                doubtful.map(|doubtful| idle.remove(doubtful))
+                let position =
+                    idle.iter().position(|idle| idle.checked_at.elapsed() >= shared.check_interval());
+                position.map(|position| idle.remove(position))
             };
-            match doubtful {
-                Some(idle) if shared.size() > shared.least && idle.used_at.elapsed() > MAX_IDLE => drop(idle),
+            match unchecked {
+                Some(idle) if shared.size() > shared.min && idle.used_at.elapsed() > MAX_IDLE_TIME => {
+                    drop(idle);
+                }
                 Some(idle)
                     if shared.is_good(&idle.session)
-                        && shared.opener.is_worn(&idle.session)
-                        && shared.size() <= shared.least =>
+                        && shared.opener.is_past_lifetime(&idle.session)
+                        && shared.size() <= shared.min =>
                 {
                     shared.replace(idle).await;
                 }
                 Some(idle) => {
                     let used_at = idle.used_at;
                     if let Some(session) = shared.revive(idle, Duration::ZERO).await {
-                        shared.lock().insert(0, Idle { session, used_at, asked_at: Instant::now() });
+                        shared
+                            .lock()
+                            .insert(0, IdleConnection { session, used_at, checked_at: Instant::now() });
                     }
                 }
-                // This permit is no connection.
-                None if shared.size() > shared.least => return Ok(()),
+                // The permit that is held here is counted as a connection.
+                None if shared.size() > shared.min => return Ok(()),
                 None => {
                     let session = shared.opener.open(shared.purpose).await?;
                     shared.put_back(session);
@@ -139,7 +146,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Takes nothing more, and gives the connections back.
+    /// Closes the pool and its idle connections.
     pub(super) async fn close(&self) {
         self.0.permits.close();
         let idle = std::mem::take(&mut *self.0.lock());
@@ -147,7 +154,7 @@ impl Pool {
     }
 }
 
-/// Whether the database has no more connections to give.
+/// Whether the database has no more connections.
 fn is_exhausted(error: &StoreError) -> bool {
-    error.cause().is_some_and(|cause| cause.word() == "too_many_connections")
+    error.cause().is_some_and(|cause| cause.code() == "too_many_connections")
 }

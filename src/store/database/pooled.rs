@@ -1,4 +1,4 @@
-//! A connection of a pool on loan.
+//! A connection lent by a pool.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -6,45 +6,45 @@ use std::sync::Arc;
 use sqlx::postgres::PgConnection;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::life::Life;
-use super::pool_members::{Members, PING_TIMEOUT};
-use super::reach::is_writable;
-use super::session::Session;
+use super::connect::is_writable;
+use super::life::DatabaseLife;
+use super::pool_members::{PING_TIMEOUT, PoolMembers};
+use super::session::DatabaseSession;
 use super::timeouts::within;
 use crate::store::error::StoreError;
 
-/// A connection on loan; it goes back when this is dropped.
+/// A connection lent by a pool; dropping it returns it.
 #[derive(Debug)]
-pub struct Pooled {
-    pub(super) session: Option<Session>,
-    /// Its permit: there are only so many.
+pub struct PooledConnection {
+    pub(super) session: Option<DatabaseSession>,
+    /// Its permit: the pool is limited.
     pub(super) permit: Option<OwnedSemaphorePermit>,
-    pub(super) pool: Arc<Members>,
+    pub(super) pool: Arc<PoolMembers>,
     pub(super) is_in_transaction: bool,
-    /// How many outages there had been when it was taken.
+    /// The number of outages when it was acquired.
     pub(super) outages: u64,
 }
 
-impl Pooled {
-    /// Which life of the database it speaks to.
+impl PooledConnection {
+    /// Returns the life of the database that it is connected to.
     #[must_use]
-    pub fn life(&self) -> Life {
+    pub fn life(&self) -> DatabaseLife {
         self.session.as_ref().map(|session| session.life).unwrap_or_default()
     }
 
-    /// Whether it may be used on: it is of the database's present life, and the database was not away since it was made.
+    /// Whether it may still be used: it belongs to the present life, and was opened after the last outage began.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.session.as_ref().is_some_and(|session| self.pool.is_good(session))
     }
 
-    /// How many outages of the database there had been when it was taken.
+    /// Returns the number of outages of the database when it was acquired.
     #[must_use]
     pub fn outages(&self) -> u64 {
         self.outages
     }
 
-    /// Throws it away: it did not answer.
+    /// Drops it without returning it: it did not answer.
     pub fn discard(mut self) {
         self.session = None;
     }
@@ -63,23 +63,23 @@ impl Pooled {
     }
 }
 
-impl Deref for Pooled {
+impl Deref for PooledConnection {
     type Target = PgConnection;
 
-    #[expect(clippy::expect_used, reason = "it is there until this is dropped")]
+    #[expect(clippy::expect_used, reason = "it is only taken by `drop` and `discard`")]
     fn deref(&self) -> &PgConnection {
-        &self.session.as_ref().expect("a connection on loan").db
+        &self.session.as_ref().expect("a lent connection").db
     }
 }
 
-impl DerefMut for Pooled {
-    #[expect(clippy::expect_used, reason = "it is there until this is dropped")]
+impl DerefMut for PooledConnection {
+    #[expect(clippy::expect_used, reason = "it is only taken by `drop` and `discard`")]
     fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.session.as_mut().expect("a connection on loan").db
+        &mut self.session.as_mut().expect("a lent connection").db
     }
 }
 
-impl Drop for Pooled {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
         let (Some(mut session), permit) = (self.session.take(), self.permit.take()) else { return };
         let pool = Arc::clone(&self.pool);
@@ -90,12 +90,11 @@ impl Drop for Pooled {
             pool.put_back(session);
             return;
         }
-        // Locks are to be given up now, and not when somebody needs the connection again. Nobody waits for it: it ends by
-        // itself, soon.
+        // Rolled back now, so that locks are released, and in the background: the task ends by itself, within the timeout.
         let roll_back = async move {
             let is_writable = within(PING_TIMEOUT, async {
                 sqlx::raw_sql("ROLLBACK").execute(&mut session.db).await?;
-                // Whatever it was that failed: a server that has become a standby shows here.
+                // The transaction may have failed because the server became a standby.
                 is_writable(&mut session.db).await
             });
             if is_writable.await.unwrap_or(false) {

@@ -1,29 +1,29 @@
-//! A connection whose session was set up and verified.
+//! A connection with a verified session.
 
 use std::ops::{Deref, DerefMut};
 
 use sqlx::postgres::PgConnection;
 use tokio::time::Instant;
 
-use super::life::Life;
+use super::life::DatabaseLife;
 
-/// A connection that was verified, and the life of the database that it speaks to.
+/// A verified connection, and the life of the database that it is connected to.
 #[derive(Debug)]
-pub struct Session {
+pub struct DatabaseSession {
     pub(super) db: PgConnection,
-    pub(super) life: Life,
+    pub(super) life: DatabaseLife,
     pub(super) opened_at: Instant,
 }
 
-impl Session {
-    /// Which life of the database it speaks to.
+impl DatabaseSession {
+    /// Returns the life of the database that it is connected to.
     #[must_use]
-    pub fn life(&self) -> Life {
+    pub fn life(&self) -> DatabaseLife {
         self.life
     }
 }
 
-impl Deref for Session {
+impl Deref for DatabaseSession {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
@@ -31,7 +31,7 @@ impl Deref for Session {
     }
 }
 
-impl DerefMut for Session {
+impl DerefMut for DatabaseSession {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.db
     }

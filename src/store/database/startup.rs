@@ -1,4 +1,4 @@
-//! Waiting for the database at a start.
+//! Waiting for the database at startup.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use tokio::time::Instant;
 use super::timeouts::pause;
 use crate::store::error::StoreError;
 
-/// How often a start logs what it still waits for.
+/// The interval of log lines while waiting.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
-/// How often a start tries to connect.
+/// The interval of attempts to connect.
 const RETRY_INTERVAL: Duration = Duration::from_millis(300);
 
-/// A start that waits for the database.
+/// The wait for the database at startup.
 #[derive(Debug)]
 pub struct StartupWait {
     begun_at: Instant,
@@ -26,11 +26,11 @@ impl Default for StartupWait {
 }
 
 impl StartupWait {
-    /// Waits a little before it is tried again what failed with `error`, and says in the log what it waits for.
+    /// Waits before the next attempt after `error`, and logs the cause from time to time.
     ///
     /// # Errors
     ///
-    /// `error` itself where waiting would not help.
+    /// `error` itself when waiting does not help.
     pub async fn wait(&mut self, error: StoreError) -> Result<(), StoreError> {
         let Some(cause) = error.cause().filter(|cause| cause.is_worth_waiting()) else {
             return Err(error);
@@ -38,7 +38,7 @@ impl StartupWait {
         if self.logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
             self.logged_at = Some(Instant::now());
             let waited_s = self.begun_at.elapsed().as_secs();
-            let (cause, error) = (cause.word(), cause.innermost());
+            let (cause, error) = (cause.code(), cause.innermost());
             tracing::warn!(cause, error, waited_s, "waiting for the database");
         }
         pause(RETRY_INTERVAL).await;

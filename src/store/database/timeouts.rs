@@ -1,22 +1,22 @@
-//! Time limits of work with the database, in the machine's time.
+//! Time limits for work with the database, in the machine's time.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::store::error::{Cause, StoreError};
+use crate::store::error::{StoreError, UnavailableCause};
 
-/// Gives up on work that takes longer than `limit`, as with a machine that is gone.
+/// Aborts work that takes longer than `limit`.
 ///
-/// Where it was this process that stood still, the time is no sign of anything: then the work has a second try.
+/// If this process itself was stopped meanwhile, the limit runs a second time.
 pub(super) async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    in_time(limit, work).await.unwrap_or_else(|| Err(Cause::Silent(limit).into()))
+    in_time(limit, work).await.unwrap_or_else(|| Err(UnavailableCause::Silent(limit).into()))
 }
 
-/// The same for whatever takes its time: `None` where it took too much.
+/// Like [`within`] for any future; `None` if it took longer.
 pub(super) async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     let mut work = std::pin::pin!(work);
     for _ in 0..2 {
@@ -31,7 +31,7 @@ pub(super) async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -
     None
 }
 
-/// Waits a little before the database is asked again.
+/// Waits before the database is tried again.
 pub(super) async fn pause(span: Duration) {
     #[expect(clippy::disallowed_methods, reason = "the database runs on the machine's time")]
     tokio::time::sleep(span).await;

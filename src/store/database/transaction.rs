@@ -1,34 +1,34 @@
-//! Transactions, and snapshots for reading.
+//! Transactions and snapshots.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 
-use super::life::Life;
-use super::pooled::Pooled;
+use super::life::DatabaseLife;
+use super::pooled::PooledConnection;
 use crate::store::error::StoreError;
 
-/// What statements run on.
-pub type Connection = PgConnection;
+/// The connection that statements run on.
+pub type DbConnection = PgConnection;
 
-/// A transaction: what is written through it becomes durable together, or not at all.
+/// A transaction: its writes become durable together, or not at all.
 #[derive(Debug)]
-pub struct Tx(pub(super) Pooled);
+pub struct Tx(pub(super) PooledConnection);
 
 impl Tx {
-    /// Makes what was written durable.
+    /// Commits the transaction.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when it is not, or when [nobody can say](StoreError::Unavailable).
+    /// [`StoreError`] when it is not durable; after [`StoreError::Unavailable`] it may be.
     pub async fn commit(self) -> Result<(), StoreError> {
         self.0.commit().await
     }
 
-    /// Which life of the database it belongs to.
+    /// Returns the life of the database that it belongs to.
     #[must_use]
-    pub fn life(&self) -> Life {
+    pub fn life(&self) -> DatabaseLife {
         self.0.life()
     }
 }
@@ -47,9 +47,9 @@ impl DerefMut for Tx {
     }
 }
 
-/// One moment of the database, for reading: all statements see what was committed then.
+/// A read-only snapshot: all statements see what was committed at one moment.
 #[derive(Debug)]
-pub struct Snapshot(pub(super) Pooled);
+pub struct Snapshot(pub(super) PooledConnection);
 
 impl Deref for Snapshot {
     type Target = PgConnection;
@@ -66,19 +66,19 @@ impl DerefMut for Snapshot {
 }
 
 impl Snapshot {
-    /// Which life of the database it is of.
+    /// Returns the life of the database that it belongs to.
     #[must_use]
-    pub fn life(&self) -> Life {
+    pub fn life(&self) -> DatabaseLife {
         self.0.life()
     }
 
-    /// Lets each of its statements, and each pause between them, take as long as `most`: for whoever reads all there is.
+    /// Sets the time limit of each statement, and of each pause between statements, for long reads.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the statement fails.
-    pub async fn take_time(&mut self, most: Duration) -> Result<(), StoreError> {
-        let ms = most.as_millis().max(1).to_string();
+    pub async fn take_time(&mut self, limit: Duration) -> Result<(), StoreError> {
+        let ms = limit.as_millis().max(1).to_string();
         sqlx::query!(
             "SELECT set_config('statement_timeout', $1, true) AS statements,
                     set_config('idle_in_transaction_session_timeout', $1, true) AS pauses",
@@ -90,5 +90,5 @@ impl Snapshot {
     }
 }
 
-/// How a snapshot begins.
+/// The statement that begins a snapshot.
 pub(super) const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";

@@ -1,8 +1,8 @@
-//! How to reach the database: the one place where a database URL is read.
+//! Parsing of database URLs.
 //!
-//! A URL as libpq knows it: `postgres://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE?PARAMETER=VALUE`. Several hosts are
-//! tried in order on each new connection, and the first that can be written to is taken. A parameter that would be ignored
-//! is refused. Neither the URL nor an error about it is ever shown with its password.
+//! The syntax is that of libpq: `postgres://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE?PARAMETER=VALUE`. Each new connection
+//! tries the hosts in order and uses the first writable one. Parameters that would be ignored are refused. Neither the debug
+//! output of a URL nor an error about it contains the password.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -14,8 +14,8 @@ use url::form_urlencoded;
 
 use super::connect_options::{CONNECT_TIMEOUT, CONNECTION_LIFETIME, ConnectOptions};
 
-/// The parameters that are passed on as they are.
-const PASSED_ON: [&str; 15] = [
+/// The parameters that are passed on unchanged.
+const SUPPORTED_PARAMETERS: [&str; 15] = [
     "sslmode",
     "sslrootcert",
     "sslcert",
@@ -33,23 +33,23 @@ const PASSED_ON: [&str; 15] = [
     "statement-cache-capacity",
 ];
 
-/// A database URL as it was given; it may hold a password, so it is not shown.
+/// A database URL as given. It may contain a password, so its debug output is hidden.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl(String);
 
 impl DatabaseUrl {
-    /// The text, password included.
+    /// Returns the text, including the password.
     #[must_use]
     pub fn secret(&self) -> &str {
         &self.0
     }
 
-    /// Reads it.
+    /// Parses the URL.
     ///
     /// # Errors
     ///
-    /// [`BadUrl`], which shows nothing secret.
-    pub fn parse(&self) -> Result<ConnectOptions, BadUrl> {
+    /// [`BadDatabaseUrl`], which contains no secrets.
+    pub fn parse(&self) -> Result<ConnectOptions, BadDatabaseUrl> {
         parse(&self.0)
     }
 }
@@ -80,59 +80,60 @@ impl From<url::Url> for DatabaseUrl {
     }
 }
 
-/// What is wrong with a database URL.
+/// An error in a database URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadUrl {
-    /// It is no URL of a database.
+pub enum BadDatabaseUrl {
+    /// The scheme is not that of a PostgreSQL URL.
     #[error("it must begin with postgres:// or postgresql://")]
     Scheme,
-    /// It cannot be taken apart.
+    /// The syntax is invalid.
     #[error("{0}; write it like postgres://USER@HOST:5432/DATABASE, with special characters percent-encoded")]
     Form(String),
-    /// A parameter that nobody heeds.
+    /// A parameter is not supported.
     #[error("unknown parameter `{0}`: it would be ignored, so remove it{1}")]
     Unknown(String, &'static str),
-    /// A parameter has a value that cannot be.
+    /// The value of a parameter is invalid.
     #[error("parameter `{name}`: {reason}")]
     Value {
         /// The parameter.
         name: &'static str,
-        /// Why not.
+        /// What is expected.
         reason: &'static str,
     },
-    /// Hosts and ports do not go together.
+    /// The numbers of hosts and ports do not match.
     #[error("{hosts} hosts and {ports} ports: give one port for all hosts, or one for each")]
     Ports {
-        /// How many hosts there are.
+        /// The number of hosts.
         hosts: usize,
-        /// How many ports there are.
+        /// The number of ports.
         ports: usize,
     },
 }
 
-fn parse(text: &str) -> Result<ConnectOptions, BadUrl> {
+fn parse(text: &str) -> Result<ConnectOptions, BadDatabaseUrl> {
     let rest = text
         .strip_prefix("postgres://")
         .or_else(|| text.strip_prefix("postgresql://"))
-        .ok_or(BadUrl::Scheme)?;
+        .ok_or(BadDatabaseUrl::Scheme)?;
     if rest.contains('#') {
-        return Err(BadUrl::Form("there is a `#` in it".to_owned()));
+        return Err(BadDatabaseUrl::Form("a `#` must be percent-encoded".to_owned()));
     }
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     if query.contains('@') && !authority.contains('@') {
-        let reason = "there is an `@` behind a `?`: a `?` in the password must be percent-encoded";
-        return Err(BadUrl::Form(reason.to_owned()));
+        let reason = "`@` after `?`: a `?` in the password must be percent-encoded";
+        return Err(BadDatabaseUrl::Form(reason.to_owned()));
     }
     let (login, endpoints) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (hosts, ports) = endpoints_of(endpoints)?;
-    let parameters = Parameters { hosts, ports, connect_timeout: CONNECT_TIMEOUT, passed_on: String::new() };
-    let Parameters { mut hosts, ports, connect_timeout, passed_on } = parameters.read(query)?;
+    let parameters =
+        UrlParameters { hosts, ports, connect_timeout: CONNECT_TIMEOUT, passed_on: String::new() };
+    let UrlParameters { mut hosts, ports, connect_timeout, passed_on } = parameters.read(query)?;
     if hosts.is_empty() {
         hosts = vec![None];
     }
     if ports.len() > 1 && ports.len() != hosts.len() {
-        return Err(BadUrl::Ports { hosts: hosts.len(), ports: ports.len() });
+        return Err(BadDatabaseUrl::Ports { hosts: hosts.len(), ports: ports.len() });
     }
     let at = if login.is_empty() { "" } else { "@" };
     let hosts = hosts.iter().enumerate().map(|(number, host)| {
@@ -142,19 +143,19 @@ fn parse(text: &str) -> Result<ConnectOptions, BadUrl> {
         }
         let port = if ports.len() == 1 { ports.first() } else { ports.get(number) };
         if let Some(port) = port.and_then(Option::as_deref).filter(|port| !port.is_empty()) {
-            let reason = "a number up to 65535 is needed";
-            port.parse::<u16>().map_err(|_| BadUrl::Value { name: "port", reason })?;
+            let reason = "expected a number up to 65535";
+            port.parse::<u16>().map_err(|_| BadDatabaseUrl::Value { name: "port", reason })?;
             parameters.append_pair("port", port);
         }
         let has_host = host.as_deref().is_some_and(|host| !host.is_empty());
-        read_one(&format!("postgres://{login}{at}localhost/{path}?{}", parameters.finish()), has_host)
+        parse_host(&format!("postgres://{login}{at}localhost/{path}?{}", parameters.finish()), has_host)
     });
-    let hosts = hosts.collect::<Result<_, BadUrl>>()?;
+    let hosts = hosts.collect::<Result<_, BadDatabaseUrl>>()?;
     Ok(ConnectOptions { hosts, connect_timeout, lifetime: CONNECTION_LIFETIME })
 }
 
-/// What parameters say.
-struct Parameters {
+/// The parameters of a URL.
+struct UrlParameters {
     hosts: Vec<Option<String>>,
     ports: Vec<Option<String>>,
     connect_timeout: Duration,
@@ -162,45 +163,45 @@ struct Parameters {
     passed_on: String,
 }
 
-impl Parameters {
-    /// Reads the parameters of a query; what they say counts for more than what was said before.
-    fn read(mut self, query: &str) -> Result<Self, BadUrl> {
+impl UrlParameters {
+    /// Reads the parameters of the query, which override what was read before.
+    fn read(mut self, query: &str) -> Result<Self, BadDatabaseUrl> {
         let mut is_host_given = false;
         let mut passed_on = form_urlencoded::Serializer::new(String::new());
-        let list = |value: &str| value.split(',').map(|one| Some(one.to_owned())).collect::<Vec<_>>();
+        let list = |value: &str| value.split(',').map(|item| Some(item.to_owned())).collect::<Vec<_>>();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
                 "host" | "hostaddr" => {
                     if std::mem::replace(&mut is_host_given, true) {
-                        let reason =
-                            "`host` and `hostaddr` are given both or twice, and one would be ignored";
-                        return Err(BadUrl::Form(reason.to_owned()));
+                        let reason = "`host` or `hostaddr` is given more than once, and one would be ignored";
+                        return Err(BadDatabaseUrl::Form(reason.to_owned()));
                     }
                     self.hosts = list(&value);
                 }
                 "port" => self.ports = list(&value),
                 "connect_timeout" => {
                     let seconds = value.parse().ok().filter(|seconds| *seconds > 0);
-                    let reason = "a number of seconds is needed";
-                    let seconds = seconds.ok_or(BadUrl::Value { name: "connect_timeout", reason })?;
+                    let reason = "expected a number of seconds";
+                    let seconds = seconds.ok_or(BadDatabaseUrl::Value { name: "connect_timeout", reason })?;
                     self.connect_timeout = Duration::from_secs(seconds);
                 }
-                // A server that can be written to is looked for in any case.
+                // A writable server is selected in any case.
                 "target_session_attrs" => {
                     if !matches!(&*value, "any" | "read-write" | "primary") {
-                        let reason = "Lifeguard writes: only `read-write`, `primary` and `any` make sense";
-                        return Err(BadUrl::Value { name: "target_session_attrs", reason });
+                        let reason =
+                            "Lifeguard needs a writable server: use `read-write`, `primary` or `any`";
+                        return Err(BadDatabaseUrl::Value { name: "target_session_attrs", reason });
                     }
                 }
-                known if PASSED_ON.contains(&known) || is_option(known) => {
+                known if SUPPORTED_PARAMETERS.contains(&known) || is_option(known) => {
                     passed_on.append_pair(&name, &value);
                 }
-                // It may be a part of a password.
+                // The name may be part of a password: it is not shown.
                 unknown if !is_name(unknown) || query.contains('@') => {
-                    return Err(BadUrl::Form("there is a parameter whose name is none".to_owned()));
+                    return Err(BadDatabaseUrl::Form("invalid parameter name".to_owned()));
                 }
                 unknown => {
-                    return Err(BadUrl::Unknown(unknown.chars().take(80).collect(), hint(unknown)));
+                    return Err(BadDatabaseUrl::Unknown(unknown.chars().take(80).collect(), hint(unknown)));
                 }
             }
         }
@@ -209,23 +210,23 @@ impl Parameters {
     }
 }
 
-/// Reads what is said about one host. Errors are told in our words: those of others may hold what was written.
-fn read_one(url: &str, has_host: bool) -> Result<PgConnectOptions, BadUrl> {
+/// Parses the URL of one host. Errors of libraries are replaced, as they may contain parts of the URL.
+fn parse_host(url: &str, has_host: bool) -> Result<PgConnectOptions, BadDatabaseUrl> {
     let options: PgConnectOptions = url.parse().map_err(|error| {
-        BadUrl::Form(
+        BadDatabaseUrl::Form(
             if let sqlx::Error::Configuration(error) = error
                 && error.is::<url::ParseError>()
             {
                 error.to_string()
             } else {
-                "a part of it cannot be read (sslmode?)".to_owned()
+                "invalid parameter value (sslmode?)".to_owned()
             },
         )
     })?;
     if has_host {
         return Ok(options);
     }
-    // As libpq does where no host is named.
+    // The default of libpq if no host is given.
     let default = PgConnectOptions::new_without_pgpass();
     Ok(match default.get_socket() {
         Some(folder) => options.socket(folder),
@@ -235,14 +236,14 @@ fn read_one(url: &str, has_host: bool) -> Result<PgConnectOptions, BadUrl> {
 
 type Endpoints = (Vec<Option<String>>, Vec<Option<String>>);
 
-/// Takes `HOST:PORT,HOST:PORT` apart.
-fn endpoints_of(text: &str) -> Result<Endpoints, BadUrl> {
+/// Splits `HOST:PORT,HOST:PORT`.
+fn endpoints_of(text: &str) -> Result<Endpoints, BadDatabaseUrl> {
     let (mut hosts, mut ports) = (Vec::new(), Vec::new());
     if text.is_empty() {
         return Ok((hosts, ports));
     }
     for endpoint in text.split(',') {
-        // An IPv6 address stands in brackets, for its colons.
+        // An IPv6 address is in brackets because of its colons.
         let end = endpoint.rfind(']').map_or(0, |end| end + 1);
         let (host, port) = match endpoint.get(end..).and_then(|rest| rest.split_once(':')) {
             Some((more, port)) => {
@@ -257,17 +258,17 @@ fn endpoints_of(text: &str) -> Result<Endpoints, BadUrl> {
     Ok((hosts, ports))
 }
 
-fn percent_decoded(host: &str) -> Result<String, BadUrl> {
+fn percent_decoded(host: &str) -> Result<String, BadDatabaseUrl> {
     if !host.contains('%') {
         return Ok(host.to_owned());
     }
-    // The form's decoding would make a space of a plus.
+    // The decoder of forms would turn a plus into a space.
     let pair = format!("h={}", host.replace('+', "%2B"));
     let decoded = form_urlencoded::parse(pair.as_bytes()).next().map(|(_, host)| host.into_owned());
-    decoded.ok_or_else(|| BadUrl::Form("a host cannot be read".to_owned()))
+    decoded.ok_or_else(|| BadDatabaseUrl::Form("invalid host".to_owned()))
 }
 
-/// Whether a parameter could be called so.
+/// Whether `name` is a valid parameter name.
 fn is_name(name: &str) -> bool {
     let may_be = |character: char| character.is_ascii_alphanumeric() || "_-.[]".contains(character);
     !name.is_empty() && name.chars().all(may_be)
@@ -277,26 +278,26 @@ fn is_option(name: &str) -> bool {
     name.starts_with("options[") && name.ends_with(']')
 }
 
-/// What to do instead of a parameter of libpq's.
+/// Returns advice for a parameter of libpq that is not supported.
 fn hint(name: &str) -> &'static str {
     match name {
         "keepalives"
         | "keepalives_idle"
         | "keepalives_interval"
         | "keepalives_count"
-        | "tcp_user_timeout" => "; Lifeguard limits how long each answer may take by itself",
-        "service" | "servicefile" | "passfile" => "; say it with PGPASSFILE, or in the URL",
+        | "tcp_user_timeout" => "; Lifeguard limits the time of each answer itself",
+        "service" | "servicefile" | "passfile" => "; use PGPASSFILE or the URL",
         _ => "",
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::connect_options::shown;
+    use super::super::connect_options::display_host;
     use super::*;
 
     fn hosts(text: &str) -> Vec<String> {
-        parse(text).unwrap().hosts.iter().map(|one| shown(one).to_string()).collect()
+        parse(text).unwrap().hosts.iter().map(|host| display_host(host).to_string()).collect()
     }
 
     #[test]
@@ -317,15 +318,17 @@ mod tests {
             (default.connect_timeout, default.lifetime),
             (Duration::from_secs(3), Duration::from_mins(30))
         );
-        assert!(options.hosts.iter().all(|one| one.get_username() == "u" && one.get_database() == Some("l")));
+        assert!(
+            options.hosts.iter().all(|host| host.get_username() == "u" && host.get_database() == Some("l"))
+        );
     }
 
     #[test]
-    fn what_would_be_ignored_is_refused_by_its_name() {
+    fn parameters_that_would_be_ignored_are_refused_by_name() {
         let refused = |text: &str| parse(text).unwrap_err().to_string();
         assert!(refused("postgres://h/l?target_session_attrz=x").contains("`target_session_attrz`"));
         assert!(refused("postgres://h/l?gssencmode=disable").contains("`gssencmode`"));
-        assert!(refused("postgres://h/l?keepalives_idle=5").contains("limits how long"));
+        assert!(refused("postgres://h/l?keepalives_idle=5").contains("limits the time"));
         assert!(refused("postgres://h/l?target_session_attrs=standby").contains("read-write"));
         assert!(refused("postgres://h/l?connect_timeout=soon").contains("seconds"));
         assert!(refused("postgres://h:x/l").contains("port"));
@@ -350,8 +353,8 @@ mod tests {
             "postgres://u:x?ses/am@h/l",
         ] {
             let url: DatabaseUrl = text.parse().unwrap();
-            let said = format!("{url:?} {:?}", url.parse().map_err(|error| error.to_string()));
-            assert!(!said.contains("sesam") && !said.contains("ses/am"), "{said}");
+            let shown = format!("{url:?} {:?}", url.parse().map_err(|error| error.to_string()));
+            assert!(!shown.contains("sesam") && !shown.contains("ses/am"), "{shown}");
         }
         let good: DatabaseUrl = "postgres://u:sesam@h/l?password=sesam".parse().unwrap();
         assert!(!format!("{good:?} {:?}", good.parse().unwrap()).contains("sesam"));

@@ -1,16 +1,16 @@
-//! Adding an entry.
+//! Appending an entry.
 
-use super::columns::Rows;
-use super::entry::NewEntry;
+use super::columns::HistoryColumns;
+use super::entry::NewHistoryEntry;
 use crate::store::{StoreError, Tx};
 
-/// Adds an entry.
+/// Appends an entry.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn append(tx: &mut Tx, entry: &NewEntry) -> Result<(), StoreError> {
-    let mut rows = Rows::default();
+pub async fn append(tx: &mut Tx, entry: &NewHistoryEntry) -> Result<(), StoreError> {
+    let mut rows = HistoryColumns::default();
     rows.push(entry);
     sqlx::query!(
         "INSERT INTO history (at, instance_id, visit, spoken_visit, kind, from_state, to_state, outcome, event, source,

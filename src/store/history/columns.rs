@@ -1,18 +1,18 @@
-//! Entries as a statement takes them: an array for each column.
+//! Entries as parameters of a statement: one array for each column.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 use sqlx::types::Json;
 
-use super::entry::{NewEntry, Told};
-use super::visits::visit_found;
-use crate::machine::{Cause, Outcome, Predicted, Stimulus};
-use crate::store::sparse::Sparse;
+use super::entry::{HistoryContent, NewHistoryEntry};
+use super::visits::visit_before;
+use crate::machine::{Cause, ModelAnswers, Outcome, Stimulus};
+use crate::store::sparse::SparseColumn;
 
-/// The columns that hold a stimulus.
+/// The columns of a stimulus.
 #[derive(Default)]
-struct Columns<'a> {
+struct StimulusColumns<'a> {
     kind: &'static str,
     event: Option<&'a str>,
     source: Option<Cow<'a, str>>,
@@ -20,20 +20,24 @@ struct Columns<'a> {
     args: Option<Cow<'a, Map<String, Value>>>,
 }
 
-fn columns(told: &Told) -> Columns<'_> {
-    let cause = match told {
-        Told::Note(note) => return Columns { kind: "note", event: Some(note), ..Columns::default() },
-        // It is read and never written; what is known of it would be lost.
-        Told::Unreadable(_) => return Columns { kind: "unreadable", ..Columns::default() },
-        Told::Stimulus(stimulus) => &stimulus.cause,
+fn stimulus_columns(content: &HistoryContent) -> StimulusColumns<'_> {
+    let cause = match content {
+        HistoryContent::Note(note) => {
+            return StimulusColumns { kind: "note", event: Some(note), ..StimulusColumns::default() };
+        }
+        // Such an entry is only read, never written.
+        HistoryContent::Unreadable(_) => {
+            return StimulusColumns { kind: "unreadable", ..StimulusColumns::default() };
+        }
+        HistoryContent::Stimulus(stimulus) => &stimulus.cause,
     };
     match cause {
         Cause::Created { links } => {
             let args = Map::from_iter([("links".to_owned(), json!(links))]);
             let args = (!links.is_empty()).then_some(Cow::Owned(args));
-            Columns { kind: "created", args, ..Columns::default() }
+            StimulusColumns { kind: "created", args, ..StimulusColumns::default() }
         }
-        Cause::Event { name, source, args, visit } => Columns {
+        Cause::Event { name, source, args, visit } => StimulusColumns {
             kind: "event",
             event: Some(name.as_str()),
             source: Some(source.text()),
@@ -41,52 +45,53 @@ fn columns(told: &Told) -> Columns<'_> {
             args: (!args.is_empty()).then_some(Cow::Borrowed(args)),
         },
         Cause::Began { visit } => {
-            Columns { kind: "began", spoken_visit: Some(visit.0), ..Columns::default() }
+            StimulusColumns { kind: "began", spoken_visit: Some(visit.0), ..StimulusColumns::default() }
         }
         Cause::Suspend { visit } => {
-            Columns { kind: "suspend", spoken_visit: Some(visit.0), ..Columns::default() }
+            StimulusColumns { kind: "suspend", spoken_visit: Some(visit.0), ..StimulusColumns::default() }
         }
         Cause::Deadline { visit } => {
-            Columns { kind: "deadline", spoken_visit: Some(visit.0), ..Columns::default() }
+            StimulusColumns { kind: "deadline", spoken_visit: Some(visit.0), ..StimulusColumns::default() }
         }
         Cause::Force { expected, to, reason } => {
             let args = [("expected", expected.as_str()), ("to", to.as_str()), ("reason", reason)];
             let args = args.into_iter().map(|(key, text)| (key.to_owned(), Value::from(text))).collect();
-            Columns { kind: "force", args: Some(Cow::Owned(args)), ..Columns::default() }
+            StimulusColumns { kind: "force", args: Some(Cow::Owned(args)), ..StimulusColumns::default() }
         }
     }
 }
 
-/// Entries as a statement takes them: an array for each column but their time.
+/// Entries as parameters of a statement: one array for each column except the time.
 #[derive(Default)]
-pub(in crate::store) struct Rows<'a> {
+pub(in crate::store) struct HistoryColumns<'a> {
     pub(in crate::store) instances: Vec<i64>,
     pub(in crate::store) kinds: Vec<&'static str>,
-    pub(in crate::store) events: Sparse<&'a str>,
-    pub(in crate::store) sources: Sparse<Cow<'a, str>>,
-    pub(in crate::store) senders: Sparse<&'a str>,
-    pub(in crate::store) spoken_visits: Sparse<i64>,
-    pub(in crate::store) args: Sparse<Json<Cow<'a, Map<String, Value>>>>,
-    pub(in crate::store) facts: Sparse<Json<&'a Map<String, Value>>>,
-    pub(in crate::store) outcomes: Sparse<&'static str>,
+    pub(in crate::store) events: SparseColumn<&'a str>,
+    pub(in crate::store) sources: SparseColumn<Cow<'a, str>>,
+    pub(in crate::store) senders: SparseColumn<&'a str>,
+    pub(in crate::store) spoken_visits: SparseColumn<i64>,
+    pub(in crate::store) args: SparseColumn<Json<Cow<'a, Map<String, Value>>>>,
+    pub(in crate::store) facts: SparseColumn<Json<&'a Map<String, Value>>>,
+    pub(in crate::store) outcomes: SparseColumn<&'static str>,
     pub(in crate::store) from_states: Vec<&'a str>,
-    pub(in crate::store) to_states: Sparse<&'a str>,
+    pub(in crate::store) to_states: SparseColumn<&'a str>,
     pub(in crate::store) visits: Vec<i64>,
-    pub(in crate::store) reasons: Sparse<&'a str>,
-    pub(in crate::store) evidence: Sparse<Json<&'a Map<String, Value>>>,
-    pub(in crate::store) predicted: Sparse<Json<&'a Predicted>>,
+    pub(in crate::store) reasons: SparseColumn<&'a str>,
+    pub(in crate::store) evidence: SparseColumn<Json<&'a Map<String, Value>>>,
+    pub(in crate::store) predicted: SparseColumn<Json<&'a ModelAnswers>>,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> HistoryColumns<'a> {
     /// Adds an entry.
-    pub(in crate::store) fn push(&mut self, entry: &'a NewEntry) {
-        let NewEntry { instance, at: _, told, sender, outcome, from, to, visit, reason, evidence } = entry;
-        let Columns { kind, event, source, spoken_visit, args } = columns(told);
-        let (facts, predicted) = match told {
-            Told::Stimulus(Stimulus { cause: _, facts, predicted }) => {
+    pub(in crate::store) fn push(&mut self, entry: &'a NewHistoryEntry) {
+        let NewHistoryEntry { instance, at: _, content, sender, outcome, from, to, visit, reason, evidence } =
+            entry;
+        let StimulusColumns { kind, event, source, spoken_visit, args } = stimulus_columns(content);
+        let (facts, predicted) = match content {
+            HistoryContent::Stimulus(Stimulus { cause: _, facts, predicted }) => {
                 (Some(facts).filter(|facts| !facts.is_empty()), Some(predicted).filter(|all| !all.is_empty()))
             }
-            Told::Note(_) | Told::Unreadable(_) => (None, None),
+            HistoryContent::Note(_) | HistoryContent::Unreadable(_) => (None, None),
         };
         let outcome = match outcome {
             None => Some("noted"),
@@ -94,10 +99,10 @@ impl<'a> Rows<'a> {
             Some(Outcome::Stayed) => Some("stayed"),
             Some(Outcome::Ignored(_)) => Some("ignored"),
         };
-        // NULL is what can be told from the rest; the migration says how.
-        let is_clockwork = matches!(kind, "began" | "suspend" | "deadline");
-        let found = visit_found(outcome.is_none(), *visit);
-        let spoken_visit = spoken_visit.filter(|spoken| !is_clockwork || *spoken != found.0);
+        // NULL stands for a visit that follows from the other columns: see the migration of history.
+        let is_internal = matches!(kind, "began" | "suspend" | "deadline");
+        let before = visit_before(outcome.is_none(), *visit);
+        let spoken_visit = spoken_visit.filter(|spoken| !is_internal || *spoken != before.0);
         self.instances.push(instance.0);
         self.kinds.push(kind);
         self.events.push(event);

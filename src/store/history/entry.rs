@@ -6,29 +6,29 @@ use serde_json::{Map, Value};
 use crate::machine::{Outcome, StateName, Stimulus, Visit};
 use crate::store::instances::InstanceId;
 
-/// What a history row tells.
+/// The content of a history entry.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Told {
-    /// Something that was decided on.
+pub enum HistoryContent {
+    /// A stimulus that was decided on.
     Stimulus(Stimulus),
-    /// Something that was only noticed, such as a file that was fetched.
+    /// A note of an observation, such as a fetched file: nothing was decided.
     Note(String),
-    /// Nothing that this program can read, and why: the row was written by another version, or changed by hand.
+    /// Content that this program cannot read, and why: the row was written by another version or changed by hand.
     Unreadable(String),
 }
 
 /// An entry to be written.
 #[derive(Debug, Clone)]
-pub struct NewEntry {
-    /// Whose history it belongs to.
+pub struct NewHistoryEntry {
+    /// The instance.
     pub instance: InstanceId,
     /// When it happened.
     pub at: DateTime<Utc>,
-    /// What happened; facts are kept only where guards could read them.
-    pub told: Told,
-    /// Who sent it, as far as is known: an address, a person, a worker.
+    /// What happened; facts are stored only if guards could read them.
+    pub content: HistoryContent,
+    /// The sender, if known: an address, a user, a worker.
     pub sender: Option<String>,
-    /// What it amounted to; nothing for a note.
+    /// The outcome; `None` for a note.
     pub outcome: Option<Outcome>,
     /// The state before.
     pub from: StateName,
@@ -36,22 +36,22 @@ pub struct NewEntry {
     pub to: StateName,
     /// The visit after.
     pub visit: Visit,
-    /// Why nothing changed, or why an operator forced it.
+    /// Why nothing changed, or why an operator forced the move.
     pub reason: Option<String>,
     /// What was observed.
     pub evidence: Option<Map<String, Value>>,
 }
 
-/// An entry as it was written.
+/// An entry as it was read.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
-    /// Its number: it grows with time within one instance.
+pub struct HistoryEntry {
+    /// Its ID, which grows with time within one instance.
     pub id: i64,
     /// When it happened.
     pub at: DateTime<Utc>,
     /// What happened.
-    pub told: Told,
-    /// Who sent it.
+    pub content: HistoryContent,
+    /// The sender.
     pub sender: Option<String>,
     /// `moved`, `stayed`, `ignored` or `noted`.
     pub outcome: String,
@@ -61,7 +61,7 @@ pub struct Entry {
     pub to: StateName,
     /// The visit after.
     pub visit: Visit,
-    /// Why nothing changed, or why an operator forced it.
+    /// Why nothing changed, or why an operator forced the move.
     pub reason: Option<String>,
     /// What was observed.
     pub evidence: Option<Map<String, Value>>,

@@ -1,4 +1,4 @@
-//! What happened to instances, in order: enough to explain each present state and to replay each past one.
+//! History of instances: enough to explain each current state and to replay each past one.
 
 mod append;
 mod columns;
@@ -9,7 +9,7 @@ mod row;
 mod visits;
 
 pub use self::append::append;
-pub(super) use self::columns::Rows;
-pub use self::entry::{Entry, NewEntry, Told};
+pub(super) use self::columns::HistoryColumns;
+pub use self::entry::{HistoryContent, HistoryEntry, NewHistoryEntry};
 pub use self::notes::{NoteId, find_last_note, rewrite_note};
 pub use self::read::{list, list_all, stream};

@@ -1,4 +1,4 @@
-//! Notes: entries that nothing is decided by, and which are rewritten when more is known.
+//! Notes: entries without a decision, which are rewritten when more is known.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
@@ -8,19 +8,19 @@ use sqlx::types::Json;
 use crate::store::instances::InstanceId;
 use crate::store::{StoreError, Tx};
 
-/// Which entry a note is, and when it was added.
+/// Identifies a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoteId {
-    /// The entry's number.
+    /// The ID of the entry.
     pub history_id: i64,
-    /// When it was added, which says where it is.
+    /// The time of the entry, which determines its partition.
     pub at: DateTime<Utc>,
 }
 
-/// How far back a note is looked for that may be told more of.
-const LATEST_NOTES: TimeDelta = TimeDelta::days(1);
+/// The maximum age of a note that is rewritten.
+const MAX_NOTE_AGE: TimeDelta = TimeDelta::days(1);
 
-/// Finds the last note `event` of an instance that `sender` sent.
+/// Finds the last note `event` of an instance from `sender`.
 ///
 /// # Errors
 ///
@@ -40,16 +40,16 @@ pub async fn find_last_note(
         instance.0,
         event,
         sender,
-        now - LATEST_NOTES,
+        now - MAX_NOTE_AGE,
     )
     .fetch_optional(db)
     .await?;
     Ok(note)
 }
 
-/// Tells more in a note than what was known when it was added; false where it is gone.
+/// Rewrites a note with what is known now; false if it no longer exists.
 ///
-/// Only for notes, which nothing is decided by: all else in history stays as it was written.
+/// Only notes may be rewritten: all other history stays as it was written.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Reading an entry from its row.
+//! Rows of history, and how entries are read from them.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -7,12 +7,13 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sqlx::types::Json;
 
-use super::entry::{Entry, Told};
-use super::visits::visit_found;
-use crate::machine::{Cause, EventName, Links, Source, StateName, Stimulus, Visit};
+use super::entry::{HistoryContent, HistoryEntry};
+use super::visits::visit_before;
+use crate::machine::{Cause, EventName, EventSource, Links, StateName, Stimulus, Visit};
 
 /// A row of the table.
 pub(super) struct HistoryRow {
+    pub(super) instance_id: i64,
     pub(super) history_id: i64,
     pub(super) at: DateTime<Utc>,
     pub(super) kind: String,
@@ -31,12 +32,12 @@ pub(super) struct HistoryRow {
     pub(super) predicted: Option<Json<Box<RawValue>>>,
 }
 
-/// What keeps a row from being read.
+/// Returns why a row cannot be read.
 fn unreadable(column: &'static str) -> String {
-    format!("its `{column}` cannot be read")
+    format!("column `{column}` cannot be read")
 }
 
-/// Reads a column that holds JSON; nothing is the default.
+/// Reads a column that holds JSON; NULL is the default.
 fn parse<T: DeserializeOwned + Default>(
     column: &'static str,
     json: Option<&Json<Box<RawValue>>>,
@@ -46,17 +47,18 @@ fn parse<T: DeserializeOwned + Default>(
 }
 
 impl HistoryRow {
-    fn told(&self) -> Result<Told, String> {
+    fn content(&self) -> Result<HistoryContent, String> {
         let spoken = self.spoken_visit.map(Visit);
-        // Our own clockwork speaks of the visit that it found, which is rarely worth a column.
-        let found = spoken.unwrap_or_else(|| visit_found(self.outcome.is_none(), Visit(self.visit)));
+        // The visit of an internal stimulus is mostly that before the entry, and then not stored.
+        let internal_visit =
+            spoken.unwrap_or_else(|| visit_before(self.outcome.is_none(), Visit(self.visit)));
         let args: Map<String, Value> = parse("args", self.args.as_ref())?;
         let state = |key: &str| {
             let state = args.get(key).and_then(Value::as_str).and_then(|state| StateName::new(state).ok());
             state.ok_or_else(|| unreadable("args"))
         };
         let cause = match self.kind.as_str() {
-            "note" => return Ok(Told::Note(self.event.clone().unwrap_or_default())),
+            "note" => return Ok(HistoryContent::Note(self.event.clone().unwrap_or_default())),
             "created" => Cause::Created {
                 links: args
                     .get("links")
@@ -67,14 +69,14 @@ impl HistoryRow {
             "event" => Cause::Event {
                 name: EventName::new(self.event.as_deref().unwrap_or_default())
                     .map_err(|_| unreadable("event"))?,
-                source: Source::parse(self.source.as_deref().unwrap_or_default())
+                source: EventSource::parse(self.source.as_deref().unwrap_or_default())
                     .map_err(|_| unreadable("source"))?,
                 args,
                 visit: spoken,
             },
-            "began" => Cause::Began { visit: found },
-            "suspend" => Cause::Suspend { visit: found },
-            "deadline" => Cause::Deadline { visit: found },
+            "began" => Cause::Began { visit: internal_visit },
+            "suspend" => Cause::Suspend { visit: internal_visit },
+            "deadline" => Cause::Deadline { visit: internal_visit },
             "force" => Cause::Force {
                 expected: state("expected")?,
                 to: state("to")?,
@@ -88,25 +90,25 @@ impl HistoryRow {
         };
         let facts = parse("facts", self.facts.as_ref())?;
         let predicted = parse("predicted", self.predicted.as_ref())?;
-        Ok(Told::Stimulus(Stimulus { cause, facts, predicted }))
+        Ok(HistoryContent::Stimulus(Stimulus { cause, facts, predicted }))
     }
 }
 
-impl From<HistoryRow> for Entry {
-    /// What cannot be read of a row is told instead of it: the rows around it are none the worse.
+impl From<HistoryRow> for HistoryEntry {
+    /// An unreadable row becomes an entry that says so, so that the other rows can be shown.
     fn from(row: HistoryRow) -> Self {
         let state = |text: &str| StateName::new(text).map_err(|_| unreadable("state"));
         let (from, to) = (&row.from_state, row.to_state.as_ref().unwrap_or(&row.from_state));
         let evidence = parse("evidence", row.evidence.as_ref());
         let fault = state(from).and(state(to)).err().or_else(|| evidence.as_ref().err().cloned());
-        let told = match fault {
-            Some(fault) => Told::Unreadable(fault),
-            None => row.told().unwrap_or_else(Told::Unreadable),
+        let content = match fault {
+            Some(fault) => HistoryContent::Unreadable(fault),
+            None => row.content().unwrap_or_else(HistoryContent::Unreadable),
         };
         Self {
             id: row.history_id,
             at: row.at,
-            told,
+            content,
             sender: row.sender,
             to: StateName::lossy(to),
             from: StateName::lossy(from),

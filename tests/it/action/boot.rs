@@ -1,10 +1,10 @@
-//! Boot links in a boot tree, set and cleared again and again, and those that are somebody else's.
+//! Tests of the boot link actions: set, cleared, repeated, and foreign files in their place.
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use fs_err as fs;
-use lifeguard::actions::{Ending, Evidence, Kind, Trouble, Unfinished};
+use lifeguard::actions::{ActionEnding, ActionKind, Evidence, Trouble, UnfinishedAction};
 use lifeguard::boards::{ClearBootLink, SetBootLink, check_config_name};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -13,9 +13,9 @@ use super::*;
 
 const LINK: &str = "pxelinux.cfg/01-aa-bb-cc-dd-ee-ff";
 
-/// What is done to a link.
+/// Operation on a link.
 #[derive(Clone, Copy)]
-enum Link {
+enum LinkOperation {
     Set,
     Clear,
 }
@@ -23,17 +23,17 @@ enum Link {
 fn job_with(config: Option<&str>) -> Job {
     let mut job = job("");
     if let Some(config) = config {
-        know(&mut job.facts, "boot_config", config);
+        set_fact(&mut job.facts, "boot_config", config);
     }
     job
 }
 
 /// A boot tree with the configs `panda` and `panda-2`.
-struct Tree {
+struct TestBootTree {
     root: TempDir,
 }
 
-impl Tree {
+impl TestBootTree {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("configs")).unwrap();
@@ -55,30 +55,30 @@ impl Tree {
         fs::read_dir(self.root.path().join("pxelinux.cfg")).unwrap().count()
     }
 
-    fn kind(&self, link: Link) -> Box<dyn Kind> {
+    fn kind(&self, link: LinkOperation) -> Box<dyn ActionKind> {
         let root = self.root.path().to_owned();
         match link {
-            Link::Set => Box::new(SetBootLink::new(root)),
-            Link::Clear => Box::new(ClearBootLink::new(root)),
+            LinkOperation::Set => Box::new(SetBootLink::new(root)),
+            LinkOperation::Clear => Box::new(ClearBootLink::new(root)),
         }
     }
 
-    async fn run(&self, link: Link, config: Option<&str>) -> Result<Evidence, Unfinished> {
+    async fn run(&self, link: LinkOperation, config: Option<&str>) -> Result<Evidence, UnfinishedAction> {
         self.kind(link).run(&job_with(config), &CancellationToken::new()).await
     }
 
-    async fn set(&self, config: &str) -> Result<Evidence, Unfinished> {
-        self.run(Link::Set, Some(config)).await
+    async fn set(&self, config: &str) -> Result<Evidence, UnfinishedAction> {
+        self.run(LinkOperation::Set, Some(config)).await
     }
 
     async fn clear(&self) -> Evidence {
-        self.run(Link::Clear, None).await.unwrap()
+        self.run(LinkOperation::Clear, None).await.unwrap()
     }
 }
 
 #[tokio::test]
 async fn a_link_is_set_changed_and_cleared_and_each_step_may_be_repeated() {
-    let tree = Tree::new();
+    let tree = TestBootTree::new();
     assert!(!tree.clear().await.contains_key("removed"), "there is not even a folder");
     for config in ["panda", "panda", "panda-2", "panda-2"] {
         let done = tree.set(config).await.unwrap();
@@ -93,7 +93,7 @@ async fn a_link_is_set_changed_and_cleared_and_each_step_may_be_repeated() {
 }
 
 #[tokio::test]
-async fn what_somebody_else_put_there_is_neither_replaced_nor_removed() {
+async fn foreign_links_and_files_are_neither_replaced_nor_removed() {
     for target in [
         None,
         Some("../elsewhere/panda"),
@@ -102,7 +102,7 @@ async fn what_somebody_else_put_there_is_neither_replaced_nor_removed() {
         Some("../configs"),
         Some("panda"),
     ] {
-        let tree = Tree::new();
+        let tree = TestBootTree::new();
         fs::create_dir(tree.root.path().join("pxelinux.cfg")).unwrap();
         match target {
             Some(target) => symlink(target, tree.link()).unwrap(),
@@ -117,8 +117,8 @@ async fn what_somebody_else_put_there_is_neither_replaced_nor_removed() {
 }
 
 #[tokio::test]
-async fn a_link_of_ours_to_a_config_that_is_gone_is_replaced() {
-    let tree = Tree::new();
+async fn a_link_of_ours_to_a_missing_config_is_replaced() {
+    let tree = TestBootTree::new();
     tree.set("panda-2").await.unwrap();
     fs::remove_file(tree.root.path().join("configs/panda-2")).unwrap();
     tree.set("panda").await.unwrap();
@@ -131,10 +131,10 @@ async fn a_link_of_ours_to_a_config_that_is_gone_is_replaced() {
 }
 
 #[tokio::test]
-async fn what_a_crash_left_behind_is_passed_by() {
-    let tree = Tree::new();
+async fn temporary_files_of_a_crash_are_ignored() {
+    let tree = TestBootTree::new();
     tree.set("panda").await.unwrap();
-    // As many as all tests of this process can use up, under the names that come next.
+    // More than all tests of this process use, with the next temporary names.
     for number in 0..500 {
         let left = format!("{LINK}.new-{}-{number}", std::process::id());
         symlink("../configs/panda", tree.root.path().join(left)).unwrap();
@@ -144,8 +144,8 @@ async fn what_a_crash_left_behind_is_passed_by() {
 }
 
 #[tokio::test]
-async fn two_runs_at_once_leave_one_whole_link() {
-    let tree = Tree::new();
+async fn two_concurrent_runs_leave_one_complete_link() {
+    let tree = TestBootTree::new();
     for _ in 0..50 {
         let (one, two, three) = tokio::join!(tree.set("panda"), tree.set("panda-2"), tree.set("panda"));
         for done in [one, two, three] {
@@ -159,16 +159,16 @@ async fn two_runs_at_once_leave_one_whole_link() {
 }
 
 #[tokio::test]
-async fn a_config_that_is_missing_or_no_plain_name_is_refused() {
-    let tree = Tree::new();
+async fn a_missing_config_or_an_invalid_config_name_is_refused() {
+    let tree = TestBootTree::new();
     fs::create_dir(tree.root.path().join("configs/folder")).unwrap();
     for (config, reason) in [
-        (None, "no boot config was chosen"),
-        (Some("tegra"), "there is no boot config `tegra`"),
-        (Some("folder"), "there is no boot config `folder`"),
+        (None, "no boot config is selected"),
+        (Some("tegra"), "no boot config `tegra`"),
+        (Some("folder"), "no boot config `folder`"),
         (Some("../configs/panda"), "plain name of a file"),
     ] {
-        let failed = tree.run(Link::Set, config).await.unwrap_err();
+        let failed = tree.run(LinkOperation::Set, config).await.unwrap_err();
         assert!(failed.reason.contains(reason), "{config:?}: {failed}");
         assert_eq!(tree.points_at(), None);
     }
@@ -181,23 +181,23 @@ async fn a_config_that_is_missing_or_no_plain_name_is_refused() {
 }
 
 #[tokio::test]
-async fn a_bad_mac_and_a_cancelled_run_touch_nothing() {
-    let tree = Tree::new();
+async fn a_bad_mac_or_a_cancelled_run_changes_nothing() {
+    let tree = TestBootTree::new();
     let mut job = job_with(Some("panda"));
-    let driver = tree.kind(Link::Set);
+    let driver = tree.kind(LinkOperation::Set);
     let token = CancellationToken::new();
     token.cancel();
     assert_eq!(driver.run(&job, &token).await.unwrap_err().reason, "abandoned");
-    know(&mut job.facts, "mac", "aa:bb");
+    set_fact(&mut job.facts, "mac", "aa:bb");
     let failed = driver.run(&job, &CancellationToken::new()).await.unwrap_err();
     assert!(failed.reason.contains("aa:bb:cc:dd:ee:ff"), "{failed}");
     assert!(!tree.root.path().join("pxelinux.cfg").exists());
 }
 
 #[tokio::test]
-async fn the_link_is_right_wherever_its_folder_really_is() {
+async fn the_link_is_correct_wherever_its_directory_really_is() {
     // As in Debian's netboot tarball.
-    let tree = Tree::new();
+    let tree = TestBootTree::new();
     let at = |path: &str| tree.root.path().join(path);
     fs::create_dir_all(at("debian-installer/amd64/pxelinux.cfg")).unwrap();
     symlink("debian-installer/amd64/pxelinux.cfg", at("pxelinux.cfg")).unwrap();
@@ -207,7 +207,7 @@ async fn the_link_is_right_wherever_its_folder_really_is() {
     tree.set("panda-2").await.unwrap();
     assert_eq!(fs::read_to_string(tree.link()).unwrap(), "panda-2");
     assert_eq!(tree.clear().await["removed"], "panda-2");
-    // What an older version wrote there leads nowhere, and is ours.
+    // A link of an older version is dangling, but ours.
     symlink("../configs/panda", tree.link()).unwrap();
     tree.set("panda").await.unwrap();
     assert_eq!(fs::read_to_string(tree.link()).unwrap(), "panda");
@@ -217,39 +217,39 @@ async fn the_link_is_right_wherever_its_folder_really_is() {
 async fn a_link_that_tftp_would_not_serve_is_not_set() {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("config"), "secret").unwrap();
-    let tree = Tree::new();
+    let tree = TestBootTree::new();
     symlink(outside.path().join("config"), tree.root.path().join("configs/out")).unwrap();
     let failed = tree.set("out").await.unwrap_err();
     assert!(failed.reason.contains("`configs/out` cannot be served to the board: outside"), "{failed}");
     assert_eq!(tree.points_at(), None);
 
-    let tree = Tree::new();
+    let tree = TestBootTree::new();
     symlink(outside.path(), tree.root.path().join("pxelinux.cfg")).unwrap();
     let failed = tree.set("panda").await.unwrap_err();
     assert!(failed.reason.contains("`pxelinux.cfg` cannot be served to the board: outside"), "{failed}");
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1, "nothing was written outside");
-    let failed = tree.run(Link::Clear, None).await.unwrap_err();
+    let failed = tree.run(LinkOperation::Clear, None).await.unwrap_err();
     assert!(failed.reason.contains("outside the boot tree"), "{failed}");
 }
 
 #[tokio::test]
-async fn while_the_boot_root_is_missing_both_wait_for_it() {
-    let tree = Tree::new();
+async fn setting_and_clearing_are_suspended_while_the_boot_root_is_missing() {
+    let tree = TestBootTree::new();
     let aside = tempfile::tempdir().unwrap();
     let (root, aside) = (tree.root.path(), aside.path().join("boot"));
     fs::rename(root, &aside).unwrap();
-    for link in [Link::Set, Link::Clear] {
+    for link in [LinkOperation::Set, LinkOperation::Clear] {
         let waits = tree.run(link, Some("panda")).await.unwrap_err();
         let trouble = Trouble::Storage(root.to_owned());
-        assert_eq!(waits.ending, Ending::Suspended { trouble, has_acted: false });
+        assert_eq!(waits.kind, ActionEnding::Suspended { trouble, has_acted: false });
         assert!(waits.reason.contains("the boot root cannot be read"), "{waits}");
     }
-    // As where a share is not mounted whose mount point is there.
+    // Like an unmounted share with an existing mount point.
     fs::create_dir(root).unwrap();
-    for link in [Link::Set, Link::Clear] {
+    for link in [LinkOperation::Set, LinkOperation::Clear] {
         let waits = tree.run(link, Some("panda")).await.unwrap_err();
         let trouble = Trouble::Storage(root.to_owned());
-        assert_eq!(waits.ending, Ending::Suspended { trouble, has_acted: false });
+        assert_eq!(waits.kind, ActionEnding::Suspended { trouble, has_acted: false });
         assert_eq!(fs::read_dir(root).unwrap().count(), 0);
     }
     fs::remove_dir(root).unwrap();

@@ -1,8 +1,8 @@
-//! The power drivers at a Modbus server that is not ours.
+//! The power drivers at an independent Modbus server.
 
 use std::process::Stdio;
 
-use lifeguard::actions::Kind as _;
+use lifeguard::actions::ActionKind as _;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 
 #[tokio::test]
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+#[expect(clippy::print_stderr, reason = "a skipped test prints a note")]
 async fn a_foreign_modbus_server_is_switched() {
     let Some(python) = std::env::var_os("LIFEGUARD_TEST_PYMODBUS") else {
         assert!(
@@ -28,28 +28,30 @@ async fn a_foreign_modbus_server_is_switched() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
-    let first = soon("the server's port", lines.next_line()).await.unwrap().unwrap();
+    let first = within_long_timeout("the server's port", lines.next_line()).await.unwrap().unwrap();
     let port = first.strip_prefix("port ").unwrap();
 
-    // Not ours and not hurried: the limits are those that the farm has.
+    // With the limits of a real farm.
     let run = async |operation, coil: &str| {
         let driver = power(operation);
         let job = job(format!("modbus://127.0.0.1:{port}/{coil}"));
-        soon("the foreign server", driver.run(&job, &CancellationToken::new())).await
+        within_long_timeout("the foreign server", driver.run(&job, &CancellationToken::new())).await
     };
-    for (operation, seen) in [(Operation::On, "on"), (Operation::Off, "off"), (Operation::On, "on")] {
+    for (operation, seen) in
+        [(PowerOperation::On, "on"), (PowerOperation::Off, "off"), (PowerOperation::On, "on")]
+    {
         let done = run(operation, "5?unit=3").await.unwrap();
         assert_eq!((&done["observed"], &done["attempts"]), (&seen.into(), &1.into()));
     }
-    run(Operation::Cycle, "5?unit=3&off=50ms").await.unwrap();
-    let failed = run(Operation::On, "16?unit=3").await.unwrap_err();
+    run(PowerOperation::Cycle, "5?unit=3&off=50ms").await.unwrap();
+    let failed = run(PowerOperation::On, "16?unit=3").await.unwrap_err();
     assert_eq!(failed.reason, "illegal data address: the relay board has no coil 16");
 
     drop(server.stdin.take());
-    assert!(soon("the server's end", server.wait()).await.unwrap().success());
-    let mut told = Vec::new();
+    assert!(within_long_timeout("the server's end", server.wait()).await.unwrap().success());
+    let mut received = Vec::new();
     while let Some(line) = lines.next_line().await.unwrap() {
-        told.push(line);
+        received.push(line);
     }
-    assert_eq!(told, ["coil 5 on", "coil 5 off", "coil 5 on", "coil 5 off", "coil 5 on"]);
+    assert_eq!(received, ["coil 5 on", "coil 5 off", "coil 5 on", "coil 5 off", "coil 5 on"]);
 }

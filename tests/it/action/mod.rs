@@ -1,4 +1,4 @@
-//! The kinds of action against relay boards and boards that answer, lie, hang, refuse and go away.
+//! Tests of the kinds of action, against relay boards and boards that answer, lie, hang, refuse and disconnect.
 
 mod boot;
 mod foreign;
@@ -13,28 +13,28 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifeguard::actions::{Facts, Job, Operation, Power, Subject, Unfinished};
+use lifeguard::actions::{Facts, Job, JobSubject, PowerAction, PowerOperation, UnfinishedAction};
 use lifeguard::clock::{Clock, ManualClock, SystemClock};
-use lifeguard::farm::relay::{Behaviour, RelayBoard};
+use lifeguard::farm::relay::{RelayBehaviour, RelayBoard};
 use lifeguard::machine::{ActionName, MachineName, StateName, Visit};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-/// What a call may take to what never answers: nothing that must succeed is bounded by it.
-const HASTY: Duration = Duration::from_millis(200);
-/// What a call may take where some are answered and some are not: far more than an answer takes on a busy machine.
-const PATIENT: Duration = Duration::from_secs(2);
+/// Timeout of calls that are never answered; never used for calls that must succeed.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(200);
+/// Timeout of calls where some are answered and some are not: far longer than an answer takes on a busy machine.
+const LONG_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Any free port of this machine.
+/// Any free local port.
 fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-fn relay(behaviour: Behaviour) -> RelayBoard {
+fn relay(behaviour: RelayBehaviour) -> RelayBoard {
     RelayBoard::start(any_port(), 8, behaviour).unwrap()
 }
 
-/// Coil 5 of what listens at `addr`, off for a moment in a power cycle.
+/// Power URL of coil 5 at `addr`, with a short off time.
 fn coil_5(addr: SocketAddr) -> String {
     format!("modbus://{addr}/5?off=20ms")
 }
@@ -45,14 +45,14 @@ fn job(power_url: impl Into<String>) -> Job {
     Job::new(1, ActionName::new("test").unwrap(), subject(), facts)
 }
 
-/// An action with the call limit that it has in a farm.
-fn power(operation: Operation) -> Power {
-    Power::new(operation)
+/// A power action with the default call timeout.
+fn power(operation: PowerOperation) -> PowerAction {
+    PowerAction::new(operation)
 }
 
-/// For whom the tests' actions are carried out.
-fn subject() -> Subject {
-    Subject {
+/// The subject of the jobs in these tests.
+fn subject() -> JobSubject {
+    JobSubject {
         machine: MachineName::new("board").unwrap(),
         name: "board-1".to_owned(),
         state: StateName::new("Working").unwrap(),
@@ -60,13 +60,13 @@ fn subject() -> Subject {
     }
 }
 
-/// Sets what is known of the instance.
-fn know(facts: &mut Facts, name: &str, value: impl Into<Value>) {
+/// Sets a fact.
+fn set_fact(facts: &mut Facts, name: &str, value: impl Into<Value>) {
     facts.insert(name.to_owned(), value.into());
 }
 
-/// The same job on another clock.
-fn on(clock: Arc<dyn Clock>, job: Job) -> Job {
+/// Returns the job with another clock.
+fn with_clock(clock: Arc<dyn Clock>, job: Job) -> Job {
     Job { clock, ..job }
 }
 
@@ -75,21 +75,21 @@ fn manual() -> (ManualClock, Arc<dyn Clock>) {
     (clock.clone(), Arc::new(clock))
 }
 
-/// Waits for `work`, but not for ever.
-async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
+/// Waits for `work`, with a time limit.
+async fn within_long_timeout<T>(what: &str, work: impl Future<Output = T>) -> T {
     within(Duration::from_secs(20), work).await.unwrap_or_else(|| panic!("waited in vain: {what}"))
 }
 
 /// Waits for `work` for at most `span` of real time.
-#[expect(clippy::disallowed_methods, reason = "the test's own patience, not the farm's time")]
+#[expect(clippy::disallowed_methods, reason = "the test's own time limit, in real time")]
 async fn within<T>(span: Duration, work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(span, work).await.ok()
 }
 
-/// Waits until `is_so`.
-async fn until(what: &str, is_so: impl Fn() -> bool) {
-    soon(what, async {
-        while !is_so() {
+/// Waits for `condition`.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    within_long_timeout(what, async {
+        while !condition() {
             tokio::task::yield_now().await;
         }
     })
@@ -97,14 +97,19 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
 }
 
 async fn until_wire(wire: &mut watch::Receiver<bool>, on: bool) {
-    soon("the wire to change", wire.wait_for(|now| *now == on)).await.unwrap();
+    within_long_timeout("the wire to change", wire.wait_for(|now| *now == on)).await.unwrap();
 }
 
-/// What coil 5's wire did, in order.
+/// The values of coil 5's wire, in order.
 fn wire_of(relay: &RelayBoard) -> Vec<bool> {
-    relay.operations().iter().filter(|operation| operation.coil == 5).map(|operation| operation.on).collect()
+    relay
+        .coil_changes()
+        .iter()
+        .filter(|operation| operation.coil == 5)
+        .map(|operation| operation.is_on)
+        .collect()
 }
 
-fn observed(failed: &Unfinished) -> &str {
+fn observed(failed: &UnfinishedAction) -> &str {
     failed.evidence["observed"].as_str().unwrap()
 }

@@ -1,35 +1,35 @@
-//! Notifications to a real HTTP server and by real programs.
+//! Tests of notifications, sent to a real HTTP server and by real programs.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
-use lifeguard::actions::{Commands, Ending, Kind as _, LocalTrouble, Notify, Trouble};
+use lifeguard::actions::{ActionEnding, ActionKind as _, CommandPolicy, LocalTrouble, NotifyAction, Trouble};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::world::breathe;
+use crate::world::yield_briefly;
 
-/// A request as it came.
-struct Request {
+/// A received request.
+struct ReceivedRequest {
     head: String,
     body: Value,
 }
 
-/// Takes a request, and answers it with `answer`.
-async fn take(listener: &TcpListener, answer: &str) -> Request {
+/// Receives a request and answers it with `answer`.
+async fn take(listener: &TcpListener, answer: &str) -> ReceivedRequest {
     let (stream, _) = listener.accept().await.unwrap();
     reply(stream, answer).await
 }
 
-async fn reply(mut stream: TcpStream, answer: &str) -> Request {
+async fn reply(mut stream: TcpStream, answer: &str) -> ReceivedRequest {
     let request = read(&mut stream).await;
     stream.write_all(format!("HTTP/1.1 {answer}").as_bytes()).await.unwrap();
     request
 }
 
-async fn read(stream: &mut TcpStream) -> Request {
+async fn read(stream: &mut TcpStream) -> ReceivedRequest {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.unwrap());
@@ -38,7 +38,7 @@ async fn read(stream: &mut TcpStream) -> Request {
     let length = head.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap();
     let mut body = vec![0; length.parse().unwrap()];
     stream.read_exact(&mut body).await.unwrap();
-    Request { head, body: serde_json::from_slice(&body).unwrap() }
+    ReceivedRequest { head, body: serde_json::from_slice(&body).unwrap() }
 }
 
 async fn listener() -> (TcpListener, String) {
@@ -53,14 +53,14 @@ fn notification(settings: &Value) -> Job {
     job
 }
 
-fn notify() -> Notify {
-    Notify::new(Commands::Allowed)
+fn notify() -> NotifyAction {
+    NotifyAction::new(CommandPolicy::Allowed)
 }
 
 const FINE: &str = "204 No Content\r\n\r\n";
 
 #[tokio::test]
-async fn a_message_says_what_it_is_about_and_is_signed() {
+async fn a_message_describes_its_subject_and_is_signed() {
     let ((listener, url), folder) = (listener().await, tempfile::tempdir().unwrap());
     let secret = folder.path().join("hook.password");
     fs_err::write(&secret, "Jefe\n").unwrap();
@@ -70,12 +70,13 @@ async fn a_message_says_what_it_is_about_and_is_signed() {
     });
     let (job, token) = (notification(&settings), CancellationToken::new());
     let (kind, server) = (notify(), take(&listener, FINE));
-    let (ended, request) = soon("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
+    let (ended, request) =
+        within_long_timeout("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
     let evidence = ended.unwrap();
     assert_eq!((&evidence["status"], &evidence["tries"]), (&json!(204), &json!(1)));
-    // The path may hold a secret.
+    // The path may contain a secret.
     assert_eq!(evidence["to"], format!("http://{}", listener.local_addr().unwrap()));
-    let Request { head, body } = request;
+    let ReceivedRequest { head, body } = request;
     assert!(head.starts_with("post /hook?room=7 http/1.1\r\n"), "{head}");
     let key = body["key"].as_str().unwrap();
     for line in ["content-type: application/json", "x-room: 7", &format!("idempotency-key: {key}")] {
@@ -83,15 +84,15 @@ async fn a_message_says_what_it_is_about_and_is_signed() {
     }
     let expected = lifeguard::actions::signature::hmac(b"Jefe", body.to_string().as_bytes());
     assert!(head.contains(&format!("x-lifeguard-signature: sha256={expected}\r\n")), "{head}");
-    let said =
+    let answer_text =
         ["machine", "instance", "state", "visit", "action", "action_id", "message"].map(|key| &body[key]);
-    assert_eq!(json!(said), json!(["board", "board-1", "Working", 7, "test", 1, "look at it"]));
+    assert_eq!(json!(answer_text), json!(["board", "board-1", "Working", 7, "test", 1, "look at it"]));
 }
 
 #[tokio::test]
-async fn what_may_pass_is_tried_again_later_and_later_with_the_same_key() {
+async fn temporary_failures_are_retried_with_back_off_and_the_same_key() {
     let ((clock, shared), (listener, url)) = (manual(), listener().await);
-    let job = on(shared, notification(&json!({ "url": url, "retries": 3, "timeout": "1h" })));
+    let job = with_clock(shared, notification(&json!({ "url": url, "retries": 3, "timeout": "1h" })));
     let (kind, token, began) = (notify(), CancellationToken::new(), clock.now());
     let server = async {
         let mut keys = Vec::new();
@@ -100,21 +101,22 @@ async fn what_may_pass_is_tried_again_later_and_later_with_the_same_key() {
                 tokio::select! {
                     biased;
                     accepted = listener.accept() => break accepted.unwrap().0,
-                    () = breathe() => clock.advance(Duration::from_millis(100)),
+                    () = yield_briefly() => clock.advance(Duration::from_millis(100)),
                 }
             };
             keys.push(reply(stream, answer).await.body["key"].clone());
         }
         keys
     };
-    let (ended, keys) = soon("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
+    let (ended, keys) =
+        within_long_timeout("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
     assert_eq!(ended.unwrap()["tries"], 4);
     assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
     assert!(clock.now() - began >= chrono::TimeDelta::seconds(7), "after 1, 2 and 4 seconds");
 }
 
 #[tokio::test]
-async fn what_will_not_pass_fails_at_once_with_what_was_said() {
+async fn permanent_failures_fail_at_once_with_the_answer() {
     let (listener, url) = listener().await;
     let (job, token) = (notification(&json!({ "url": url })), CancellationToken::new());
     for (answer, reason) in [
@@ -122,29 +124,32 @@ async fn what_will_not_pass_fails_at_once_with_what_was_said() {
         ("302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n", "HTTP status 302 Found"),
     ] {
         let (kind, server) = (notify(), take(&listener, answer));
-        let (ended, _) = soon("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
+        let (ended, _) =
+            within_long_timeout("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
         let failed = ended.unwrap_err();
-        assert_eq!((failed.reason.as_str(), &failed.ending), (reason, &Ending::Failed));
-        let said = if answer.starts_with("404") { "no room" } else { "" };
-        assert_eq!((&failed.evidence["answer"], &failed.evidence["tries"]), (&json!(said), &json!(1)));
+        assert_eq!((failed.reason.as_str(), &failed.kind), (reason, &ActionEnding::Failed));
+        let answer_text = if answer.starts_with("404") { "no room" } else { "" };
+        assert_eq!((&failed.evidence["answer"], &failed.evidence["tries"]), (&json!(answer_text), &json!(1)));
     }
 }
 
 #[tokio::test]
-async fn who_is_not_there_is_tried_and_trouble_of_our_own_is_no_failure() {
+async fn an_unreachable_receiver_is_retried_and_a_local_fault_suspends() {
     let (listener, url) = listener().await;
     drop(listener);
     let token = CancellationToken::new();
     let job = notification(&json!({ "url": url, "retries": 0 }));
     let failed = notify().run(&job, &token).await.unwrap_err();
-    assert_eq!((failed.reason.as_str(), failed.ending), ("connection refused", Ending::Failed));
-    // Our own machine may not connect there, whatever there is.
+    assert_eq!((failed.reason.as_str(), failed.kind), ("connection refused", ActionEnding::Failed));
+    // Connecting to this address is always refused locally.
     let job = notification(&json!({ "url": "http://255.255.255.255/", "retries": 0 }));
     let waits = notify().run(&job, &token).await.unwrap_err();
-    let is_network =
-        matches!(waits.ending, Ending::Suspended { trouble: Trouble::Local(LocalTrouble::Network(_)), .. });
+    let is_network = matches!(
+        waits.kind,
+        ActionEnding::Suspended { trouble: Trouble::Local(LocalTrouble::Network(_)), .. }
+    );
     assert!(is_network, "{waits:?}");
-    // Nothing is sent by a process whose lease expired.
+    // A process with an expired lease sends nothing.
     let job = notification(&json!({ "url": url }));
     job.lease.extend(tokio::time::Instant::now());
     let late = notify().run(&job, &token).await.unwrap_err();
@@ -152,7 +157,7 @@ async fn who_is_not_there_is_tried_and_trouble_of_our_own_is_no_failure() {
 }
 
 #[tokio::test]
-async fn a_cancelled_notification_waits_for_nobody() {
+async fn a_cancelled_notification_ends_at_once() {
     let (listener, url) = listener().await;
     let (job, token) = (notification(&json!({ "url": url })), CancellationToken::new());
     let kind = notify();
@@ -161,8 +166,9 @@ async fn a_cancelled_notification_waits_for_nobody() {
         token.cancel();
         silent
     };
-    let (ended, _silent) = soon("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
-    assert_eq!(ended.unwrap_err().reason, "abandoned");
+    let (ended, _silent) =
+        within_long_timeout("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
+    assert_eq!(ended.unwrap_err().reason, "cancelled");
 }
 
 #[tokio::test]
@@ -172,10 +178,10 @@ async fn a_program_is_run_only_where_the_server_allows_it_and_gets_the_message()
     let script = format!("cat > {}; echo told $1", file.display());
     let job = notification(&json!({ "command": ["sh", "-c", script, "sh", "; exit 7"], "message": "hi" }));
     let token = CancellationToken::new();
-    let refused = Notify::new(Commands::Refused).run(&job, &token).await.unwrap_err();
-    assert_eq!(refused.ending, Ending::Misconfigured);
+    let refused = NotifyAction::new(CommandPolicy::Refused).run(&job, &token).await.unwrap_err();
+    assert_eq!(refused.kind, ActionEnding::Misconfigured);
     assert!(refused.reason.contains("--allow-commands") && !file.exists(), "{refused}");
-    let evidence = soon("its end", notify().run(&job, &token)).await.unwrap();
+    let evidence = within_long_timeout("its end", notify().run(&job, &token)).await.unwrap();
     assert_eq!((&evidence["to"], &evidence["answer"]), (&json!("sh"), &json!("told ; exit 7")));
     let message: Value = serde_json::from_slice(&fs_err::read(&file).unwrap()).unwrap();
     assert_eq!(message["message"], "hi");
@@ -183,16 +189,16 @@ async fn a_program_is_run_only_where_the_server_allows_it_and_gets_the_message()
     for (command, reason) in [
         (json!(["sh", "-c", "echo no >&2; exit 3"]), "exit status: 3"),
         (json!(["/nowhere/at-all"]), "cannot run `/nowhere/at-all`"),
-        (json!(["sleep", "1000"]), "`sleep` did not end within 500ms"),
+        (json!(["sleep", "1000"]), "`sleep` timed out after 500ms"),
     ] {
         let job = notification(&json!({ "command": command, "retries": 0, "timeout": "500ms" }));
-        let failed = soon("its end", notify().run(&job, &token)).await.unwrap_err();
+        let failed = within_long_timeout("its end", notify().run(&job, &token)).await.unwrap_err();
         assert!(failed.reason.contains(reason), "{failed}");
     }
 }
 
 #[tokio::test]
-async fn settings_say_whom_to_tell() {
+async fn settings_name_the_receivers() {
     for (settings, key, right) in [
         (json!({}), None, "say whom to notify"),
         (json!({ "url": "http://a/", "command": ["b"] }), Some("command"), "either `url` or `command`"),

@@ -1,6 +1,6 @@
-//! The simulated relay board, asked as a client asks a real one.
+//! Tests of the simulated relay board, with a client's requests.
 
-use lifeguard::farm::relay::Operation as Change;
+use lifeguard::farm::relay::CoilChange as Change;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_modbus::client::{Context, Reader as _, Writer as _, tcp};
@@ -14,20 +14,21 @@ async fn client(relay: &RelayBoard) -> Context {
 
 #[tokio::test]
 async fn coils_are_written_and_read_one_by_one_and_together() {
-    let relay = relay(Behaviour::Normal);
+    let relay = relay(RelayBehaviour::Normal);
     let mut client = client(&relay).await;
     client.write_single_coil(3, true).await.unwrap().unwrap();
     client.write_multiple_coils(2, &[true, true, false, true]).await.unwrap().unwrap();
     let coils = client.read_coils(0, 8).await.unwrap().unwrap();
     assert_eq!(coils, [false, false, true, true, false, true, false, false]);
     assert!(*relay.coil(5).borrow() && !*relay.coil(4).borrow() && !*relay.coil(8).borrow());
-    let changes: Vec<_> = relay.operations().iter().map(|Change { coil, on, .. }| (*coil, *on)).collect();
+    let changes: Vec<_> =
+        relay.coil_changes().iter().map(|Change { coil, is_on, .. }| (*coil, *is_on)).collect();
     assert_eq!(changes, [(3, true), (2, true), (5, true)], "what changed nothing is no operation");
 }
 
 #[tokio::test]
-async fn what_a_relay_board_does_not_have_is_an_exception() {
-    let relay = relay(Behaviour::Normal);
+async fn missing_coils_are_answered_with_an_exception() {
+    let relay = relay(RelayBehaviour::Normal);
     let mut client = client(&relay).await;
     let no_address = Err(ExceptionCode::IllegalDataAddress);
     assert_eq!(client.write_single_coil(8, true).await.unwrap(), no_address);
@@ -35,28 +36,28 @@ async fn what_a_relay_board_does_not_have_is_an_exception() {
     assert_eq!(client.write_multiple_coils(7, &[true, true]).await.unwrap(), no_address);
     assert_eq!(client.read_coils(0, 0).await.unwrap(), Err(ExceptionCode::IllegalDataValue));
     assert_eq!(client.read_holding_registers(0, 1).await.unwrap(), Err(ExceptionCode::IllegalFunction));
-    assert!(relay.operations().is_empty());
+    assert!(relay.coil_changes().is_empty());
 }
 
 #[tokio::test]
 async fn a_relay_board_that_refuses_or_is_dropped_closes_its_connections() {
-    let relay = relay(Behaviour::Normal);
+    let relay = relay(RelayBehaviour::Normal);
     let mut client = client(&relay).await;
     client.write_single_coil(0, true).await.unwrap().unwrap();
-    relay.set_behaviour(Behaviour::Refusing);
+    relay.set_behaviour(RelayBehaviour::Refusing);
     until("the client is gone", || relay.clients() == 0).await;
     assert!(client.read_coils(0, 1).await.is_err());
     let addr = relay.addr();
-    relay.set_behaviour(Behaviour::Normal);
+    relay.set_behaviour(RelayBehaviour::Normal);
     until("the relay board listens", || std::net::TcpStream::connect(addr).is_ok()).await;
     let mut client = tcp::connect(addr).await.unwrap();
     assert!(client.read_coils(0, 1).await.unwrap().unwrap()[0], "its coils stayed as they were");
     drop(relay);
-    assert!(soon("the end", client.read_coils(0, 1)).await.is_err());
+    assert!(within_long_timeout("the end", client.read_coils(0, 1)).await.is_err());
     until("the address is free", || std::net::TcpStream::connect(addr).is_err()).await;
 }
 
-/// What comes back on one connection for each of these requests; it ends where the connection does.
+/// Returns the answers to these requests on one connection, until it is closed.
 async fn answers(relay: &RelayBoard, requests: &[&[u8]]) -> Vec<Vec<u8>> {
     let mut stream = TcpStream::connect(relay.addr()).await.unwrap();
     let mut answers = Vec::new();
@@ -66,7 +67,7 @@ async fn answers(relay: &RelayBoard, requests: &[&[u8]]) -> Vec<Vec<u8>> {
             stream.write_all(request).await?;
             stream.read(&mut answer).await
         };
-        let Ok(length @ 1..) = soon("an answer", asked).await else { break };
+        let Ok(length @ 1..) = within_long_timeout("an answer", asked).await else { break };
         answer.truncate(length);
         answers.push(answer);
     }
@@ -78,17 +79,17 @@ const READ_5: &[u8] = &[0, 8, 0, 0, 0, 6, 1, 1, 0, 5, 0, 1];
 const READ_ALL: &[u8] = &[0, 9, 0, 0, 0, 6, 1, 1, 0, 0, 0, 8];
 
 #[tokio::test]
-async fn each_habit_of_a_real_relay_board_is_played() {
-    let relay = relay(Behaviour::CloseAfterAnswer);
+async fn each_behaviour_of_a_relay_board_is_simulated() {
+    let relay = relay(RelayBehaviour::CloseAfterAnswer);
     assert_eq!(answers(&relay, &[WRITE_5, READ_5]).await, [WRITE_5]);
-    relay.set_behaviour(Behaviour::ReadsBanks { coils: 8 });
+    relay.set_behaviour(RelayBehaviour::ReadsBanks { coils: 8 });
     let bank = [&READ_ALL[..4], &[0, 4, 1, 1, 1, 0b0010_0000]].concat();
     let refusal = [&READ_5[..4], &[0, 3, 1, 0x81, 3]].concat();
     assert_eq!(answers(&relay, &[READ_5, READ_ALL, WRITE_5]).await, [&refusal, &bank, WRITE_5]);
-    relay.set_behaviour(Behaviour::Rtu);
-    // The last two bytes: Modbus over Serial Line 1.02, 6.2.2, worked out by another program.
+    relay.set_behaviour(RelayBehaviour::Rtu);
+    // The last two bytes: Modbus over Serial Line 1.02, 6.2.2, computed by another program.
     assert_eq!(answers(&relay, &[WRITE_5]).await, [[1, 5, 0, 5, 0xff, 0, 0x9c, 0x3b]]);
-    relay.set_behaviour(Behaviour::Stuck);
+    relay.set_behaviour(RelayBehaviour::Stuck);
     let off = [&WRITE_5[..10], &[0, 0]].concat();
     assert_eq!(answers(&relay, &[&off]).await, [off]);
     assert_eq!(wire_of(&relay), [true], "a stuck coil stays as it is");
@@ -96,10 +97,11 @@ async fn each_habit_of_a_real_relay_board_is_played() {
 }
 
 #[tokio::test]
-async fn a_relay_board_takes_its_time_and_closes_idle_connections() {
+async fn a_slow_relay_board_answers_late_and_idle_connections_are_closed() {
     let (clock, shared) = manual();
-    let start = |behaviour| RelayBoard::start_on(Arc::clone(&shared), any_port(), 8, behaviour).unwrap();
-    let relay = start(Behaviour::Slow { delay: Duration::from_secs(3) });
+    let start =
+        |behaviour| RelayBoard::start_with_clock(Arc::clone(&shared), any_port(), 8, behaviour).unwrap();
+    let relay = start(RelayBehaviour::Slow { delay: Duration::from_secs(3) });
     let mut wire = relay.coil(5);
     let (answers, ()) = tokio::join!(answers(&relay, &[WRITE_5]), async {
         until("the client is served", || relay.clients() == 1).await;
@@ -109,7 +111,7 @@ async fn a_relay_board_takes_its_time_and_closes_idle_connections() {
         }
     });
     assert_eq!(answers, [WRITE_5]);
-    let relay = start(Behaviour::IdleClose { after: Duration::from_secs(1) });
+    let relay = start(RelayBehaviour::IdleClose { after: Duration::from_secs(1) });
     let mut stream = TcpStream::connect(relay.addr()).await.unwrap();
     stream.write_all(WRITE_5).await.unwrap();
     let mut answer = [0; 12];
@@ -121,7 +123,7 @@ async fn a_relay_board_takes_its_time_and_closes_idle_connections() {
         }
     };
     let ended = tokio::select! {
-        ended = soon("the end of an idle connection", stream.read(&mut answer)) => ended.unwrap(),
+        ended = within_long_timeout("the end of an idle connection", stream.read(&mut answer)) => ended.unwrap(),
         () = time => unreachable!("time goes by for ever"),
     };
     assert_eq!(ended, 0);

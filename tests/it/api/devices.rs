@@ -1,12 +1,12 @@
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use super::{contract, everything, send, send_to};
+use super::{contract, dump_tables, send, send_to};
 use crate::world::World;
 
-/// `text` with `FORMS` where it has what to write for all kinds of outlets: which there are is the drivers' own.
+/// Returns `text` with `FORMS` in place of the forms of all power URLs, which belong to the drivers.
 fn without_power_forms(text: &str) -> String {
-    let forms: Vec<_> = lifeguard::actions::power_schemes().iter().map(power::Scheme::form).collect();
+    let forms: Vec<_> = lifeguard::actions::power_schemes().iter().map(power::PowerScheme::form).collect();
     text.replace(&format!("write {}", forms.join(" or ")), "write FORMS")
 }
 
@@ -117,7 +117,7 @@ async fn a_board_is_registered_changed_and_removed() {
     "#);
 }
 
-/// What is known of a board besides its lifecycle.
+/// A board's attributes besides its lifecycle.
 fn known(device: &Value) -> String {
     let keys = [
         "name",
@@ -135,10 +135,10 @@ fn known(device: &Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_that_cannot_be_is_not_registered() {
+async fn an_invalid_board_is_not_registered() {
     let world = World::new().await;
     world.register("b1", json!({ "mac": "02:00:00:00:00:01" })).await;
-    let before = everything(&world).await;
+    let before = dump_tables(&world).await;
     let long = "b".repeat(65);
     let wrong = [
         ("name", json!("a/b")),
@@ -172,14 +172,14 @@ async fn a_board_that_cannot_be_is_not_registered() {
         ("comments", json!(["a"])),
         ("state", json!("Ready")),
     ];
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for (field, value) in wrong {
         let mut body = json!({ "name": "b2", "mac": "02:00:00:00:00:02", "hardware": "panda" });
         body[field] = value.clone();
         let answer = send(&world, "POST /api/v1/devices", body.to_string()).await;
-        told.push(format!("{field} {value}: {}", without_power_forms(&answer.told())));
+        answers.push(format!("{field} {value}: {}", without_power_forms(&answer.status_and_body())));
     }
-    assert_snapshot!(told.join("\n"), @r#"
+    assert_snapshot!(answers.join("\n"), @r#"
     name "a/b": 422 invalid: name: "a/b" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
     name "..": 422 invalid: name: ".." is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
     name "a..b": 422 invalid: name: "a..b" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
@@ -192,10 +192,10 @@ async fn a_board_that_cannot_be_is_not_registered() {
     name "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb": 422 invalid: name: "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
     name 3: 422 invalid: name: invalid type: number, expected a string
     name null: 422 invalid: name: invalid type: null, expected a string
-    name "b1": 409 taken: `b1` exists already
+    name "b1": 409 taken: an instance `b1` exists already
     mac "02:00:00:00:00": 422 invalid: mac: `02:00:00:00:00` is not a MAC address: write twelve hexadecimal digits, as `aa:bb:cc:dd:ee:ff`, `aa-bb-cc-dd-ee-ff` or `aabbccddeeff`
     mac "02:00:00:00:00:0g": 422 invalid: mac: `02:00:00:00:00:0g` is not a MAC address: write twelve hexadecimal digits, as `aa:bb:cc:dd:ee:ff`, `aa-bb-cc-dd-ee-ff` or `aabbccddeeff`
-    mac "02-00-00-00-00-01": 409 taken: the MAC address 02:00:00:00:00:01 belongs to board `b1` already
+    mac "02-00-00-00-00-01": 409 taken: the MAC address 02:00:00:00:00:01 is already used by board `b1`
     mac true: 422 invalid: mac: invalid type: boolean `true`, expected a string
     hardware "": 422 invalid: hardware: "" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
     hardware "pan/da": 422 invalid: hardware: "pan/da" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
@@ -204,8 +204,8 @@ async fn a_board_that_cannot_be_is_not_registered() {
     fqdn "b2..lab": 422 invalid: fqdn: "b2..lab" is neither a host name nor an address
     fqdn "": 422 invalid: fqdn: "" is neither a host name nor an address
     power_url "relay/5": 422 invalid: power_url: `relay/5` is not a power URL: relative URL without a base; write FORMS
-    power_url "http://relay/5": 422 invalid: power_url: `http://relay/5` is not a power URL: there is no scheme `http`; write FORMS
-    power_url "modbus://relay": 422 invalid: power_url: `modbus://relay` is not a power URL: `` is no coil; a coil is 0 to 65535: `modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s&readback=all8]`
+    power_url "http://relay/5": 422 invalid: power_url: `http://relay/5` is not a power URL: unknown scheme `http`; write FORMS
+    power_url "modbus://relay": 422 invalid: power_url: `modbus://relay` is not a power URL: `` is not a coil; a coil is 0 to 65535: `modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s&readback=all8]`
     poll_url "https://b2/": 422 invalid: poll_url: `https://b2/` is not a poll URL: there is no scheme `https`; write `tcp://HOST:PORT` or `http://HOST[:PORT]/PATH`
     poll_url "tcp://b2": 422 invalid: poll_url: `tcp://b2` is not a poll URL: it needs a port; write `tcp://HOST:PORT` or `http://HOST[:PORT]/PATH`
     comments ["a"]: 422 invalid: comments: invalid type: list, expected a string
@@ -231,9 +231,9 @@ async fn a_board_that_cannot_be_is_not_registered() {
     422 invalid: the body must be a JSON object
 
     POST /api/v1/devices
-    422 invalid: comments: a text holds the character U+0000, which cannot be stored
+    422 invalid: comments: a text contains the character U+0000, which cannot be stored
     ");
-    assert_eq!(everything(&world).await, before);
+    assert_eq!(dump_tables(&world).await, before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -290,7 +290,7 @@ fn without_id(mut entry: Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_only_one_board_can_have_is_refused_with_the_name_of_the_other() {
+async fn values_that_must_be_unique_are_refused_with_the_name_of_the_other_board() {
     let world = World::new().await;
     world.register("b1", json!({ "mac": "02:00:00:00:00:01", "power_url": "modbus://relay.lab/5" })).await;
     world.register("b2", json!({ "mac": "02:00:00:00:00:02", "power_url": "modbus://relay.lab/6" })).await;
@@ -307,21 +307,21 @@ async fn what_only_one_board_can_have_is_refused_with_the_name_of_the_other() {
     ];
     assert_snapshot!(contract(&world, requests).await, @"
     POST /api/v1/devices
-    409 taken: the MAC address 02:00:00:00:00:01 belongs to board `b1` already
+    409 taken: the MAC address 02:00:00:00:00:01 is already used by board `b1`
 
     POST /api/v1/devices
-    409 taken: the power outlet modbus://relay.lab:502/5?unit=1 belongs to board `b1` already
+    409 taken: the power outlet modbus://relay.lab:502/5?unit=1 is already used by board `b1`
 
     POST /api/v1/devices
-    409 taken: the power outlet modbus://relay.lab:502/5?unit=1 belongs to board `b1` already
+    409 taken: the power outlet modbus://relay.lab:502/5?unit=1 is already used by board `b1`
 
     PATCH /api/v1/devices/b2
-    409 taken: the MAC address 02:00:00:00:00:01 belongs to board `b1` already
+    409 taken: the MAC address 02:00:00:00:00:01 is already used by board `b1`
 
     PATCH /api/v1/devices/b2
-    409 taken: the power outlet modbus://relay.lab:502/5?unit=1 belongs to board `b1` already
+    409 taken: the power outlet modbus://relay.lab:502/5?unit=1 is already used by board `b1`
     ");
-    // What it has itself is no other board's; what nobody has any more is free.
+    // A board's own values are not taken by another; values of no board are free.
     for (line, body) in [
         ("PATCH /api/v1/devices/b1", r#"{"power_url": "modbus://relay.lab:502/5?off=3s"}"#.to_owned()),
         ("PATCH /api/v1/devices/b1", r#"{"power_url": null}"#.to_owned()),
@@ -330,12 +330,12 @@ async fn what_only_one_board_can_have_is_refused_with_the_name_of_the_other() {
         ("POST /api/v1/devices", new(free, "modbus://relay.lab/6")),
     ] {
         let answer = send(&world, line, body.clone()).await;
-        assert!(answer.status < 300, "{line} {body}: {}", answer.told());
+        assert!(answer.status < 300, "{line} {body}: {}", answer.status_and_body());
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_that_ask_at_once_for_one_outlet_one_gets_it() {
+async fn of_many_concurrent_registrations_of_one_outlet_one_succeeds() {
     let world = World::new().await;
     let register = |number: u32| {
         let world = &world;
@@ -353,12 +353,12 @@ async fn of_many_that_ask_at_once_for_one_outlet_one_gets_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn boards_that_share_an_outlet_since_before_stay_and_no_other_can_join_them() {
+async fn boards_that_already_share_an_outlet_are_kept_and_no_other_can_join() {
     let world = World::new().await;
     for (name, coil) in [("b1", 5), ("b2", 6)] {
         world.register(name, json!({ "power_url": format!("modbus://relay.lab/{coil}") })).await;
     }
-    // As an older program leaves them.
+    // As left by an older version.
     let pool = world.database.pool().await;
     sqlx::query("UPDATE device SET power_outlet = NULL, power_url = 'modbus://RELAY.lab/5'")
         .execute(&pool)
@@ -370,18 +370,18 @@ async fn boards_that_share_an_outlet_since_before_stay_and_no_other_can_join_the
             .await
             .unwrap()
     };
-    let other = world.beside().await;
+    let other = world.second_server().await;
     let expected = [Some("modbus://relay.lab:502/5?unit=1".to_owned()), None];
-    crate::world::ask("the outlets are written", async || outlets().await == expected).await;
+    crate::world::wait_until("the outlets are written", async || outlets().await == expected).await;
     let changed = send(&other, "PATCH /api/v1/devices/b2", r#"{"comments": "shares"}"#).await;
-    assert_eq!(changed.status, 200, "{}", changed.told());
+    assert_eq!(changed.status, 200, "{}", changed.status_and_body());
     let third = json!({ "name": "b3", "mac": "02:00:00:00:00:03", "hardware": "panda", "power_url": "modbus://relay.lab/5" });
     let answer = send(&other, "POST /api/v1/devices", third.to_string()).await;
     assert_eq!(
-        answer.told(),
-        "409 taken: the power outlet modbus://relay.lab:502/5?unit=1 belongs to board `b1` already"
+        answer.status_and_body(),
+        "409 taken: the power outlet modbus://relay.lab:502/5?unit=1 is already used by board `b1`"
     );
     let mended = send(&other, "PATCH /api/v1/devices/b2", r#"{"power_url": "modbus://relay.lab/6"}"#).await;
-    assert_eq!(mended.status, 200, "{}", mended.told());
+    assert_eq!(mended.status, 200, "{}", mended.status_and_body());
     assert_eq!(outlets().await[1].as_deref(), Some("modbus://relay.lab:502/6?unit=1"));
 }

@@ -4,11 +4,11 @@ use insta::assert_snapshot;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::{contract, everything, send};
+use super::{contract, dump_tables, send};
 use crate::replay::assert_history_gives_instances;
-use crate::world::{World, ask};
+use crate::world::{World, wait_until};
 
-/// A board in Ready that has been seen to run: nothing happens to it by itself.
+/// A board in Ready that is known to run: nothing happens to it by itself.
 async fn ready(world: &World, name: &str) -> TcpListener {
     let up = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let poll_url = format!("tcp://{}", up.local_addr().unwrap());
@@ -19,7 +19,7 @@ async fn ready(world: &World, name: &str) -> TcpListener {
     world.until(name, "it is polled", |device| device["deadline"].is_string()).await;
     let pool = world.database.pool().await;
     let sql = "SELECT answered_url IS NOT NULL FROM device JOIN instance USING (instance_id) WHERE name = $1";
-    ask("that it answers is remembered", async || {
+    wait_until("that it answers is remembered", async || {
         sqlx::query_scalar::<_, bool>(sql).bind(name).fetch_one(&pool).await.unwrap()
     })
     .await;
@@ -27,10 +27,10 @@ async fn ready(world: &World, name: &str) -> TcpListener {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_a_board_sends_that_is_not_awaited_changes_nothing() {
+async fn unexpected_reports_of_a_board_change_nothing() {
     let world = World::new().await;
     let _up = ready(&world, "b1").await;
-    let before = everything(&world).await;
+    let before = dump_tables(&world).await;
     let known = world.history("b1").await.len();
     let big = format!("{{\"log\": \"{}\"}}", "x".repeat(1024 * 1024));
     let deep = "[".repeat(10_000);
@@ -67,18 +67,18 @@ async fn whatever_a_board_sends_that_is_not_awaited_changes_nothing() {
         ("POST /api/v1/devices/b1/events/image-running", "{\"reason\": [{\"a\": \"\\u0000\"}]}"),
         ("POST /api/v1/devices/b1/events/image-running", "{\"\\u0000\": 1}"),
     ];
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for (line, body) in requests {
         let answer = send(&world, line, body.to_owned()).await;
         let shown: String = body.chars().take(40).collect();
         if line.starts_with("HEAD") {
-            told.push(format!("{line}\n{} allow: {}", answer.status, answer.header("allow")));
+            answers.push(format!("{line}\n{} allow: {}", answer.status, answer.header("allow")));
         } else {
-            told.push(format!("{line} {shown:?}\n{}", answer.told()));
+            answers.push(format!("{line} {shown:?}\n{}", answer.status_and_body()));
         }
-        assert_eq!(everything(&world).await, before, "{line}");
+        assert_eq!(dump_tables(&world).await, before, "{line}");
     }
-    assert_snapshot!(told.join("\n\n"), @r#"
+    assert_snapshot!(answers.join("\n\n"), @r#"
     POST /api/v1/devices/b1/events/image-running ""
     200 {"outcome":"ignored","reason":"state Ready does not wait for image-running","state":"Ready","visit":3}
 
@@ -119,7 +119,7 @@ async fn whatever_a_board_sends_that_is_not_awaited_changes_nothing() {
     405 allow: GET,POST
 
     PUT /api/v1/devices/b1/events/image-running ""
-    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+    405 method_not_allowed: this path does not accept this method; `Allow` lists those that it accepts
 
     POST /api/v1/devices/b2/events/image-running ""
     404 no_device: there is no board "b2"
@@ -158,7 +158,7 @@ async fn whatever_a_board_sends_that_is_not_awaited_changes_nothing() {
     {"column":13,"line":2}
 
     POST /api/v1/devices/b1/events/image-running "{\"reason\": 1e999}"
-    422 invalid: reason: this number is beyond double precision; the greatest is 1.797e308
+    422 invalid: reason: this number exceeds double precision; the maximum is 1.797e308
 
     POST /api/v1/devices/b1/events/image-running "{\"reason\": \"\\ud800\"}"
     400 bad_json: the body is not JSON: unexpected end of hex escape at line 1 column 19
@@ -175,10 +175,10 @@ async fn whatever_a_board_sends_that_is_not_awaited_changes_nothing() {
     422 invalid: the body must be a JSON object, or empty
 
     POST /api/v1/devices/b1/events/image-running "{\"reason\": [{\"a\": \"\\u0000\"}]}"
-    422 invalid: reason[0].a: a text holds the character U+0000, which cannot be stored
+    422 invalid: reason[0].a: a text contains the character U+0000, which cannot be stored
 
     POST /api/v1/devices/b1/events/image-running "{\"\\u0000\": 1}"
-    422 invalid: a text holds the character U+0000, which cannot be stored
+    422 invalid: a text contains the character U+0000, which cannot be stored
     "#);
 
     let history = world.history("b1").await;
@@ -200,7 +200,7 @@ async fn whatever_a_board_sends_that_is_not_awaited_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_that_says_why_it_failed_is_believed_and_one_that_does_not_is_told_so() {
+async fn a_failure_report_with_a_reason_is_accepted_and_one_without_is_refused() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     world.force("b1", "ReimageBooted").await;
@@ -238,7 +238,7 @@ async fn a_board_that_reports_in_a_loop_is_answered_200_and_fills_no_history() {
     let path = "POST /api/v1/devices/b1/events/image-running";
     let body = json!({ "log": "x".repeat(60_000) }).to_string();
     let mut sent = 0;
-    // As many at once as a board in a loop has connections.
+    // Concurrently, as many as a board in a loop has connections.
     while sent < REPORTS {
         let reports = (0..20).map(|_| send(&world, path, body.clone()));
         for answer in futures_util::future::join_all(reports).await {
@@ -258,14 +258,14 @@ async fn a_board_that_reports_in_a_loop_is_answered_200_and_fills_no_history() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_that_reports_the_same_again_and_again_waits_for_its_answers() {
+async fn repeated_reports_of_a_board_are_answered_with_a_delay() {
     let world = World::new().await;
     let _up = ready(&world, "b1").await;
     let line = "POST /api/v1/devices/b1/events/image-running";
-    let begun = Instant::now();
+    let started = Instant::now();
     for _ in 0..11 {
         assert_eq!(send(&world, line, "").await.status, 200);
     }
-    // Ten are answered at once, and one more for each second: a slow machine takes longer, none is faster.
-    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    // Ten are answered at once, then one per second: a slow machine takes longer, none is faster.
+    assert!(started.elapsed() >= Duration::from_secs(1), "{:?}", started.elapsed());
 }

@@ -1,4 +1,4 @@
-//! What stands around all routes: paths, hosts, origins, what browsers may do, and how many clients there may be.
+//! Tests of what applies to all routes: paths, hosts, origins, browser security, and connection limits.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::{Answer, send, send_to};
-use crate::process::ServerProcess;
-use crate::world::{World, ask, within};
+use super::{ApiAnswer, send, send_to};
+use crate::server_process::ServerProcess;
+use crate::world::{World, await_within_timeout, wait_until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_base_url_may_end_in_slashes() {
@@ -30,7 +30,7 @@ async fn a_base_url_may_end_in_slashes() {
     }
     let reported = send(&world, "POST //api/v1/devices/b1/events/image-running/", "").await;
     assert_eq!((reported.status, &reported.json()["outcome"]), (200, &json!("ignored")));
-    // What guards changes is no way around for being written with two slashes.
+    // Two slashes in a path do not bypass the protection of changes.
     let foreign = [("sec-fetch-site", "cross-site")];
     let line = "GET //api/v1/devices/b1//events/image-running";
     assert_eq!(send_to(world.server.http, line, &foreign, "").await.status, 403);
@@ -41,12 +41,12 @@ async fn a_base_url_may_end_in_slashes() {
     );
 }
 
-async fn asked(world: &World, line: &str, headers: &[(&str, &str)]) -> Answer {
+async fn asked(world: &World, line: &str, headers: &[(&str, &str)]) -> ApiAnswer {
     send_to(world.server.http, line, headers, "").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_of_another_origin_can_change_nothing_and_one_of_ours_can() {
+async fn a_page_of_another_origin_cannot_change_anything_and_our_own_can() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let own = format!("http://{}", world.server.http);
@@ -81,8 +81,9 @@ async fn a_page_of_another_origin_can_change_nothing_and_one_of_ours_can() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_image_of_another_site_is_no_report_where_browsers_say_nothing_of_sites_and_a_tool_s_get_is_one() {
-    // What Chromium 156 sends to http://board.lab:8080, for pages of http://evil.lab: neither `Origin` nor `Sec-Fetch-Site`.
+async fn a_get_from_another_site_is_not_a_report_and_one_from_a_tool_is() {
+    // Headers of Chromium 156 to http://board.lab:8080 for pages of http://evil.lab: neither `Origin` nor
+    // `Sec-Fetch-Site`.
     let chromium = [
         (
             "user-agent",
@@ -112,7 +113,7 @@ async fn an_image_of_another_site_is_no_report_where_browsers_say_nothing_of_sit
     }
     assert_eq!(world.history("b1").await.len(), 1, "nothing but its registration");
     for headers in [
-        // As curl 7.88, Wget 1.21 and busybox send it, and a browser for its user.
+        // As sent by curl 7.88, Wget 1.21 and busybox, and by a browser for its user.
         vec![("user-agent", "curl/7.88.1"), ("accept", "*/*")],
         vec![("user-agent", "Wget/1.21.3"), ("accept", "*/*"), ("accept-encoding", "identity")],
         vec![("user-agent", "Wget"), ("connection", "close")],
@@ -128,7 +129,7 @@ async fn an_image_of_another_site_is_no_report_where_browsers_say_nothing_of_sit
         command
             .args(options)
             .arg(format!("http://{}/api/v1/devices/b1/events/image-running", world.server.http));
-        // A tool that is not installed shows nothing.
+        // A tool that is not installed is skipped.
         let Ok(output) = tokio::task::spawn_blocking(move || command.output()).await.unwrap() else {
             continue;
         };
@@ -137,7 +138,7 @@ async fn an_image_of_another_site_is_no_report_where_browsers_say_nothing_of_sit
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_is_an_address_or_a_name_of_ours() {
+async fn the_host_header_must_be_an_address_or_a_configured_name() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     for host in ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "boards.lab"] {
@@ -155,7 +156,7 @@ async fn a_host_is_an_address_or_a_name_of_ours() {
         let line = "POST /api/v1/devices/b1/events/image-running";
         assert_eq!(asked(&world, line, &[("host", host)]).await.status, 200, "{host}");
     }
-    // A target in absolute form counts, whatever `Host` says; and a tool of old says nothing at all.
+    // A target in absolute form takes precedence over `Host`; an old tool sends neither.
     let mut stream = TcpStream::connect(world.server.http).await.unwrap();
     let text = "GET http://evil.example/healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     assert!(exchange(&mut stream, text).await.starts_with("HTTP/1.1 421 "));
@@ -163,16 +164,16 @@ async fn a_host_is_an_address_or_a_name_of_ours() {
     assert!(exchange(&mut stream, "GET /healthz HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200 "));
 }
 
-/// Sends a text and reads to the end.
+/// Sends a text and reads until the end.
 async fn exchange(stream: &mut TcpStream, text: &str) -> String {
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    within("the end of an answer", stream.read_to_string(&mut answer)).await.unwrap();
+    await_within_timeout("the end of an answer", stream.read_to_string(&mut answer)).await.unwrap();
     answer
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_answer_says_what_a_browser_may_do_with_it() {
+async fn every_answer_has_security_headers() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     for line in [
@@ -193,7 +194,7 @@ async fn every_answer_says_what_a_browser_may_do_with_it() {
         assert!(policy.contains("frame-ancestors 'none'"), "{line}: {policy}");
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{line}");
         assert_eq!(answer.header("referrer-policy"), "no-referrer", "{line}");
-        // Each style that stands in it is allowed, by the digest that browsers make of it; and there is nothing else to allow.
+        // Each inline style is allowed by its digest, and no other.
         let styles: Vec<&str> = answer.text.split("<style>").skip(1).collect();
         for style in &styles {
             let (style, _) = style.split_once("</style>").unwrap();
@@ -205,12 +206,12 @@ async fn every_answer_says_what_a_browser_may_do_with_it() {
     }
 }
 
-/// Opens connections from the loopback address 127.0.0.`number` and sends half a request over each.
+/// Opens connections from the loopback address 127.0.0.`number` and sends half a request on each.
 async fn half_sent(server: SocketAddr, number: u8, count: usize) -> Vec<TcpStream> {
     let mut streams = Vec::new();
     for _ in 0..count {
         let mut stream = connect_from(server, number).await;
-        // One that was closed at once takes nothing.
+        // A connection closed at once accepts no data.
         let _ = stream.write_all(b"POST /api/v1/devices/b1/events/image-running HTTP/1.1\r\nhost: loc").await;
         streams.push(stream);
     }
@@ -224,7 +225,7 @@ async fn connect_from(server: SocketAddr, number: u8) -> TcpStream {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_half_sent_requests_keep_nobody_out_and_leave_descriptors_for_actions() {
+async fn a_thousand_incomplete_requests_leave_connections_and_descriptors_free() {
     let database = crate::database::database().await;
     let folder = tempfile::tempdir().unwrap();
     let limit = 1024;
@@ -244,7 +245,7 @@ async fn a_thousand_half_sent_requests_keep_nobody_out_and_leave_descriptors_for
     }
     let open = fs_err::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
     assert!(open + 256 <= limit, "{open} of {limit} descriptors are open: none are left for relay boards");
-    // A board that had none, and one of those that have many.
+    // A board without connections, and one with many.
     for number in [6, 5] {
         let mut stream = connect_from(server.http(), number).await;
         let text = "POST /api/v1/devices/b1/events/image-running HTTP/1.1\r\nhost: localhost\r\n\
@@ -256,7 +257,7 @@ async fn a_thousand_half_sent_requests_keep_nobody_out_and_leave_descriptors_for
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_may_open_too_few_files_says_what_would_do() {
+async fn a_server_with_too_few_open_files_reports_the_required_limit() {
     let mut shell = Command::new("sh");
     shell.args([
         "-c",
@@ -264,13 +265,13 @@ async fn a_server_that_may_open_too_few_files_says_what_would_do() {
         env!("CARGO_BIN_EXE_lifeguard"),
     ]);
     let output = shell.stdin(Stdio::null()).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
+    let message = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
-    assert!(told.contains("may open 200 files at once, and needs ") && told.contains("ulimit -n"), "{told}");
+    assert!(message.contains("may open 200 files and needs ") && message.contains("ulimit -n"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_whose_user_begins_with_few_open_files_takes_all_that_it_may_have() {
+async fn a_server_raises_its_open_file_limit_to_the_maximum() {
     let database = crate::database::database().await;
     let folder = tempfile::tempdir().unwrap();
     let mut shell = Command::new("sh");
@@ -291,13 +292,13 @@ async fn a_server_whose_user_begins_with_few_open_files_takes_all_that_it_may_ha
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_is_called_by_the_names_that_it_was_given() {
+async fn a_server_accepts_its_configured_host_names() {
     let names = ["boards.lab".to_owned(), "lifeguard.example:8443".to_owned()];
-    let world = World::called(&names).await;
+    let world = World::with_server_names(&names).await;
     let line = "POST /api/v1/devices/nobody/events/image-running";
     for headers in [
         [("host", "boards.lab:8080"), ("origin", "http://boards.lab:8080")],
-        // As a proxy passes it on that does not keep the host.
+        // As forwarded by a proxy that does not preserve the host.
         [("host", "127.0.0.1:8080"), ("origin", "https://boards.lab")],
         [("host", "lifeguard.example"), ("origin", "https://lifeguard.example:8443")],
     ] {
@@ -306,12 +307,12 @@ async fn a_server_is_called_by_the_names_that_it_was_given() {
     let status =
         asked(&world, line, &[("host", "boards.lab"), ("origin", "http://boards.lab:3000")]).await.status;
     assert_eq!(status, 403, "another port is another site");
-    let told: Value = asked(&world, "GET /", &[("host", "evil.example")]).await.json();
-    assert!(told["detail"].as_str().unwrap().contains("boards.lab, lifeguard.example:8443"), "{told}");
+    let message: Value = asked(&world, "GET /", &[("host", "evil.example")]).await.json();
+    assert!(message["detail"].as_str().unwrap().contains("boards.lab, lifeguard.example:8443"), "{message}");
     assert_eq!(world.call(Method::GET, "/healthz", None).await.0, StatusCode::OK);
 }
 
-/// Asks for the whole history of `b1` and gives the connection.
+/// Requests the whole history of `b1`; returns the connection.
 async fn ask_history(server: SocketAddr, number: u8) -> TcpStream {
     let mut stream = connect_from(server, number).await;
     let text =
@@ -320,7 +321,7 @@ async fn ask_history(server: SocketAddr, number: u8) -> TcpStream {
     stream
 }
 
-/// What the kernel counts of a server's memory: `VmRSS` is what it has, `VmHWM` the most that it ever had.
+/// A server's memory as counted by the kernel: `VmRSS` is the current size, `VmHWM` the peak.
 fn memory_bytes(server: &ServerProcess, what: &str) -> usize {
     let text = fs_err::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':')).unwrap();
@@ -328,7 +329,7 @@ fn memory_bytes(server: &ServerProcess, what: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn long_histories_that_nobody_reads_take_little_memory_and_one_that_is_read_is_whole() {
+async fn long_histories_use_little_memory_and_are_read_completely() {
     const ENTRIES: usize = 300;
     let database = crate::database::database().await;
     let folder = tempfile::tempdir().unwrap();
@@ -351,13 +352,13 @@ async fn long_histories_that_nobody_reads_take_little_memory_and_one_that_is_rea
         unread.push(ask_history(server.http(), number).await);
     }
     for stream in &unread {
-        within("the beginning of a history", stream.readable()).await.unwrap();
+        await_within_timeout("the beginning of a history", stream.readable()).await.unwrap();
     }
     // On a slow machine the others may keep the database busy for a while.
-    ask("a history that is read comes whole", async || {
+    wait_until("a history that is read comes whole", async || {
         let mut read = ask_history(server.http(), 1).await;
         let mut text = Vec::new();
-        within("the end of a history", read.read_to_end(&mut text)).await.unwrap();
+        await_within_timeout("the end of a history", read.read_to_end(&mut text)).await.unwrap();
         let text = String::from_utf8(text).unwrap();
         let is_whole = text.contains("],\"next\":null}");
         let entries = text.matches("\"event\":\"image-running\"").count();

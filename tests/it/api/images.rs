@@ -5,7 +5,7 @@ use super::{contract, send};
 use crate::world::{World, unreachable_power};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn images_are_set_listed_and_forgotten() {
+async fn images_are_set_listed_and_removed() {
     let world = World::new().await;
     let requests = [
         ("PUT /api/v1/images/base", r#"{"boot_configs": {"panda": "panda base.cfg"}}"#),
@@ -41,7 +41,7 @@ async fn images_are_set_listed_and_forgotten() {
     422 invalid: name: "../base" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
 
     PUT /api/v1/images/b
-    422 invalid: boot_configs.panda: `../b.cfg` is not a boot config: give the plain name of a file in the boot tree's `configs` folder, not beginning with a dot
+    422 invalid: boot_configs.panda: `../b.cfg` is not a boot config: give the plain name of a file in the `configs` folder of the boot tree, not beginning with a dot
 
     PUT /api/v1/images/b
     422 invalid: hardware: "pan da" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
@@ -59,7 +59,7 @@ async fn images_are_set_listed_and_forgotten() {
     400 bad_json: the body is empty; a JSON object is needed
 
     DELETE /api/v1/images/b%00ase
-    404 no_image: there is no image "b\0ase"
+    404 no_image: there is no image "b\0ase"; did you mean `base`?
 
     DELETE /api/v1/images/base
     204
@@ -71,12 +71,12 @@ async fn images_are_set_listed_and_forgotten() {
     200 {"images":[]}
 
     GET /api/v1/images/base
-    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+    405 method_not_allowed: this path does not accept this method; `Allow` lists those that it accepts
     "#);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_image_that_boards_are_being_given_stays_until_they_have_it() {
+async fn an_image_being_installed_cannot_be_removed() {
     let world = World::new().await;
     world.image("base").await;
     for (coil, name) in (0..).zip(["b1", "b2"]) {
@@ -91,11 +91,11 @@ async fn an_image_that_boards_are_being_given_stays_until_they_have_it() {
     ];
     assert_snapshot!(contract(&world, requests).await, @r#"
     DELETE /api/v1/images/base
-    409 image_in_use: base is being given to b1, b2; it can go when they have it, or when that is cancelled
+    409 image_in_use: base is being installed on b1, b2; try again after that has finished or was cancelled
     {"boards":["b1","b2"]}
 
     PUT /api/v1/images/base
-    409 image_in_use: base is being given to b1, b2; it can go when they have it, or when that is cancelled
+    409 image_in_use: base is being installed on b1, b2; try again after that has finished or was cancelled
     {"boards":["b1","b2"]}
 
     PUT /api/v1/images/base
@@ -109,13 +109,13 @@ async fn an_image_that_boards_are_being_given_stays_until_they_have_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hardware_that_nobody_has_is_told() {
+async fn unknown_hardware_is_reported() {
     let world = World::new().await;
     let board = |name: &str, hardware: &str| {
         let mac = format!("02:00:00:00:00:{:02x}", name.len());
         json!({ "name": name, "mac": mac, "hardware": hardware }).to_string()
     };
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for (line, body) in [
         ("PUT /api/v1/images/base", r#"{"boot_configs": {"panda": "p"}}"#.to_owned()),
         ("POST /api/v1/devices", board("b", "panda")),
@@ -128,9 +128,9 @@ async fn hardware_that_nobody_has_is_told() {
         ("PATCH /api/v1/devices/bb", r#"{"comments": "cow"}"#.to_owned()),
     ] {
         let answer = send(&world, line, body).await;
-        told.push(format!("{line} {} {}", answer.status, answer.json()["warnings"]));
+        answers.push(format!("{line} {} {}", answer.status, answer.json()["warnings"]));
     }
-    assert_snapshot!(told.join("\n"), @r#"
+    assert_snapshot!(answers.join("\n"), @r#"
     PUT /api/v1/images/base 201 null
     POST /api/v1/devices 201 null
     POST /api/v1/devices 201 ["no image has a boot config for hardware `pnada`; did you mean `panda`?"]

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{contract, send, send_to};
 use crate::state_service::waits_for;
-use crate::world::{World, within};
+use crate::world::{World, await_within_timeout};
 
 const ROLLOUT: &str = include_str!("../../../states/examples/rollout.yaml");
 
@@ -18,7 +18,7 @@ async fn with_rollout() -> World {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
     let world = with_rollout().await;
-    let told = contract(
+    let answers = contract(
         &world,
         [
             ("PUT /api/v1/machines/rollout/web", ""),
@@ -45,10 +45,11 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
         ],
     )
     .await;
-    assert_snapshot!(told, @r#"
+    assert_snapshot!(answers, @r#"
     PUT /api/v1/machines/rollout/web
     201 {
       "about": "somebody has to approve it",
+      "awaited_events": [],
       "counters": {
         "done": 0
       },
@@ -57,40 +58,39 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
       "kind": "resting",
       "label": "Proposed",
       "machine": "rollout",
-      "may": [
+      "name": "web",
+      "on_deadline": null,
+      "requests": [
         {
           "about": "it may begin",
           "event": "approve",
-          "from": [
-            "operator"
+          "refusal_reason": null,
+          "required_args": [
+            "by"
           ],
-          "to": [
+          "targets": [
             "Underway"
           ]
         },
         {
           "about": "no more of it",
           "event": "stop",
-          "from": [
-            "operator"
-          ],
-          "to": [
+          "refusal_reason": null,
+          "required_args": [],
+          "targets": [
             "Over"
           ]
         }
       ],
-      "name": "web",
       "since": "2026-01-01T12:00:00Z",
       "state": "Proposed",
-      "then": null,
-      "until": null,
-      "visit": 1,
-      "waits_for": []
+      "visit": 1
     }
 
     PUT /api/v1/machines/rollout/web
     200 {
       "about": "somebody has to approve it",
+      "awaited_events": [],
       "counters": {
         "done": 0
       },
@@ -99,35 +99,33 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
       "kind": "resting",
       "label": "Proposed",
       "machine": "rollout",
-      "may": [
+      "name": "web",
+      "on_deadline": null,
+      "requests": [
         {
           "about": "it may begin",
           "event": "approve",
-          "from": [
-            "operator"
+          "refusal_reason": null,
+          "required_args": [
+            "by"
           ],
-          "to": [
+          "targets": [
             "Underway"
           ]
         },
         {
           "about": "no more of it",
           "event": "stop",
-          "from": [
-            "operator"
-          ],
-          "to": [
+          "refusal_reason": null,
+          "required_args": [],
+          "targets": [
             "Over"
           ]
         }
       ],
-      "name": "web",
       "since": "2026-01-01T12:00:00Z",
       "state": "Proposed",
-      "then": null,
-      "until": null,
-      "visit": 1,
-      "waits_for": []
+      "visit": 1
     }
 
     POST /api/v1/machines/rollout/web/events/approve
@@ -149,6 +147,19 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
     GET /api/v1/machines/rollout/web
     200 {
       "about": "machines take it, and report when they have it",
+      "awaited_events": [
+        {
+          "about": "a machine has it",
+          "event": "done",
+          "senders": [
+            "board"
+          ],
+          "targets": [
+            "Underway",
+            "Over"
+          ]
+        }
+      ],
       "counters": {
         "done": 0
       },
@@ -159,44 +170,29 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
       "kind": "working",
       "label": "under way",
       "machine": "rollout",
-      "may": [
+      "name": "web",
+      "on_deadline": {
+        "exceeded_to": null,
+        "max_retries": null,
+        "retries": null,
+        "retries_left": null,
+        "time_limit": "1h after entry",
+        "to": "Over"
+      },
+      "requests": [
         {
           "about": "no more of it",
           "event": "stop",
-          "from": [
-            "operator"
-          ],
-          "to": [
+          "refusal_reason": null,
+          "required_args": [],
+          "targets": [
             "Over"
           ]
         }
       ],
-      "name": "web",
       "since": "2026-01-01T12:00:00Z",
       "state": "Underway",
-      "then": {
-        "count": null,
-        "exceeded": null,
-        "left": null,
-        "limit": "1h after entry",
-        "most": null,
-        "to": "Over"
-      },
-      "until": "2026-01-01T13:00:00Z",
-      "visit": 2,
-      "waits_for": [
-        {
-          "about": "a machine has it",
-          "event": "done",
-          "from": [
-            "board"
-          ],
-          "to": [
-            "Underway",
-            "Over"
-          ]
-        }
-      ]
+      "visit": 2
     }
 
     POST /api/v1/machines/rollout/web/force
@@ -209,6 +205,7 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
     PUT /api/v1/machines/rollout/db
     201 {
       "about": "somebody has to approve it",
+      "awaited_events": [],
       "counters": {
         "done": 0
       },
@@ -217,42 +214,40 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
       "kind": "resting",
       "label": "Proposed",
       "machine": "rollout",
-      "may": [
+      "name": "db",
+      "on_deadline": null,
+      "requests": [
         {
           "about": "it may begin",
           "event": "approve",
-          "from": [
-            "operator"
+          "refusal_reason": null,
+          "required_args": [
+            "by"
           ],
-          "to": [
+          "targets": [
             "Underway"
           ]
         },
         {
           "about": "no more of it",
           "event": "stop",
-          "from": [
-            "operator"
-          ],
-          "to": [
+          "refusal_reason": null,
+          "required_args": [],
+          "targets": [
             "Over"
           ]
         }
       ],
-      "name": "db",
       "since": "2026-01-01T12:00:00Z",
       "state": "Proposed",
-      "then": null,
-      "until": null,
-      "visit": 1,
-      "waits_for": []
+      "visit": 1
     }
 
     GET /api/v1/machines/rollout/instances?limit=1
-    200 {"instances":[{"deadline":null,"name":"db","since":"2026-01-01T12:00:00Z","state":"Proposed","visit":1}],"next":"db"}
+    200 {"instances":[{"deadline":null,"label":"Proposed","name":"db","since":"2026-01-01T12:00:00Z","state":"Proposed","visit":1}],"next":"db"}
 
     GET /api/v1/machines/rollout/instances?after=db
-    200 {"instances":[{"deadline":null,"name":"web","since":"2026-01-01T12:00:00Z","state":"Proposed","visit":3}],"next":null}
+    200 {"instances":[{"deadline":null,"label":"Proposed","name":"web","since":"2026-01-01T12:00:00Z","state":"Proposed","visit":3}],"next":null}
 
     DELETE /api/v1/machines/rollout/web
     204
@@ -263,10 +258,10 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_done_to_an_instance_is_said() {
+async fn invalid_operations_on_an_instance_are_refused_with_the_reason() {
     let world = with_rollout().await;
     world.register("b1", json!({})).await;
-    let told = contract(
+    let answers = contract(
         &world,
         [
             ("PUT /api/v1/machines/rollouts/web", ""),
@@ -304,9 +299,9 @@ async fn what_cannot_be_done_to_an_instance_is_said() {
         ],
     )
     .await;
-    assert_snapshot!(told, @r#"
+    assert_snapshot!(answers, @r#"
     PUT /api/v1/machines/rollouts/web
-    404 no_machine: there is no machine rollouts; `PUT /api/v1/machines/rollouts` defines one
+    404 no_machine: there is no machine rollouts; did you mean `rollout`?
 
     PUT /api/v1/machines/roll%20out/web
     404 no_machine: `roll out` is not a name: a name is 1 to 64 letters, digits, `-` and `_`, and begins with a letter
@@ -321,22 +316,22 @@ async fn what_cannot_be_done_to_an_instance_is_said() {
     422 invalid: name: "definitions" is reserved, as definitions, diagram.svg, instances, replay are
 
     PUT /api/v1/machines/rollout/web
-    422 invalid: data: unknown; an instance begins with nothing but its `links` and its machine's initial state
+    422 invalid: data: unknown; an instance is created with its `links` only, in the machine's initial state
 
     PUT /api/v1/machines/rollout/web
-    422 invalid: links.thing: the name of an instance is needed, or an object with `name` and `visit`
+    422 invalid: links.thing: must be the name of an instance, or an object with `name` and `visit`
 
     PUT /api/v1/machines/rollout/web
     422 invalid: links.thing: missing field `name`
 
     PUT /api/v1/machines/board/b2
-    409 is_board: boards are at /api/v1/devices, where what is known of them is told too
+    409 is_board: boards are at /api/v1/devices
 
     DELETE /api/v1/machines/board/b1
-    409 is_board: boards are at /api/v1/devices, where what is known of them is told too
+    409 is_board: boards are at /api/v1/devices
 
     PUT /api/v1/machines/board/b1/state?event=rq-reboot
-    409 is_board: boards are at /api/v1/devices, where what is known of them is told too
+    409 is_board: boards are at /api/v1/devices
 
     GET /api/v1/machines/nothing/x/state?state=a
     404 no_machine: there is no machine nothing; `PUT /api/v1/machines/nothing` defines one
@@ -345,17 +340,17 @@ async fn what_cannot_be_done_to_an_instance_is_said() {
     422 invalid: after="\0": no instance has such a name
 
     POST /api/v1/machines/board/b1/events/rq-reboot
-    409 is_board: boards are at /api/v1/devices, where what is known of them is told too
+    409 is_board: boards are at /api/v1/devices
 
     POST /api/v1/machines/rollout/web/events/approve
     404 no_instance: there is no rollout "web"
 
     POST /api/v1/machines/rollout/web/events/aprove
-    422 no_event: rollout has no event "aprove" that could be sent
+    422 no_event: rollout has no event "aprove" that can be sent; did you mean `approve`?
     {"events":["approve","done","stop"]}
 
     POST /api/v1/machines/rollout/web/events/poll-ok
-    422 no_event: rollout has no event "poll-ok" that could be sent
+    422 no_event: rollout has no event "poll-ok" that can be sent; known: approve, done, stop
     {"events":["approve","done","stop"]}
 
     POST /api/v1/machines/rollout/web/events/stop?visit=one
@@ -397,13 +392,13 @@ async fn what_cannot_be_done_to_an_instance_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn history_and_why_are_told_of_any_instance() {
+async fn history_and_why_are_available_for_any_instance() {
     let world = with_rollout().await;
     for line in ["PUT /api/v1/machines/rollout/web", "PUT /api/v1/machines/rollout/web/events/stop"] {
         assert!(send(&world, line, "").await.status < 300, "{line}");
     }
     let why = world.get("/api/v1/machines/rollout/web/why").await;
-    assert_snapshot!(why["sentences"], @r#"["Has come to its end since 12:00:00 UTC (0 s): the end; an operator may only move it by force.","It came from Proposed at 12:00:00 UTC, when an operator (127.0.0.1) asked for stop.","No usual time yet: no stay here that began and ended since 2026-01-01 has been counted."]"#);
+    assert_snapshot!(why["sentences"], @r#"["Finished since 12:00:00 UTC (0 s): the end; an operator may only move it by force.","It came from Proposed at 12:00:00 UTC, when an operator (127.0.0.1) asked for stop.","No dwell statistics yet: no samples since 2026-01-01."]"#);
     assert_eq!(world.get("/api/v1/machines/board/instances").await["instances"], json!([]));
     let history = world.get("/api/v1/machines/rollout/web/history?limit=1").await;
     assert_eq!((&history["history"][0]["to"], history["next"].is_i64()), (&json!("Over"), true));
@@ -412,9 +407,9 @@ async fn history_and_why_are_told_of_any_instance() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_those_who_have_seen_the_same_only_one_changes_it() {
-    let world = World::sharing(&waits_for(1000)).await.unwrap();
-    let other = world.beside().await;
+async fn of_concurrent_updates_of_the_same_version_only_one_succeeds() {
+    let world = World::with_state_service(&waits_for(1000)).await.unwrap();
+    let other = world.second_server().await;
     for round in 0..5 {
         let seen = send(&world, "GET /api/v1/machines/states/shared", "").await;
         let tag = seen.header("etag").to_owned();
@@ -440,13 +435,13 @@ async fn of_those_who_have_seen_the_same_only_one_changes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_for_a_change_is_answered_when_it_comes() {
+async fn a_long_poll_is_answered_when_a_change_comes() {
     let world = with_rollout().await;
     let first = send(&world, "PUT /api/v1/machines/rollout/web", "").await;
     let tag = first.header("etag").to_owned();
     let known = [("if-none-match", tag.as_str())];
     let show = "GET /api/v1/machines/rollout/web?wait=5m";
-    let (shown, _) = within("a change", async {
+    let (shown, _) = await_within_timeout("a change", async {
         tokio::join!(
             send_to(world.server.http, show, &known, ""),
             send(&world, "PUT /api/v1/machines/rollout/web/events/stop", "")
@@ -460,8 +455,8 @@ async fn who_waits_for_a_change_is_answered_when_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn groups_share_an_instance_each_by_the_same_recipe() {
-    let world = World::sharing(&waits_for(2)).await.unwrap();
+async fn groups_share_an_instance_each_by_the_same_definition() {
+    let world = World::with_state_service(&waits_for(2)).await.unwrap();
     let at = |group: &str, query: &str| format!("/api/v1/machines/states/{group}/state?{query}");
     let call = async |method: Method, path: String| world.call(method, &path, None).await.0;
     for group in ["web", "db"] {
@@ -479,8 +474,8 @@ async fn groups_share_an_instance_each_by_the_same_recipe() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_definition_of_ours_is_shared_as_well() {
-    let world = World::sharing(ROLLOUT).await.unwrap();
+async fn a_built_in_definition_can_be_shared_too() {
+    let world = World::with_state_service(ROLLOUT).await.unwrap();
     world.until_current("/state?state=Proposed").await;
     let put = async |query: &str| world.call(Method::PUT, &format!("/state?{query}"), None).await.0;
     assert_eq!(put("event=approve").await, StatusCode::INTERNAL_SERVER_ERROR, "an argument is missing");
@@ -490,19 +485,19 @@ async fn a_definition_of_ours_is_shared_as_well() {
     assert_eq!(approved.0, StatusCode::OK);
     world.until_current("/state?state=under%20way").await;
     let by_name = world.call(Method::GET, "//state?state=Underway", None).await;
-    assert_eq!(by_name.0, StatusCode::NOT_ACCEPTABLE, "it is known by its label");
+    assert_eq!(by_name.0, StatusCode::OK, "a state with a label can be asked for by its name");
     assert_eq!(put("event=stop").await, StatusCode::OK);
     world.until_current("//state?state=Over").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_another_definition_makes_of_an_instance_is_another_answer_and_wakes_who_waits_for_it() {
+async fn a_new_definition_changes_the_answer_and_wakes_long_polls() {
     let world = with_rollout().await;
     let shown = send(&world, "PUT /api/v1/machines/rollout/web", "").await;
     let tag = shown.header("etag").to_owned();
     let waits = send(&world, "GET /api/v1/machines/rollout/web/state?state=proposed&wait=5m", "");
     let changed = ROLLOUT.replace("  Proposed:\n", "  Proposed:\n    label: proposed\n");
-    let (waited, ()) = within("the new label", async {
+    let (waited, ()) = await_within_timeout("the new label", async {
         tokio::join!(waits, async {
             assert_eq!(send(&world, "PUT /api/v1/machines/rollout", changed).await.status, 200);
         })
@@ -524,12 +519,12 @@ async fn what_another_definition_makes_of_an_instance_is_another_answer_and_wake
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_forced_move_is_told_with_its_reason_and_what_is_shared_is_not_removed() {
-    let world = World::sharing(&waits_for(2)).await.unwrap();
+async fn a_forced_move_is_recorded_with_its_reason_and_shared_instances_cannot_be_removed() {
+    let world = World::with_state_service(&waits_for(2)).await.unwrap();
     let body = r#"{"from": "a", "to": "b", "reason": "enough"}"#;
     assert_eq!(send(&world, "POST /api/v1/machines/states/shared/force", body).await.status, 200);
     let history = world.get("/api/v1/machines/states/shared/history").await;
     assert_eq!(history["history"][0]["reason"], "forced: enough");
     let removed = send(&world, "DELETE /api/v1/machines/states/shared", "").await;
-    assert_snapshot!(removed.told(), @r"409 is_shared: it is what /state is about, for as long as this server shares it");
+    assert_snapshot!(removed.status_and_body(), @r"409 is_shared: this server shares the instance at /state");
 }

@@ -6,7 +6,7 @@ use super::send;
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn boards_have_labels_by_which_lists_are_filtered() {
+async fn lists_are_filtered_by_the_labels_of_boards() {
     let world = World::new().await;
     world.register("b1", json!({ "labels": ["rack-7", "arm64", "rack-7"] })).await;
     world.register("b2", json!({ "labels": "rack-8, arm64" })).await;
@@ -30,7 +30,7 @@ async fn boards_have_labels_by_which_lists_are_filtered() {
 }
 
 #[test]
-fn conditions_may_ask_for_labels() {
+fn conditions_can_use_labels() {
     let device = &boards::vocabulary().facts()[0];
     assert_eq!(device.fields.get("labels"), Some(&FactKind::List));
 }

@@ -3,23 +3,23 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use insta::assert_snapshot;
-use lifeguard::api::{Api, ListTimeouts};
-use lifeguard::boards::store::lists::{self, Filter};
-use lifeguard::engine::News;
+use lifeguard::api::{ApiContext, ListTimeouts};
+use lifeguard::boards::store::lists::{self, BoardFilter};
+use lifeguard::engine::FeedUpdate;
 use lifeguard::machine::MachineName;
-use lifeguard::store::changes::{self, Cursor, Now};
-use lifeguard::store::{Connections, Snapshot};
+use lifeguard::store::changes::{self, ChangeCursor, InstanceChangeKind};
+use lifeguard::store::{ConnectionBudget, Snapshot};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 
-use super::{contract, laid_out, over, send, send_to, serve};
+use super::{api_over, contract, pretty_json, send, send_to, serve};
 use crate::links::THING;
 use crate::versions::changed;
-use crate::world::{World, ask, unreachable_power, within};
+use crate::world::{World, await_within_timeout, unreachable_power, wait_until};
 
-/// The names of a list.
+/// The names in a list.
 async fn names(world: &World, query: &str) -> String {
     let list = world.get(&format!("/api/v1/devices{query}")).await;
     let names = list["devices"].as_array().unwrap().iter().map(|device| device["name"].as_str().unwrap());
@@ -27,7 +27,7 @@ async fn names(world: &World, query: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn boards_are_listed_as_asked() {
+async fn boards_are_filtered_sorted_and_paged() {
     let world = World::new().await;
     for (name, hardware, environment) in [
         ("a_1", "panda", "lab"),
@@ -41,7 +41,7 @@ async fn boards_are_listed_as_asked() {
     world.force("b1", "FailedBadBoard").await;
     world.force("b10", "FailedBadImage").await;
     world.force("a-1", "LockedOut").await;
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for query in [
         "",
         "?state=New",
@@ -62,9 +62,9 @@ async fn boards_are_listed_as_asked() {
         "?limit=1000000000000",
         "?after=b1",
     ] {
-        told.push(names(&world, query).await);
+        answers.push(names(&world, query).await);
     }
-    assert_snapshot!(told.join("\n"), @r"
+    assert_snapshot!(answers.join("\n"), @r"
      B2 a-1 a_1 b1 b10
     ?state=New B2 a_1
     ?state=Failed* b1 b10
@@ -110,9 +110,9 @@ async fn boards_are_listed_as_asked() {
         ("GET /api/v1/devices?name=%00", ""),
         ("GET /api/v1/devices?since=", ""),
         ("GET /api/v1/devices?since=yesterday", ""),
-        ("GET /api/v1/devices?since=0-0&limit=1", ""),
-        ("GET /api/v1/devices?since=0-0&after=b1", ""),
-        ("GET /api/v1/devices?since=0-0", ""),
+        ("GET /api/v1/devices?since=0.0-0&limit=1", ""),
+        ("GET /api/v1/devices?since=0.0-0&after=b1", ""),
+        ("GET /api/v1/devices?since=0.0-0", ""),
     ];
     assert_snapshot!(contract(&world, requests).await, @r#"
     GET /api/v1/devices?limit=0
@@ -136,20 +136,21 @@ async fn boards_are_listed_as_asked() {
     GET /api/v1/devices?since=yesterday
     422 invalid: since: "yesterday" is not a cursor: take the `cursor` of an earlier answer
 
-    GET /api/v1/devices?since=0-0&limit=1
-    422 invalid: since tells all that changed: it goes with neither after nor limit
+    GET /api/v1/devices?since=0.0-0&limit=1
+    422 invalid: since lists all changes: it cannot be combined with after or limit
 
-    GET /api/v1/devices?since=0-0&after=b1
-    422 invalid: since tells all that changed: it goes with neither after nor limit
+    GET /api/v1/devices?since=0.0-0&after=b1
+    422 invalid: since lists all changes: it cannot be combined with after or limit
 
-    GET /api/v1/devices?since=0-0
-    410 cursor_gone: what changed since this cursor is too much, or not known any more: list anew without since, and go on from the cursor of that answer
+    GET /api/v1/devices?since=0.0-0
+    410 cursor_gone: too many changes since this cursor, or it has expired, or another definition is active: list again without since, and continue from the cursor of that answer
     "#);
     assert_eq!(names(&world, "?name=%ff&limit=1").await, "?name=%ff&limit=1 ");
     let mut one = world.get("/api/v1/devices?limit=1&state=FailedBadBoard").await;
     let cursor = one.as_object_mut().unwrap().remove("cursor").unwrap();
-    assert!(cursor.as_str().unwrap().parse::<Cursor>().is_ok(), "{cursor}");
-    assert_snapshot!(laid_out(&one), @r#"
+    let (_, changes) = cursor.as_str().unwrap().split_once('.').unwrap();
+    assert!(changes.parse::<ChangeCursor>().is_ok(), "{cursor}");
+    assert_snapshot!(pretty_json(&one), @r#"
     {
       "devices": [
         {
@@ -174,7 +175,7 @@ async fn boards_are_listed_as_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_has_not_changed_is_not_sent_again() {
+async fn an_unchanged_list_is_answered_with_304() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     for path in [
@@ -205,14 +206,14 @@ async fn what_has_not_changed_is_not_sent_again() {
         assert_eq!(answer.status, 200, "{path}");
         assert_ne!(answer.header("etag"), tag, "{path}");
     }
-    // A tag is of one question.
+    // A tag belongs to one query.
     let tag = send(&world, "GET /api/v1/devices?state=New", "").await.header("etag").to_owned();
     let answer = send_to(world.server.http, "GET /api/v1/devices", &[("if-none-match", &tag)], "").await;
     assert_eq!(answer.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn that_nothing_changed_is_told_without_a_look_at_any_board() {
+async fn an_unchanged_list_is_answered_without_reading_any_board() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let mut tags = Vec::new();
@@ -233,15 +234,15 @@ async fn that_nothing_changed_is_told_without_a_look_at_any_board() {
     for (path, tag, cursor) in tags {
         let (line, has) = (format!("GET {path}"), [("if-none-match", &*tag)]);
         let answer = send_to(world.server.http, &line, &has, "");
-        assert_eq!(within(path, answer).await.status, 304, "{path}");
-        assert_eq!(within(path, since(&world, "", &mut cursor.clone())).await, "", "{path}");
-        let counts = within("counts", world.get("/api/v1/states")).await;
+        assert_eq!(await_within_timeout(path, answer).await.status, 304, "{path}");
+        assert_eq!(await_within_timeout(path, since(&world, "", &mut cursor.clone())).await, "", "{path}");
+        let counts = await_within_timeout("counts", world.get("/api/v1/states")).await;
         assert_eq!(counts["states"], json!({ "New": 1 }));
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_kind_of_change_makes_another_list() {
+async fn each_kind_of_change_changes_the_entity_tag() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let changes = [
@@ -257,7 +258,7 @@ async fn each_kind_of_change_makes_another_list() {
         let answer = send_to(world.server.http, "GET /api/v1/devices", &[("if-none-match", &tag)], "").await;
         assert_eq!(answer.status, 200, "{line}");
     }
-    // What is heard and changes nothing makes no other list.
+    // An event that changes nothing does not change the list.
     let tag = send(&world, "GET /api/v1/devices", "").await.header("etag").to_owned();
     assert_eq!(world.report("b1", "image-installed").await.1["outcome"], "ignored");
     let answer = send_to(world.server.http, "GET /api/v1/devices", &[("if-none-match", &tag)], "").await;
@@ -267,12 +268,12 @@ async fn each_kind_of_change_makes_another_list() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_farm_at_rest_changes_no_list() {
     let world = World::new().await;
-    let other = world.beside().await;
+    let other = world.second_server().await;
     for name in ["b1", "b2", "b3"] {
         world.register(name, json!({})).await;
         world.force(name, "Ready").await;
-        // Its poll has begun, which is a change.
-        world.until(name, "it is polled", |device| device["actions"][0]["began_at"].is_string()).await;
+        // The start of its poll is a change.
+        world.until(name, "it is polled", |device| device["actions"][0]["started_at"].is_string()).await;
     }
     let paths = ["/api/v1/devices", "/api/v1/devices?state=Ready", "/api/v1/states"];
     let mut tags = Vec::new();
@@ -282,7 +283,7 @@ async fn a_farm_at_rest_changes_no_list() {
     let mut cursor = world.get("/api/v1/devices").await["cursor"].as_str().unwrap().to_owned();
     let mut followers = [world.server.engine.follow(), other.server.engine.follow()];
     let visit = world.get("/api/v1/devices/b1").await["visit"].as_i64().unwrap();
-    // Half an hour: each of the boards enters its state anew six times.
+    // Half an hour: each board re-enters its state six times.
     for turn in 1..=6 {
         world.pass_deadline("b1").await;
         for name in ["b1", "b2", "b3"] {
@@ -303,26 +304,29 @@ async fn a_farm_at_rest_changes_no_list() {
     for follower in &mut followers {
         let mut visits = Vec::new();
         while visits.last() != Some(&(visit + 7)) {
-            let Some(News::Changed(changed, _)) = within("news", follower.next()).await else { panic!() };
+            let Some(FeedUpdate::Changed(changed, _)) = await_within_timeout("news", follower.next()).await
+            else {
+                panic!()
+            };
             for logged in changed.iter() {
-                let Now::Is { visit, .. } = logged.changed.now else { panic!() };
+                let InstanceChangeKind::Written { visit, .. } = logged.change.kind else { panic!() };
                 visits.push(visit.0);
             }
         }
-        assert!(visits.iter().all(|told| !(visit + 1..visit + 7).contains(told)), "{visits:?}");
+        assert!(visits.iter().all(|answers| !(visit + 1..visit + 7).contains(answers)), "{visits:?}");
     }
     assert_eq!(since(&other, "", &mut cursor).await, "b2 LockedOut");
-    let told = "SELECT count(*), count(DISTINCT d) FROM rearmed, unnest(instances) d";
-    let told: (i64, i64) = sqlx::query_as(told).fetch_one(&world.database.pool().await).await.unwrap();
-    assert_eq!(told, (18, 3), "other processes learn the deadlines");
+    let answers = "SELECT count(*), count(DISTINCT d) FROM deadline_change, unnest(instances) d";
+    let answers: (i64, i64) = sqlx::query_as(answers).fetch_one(&world.database.pool().await).await.unwrap();
+    assert_eq!(answers, (18, 3), "other processes learn the deadlines");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_that_rests_is_told_of_where_entering_its_state_anew_changed_what_is_shown() {
+async fn a_re_entry_is_listed_only_if_it_changed_what_is_shown() {
     let unset = "      - unset: [next_image, next_boot_config, failure, is_running]\n    invoke: [poll]\n";
     let takes = "      rq-take: { do: { link: { thing: $args.thing } } }\n";
     let notes = "      rq-note: { do: { set: { failure: noted } } }\n";
-    let world = World::under(&changed(&[
+    let world = World::with_definition(&changed(&[
         ("initial: New\n", "initial: New\nlinks: { thing: thing }\n"),
         (
             "\nevents:\n",
@@ -339,7 +343,7 @@ async fn a_board_that_rests_is_told_of_where_entering_its_state_anew_changed_wha
     assert_eq!(send(&world, "PUT /api/v1/machines/thing/t1", "").await.status, 201);
     world.register("b1", json!({})).await;
     world.force("b1", "Ready").await;
-    world.until("b1", "it is polled", |device| device["actions"][0]["began_at"].is_string()).await;
+    world.until("b1", "it is polled", |device| device["actions"][0]["started_at"].is_string()).await;
     let shown = async || {
         let board = world.get("/api/v1/devices/b1").await;
         (board["data"]["failure"].is_string(), board.get("links").is_some())
@@ -357,7 +361,7 @@ async fn a_board_that_rests_is_told_of_where_entering_its_state_anew_changed_wha
     }
 }
 
-/// Asks what changed since the cursor, which goes on with the answer: the boards with their states, and what is gone.
+/// Requests the changes since the cursor and advances it: the boards with their states, and the removed ones.
 async fn since(world: &World, query: &str, cursor: &mut String) -> String {
     let answer = world.get(&format!("/api/v1/devices?{query}since={cursor}")).await;
     answer["cursor"].as_str().unwrap().clone_into(cursor);
@@ -369,7 +373,7 @@ async fn since(world: &World, query: &str, cursor: &mut String) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_what_changed_is_told_to_who_comes_back() {
+async fn a_returning_client_gets_only_the_changes() {
     let world = World::new().await;
     for name in ["b1", "b2", "b3"] {
         world.register(name, json!({})).await;
@@ -397,10 +401,10 @@ async fn only_what_changed_is_told_to_who_comes_back() {
     assert_eq!(since(&world, "state=New&", &mut new).await, "b1 New, b3 New, b4 New, -b2");
     assert_eq!(since(&world, "", &mut begin.clone()).await, "b1 New, b3 New, b4 New, -b2");
 
-    // What is open on other databases of this server keeps the log from being forgotten.
-    ask("the cursor is gone", async || {
+    // Open transactions on other databases of this server delay removing old entries.
+    wait_until("the cursor is gone", async || {
         let mut tx = world.server.engine.store().begin().await.unwrap();
-        changes::forget(&mut tx, 1).await.unwrap();
+        changes::prune(&mut tx, 1).await.unwrap();
         tx.commit().await.unwrap();
         let answer = send(&world, &format!("GET /api/v1/devices?since={begin}"), "").await;
         answer.status == 410 && answer.json()["code"] == "cursor_gone"
@@ -411,12 +415,12 @@ async fn only_what_changed_is_told_to_who_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_too_much_to_tell_is_to_be_listed_anew() {
+async fn too_many_changes_require_a_new_list() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     for (entries, boards_each, status) in [(4096, 1, 200), (4097, 1, 410), (100, 100, 200), (73, 137, 410)] {
         let cursor = world.get("/api/v1/devices").await["cursor"].as_str().unwrap().to_owned();
-        // So many entries of the log, each of boards of its own.
+        // Many entries of the log, each of other boards.
         let sql = "INSERT INTO change (xact, instances, visits, deadlines)
                    SELECT pg_current_xact_id()::text::bigint, array_agg(1000000 + entry * $2 + board),
                           array_agg(1), array_agg(NULL::timestamptz)
@@ -444,14 +448,14 @@ async fn boards_are_counted_by_state() {
     for counts in answers {
         assert_eq!(counts, json!({ "total": 3, "states": { "LockedOut": 1, "New": 2 } }));
     }
-    // The cursor is one to go on from.
+    // The cursor is valid for continuing.
     let mut cursor = world.get("/api/v1/states").await["cursor"].as_str().unwrap().to_owned();
     world.force("b1", "LockedOut").await;
     assert_eq!(since(&world, "", &mut cursor).await, "b1 LockedOut");
     assert_eq!(counts().await, json!({ "total": 3, "states": { "LockedOut": 2, "New": 1 } }));
 }
 
-/// Registers boards in the database, quicker than by HTTP, each with so many bytes of comments.
+/// Inserts boards into the database, faster than by HTTP, each with so many bytes of comments.
 pub(super) async fn fill(pool: &PgPool, boards: i32, bytes: i32) {
     sqlx::query(
         "WITH made AS (
@@ -469,10 +473,10 @@ pub(super) async fn fill(pool: &PgPool, boards: i32, bytes: i32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_long_list_comes_whole_and_of_one_moment() {
+async fn a_long_list_is_complete_and_consistent() {
     let world = World::new().await;
     let pool = world.database.pool().await;
-    // More than are read at once.
+    // More than one read fetches.
     fill(&pool, 12_000, 0).await;
     let expected: Vec<String> = (1..=12_000).map(|n| format!("b{n:06}")).collect();
     for (query, begin, most) in [
@@ -492,7 +496,7 @@ async fn a_long_list_comes_whole_and_of_one_moment() {
         let next = (begin + most < 12_000).then(|| expected[begin + most - 1].clone());
         assert_eq!(list["next"], json!(next), "{query}");
     }
-    // Boards that come while a list is read are not in it, and those that go are.
+    // Boards added while a list is read are not in it, and removed ones still are.
     fill_comments(&pool, 2000).await;
     let mut answer = begin_list(&world).await;
     sqlx::query("DELETE FROM instance WHERE name = 'b012000'").execute(&pool).await.unwrap();
@@ -504,7 +508,7 @@ async fn a_long_list_comes_whole_and_of_one_moment() {
     .await
     .unwrap();
     let mut text = Vec::new();
-    while let Some(chunk) = within("the list", answer.chunk()).await.unwrap() {
+    while let Some(chunk) = await_within_timeout("the list", answer.chunk()).await.unwrap() {
         text.extend_from_slice(&chunk);
     }
     let list: Value = serde_json::from_slice(&text).unwrap();
@@ -513,7 +517,7 @@ async fn a_long_list_comes_whole_and_of_one_moment() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_member_of_a_listed_board_is_what_its_name_says() {
+async fn each_field_of_a_listed_board_has_its_value() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     let data = json!({ "image": "on it", "next_image": "to come", "failure": "no hands" });
@@ -533,22 +537,22 @@ async fn each_member_of_a_listed_board_is_what_its_name_says() {
         "name": "b1", "state": "Failed", "since": "2026-01-01T12:00:00Z", "visit": 7,
         "deadline": "2026-01-01T12:00:00.500Z", "fqdn": "b1.lab", "mac": "00:00:00:00:00:01", "hardware": "panda",
         "environment": "field", "labels": [], "image": "on it", "next_image": "to come", "comments": "so so",
-        "failure": "no hands",
+        "failure": "no hands", "problem": "no hands",
     }]);
     assert_eq!(world.get("/api/v1/devices").await["devices"], expected);
     let mut snapshot = world.server.engine.store().snapshot().await.unwrap();
     let machine = MachineName::new("board").unwrap();
-    let mut listed = std::pin::pin!(lists::read(&mut snapshot, &machine, &Filter::default(), "", 1));
+    let mut listed = std::pin::pin!(lists::read(&mut snapshot, &machine, &BoardFilter::default(), "", 1));
     let board = listed.try_next().await.unwrap().unwrap();
     assert_eq!(board.read().unwrap().failure, Some("no hands"));
 }
 
-/// Gives all boards so much to say that no socket holds it.
+/// Gives all boards comments larger than any socket buffer.
 async fn fill_comments(pool: &PgPool, bytes: i32) {
     sqlx::query("UPDATE device SET comments = repeat('x', $1)").bind(bytes).execute(pool).await.unwrap();
 }
 
-/// Asks for all boards; the answer begins.
+/// Requests all boards; returns when the answer begins.
 async fn begin_list(world: &World) -> reqwest::Response {
     let answer = reqwest::get(format!("http://{}/api/v1/devices", world.server.http)).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
@@ -556,74 +560,74 @@ async fn begin_list(world: &World) -> reqwest::Response {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_list_that_breaks_off_is_seen_to_break_off() {
+async fn a_truncated_list_is_detected_as_truncated() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     fill(&pool, 5000, 10_000).await;
     let mut answer = begin_list(&world).await;
-    // The server has got as far as the sockets hold, and waits.
+    // The server has filled the socket buffers and waits.
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                 WHERE datname = current_database() AND wait_event = 'ClientWrite'
                   AND query LIKE '%JOIN device%'";
-    ask("the list's connection is cut", async || {
+    wait_until("the list's connection is cut", async || {
         sqlx::query_scalar::<_, i64>(end).fetch_one(&pool).await.unwrap() > 0
     })
     .await;
     let end = loop {
-        match within("the end of the answer", answer.chunk()).await {
+        match await_within_timeout("the end of the answer", answer.chunk()).await {
             Ok(Some(_)) => {}
             end => break end,
         }
     };
     assert!(end.is_err(), "a part is not taken for the whole");
-    // The next one is whole.
+    // The next one is complete.
     assert_eq!(world.get("/api/v1/devices").await["devices"].as_array().unwrap().len(), 5000);
 }
 
-/// A server on the same engine that is less patient with lists.
-struct Impatient {
+/// A server on the same engine with shorter timeouts for lists.
+struct ShortTimeoutServer {
     url: String,
     _server: JoinSet<()>,
 }
 
-impl Impatient {
+impl ShortTimeoutServer {
     async fn serve(world: &World, timeouts: ListTimeouts) -> Self {
-        let api = Api { list_timeouts: timeouts, ..over(world.server.engine.clone()) };
+        let api = ApiContext { list_timeouts: timeouts, ..api_over(world.server.engine.clone()) };
         let (server, serving) = serve(api).await;
         Self { url: format!("http://{server}/api/v1/devices"), _server: serving }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_takes_too_long_for_a_list_is_cut_off_and_keeps_nobody_from_another() {
+async fn a_too_slow_reader_of_a_list_is_disconnected_and_blocks_no_other() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     fill(&pool, 5000, 10_000).await;
-    let ListTimeouts { begin: _, whole, pause } = ListTimeouts::default();
-    assert_eq!((whole, pause), (Duration::from_mins(1), Duration::from_secs(10)));
+    let ListTimeouts { first_part_timeout: _, whole_timeout, stall_timeout } = ListTimeouts::default();
+    assert_eq!((whole_timeout, stall_timeout), (Duration::from_mins(1), Duration::from_secs(10)));
     let short = Duration::from_millis(200);
     for timeouts in [
-        ListTimeouts { whole: short, ..ListTimeouts::default() },
-        ListTimeouts { pause: short, ..ListTimeouts::default() },
+        ListTimeouts { whole_timeout: short, ..ListTimeouts::default() },
+        ListTimeouts { stall_timeout: short, ..ListTimeouts::default() },
     ] {
-        let server = Impatient::serve(&world, timeouts).await;
-        // Each takes the beginning, and nothing for a while; there are as many as there may be at once.
+        let server = ShortTimeoutServer::serve(&world, timeouts).await;
+        // Each reads the beginning and then pauses; there are as many as allowed at once.
         let mut answers = Vec::new();
-        for _ in 0..Connections::default().snapshots {
+        for _ in 0..ConnectionBudget::default().snapshots {
             answers.push(reqwest::get(&server.url).await.unwrap());
         }
-        let list = within("a list for another", world.get("/api/v1/devices?limit=1")).await;
+        let list = await_within_timeout("a list for another", world.get("/api/v1/devices?limit=1")).await;
         assert_eq!(list["devices"].as_array().unwrap().len(), 1);
         let sending = "SELECT count(*) FROM pg_stat_activity
                         WHERE datname = current_database() AND state = 'active' AND query LIKE '%JOIN device%'
                           AND pid <> pg_backend_pid()";
-        ask("all are cut off", async || {
+        wait_until("all are cut off", async || {
             sqlx::query_scalar::<_, i64>(sending).fetch_one(&pool).await.unwrap() == 0
         })
         .await;
         for mut answer in answers {
             let end = loop {
-                match within("the end of the answer", answer.chunk()).await {
+                match await_within_timeout("the end of the answer", answer.chunk()).await {
                     Ok(Some(_)) => {}
                     end => break end,
                 }
@@ -631,57 +635,64 @@ async fn a_client_that_takes_too_long_for_a_list_is_cut_off_and_keeps_nobody_fro
             assert!(end.is_err(), "a part is not taken for the whole");
         }
     }
-    // Nor does one that goes away.
-    for _ in 0..2 * Connections::default().snapshots {
+    // A client that disconnects does not block either.
+    for _ in 0..2 * ConnectionBudget::default().snapshots {
         drop(begin_list(&world).await);
     }
-    let list = within("a list for another", world.get("/api/v1/devices?limit=1")).await;
+    let list = await_within_timeout("a list for another", world.get("/api/v1/devices?limit=1")).await;
     assert_eq!(list["devices"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_readers_at_one_address_leave_lists_to_others_and_are_refused_after_a_while() {
+async fn slow_readers_at_one_address_are_limited_and_then_refused() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     fill(&pool, 5000, 10_000).await;
     // So slow that nothing ends by itself.
     let long = Duration::from_mins(2);
-    let server = Impatient::serve(&world, ListTimeouts { begin: long, whole: long, pause: long }).await;
+    let server = ShortTimeoutServer::serve(
+        &world,
+        ListTimeouts { first_part_timeout: long, whole_timeout: long, stall_timeout: long },
+    )
+    .await;
     let client = |number| {
         let address = IpAddr::from([127, 0, 0, number]);
         reqwest::Client::builder().local_address(address).build().unwrap()
     };
     let slow = client(2);
-    let mut begun = Vec::new();
-    for _ in 0..Connections::default().snapshots / 2 {
-        begun.push(within("the beginning of a list", slow.get(&server.url).send()).await.unwrap());
+    let mut started_lists = Vec::new();
+    for _ in 0..ConnectionBudget::default().snapshots / 2 {
+        started_lists.push(
+            await_within_timeout("the beginning of a list", slow.get(&server.url).send()).await.unwrap(),
+        );
     }
     let more = slow.get(&server.url).send();
     let others = async {
         let url = format!("{}?limit=1", server.url);
-        let list = within("a list for another", client(3).get(url).send()).await.unwrap();
+        let list = await_within_timeout("a list for another", client(3).get(url).send()).await.unwrap();
         assert_eq!(list.status(), StatusCode::OK);
         let page = format!("http://{}/", world.server.http);
-        let page = within("the page", client(3).get(page).send()).await.unwrap();
+        let page = await_within_timeout("the page", client(3).get(page).send()).await.unwrap();
         assert_eq!(page.status(), StatusCode::OK);
     };
-    let (refused, ()) = tokio::join!(within("a refusal", more), others);
+    let (refused, ()) = tokio::join!(await_within_timeout("a refusal", more), others);
     let refused = refused.unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     let problem: Value = refused.json().await.unwrap();
     assert_eq!(problem["detail"], "other lists take longer than 5 s; try again shortly");
-    drop(begun);
-    let list = within("a list once the others are gone", slow.get(&server.url).send()).await.unwrap();
+    drop(started_lists);
+    let list =
+        await_within_timeout("a list once the others are gone", slow.get(&server.url).send()).await.unwrap();
     assert_eq!(list.status(), StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_list_that_cannot_begin_is_answered_with_the_problem() {
+async fn a_list_that_cannot_start_is_answered_with_a_problem() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     world.register("b1", json!({})).await;
     let list = async |url: &str| {
-        let answer = within("the answer", reqwest::get(url)).await.unwrap();
+        let answer = await_within_timeout("the answer", reqwest::get(url)).await.unwrap();
         let retry_after = answer.headers().contains_key("retry-after");
         let media_type = answer.headers()["content-type"].to_str().unwrap().to_owned();
         let (status, problem) = (answer.status(), answer.json::<Value>().await.unwrap());
@@ -689,27 +700,27 @@ async fn a_list_that_cannot_begin_is_answered_with_the_problem() {
     };
     let mut locked = pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE device IN ACCESS EXCLUSIVE MODE").execute(&mut *locked).await.unwrap();
-    let (short, mut told) = (Duration::from_millis(200), Vec::new());
+    let (short, mut answers) = (Duration::from_millis(200), Vec::new());
     for timeouts in [
-        ListTimeouts { begin: short, ..ListTimeouts::default() },
-        ListTimeouts { whole: short, ..ListTimeouts::default() },
+        ListTimeouts { first_part_timeout: short, ..ListTimeouts::default() },
+        ListTimeouts { whole_timeout: short, ..ListTimeouts::default() },
     ] {
-        let server = Impatient::serve(&world, timeouts).await;
-        told.push(list(&server.url).await);
+        let server = ShortTimeoutServer::serve(&world, timeouts).await;
+        answers.push(list(&server.url).await);
     }
     locked.rollback().await.unwrap();
     sqlx::query("ALTER TABLE device RENAME comments TO remarks").execute(&pool).await.unwrap();
-    let server = Impatient::serve(&world, ListTimeouts::default()).await;
-    told.push(list(&server.url).await);
-    assert_snapshot!(told.join("\n"), @r#"
+    let server = ShortTimeoutServer::serve(&world, ListTimeouts::default()).await;
+    answers.push(list(&server.url).await);
+    assert_snapshot!(answers.join("\n"), @r#"
     503 Service Unavailable application/problem+json true "unavailable" "the list took longer than 200ms; try again shortly, or ask for fewer boards"
     503 Service Unavailable application/problem+json true "unavailable" "the list took longer than 200ms; try again shortly, or ask for fewer boards"
-    503 Service Unavailable application/problem+json true "unavailable" "the database's schema is not complete, as while a dump is restored; try again shortly"
+    503 Service Unavailable application/problem+json true "unavailable" "the schema of the database is incomplete, as while a dump is restored; try again shortly"
     "#);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_snapshot_takes_its_time_and_the_next_one_does_not() {
+async fn the_first_snapshot_is_slow_and_the_next_one_is_not() {
     let world = World::new().await;
     let store = world.server.engine.store();
     let limits = async |snapshot: &mut Snapshot| -> (String, String) {
@@ -725,20 +736,20 @@ async fn a_snapshot_takes_its_time_and_the_next_one_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_nobody_knows_is_refused_instead_of_answered_with_an_empty_list() {
+async fn unknown_filter_values_are_refused_instead_of_giving_an_empty_list() {
     let world = World::new().await;
     let none = send(&world, "GET /api/v1/devices?hardware=panda&environment=lab", "").await;
     assert_eq!((none.status, &none.json()["devices"]), (200, &json!([])), "of no boards nothing is known");
     world.register("b1", json!({ "environment": "lab" })).await;
     world.image("base").await;
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for query in [
         "state=Reday",
         "state=New,Reday",
         "state=",
         "state=N_w",
         "state=failed*",
-        "state=Fialed*&since=0-0",
+        "state=Fialed*&since=0.0-0",
         "hardware=pnada",
         "environment=lba",
         "image=bsae",
@@ -746,18 +757,18 @@ async fn what_nobody_knows_is_refused_instead_of_answered_with_an_empty_list() {
         "name=none&hardware=panda",
     ] {
         let answer = send(&world, &format!("GET /api/v1/devices?{query}"), "").await;
-        let answer = answer.told();
-        told.push(format!("{query}: {}", answer.lines().next().unwrap()));
+        let answer = answer.status_and_body();
+        answers.push(format!("{query}: {}", answer.lines().next().unwrap()));
     }
-    // What a cursor belongs to is another list in each run.
-    let told = told.iter().map(|line| line.split("\"cursor\"").next().unwrap()).collect::<Vec<_>>();
-    assert_snapshot!(told.join("\n"), @"
+    // Cursors differ from run to run.
+    let answers = answers.iter().map(|line| line.split("\"cursor\"").next().unwrap()).collect::<Vec<_>>();
+    assert_snapshot!(answers.join("\n"), @"
     state=Reday: 422 no_state: no state `Reday`; did you mean `Ready`?
     state=New,Reday: 422 no_state: no state `Reday`; did you mean `Ready`?
     state=: 422 no_state: no state ``
     state=N_w: 422 no_state: no state `N_w`; did you mean `New`?
     state=failed*: 422 no_state: no state `failed*`
-    state=Fialed*&since=0-0: 422 no_state: no state `Fialed*`
+    state=Fialed*&since=0.0-0: 422 no_state: no state `Fialed*`
     hardware=pnada: 422 invalid: no board has hardware `pnada`; did you mean `panda`?
     environment=lba: 422 invalid: no board is in the environment `lba`; did you mean `lab`?
     image=bsae: 422 invalid: there is no image `bsae`; did you mean `base`?
@@ -767,7 +778,7 @@ async fn what_nobody_knows_is_refused_instead_of_answered_with_an_empty_list() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lists_and_the_page_say_what_failed_last_and_how_often() {
+async fn lists_and_the_page_show_the_last_failure_and_its_count() {
     let world = World::new().await;
     for (coil, name) in [(1, "b1"), (2, "b2"), (3, "b3")] {
         world.register(name, unreachable_power(coil)).await;
@@ -785,22 +796,23 @@ async fn lists_and_the_page_say_what_failed_last_and_how_often() {
     let lock = json!({ "reason": "<smells>", "by": "ann" });
     assert_eq!(world.request("b2", "rq-lock-out", lock).await.0, 200);
     let is_told = |device: &Value| device["failure"].is_string();
-    crate::world::ask("the failure is listed", async || {
+    crate::world::wait_until("the failure is listed", async || {
         is_told(&world.get("/api/v1/devices").await["devices"][0])
     })
     .await;
     let listed = world.get("/api/v1/devices").await;
-    let told = listed["devices"].as_array().unwrap().iter().map(|device| {
+    let answers = listed["devices"].as_array().unwrap().iter().map(|device| {
         let keys = ["name", "state", "failed_tries", "failure", "lock_reason"];
         keys.map(|key| device[key].to_string()).join(" ")
     });
-    assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @r#"
+    assert_snapshot!(answers.collect::<Vec<_>>().join("\n"), @r#"
     "b1" "RebootRebooting" 6 "no connection to 127.0.0.1:1: Connection refused (os error 111)" null
     "b2" "LockedOut" null null "<smells>"
     "b3" "New" null null null
     "#);
     let page = send(&world, "GET /", "").await.text;
-    for part in ["<span>try 7</span> <em>no connection to 127.0.0.1:1", "<em>locked out: &lt;smells&gt;</em>"]
+    for part in
+        ["<span>try 7</span> <em>no connection to 127.0.0.1:1", "<em>locked out: &#60;smells&#62;</em>"]
     {
         assert!(page.contains(part), "{part}: {page}");
     }

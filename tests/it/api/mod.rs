@@ -1,4 +1,4 @@
-//! The HTTP faces as recorded contracts: what each answers, word by word.
+//! Tests of the HTTP API as recorded contracts: answers are compared word by word.
 
 mod devices;
 mod events;
@@ -18,8 +18,10 @@ mod why;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use lifeguard::api::{self, Api, HttpOptions, ListTimeouts, LongPolls, ReportPace, SnapshotPermits};
-use lifeguard::boards::{BoardFace, Boards};
+use lifeguard::api::{
+    self, ApiContext, HttpOptions, ListTimeouts, LongPolls, ReportRateLimiter, SnapshotPermits,
+};
+use lifeguard::boards::{BoardFace, BoardService};
 use lifeguard::engine::Engine;
 use lifeguard::machine::MachineName;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
@@ -31,14 +33,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::world::World;
 
-/// What a server answered.
-pub(crate) struct Answer {
+/// A server's answer.
+pub(crate) struct ApiAnswer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
 }
 
-impl Answer {
+impl ApiAnswer {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {:?}", self.text))
     }
@@ -47,11 +49,11 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The status and the body. Of a problem, whose form is checked, what it says: `STATUS CODE: DETAIL MORE`.
-    pub(crate) fn told(&self) -> String {
+    /// The status and the body. A problem, whose form is checked, is shown as `STATUS CODE: DETAIL MORE`.
+    pub(crate) fn status_and_body(&self) -> String {
         let status = self.status;
         if status < 400 {
-            let body = if self.text.is_empty() { String::new() } else { laid_out(&self.json()) };
+            let body = if self.text.is_empty() { String::new() } else { pretty_json(&self.json()) };
             return format!("{status} {body}").trim_end().to_owned();
         }
         assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.text);
@@ -70,30 +72,30 @@ impl Answer {
     }
 }
 
-/// JSON on one line where it is short.
-pub(crate) fn laid_out(value: &Value) -> String {
+/// Formats JSON on one line if it is short.
+pub(crate) fn pretty_json(value: &Value) -> String {
     let line = value.to_string();
     if line.len() <= 160 { line } else { format!("{value:#}") }
 }
 
-/// The API over an engine that a test has made, or that it shares with a server.
-pub(crate) fn over(engine: Engine) -> Api {
+/// The API on an engine that a test has created, or shares with a server.
+pub(crate) fn api_over(engine: Engine) -> ApiContext {
     let machine = MachineName::new("board").unwrap();
-    Api {
-        boards: Boards::new(engine.clone(), Arc::new(BoardFace::new(machine.clone()))),
+    ApiContext {
+        boards: BoardService::new(engine.clone(), Arc::new(BoardFace::new(machine.clone()))),
         machine,
-        shared: None,
+        shared_instance: None,
         stopping: CancellationToken::new(),
         long_polls: LongPolls::new(16),
         list_timeouts: ListTimeouts::default(),
-        reports: ReportPace::default(),
-        snapshots: SnapshotPermits::of(engine.store().connections()),
+        report_rates: ReportRateLimiter::default(),
+        snapshot_permits: SnapshotPermits::of(engine.store().connections()),
         engine,
     }
 }
 
-/// Serves it; gives where, and who serves.
-pub(crate) async fn serve(api: Api) -> (SocketAddr, JoinSet<()>) {
+/// Serves the API; returns its address and its tasks.
+pub(crate) async fn serve(api: ApiContext) -> (SocketAddr, JoinSet<()>) {
     let store = Some(api.engine.store().clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -109,7 +111,7 @@ pub(crate) async fn send_to(
     line: &str,
     headers: &[(&str, &str)],
     body: impl Into<reqwest::Body>,
-) -> Answer {
+) -> ApiAnswer {
     let (method, path) = line.split_once(' ').unwrap();
     let url = format!("http://{server}{path}");
     let mut request = reqwest::Client::new().request(method.parse().unwrap(), url).body(body);
@@ -118,29 +120,29 @@ pub(crate) async fn send_to(
     }
     let response = request.send().await.unwrap_or_else(|error| panic!("{line:.100}: {error}"));
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    Answer { status, headers, text: response.text().await.unwrap() }
+    ApiAnswer { status, headers, text: response.text().await.unwrap() }
 }
 
-/// Sends a request with a body, or an empty one, as tools do that know nothing of JSON.
-pub(crate) async fn send(world: &World, line: &str, body: impl Into<reqwest::Body>) -> Answer {
+/// Sends a request with a body, or an empty one, like tools without JSON support.
+pub(crate) async fn send(world: &World, line: &str, body: impl Into<reqwest::Body>) -> ApiAnswer {
     let form = [(CONTENT_TYPE.as_str(), "application/x-www-form-urlencoded")];
     send_to(world.server.http, line, &form, body).await
 }
 
-/// What each of `requests`, a line and a body, is answered, one after the other.
+/// Sends each of `requests`, a line and a body, in sequence; returns the answers.
 pub(crate) async fn contract<B: Into<reqwest::Body>>(
     world: &World,
     requests: impl IntoIterator<Item = (&str, B)>,
 ) -> String {
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for (line, body) in requests {
-        told.push(format!("{line}\n{}", send(world, line, body).await.told()));
+        answers.push(format!("{line}\n{}", send(world, line, body).await.status_and_body()));
     }
-    told.join("\n\n")
+    answers.join("\n\n")
 }
 
-/// All that the server remembers, except history.
-pub(crate) async fn everything(world: &World) -> Value {
+/// All stored tables except history.
+pub(crate) async fn dump_tables(world: &World) -> Value {
     let pool = world.database.pool().await;
     let all = sqlx::query_scalar::<_, Json<Value>>(
         "SELECT jsonb_build_object(

@@ -5,7 +5,7 @@ use super::send;
 use crate::world::{World, unreachable_power};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_page_lists_the_boards_by_state_those_that_need_hands_first() {
+async fn the_page_lists_boards_by_state_with_those_needing_hands_first() {
     let world = World::new().await;
     let empty = send(&world, "GET /", "").await;
     assert_eq!((empty.status, empty.header("content-type")), (200, "text/html; charset=utf-8"));
@@ -34,11 +34,11 @@ async fn the_page_lists_the_boards_by_state_those_that_need_hands_first() {
     assert!(places.is_sorted(), "{places:?}");
     assert!(page.text.contains("<meta http-equiv=\"refresh\" content=\"2\">"));
     assert!(!page.text.contains("<script") && !page.text.contains("<img"), "{}", page.text);
-    assert!(page.text.contains("&lt;img src=x onerror=&quot;alert(&#39;1&#39;)&quot;&gt; &amp; so on"));
+    assert!(page.text.contains("&#60;img src=x onerror=&#34;alert(&#39;1&#39;)&#34;&#62; &#38; so on"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_large_farm_the_page_shows_those_that_need_hands_and_counts_the_rest() {
+async fn for_a_large_farm_the_page_shows_boards_needing_hands_and_counts_the_rest() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     fill(&pool, 2000, 0).await;
@@ -62,7 +62,7 @@ async fn of_a_large_farm_the_page_shows_those_that_need_hands_and_counts_the_res
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_has_a_page_that_says_why_it_stands_where_it_stands() {
+async fn a_board_s_page_explains_its_current_state() {
     let world = World::new().await;
     world.register("b1", unreachable_power(0)).await;
     world.force("b1", "ReimageBooted").await;
@@ -77,12 +77,12 @@ async fn a_board_has_a_page_that_says_why_it_stands_where_it_stands() {
     for part in [
         "<title>Lifeguard: b1: FailedBadImage</title>",
         "<h2>b1 <small>FailedBadImage</small></h2>",
-        "A person has to look, since 12:00:00 UTC (0 s): the board says that the image is bad: try another image",
+        "Needs an operator since 12:00:00 UTC (0 s): the board says that the image is bad: try another image",
         "It came from ReimageBooted at 12:00:00 UTC, when it reported image-failed",
         "<code>rq-reboot</code>",
         "refused now: the self-test image has no boot config",
         "moved it to ReimageBooted by force: the test wants it there",
-        "&lt;img src=x onerror=&quot;alert(&#39;1&#39;)&quot;&gt; &amp; so on",
+        "&#60;img src=x onerror=&#34;alert(&#39;1&#39;)&#34;&#62; &#38; so on",
     ] {
         assert!(page.text.contains(part), "{part}: {}", page.text);
     }

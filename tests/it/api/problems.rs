@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use insta::assert_snapshot;
-use lifeguard::cli::serve::Server;
+use lifeguard::cli::serve::LifeguardServer;
 use lifeguard::clock::ManualClock;
 use serde_json::json;
 use sqlx::postgres::PgConnectOptions;
@@ -12,9 +12,9 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{Answer, contract, send, send_to};
+use super::{ApiAnswer, contract, send, send_to};
 use crate::database::{TestDatabase, database};
-use crate::world::{World, breathe, options};
+use crate::world::{World, options, yield_briefly};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_error_is_a_problem() {
@@ -38,10 +38,10 @@ async fn every_error_is_a_problem() {
     ];
     assert_snapshot!(contract(&world, requests).await, @r#"
     GET /nothing
-    404 no_such_path: there is nothing at /nothing
+    404 no_such_path: no such path: /nothing
 
     GET /api/v1/nothing/
-    404 no_such_path: there is nothing at /api/v1/nothing
+    404 no_such_path: no such path: /api/v1/nothing
 
     GET /api/v1/devices/b%zz
     404 no_device: there is no board "b%zz"
@@ -53,25 +53,25 @@ async fn every_error_is_a_problem() {
     404 no_device: there is no board "\0"
 
     GET /api/v1/devices/%2e%2e
-    404 no_such_path: there is nothing at /api/v1
+    404 no_such_path: no such path: /api/v1
 
     GET /api/v1/devices/%3Cscript%3E
     404 no_device: there is no board "<script>"
 
     PUT /api/v1/devices
-    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+    405 method_not_allowed: this path does not accept this method; `Allow` lists those that it accepts
 
     POST /api/v1/devices/b1
-    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+    405 method_not_allowed: this path does not accept this method; `Allow` lists those that it accepts
 
     DELETE /api/v1/images
-    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+    405 method_not_allowed: this path does not accept this method; `Allow` lists those that it accepts
 
     POST /healthz
-    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+    405 method_not_allowed: this path does not accept this method; `Allow` lists those that it accepts
 
     POST /
-    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+    405 method_not_allowed: this path does not accept this method; `Allow` lists those that it accepts
 
     GET /healthz
     200 {"status":"alive","version":"0.1.0"}
@@ -83,9 +83,13 @@ async fn every_error_is_a_problem() {
 
     let long = format!("GET /{}", "a".repeat(60_000));
     let answer = send(&world, &long, "").await;
-    assert!(answer.told().starts_with("404 no_such_path: there is nothing at /aaa"), "{}", answer.told());
+    assert!(
+        answer.status_and_body().starts_with("404 no_such_path: no such path: /aaa"),
+        "{}",
+        answer.status_and_body()
+    );
     assert!(answer.text.len() < 500, "the answer does not repeat it all");
-    // Longer ones are refused before any of our code sees them.
+    // Longer ones are refused before our code sees them.
     let mut connection = TcpStream::connect(world.server.http).await.unwrap();
     let request = format!("GET /{} HTTP/1.1\r\nHost: b1\r\n\r\n", "a".repeat(70_000));
     connection.write_all(request.as_bytes()).await.unwrap();
@@ -99,8 +103,8 @@ async fn head_is_answered_as_get_without_a_body() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     for path in ["/", "/healthz", "/api/v1/devices", "/api/v1/devices/b1", "/api/v1/devices/b2", "/nothing"] {
-        // A list has a cursor, which goes on with the whole database server, and so with what other tests do there: only
-        // between two answers that are the same must the one between them be.
+        // A list has a cursor that changes with the whole database server, also by other tests: the HEAD is compared
+        // only between two equal answers.
         let (get, head) = loop {
             let get = send(&world, &format!("GET {path}"), "").await;
             let head = send(&world, &format!("HEAD {path}"), "").await;
@@ -113,7 +117,7 @@ async fn head_is_answered_as_get_without_a_body() {
             assert_eq!(head.header(name), get.header(name), "{path}: {name}");
         }
     }
-    // Where only GET knows how long its answer is, HEAD does not say.
+    // Where only GET knows the length of the answer, HEAD omits it.
     let get = send(&world, "GET /api/v1/devices/%ff", "").await;
     let head = send(&world, "HEAD /api/v1/devices/%ff", "").await;
     assert_eq!((head.status, &*head.text), (get.status, ""));
@@ -121,14 +125,14 @@ async fn head_is_answered_as_get_without_a_body() {
     assert_eq!(head.header("content-length"), "");
 }
 
-/// A way to a database that can be closed.
-struct Way {
+/// A forwarder to a database that can be closed.
+struct DatabaseForwarder {
     address: SocketAddr,
     is_open: watch::Sender<bool>,
     _tasks: JoinSet<()>,
 }
 
-impl Way {
+impl DatabaseForwarder {
     async fn to(database: &TestDatabase) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -169,8 +173,8 @@ async fn carry(mut near: TcpStream, options: &PgConnectOptions) {
     }
 }
 
-/// Asks until the answer has this status.
-async fn until(server: SocketAddr, line: &str, status: u16) -> Answer {
+/// Repeats a request until the answer has this status.
+async fn until(server: SocketAddr, line: &str, status: u16) -> ApiAnswer {
     let mut tries = 0;
     loop {
         let answer = send_to(server, line, &[], "").await;
@@ -179,23 +183,23 @@ async fn until(server: SocketAddr, line: &str, status: u16) -> Answer {
         }
         tries += 1;
         assert!(tries < 500, "{line} never was {status}: {} {}", answer.status, answer.text);
-        breathe().await;
+        yield_briefly().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_database_is_away_the_server_says_so_and_comes_back_by_itself() {
+async fn a_database_outage_is_reported_and_the_server_recovers() {
     let database = database().await;
-    let way = Way::to(&database).await;
+    let forwarder = DatabaseForwarder::to(&database).await;
     let folder = tempfile::tempdir().unwrap();
     let mut options = options(&database, &folder);
-    options.database_url = Some(way.url(&database).into());
+    options.database_url = Some(forwarder.url(&database).into());
     let clock = ManualClock::new("2026-01-01T12:00:00Z".parse().unwrap());
-    let server = Server::start(options, Arc::new(clock)).await.unwrap();
+    let server = LifeguardServer::start(options, Arc::new(clock)).await.unwrap();
     let new = json!({ "name": "b1", "mac": "02:00:00:00:00:01", "hardware": "panda" }).to_string();
     assert_eq!(send_to(server.http, "POST /api/v1/devices", &[], new.clone()).await.status, 201);
 
-    way.is_open.send_replace(false);
+    forwarder.is_open.send_replace(false);
     let requests = [
         ("GET /healthz", ""),
         ("GET /readyz", ""),
@@ -213,50 +217,50 @@ async fn while_the_database_is_away_the_server_says_so_and_comes_back_by_itself(
         ("PUT /api/v1/images/base", r#"{"boot_configs": {}}"#),
         ("DELETE /api/v1/images/base", ""),
     ];
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for (line, body) in requests {
         let answer = send_to(server.http, line, &[], body.to_owned()).await;
-        told.push(format!("{line}: {}", answer.told()));
+        answers.push(format!("{line}: {}", answer.status_and_body()));
     }
-    assert_snapshot!(told.join("\n"), @r#"
+    assert_snapshot!(answers.join("\n"), @r#"
     GET /healthz: 200 {"status":"alive","version":"0.1.0"}
-    GET /readyz: 503 unavailable: the database is away; try again shortly
+    GET /readyz: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    GET /api/v1/devices: 503 unavailable: the database is away; try again shortly
+    GET /api/v1/devices: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    GET /api/v1/devices/b1: 503 unavailable: the database is away; try again shortly
+    GET /api/v1/devices/b1: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    GET /api/v1/devices/b1/history: 503 unavailable: the database is away; try again shortly
+    GET /api/v1/devices/b1/history: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    GET /api/v1/devices/b1/boot-config: 503 unavailable: the database is away; try again shortly
+    GET /api/v1/devices/b1/boot-config: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    POST /api/v1/devices: 503 unavailable: the database is away; try again shortly
+    POST /api/v1/devices: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    PATCH /api/v1/devices/b1: 503 unavailable: the database is away; try again shortly
+    PATCH /api/v1/devices/b1: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    DELETE /api/v1/devices/b1: 503 unavailable: the database is away; try again shortly
+    DELETE /api/v1/devices/b1: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    POST /api/v1/devices/b1/events/image-running: 503 unavailable: the database is away; try again shortly
+    POST /api/v1/devices/b1/events/image-running: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    POST /api/v1/devices/b1/requests/rq-reboot: 503 unavailable: the database is away; try again shortly
+    POST /api/v1/devices/b1/requests/rq-reboot: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    POST /api/v1/devices/b1/force: 503 unavailable: the database is away; try again shortly
+    POST /api/v1/devices/b1/force: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    GET /api/v1/images: 503 unavailable: the database is away; try again shortly
+    GET /api/v1/images: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    PUT /api/v1/images/base: 503 unavailable: the database is away; try again shortly
+    PUT /api/v1/images/base: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
-    DELETE /api/v1/images/base: 503 unavailable: the database is away; try again shortly
+    DELETE /api/v1/images/base: 503 unavailable: the database is unavailable; try again shortly
     {"cause":"disconnected"}
     "#);
     let page = send_to(server.http, "GET /", &[], "").await;
     assert_eq!((page.status, page.header("content-type")), (503, "text/html; charset=utf-8"));
     assert_eq!(page.header("retry-after"), "1");
     assert!(
-        page.text.contains("The database cannot be reached") && page.text.contains("http-equiv=\"refresh\"")
+        page.text.contains("The database is unavailable") && page.text.contains("http-equiv=\"refresh\"")
     );
 
-    way.is_open.send_replace(true);
+    forwarder.is_open.send_replace(true);
     until(server.http, "GET /readyz", 200).await;
     let device = until(server.http, "GET /api/v1/devices/b1", 200).await.json();
     assert_eq!((&device["state"], &device["visit"]), (&json!("New"), &json!(1)));

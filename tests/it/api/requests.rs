@@ -1,7 +1,7 @@
 use insta::assert_snapshot;
 use serde_json::json;
 
-use super::{contract, everything, send};
+use super::{contract, dump_tables, send};
 use crate::world::{World, unreachable_power};
 
 async fn with_images() -> World {
@@ -17,9 +17,9 @@ async fn with_images() -> World {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_is_refused_says_what_would_be_right() {
+async fn a_refused_request_names_the_right_form() {
     let world = with_images().await;
-    let before = everything(&world).await;
+    let before = dump_tables(&world).await;
     let requests = [
         ("POST /api/v1/devices/b1/requests/rq-reimage", r#"{"image": "narrow"}"#),
         ("POST /api/v1/devices/b1/requests/rq-reimage", r#"{"image": "none such"}"#),
@@ -69,7 +69,7 @@ async fn a_request_that_is_refused_says_what_would_be_right() {
     {"accepted":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"],"hardware":"panda","images":["base","wide"],"state":"New"}
 
     POST /api/v1/devices/b1/requests/reboot
-    422 no_request: operators have no request "reboot"
+    422 no_request: operators have no request "reboot"; did you mean `rq-reboot`?
     {"requests":["rq-cancel","rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test","rq-unlock"]}
 
     POST /api/v1/devices/b1/requests/image-running
@@ -80,13 +80,13 @@ async fn a_request_that_is_refused_says_what_would_be_right() {
     404 no_device: there is no board "b2"
 
     GET /api/v1/devices/b1/requests/rq-reboot
-    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+    405 method_not_allowed: this path does not accept this method; `Allow` lists those that it accepts
     "#);
-    assert_eq!(everything(&world).await, before);
+    assert_eq!(dump_tables(&world).await, before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_the_state_does_not_take_is_a_conflict() {
+async fn a_request_not_allowed_in_the_state_is_a_conflict() {
     let world = with_images().await;
     let reimage = r#"{"image": "base", "boot_config": {"console": "ttyS0"}}"#;
     let requests = [
@@ -144,7 +144,7 @@ async fn a_request_that_the_state_does_not_take_is_a_conflict() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_would_cycle_power_is_refused_for_a_board_without_a_power_url() {
+async fn requests_that_cycle_power_are_refused_for_a_board_without_a_power_url() {
     let world = with_images().await;
     world.register("b2", json!({})).await;
     let requests = [
@@ -176,7 +176,7 @@ async fn what_would_cycle_power_is_refused_for_a_board_without_a_power_url() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forced_move_is_compared_and_set() {
     let world = with_images().await;
-    let before = everything(&world).await;
+    let before = dump_tables(&world).await;
     let path = "POST /api/v1/devices/b1/force";
     let requests = [
         (path, r#"{"from": "Ready", "to": "LockedOut", "reason": "it smells"}"#),
@@ -190,14 +190,14 @@ async fn a_forced_move_is_compared_and_set() {
         (path, ""),
         ("POST /api/v1/devices/b2/force", r#"{"from": "New", "to": "LockedOut", "reason": "it smells"}"#),
     ];
-    let told = contract(&world, requests).await;
-    assert_snapshot!(told, @r#"
+    let answers = contract(&world, requests).await;
+    assert_snapshot!(answers, @r#"
     POST /api/v1/devices/b1/force
     409 not_accepted: the state is New, not Ready
     {"accepted":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"],"state":"New"}
 
     POST /api/v1/devices/b1/force
-    422 no_state: no state LockdOut in this machine
+    422 no_state: no state LockdOut in this machine; did you mean `LockedOut`?
     {"accepted":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"],"state":"New","states":["Cancelling","FailedBadBoard","FailedBadImage","FailedCancelling","FailedMaintenanceBooting","FailedMaintenanceRebooting","FailedRebootComplete","FailedRebootRebooting","FailedReimageBooted","FailedReimageBooting","FailedReimageClearing","FailedReimageComplete","FailedReimageInstalling","FailedReimageRebooting","FailedSelfTest","FailedSelfTestBooting","FailedSelfTestRebooting","LockedOut","Maintenance","MaintenanceBooting","MaintenanceRebooting","New","Ready","RebootComplete","RebootRebooting","ReimageBooted","ReimageBooting","ReimageClearing","ReimageComplete","ReimageDone","ReimageInstalling","ReimageRebooting","SelfTestBooting","SelfTestRebooting","SelfTestRunning"]}
 
     POST /api/v1/devices/b1/force
@@ -224,7 +224,7 @@ async fn a_forced_move_is_compared_and_set() {
     POST /api/v1/devices/b2/force
     404 no_device: there is no board "b2"
     "#);
-    assert_eq!(everything(&world).await, before);
+    assert_eq!(dump_tables(&world).await, before);
 
     let right = [(path, r#"{"from": "New", "to": "LockedOut", "reason": "it smells"}"#)];
     assert_snapshot!(contract(&world, right).await, @r#"

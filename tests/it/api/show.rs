@@ -2,12 +2,22 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::laid_out;
+use super::pretty_json;
 use crate::world::World;
 
-/// Why a board stands where it stands, without what is known of it otherwise.
+/// The explanation of a board's state, without its other attributes.
 fn explained(device: &Value) -> String {
-    let keys = ["about", "waits_for", "until", "then", "may", "actions", "boot", "counters", "data"];
+    let keys = [
+        "about",
+        "awaited_events",
+        "deadline",
+        "on_deadline",
+        "requests",
+        "actions",
+        "boot",
+        "counters",
+        "data",
+    ];
     let of = |key: &&str| match device[*key].as_array() {
         Some(several) if !several.is_empty() => {
             let lines: Vec<String> = several.iter().map(|one| format!("  {one}")).collect();
@@ -19,13 +29,14 @@ fn explained(device: &Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
+async fn a_board_is_shown_with_the_explanation_of_its_state() {
     let world = World::new().await;
     world.register("b1", json!({ "environment": "lab", "comments": "left <shelf>" })).await;
-    assert_snapshot!(laid_out(&world.get("/api/v1/devices/b1").await), @r#"
+    assert_snapshot!(pretty_json(&world.get("/api/v1/devices/b1").await), @r#"
     {
       "about": "nobody has asked for anything yet",
       "actions": [],
+      "awaited_events": [],
       "boot": null,
       "comments": "left <shelf>",
       "counters": {},
@@ -38,85 +49,82 @@ async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
       "kind": "resting",
       "labels": [],
       "mac": "02:00:00:00:0c:0f",
-      "may": [
+      "name": "b1",
+      "next_image": null,
+      "on_deadline": null,
+      "poll_url": null,
+      "power_url": null,
+      "requests": [
         {
           "about": "leave the board alone until it is unlocked; by, the name of who asks, may come with it",
           "event": "rq-lock-out",
-          "from": [
-            "operator"
+          "refusal_reason": null,
+          "required_args": [
+            "reason"
           ],
-          "to": [
+          "targets": [
             "LockedOut"
           ]
         },
         {
           "about": "boot the maintenance image and leave the board to a person",
           "event": "rq-maintenance",
-          "from": [
-            "operator"
-          ],
-          "to": [
+          "refusal_reason": "the board has no power URL, so its power cannot be cycled",
+          "required_args": [],
+          "targets": [
             "MaintenanceRebooting"
           ]
         },
         {
           "about": "power-cycle the board and wait for its image",
           "event": "rq-reboot",
-          "from": [
-            "operator"
-          ],
-          "to": [
+          "refusal_reason": "the board has no power URL, so its power cannot be cycled",
+          "required_args": [],
+          "targets": [
             "RebootRebooting"
           ]
         },
         {
           "about": "install an image; boot_config, an object, may come with it",
           "event": "rq-reimage",
-          "from": [
-            "operator"
+          "refusal_reason": null,
+          "required_args": [
+            "image"
           ],
-          "to": [
+          "targets": [
             "ReimageRebooting"
           ]
         },
         {
           "about": "boot the self-test image and wait for its verdict",
           "event": "rq-self-test",
-          "from": [
-            "operator"
-          ],
-          "to": [
+          "refusal_reason": "the board has no power URL, so its power cannot be cycled",
+          "required_args": [],
+          "targets": [
             "SelfTestRebooting"
           ]
         }
       ],
-      "name": "b1",
-      "next_image": null,
-      "poll_url": null,
-      "power_url": null,
       "since": "2026-01-01T12:00:00Z",
       "state": "New",
-      "then": null,
-      "until": null,
-      "visit": 1,
-      "waits_for": []
+      "visit": 1
     }
     "#);
-    let mut told = Vec::new();
+    let mut shown = Vec::new();
     for state in ["RebootComplete", "ReimageBooted", "SelfTestBooting", "FailedBadImage", "LockedOut"] {
         world.force("b1", state).await;
-        told.push(format!("{state}\n{}", explained(&world.get("/api/v1/devices/b1").await)));
+        shown.push(format!("{state}\n{}", explained(&world.get("/api/v1/devices/b1").await)));
     }
-    assert_snapshot!(told.join("\n\n"), @r#"
+    assert_snapshot!(shown.join("\n\n"), @r#"
     RebootComplete
     about "power is back; the board's image should report that it runs"
-    waits_for
-      {"about":"the image on the card has booted","event":"image-running","from":["board"],"to":["Ready"]}
-    until "2026-01-01T12:10:00Z"
-    then {"count":0,"exceeded":"FailedRebootComplete","left":10,"limit":"10m after entry","most":10,"to":"RebootRebooting"}
-    may
-      {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","from":["operator"],"to":["Cancelling"]}
-      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","from":["operator"],"to":["LockedOut"]}
+    awaited_events
+      {"about":"the image on the card has booted","event":"image-running","senders":["board"],"targets":["Ready"]}
+    deadline "2026-01-01T12:10:00Z"
+    on_deadline {"exceeded_to":"FailedRebootComplete","max_retries":10,"retries":0,"retries_left":10,"time_limit":"10m after entry","to":"RebootRebooting"}
+    requests
+      {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","refusal_reason":null,"required_args":[],"targets":["Cancelling"]}
+      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","refusal_reason":null,"required_args":["reason"],"targets":["LockedOut"]}
     actions []
     boot null
     counters {}
@@ -124,14 +132,14 @@ async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
 
     ReimageBooted
     about "the live image runs; it should begin to install"
-    waits_for
-      {"about":"a step of the installation failed; fault is image, board, or anything else for bad luck","event":"image-failed","from":["board"],"to":["FailedBadImage","FailedBadBoard","ReimageRebooting","FailedReimageBooted"]}
-      {"about":"the live image begins to write the card","event":"image-installing","from":["board"],"to":["ReimageInstalling"]}
-    until "2026-01-01T12:01:00Z"
-    then {"count":0,"exceeded":"FailedReimageBooted","left":10,"limit":"1m after entry","most":10,"to":"ReimageRebooting"}
-    may
-      {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","from":["operator"],"to":["Cancelling"]}
-      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","from":["operator"],"to":["LockedOut"]}
+    awaited_events
+      {"about":"a step of the installation failed; fault is image, board, or anything else for bad luck","event":"image-failed","senders":["board"],"targets":["FailedBadImage","FailedBadBoard","ReimageRebooting","FailedReimageBooted"]}
+      {"about":"the live image begins to write the card","event":"image-installing","senders":["board"],"targets":["ReimageInstalling"]}
+    deadline "2026-01-01T12:01:00Z"
+    on_deadline {"exceeded_to":"FailedReimageBooted","max_retries":10,"retries":0,"retries_left":10,"time_limit":"1m after entry","to":"ReimageRebooting"}
+    requests
+      {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","refusal_reason":null,"required_args":[],"targets":["Cancelling"]}
+      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","refusal_reason":null,"required_args":["reason"],"targets":["LockedOut"]}
     actions []
     boot null
     counters {}
@@ -139,13 +147,13 @@ async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
 
     SelfTestBooting
     about "power is back; the self-test should report that it runs"
-    waits_for
-      {"about":"the self-test has begun","event":"self-test-running","from":["board"],"to":["SelfTestRunning"]}
-    until "2026-01-01T12:03:00Z"
-    then {"count":0,"exceeded":"FailedSelfTestBooting","left":30,"limit":"3m after entry","most":30,"to":"SelfTestRebooting"}
-    may
-      {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","from":["operator"],"to":["Cancelling"]}
-      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","from":["operator"],"to":["LockedOut"]}
+    awaited_events
+      {"about":"the self-test has begun","event":"self-test-running","senders":["board"],"targets":["SelfTestRunning"]}
+    deadline "2026-01-01T12:03:00Z"
+    on_deadline {"exceeded_to":"FailedSelfTestBooting","max_retries":30,"retries":0,"retries_left":30,"time_limit":"3m after entry","to":"SelfTestRebooting"}
+    requests
+      {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","refusal_reason":null,"required_args":[],"targets":["Cancelling"]}
+      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","refusal_reason":null,"required_args":["reason"],"targets":["LockedOut"]}
     actions []
     boot null
     counters {}
@@ -153,16 +161,16 @@ async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
 
     FailedBadImage
     about "the board says that the image is bad: try another image"
-    waits_for []
-    until null
-    then null
-    may
-      {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","from":["operator"],"to":["Cancelling"]}
-      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","from":["operator"],"to":["LockedOut"]}
-      {"about":"boot the maintenance image and leave the board to a person","event":"rq-maintenance","from":["operator"],"to":["MaintenanceRebooting"]}
-      {"about":"power-cycle the board and wait for its image","event":"rq-reboot","from":["operator"],"to":["RebootRebooting"]}
-      {"about":"install an image; boot_config, an object, may come with it","event":"rq-reimage","from":["operator"],"to":["ReimageRebooting"]}
-      {"about":"boot the self-test image and wait for its verdict","event":"rq-self-test","from":["operator"],"to":["SelfTestRebooting"]}
+    awaited_events []
+    deadline null
+    on_deadline null
+    requests
+      {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","refusal_reason":null,"required_args":[],"targets":["Cancelling"]}
+      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","refusal_reason":null,"required_args":["reason"],"targets":["LockedOut"]}
+      {"about":"boot the maintenance image and leave the board to a person","event":"rq-maintenance","refusal_reason":"the board has no power URL, so its power cannot be cycled","required_args":[],"targets":["MaintenanceRebooting"]}
+      {"about":"power-cycle the board and wait for its image","event":"rq-reboot","refusal_reason":"the board has no power URL, so its power cannot be cycled","required_args":[],"targets":["RebootRebooting"]}
+      {"about":"install an image; boot_config, an object, may come with it","event":"rq-reimage","refusal_reason":null,"required_args":["image"],"targets":["ReimageRebooting"]}
+      {"about":"boot the self-test image and wait for its verdict","event":"rq-self-test","refusal_reason":"the board has no power URL, so its power cannot be cycled","required_args":[],"targets":["SelfTestRebooting"]}
     actions []
     boot null
     counters {}
@@ -170,12 +178,12 @@ async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
 
     LockedOut
     about "Lifeguard does not touch this board until it is unlocked"
-    waits_for []
-    until null
-    then null
-    may
-      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","from":["operator"],"to":["LockedOut"]}
-      {"about":"end a lock-out","event":"rq-unlock","from":["operator"],"to":["Cancelling","New"]}
+    awaited_events []
+    deadline null
+    on_deadline null
+    requests
+      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","refusal_reason":null,"required_args":["reason"],"targets":["LockedOut"]}
+      {"about":"end a lock-out","event":"rq-unlock","refusal_reason":null,"required_args":[],"targets":["New"]}
     actions []
     boot null
     counters {}
@@ -184,57 +192,57 @@ async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn boards_at_a_busy_relay_board_are_shown_with_their_turns() {
+async fn boards_at_a_busy_relay_board_are_shown_with_their_queue_positions() {
     let world = World::new().await;
-    // Takes connections and says nothing.
+    // Accepts connections and sends nothing.
     let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let place = relay.local_addr().unwrap();
+    let relay_addr = relay.local_addr().unwrap();
     for (coil, name) in ["b1", "b2", "b3"].into_iter().enumerate() {
-        world.register(name, json!({ "power_url": format!("modbus://{place}/{coil}") })).await;
+        world.register(name, json!({ "power_url": format!("modbus://{relay_addr}/{coil}") })).await;
         assert_eq!(world.request(name, "rq-reboot", json!({})).await.0, 200);
         if name == "b1" {
             world.until(name, "it has begun", |device| device["deadline"].is_string()).await;
         }
     }
-    let mut told = Vec::new();
+    let mut shown = Vec::new();
     for name in ["b1", "b3"] {
         let device = world
             .until(name, "only power is to be cycled", |device| {
                 name == "b3" || device["actions"].as_array().is_some_and(|actions| actions.len() == 1)
             })
             .await;
-        told.push(format!("{name}\n{}", explained(&device)).replace(&place.to_string(), "relay"));
+        shown.push(format!("{name}\n{}", explained(&device)).replace(&relay_addr.to_string(), "relay"));
     }
-    assert_snapshot!(told.join("\n\n"), @r#"
+    assert_snapshot!(shown.join("\n\n"), @r#"
     b1
     about "the boot link is removed, then power is cycled"
-    waits_for
-      {"about":"","event":"power-cycle-failed","from":["action"],"to":["FailedRebootRebooting","RebootRebooting"]}
-      {"about":"","event":"power-cycle-ok","from":["action"],"to":["RebootComplete"]}
-    until "2026-01-01T12:01:00Z"
-    then {"count":0,"exceeded":"FailedRebootRebooting","left":200,"limit":"1m after its actions begin","most":200,"to":"RebootRebooting"}
-    may
-      {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","from":["operator"],"to":["Cancelling"]}
-      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","from":["operator"],"to":["LockedOut"]}
+    awaited_events
+      {"about":"","event":"power-cycle-failed","senders":["action"],"targets":["FailedRebootRebooting","RebootRebooting"]}
+      {"about":"","event":"power-cycle-ok","senders":["action"],"targets":["RebootComplete"]}
+    deadline "2026-01-01T12:01:00Z"
+    on_deadline {"exceeded_to":"FailedRebootRebooting","max_retries":200,"retries":0,"retries_left":200,"time_limit":"1m after its actions begin","to":"RebootRebooting"}
+    requests
+      {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","refusal_reason":null,"required_args":[],"targets":["Cancelling"]}
+      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","refusal_reason":null,"required_args":["reason"],"targets":["LockedOut"]}
     actions
-      {"action":"power-cycle","ahead":0,"asked_at":"2026-01-01T12:00:00Z","attempts":1,"began_at":"2026-01-01T12:00:00Z","cancelled":false,"resource":"modbus://relay","status":"RUNNING"}
+      {"action":"power-cycle","asked_at":"2026-01-01T12:00:00Z","attempts":1,"cancelled":false,"holder":null,"is_leftover":false,"requests_ahead":0,"resource":"modbus://relay","started_at":"2026-01-01T12:00:00Z","status":"RUNNING"}
     boot null
     counters {}
     data {}
 
     b3
     about "the boot link is removed, then power is cycled"
-    waits_for
-      {"about":"","event":"power-cycle-failed","from":["action"],"to":["FailedRebootRebooting","RebootRebooting"]}
-      {"about":"","event":"power-cycle-ok","from":["action"],"to":["RebootComplete"]}
-    until null
-    then {"count":0,"exceeded":"FailedRebootRebooting","left":200,"limit":"1m after its actions begin","most":200,"to":"RebootRebooting"}
-    may
-      {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","from":["operator"],"to":["Cancelling"]}
-      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","from":["operator"],"to":["LockedOut"]}
+    awaited_events
+      {"about":"","event":"power-cycle-failed","senders":["action"],"targets":["FailedRebootRebooting","RebootRebooting"]}
+      {"about":"","event":"power-cycle-ok","senders":["action"],"targets":["RebootComplete"]}
+    deadline null
+    on_deadline {"exceeded_to":"FailedRebootRebooting","max_retries":200,"retries":0,"retries_left":200,"time_limit":"1m after its actions begin","to":"RebootRebooting"}
+    requests
+      {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","refusal_reason":null,"required_args":[],"targets":["Cancelling"]}
+      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","refusal_reason":null,"required_args":["reason"],"targets":["LockedOut"]}
     actions
-      {"action":"clear-pxe","ahead":2,"asked_at":"2026-01-01T12:00:00Z","attempts":0,"began_at":null,"cancelled":false,"resource":"modbus://relay","status":"WAITING"}
-      {"action":"power-cycle","ahead":2,"asked_at":"2026-01-01T12:00:00Z","attempts":0,"began_at":null,"cancelled":false,"resource":"modbus://relay","status":"WAITING"}
+      {"action":"clear-pxe","asked_at":"2026-01-01T12:00:00Z","attempts":0,"cancelled":false,"holder":"b1","is_leftover":false,"requests_ahead":2,"resource":"modbus://relay","started_at":null,"status":"WAITING"}
+      {"action":"power-cycle","asked_at":"2026-01-01T12:00:00Z","attempts":0,"cancelled":false,"holder":"b1","is_leftover":false,"requests_ahead":2,"resource":"modbus://relay","started_at":null,"status":"WAITING"}
     boot null
     counters {}
     data {}

@@ -16,7 +16,7 @@ async fn the_versions_are_those_of_the_program_and_of_its_database_server() {
     let newest = MIGRATOR.iter().last().unwrap().version;
     assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!((&version["api"], &version["schema"]), (&json!("v1"), &json!(newest)));
-    // A distribution may say more of its build after the number.
+    // A distribution may append its build to the number.
     let number = version["postgresql"].as_str().unwrap();
     assert!(server.split(' ').next() == Some(number), "{server}: {number}");
 }

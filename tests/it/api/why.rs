@@ -2,34 +2,34 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use insta::assert_snapshot;
-use lifeguard::tftp::client::{Options, fetch};
+use lifeguard::tftp::client::{TransferOptions, fetch};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 
-use super::{laid_out, send};
+use super::{pretty_json, send};
 use crate::rack::Rack;
 use crate::versions::{changed, load};
-use crate::world::{World, ask, unreachable_power};
+use crate::world::{World, unreachable_power, wait_until};
 
 async fn why(world: &World, name: &str) -> Value {
     world.get(&format!("/api/v1/devices/{name}/why")).await
 }
 
-/// What is said of a board, without what changes with the test's machine.
-async fn said(world: &World, rack: &Rack, name: &str) -> String {
+/// The explanation of a board, without parts that depend on the test's machine.
+async fn explanation(world: &World, rack: &Rack, name: &str) -> String {
     let why = why(world, name).await;
     let sentences = why["sentences"].as_array().unwrap().iter().map(|sentence| sentence.as_str().unwrap());
-    let said = sentences.collect::<Vec<_>>().join("\n").replace(&rack.place(), "modbus://relay");
-    format!("{name}, {}, {}\n{said}", why["state"].as_str().unwrap(), why["kind"].as_str().unwrap())
+    let explanation = sentences.collect::<Vec<_>>().join("\n").replace(&rack.resource(), "modbus://relay");
+    format!("{name}, {}, {}\n{explanation}", why["state"].as_str().unwrap(), why["kind"].as_str().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn boards_at_one_relay_board_say_which_is_cycled_and_which_queue_behind_it() {
+async fn boards_at_one_relay_board_show_which_is_cycled_and_which_are_queued() {
     let world = World::new().await;
     let rack = Rack::new(&world, 3);
     for (coil, name) in (0..3).zip(["b1", "b2", "b3"]) {
-        world.register(name, rack.wired_slowly(coil)).await;
+        world.register(name, rack.slow_power_facts(coil)).await;
         assert_eq!(world.request(name, "rq-reboot", json!({})).await.0, 200);
         if name == "b1" {
             world
@@ -41,38 +41,54 @@ async fn boards_at_one_relay_board_say_which_is_cycled_and_which_queue_behind_it
         }
     }
     world.clock.advance(Duration::from_secs(7));
-    let told =
-        [said(&world, &rack, "b1").await, said(&world, &rack, "b2").await, said(&world, &rack, "b3").await];
-    assert_snapshot!(told.join("\n\n"), @"
+    let explanations = [
+        explanation(&world, &rack, "b1").await,
+        explanation(&world, &rack, "b2").await,
+        explanation(&world, &rack, "b3").await,
+    ];
+    assert_snapshot!(explanations.join("\n\n"), @"
     b1, RebootRebooting, working
-    Carries out power-cycle at modbus://relay since 12:00:00 UTC (12 s); it waits for power-cycle-ok or power-cycle-failed from its action; at 12:01:00 UTC (in 48 s) it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
+    Runs power-cycle at modbus://relay since 12:00:00 UTC (12 s); it waits for power-cycle-ok or power-cycle-failed from its action; at 12:01:00 UTC (in 48 s) it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
     It came from New at 12:00:00 UTC, when an operator (127.0.0.1) asked for rq-reboot.
-    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
+    No dwell statistics yet: no samples since 2026-01-01.
     Last evidence, at 12:00:00 UTC (12 s ago): clear-pxe-ok came (link pxelinux.cfg/01-02-00-00-00-0c-0f).
 
     b2, RebootRebooting, working
-    Queues since 12:00:05 UTC (7 s) for modbus://relay, behind 1 other (b1 holds it now), to carry out clear-pxe and power-cycle; it waits for power-cycle-ok or power-cycle-failed from its actions; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
+    Waits since 12:00:05 UTC (7 s) for resource modbus://relay, 1 request ahead (b1 holds it now), to run clear-pxe and power-cycle; it waits for power-cycle-ok or power-cycle-failed from its actions; its timeout of 1m has not started; when it passes, it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
     It came from New at 12:00:05 UTC, when an operator (127.0.0.1) asked for rq-reboot.
-    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
+    No dwell statistics yet: no samples since 2026-01-01.
 
     b3, RebootRebooting, working
-    Queues since 12:00:05 UTC (7 s) for modbus://relay, behind 2 others (b1 holds it now), to carry out clear-pxe and power-cycle; it waits for power-cycle-ok or power-cycle-failed from its actions; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
+    Waits since 12:00:05 UTC (7 s) for resource modbus://relay, 2 requests ahead (b1 holds it now), to run clear-pxe and power-cycle; it waits for power-cycle-ok or power-cycle-failed from its actions; its timeout of 1m has not started; when it passes, it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
     It came from New at 12:00:05 UTC, when an operator (127.0.0.1) asked for rq-reboot.
-    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
+    No dwell statistics yet: no samples since 2026-01-01.
     ");
     let last = why(&world, "b3").await;
-    assert_snapshot!(laid_out(&last["doing"][0]).replace(&rack.place(), "modbus://relay"), @r#"{"action":"clear-pxe","ahead":2,"began_at":null,"holder":"b1","is_leftover":false,"resource":"modbus://relay"}"#);
-    assert_eq!((&last["until"], &last["since"]), (&Value::Null, &json!("2026-01-01T12:00:05Z")));
+    assert_snapshot!(pretty_json(&last["actions"][0]).replace(&rack.resource(), "modbus://relay"), @r#"
+    {
+      "action": "clear-pxe",
+      "asked_at": "2026-01-01T12:00:05Z",
+      "attempts": 0,
+      "cancelled": false,
+      "holder": "b1",
+      "is_leftover": false,
+      "requests_ahead": 2,
+      "resource": "modbus://relay",
+      "started_at": null,
+      "status": "WAITING"
+    }
+    "#);
+    assert_eq!((&last["deadline"], &last["since"]), (&Value::Null, &json!("2026-01-01T12:00:05Z")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_that_waits_for_its_image_says_until_when_and_how_many_tries_are_left() {
+async fn a_board_waiting_for_its_image_shows_its_deadline_and_remaining_tries() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
-    let mut more = rack.wired(0);
+    let mut more = rack.power_facts(0);
     more["mac"] = json!("02:00:00:00:00:07");
     world.register("b1", more).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
@@ -83,22 +99,24 @@ async fn a_board_that_waits_for_its_image_says_until_when_and_how_many_tries_are
     world.pass_time_until("b1", "power is back", |device| device["state"] == "RebootComplete").await;
     world.clock.advance(Duration::from_secs(12));
     let link = "pxelinux.cfg/01-02-00-00-00-00-07";
-    fetch(world.server.tftp.unwrap(), [127, 0, 7, 1].into(), link, &Options::default()).await.unwrap_err();
-    ask("the end of the fetch is written", async || {
+    fetch(world.server.tftp.unwrap(), [127, 0, 7, 1].into(), link, &TransferOptions::default())
+        .await
+        .unwrap_err();
+    wait_until("the end of the fetch is written", async || {
         let history = world.history("b1").await;
         history
             .iter()
-            .any(|entry| entry["event"] == "fetched" && entry["reason"] == "its boot config: there is none")
+            .any(|entry| entry["event"] == "fetched" && entry["reason"] == "its boot config: no such file")
     })
     .await;
     let why = why(&world, "b1").await;
     let at = |key: &str| why[key].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
-    assert_eq!(at("until") - at("since"), TimeDelta::minutes(10));
+    assert_eq!(at("deadline") - at("since"), TimeDelta::minutes(10));
     assert_eq!(
-        why["then"],
+        why["on_deadline"],
         json!({
-            "to": "RebootRebooting", "count": 3, "most": 10, "left": 7, "exceeded": "FailedRebootComplete",
-            "limit": "10m after entry",
+            "to": "RebootRebooting", "retries": 3, "max_retries": 10, "retries_left": 7,
+            "exceeded_to": "FailedRebootComplete", "time_limit": "10m after entry",
         })
     );
     let sentences: Vec<&str> =
@@ -113,16 +131,16 @@ async fn a_board_that_waits_for_its_image_says_until_when_and_how_many_tries_are
         "(try 4 of 10, 6 left after it), in the end to FailedRebootComplete",
     ]);
     has(&["It came from RebootRebooting", "when power-cycle-ok came"]);
-    // Its three stays so far took the whole of the time each.
-    has(&["Usual time here: 10 min (median), 95 of 100 within 10 min; from 3 stays"]);
-    has(&["Last evidence", "(0 s ago): its boot config: there is none"]);
+    // Its three visits so far took the whole time limit each.
+    has(&["Dwell time: 10 min (median), 95 % within 10 min; from 3 samples"]);
+    has(&["Last evidence", "(0 s ago): its boot config: no such file"]);
     has(&["it asked for its boot config 12 s after power-on"]);
-    assert_eq!(why["usual"]["stays"], 3);
+    assert_eq!(why["dwell_time"]["samples"], 3);
     assert_eq!(why["evidence"]["observed"]["requests"][0]["file"], link);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn boards_that_rest_or_have_failed_say_what_may_be_asked_for() {
+async fn resting_and_failed_boards_show_the_available_requests() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     world.image("self-test").await;
@@ -130,7 +148,7 @@ async fn boards_that_rest_or_have_failed_say_what_may_be_asked_for() {
     world.register("bad", unreachable_power(1)).await;
     world.force("bad", "ReimageBooted").await;
     world.report_with("bad", "image-failed", json!({ "fault": "board", "reason": "no card" })).await;
-    // Its polls get an answer, or at the most two of them in a row do not, which is not silence yet.
+    // Its polls are answered, or at most two in a row are not, which does not count as silent yet.
     let answers = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let poll_url = format!("tcp://{}", answers.local_addr().unwrap());
     world.register("well", json!({ "poll_url": poll_url })).await;
@@ -139,42 +157,42 @@ async fn boards_that_rest_or_have_failed_say_what_may_be_asked_for() {
     world.register("unwired", json!({})).await;
     world.force("unwired", "RebootRebooting").await;
     world.until("unwired", "its actions are over", |device| device["actions"] == json!([])).await;
-    let mut told = Vec::new();
+    let mut explanations = Vec::new();
     for name in ["new", "bad", "unwired"] {
-        told.push(said(&world, &rack, name).await);
+        explanations.push(explanation(&world, &rack, name).await);
     }
-    assert_snapshot!(told.join("\n\n"), @"
+    assert_snapshot!(explanations.join("\n\n"), @"
     new, New, resting
     Rests since 12:00:00 UTC (0 s): nobody has asked for anything yet; nothing is under way; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
     It was registered at 12:00:00 UTC (127.0.0.1).
-    Usual time here: 0 s (median), 95 of 100 within 0 s; from 3 stays that began and ended since 2026-01-01.
+    Dwell time: 0 s (median), 95 % within 0 s; from 3 samples since 2026-01-01.
 
     bad, FailedBadBoard, failed
-    A person has to look, since 12:00:00 UTC (0 s): the board says that it is broken itself: look at the failure, then at the board; failure: no card; nothing is under way; an operator may ask for rq-cancel, rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
+    Needs an operator since 12:00:00 UTC (0 s): the board says that it is broken itself: look at the failure, then at the board; failure: no card; nothing is under way; an operator may ask for rq-cancel, rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
     It came from ReimageBooted at 12:00:00 UTC, when it reported image-failed: no card.
-    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
+    No dwell statistics yet: no samples since 2026-01-01.
     Last evidence, at 12:00:00 UTC (0 s ago): it reported image-failed: no card.
 
     unwired, FailedRebootRebooting, failed
-    A person has to look, since 12:00:00 UTC (0 s): power could not be cycled: look at the failure, the relay board and the network; failure: board unwired has no power URL: nobody can switch its power; nothing is under way; an operator may ask for rq-cancel, rq-lock-out or rq-reimage, or move it by force.
+    Needs an operator since 12:00:00 UTC (0 s): power could not be cycled: look at the failure, the relay board and the network; failure: board unwired has no power URL, so its power cannot be switched; nothing is under way; an operator may ask for rq-cancel, rq-lock-out or rq-reimage, or move it by force.
     Refused now: rq-maintenance (the board has no power URL, so its power cannot be cycled), rq-reboot (the board has no power URL, so its power cannot be cycled), rq-self-test (the board has no power URL, so its power cannot be cycled).
-    It came from RebootRebooting at 12:00:00 UTC, when power-cycle-failed came: board unwired has no power URL: nobody can switch its power.
-    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
-    Last evidence, at 12:00:00 UTC (0 s ago): power-cycle-failed came: board unwired has no power URL: nobody can switch its power.
+    It came from RebootRebooting at 12:00:00 UTC, when power-cycle-failed came: board unwired has no power URL, so its power cannot be switched.
+    No dwell statistics yet: no samples since 2026-01-01.
+    Last evidence, at 12:00:00 UTC (0 s ago): power-cycle-failed came: board unwired has no power URL, so its power cannot be switched.
     ");
-    let may = why(&world, "new").await["may"].clone();
-    let lines: Vec<String> = may.as_array().unwrap().iter().map(Value::to_string).collect();
+    let requests = why(&world, "new").await["requests"].clone();
+    let lines: Vec<String> = requests.as_array().unwrap().iter().map(Value::to_string).collect();
     assert_snapshot!(lines.join("\n"), @r#"
-    {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","needs":["reason"],"refused":null,"to":["LockedOut"]}
-    {"about":"boot the maintenance image and leave the board to a person","event":"rq-maintenance","needs":[],"refused":"the maintenance image has no boot config for this board's hardware","to":["MaintenanceRebooting"]}
-    {"about":"power-cycle the board and wait for its image","event":"rq-reboot","needs":[],"refused":null,"to":["RebootRebooting"]}
-    {"about":"install an image; boot_config, an object, may come with it","event":"rq-reimage","needs":["image"],"refused":null,"to":["ReimageRebooting"]}
-    {"about":"boot the self-test image and wait for its verdict","event":"rq-self-test","needs":[],"refused":null,"to":["SelfTestRebooting"]}
+    {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","refusal_reason":null,"required_args":["reason"],"targets":["LockedOut"]}
+    {"about":"boot the maintenance image and leave the board to a person","event":"rq-maintenance","refusal_reason":"the maintenance image has no boot config for this board's hardware","required_args":[],"targets":["MaintenanceRebooting"]}
+    {"about":"power-cycle the board and wait for its image","event":"rq-reboot","refusal_reason":null,"required_args":[],"targets":["RebootRebooting"]}
+    {"about":"install an image; boot_config, an object, may come with it","event":"rq-reimage","refusal_reason":null,"required_args":["image"],"targets":["ReimageRebooting"]}
+    {"about":"boot the self-test image and wait for its verdict","event":"rq-self-test","refusal_reason":null,"required_args":[],"targets":["SelfTestRebooting"]}
     "#);
 
-    // Ready is entered anew every five minutes, and that is one stay.
+    // Ready is re-entered every five minutes, which is one stay in the statistics.
     for _ in 0..2 {
         world.pass_deadline("well").await;
     }
@@ -185,19 +203,19 @@ async fn boards_that_rest_or_have_failed_say_what_may_be_asked_for() {
     assert!(first.starts_with("Rests since 12:00:00 UTC (10 min): the board's image runs"), "{first}");
     assert!(first.contains("poll-failed would lead to RebootRebooting"), "{first}");
 
-    // What is older than the retention is gone.
+    // Entries older than the retention are removed.
     let pool = world.database.pool().await;
     sqlx::query("DELETE FROM history").execute(&pool).await.unwrap();
     let why = why(&world, "new").await;
     assert_eq!((&why["since"], &why["evidence"]), (&why["entered_at"], &Value::Null));
-    assert!(why["sentences"].to_string().contains("does not tell any more how it came here"), "{why}");
+    assert!(why["sentences"].to_string().contains("is no longer in history"), "{why}");
 
     let answer = send(&world, "GET /api/v1/devices/none/why", "").await;
-    assert_eq!(answer.told(), "404 no_device: there is no board \"none\"");
+    assert_eq!(answer.status_and_body(), "404 no_device: there is no board \"none\"");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_whose_machine_was_changed_meanwhile_says_so() {
+async fn a_board_whose_definition_was_replaced_shows_it() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     world.force("b1", "RebootComplete").await;
@@ -207,15 +225,15 @@ async fn a_board_whose_machine_was_changed_meanwhile_says_so() {
     assert_eq!(load(&world, &longer, "").await.0, 200);
     let why = why(&world, "b1").await;
     assert_eq!((&why["definition"], &why["entered_under"]), (&json!(2), &json!(1)));
-    assert_eq!(why["until"], "2026-01-01T12:15:00Z");
+    assert_eq!(why["deadline"], "2026-01-01T12:15:00Z");
     let last = why["sentences"].as_array().unwrap().last().unwrap();
     assert_eq!(
         last,
-        "The machine was changed since: it came here under definition 1, and 2 is in force since 12:01:00 UTC."
+        "The definition has changed: the state was entered under definition 1, and 2 is active since 12:01:00 UTC."
     );
 }
 
-/// Writes that `instance` moved, `seconds` after 2025-12-31 12:00.
+/// Inserts a move of `instance`, `seconds` after 2025-12-31 12:00.
 async fn moved(pool: &PgPool, instance: i64, visit: i64, seconds: i64, from: &str, to: Option<&str>) {
     let at: DateTime<Utc> = "2025-12-31T12:00:00Z".parse().unwrap();
     sqlx::query(
@@ -233,12 +251,12 @@ async fn moved(pool: &PgPool, instance: i64, visit: i64, seconds: i64, from: &st
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn usual_times_are_those_of_stays_that_ended() {
+async fn typical_times_come_from_completed_dwell_times() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     sqlx::query("SELECT history_partition('2025-12-31')").execute(&pool).await.unwrap();
-    // Twenty stays in RebootComplete: of 10 s, 20 s, … 200 s, the longest entered anew in its middle; and one in Ready
-    // before each, of 100 s, which its own deadline entered anew a thousand times.
+    // Twenty dwell times in RebootComplete: 10 s, 20 s, … 200 s, the longest with a re-entry in the middle; and one in
+    // Ready before each, of 100 s, re-entered a thousand times by its own deadline.
     let mut at = 0;
     for number in 1..=20 {
         moved(&pool, 1, number * 9, at, "RebootComplete", Some("Ready")).await;
@@ -259,7 +277,7 @@ async fn usual_times_are_those_of_stays_that_ended() {
     .execute(&pool)
     .await
     .unwrap();
-    // Of an instance that is gone, and of another machine, nothing is told.
+    // Removed instances and other machines are not included.
     moved(&pool, 99, 1, 0, "Ready", Some("RebootComplete")).await;
     moved(&pool, 99, 2, 9999, "RebootComplete", Some("Ready")).await;
 
@@ -267,18 +285,18 @@ async fn usual_times_are_those_of_stays_that_ended() {
         world.register(name, json!({})).await;
         world.force(name, "RebootComplete").await;
     }
-    let first = why(&world, "b1").await["usual"].clone();
+    let first = why(&world, "b1").await["dwell_time"].clone();
     let expected = json!({
-        "p50_s": 105.0, "p95_s": 190.5, "stays": 20, "since": "2025-12-31T00:00:00Z", "one_in": 1,
+        "p50_s": 105.0, "p95_s": 190.5, "samples": 20, "since": "2025-12-31T00:00:00Z", "sampled_one_in": 1,
     });
     assert_eq!(first, expected);
-    // They are kept for a while, for whoever asks.
+    // The statistics are cached for a while.
     moved(&pool, 2, 9, 0, "Ready", Some("RebootComplete")).await;
     moved(&pool, 2, 10, 99, "RebootComplete", Some("Ready")).await;
-    assert_eq!(why(&world, "b2").await["usual"], expected);
+    assert_eq!(why(&world, "b2").await["dwell_time"], expected);
     world.force("b3", "LockedOut").await;
     let none = why(&world, "b3").await;
-    assert_eq!(none["usual"], Value::Null);
-    let said = none["sentences"].to_string();
-    assert!(said.contains("No usual time yet: no stay here that began and ended since 2025-12-31"), "{said}");
+    assert_eq!(none["dwell_time"], Value::Null);
+    let explanation = none["sentences"].to_string();
+    assert!(explanation.contains("No dwell statistics yet: no samples since 2025-12-31"), "{explanation}");
 }

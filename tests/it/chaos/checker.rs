@@ -1,67 +1,67 @@
-//! The judge: whether what is written agrees with itself, with the lifecycle, and with all that clients were told.
+//! The checker: whether the stored rows agree with each other, with the lifecycle, and with the answers to clients.
 //!
-//! It shares nothing with the kernel and the store; it knows rows, messages and the [`Model`].
+//! It shares nothing with the kernel and the store; it knows rows, messages and the [`ReferenceModel`].
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::message::{Message, Said, Told};
-use super::model::Model;
-use super::rows::{Row, Written};
+use super::exchange::{ClientAnswer, ClientRequest, Exchange};
+use super::model::ReferenceModel;
+use super::rows::{StoredBoard, StoredEntry};
 
-/// What must hold.
+/// The checked rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rule {
-    /// A board comes to be first, and once.
+pub(super) enum CheckedRule {
+    /// A board is created first, and once.
     Created,
-    /// An entry goes on from the state to which the one before led.
+    /// An entry continues from the state of the previous one.
     Chain,
-    /// Entering a state is the next visit; nothing else is.
+    /// Entering a state starts the next visit; nothing else does.
     Visit,
-    /// What has an effect and speaks of a visit speaks of the present one.
+    /// An effective entry with a visit is of the current visit.
     Fence,
-    /// A deadline passes only once it is due.
+    /// A deadline fires only when it is due.
     Due,
-    /// What came of it is what the lifecycle says.
+    /// The outcome is the one of the lifecycle.
     Lifecycle,
-    /// The instance is what its history made of it.
+    /// The instance is the result of its history.
     Instance,
-    /// What was acknowledged is there.
-    Kept,
-    /// Nothing that was said is there twice.
+    /// Acknowledged messages are stored.
+    Durable,
+    /// No message is stored twice.
     Once,
-    /// What is there was said, and so.
-    Said,
-    /// What clients were told is what is there.
-    Told,
-    /// What was answered before something else was sent is there before it.
+    /// Stored messages were sent with this content.
+    Sent,
+    /// Answers to clients agree with the rows.
+    AnswerAgrees,
+    /// A message answered before another was sent is stored before it.
     Order,
-    /// What is answered can be seen by others.
-    Seen,
-    /// Each answer is one that clients may be given.
-    Answer,
+    /// Answered messages are visible to others.
+    Visible,
+    /// Each answer is a valid one.
+    ValidAnswer,
 }
 
-/// That something does not hold.
+/// Violation of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) rule: Rule,
+pub(super) struct RuleViolation {
+    pub(super) rule: CheckedRule,
     pub(super) board: String,
     pub(super) what: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for RuleViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {}: {}", self.rule, self.board, self.what)
     }
 }
 
-/// Finds all that does not hold.
-pub(super) fn check(boards: &BTreeMap<String, Written>, messages: &[Message]) -> Vec<Fault> {
-    let by_mark: BTreeMap<&str, &Message> =
+/// Finds all violations.
+pub(super) fn check(boards: &BTreeMap<String, StoredBoard>, messages: &[Exchange]) -> Vec<RuleViolation> {
+    let by_mark: BTreeMap<&str, &Exchange> =
         messages.iter().map(|message| (message.mark.as_str(), message)).collect();
     assert_eq!(by_mark.len(), messages.len(), "each message has a mark of its own");
-    let mut checker = Checker { by_mark, found: BTreeMap::new(), board: "", faults: Vec::new() };
+    let mut checker = HistoryChecker { by_mark, found: BTreeMap::new(), board: "", faults: Vec::new() };
     for (board, written) in boards {
         checker.board = board;
         checker.check_board(written);
@@ -73,30 +73,30 @@ pub(super) fn check(boards: &BTreeMap<String, Written>, messages: &[Message]) ->
     checker.faults
 }
 
-struct Checker<'a> {
-    by_mark: BTreeMap<&'a str, &'a Message>,
+struct HistoryChecker<'a> {
+    by_mark: BTreeMap<&'a str, &'a Exchange>,
     /// How often each mark was found.
     found: BTreeMap<&'a str, usize>,
     board: &'a str,
-    faults: Vec<Fault>,
+    faults: Vec<RuleViolation>,
 }
 
-impl<'a> Checker<'a> {
-    fn expect(&mut self, holds: bool, rule: Rule, what: impl FnOnce() -> String) {
+impl<'a> HistoryChecker<'a> {
+    fn expect(&mut self, holds: bool, rule: CheckedRule, what: impl FnOnce() -> String) {
         if !holds {
-            self.faults.push(Fault { rule, board: self.board.to_owned(), what: what() });
+            self.faults.push(RuleViolation { rule, board: self.board.to_owned(), what: what() });
         }
     }
 
-    fn check_board(&mut self, written: &'a Written) {
+    fn check_board(&mut self, written: &'a StoredBoard) {
         let mut rows = written.history.iter();
         let created = rows.next();
         let is_created = created.is_some_and(|row| {
             (row.kind.as_str(), row.outcome.as_str(), row.to.as_str(), row.visit)
                 == ("created", "moved", "New", 1)
         });
-        self.expect(is_created, Rule::Created, || format!("{created:?}"));
-        let mut model = Model::new();
+        self.expect(is_created, CheckedRule::Created, || format!("{created:?}"));
+        let mut model = ReferenceModel::new();
         let mut latest_sent = None;
         for row in rows {
             self.check_row(row, &mut model);
@@ -106,91 +106,97 @@ impl<'a> Checker<'a> {
             }
         }
         let (is, must) = (&written.instance, model.instance());
-        self.expect(*is == must, Rule::Instance, || format!("is {is:?}, must be {must:?}"));
+        self.expect(*is == must, CheckedRule::Instance, || format!("is {is:?}, must be {must:?}"));
     }
 
-    /// Compares a row with what the row before leaves possible, and goes on from what it says.
-    fn check_row(&mut self, row: &'a Row, model: &mut Model) {
+    /// Compares a row with the model's state, and continues from the row's state.
+    fn check_row(&mut self, row: &'a StoredEntry, model: &mut ReferenceModel) {
         let before = model.clone();
-        self.expect(row.kind != "created", Rule::Created, || format!("again: {row}"));
-        self.expect(row.from == before.state, Rule::Chain, || format!("it was in {}: {row}", before.state));
+        self.expect(row.kind != "created", CheckedRule::Created, || format!("again: {row}"));
+        self.expect(row.from == before.state, CheckedRule::Chain, || {
+            format!("it was in {}: {row}", before.state)
+        });
         let is_moved = row.outcome == "moved";
         let visit = before.visit + i64::from(is_moved);
-        self.expect(row.visit == visit, Rule::Visit, || format!("must be visit {visit}: {row}"));
+        self.expect(row.visit == visit, CheckedRule::Visit, || format!("must be visit {visit}: {row}"));
         let has_effect = is_moved || row.outcome == "stayed";
         let speaks_of_now = row.spoken_visit.is_none_or(|spoken| spoken == before.visit);
-        self.expect(!has_effect || speaks_of_now, Rule::Fence, || {
+        self.expect(!has_effect || speaks_of_now, CheckedRule::Fence, || {
             format!("it was visit {}: {row}", before.visit)
         });
         let is_due = row.kind != "deadline" || before.due.is_some_and(|due| due <= row.at);
-        self.expect(is_due, Rule::Due, || format!("due at {:?}: {row}", before.due));
+        self.expect(is_due, CheckedRule::Due, || format!("due at {:?}: {row}", before.due));
         let outcome = model.follow(row);
         let is_right = (outcome, &model.state) == (row.outcome.as_str(), &row.to);
-        self.expect(is_right, Rule::Lifecycle, || {
+        self.expect(is_right, CheckedRule::Lifecycle, || {
             format!("must be {outcome} to {}; it was {before:?}: {row}", model.state)
         });
-        // So that one fault is not found again in each row that follows.
+        // So that one fault is not reported again for each later row.
         (model.state, model.visit) = (row.to.clone(), row.visit);
     }
 
-    /// Compares a row with the message that it is of.
-    fn check_mark(&mut self, row: &'a Row, mark: &str, latest_sent: &mut Option<u64>) {
+    /// Compares a row with its message.
+    fn check_mark(&mut self, row: &'a StoredEntry, mark: &str, latest_sent: &mut Option<u64>) {
         let Some(message) = self.by_mark.get(mark).copied() else {
-            return self.expect(false, Rule::Said, || format!("nobody said {row}"));
+            return self.expect(false, CheckedRule::Sent, || format!("never sent: {row}"));
         };
-        let is_said = message.board == self.board && is_said(row, &message.said);
-        self.expect(is_said, Rule::Said, || {
-            format!("{:?} was said to {}: {row}", message.said, message.board)
+        let matches_request = message.board == self.board && matches_request(row, &message.request);
+        self.expect(matches_request, CheckedRule::Sent, || {
+            format!("{:?} was sent to {}: {row}", message.request, message.board)
         });
-        self.expect(is_told(row, &message.told), Rule::Told, || {
-            format!("{:?} was told: {row}", message.told)
+        self.expect(matches_answer(row, &message.answer), CheckedRule::AnswerAgrees, || {
+            format!("{:?} was answered: {row}", message.answer)
         });
-        let is_known = !matches!(message.told, Told::Nothing | Told::Nonsense(_));
+        let is_known = !matches!(message.answer, ClientAnswer::Unknown | ClientAnswer::Invalid(_));
         let is_in_order = !is_known || latest_sent.is_none_or(|sent| sent < message.answered);
-        self.expect(is_in_order, Rule::Order, || {
-            format!("something said after its answer is before it: {row}")
+        self.expect(is_in_order, CheckedRule::Order, || {
+            format!("a message sent after its answer is stored before it: {row}")
         });
         *latest_sent = (*latest_sent).max(Some(message.sent));
     }
 
-    fn check_message(&mut self, message: &'a Message) {
+    fn check_message(&mut self, message: &'a Exchange) {
         let times = self.found.get(message.mark.as_str()).copied().unwrap_or_default();
-        let is_acknowledged = !matches!(message.told, Told::Nothing | Told::Nonsense(_));
-        self.expect(times <= 1, Rule::Once, || format!("{times} times: {message:?}"));
-        self.expect(!is_acknowledged || times >= 1, Rule::Kept, || format!("{message:?}"));
-        self.expect(message.is_seen != Some(false), Rule::Seen, || format!("{message:?}"));
-        let is_answer = !matches!(message.told, Told::Nonsense(_));
-        self.expect(is_answer, Rule::Answer, || format!("{message:?}"));
+        let is_acknowledged = !matches!(message.answer, ClientAnswer::Unknown | ClientAnswer::Invalid(_));
+        self.expect(times <= 1, CheckedRule::Once, || format!("{times} times: {message:?}"));
+        self.expect(!is_acknowledged || times >= 1, CheckedRule::Durable, || format!("{message:?}"));
+        self.expect(message.is_seen != Some(false), CheckedRule::Visible, || format!("{message:?}"));
+        let is_answer = !matches!(message.answer, ClientAnswer::Invalid(_));
+        self.expect(is_answer, CheckedRule::ValidAnswer, || format!("{message:?}"));
     }
 }
 
-/// Whether `row` is of what was said.
-fn is_said(row: &Row, said: &Said) -> bool {
+/// Whether `row` belongs to the request.
+fn matches_request(row: &StoredEntry, request: &ClientRequest) -> bool {
     let event = row.event.as_deref();
-    match said {
-        Said::Event(name, visit) => row.kind == "event" && event == Some(name) && row.spoken_visit == *visit,
-        Said::Request(name) => row.kind == "event" && event == Some(name) && row.spoken_visit.is_none(),
-        Said::Force { from, to } => {
+    match request {
+        ClientRequest::Event(name, visit) => {
+            row.kind == "event" && event == Some(name) && row.spoken_visit == *visit
+        }
+        ClientRequest::Request(name) => {
+            row.kind == "event" && event == Some(name) && row.spoken_visit.is_none()
+        }
+        ClientRequest::Force { from, to } => {
             let (expected, target) = (row.argument("expected"), row.argument("to"));
             row.kind == "force" && expected == Some(from) && target == Some(to)
         }
     }
 }
 
-/// Whether what was told is what `row` says.
-fn is_told(row: &Row, told: &Told) -> bool {
-    match told {
-        Told::Moved { from, to, visit } => {
+/// Whether the answer agrees with `row`.
+fn matches_answer(row: &StoredEntry, answer: &ClientAnswer) -> bool {
+    match answer {
+        ClientAnswer::Moved { from, to, visit } => {
             (row.outcome.as_str(), &row.from, &row.to, row.visit) == ("moved", from, to, *visit)
         }
-        Told::Stayed { state, visit } => {
+        ClientAnswer::Stayed { state, visit } => {
             (row.outcome.as_str(), &row.to, row.visit) == ("stayed", state, *visit)
         }
-        Told::Ignored { state, visit } => {
+        ClientAnswer::Ignored { state, visit } => {
             (row.outcome.as_str(), &row.to) == ("ignored", state)
                 && visit.is_none_or(|visit| visit == row.visit)
         }
-        Told::Nothing | Told::Nonsense(_) => true,
+        ClientAnswer::Unknown | ClientAnswer::Invalid(_) => true,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The clients: each says one thing after the other, to whichever server answers.
+//! The clients: each sends one message after the other, to any server that answers.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,103 +9,104 @@ use sqlx::postgres::PgPool;
 use tokio::task::JoinSet;
 
 use super::disasters::Disasters;
-use super::http::Connection;
-use super::message::{Known, Message, Said, Told};
+use super::exchange::{ClientAnswer, ClientRequest, Exchange, KnownState};
+use super::http::HttpConnection;
 use super::rows;
 use super::servers::{SERVERS, Servers};
-use crate::world::breathe;
+use crate::world::yield_briefly;
 
-/// How many clients there are.
+/// Number of clients.
 const CLIENTS: u64 = 8;
 
-/// What the clients of a run share.
-pub(super) struct Load {
+/// State shared by the clients of a run.
+pub(super) struct ClientLoad {
     pub(super) seed: u64,
     pub(super) servers: Arc<Servers>,
     pub(super) boards: Vec<String>,
     pub(super) disasters: Disasters,
     pub(super) pool: PgPool,
-    known: Vec<Mutex<Known>>,
+    known: Vec<Mutex<KnownState>>,
     /// Counts what is sent and what is answered.
     moments: AtomicU64,
     answers: AtomicUsize,
-    /// After so many the run is over.
-    most_answers: usize,
+    /// The run ends after this many answers.
+    max_answers: usize,
 }
 
-impl Load {
+impl ClientLoad {
     pub(super) fn new(
         seed: u64,
         servers: Arc<Servers>,
         boards: Vec<String>,
         disasters: Disasters,
         pool: PgPool,
-        most_answers: usize,
+        max_answers: usize,
     ) -> Self {
-        let new = || Mutex::new(Known { state: "New".to_owned(), visit: 1 });
+        let new = || Mutex::new(KnownState { state: "New".to_owned(), visit: 1 });
         let known = boards.iter().map(|_| new()).collect();
         let (moments, answers) = (AtomicU64::new(0), AtomicUsize::new(0));
-        Self { seed, servers, boards, disasters, pool, known, moments, answers, most_answers }
+        Self { seed, servers, boards, disasters, pool, known, moments, answers, max_answers }
     }
 
     /// Registers the boards.
     pub(super) async fn register(&self) {
-        let mut lines = Lines::default();
+        let mut lines = ClientConnections::default();
         for (number, board) in self.boards.iter().enumerate() {
             let mac = format!("02:00:{:02x}:{:02x}:00:{number:02x}", self.seed >> 8 & 0xff, self.seed & 0xff);
             let body = json!({ "name": board, "mac": mac, "hardware": "panda" });
             loop {
                 match lines.post(&self.servers, 0, "/api/v1/devices", &body).await {
-                    // Who is not answered does not know whether it was done.
+                    // Without an answer it is unknown whether it was done.
                     Some((_, Some((201 | 409, _)))) => break,
-                    Some((_, Some((503, _)) | None)) | None => breathe().await,
+                    Some((_, Some((503, _)) | None)) | None => yield_briefly().await,
                     Some((_, Some(answer))) => panic!("{board}: {answer:?}"),
                 }
             }
         }
     }
 
-    /// Lets all clients speak until there are enough answers, and gives all that was said.
-    pub(super) async fn run(self: &Arc<Self>) -> Vec<Message> {
-        let clients = (0..CLIENTS).map(|client| Arc::clone(self).speak(client));
+    /// Runs all clients until there are enough answers; returns all exchanges.
+    pub(super) async fn run(self: &Arc<Self>) -> Vec<Exchange> {
+        let clients = (0..CLIENTS).map(|client| Arc::clone(self).run_client(client));
         clients.collect::<JoinSet<_>>().join_all().await.concat()
     }
 
-    async fn speak(self: Arc<Self>, client: u64) -> Vec<Message> {
+    async fn run_client(self: Arc<Self>, client: u64) -> Vec<Exchange> {
         let mut random = Random::stream(self.seed, 1 + client);
-        let mut lines = Lines::default();
+        let mut lines = ClientConnections::default();
         let mut messages = Vec::new();
-        while self.answers.load(Ordering::Relaxed) < self.most_answers {
-            // The lesser of two, so that some boards hear much from all.
-            let board = random.below(self.boards.len()).min(random.below(self.boards.len()));
-            let said = Said::choose(&mut random, &self.known[board].lock().unwrap());
+        while self.answers.load(Ordering::Relaxed) < self.max_answers {
+            // The smaller of two, so that some boards get many messages.
+            let board = random.next_below(self.boards.len()).min(random.next_below(self.boards.len()));
+            let request = ClientRequest::choose(&mut random, &self.known[board].lock().unwrap());
             let mark = format!("{}-{client}-{}", self.seed, messages.len());
-            let path = format!("/api/v1/devices/{}/{}", self.boards[board], said.path());
-            let wanted = random.below(SERVERS);
+            let path = format!("/api/v1/devices/{}/{}", self.boards[board], request.path());
+            let wanted = random.next_below(SERVERS);
             let sent = self.moments.fetch_add(1, Ordering::SeqCst);
-            let Some((server, answer)) = lines.post(&self.servers, wanted, &path, &said.body(&mark)).await
+            let Some((server, answer)) = lines.post(&self.servers, wanted, &path, &request.body(&mark)).await
             else {
-                breathe().await;
+                yield_briefly().await;
                 continue;
             };
             let answered = self.moments.fetch_add(1, Ordering::SeqCst);
-            let told = answer.map_or(Told::Nothing, |(status, answer)| Told::read(status, &answer));
+            let answer =
+                answer.map_or(ClientAnswer::Unknown, |(status, answer)| ClientAnswer::read(status, &answer));
             let mut is_seen = None;
-            if told == Told::Nothing {
-                breathe().await;
+            if answer == ClientAnswer::Unknown {
+                yield_briefly().await;
             } else {
                 let answers = 1 + self.answers.fetch_add(1, Ordering::Relaxed);
                 self.disasters.strike(answers, server, &self.servers);
-                self.learn(board, &told);
-                if random.below(4) == 0 {
+                self.learn(board, &answer);
+                if random.next_below(4) == 0 {
                     is_seen = rows::is_seen(&self.pool, &self.boards[board], &mark).await;
                 }
             }
-            messages.push(Message {
+            messages.push(Exchange {
                 mark,
                 board: self.boards[board].clone(),
-                said,
-                told,
+                request,
+                answer,
                 sent,
                 answered,
                 is_seen,
@@ -114,21 +115,21 @@ impl Load {
         messages
     }
 
-    fn learn(&self, board: usize, told: &Told) {
+    fn learn(&self, board: usize, answer: &ClientAnswer) {
         let mut known = self.known[board].lock().unwrap();
-        if let Some(news) = told.known().filter(|news| news.visit >= known.visit) {
-            *known = news;
+        if let Some(update) = answer.known().filter(|update| update.visit >= known.visit) {
+            *known = update;
         }
     }
 }
 
 /// A client's connections, one to each server.
 #[derive(Default)]
-struct Lines([Option<Connection>; SERVERS]);
+struct ClientConnections([Option<HttpConnection>; SERVERS]);
 
-impl Lines {
-    /// Posts to the server that is wanted, or to the next that can be reached; says which it was and what it answered.
-    /// Nothing was sent where nobody can be reached.
+impl ClientConnections {
+    /// Posts to the requested server, or to the next reachable one; returns the server and its answer. If none is
+    /// reachable, nothing was sent.
     async fn post(
         &mut self,
         servers: &Servers,
@@ -140,7 +141,7 @@ impl Lines {
             let Some(address) = servers.address(server) else { continue };
             let line = &mut self.0[server];
             if line.as_ref().is_none_or(|line| line.server != address) {
-                *line = Connection::open(address).await.ok();
+                *line = HttpConnection::open(address).await.ok();
             }
             let Some(connection) = line else { continue };
             let answer = connection.post(path, body).await.ok();

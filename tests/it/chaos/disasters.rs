@@ -1,4 +1,4 @@
-//! What is killed or hangs, and when.
+//! Disasters: what is killed or hangs, and when.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -6,65 +6,70 @@ use std::sync::{Arc, Mutex};
 use lifeguard::farm::Random;
 
 use super::servers::{SERVERS, Servers};
-use super::wire::Wire;
-use crate::process::{kill_9, postmaster};
+use super::severable_proxy::SeverableProxy;
+use crate::server_process::{kill_9, postmaster};
 
-/// How a Postgres dies.
+/// How PostgreSQL is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Death {
-    /// Its first process, whose others then end by themselves.
+enum PostgresCrash {
+    /// The postmaster, whose children then exit.
     Postmaster,
-    /// One of the others, whereupon the first ends the rest and begins anew.
+    /// A backend; the postmaster then restarts the others.
     Backend,
-    /// All at once, as when the machine falls over.
+    /// All processes at once, like a machine crash.
     All,
 }
 
-/// Something bad.
+/// A disaster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Disaster {
-    /// The server dies that has just answered.
+    /// The server that has just answered is killed.
     ThatServer,
-    /// A server dies, whatever it was doing.
+    /// A server is killed at any moment.
     AnyServer(usize),
-    /// A server hangs for a while, and then goes on with what it believes to be so.
+    /// A server hangs for a while and then continues with its outdated state.
     Pause(usize),
-    /// All servers lose their connections to Postgres, and with them its last answers.
+    /// All servers lose their connections to PostgreSQL, with its last answers.
     Cut,
-    Postgres(Death),
+    Postgres(PostgresCrash),
 }
 
-/// All that is to happen in a run. Each disaster strikes when so many answers have been given, at the very moment: what
-/// was answered must be durable then.
+/// The plan of a run. Each disaster happens when this many answers have been given, immediately: answered messages must
+/// be durable then.
 pub(super) struct Disasters {
     plan: Mutex<Vec<(usize, Disaster)>>,
     data: PathBuf,
-    wire: Arc<Wire>,
+    wire: Arc<SeverableProxy>,
 }
 
 impl Disasters {
-    /// Chooses what is to happen among so many answers: from one to three servers die, one hangs, every second time the
-    /// wire is cut, and every third time Postgres dies.
-    pub(super) fn choose(random: &mut Random, answers: usize, data: &Path, wire: &Arc<Wire>) -> Self {
-        let mut disasters = vec![Disaster::Pause(random.below(SERVERS))];
-        for _ in 0..=random.below(3) {
-            disasters.push(match random.below(2) {
+    /// Plans the disasters for this many answers: one to three servers are killed, one hangs, in half of the runs
+    /// connections are cut, and in a third PostgreSQL is killed.
+    pub(super) fn choose(
+        random: &mut Random,
+        answers: usize,
+        data: &Path,
+        wire: &Arc<SeverableProxy>,
+    ) -> Self {
+        let mut disasters = vec![Disaster::Pause(random.next_below(SERVERS))];
+        for _ in 0..=random.next_below(3) {
+            disasters.push(match random.next_below(2) {
                 0 => Disaster::ThatServer,
-                _ => Disaster::AnyServer(random.below(SERVERS)),
+                _ => Disaster::AnyServer(random.next_below(SERVERS)),
             });
         }
-        if random.below(2) == 0 {
+        if random.next_below(2) == 0 {
             disasters.push(Disaster::Cut);
         }
-        if random.below(3) == 0 {
-            let deaths = [Death::Postmaster, Death::Backend, Death::All];
-            disasters.push(Disaster::Postgres(deaths[random.below(deaths.len())]));
+        if random.next_below(3) == 0 {
+            let deaths = [PostgresCrash::Postmaster, PostgresCrash::Backend, PostgresCrash::All];
+            disasters.push(Disaster::Postgres(deaths[random.next_below(deaths.len())]));
         }
-        let plan = disasters.into_iter().map(|disaster| (1 + random.below(answers), disaster)).collect();
+        let plan = disasters.into_iter().map(|disaster| (1 + random.next_below(answers), disaster)).collect();
         Self { plan: Mutex::new(plan), data: data.to_owned(), wire: Arc::clone(wire) }
     }
 
-    /// Lets happen what is due now that there are so many answers, the last of which is of server `that`.
+    /// Runs the disasters that are due at this number of answers, the last of which is from server `that`.
     pub(super) fn strike(&self, answers: usize, that: usize, servers: &Servers) {
         let due: Vec<_> = self.plan.lock().unwrap().extract_if(.., |(at, _)| *at <= answers).collect();
         for (_, disaster) in due {
@@ -78,26 +83,26 @@ impl Disasters {
         }
     }
 
-    /// A Postgres that is only just coming back is left alone.
-    fn kill_postgres(&self, death: Death) {
+    /// PostgreSQL is left alone while it restarts.
+    fn kill_postgres(&self, death: PostgresCrash) {
         let Some(postmaster) = postmaster(&self.data) else { return };
         let children = children(postmaster);
         match death {
-            Death::Postmaster => kill_9(postmaster),
-            Death::Backend => children.into_iter().next_back().into_iter().for_each(kill_9),
-            Death::All => [postmaster].into_iter().chain(children).for_each(kill_9),
+            PostgresCrash::Postmaster => kill_9(postmaster),
+            PostgresCrash::Backend => children.into_iter().next_back().into_iter().for_each(kill_9),
+            PostgresCrash::All => [postmaster].into_iter().chain(children).for_each(kill_9),
         }
     }
 }
 
-/// The processes that `parent` has started, in the order of their numbers.
+/// The children of `parent`, ordered by process ID.
 fn children(parent: i32) -> Vec<i32> {
     let mut children = Vec::new();
     for entry in fs_err::read_dir("/proc").unwrap() {
         let Some(pid) = entry.unwrap().file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        // It may end while it is looked at. The parent is the second after the name, which is in brackets.
+        // It may exit during the read. The parent is the second field after the name, which is in parentheses.
         let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
         if after_name.split(' ').nth(1).and_then(|parent| parent.parse().ok()) == Some(parent) {

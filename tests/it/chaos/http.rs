@@ -1,7 +1,6 @@
-//! HTTP by hand: a client that sends each request once, and knows whether it was answered.
+//! A minimal HTTP client that sends each request once, and knows whether it was answered.
 //!
-//! Libraries send a request again where they believe that nobody took it; what is counted here must not depend on their
-//! being right.
+//! Libraries may retry requests that they consider unprocessed; the counts here must not depend on that.
 
 use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
@@ -10,20 +9,20 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-/// A connection that is kept.
-pub(super) struct Connection {
+/// A persistent connection.
+pub(super) struct HttpConnection {
     stream: BufReader<TcpStream>,
     pub(super) server: SocketAddr,
 }
 
-impl Connection {
+impl HttpConnection {
     pub(super) async fn open(server: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream: BufReader::new(stream), server })
     }
 
-    /// Posts `body` and gives the whole answer. After an error the connection is of no use.
+    /// Posts `body` and returns the complete answer. After an error the connection is unusable.
     pub(super) async fn post(&mut self, path: &str, body: &Value) -> Result<(u16, Value)> {
         let (host, body) = (self.server, body.to_string());
         let length = body.len();
@@ -33,7 +32,8 @@ impl Connection {
         );
         self.stream.write_all(request.as_bytes()).await?;
         let status = self.line().await?;
-        let status = status.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(garbled)?;
+        let status =
+            status.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(garbled_error)?;
         let mut length = None;
         loop {
             let line = self.line().await?.to_ascii_lowercase();
@@ -44,7 +44,7 @@ impl Connection {
                 length = value.trim().parse().ok();
             }
         }
-        let mut body = vec![0; length.ok_or_else(garbled)?];
+        let mut body = vec![0; length.ok_or_else(garbled_error)?];
         self.stream.read_exact(&mut body).await?;
         Ok((status, serde_json::from_slice(&body)?))
     }
@@ -52,11 +52,11 @@ impl Connection {
     async fn line(&mut self) -> Result<String> {
         let mut line = String::new();
         self.stream.read_line(&mut line).await?;
-        // A line without its end is all that a killed server could say.
+        // A line without its end comes from a killed server.
         line.strip_suffix("\r\n").map(str::to_owned).ok_or_else(|| ErrorKind::UnexpectedEof.into())
     }
 }
 
-fn garbled() -> Error {
+fn garbled_error() -> Error {
     Error::other("the answer is no HTTP")
 }

@@ -1,25 +1,25 @@
-//! A board as the lifecycle of `board.yaml` says that it must be.
+//! A board as required by the lifecycle of `board.yaml`.
 //!
-//! Written out by hand, sharing nothing with the kernel: it is here to contradict it.
+//! Written independently of the kernel, in order to contradict it.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::rows::{Instance, Row};
+use super::rows::{FinalInstance, StoredEntry};
 
-/// How long a board stays in Hurried, in milliseconds.
+/// Time limit of Hurried, in milliseconds.
 const HURRIED_MS: i64 = 150;
-/// How long the action of Clearing may take, in milliseconds.
+/// Time limit of Clearing's action, in milliseconds.
 const CLEARING_MS: i64 = 400;
-/// How often the time of Hurried passes until the board is let go.
+/// How often Hurried times out before the board is released.
 const HURRIES: i64 = 2;
-/// Fewer hits than these cannot be spent.
-const LEAST_SPENT: i64 = 3;
+/// The smallest number of hits that can be spent.
+const MIN_SPENT: i64 = 3;
 
-/// A board, as far as the lifecycle goes.
+/// A board's lifecycle state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Model {
+pub(super) struct ReferenceModel {
     pub(super) state: String,
     pub(super) visit: i64,
     counters: BTreeMap<String, i64>,
@@ -28,14 +28,14 @@ pub(super) struct Model {
     pub(super) due: Option<DateTime<Utc>>,
 }
 
-impl Model {
-    /// A board that has come to be.
+impl ReferenceModel {
+    /// A new board.
     pub(super) fn new() -> Self {
         Self { state: "New".to_owned(), visit: 1, counters: BTreeMap::new(), last: None, due: None }
     }
 
-    /// Lets happen what `row` says did, and gives the outcome that it must have had.
-    pub(super) fn follow(&mut self, row: &Row) -> &'static str {
+    /// Applies the event of `row`; returns the outcome that it must have.
+    pub(super) fn follow(&mut self, row: &StoredEntry) -> &'static str {
         let speaks_of_now = row.spoken_visit.is_none_or(|spoken| spoken == self.visit);
         match row.kind.as_str() {
             "note" => "noted",
@@ -54,7 +54,7 @@ impl Model {
         }
     }
 
-    fn event(&mut self, row: &Row) -> &'static str {
+    fn event(&mut self, row: &StoredEntry) -> &'static str {
         let event = row.event.as_deref().unwrap_or_default();
         let next = match self.state.as_str() {
             "New" | "West" => "North",
@@ -75,7 +75,7 @@ impl Model {
                 self.last = row.mark().map(str::to_owned);
                 "stayed"
             }
-            "spend" if self.counters.get("hits").is_some_and(|hits| *hits >= LEAST_SPENT) => {
+            "spend" if self.counters.get("hits").is_some_and(|hits| *hits >= MIN_SPENT) => {
                 self.counters.remove("hits");
                 "stayed"
             }
@@ -83,7 +83,7 @@ impl Model {
         }
     }
 
-    fn time_out(&mut self, row: &Row) -> &'static str {
+    fn time_out(&mut self, row: &StoredEntry) -> &'static str {
         if self.state == "Clearing" {
             return self.enter("Clearing", row);
         }
@@ -91,7 +91,7 @@ impl Model {
         self.enter(if is_enough { "North" } else { "Hurried" }, row)
     }
 
-    fn enter(&mut self, state: &str, row: &Row) -> &'static str {
+    fn enter(&mut self, state: &str, row: &StoredEntry) -> &'static str {
         state.clone_into(&mut self.state);
         self.visit += 1;
         self.due = (state == "Hurried").then(|| row.at + TimeDelta::milliseconds(HURRIED_MS));
@@ -107,9 +107,9 @@ impl Model {
         *count
     }
 
-    /// The row that the instance must have.
-    pub(super) fn instance(&self) -> Instance {
-        Instance {
+    /// The expected row of the instance.
+    pub(super) fn instance(&self) -> FinalInstance {
+        FinalInstance {
             state: self.state.clone(),
             visit: self.visit,
             deadline_at: self.due,

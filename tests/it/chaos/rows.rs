@@ -1,4 +1,4 @@
-//! What is in the database, read by plain SQL.
+//! The content of the database, read by plain SQL.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use sqlx::{Executor, Row as _};
 
 /// A row of `history`.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Row {
+pub(super) struct StoredEntry {
     pub(super) id: i64,
     pub(super) at: DateTime<Utc>,
     pub(super) kind: String,
@@ -24,19 +24,19 @@ pub(super) struct Row {
     pub(super) visit: i64,
 }
 
-impl Row {
-    /// An argument that is a text.
+impl StoredEntry {
+    /// An argument of type text.
     pub(super) fn argument(&self, name: &str) -> Option<&str> {
         self.args.get(name)?.as_str()
     }
 
-    /// Which message it is of, if it is of one.
+    /// The mark of its message, if it has one.
     pub(super) fn mark(&self) -> Option<&str> {
         self.argument(if self.kind == "force" { "reason" } else { "mark" })
     }
 }
 
-impl fmt::Display for Row {
+impl fmt::Display for StoredEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, at, kind, event, spoken_visit, args, outcome, from, to, visit } = self;
         let at = at.format("%T%.6f");
@@ -48,28 +48,28 @@ impl fmt::Display for Row {
     }
 }
 
-/// A row of `instance`, without what the lifecycle does not change.
+/// A row of `instance`, without columns that the lifecycle does not change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Instance {
+pub(super) struct FinalInstance {
     pub(super) state: String,
     pub(super) visit: i64,
     pub(super) deadline_at: Option<DateTime<Utc>>,
-    /// Those that are not zero.
+    /// Counters other than zero.
     pub(super) counters: BTreeMap<String, i64>,
     /// The mark of the last hit.
     pub(super) last: Option<String>,
 }
 
-/// What is written of a board.
+/// The rows of a board.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Written {
-    /// In the order of their numbers.
-    pub(super) history: Vec<Row>,
-    pub(super) instance: Instance,
+pub(super) struct StoredBoard {
+    /// In the order of their IDs.
+    pub(super) history: Vec<StoredEntry>,
+    pub(super) instance: FinalInstance,
 }
 
-/// Reads what is written of `boards`, all at one moment.
-pub(super) async fn read(pool: &PgPool, boards: &[String]) -> BTreeMap<String, Written> {
+/// Reads the rows of `boards` in one snapshot.
+pub(super) async fn read(pool: &PgPool, boards: &[String]) -> BTreeMap<String, StoredBoard> {
     let mut tx = pool.begin().await.unwrap();
     tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").await.unwrap();
     let instances = sqlx::query(
@@ -79,7 +79,7 @@ pub(super) async fn read(pool: &PgPool, boards: &[String]) -> BTreeMap<String, W
     let instances = instances.bind(boards).fetch_all(&mut *tx).await.unwrap();
     let mut written = BTreeMap::new();
     for row in instances {
-        // What can be told from the rest is NULL; the migration says how.
+        // Redundant columns are NULL; see the migration.
         let history = sqlx::query(
             "SELECT history_id, at, kind, event, args, coalesce(outcome, 'moved') AS outcome, from_state,
                     coalesce(to_state, from_state) AS to_state, visit,
@@ -90,13 +90,13 @@ pub(super) async fn read(pool: &PgPool, boards: &[String]) -> BTreeMap<String, W
         );
         let history = history.bind(row.get::<i64, _>("instance_id")).fetch_all(&mut *tx).await.unwrap();
         let history = history.iter().map(entry).collect();
-        written.insert(row.get("name"), Written { history, instance: instance(&row) });
+        written.insert(row.get("name"), StoredBoard { history, instance: instance(&row) });
     }
     written
 }
 
-fn entry(row: &PgRow) -> Row {
-    Row {
+fn entry(row: &PgRow) -> StoredEntry {
+    StoredEntry {
         id: row.get("history_id"),
         at: row.get("at"),
         kind: row.get("kind"),
@@ -110,10 +110,10 @@ fn entry(row: &PgRow) -> Row {
     }
 }
 
-fn instance(row: &PgRow) -> Instance {
+fn instance(row: &PgRow) -> FinalInstance {
     let Json(mut counters): Json<BTreeMap<String, i64>> = row.get("counters");
     counters.retain(|_, count| *count != 0);
-    Instance {
+    FinalInstance {
         state: row.get("state"),
         visit: row.get("visit"),
         deadline_at: row.get("deadline_at"),
@@ -122,7 +122,7 @@ fn instance(row: &PgRow) -> Instance {
     }
 }
 
-/// Whether others than who wrote it can see the message of this mark; nothing while the database is away.
+/// Whether the message with this mark is visible to others; `None` if the database is unavailable.
 pub(super) async fn is_seen(pool: &PgPool, board: &str, mark: &str) -> Option<bool> {
     let seen = sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM history JOIN instance USING (instance_id)
@@ -131,7 +131,7 @@ pub(super) async fn is_seen(pool: &PgPool, board: &str, mark: &str) -> Option<bo
     seen.bind(board).bind(mark).fetch_one(pool).await.ok()
 }
 
-/// Whether no board is in a state that ends by itself; false while the database is away.
+/// Whether no board is in a state that ends by itself; false if the database is unavailable.
 pub(super) async fn are_at_rest(pool: &PgPool, boards: &[String]) -> bool {
     let moving = sqlx::query_scalar::<_, i64>(
         "SELECT count(*) FROM instance

@@ -1,4 +1,4 @@
-//! Three servers on one database; one that is killed is replaced at once.
+//! Three servers on one database; a killed one is replaced at once.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, Weak};
@@ -6,28 +6,28 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::process::{Pause, ServerProcess};
-use crate::world::breathe;
+use crate::server_process::{Pause, ServerProcess};
+use crate::world::yield_briefly;
 
-/// How many servers there are.
+/// Number of servers.
 pub(super) const SERVERS: usize = 3;
-/// How long a server hangs: long enough for the others to go far, and short of any lease or lock timeout.
+/// How long a server hangs: long enough for the others to progress, and shorter than any lease or lock timeout.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The servers, each in its place; none is there while it is being replaced.
+/// The servers, each in its slot; a slot is empty while its server is being replaced.
 pub(super) struct Servers {
     options: Vec<String>,
-    places: [Mutex<Option<ServerProcess>>; SERVERS],
+    slots: [Mutex<Option<ServerProcess>>; SERVERS],
     tasks: Mutex<JoinSet<()>>,
     own: Weak<Self>,
 }
 
 impl Servers {
-    /// Starts them, all at once.
+    /// Starts all servers concurrently.
     pub(super) async fn start(options: Vec<String>) -> Arc<Self> {
         let servers = Arc::new_cyclic(|own| Self {
             options,
-            places: Default::default(),
+            slots: Default::default(),
             tasks: Mutex::default(),
             own: own.clone(),
         });
@@ -36,43 +36,39 @@ impl Servers {
         servers
     }
 
-    /// Where a server serves; nothing while there is none.
+    /// The address of a server; `None` if there is none.
     pub(super) fn address(&self, server: usize) -> Option<SocketAddr> {
-        self.places[server].lock().unwrap().as_ref().map(ServerProcess::http)
+        self.slots[server].lock().unwrap().as_ref().map(ServerProcess::http)
     }
 
-    /// Kills a server, if there is one, and has it replaced.
+    /// Kills a server, if there is one, and replaces it.
     pub(super) fn kill(&self, server: usize) {
-        let Some(mut process) = self.places[server].lock().unwrap().take() else { return };
+        let Some(mut process) = self.slots[server].lock().unwrap().take() else { return };
         process.kill();
         self.replace(server);
     }
 
-    /// Stops a server in its tracks, if there is one, and lets it go on after a while, unless it was killed meanwhile.
+    /// Pauses a server, if there is one, and resumes it after a while, unless it was killed meanwhile.
     pub(super) fn pause(&self, server: usize) {
         let paused = self.address(server);
-        self.tell(server, paused, Pause::Begins);
+        self.signal(server, paused, Pause::Begins);
         let servers = self.own.upgrade().unwrap();
         self.tasks.lock().unwrap().spawn(async move {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "whatever goes on, it goes on without this server"
-            )]
+            #[expect(clippy::disallowed_methods, reason = "the run continues without this server")]
             tokio::time::sleep(PAUSE).await;
-            servers.tell(server, paused, Pause::Ends);
+            servers.signal(server, paused, Pause::Ends);
         });
     }
 
-    /// Tells the server at `address`, if it is still there.
-    fn tell(&self, server: usize, address: Option<SocketAddr>, pause: Pause) {
-        let place = self.places[server].lock().unwrap();
-        place
-            .iter()
+    /// Signals the server at `address`, if it still exists.
+    fn signal(&self, server: usize, address: Option<SocketAddr>, pause: Pause) {
+        let slot = self.slots[server].lock().unwrap();
+        slot.iter()
             .filter(|process| Some(process.http()) == address)
             .for_each(|process| process.pause(pause));
     }
 
-    /// Starts a server in an empty place; again and again, as the database may be away.
+    /// Starts a server in an empty slot; retries while the database is unavailable.
     fn replace(&self, server: usize) {
         let servers = self.own.upgrade().unwrap();
         self.tasks.lock().unwrap().spawn(async move {
@@ -80,21 +76,21 @@ impl Servers {
                 let options = servers.options.clone();
                 let started = tokio::task::spawn_blocking(move || ServerProcess::try_start(&options));
                 if let Ok(process) = started.await.unwrap() {
-                    *servers.places[server].lock().unwrap() = Some(process);
+                    *servers.slots[server].lock().unwrap() = Some(process);
                     return;
                 }
-                breathe().await;
+                yield_briefly().await;
             }
         });
     }
 
-    /// Waits until all serve, none of which may have ended by itself.
+    /// Waits until all servers are ready; none may have exited by itself.
     pub(super) async fn until_all_serve(&self) {
         while let Some(done) = self.next_done().await {
             done.unwrap();
         }
-        for place in &self.places {
-            assert!(place.lock().unwrap().as_mut().unwrap().is_running(), "a server ended by itself");
+        for slot in &self.slots {
+            assert!(slot.lock().unwrap().as_mut().unwrap().is_running(), "a server exited by itself");
         }
     }
 
@@ -102,10 +98,10 @@ impl Servers {
         std::future::poll_fn(|context| self.tasks.lock().unwrap().poll_join_next(context)).await
     }
 
-    /// Asks all to stop and waits until they have, in order.
+    /// Stops all servers in order and waits for their exit.
     pub(super) fn terminate(&self) {
-        for place in &self.places {
-            place.lock().unwrap().take().unwrap().terminate();
+        for slot in &self.slots {
+            slot.lock().unwrap().take().unwrap().terminate();
         }
     }
 }

@@ -1,18 +1,18 @@
-//! What sound boards do.
+//! Tests of simulated boards without faults.
 
 use std::sync::Arc;
 
 use chrono::DateTime;
 use lifeguard::clock::ManualClock;
-use lifeguard::farm::{Activity, Times};
-use lifeguard::tftp::{Abort, End};
+use lifeguard::farm::{BoardActivity, BoardTimings};
+use lifeguard::tftp::{ClientAbort, TransferEnd};
 use serde_json::Value;
 
-use super::world::{ARGUMENTS_VISIT, World};
+use super::world::{ARGUMENTS_VISIT, FarmWorld};
 
 #[tokio::test]
-async fn a_board_that_is_given_power_asks_for_its_config_boots_its_card_and_reports_once() {
-    let world = World::new().await;
+async fn a_board_that_is_switched_on_requests_its_config_boots_its_card_and_reports_once() {
+    let world = FarmWorld::new().await;
     // The last board is wired inverted.
     for board in [0, 3] {
         assert_eq!(world.board(board).status().power_ons, 0);
@@ -26,9 +26,9 @@ async fn a_board_that_is_given_power_asks_for_its_config_boots_its_card_and_repo
         assert_eq!(report.from.to_string(), registration.fqdn);
         let asked = world.until_asked(&world.link_name(board), 1).await;
         assert_eq!(asked.last().unwrap().peer.ip().to_string(), registration.fqdn);
-        assert_eq!(world.ends(&world.link_name(board), 1).await, [End::NotFound]);
-        let status = world.until(board, "its report was taken", |status| status.reports == 1).await;
-        assert_eq!((status.activity, status.boots, status.power_ons), (Activity::Running, 1, 1));
+        assert_eq!(world.ends(&world.link_name(board), 1).await, [TransferEnd::NotFound]);
+        let status = world.until(board, "its report was taken", |status| status.accepted_reports == 1).await;
+        assert_eq!((status.activity, status.boots, status.power_ons), (BoardActivity::Running, 1, 1));
         world.power_off(board).await;
         assert_eq!(world.events().len(), before + 1);
         assert_eq!(world.board(board).status().power_offs, 1);
@@ -39,17 +39,17 @@ async fn a_board_that_is_given_power_asks_for_its_config_boots_its_card_and_repo
 #[tokio::test]
 async fn polls_are_answered_only_while_the_image_runs() {
     let clock = ManualClock::new(DateTime::UNIX_EPOCH);
-    let world = World::with(|options| options.clock = Arc::new(clock.clone())).await;
+    let world = FarmWorld::with(|options| options.clock = Arc::new(clock.clone())).await;
     for _ in 0..2 {
         assert!(!world.answers_poll(0).await, "without power");
         world.power_on(0).await;
-        world.until(0, "starts", |status| status.activity == Activity::Firmware).await;
+        world.until(0, "starts", |status| status.activity == BoardActivity::Firmware).await;
         assert!(!world.answers_poll(0).await, "while the firmware starts");
-        clock.advance(Times::default().firmware * 2);
-        world.until(0, "boots", |status| status.activity == Activity::Booting).await;
+        clock.advance(BoardTimings::default().firmware * 2);
+        world.until(0, "boots", |status| status.activity == BoardActivity::Booting).await;
         assert!(!world.answers_poll(0).await, "while it boots");
-        clock.advance(Times::default().boot * 2);
-        world.until(0, "runs", |status| status.activity == Activity::Running).await;
+        clock.advance(BoardTimings::default().boot * 2);
+        world.until(0, "runs", |status| status.activity == BoardActivity::Running).await;
         for _ in 0..3 {
             assert!(world.answers_poll(0).await, "while it runs");
         }
@@ -59,11 +59,11 @@ async fn polls_are_answered_only_while_the_image_runs() {
 }
 
 #[tokio::test]
-async fn a_gap_in_the_power_counts_however_short_it_is() {
-    let world = World::new().await;
+async fn any_interruption_of_the_power_restarts_the_board() {
+    let world = FarmWorld::new().await;
     world.power_on(0).await;
     world.reports(1).await;
-    // Nobody else runs between the two: the board sees a coil that is on, twice.
+    // Nothing else runs between the two: the board sees a coil that is on twice.
     let relay = world.farm.relay(0).unwrap();
     relay.switch(0, false);
     relay.switch(0, true);
@@ -74,27 +74,27 @@ async fn a_gap_in_the_power_counts_however_short_it_is() {
 
 #[tokio::test]
 async fn a_board_without_an_image_on_its_card_is_silent() {
-    let world = World::with(|options| options.card = None).await;
+    let world = FarmWorld::with(|options| options.card_image = None).await;
     world.power_on(0).await;
-    world.until(0, "is silent", |status| status.activity == Activity::Silent).await;
+    world.until(0, "is silent", |status| status.activity == BoardActivity::Silent).await;
     assert_eq!(world.asked(), [world.link_name(0)]);
     assert!(world.events().is_empty());
 }
 
 #[tokio::test]
-async fn power_that_goes_in_the_middle_of_a_transfer_ends_it_at_once() {
-    let world = World::new().await;
+async fn loss_of_power_during_a_transfer_ends_it_at_once() {
+    let world = FarmWorld::new().await;
     world.link(0, "base-2");
-    // Without content, but never through in a test's time.
+    // A sparse file, too large to be transferred within the test.
     fs_err::OpenOptions::new().write(true).open(world.path("live/initrd")).unwrap().set_len(1 << 33).unwrap();
     world.power_on(0).await;
     world.until_asked("live/initrd", 1).await;
-    assert_eq!(world.board(0).status().activity, Activity::Fetching);
+    assert_eq!(world.board(0).status().activity, BoardActivity::Fetching);
     world.power_off(0).await;
     let ends = world.ends("live/initrd", 1).await;
-    assert!(matches!(ends[..], [End::Aborted { by: Abort::PortClosed, .. }]), "{ends:?}");
+    assert!(matches!(ends[..], [TransferEnd::Aborted { by: ClientAbort::PortClosed, .. }]), "{ends:?}");
     assert!(world.events().is_empty());
-    // And from the beginning again.
+    // It boots from the beginning again.
     world.power_on(0).await;
     world.until_asked("live/initrd", 2).await;
     let link = world.link_name(0);
@@ -104,57 +104,57 @@ async fn power_that_goes_in_the_middle_of_a_transfer_ends_it_at_once() {
 
 #[tokio::test]
 async fn an_image_is_installed_and_booted_without_a_power_cycle() {
-    let world = World::with(|options| options.speaks_visits = true).await;
+    let world = FarmWorld::with(|options| options.has_visit_in_reports = true).await;
     world.link(1, "base-2");
     world.power_on(1).await;
     let reports = world.reports(4).await;
-    let told: Vec<_> = reports.iter().map(|report| (&*report.event, report.visit)).collect();
+    let received: Vec<_> = reports.iter().map(|report| (&*report.event, report.visit)).collect();
     assert_eq!(
-        told,
+        received,
         [
             ("live-running", None),
             ("image-installing", Some(ARGUMENTS_VISIT)),
             ("image-installed", reports[1].answered),
-            // Memory does not outlive the reboot.
+            // Memory is lost at the reboot.
             ("image-running", None),
         ]
     );
-    let status = world.until(1, "its report was taken", |status| status.reports == 4).await;
-    assert_eq!((status.activity, status.card.as_deref()), (Activity::Running, Some("base-2")));
+    let status = world.until(1, "its report was taken", |status| status.accepted_reports == 4).await;
+    assert_eq!((status.activity, status.card_image.as_deref()), (BoardActivity::Running, Some("base-2")));
     assert_eq!((status.boots, status.power_ons), (2, 1));
     let link = world.link_name(1);
     assert_eq!(world.asked(), [&*link, "live/kernel", "live/initrd", &*link]);
     let ends = world.ends(&link, 2).await;
-    assert!(matches!(ends[..], [End::Sent { .. }, End::NotFound]), "{ends:?}");
+    assert!(matches!(ends[..], [TransferEnd::Sent { .. }, TransferEnd::NotFound]), "{ends:?}");
 }
 
 #[tokio::test]
-async fn the_boot_arguments_say_which_image_and_visits_are_not_spoken_unasked() {
-    let world = World::new().await;
+async fn the_boot_arguments_name_the_image_and_reports_carry_no_visit_by_default() {
+    let world = FarmWorld::new().await;
     world.link(1, "base-2");
     world.set_next_image("base-7");
     world.power_on(1).await;
     let reports = world.reports(4).await;
     assert!(reports.iter().all(|report| report.visit.is_none()), "{reports:?}");
-    assert_eq!(world.board(1).status().card.as_deref(), Some("base-7"));
+    assert_eq!(world.board(1).status().card_image.as_deref(), Some("base-7"));
 }
 
 #[tokio::test]
-async fn power_that_goes_while_an_image_is_written_leaves_a_card_that_does_not_boot() {
-    let world = World::with(|options| options.times.install *= 1000).await;
+async fn loss_of_power_while_an_image_is_written_leaves_an_unbootable_card() {
+    let world = FarmWorld::with(|options| options.timings.install *= 1000).await;
     world.link(0, "base-2");
     world.power_on(0).await;
-    world.until(0, "writes", |status| status.card.is_none()).await;
+    world.until(0, "writes", |status| status.card_image.is_none()).await;
     world.power_off(0).await;
     fs_err::remove_file(world.path(&world.link_name(0))).unwrap();
     world.power_on(0).await;
-    world.until(0, "is silent", |status| status.activity == Activity::Silent).await;
+    world.until(0, "is silent", |status| status.activity == BoardActivity::Silent).await;
     assert_eq!(world.events(), ["live-running", "image-installing"]);
 }
 
 #[tokio::test]
-async fn self_test_and_maintenance_report_and_stay_up() {
-    let world = World::new().await;
+async fn self_test_and_maintenance_report_and_keep_running() {
+    let world = FarmWorld::new().await;
     for (board, image, events) in [
         (0, "self-test", &["self-test-running", "self-test-ok"][..]),
         (1, "maintenance", &["maintenance-running"]),
@@ -165,39 +165,39 @@ async fn self_test_and_maintenance_report_and_stay_up() {
         world.reports(before + events.len()).await;
         assert_eq!(world.events()[before..], *events);
         assert!(world.answers_poll(board).await);
-        assert_eq!(world.board(board).status().activity, Activity::Live);
-        assert_eq!(world.board(board).status().card.as_deref(), Some("base-1"), "left alone");
+        assert_eq!(world.board(board).status().activity, BoardActivity::Live);
+        assert_eq!(world.board(board).status().card_image.as_deref(), Some("base-1"), "left alone");
     }
 }
 
 #[tokio::test]
-async fn a_refused_report_is_repeated_until_it_is_taken() {
-    let world = World::new().await;
+async fn a_refused_report_is_repeated_until_it_is_accepted() {
+    let world = FarmWorld::new().await;
     world.refuse(3);
     world.power_on(0).await;
     world.reports(1).await;
-    let status = world.until(0, "its report was taken", |status| status.reports == 1).await;
-    assert_eq!(status.refused, 3);
+    let status = world.until(0, "its report was taken", |status| status.accepted_reports == 1).await;
+    assert_eq!(status.rejected_reports, 3);
     assert_eq!(world.events(), ["image-running"; 4]);
 }
 
 #[tokio::test]
-async fn a_board_reports_on_while_there_is_no_server_and_stops_with_its_power() {
-    // Bound and never listening: nobody else takes the port.
-    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
-    nobody.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let url = format!("http://{}", nobody.local_addr().unwrap());
-    let world = World::with(|options| options.server = url).await;
+async fn a_board_repeats_reports_without_a_server_until_it_loses_power() {
+    // Bound but not listening: no other process uses the port.
+    let closed_port = tokio::net::TcpSocket::new_v4().unwrap();
+    closed_port.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let url = format!("http://{}", closed_port.local_addr().unwrap());
+    let world = FarmWorld::with(|options| options.server = url).await;
     world.power_on(0).await;
-    world.until(0, "was refused three times", |status| status.refused >= 3).await;
+    world.until(0, "was refused three times", |status| status.rejected_reports >= 3).await;
     assert!(world.answers_poll(0).await, "its image runs all the same");
     world.power_off(0).await;
-    assert_eq!(world.board(0).status().reports, 0);
+    assert_eq!(world.board(0).status().accepted_reports, 0);
 }
 
 #[tokio::test]
-async fn two_hundred_boards_boot_at_once_and_are_gone_when_the_farm_stops() {
-    let world = World::with(|options| options.boards = 200).await;
+async fn two_hundred_boards_boot_at_once_and_end_with_the_farm() {
+    let world = FarmWorld::with(|options| options.boards = 200).await;
     let names: std::collections::BTreeSet<_> =
         world.farm.boards().map(|board| &board.registration().fqdn).collect();
     assert_eq!(names.len(), 200);

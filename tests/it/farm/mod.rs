@@ -1,4 +1,4 @@
-//! Simulated boards against a real TFTP server, real Modbus and a recorder that stands for Lifeguard's HTTP face.
+//! Tests of simulated boards, with a real TFTP server, real Modbus and a recorder in place of Lifeguard's HTTP API.
 
 mod boots;
 mod faults;

@@ -1,4 +1,4 @@
-//! A board that QEMU emulates, with real firmware, whose power is a coil.
+//! A board emulated by QEMU, with real firmware, whose power is a coil.
 
 use std::io::{Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use fs_err as fs;
-use lifeguard::farm::relay::{Behaviour, RelayBoard};
+use lifeguard::farm::relay::{RelayBehaviour, RelayBoard};
 use tokio::task::JoinSet;
 
 use super::media::Media;
 
-/// The host as boards see it: QEMU leads what is sent there to 127.0.0.1.
+/// The host as seen by boards: QEMU forwards this address to 127.0.0.1.
 pub(super) const HOST: &str = "10.0.2.2";
 
-/// The coil of the board in the README, which cuts its power.
+/// The coil of the board in the README, which switches off its power.
 const COIL: u16 = 5;
 
-/// Runs the emulator until its input ends, which comes when the test drops it or dies.
+/// Runs the emulator until its input ends, which is when the test drops it or dies.
 const GUARDIAN: &str = r#"
 "$@" </dev/null &
 exec 2>/dev/null
@@ -27,13 +27,13 @@ wait $!
 "#;
 
 /// A board that runs while its coil is off.
-pub(super) struct Board {
+pub(super) struct EmulatedBoard {
     relay: RelayBoard,
     serial: PathBuf,
     _power: JoinSet<()>,
 }
 
-impl Board {
+impl EmulatedBoard {
     /// Starts a board, with an empty card in `work`, whose firmware loads `boot_file`.
     pub(super) fn start(media: &Media, work: &Path, mac: &str, boot_file: &str) -> Self {
         let [card, serial] = ["card", "serial"].map(|name| work.join(name));
@@ -47,8 +47,8 @@ impl Board {
         args.extend(["-drive".to_owned(), format!("if=virtio,format=raw,file={}", card.display())]);
         args.extend(["-nic".to_owned(), format!("user,model=virtio-net-pci,mac={mac},bootfile={boot_file}")]);
 
-        let relay =
-            RelayBoard::start(([127, 0, 0, 1], 0).into(), COIL + 1, Behaviour::OneClientAtATime).unwrap();
+        let relay = RelayBoard::start(([127, 0, 0, 1], 0).into(), COIL + 1, RelayBehaviour::OneClientAtATime)
+            .unwrap();
         let mut coil = relay.coil(COIL);
         let mut power = JoinSet::new();
         power.spawn(async move {
@@ -69,24 +69,24 @@ impl Board {
         self.relay.addr().to_string()
     }
 
-    /// What was done to its power so far: whether it was cut.
+    /// The changes of its power so far: whether it was switched off.
     pub(super) fn power_cuts(&self) -> Vec<bool> {
-        self.relay.operations().iter().map(|operation| operation.on).collect()
+        self.relay.coil_changes().iter().map(|operation| operation.is_on).collect()
     }
 
-    /// The last of what it said on its serial line.
+    /// The end of its serial output.
     pub(super) fn serial(&self) -> String {
         const SHOWN: u64 = 6000;
         let mut file = fs::File::open(&self.serial).unwrap();
         let from = file.metadata().unwrap().len().saturating_sub(SHOWN);
         file.seek(SeekFrom::Start(from)).unwrap();
-        let mut said = Vec::new();
-        std::io::Read::read_to_end(&mut file, &mut said).unwrap();
-        String::from_utf8_lossy(&said).into_owned()
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
-/// A running QEMU; it is killed when it is dropped.
+/// A running QEMU, killed on drop.
 struct Emulator {
     guardian: Child,
 }
@@ -94,7 +94,7 @@ struct Emulator {
 impl Emulator {
     fn start(args: &[String]) -> Self {
         let mut command = Command::new("sh");
-        // A group of its own, as Ctrl-C must not take the guardian.
+        // Its own process group, so that Ctrl-C does not reach the guardian.
         command.args(["-c", GUARDIAN, "guardian"]).args(args).process_group(0);
         Self { guardian: command.stdin(Stdio::piped()).spawn().unwrap() }
     }

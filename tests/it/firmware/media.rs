@@ -1,4 +1,4 @@
-//! What the boards boot: a Debian kernel, an initramfs of busybox, and a card image with both.
+//! The boot media: a Debian kernel, an initramfs of busybox, and a card image with both.
 
 use std::ffi::OsStr;
 use std::io::{Seek, SeekFrom, Write};
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use fs_err as fs;
 
-use crate::foreign::{file, folder, tool};
+use crate::foreign_programs::{file, folder, tool};
 
 /// Kernel modules of the boards' disk and network, in the order in which they are loaded.
 const MODULES: [&str; 9] = [
@@ -30,7 +30,7 @@ const PARTITION_SECTORS: u32 = 19 * 2048;
 /// The size of a board's card.
 const CARD_BYTES: u64 = 64 << 20;
 
-/// Programs and files of other packages.
+/// Paths of programs and files of other packages.
 pub(super) struct Media {
     pub(super) qemu: PathBuf,
     busybox: PathBuf,
@@ -44,7 +44,7 @@ pub(super) struct Media {
 }
 
 impl Media {
-    /// Finds them. `None` where something is missing, and the test is skipped; in CI it fails then.
+    /// Finds them. `None` if something is missing: the test is then skipped, or fails in CI.
     pub(super) fn find() -> Option<Self> {
         let modules = "/usr/lib/syslinux/modules/bios/ldlinux.c32";
         let kernel = folder("LIFEGUARD_TEST_KERNEL", "a Debian kernel package unpacked by `dpkg -x`")?;
@@ -132,7 +132,7 @@ impl Media {
         run(Command::new(&self.syslinux).args(["--offset", &offset, "--install"]).arg(&image));
     }
 
-    /// A card on which nothing is.
+    /// An empty card.
     pub(super) fn write_empty_card(card: &Path) {
         fs::File::create(card).unwrap().set_len(CARD_BYTES).unwrap();
     }

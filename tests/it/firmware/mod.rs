@@ -1,5 +1,5 @@
-//! The shortest way in the README on boards of real firmware: PXELINUX and iPXE under QEMU, a real kernel, a relay board
-//! that starts and kills them.
+//! The quick start of the README on boards with real firmware: PXELINUX and iPXE under QEMU, a real kernel, and a relay
+//! board that starts and kills them.
 
 mod board;
 mod media;
@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use serde_json::Value;
 
-use self::board::{Board, HOST};
+use self::board::{EmulatedBoard, HOST};
 use self::media::Media;
 use crate::cli::lifeguard;
-use crate::guarded::GuardedDir;
-use crate::process::ServerProcess;
+use crate::guarded_dir::GuardedDir;
+use crate::server_process::ServerProcess;
 
-/// How long a board may take to be Ready: many times what it takes on one slow core.
+/// How long a board may take to become Ready: many times what it takes on one slow core.
 const READY_WITHIN: Duration = Duration::from_mins(5);
 
 /// The board in the README.
@@ -28,7 +28,7 @@ enum Firmware {
 }
 
 impl Firmware {
-    /// What DHCP gives the board: a file in the boot tree.
+    /// The boot file in the board's DHCP answer.
     fn boot_file(self) -> &'static str {
         match self {
             Self::Pxelinux => "pxelinux.ipxe",
@@ -36,7 +36,7 @@ impl Firmware {
         }
     }
 
-    /// The boot config of the live image, in the firmware's language.
+    /// The boot config of the live image, in the firmware's syntax.
     fn boot_config(self, tftp: &str, options: &str) -> String {
         match self {
             Self::Pxelinux => {
@@ -52,21 +52,21 @@ impl Firmware {
     }
 }
 
-/// A server, and a board at it.
-struct Site {
-    board: Board,
+/// A server with one board.
+struct FirmwareSite {
+    board: EmulatedBoard,
     server: ServerProcess,
     // Removed last.
     _folder: GuardedDir,
 }
 
-impl Site {
+impl FirmwareSite {
     fn start(media: &Media, firmware: Firmware) -> Self {
         let folder = GuardedDir::new();
         let work = folder.path();
         let data = work.join("data");
         let mut options = vec!["--data-dir".to_owned(), data.to_str().unwrap().to_owned()];
-        // Ports that are free here, and otherwise as the README has it.
+        // Free ports, and otherwise the README's options.
         options.extend(server_options().map(|option| match option {
             "0.0.0.0:8080" | "0.0.0.0:69" => "0.0.0.0:0".to_owned(),
             other => other.to_owned(),
@@ -86,11 +86,11 @@ impl Site {
         let loads_pxelinux = format!("#!ipxe\nset 210:string {tftp}\nchain {tftp}pxelinux.0\n");
         fs::write(boot_root.join("pxelinux.ipxe"), loads_pxelinux).unwrap();
 
-        let board = Board::start(media, work, MAC, &format!("{tftp}{}", firmware.boot_file()));
+        let board = EmulatedBoard::start(media, work, MAC, &format!("{tftp}{}", firmware.boot_file()));
         Self { board, server, _folder: folder }
     }
 
-    /// Runs a command line as the README has it.
+    /// Runs a command line of the README.
     async fn run(&self, line: &str) -> String {
         let line = line.replace("relay-3.lab:502", &self.board.relay()).replace('\'', "");
         let args: Vec<&str> = line.split(' ').skip(1).collect();
@@ -107,32 +107,37 @@ impl Site {
         reqwest::get(url).await.unwrap().json().await.unwrap()
     }
 
-    /// What is known of the board, for who reads why the test failed.
-    async fn story(&self) -> String {
+    /// Everything known of the board, for the failure message.
+    async fn board_report(&self) -> String {
         let history = self.run("lifeguard device history b1").await;
         format!("{history}\nthe end of its serial line:\n{}", self.board.serial())
     }
 
     /// Waits until the board is Ready.
     async fn until_ready(&self) -> Duration {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let state = self.device().await["state"].clone();
             if state == "Ready" {
-                return begun.elapsed();
+                return started.elapsed();
             }
-            let is_lost = state.as_str().unwrap().starts_with("Failed") || begun.elapsed() > READY_WITHIN;
-            assert!(!is_lost, "the board is not Ready but {state}\n{}", self.story().await);
+            let is_lost = state.as_str().unwrap().starts_with("Failed") || started.elapsed() > READY_WITHIN;
+            assert!(!is_lost, "the board is not Ready but {state}\n{}", self.board_report().await);
             pause().await;
         }
     }
 
-    /// Watches the board, which is Ready, for a while.
+    /// Checks for a while that the board stays Ready.
     async fn stays_ready(&self, span: Duration) {
-        let begun = Instant::now();
-        while begun.elapsed() < span {
+        let started = Instant::now();
+        while started.elapsed() < span {
             let state = self.device().await["state"].clone();
-            assert!(state == "Ready", "after {:?} it is {state}\n{}", begun.elapsed(), self.story().await);
+            assert!(
+                state == "Ready",
+                "after {:?} it is {state}\n{}",
+                started.elapsed(),
+                self.board_report().await
+            );
             pause().await;
         }
     }
@@ -143,14 +148,17 @@ async fn pause() {
     tokio::time::sleep(Duration::from_millis(500)).await;
 }
 
-/// The options with which the README starts the server for real boards.
+/// The README's server options for real boards.
 fn server_options() -> impl Iterator<Item = &'static str> {
     let mut lines = include_str!("../../../README.md").lines().map(str::trim);
-    let line = lines.find(|line| line.starts_with("lifeguard serve ")).unwrap();
-    line.split(' ').skip(2)
+    let is_for_boards =
+        |line: &&str| line.starts_with("lifeguard serve ") && line.contains(" --tftp-listen ");
+    let line = lines.find(is_for_boards).unwrap();
+    // The test has a data directory of its own.
+    line.split(' ').skip(2).filter(|word| !["--data-dir", "farm"].contains(word))
 }
 
-/// The commands of the README that register a board and reimage it, and those that look at it afterwards.
+/// The README's commands that register and reimage a board, and those that show it afterwards.
 fn readme() -> (Vec<&'static str>, Vec<&'static str>) {
     let lines = include_str!("../../../README.md").lines().map(str::trim);
     let lines = lines.skip_while(|line| !line.starts_with("lifeguard image set"));
@@ -159,14 +167,14 @@ fn readme() -> (Vec<&'static str>, Vec<&'static str>) {
     (setup.to_vec(), looks.to_vec())
 }
 
-#[expect(clippy::print_stdout, reason = "the proof says how long it took")]
+#[expect(clippy::print_stdout, reason = "the proof prints how long it took")]
 async fn assert_ready_as_the_readme_has_it(firmware: Firmware) {
     let Some(media) = Media::find() else { return };
-    // How long a board that is Ready is watched: not at all in the short form.
+    // How long a Ready board is watched: not at all in the short form.
     let seconds = std::env::var_os("LIFEGUARD_PROOF_SECONDS").map(|value| value.into_string().unwrap());
     let watched = Duration::from_secs(seconds.map_or(0, |seconds| seconds.parse().unwrap()));
 
-    let site = Site::start(&media, firmware);
+    let site = FirmwareSite::start(&media, firmware);
     let (setup, looks) = readme();
     for line in setup {
         site.run(line).await;
@@ -182,8 +190,8 @@ async fn assert_ready_as_the_readme_has_it(firmware: Firmware) {
         assert!(shown.contains("Ready"), "{line}: {shown}");
     }
     assert_eq!(site.device().await["image"], "base");
-    // Each request at the first try, and nothing afterwards.
-    assert_eq!(site.board.power_cuts(), [true, false, true, false], "{}", site.story().await);
+    // Each request succeeds at the first try, and nothing follows.
+    assert_eq!(site.board.power_cuts(), [true, false, true, false], "{}", site.board_report().await);
     println!("{firmware:?}: still Ready {watched:?} later");
 }
 

@@ -1,4 +1,4 @@
-//! Boards that are linked to other instances.
+//! Tests of boards linked to other instances.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::versions::changed;
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_is_shown_with_its_links_as_any_instance_is() {
+async fn a_board_is_shown_with_its_links_like_any_instance() {
     let linked = changed(&[
         ("initial: New\n", "initial: New\nlinks: { thing: thing }\n"),
         ("\nevents:\n", "\nevents:\n  rq-take: { from: operator, args: [thing], about: take a thing }\n"),
@@ -16,7 +16,7 @@ async fn a_board_is_shown_with_its_links_as_any_instance_is() {
             "      rq-take: { do: { link: { thing: $args.thing } } }\n      rq-lock-out:\n",
         ),
     ]);
-    let world = World::under(&linked).await;
+    let world = World::with_definition(&linked).await;
     load(&world, "thing", THING).await;
     create(&world, "thing/t1", json!({})).await;
     world.register("b1", json!({})).await;

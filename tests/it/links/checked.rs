@@ -1,4 +1,4 @@
-//! `lifeguard machine check` and `instance create --link`.
+//! Tests of `lifeguard machine check` with linked machines, and `instance create --link`.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::{THING, create, load, show, world};
 use crate::api::send;
 use crate::cli::lifeguard;
 
-/// What the program prints, its errors after that, and how it ends.
+/// The program's output, its errors, and its exit status.
 async fn run(args: Vec<String>) -> String {
     let run = move || {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -18,7 +18,7 @@ async fn run(args: Vec<String>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_that_are_checked_together_are_checked_against_one_another() {
+async fn files_checked_together_are_checked_against_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let deaf = folder.path().join("deaf.yaml");
     fs_err::write(
@@ -34,16 +34,16 @@ async fn files_that_are_checked_together_are_checked_against_one_another() {
     let right = check(&[lease, thing]).await;
     assert!(right.ends_with("exit 0") && !right.contains("[links]"), "{right}");
     let alone = check(&[lease]).await;
-    let told = "warning[links]: lease: link `thing` leads to the machine `thing`, which there is not";
-    assert!(alone.contains(told) && alone.ends_with("exit 0"), "{alone}");
+    let expected = "warning[links]: lease: link `thing` leads to the machine `thing`, which does not exist";
+    assert!(alone.contains(expected) && alone.ends_with("exit 0"), "{alone}");
     let wrong = check(&[lease, deaf.to_str().unwrap()]).await;
-    let told =
+    let expected =
         "error[links]: lease raises `release` at thing, which does not declare it `from: { machine: lease }`";
-    assert!(wrong.contains(told) && wrong.ends_with("exit 1"), "{wrong}");
+    assert!(wrong.contains(expected) && wrong.ends_with("exit 1"), "{wrong}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_refuses_what_declares_or_takes_resources_otherwise_than_what_is_in_force() {
+async fn a_server_refuses_definitions_that_contradict_the_resources_of_active_ones() {
     let job = |machine: &str, first: &str, capacity: u32| {
         format!(
             "machine: {machine}\ninitial: Idle\nresources: {{ a: 1, b: {capacity} }}\nevents: {{ go: {{ from: operator }} }}\n\
@@ -57,16 +57,17 @@ async fn a_server_refuses_what_declares_or_takes_resources_otherwise_than_what_i
     let world = world().await;
     load(&world, "one", &job("one", "a", 1)).await;
     load(&world, "two", &job("two", "a", 1)).await;
-    for (text, told) in [
-        (
-            job("two", "b", 1),
-            "instances may wait for one another for ever: in one from `First` to `Both` `a` is kept",
-        ),
+    for (text, expected) in [
+        (job("two", "b", 1), "instances may deadlock: in one from `First` to `Both` `a` is held"),
         (job("two", "a", 2), "two declares `b` as { capacity: 2 }, and one as { capacity: 1 }"),
     ] {
         let answer = send(&world, "PUT /api/v1/machines/two", text).await;
         assert_eq!(answer.status, 409, "{}", answer.text);
-        assert!(answer.text.contains("\"code\":\"links\"") && answer.text.contains(told), "{}", answer.text);
+        assert!(
+            answer.text.contains("\"code\":\"links\"") && answer.text.contains(expected),
+            "{}",
+            answer.text
+        );
     }
 }
 
@@ -84,7 +85,7 @@ async fn an_operator_links_instances_by_the_command_line() {
     let shown = at("instance show lease l1").await;
     assert!(shown.contains("linked     thing: thing/t1"), "{shown}");
     let why = at("instance why lease l1").await;
-    assert!(why.contains("As it entered this state it raised claim at thing/t1."), "{why}");
+    assert!(why.contains("On entry to this state it raised claim at thing/t1."), "{why}");
     let refused = at("instance create lease l2 --link thing=t2").await;
     assert!(refused.contains("there is no thing \"t2\"") && refused.ends_with("exit 1"), "{refused}");
 }

@@ -1,4 +1,4 @@
-//! A server is killed while linked instances move.
+//! Test of a server killed while linked instances move.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 
 use super::{LEASE, THING, assert_replay_is_exact};
 use crate::database::database;
-use crate::process::ServerProcess;
-use crate::world::breathe;
+use crate::server_process::ServerProcess;
+use crate::world::yield_briefly;
 
 const LEASES: usize = 8;
 
@@ -21,7 +21,7 @@ async fn ask(http: &reqwest::Client, method: Method, url: String, body: Value) -
     answer.json().await.ok()
 }
 
-/// Sends to one lease until the server is gone; gives how often it was answered.
+/// Sends events to one lease until the server is gone; returns the number of answers.
 async fn send(url: String) -> usize {
     let http = reqwest::Client::new();
     let mut answered = 0;
@@ -32,7 +32,7 @@ async fn send(url: String) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_raised_as_a_server_was_killed_is_never_lost_and_never_there_twice() {
+async fn events_raised_while_a_server_is_killed_are_delivered_exactly_once() {
     let database = database().await;
     let options = || vec!["--database-url".to_owned(), database.url()];
     let mut server = ServerProcess::start(&options());
@@ -65,7 +65,7 @@ async fn what_was_raised_as_a_server_was_killed_is_never_lost_and_never_there_tw
             let (number, count) = sent.unwrap();
             answered[number] += count;
         }
-        breathe().await;
+        yield_briefly().await;
         server = ServerProcess::start(&options());
     }
     server.terminate();

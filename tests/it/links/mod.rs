@@ -1,15 +1,15 @@
-//! Linked instances: what one raises the other decides on in the same transaction.
+//! Tests of linked instances: a raised event is decided in the same transaction.
 
 mod boards;
 mod checked;
+mod concurrent_writers;
 mod crash;
 mod created;
-mod learned;
-mod overtaken;
 mod raised;
+mod raised_event_effects;
 mod removed;
 
-use lifeguard::engine::replay::{Wanted, replay};
+use lifeguard::engine::replay::{ReplayRequest, replay};
 use lifeguard::machine::MachineName;
 use lifeguard::store::Store;
 use reqwest::{Method, StatusCode};
@@ -21,7 +21,7 @@ use crate::world::World;
 pub(super) const LEASE: &str = include_str!("lease.yaml");
 pub(super) const THING: &str = include_str!("thing.yaml");
 
-/// A server with leases and things.
+/// A server with the machines `lease` and `thing`.
 async fn world() -> World {
     let world = World::new().await;
     load(&world, "thing", THING).await;
@@ -55,7 +55,7 @@ async fn post(world: &World, which: &str, event: &str) -> Value {
     answer
 }
 
-/// What happened to an instance, a line each: `event: from → to (sender)`.
+/// The history of an instance, one line per entry: `event: from → to (sender)`.
 async fn history(world: &World, which: &str) -> Vec<String> {
     let answer = world.get(&format!("/api/v1/machines/{which}/history?limit=1000")).await;
     let line = |entry: &Value| {
@@ -72,7 +72,7 @@ async fn history(world: &World, which: &str) -> Vec<String> {
     answer["history"].as_array().unwrap().iter().rev().map(line).collect()
 }
 
-/// A lease `l1` that has the thing `t1`.
+/// A lease `l1` that holds the thing `t1`.
 async fn leased() -> World {
     let world = world().await;
     create(&world, "thing/t1", json!({})).await;
@@ -86,7 +86,7 @@ async fn leased() -> World {
 async fn assert_replay_is_exact(store: &Store, machines: &[&str]) {
     for machine in machines {
         let machine = MachineName::new(machine).unwrap();
-        let wanted = Wanted { machine, name: None, since: None, with: None };
+        let wanted = ReplayRequest { machine, name: None, since: None, what_if_definition: None };
         let replayed = replay(store, lifeguard::boards::vocabulary(), &wanted).await.unwrap();
         assert!(replayed.instances > 0 && replayed.forgotten == 0, "{replayed:?}");
         assert_eq!((replayed.difference, replayed.unreadable), (None, Vec::new()));

@@ -1,4 +1,4 @@
-//! Order, fence, refusal and bound of what is raised.
+//! Tests of raised events: order, visit, refusal and the limit of chains.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::{assert_replay_is_exact, create, history, leased, load, post, show};
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn linked_instances_move_together_in_order_and_history_names_who_raised_what() {
+async fn linked_instances_move_together_in_order_and_history_names_the_sender() {
     let world = leased().await;
     let lease = show(&world, "lease/l1").await;
     assert_eq!(lease["links"], json!({ "thing": { "machine": "thing", "name": "t1", "visit": 3 } }));
@@ -46,7 +46,7 @@ async fn links_outlive_a_restart() {
     let world = leased().await;
     let before =
         (show(&world, "lease/l1").await["links"].clone(), show(&world, "thing/t1").await["links"].clone());
-    let world = world.again_when(async |_, _| {}).await.unwrap();
+    let world = world.restart_when(async |_, _| {}).await.unwrap();
     let after =
         (show(&world, "lease/l1").await["links"].clone(), show(&world, "thing/t1").await["links"].clone());
     assert_eq!(before, after);
@@ -55,7 +55,7 @@ async fn links_outlive_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_raised_for_an_earlier_visit_is_refused_and_its_sender_stays_moved() {
+async fn an_event_raised_for_an_earlier_visit_is_refused_and_its_sender_stays_moved() {
     let world = leased().await;
     post(&world, "thing/t1", "rq-break").await;
     let answer = post(&world, "lease/l1", "rq-end").await;
@@ -70,7 +70,7 @@ async fn what_is_raised_for_an_earlier_visit_is_refused_and_its_sender_stays_mov
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_chain_has_an_end_where_definitions_have_none() {
+async fn chains_of_raised_events_are_bounded() {
     const BALL: &str = "machine: MINE
 initial: Still
 links: { other: OTHER }
@@ -84,14 +84,14 @@ states:
     let of = |mine: &str, other: &str| BALL.replace("MINE", mine).replace("OTHER", other);
     let world = World::new().await;
     load(&world, "ping", &of("ping", "pong")).await;
-    // The check sees that it goes on for ever, so it is put in where nothing checks it.
+    // The check detects the endless chain, so it is inserted without a check.
     let quiet = of("pong", "ping").replace(", do: { raise: { event: hit, to: other } }", "");
     load(&world, "pong", &quiet).await;
     create(&world, "ping/a", json!({})).await;
     create(&world, "pong/b", json!({ "other": "a" })).await;
     let path = "/api/v1/machines/ping/a/events/rq-link";
     assert_eq!(world.call(reqwest::Method::POST, path, Some(json!({ "to": "b" }))).await.0, 200);
-    let world = world.again_when(async |_, database| {
+    let world = world.restart_when(async |_, database| {
         let sql = "UPDATE definition SET source = $1 WHERE machine = 'pong'";
         let changed = sqlx::query(sql).bind(of("pong", "ping")).execute(&database.pool().await).await;
         assert_eq!(changed.unwrap().rows_affected(), 1);

@@ -1,13 +1,13 @@
-//! Instances to which others are linked go, and others get their names.
+//! Tests of removed instances that others are linked to, and of new instances with their names.
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use super::{LEASE, assert_replay_is_exact, call, create, history, leased, load, post, show};
-use crate::world::ask;
+use crate::world::wait_until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_link_to_what_was_removed_does_not_lead_to_another_of_its_name() {
+async fn a_link_to_a_removed_instance_does_not_lead_to_another_of_its_name() {
     let world = leased().await;
     assert_eq!(call(&world, Method::DELETE, "thing/t1", None).await.0, StatusCode::NO_CONTENT);
     create(&world, "thing/t1", json!({})).await;
@@ -21,16 +21,16 @@ async fn a_link_to_what_was_removed_does_not_lead_to_another_of_its_name() {
     assert_eq!(lease[3..], [refused("tell-one"), refused("tell-two")]);
     post(&world, "lease/l1", "rq-end").await;
     assert_eq!(show(&world, "lease/l1").await["data"], json!({ "why": "there is no thing/t1" }));
-    // The one that is there now can be had by somebody else, and answers to nobody else.
+    // The new one can be leased by another, and answers to no other.
     create(&world, "lease/l2", json!({ "thing": "t1" })).await;
     assert_eq!(show(&world, "thing/t1").await["state"], "Booting");
     assert_replay_is_exact(world.server.engine.store(), &["lease"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_process_that_knows_only_the_one_before_finds_the_one_of_now() {
+async fn a_process_that_cached_the_previous_instance_finds_the_current_one() {
     let world = leased().await;
-    let other = world.beside().await;
+    let other = world.second_server().await;
     // The other process has seen the thing, and caches it.
     post(&other, "thing/t1", "rq-break").await;
     assert_eq!(call(&world, Method::DELETE, "thing/t1", None).await.0, StatusCode::NO_CONTENT);
@@ -45,15 +45,15 @@ async fn another_process_that_knows_only_the_one_before_finds_the_one_of_now() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_raised_at_one_that_is_removed_in_the_same_moment_is_refused() {
+async fn an_event_raised_to_an_instance_being_removed_is_refused() {
     let world = leased().await;
     let pool = world.database.pool().await;
-    // Another process, between the removal and its commit.
+    // Another process, between its removal and its commit.
     let mut other = pool.begin().await.unwrap();
     sqlx::query("DELETE FROM instance WHERE name = 't1'").execute(&mut *other).await.unwrap();
     let overtaken = world.server.engine.retries().overtaken.get();
     let raised = async {
-        ask("it was tried", async || world.server.engine.retries().overtaken.get() > overtaken).await;
+        wait_until("it was tried", async || world.server.engine.retries().overtaken.get() > overtaken).await;
         assert_eq!(
             show(&world, "lease/l1").await["state"],
             "Leased",
@@ -68,7 +68,7 @@ async fn what_is_raised_at_one_that_is_removed_in_the_same_moment_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_link_to_what_was_removed_stays_one_when_another_link_is_made() {
+async fn a_link_to_a_removed_instance_is_kept_when_another_link_is_created() {
     let world = leased().await;
     let with_spare = LEASE
         .replace("links: { thing:", "links: { spare: thing, thing:")

@@ -1,39 +1,40 @@
-//! Models are loaded when they are asked, refused in words, kept within the bound and loaded again when they change.
+//! Tests of hosting models: loaded on request, refused with a reason, limited in number, and reloaded when they change.
 
 use fs_err as fs;
 use insta::assert_snapshot;
-use lifeguard::model::Status;
+use lifeguard::model::ModelStatus;
 use lifeguard::random::Random;
 use serde_json::json;
 
-use super::{Folders, fixture, hosted, onnxruntime, told};
+use super::{Folders, fixture, hosted, onnxruntime, predict_text};
 
 const COLORS: [&str; 3] = ["green", "red", "blue"];
 
 #[tokio::test]
-async fn rows_are_judged_and_each_has_its_state() {
+async fn each_row_gets_its_predicted_state() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     folders.host("colors_v1", &COLORS);
     folders.host("whole", &COLORS);
     folders.host("double", &COLORS);
     let models = folders.open(&library);
-    assert_eq!(models.show("colors_v1").unwrap().status, Status::NotLoaded);
-    let told = [
-        told(&models, "colors_v1", json!([[500, 0], [100, 400], [900, 900]])).await,
-        told(&models, "colors_v1", json!([["500", " 2e2 "], [500.7, 200.1]])).await,
-        told(&models, "whole", json!([[1, 2, 0], [3, 2, 1], [0, 0, 9_007_199_254_740_992_i64]])).await,
-        told(&models, "double", json!([[1e300, 2, 0], [0, 1e300, 1e301]])).await,
+    assert_eq!(models.show("colors_v1").unwrap().status, ModelStatus::NotLoaded);
+    let predicted = [
+        predict_text(&models, "colors_v1", json!([[500, 0], [100, 400], [900, 900]])).await,
+        predict_text(&models, "colors_v1", json!([["500", " 2e2 "], [500.7, 200.1]])).await,
+        predict_text(&models, "whole", json!([[1, 2, 0], [3, 2, 1], [0, 0, 9_007_199_254_740_992_i64]]))
+            .await,
+        predict_text(&models, "double", json!([[1e300, 2, 0], [0, 1e300, 1e301]])).await,
     ];
-    assert_eq!(told, ["green red blue", "green blue", "red green blue", "green blue"]);
+    assert_eq!(predicted, ["green red blue", "green blue", "red green blue", "green blue"]);
     let shown = models.show("colors_v1").unwrap();
-    assert_eq!((shown.status, shown.width), (Status::Loaded, Some(2)));
+    assert_eq!((shown.status, shown.width), (ModelStatus::Loaded, Some(2)));
     assert_eq!(shown.size_bytes, Some(fs::metadata(fixture("colors_v1")).unwrap().len()));
     assert_eq!((shown.counts.predictions, shown.counts.rows, shown.counts.loads), (2, 5, 1));
 }
 
 #[tokio::test]
-async fn values_that_a_model_does_not_take_are_refused_with_their_place() {
+async fn invalid_values_are_refused_with_their_position() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     folders.host("colors_v1", &COLORS);
@@ -52,7 +53,7 @@ async fn values_that_a_model_does_not_take_are_refused_with_their_place() {
         ("fixture", json!([[1, 2]])),
         ("nobody", json!([[1, 2]])),
     ] {
-        all.push(told(&models, model, values).await);
+        all.push(predict_text(&models, model, values).await);
     }
     assert_snapshot!(all.join("\n"), @r#"
     values: values: each row has 1 number, and this model takes 2
@@ -65,11 +66,11 @@ async fn values_that_a_model_does_not_take_are_refused_with_their_place() {
     values: values: this model takes one plain list of numbers, not rows
     unknown: there is no model "nobody"
     "#);
-    assert_eq!(told(&models, "colors_v1", json!([[500, 0]])).await, "green");
+    assert_eq!(predict_text(&models, "colors_v1", json!([[500, 0]])).await, "green");
 }
 
 #[tokio::test]
-async fn a_model_that_cannot_be_vouched_for_is_refused_when_it_is_loaded() {
+async fn an_unverifiable_model_is_refused_when_it_is_loaded() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     for name in [
@@ -101,7 +102,7 @@ async fn a_model_that_cannot_be_vouched_for_is_refused_when_it_is_loaded() {
         let error = models.load(&model.name).await.err();
         let error = error.map_or_else(|| "is loaded".to_owned(), |error| error.to_string());
         let error = error.replace(&folders.models().display().to_string(), "MODELS");
-        // The runtime's own words are its own; but the operator is to be named.
+        // The runtime's own text may vary; but the operator must be named.
         let error = match error.split_once("cannot run it: ") {
             Some((ours, theirs)) if !theirs.contains("Frobnicate") => format!("{ours}cannot run it: …"),
             _ => error,
@@ -111,8 +112,8 @@ async fn a_model_that_cannot_be_vouched_for_is_refused_when_it_is_loaded() {
     assert_snapshot!(all.join("\n"), @r#"
     absent: team/absent.onnx: there is no such file in MODELS
     colors_v1: is loaded
-    divides: team/divides.onnx: its operator Div divides integers, and ends the whole server where that cannot be done
-    divides_rest: team/divides_rest.onnx: its operator Mod divides integers, and ends the whole server where that cannot be done
+    divides: team/divides.onnx: its operator Div divides integers, which could crash the server (division by zero, overflow)
+    divides_rest: team/divides_rest.onnx: its operator Mod divides integers, which could crash the server (division by zero, overflow)
     empty: team/empty.onnx: it is empty
     fails_when_run: team/fails_when_run.onnx: tried with zeros, ONNX Runtime cannot run it: …
     flt: team/flt.onnx: its first output is Tensor<f32>(1); labels are needed: a tensor of int64, bool or string, one for each row
@@ -124,7 +125,7 @@ async fn a_model_that_cannot_be_vouched_for_is_refused_when_it_is_loaded() {
     scalar: team/scalar.onnx: it gave labels of the shape []; one for each row is needed
     strlab: team/strlab.onnx: row 1: the model says "green", which is none of its config's states: red, blue
     texts: team/texts.onnx: it takes a tensor of String; float, double and int64 are known here
-    truncated: team/truncated.onnx: it is no file of ONNX's format, or not all of one
+    truncated: team/truncated.onnx: it is not an ONNX file, or an incomplete one
     "#);
 }
 
@@ -135,7 +136,7 @@ async fn a_model_whose_file_changes_is_loaded_again() {
     folders.config("m", &COLORS);
     fs::copy(fixture("fixture"), folders.model("m")).unwrap();
     let models = folders.open(&library);
-    let ask = async || told(&models, "m", json!([1])).await;
+    let ask = async || predict_text(&models, "m", json!([1])).await;
     assert_eq!(ask().await, "red");
     assert_eq!(ask().await, "red");
     assert_eq!(models.show("m").unwrap().counts.loads, 1);
@@ -144,24 +145,24 @@ async fn a_model_whose_file_changes_is_loaded_again() {
     fs::rename(folders.folder.path().join("new"), folders.model("m")).unwrap();
     assert_eq!(ask().await, "blue");
 
-    // Half of it is written; then all of it is.
+    // Half of the file is written, then all of it.
     let whole = fs::read(fixture("multi")).unwrap();
     fs::write(folders.model("m"), &whole[..40]).unwrap();
     let broken = ask().await;
-    assert_eq!(broken, "file: team/m.onnx: it is no file of ONNX's format, or not all of one");
+    assert_eq!(broken, "file: team/m.onnx: it is not an ONNX file, or an incomplete one");
     assert_eq!(ask().await, broken);
-    assert_eq!(models.show("m").unwrap().status, Status::Failed);
+    assert_eq!(models.show("m").unwrap().status, ModelStatus::Failed);
     fs::write(folders.model("m"), &whole).unwrap();
     assert_eq!(ask().await, "green blue green");
     let shown = models.show("m").unwrap();
-    assert_eq!((shown.status, shown.error, shown.counts.loads), (Status::Loaded, None, 4));
+    assert_eq!((shown.status, shown.error, shown.counts.loads), (ModelStatus::Loaded, None, 4));
 
     fs::remove_file(folders.model("m")).unwrap();
     assert!(ask().await.contains("there is no such file"), "{}", ask().await);
 }
 
 #[tokio::test]
-async fn models_are_kept_within_the_bound_and_the_least_used_goes_first() {
+async fn loaded_models_are_limited_and_the_least_used_is_unloaded_first() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     let size = fs::metadata(fixture("multi")).unwrap().len();
@@ -173,20 +174,20 @@ async fn models_are_kept_within_the_bound_and_the_least_used_goes_first() {
     let models =
         hosted(lifeguard::model::ModelOptions { memory_bytes: 2 * size + 1, ..folders.options(&library) });
     let loaded = || {
-        let all = models.list().into_iter().filter(|model| model.status == Status::Loaded);
+        let all = models.list().into_iter().filter(|model| model.status == ModelStatus::Loaded);
         all.map(|model| model.name).collect::<Vec<_>>().join(" ")
     };
     for (asked, kept) in [("a", "a"), ("b", "a b"), ("a", "a b"), ("c", "a c"), ("b", "b c"), ("b", "b c")] {
-        assert_eq!(told(&models, asked, json!([1])).await, "green blue green");
+        assert_eq!(predict_text(&models, asked, json!([1])).await, "green blue green");
         assert_eq!(loaded(), kept);
         assert!(models.runtime().used_bytes <= 2 * size + 1);
     }
-    let told = told(&models, "colors_v1", json!([[1, 2]])).await;
+    let predicted = predict_text(&models, "colors_v1", json!([[1, 2]])).await;
     let bytes = fs::metadata(fixture("colors_v1")).unwrap().len();
     assert_eq!(
-        told,
+        predicted,
         format!(
-            "file: team/colors_v1.onnx: it has {bytes} bytes, and at most {} are kept in memory: --model-memory",
+            "file: team/colors_v1.onnx: it has {bytes} bytes, and the limit for models in memory is {}: --model-memory",
             2 * size + 1
         )
     );
@@ -199,14 +200,14 @@ async fn configs_are_read_again_when_a_model_is_loaded_by_hand() {
     let folders = Folders::new();
     folders.host("multi", &COLORS);
     let models = folders.open(&library);
-    assert_eq!(told(&models, "multi", json!([1])).await, "green blue green");
+    assert_eq!(predict_text(&models, "multi", json!([1])).await, "green blue green");
     folders.config("multi", &["x", "y", "z"]);
     folders.host("neg", &COLORS);
-    assert_eq!(told(&models, "multi", json!([1])).await, "green blue green");
-    assert_eq!(told(&models, "neg", json!([1])).await, "unknown: there is no model \"neg\"");
+    assert_eq!(predict_text(&models, "multi", json!([1])).await, "green blue green");
+    assert_eq!(predict_text(&models, "neg", json!([1])).await, "unknown: there is no model \"neg\"");
     models.load("neg").await.unwrap();
-    assert_eq!(told(&models, "multi", json!([1])).await, "x z x");
-    assert_eq!(told(&models, "neg", json!([1])).await, "blue");
+    assert_eq!(predict_text(&models, "multi", json!([1])).await, "x z x");
+    assert_eq!(predict_text(&models, "neg", json!([1])).await, "blue");
     fs::remove_file(folders.configs().join("multi.json")).unwrap();
     let gone = models.load("multi").await.unwrap_err();
     assert_eq!(gone.to_string(), "there is no model \"multi\"");
@@ -214,7 +215,7 @@ async fn configs_are_read_again_when_a_model_is_loaded_by_hand() {
 }
 
 #[tokio::test]
-async fn rows_are_run_in_parts_and_a_label_without_a_state_is_told_by_its_own_row() {
+async fn rows_are_run_in_chunks_and_an_unknown_label_is_reported_with_its_row() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     folders.host("whole", &["green", "red"]);
@@ -226,13 +227,13 @@ async fn rows_are_run_in_parts_and_a_label_without_a_state_is_told_by_its_own_ro
     assert_eq!(states.iter().position(|state| state == "green"), Some(4096));
     rows[9000] = json!([0, 0, 1]);
     assert_eq!(
-        told(&models, "whole", rows.into()).await,
+        predict_text(&models, "whole", rows.into()).await,
         "file: team/whole.onnx: row 9001: the model says class 2, and its config has 2 states, from 0"
     );
 }
 
 #[tokio::test]
-async fn a_model_file_with_wrong_bytes_is_refused_or_works_and_ends_nothing() {
+async fn a_corrupt_model_file_is_refused_or_works_and_crashes_nothing() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     folders.host("colors_v1", &COLORS);
@@ -242,8 +243,8 @@ async fn a_model_file_with_wrong_bytes_is_refused_or_works_and_ends_nothing() {
     let mut refused = 0;
     for _ in 0..500 {
         let mut bytes = whole.clone();
-        for _ in 0..=random.number() % 3 {
-            let [at, byte] = [random.number(), random.number()];
+        for _ in 0..=random.next_u64() % 3 {
+            let [at, byte] = [random.next_u64(), random.next_u64()];
             let at = usize::try_from(at).unwrap() % bytes.len();
             bytes[at] = byte.to_le_bytes()[0];
         }
@@ -255,11 +256,11 @@ async fn a_model_file_with_wrong_bytes_is_refused_or_works_and_ends_nothing() {
     }
     assert!(refused > 100, "only {refused} of 500 were refused");
     fs::write(folders.model("colors_v1"), whole).unwrap();
-    assert_eq!(told(&models, "colors_v1", json!([[500, 0]])).await, "green");
+    assert_eq!(predict_text(&models, "colors_v1", json!([[500, 0]])).await, "green");
 }
 
 #[tokio::test]
-async fn names_that_clients_make_up_leave_nothing_where_the_configs_cannot_be_read() {
+async fn invented_names_leave_no_state_when_the_configs_cannot_be_read() {
     let folders = Folders::new();
     fs::remove_dir(folders.configs()).unwrap();
     let models = folders.open(&folders.folder.path().join("none.so"));

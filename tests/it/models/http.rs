@@ -1,4 +1,4 @@
-//! Models over HTTP: what is answered to what, and that the server goes on.
+//! Tests of models by HTTP: answers, errors, and that the server keeps running.
 
 use std::os::unix::fs::symlink;
 
@@ -8,14 +8,14 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use super::{Folders, Hosting, fixture, onnxruntime};
-use crate::api::{Answer, send_to};
-use crate::process::ServerProcess;
+use crate::api::{ApiAnswer, send_to};
+use crate::server_process::ServerProcess;
 
 const COLORS: [&str; 3] = ["green", "red", "blue"];
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
-/// Asks `POST /state` as JSON.
-async fn state(hosting: &Hosting, body: impl Into<reqwest::Body>) -> Answer {
+/// Sends `POST /state` as JSON.
+async fn state(hosting: &Hosting, body: impl Into<reqwest::Body>) -> ApiAnswer {
     send_to(hosting.http(), "POST /state", &JSON, body).await
 }
 
@@ -32,7 +32,7 @@ fn big(count: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn models_are_listed_shown_loaded_and_asked() {
+async fn models_are_listed_shown_loaded_and_queried() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     folders.host("colors_v1", &COLORS);
@@ -49,7 +49,7 @@ async fn models_are_listed_shown_loaded_and_asked() {
     "four_classes": "not_loaded"
     "#);
 
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for (line, body) in [
         ("POST /api/v1/models/colors_v1/predictions", r#"{"values": [[500, 0], ["100", 400]]}"#),
         ("POST /api/v1/models/colors_v1/predictions", r#"{"values": [[500]]}"#),
@@ -69,9 +69,9 @@ async fn models_are_listed_shown_loaded_and_asked() {
         ("GET /api/v1/models/four_classes", ""),
     ] {
         let answer = send_to(hosting.http(), line, &JSON, body).await;
-        told.push(format!("{line} {body}\n{}", answer.told()));
+        answers.push(format!("{line} {body}\n{}", answer.status_and_body()));
     }
-    assert_snapshot!(told.join("\n\n"), @r#"
+    assert_snapshot!(answers.join("\n\n"), @r#"
     POST /api/v1/models/colors_v1/predictions {"values": [[500, 0], ["100", 400]]}
     200 {"states":["green","red"]}
 
@@ -183,7 +183,7 @@ async fn models_are_listed_shown_loaded_and_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_is_wrong_is_said_and_the_server_goes_on() {
+async fn errors_are_reported_and_the_server_keeps_running() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     for name in ["colors_v1", "four_classes", "no_such_operator"] {
@@ -202,7 +202,7 @@ async fn whatever_is_wrong_is_said_and_the_server_goes_on() {
         fs::write(folders.configs().join(format!("{file}.json")), config.to_string()).unwrap();
     }
     let hosting = Hosting::start(folders.args(&library)).await;
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for body in [
         r#"{"name": "nobody", "values": [[500, 0]]}"#.to_owned(),
         r#"{"name": ["colors_v1"], "values": [[500, 0]]}"#.to_owned(),
@@ -222,13 +222,13 @@ async fn whatever_is_wrong_is_said_and_the_server_goes_on() {
         big(1_500_000),
     ] {
         let shown = if body.len() < 100 { body.as_str() } else { "much" };
-        let answer = state(&hosting, body.clone()).await.told();
+        let answer = state(&hosting, body.clone()).await.status_and_body();
         let answer = answer.replace(&folders.models().display().to_string(), "MODELS");
-        told.push(format!("{shown}\n{answer}"));
+        answers.push(format!("{shown}\n{answer}"));
         let fine = state(&hosting, r#"{"name": "colors_v1", "values": [[500, 0]]}"#).await;
         assert_eq!((fine.status, &*fine.text), (200, r#"{"state": ["green"]}"#));
     }
-    assert_snapshot!(told.join("\n\n"), @r#"
+    assert_snapshot!(answers.join("\n\n"), @r#"
     {"name": "nobody", "values": [[500, 0]]}
     500 no_model: there is no model "nobody"
 
@@ -252,7 +252,7 @@ async fn whatever_is_wrong_is_said_and_the_server_goes_on() {
     500 invalid: values: row 2 has 1 number, and row 1 has 2; all must have the same number
 
     {"name": "truncated", "values": [[500, 0]]}
-    500 bad_model: team/truncated.onnx: it is no file of ONNX's format, or not all of one
+    500 bad_model: team/truncated.onnx: it is not an ONNX file, or an incomplete one
 
     {"name": "four_classes", "values": [[500, 0]]}
     500 bad_model: team/four_classes.onnx: it has 4 classes, and its config has 3 states
@@ -274,14 +274,14 @@ async fn whatever_is_wrong_is_said_and_the_server_goes_on() {
     {"column":128,"line":1}
 
     much
-    500 invalid: values: the list has 100001 items, and at most 100000 are judged at once
+    500 invalid: values: the list has 100001 items, and the maximum is 100000
 
     much
     413 too_large: a body may have at most 8388608 bytes
     "#);
     for (body, why) in [
         (r#"{"values": [[500, 0]]}"#, "`name` is missing: which model?"),
-        (r#"{"name": "colors_v1"}"#, "`values` is missing: a row of numbers for each thing to judge"),
+        (r#"{"name": "colors_v1"}"#, "`values` is missing: a row of numbers for each prediction"),
     ] {
         let answer = state(&hosting, body).await;
         assert_eq!((answer.status, &*answer.text, answer.header("lifeguard-detail")), (500, "{}", why));
@@ -311,7 +311,7 @@ async fn many_rows_and_many_clients_are_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_models_do_is_counted() {
+async fn predictions_are_counted() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     folders.host("colors_v1", &COLORS);
@@ -342,7 +342,7 @@ async fn what_models_do_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_without_the_runtime_does_the_rest_and_finds_it_once_it_is_there() {
+async fn a_server_without_the_runtime_works_and_finds_it_later() {
     let Some(library) = onnxruntime() else { return };
     let folders = Folders::new();
     folders.host("colors_v1", &COLORS);
@@ -353,13 +353,13 @@ async fn a_server_without_the_runtime_does_the_rest_and_finds_it_once_it_is_ther
     let server = ServerProcess::start(&options.collect::<Vec<_>>());
     let body = r#"{"name": "colors_v1", "values": [[500, 0]]}"#;
     let ask = async || send_to(server.http(), "POST /state", &JSON, body).await;
-    let missing = ask().await.told();
+    let missing = ask().await.status_and_body();
     assert_snapshot!(missing.replace(&data.display().to_string(), "DATA"), @"503 no_runtime: ONNX Runtime, which runs models, is not installed; install it with `python3 -m pip install --no-deps --target DATA/onnxruntime onnxruntime==1.28.0`: it is found without a restart");
     assert_eq!(send_to(server.http(), "GET /api/v1/devices", &[], "").await.status, 200);
     let shown = send_to(server.http(), "GET /api/v1/models/colors_v1", &[], "").await.json();
     assert_eq!(shown["status"], "failed");
 
-    // As pip puts it there.
+    // As installed by pip.
     let folder = data.join("onnxruntime/onnxruntime/capi");
     fs::create_dir_all(&folder).unwrap();
     symlink(&library, folder.join(library.file_name().unwrap())).unwrap();

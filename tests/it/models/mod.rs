@@ -1,8 +1,8 @@
-//! Hosted models, run by a real ONNX Runtime.
+//! Tests of hosted models, run by a real ONNX Runtime.
 
+mod hanging_model;
 mod hosting;
 mod http;
-mod stuck;
 mod vectors;
 
 use std::io::Write as _;
@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fs_err as fs;
-use lifeguard::cli::serve::{ModelArgs, ServeOptions, Server};
+use lifeguard::cli::serve::{LifeguardServer, ModelArgs, ServeOptions};
 use lifeguard::clock::ManualClock;
-use lifeguard::model::{DEFAULT_MEMORY, ModelOptions, Models, PATIENCE};
+use lifeguard::model::{DEFAULT_MODEL_MEMORY_BYTES, MODEL_TIMEOUT, ModelOptions, Models};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -22,8 +22,8 @@ use crate::world::options;
 
 /// The shared library of ONNX Runtime.
 ///
-/// `None`, with a note, when nobody says where it is: a fresh machine may test without it, and the test is skipped. With
-/// `LIFEGUARD_TEST_FOREIGN=1`, as in CI, that fails the test.
+/// `None`, with a note, if its path is not configured: the test is then skipped. With `LIFEGUARD_TEST_FOREIGN=1`, as in
+/// CI, that fails the test.
 pub(crate) fn onnxruntime() -> Option<PathBuf> {
     let found = std::env::var_os("LIFEGUARD_TEST_ONNXRUNTIME").map(PathBuf::from);
     if found.is_none() {
@@ -35,13 +35,13 @@ pub(crate) fn onnxruntime() -> Option<PathBuf> {
     found
 }
 
-/// A folder of configs and one of models.
+/// A directory of configs and one of models.
 pub(crate) struct Folders {
     pub(crate) folder: TempDir,
 }
 
 impl Folders {
-    /// Both are empty.
+    /// Creates empty directories.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in ["configs", "models/team"] {
@@ -76,7 +76,7 @@ impl Folders {
         fs::copy(fixture(name), self.model(name)).unwrap();
     }
 
-    /// What a server that hosts them is told.
+    /// The arguments of a server that hosts them.
     pub(crate) fn args(&self, onnxruntime: &Path) -> ModelArgs {
         ModelArgs {
             config: Some(self.configs()),
@@ -86,15 +86,15 @@ impl Folders {
         }
     }
 
-    /// What hosts them.
+    /// The options for hosting them.
     pub(crate) fn options(&self, onnxruntime: &Path) -> ModelOptions {
         ModelOptions {
             config: Some(self.configs()),
             models: Some(self.models()),
-            memory_bytes: DEFAULT_MEMORY,
+            memory_bytes: DEFAULT_MODEL_MEMORY_BYTES,
             onnxruntime: Some(onnxruntime.to_owned()),
             onnxruntime_folder: self.folder.path().join("onnxruntime"),
-            patience: PATIENCE,
+            timeout: MODEL_TIMEOUT,
         }
     }
 
@@ -110,7 +110,7 @@ pub(crate) fn hosted(options: ModelOptions) -> Models {
     Models::new(options, Arc::new(clock))
 }
 
-/// The file of a model that is made by `fixtures/models/make_vectors.py`.
+/// The file of a model created by `fixtures/models/make_vectors.py`.
 pub(crate) fn fixture(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models/state_service");
     folder.join(format!("{name}.onnx"))
@@ -118,7 +118,7 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 
 /// A whole server that hosts models.
 pub(crate) struct Hosting {
-    server: Server,
+    server: LifeguardServer,
     _database: TestDatabase,
     _folder: TempDir,
 }
@@ -130,11 +130,11 @@ impl Hosting {
         let folder = tempfile::tempdir().unwrap();
         let options = ServeOptions { models, ..options(&database, &folder) };
         let clock = ManualClock::new("2026-01-01T12:00:00Z".parse().unwrap());
-        let server = Server::start(options, Arc::new(clock)).await.unwrap();
+        let server = LifeguardServer::start(options, Arc::new(clock)).await.unwrap();
         Self { server, _database: database, _folder: folder }
     }
 
-    /// Where it serves HTTP.
+    /// Its HTTP address.
     pub(crate) fn http(&self) -> SocketAddr {
         self.server.http
     }
@@ -145,8 +145,8 @@ impl Hosting {
     }
 }
 
-/// What a model says, or why it does not.
-async fn told(models: &Models, model: &str, values: Value) -> String {
+/// A model's prediction or error, as text.
+async fn predict_text(models: &Models, model: &str, values: Value) -> String {
     match models.predict(model, &values).await {
         Ok(states) => states.join(" "),
         Err(error) => format!("{}: {error}", error.kind()),

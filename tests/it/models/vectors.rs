@@ -1,4 +1,4 @@
-//! What StateService answered to `POST /state`, asked again over HTTP.
+//! Tests of recorded answers of StateService to `POST /state`, repeated over HTTP.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,19 +11,19 @@ use super::{Hosting, fixture, onnxruntime};
 use crate::api::send_to;
 use crate::state_service::differences;
 
-/// A request that was recorded, with what came of it.
-struct Step<'v> {
+/// A recorded request with its answer.
+struct VectorStep<'v> {
     id: &'v str,
     method: &'v str,
     target: &'v str,
     headers: Vec<(&'v str, &'v str)>,
     body: Vec<u8>,
     status: u64,
-    /// Which type and which body were recorded, where they are the program's own.
+    /// The recorded content type and body, where they are the program's own.
     own: Option<(&'v str, &'v str)>,
 }
 
-impl<'v> Step<'v> {
+impl<'v> VectorStep<'v> {
     fn of(step: &'v Value) -> Self {
         let (request, expect) = (&step["request"], &step["expect"]);
         let body = match request["body_hex"].as_str() {
@@ -46,7 +46,7 @@ impl<'v> Step<'v> {
     }
 }
 
-/// The folders that the recording used: configs by the names that its arguments give them, and the models.
+/// Creates the directories of the recording: configs by the names in its arguments, and the models.
 fn lay_out(folder: &Path, fixtures: &Value) {
     let write = |name: &str, files: &Value| {
         for (file, content) in files.as_object().unwrap() {
@@ -67,7 +67,7 @@ fn lay_out(folder: &Path, fixtures: &Value) {
     fs::create_dir_all(&models).unwrap();
     let constants = fixtures["constant_models"].as_object().unwrap();
     for name in constants.keys().map(String::as_str).chain(["colors_v1"]) {
-        // All were pickles. Those that nothing but code can be have no other form.
+        // All were pickles. Those that can only be code have no other form.
         fs::write(models.join(format!("{name}.pkl")), "a pickle").unwrap();
         if fixture(name).exists() {
             fs::copy(fixture(name), models.join(format!("{name}.onnx"))).unwrap();
@@ -75,7 +75,7 @@ fn lay_out(folder: &Path, fixtures: &Value) {
     }
 }
 
-/// What somebody did before a step of the group `H-hot`.
+/// The change made before a step of the group `H-hot`.
 fn change_before(id: &str, folder: &Path) {
     let config = |name: &str, states: [&str; 3]| {
         let config = json!({ "name": name, "team": "state_service", "model": "m.onnx", "states": states });
@@ -97,7 +97,7 @@ fn change_before(id: &str, folder: &Path) {
     }
 }
 
-/// What the server of a group is told.
+/// The arguments of a group's server.
 fn args(group: &Value, folder: &Path, library: &Path) -> ModelArgs {
     let mut args = ModelArgs { onnxruntime: Some(library.to_owned()), ..ModelArgs::default() };
     let words: Vec<&str> = group["args"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
@@ -125,8 +125,8 @@ async fn each_recorded_post_is_answered_as_recorded_or_as_documented() {
     let mut asked = 0;
     let mut wrong = BTreeMap::new();
     for group in vectors["groups"].as_array().unwrap() {
-        let steps = group["steps"].as_array().unwrap().iter().map(Step::of);
-        let steps: Vec<Step<'_>> = steps.filter(|step| step.method == "POST").collect();
+        let steps = group["steps"].as_array().unwrap().iter().map(VectorStep::of);
+        let steps: Vec<VectorStep<'_>> = steps.filter(|step| step.method == "POST").collect();
         if steps.is_empty() {
             continue;
         }
@@ -134,15 +134,15 @@ async fn each_recorded_post_is_answered_as_recorded_or_as_documented() {
         lay_out(folder.path(), &vectors["fixtures"]);
         change_before(group["id"].as_str().unwrap(), folder.path());
         let hosting = Hosting::start(args(group, folder.path(), &library)).await;
-        for Step { id, method, target, headers, body, status, own } in steps {
+        for VectorStep { id, method, target, headers, body, status, own } in steps {
             change_before(id, folder.path());
             let line = format!("{method} {target}");
             let answer = send_to(hosting.http(), &line, &headers, body).await;
             let kind = answer.header("content-type").to_owned();
-            let is_so = u64::from(answer.status) == status
+            let is_as_recorded = u64::from(answer.status) == status
                 && own
                     .is_none_or(|(recorded_kind, recorded)| kind == recorded_kind && answer.text == recorded);
-            if is_so == documented.contains(id) {
+            if is_as_recorded == documented.contains(id) {
                 wrong.insert(
                     id.to_owned(),
                     format!("{status} {own:?} became {} {}", answer.status, answer.text),

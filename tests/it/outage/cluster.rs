@@ -1,4 +1,4 @@
-//! Clusters of a test's own, which can be crashed, copied and promoted.
+//! PostgreSQL clusters for tests that crash, copy and promote them.
 
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
@@ -7,15 +7,15 @@ use std::process::Command;
 use nix::unistd::{Uid, User};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
-/// A PostgreSQL cluster in a directory of its own; the directory's guardian ends it.
-pub(super) struct Cluster {
+/// A PostgreSQL cluster in its own directory; the directory's guardian stops it.
+pub(super) struct TestCluster {
     bin: PathBuf,
     data: PathBuf,
     run: PathBuf,
     settings: String,
 }
 
-/// Runs a program as the user that PostgreSQL runs as, who is not root.
+/// Runs a program as the user that PostgreSQL runs as, which is not root.
 pub(super) fn as_postgres(program: &Path) -> Command {
     if !Uid::effective().is_root() {
         return Command::new(program);
@@ -26,7 +26,7 @@ pub(super) fn as_postgres(program: &Path) -> Command {
     command
 }
 
-/// Gives a new directory to that user.
+/// Makes that user the owner of a new directory.
 pub(super) fn own_dir(path: &Path) {
     fs_err::create_dir_all(path).unwrap();
     if Uid::effective().is_root() {
@@ -38,8 +38,8 @@ pub(super) fn own_dir(path: &Path) {
 /// Runs a command to its end.
 pub(super) fn run(command: &mut Command) -> String {
     let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{command:?}: {said}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{command:?}: {stderr}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -53,10 +53,10 @@ pub(super) fn bin_dir() -> PathBuf {
     bins.filter(|bin| bin.join("pg_basebackup").exists()).max().expect("PostgreSQL is installed")
 }
 
-impl Cluster {
-    /// Makes a cluster in `dir`, with settings such as `-c max_connections=20`, and starts it with an empty database.
+impl TestCluster {
+    /// Creates a cluster in `dir`, with settings such as `-c max_connections=20`, and starts it with an empty database.
     pub(super) async fn start(dir: &Path, settings: &str) -> Self {
-        let cluster = Self::place(dir, settings);
+        let cluster = Self::at_dir(dir, settings);
         let mut initdb = as_postgres(&cluster.bin.join("initdb"));
         run(initdb.arg("-D").arg(&cluster.data).args([
             "-U",
@@ -72,9 +72,9 @@ impl Cluster {
         cluster
     }
 
-    /// Makes a standby of this cluster in `dir`, and starts it.
+    /// Creates a standby of this cluster in `dir`, and starts it.
     pub(super) fn standby(&self, dir: &Path) -> Self {
-        let standby = Self::place(dir, &self.settings);
+        let standby = Self::at_dir(dir, &self.settings);
         let mut backup = as_postgres(&self.bin.join("pg_basebackup"));
         backup.arg("-h").arg(&self.run).args([
             "-U",
@@ -92,7 +92,7 @@ impl Cluster {
         standby
     }
 
-    fn place(dir: &Path, settings: &str) -> Self {
+    fn at_dir(dir: &Path, settings: &str) -> Self {
         own_dir(dir);
         let (data, run) = (dir.join("postgres"), dir.join("sockets"));
         own_dir(&run);
@@ -110,24 +110,24 @@ impl Cluster {
         self.control(&["-w", "-l", log.to_str().unwrap(), "-o", &settings, "start"]);
     }
 
-    /// Ends it as a crash does: what was not durable is lost.
+    /// Stops it like a crash: data that is not durable is lost.
     pub(super) fn crash(&self) {
         self.control(&["-w", "-m", "immediate", "stop"]);
     }
 
-    /// Ends it in order.
+    /// Stops it in order.
     pub(super) fn stop(&self) {
         self.control(&["-w", "-m", "fast", "stop"]);
     }
 
-    /// Makes a standby a server that can be written to.
+    /// Promotes a standby.
     pub(super) fn promote(&self) {
         self.control(&["-w", "promote"]);
     }
 
     fn control(&self, arguments: &[&str]) {
         let mut control = as_postgres(&self.bin.join("pg_ctl"));
-        // The server must not keep a pipe of ours open.
+        // The server must not keep our pipe open.
         control.arg("-D").arg(&self.data).args(arguments).stdout(std::process::Stdio::null());
         let status = control.stderr(std::process::Stdio::null()).status().unwrap();
         let log = fs_err::read_to_string(self.run.join("log")).unwrap_or_default();

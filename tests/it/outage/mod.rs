@@ -1,17 +1,17 @@
-//! Databases that go away, fall silent, change their past, or are reached in another way than directly.
+//! Tests of databases that are unavailable, unresponsive, restored to an earlier state, or reached through a pooler.
 
 mod cluster;
-mod life;
+mod missed_reports;
 mod pooler;
 mod proxy;
+mod restored_database;
 mod sessions;
-mod silence;
-mod unheard;
+mod unresponsive_database;
 
 use lifeguard::store::Store;
 use sqlx::AssertSqlSafe;
 
-/// What a setting is on a connection for reading.
+/// The value of a setting on a connection for reading.
 async fn setting(store: &Store, name: &str) -> String {
     let sql = format!("SELECT current_setting('{name}')");
     let mut db = store.reader().await.unwrap();

@@ -1,4 +1,4 @@
-//! PgBouncer before the database.
+//! Tests with PgBouncer in front of the database.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -10,22 +10,22 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::net::TcpStream;
 
-use super::cluster::{Cluster, as_postgres, own_dir};
+use super::cluster::{TestCluster, as_postgres, own_dir};
 use super::setting;
-use crate::foreign::tool;
-use crate::guarded::GuardedDir;
-use crate::world::{World, ask};
+use crate::foreign_programs::tool;
+use crate::guarded_dir::GuardedDir;
+use crate::world::{World, wait_until};
 
-/// A PgBouncer that runs; it is ended with this value.
+/// A running PgBouncer, stopped on drop.
 struct Pooler {
     child: Child,
     port: u16,
 }
 
 impl Pooler {
-    async fn start(program: &Path, dir: &Path, cluster: &Cluster, pool_mode: &str) -> Self {
+    async fn start(program: &Path, dir: &Path, cluster: &TestCluster, pool_mode: &str) -> Self {
         own_dir(dir);
-        // Free just now; nobody else on this machine is given it soon.
+        // Free at this moment; it is not assigned to another process soon.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = format!(
             "[databases]\n* = host={} user=lifeguard\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
@@ -38,7 +38,8 @@ impl Pooler {
         fs_err::write(&file, config).unwrap();
         let mut command = as_postgres(program);
         let child = command.arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        ask("the pooler listens", async || TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await;
+        wait_until("the pooler listens", async || TcpStream::connect(("127.0.0.1", port)).await.is_ok())
+            .await;
         Self { child, port }
     }
 
@@ -55,10 +56,10 @@ impl Drop for Pooler {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn behind_a_pooler_in_session_mode_what_is_answered_is_durable() {
+async fn acknowledged_changes_are_durable_behind_a_pooler_in_session_mode() {
     let Some(program) = tool("pgbouncer", "pgbouncer") else { return };
     let dir = GuardedDir::new();
-    let cluster = Cluster::start(&dir.path().join("one"), "").await;
+    let cluster = TestCluster::start(&dir.path().join("one"), "").await;
     let pool = cluster.pool("lifeguard").await;
     sqlx::query("ALTER ROLE lifeguard SET synchronous_commit = off").execute(&pool).await.unwrap();
     let pooler = Pooler::start(&program, &dir.path().join("pooler"), &cluster, "session").await;
@@ -68,24 +69,26 @@ async fn behind_a_pooler_in_session_mode_what_is_answered_is_durable() {
     assert_eq!(setting(&store, "lock_timeout").await, "2s");
     store.close().await;
 
-    let world = World::at(&pooler.url()).await.unwrap();
+    let world = World::at_url(&pooler.url()).await.unwrap();
     world.register("b1", json!({})).await;
     world.force("b1", "LockedOut").await;
-    // The database crashes and comes back behind the pooler.
+    // The database crashes and restarts behind the pooler.
     cluster.crash();
     cluster.launch();
-    ask("the server is ready", async || world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK)
-        .await;
+    wait_until("the server is ready", async || {
+        world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK
+    })
+    .await;
     assert_eq!(world.state("b1").await, "LockedOut");
     world.force("b1", "Maintenance").await;
     world.server.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pooler_in_transaction_mode_is_refused_with_a_sentence() {
+async fn a_pooler_in_transaction_mode_is_refused_with_the_reason() {
     let Some(program) = tool("pgbouncer", "pgbouncer") else { return };
     let dir = GuardedDir::new();
-    let cluster = Cluster::start(&dir.path().join("one"), "").await;
+    let cluster = TestCluster::start(&dir.path().join("one"), "").await;
     let pooler = Pooler::start(&program, &dir.path().join("pooler"), &cluster, "transaction").await;
     let url: DatabaseUrl = pooler.url().parse().unwrap();
     let refused = Store::open(url.parse().unwrap()).await.expect_err("it cannot work");

@@ -1,4 +1,4 @@
-//! A proxy before a database, which can fall silent, or accept and close.
+//! A proxy in front of a database that can become unresponsive, or accept and close.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,31 +8,30 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What the proxy does with connections, those that are open included.
+/// What the proxy does with connections, including open ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Mode {
-    /// Carries them to this socket.
+pub(super) enum ProxyMode {
+    /// Forwards them to this socket.
     Carry(PathBuf),
-    /// Accepts them and says nothing, as where the machine behind is gone.
+    /// Accepts them and sends nothing, as if the machine behind it were gone.
     Silent,
-    /// Keeps those that are open without a word for ever, and carries new ones to this socket, as where a middlebox forgot
-    /// the open ones.
+    /// Keeps open ones silent forever and forwards new ones to this socket, like a middlebox that lost the open ones.
     Forget(PathBuf),
-    /// Accepts them and closes them, as where there is nobody behind.
+    /// Accepts and closes them, like a proxy without a backend.
     Close,
-    /// Accepts them, says something that is not of this protocol, and closes them.
+    /// Accepts them, sends data of another protocol, and closes them.
     Foreign,
 }
 
-/// A proxy; it goes with this value.
+/// A proxy, stopped on drop.
 pub(super) struct Proxy {
     address: SocketAddr,
-    mode: watch::Sender<Mode>,
+    mode: watch::Sender<ProxyMode>,
     _task: JoinSet<()>,
 }
 
 impl Proxy {
-    pub(super) async fn start(mode: Mode) -> Self {
+    pub(super) async fn start(mode: ProxyMode) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (mode, seen) = watch::channel(mode);
@@ -46,13 +45,13 @@ impl Proxy {
         Self { address, mode, _task: task }
     }
 
-    /// Where it listens.
+    /// Its address.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From now on.
-    pub(super) fn set(&self, mode: Mode) {
+    /// Changes the mode from now on.
+    pub(super) fn set(&self, mode: ProxyMode) {
         self.mode.send_replace(mode);
     }
 
@@ -62,16 +61,16 @@ impl Proxy {
     }
 }
 
-/// Carries a connection. Once it was silent it carries nothing any more, and is closed as soon as there is another mode.
-async fn carry(mut near: TcpStream, mut mode: watch::Receiver<Mode>) {
+/// Forwards a connection. Once silent, it forwards nothing any more, and is closed when the mode changes.
+async fn carry(mut near: TcpStream, mut mode: watch::Receiver<ProxyMode>) {
     let present = mode.borrow_and_update().clone();
-    if present == Mode::Foreign {
-        // Whoever connected may have gone.
+    if present == ProxyMode::Foreign {
+        // The client may have disconnected.
         let _ = near.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").await;
         return;
     }
     let mut far = None;
-    if let Mode::Carry(socket) | Mode::Forget(socket) = present {
+    if let ProxyMode::Carry(socket) | ProxyMode::Forget(socket) = present {
         let Ok(mut stream) = UnixStream::connect(socket).await else { return };
         tokio::select! {
             _ = tokio::io::copy_bidirectional(&mut near, &mut stream) => return,
@@ -79,7 +78,7 @@ async fn carry(mut near: TcpStream, mut mode: watch::Receiver<Mode>) {
         }
         far = Some(stream);
     }
-    while matches!(*mode.borrow_and_update(), Mode::Silent | Mode::Forget(_)) {
+    while matches!(*mode.borrow_and_update(), ProxyMode::Silent | ProxyMode::Forget(_)) {
         if mode.changed().await.is_err() {
             return;
         }

@@ -1,22 +1,22 @@
-//! Resources: never more is granted than there is, in the order of the queue, and what is given back is granted on.
+//! Tests of resources: grants never exceed capacity, follow the queue, and released units are granted again.
 
-mod killed;
-mod selected;
+mod killed_servers;
+mod selectors;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lifeguard::engine::{self, Faces, PassedOn, Startables};
-use lifeguard::machine::{ActionName, Instance, Invoke, Links, MachineName, StateName, Visit};
-use lifeguard::store::actions::{self, ActionId, NewAction, Startable, Suspension, WorkerId};
-use lifeguard::store::changes::Origin;
-use lifeguard::store::claims::{Claim, GrantedUnits, Limits};
-use lifeguard::store::definitions::AdoptionId;
-use lifeguard::store::groups::{self, Applied, Decided, Group};
+use lifeguard::engine::{self, Faces, PassOnPlan, StartableActions};
+use lifeguard::machine::{ActionInvocation, ActionName, Instance, Links, MachineName, StateName, Visit};
+use lifeguard::store::actions::{self, ActionId, NewAction, StartableAction, Suspension, WorkerId};
+use lifeguard::store::batches::{self, Batch, BatchResult, DecidedUpdate};
+use lifeguard::store::changes::ChangeOrigin;
+use lifeguard::store::claims::{Claim, GrantedUnits, ResourceLimits};
+use lifeguard::store::definitions::ActivationId;
 use lifeguard::store::instances::{self, InstanceId};
 use lifeguard::store::links::LinkedIds;
-use lifeguard::store::queue::SetLimits;
+use lifeguard::store::queue::LimitOverrides;
 use lifeguard::store::{Store, resources, workers};
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -24,7 +24,7 @@ use serde_json::{Map, Value, json};
 use crate::database::{TestDatabase, database};
 use crate::rack::Rack;
 use crate::versions::{changed, load};
-use crate::world::{World, ask};
+use crate::world::{World, wait_until};
 
 fn at(second: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
@@ -35,27 +35,27 @@ fn claim(resource: &str, capacity: u32, gap: u64, settle: u64) -> Claim {
     Claim {
         any_of: vec![resource.to_owned()],
         units: 1,
-        limits: Limits::new(Some(capacity), span(gap), span(settle)),
+        limits: ResourceLimits::new(Some(capacity), span(gap), span(settle)),
         select: None,
         hold: None,
     }
 }
 
-/// A process on the database.
-struct Process {
+/// A process using the database.
+struct TestProcess {
     store: Store,
     worker: WorkerId,
     faces: Faces,
 }
 
-impl Process {
+impl TestProcess {
     async fn new(database: &TestDatabase) -> Self {
         let store = Store::open(database.connect_options()).await.unwrap();
         let worker = workers::register(&store, "one", Duration::from_hours(1), Duration::ZERO).await.unwrap();
         Self { store, worker: worker.id, faces: Faces::default() }
     }
 
-    /// Writes an instance that asks for an action with these claims.
+    /// Inserts an instance that requests an action with these claims.
     async fn ask(&self, name: &str, claims: Vec<Claim>, queue_at: Option<DateTime<Utc>>, now: DateTime<Utc>) {
         let instance = Instance {
             machine: MachineName::new("board").unwrap(),
@@ -72,93 +72,94 @@ impl Process {
         };
         let mut tx = self.store.begin().await.unwrap();
         let id = instances::insert(&mut tx, &instance, &LinkedIds::new()).await.unwrap().unwrap();
-        let invoke = Invoke { action: ActionName::new("work").unwrap(), limit: None, with: Map::new() };
+        let invoke =
+            ActionInvocation { action: ActionName::new("work").unwrap(), limit: None, with: Map::new() };
         let new = NewAction { invoke, claims, queue_at, compensation: None };
         actions::insert(&mut tx, id, Visit(1), &[new], now).await.unwrap();
         tx.commit().await.unwrap();
     }
 
-    async fn look(&self, now: DateTime<Utc>) -> Startables {
+    async fn look(&self, now: DateTime<Utc>) -> StartableActions {
         engine::find_startable(&mut self.store.connect().await.unwrap(), &self.faces, &[], now).await.unwrap()
     }
 
-    /// Starts each of these; says which did start.
-    async fn start(&self, startable: &[Startable], now: DateTime<Utc>) -> Vec<InstanceId> {
+    /// Tries to start each of these; returns the started ones.
+    async fn start(&self, startable: &[StartableAction], now: DateTime<Utc>) -> Vec<InstanceId> {
         let mut started = Vec::new();
         let mut startable = startable.to_vec();
         startable.sort_by_key(|one| one.instance);
         let mut decided = Vec::new();
         for one in &startable {
             let decision = self.decided(one.instance).await;
-            decided.push(Decided { started: Some((one.id, one.grant.clone())), ..decision });
+            decided.push(DecidedUpdate { started: Some((one.id, one.grant.clone())), ..decision });
         }
         let applied = self.write(&decided, now).await;
         started.extend(startable.iter().map(|one| one.instance).filter(|id| !applied.overtaken.contains(id)));
         started
     }
 
-    async fn decided(&self, instance: InstanceId) -> Decided {
+    async fn decided(&self, instance: InstanceId) -> DecidedUpdate {
         let mut db = self.store.connect().await.unwrap();
-        let seen = groups::read(&mut db, &[instance], &[]).await.unwrap().remove(0);
-        Decided {
+        let seen = batches::read(&mut db, &[instance], &[]).await.unwrap().remove(0);
+        DecidedUpdate {
             instance: Some(seen.instance.clone()),
-            seen,
-            left: None,
+            base: seen,
+            left_visit: None,
             entries: Vec::new(),
-            kept: None,
+            reentered: None,
             ended: Vec::new(),
             started: None,
             suspended: None,
             released: Vec::new(),
             dropped_holds: Vec::new(),
             invoked: Vec::new(),
-            goes_on: false,
+            keeps_actions: false,
             linked: None,
             coupling: None,
             is_silent: false,
         }
     }
 
-    async fn write(&self, decided: &[Decided], now: DateTime<Utc>) -> Applied {
+    async fn write(&self, decided: &[DecidedUpdate], now: DateTime<Utc>) -> BatchResult {
         let mut db = self.store.connect().await.unwrap();
         let passed = engine::pass_on(&mut db, decided, &self.faces, &[], now).await.unwrap();
-        let PassedOn { let_go, granted_on } = passed;
-        let group = Group { decided, let_go: &let_go, granted_on: &granted_on };
-        let origin = Origin(1);
-        groups::write(&mut db, group, origin, AdoptionId(i64::MAX), Some(self.worker), now).await.unwrap()
+        let PassOnPlan { dropped_holds: let_go, passed_on_grants: granted_on } = passed;
+        let group = Batch { decided, dropped_holds: &let_go, passed_on_grants: &granted_on };
+        let origin = ChangeOrigin(1);
+        batches::write(&mut db, group, origin, ActivationId(i64::MAX), Some(self.worker), now).await.unwrap()
     }
 
-    /// The action of an instance ends, and gives back what it holds.
+    /// Ends the action of an instance and releases its resources.
     async fn end(&self, instance: InstanceId, now: DateTime<Utc>) {
         let mut db = self.store.connect().await.unwrap();
         let live = actions::list_live(&mut db, &[instance]).await.unwrap().remove(0).action;
         let decision = self.decided(instance).await;
-        let decision = Decided { ended: vec![live.id], released: live.granted, ..decision };
+        let decision = DecidedUpdate { ended: vec![live.id], released: live.granted, ..decision };
         assert!(self.write(&[decision], now).await.overtaken.is_empty());
     }
 
-    /// An instance leaves the last state that held `name`.
+    /// Moves an instance out of the last state that held `name`.
     async fn leave(&self, instance: InstanceId, name: &str, now: DateTime<Utc>) {
         let decision = self.decided(instance).await;
-        let decision = Decided { dropped_holds: vec![name.to_owned()], ..decision };
+        let decision = DecidedUpdate { dropped_holds: vec![name.to_owned()], ..decision };
         assert!(self.write(&[decision], now).await.overtaken.is_empty());
     }
 
-    /// The names of the instances whose actions run, or have been granted what they claim.
+    /// The names of the instances whose actions run, or have been granted their claims.
     async fn holders(&self, resource: &str) -> Vec<String> {
         let mut db = self.store.reader().await.unwrap();
         let holders = resources::list_holders(&mut db, &[resource.to_owned()]).await.unwrap();
-        holders.into_iter().map(|holder| holder.party.name).collect()
+        holders.into_iter().map(|holder| holder.owner.name).collect()
     }
 
-    /// Takes all that may be had until nothing is left to start; says in which order.
-    async fn drain(&self, now: DateTime<Utc>, most: usize) -> Vec<String> {
+    /// Starts and ends actions until none is left; returns their order.
+    async fn drain(&self, now: DateTime<Utc>, max: usize) -> Vec<String> {
         let mut names = Vec::new();
-        while names.len() < most {
+        while names.len() < max {
             let looked = self.look(now).await;
             let Some(one) = looked.actions.first() else { break };
             assert_eq!(self.start(std::slice::from_ref(one), now).await, [one.instance]);
-            names.push(self.decided(one.instance).await.seen.instance.name.clone());
+            names.push(self.decided(one.instance).await.base.instance.name.clone());
             self.end(one.instance, now).await;
         }
         names
@@ -166,17 +167,17 @@ impl Process {
 }
 
 #[tokio::test]
-async fn two_processes_that_look_at_the_same_moment_never_grant_more_than_there_is() {
+async fn two_concurrent_processes_never_grant_more_than_the_capacity() {
     for capacity in [1, 3] {
         let database = database().await;
-        let (one, other) = (Process::new(&database).await, Process::new(&database).await);
+        let (one, other) = (TestProcess::new(&database).await, TestProcess::new(&database).await);
         for number in 0..8 {
             one.ask(&format!("b{number}"), vec![claim("r", capacity, 0, 0)], None, at(0)).await;
         }
         let (first, second) = (one.look(at(1)).await, other.look(at(1)).await);
         assert_eq!(first.actions.len(), capacity as usize);
         assert_eq!(first.actions, second.actions);
-        // The others of the queue, as a process takes them that has seen less in use than there is.
+        // The rest of the queue, as started by a process that has read a lower usage.
         let ids: Vec<ActionId> = first.actions.iter().map(|one| one.id).collect();
         let mut stale = second.actions.clone();
         for one in &mut stale {
@@ -189,16 +190,16 @@ async fn two_processes_that_look_at_the_same_moment_never_grant_more_than_there_
         assert_eq!(other.start(&stale, at(1)).await, [], "all of it is in use");
         assert_eq!(one.holders("r").await.len(), capacity as usize);
         assert!(other.look(at(1)).await.actions.is_empty());
-        // Among those that are looked for again is who was refused.
+        // The refused one is among those considered again.
         one.end(first.actions[0].instance, at(2)).await;
         assert_eq!(one.holders("r").await.len(), capacity as usize, "it was granted on at once");
     }
 }
 
 #[tokio::test]
-async fn what_is_given_back_is_granted_on_in_the_order_of_the_queue_and_any_process_starts_it() {
+async fn released_units_are_granted_in_queue_order_and_any_process_starts_the_action() {
     let database = database().await;
-    let (one, other) = (Process::new(&database).await, Process::new(&database).await);
+    let (one, other) = (TestProcess::new(&database).await, TestProcess::new(&database).await);
     for name in ["b0", "b1", "b2"] {
         one.ask(name, vec![claim("r", 1, 0, 0)], None, at(0)).await;
     }
@@ -208,8 +209,8 @@ async fn what_is_given_back_is_granted_on_in_the_order_of_the_queue_and_any_proc
     one.end(first, at(2)).await;
     assert_eq!(one.holders("r").await, ["b1"], "before anybody looks again");
     let looked = other.look(at(2)).await;
-    assert_eq!((looked.actions.len(), looked.actions[0].grant.taken_from.len()), (1, 0));
-    // Nobody starts it for too long: others have their turn meanwhile.
+    assert_eq!((looked.actions.len(), looked.actions[0].grant.based_on.len()), (1, 0));
+    // It is not started for too long: others are granted meanwhile.
     let mut tx = one.store.begin().await.unwrap();
     assert_eq!(actions::revoke_grants(&mut tx, at(2)).await.unwrap(), 0, "it has not waited for so long");
     assert_eq!(actions::revoke_grants(&mut tx, at(3)).await.unwrap(), 1);
@@ -220,9 +221,9 @@ async fn what_is_given_back_is_granted_on_in_the_order_of_the_queue_and_any_proc
 }
 
 #[tokio::test]
-async fn gaps_and_settle_times_are_kept_by_the_farms_time() {
+async fn gaps_and_settle_times_use_the_farm_s_clock() {
     let database = database().await;
-    let (one, other) = (Process::new(&database).await, Process::new(&database).await);
+    let (one, other) = (TestProcess::new(&database).await, TestProcess::new(&database).await);
     for number in 0..4 {
         one.ask(&format!("b{number}"), vec![claim("r", 2, 10, 4)], None, at(0)).await;
     }
@@ -234,20 +235,20 @@ async fn gaps_and_settle_times_are_kept_by_the_farms_time() {
     assert_eq!((looked.actions.len(), looked.next_at), (0, Some(at(10))));
     let looked = other.look(at(10)).await;
     assert_eq!(other.start(&looked.actions, at(10)).await.len(), 1);
-    // It has to settle, so it is not granted on at once.
+    // It has a settle time, so it is not granted at once.
     one.end(held, at(19)).await;
     assert_eq!(one.holders("r").await, ["b1"]);
     let looked = one.look(at(21)).await;
     assert_eq!((looked.actions.len(), looked.next_at), (0, Some(at(23))));
     assert_eq!(one.look(at(23)).await.actions.len(), 1);
-    // The clock was put back, by far more than anybody waits for.
+    // The clock was set back by far more than any wait.
     assert_eq!(one.look(at(-1000)).await.actions.len(), 1);
 }
 
 #[tokio::test]
-async fn a_single_request_is_not_stuck_behind_five_hundred_that_were_made_before() {
+async fn a_single_request_is_not_stuck_behind_five_hundred_earlier_ones() {
     let database = database().await;
-    let one = Process::new(&database).await;
+    let one = TestProcess::new(&database).await;
     let bulk = async |number: i64| {
         let turn = at(0) + TimeDelta::minutes(number);
         one.ask(&format!("bulk{number:03}"), vec![claim("r", 1, 0, 0)], Some(turn), at(0)).await;
@@ -261,9 +262,9 @@ async fn a_single_request_is_not_stuck_behind_five_hundred_that_were_made_before
 }
 
 #[tokio::test]
-async fn several_resources_are_had_all_at_once_and_any_of_several_by_choice() {
+async fn several_resources_are_granted_together_and_one_of_several_by_choice() {
     let database = database().await;
-    let one = Process::new(&database).await;
+    let one = TestProcess::new(&database).await;
     let both = |first: &str, second: &str| vec![claim(first, 1, 0, 0), claim(second, 1, 0, 0)];
     let any = Claim { any_of: vec!["x".to_owned(), "y".to_owned()], ..claim("x", 1, 0, 0) };
     one.ask("x1", vec![claim("x", 1, 0, 0)], None, at(0)).await;
@@ -284,12 +285,12 @@ async fn several_resources_are_had_all_at_once_and_any_of_several_by_choice() {
 }
 
 #[tokio::test]
-async fn where_the_first_of_several_is_out_of_use_the_next_one_is_had() {
+async fn if_the_first_of_several_is_out_of_use_the_next_one_is_granted() {
     let database = database().await;
-    let one = Process::new(&database).await;
+    let one = TestProcess::new(&database).await;
     let mut tx = one.store.begin().await.unwrap();
-    let none = SetLimits { capacity: Some(0), ..SetLimits::default() };
-    resources::set_limits(&mut tx, "x", none).await.unwrap();
+    let none = LimitOverrides { capacity: Some(0), ..LimitOverrides::default() };
+    resources::override_limits(&mut tx, "x", none).await.unwrap();
     tx.commit().await.unwrap();
     let any = Claim { any_of: vec!["x".to_owned(), "y".to_owned()], ..claim("x", 1, 0, 0) };
     for name in ["b0", "b1"] {
@@ -304,11 +305,11 @@ async fn where_the_first_of_several_is_out_of_use_the_next_one_is_had() {
 }
 
 #[tokio::test]
-async fn of_a_long_queue_for_what_has_no_limit_all_are_looked_at_at_once() {
+async fn a_long_queue_for_an_unlimited_resource_is_processed_at_once() {
     let database = database().await;
-    let one = Process::new(&database).await;
+    let one = TestProcess::new(&database).await;
     for number in 0..70 {
-        let unlimited = Claim { limits: Limits::default(), ..claim("line", 1, 0, 0) };
+        let unlimited = Claim { limits: ResourceLimits::default(), ..claim("line", 1, 0, 0) };
         one.ask(&format!("b{number}"), vec![unlimited], None, at(0)).await;
     }
     let looked = one.look(at(1)).await;
@@ -319,9 +320,9 @@ async fn of_a_long_queue_for_what_has_no_limit_all_are_looked_at_at_once() {
 }
 
 #[tokio::test]
-async fn resources_are_locked_before_instances_also_where_units_are_only_given_back() {
+async fn resources_are_locked_before_instances_also_when_units_are_only_released() {
     let database = database().await;
-    let one = Process::new(&database).await;
+    let one = TestProcess::new(&database).await;
     one.ask("b0", vec![claim("r", 1, 0, 0)], None, at(0)).await;
     let looked = one.look(at(1)).await;
     one.start(&looked.actions, at(1)).await;
@@ -332,13 +333,13 @@ async fn resources_are_locked_before_instances_also_where_units_are_only_given_b
     let mut db = one.store.connect().await.unwrap();
     let live = actions::list_live(&mut db, &[instance]).await.unwrap().remove(0).action;
     let decision = one.decided(instance).await;
-    let decided = [Decided { ended: vec![live.id], released: live.granted, ..decision }];
-    let group = Group { decided: &decided, let_go: &[], granted_on: &[] };
-    let under = AdoptionId(i64::MAX);
-    let writing = groups::write(&mut db, group, Origin(1), under, Some(one.worker), at(2));
+    let decided = [DecidedUpdate { ended: vec![live.id], released: live.granted, ..decision }];
+    let group = Batch { decided: &decided, dropped_holds: &[], passed_on_grants: &[] };
+    let under = ActivationId(i64::MAX);
+    let writing = batches::write(&mut db, group, ChangeOrigin(1), under, Some(one.worker), at(2));
     let looking = async {
         let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-        ask("it waits for the resource", async || {
+        wait_until("it waits for the resource", async || {
             sqlx::query_scalar::<_, i64>(waits).fetch_one(&pool).await.unwrap() == 1
         })
         .await;
@@ -353,9 +354,9 @@ async fn resources_are_locked_before_instances_also_where_units_are_only_given_b
 }
 
 #[tokio::test]
-async fn what_a_state_holds_outlives_its_actions_until_it_is_left_or_its_instance_goes() {
+async fn resources_held_by_a_state_are_released_when_it_is_left_or_its_instance_removed() {
     let database = database().await;
-    let one = Process::new(&database).await;
+    let one = TestProcess::new(&database).await;
     let hold = Claim { hold: Some("imaging".to_owned()), ..claim("imaging", 1, 0, 0) };
     for name in ["b0", "b1", "b2"] {
         one.ask(name, vec![hold.clone()], None, at(0)).await;
@@ -366,7 +367,7 @@ async fn what_a_state_holds_outlives_its_actions_until_it_is_left_or_its_instanc
     let decision = one.decided(first).await;
     let live = actions::list_live(&mut one.store.connect().await.unwrap(), &[first]).await.unwrap().remove(0);
     assert_eq!(live.action.granted, [], "its action holds nothing itself");
-    one.write(&[Decided { ended: vec![live.action.id], ..decision }], at(2)).await;
+    one.write(&[DecidedUpdate { ended: vec![live.action.id], ..decision }], at(2)).await;
     assert_eq!(one.holders("imaging").await, ["b0"]);
     assert!(one.look(at(3)).await.actions.is_empty());
     one.leave(first, "imaging", at(4)).await;
@@ -381,9 +382,9 @@ async fn what_a_state_holds_outlives_its_actions_until_it_is_left_or_its_instanc
 }
 
 #[tokio::test]
-async fn whoever_holds_what_an_earlier_one_waits_for_goes_on_with_what_is_free() {
+async fn a_holder_of_a_resource_is_not_blocked_by_an_earlier_waiting_request() {
     let database = database().await;
-    let one = Process::new(&database).await;
+    let one = TestProcess::new(&database).await;
     let hold = Claim { hold: Some("b".to_owned()), ..claim("b", 1, 0, 0) };
     one.ask("holder", vec![hold], None, at(0)).await;
     let looked = one.look(at(1)).await;
@@ -395,7 +396,7 @@ async fn whoever_holds_what_an_earlier_one_waits_for_goes_on_with_what_is_free()
     }
     assert_eq!(one.look(at(4)).await.actions, []);
     let mut tx = one.store.begin().await.unwrap();
-    let invoke = Invoke { action: ActionName::new("work").unwrap(), limit: None, with: Map::new() };
+    let invoke = ActionInvocation { action: ActionName::new("work").unwrap(), limit: None, with: Map::new() };
     let new = NewAction { invoke, claims: vec![claim("a", 1, 0, 0)], queue_at: None, compensation: None };
     actions::insert(&mut tx, holder, Visit(1), &[new], at(5)).await.unwrap();
     tx.commit().await.unwrap();
@@ -404,9 +405,9 @@ async fn whoever_holds_what_an_earlier_one_waits_for_goes_on_with_what_is_free()
 }
 
 #[tokio::test]
-async fn what_is_left_of_an_action_waits_for_nothing_that_states_hold() {
+async fn compensations_do_not_wait_for_resources_held_by_states() {
     let database = database().await;
-    let one = Process::new(&database).await;
+    let one = TestProcess::new(&database).await;
     let hold = Claim { hold: Some("imaging".to_owned()), ..claim("imaging", 1, 0, 0) };
     for name in ["b0", "b1"] {
         one.ask(name, vec![hold.clone(), claim("relay", 1, 0, 0)], None, at(0)).await;
@@ -416,20 +417,21 @@ async fn what_is_left_of_an_action_waits_for_nothing_that_states_hold() {
     let looked = one.look(at(1)).await;
     assert_eq!(one.start(&looked.actions, at(1)).await.len(), 1);
     let (first, action) = (looked.actions[0].instance, looked.actions[0].id);
-    // The state is left, and somebody else holds what it held, before the action is seen to stop in the middle.
+    // The state is left, and another instance holds its resource, before the action is found interrupted.
     let decision = one.decided(first).await;
-    let decision = Decided { left: Some(Visit(1)), dropped_holds: vec!["imaging".to_owned()], ..decision };
+    let decision =
+        DecidedUpdate { left_visit: Some(Visit(1)), dropped_holds: vec!["imaging".to_owned()], ..decision };
     one.write(&[decision], at(2)).await;
     let suspension = Suspension {
         action,
         trouble: "test".to_owned(),
         reason: "it is not known how it ended".to_owned(),
         is_counted: true,
-        is_rescue: true,
+        is_compensation: true,
     };
     let decision = one.decided(first).await;
     let released = vec![GrantedUnits { resource: "relay".to_owned(), units: 1, hold: None }];
-    one.write(&[Decided { suspended: Some(suspension), released, ..decision }], at(3)).await;
+    one.write(&[DecidedUpdate { suspended: Some(suspension), released, ..decision }], at(3)).await;
     assert_eq!(one.holders("imaging").await, ["b1"]);
     let sql = "UPDATE action SET granted = NULL, granted_at = NULL WHERE instance_id <> $1";
     sqlx::query(sql).bind(first.0).execute(&database.pool().await).await.unwrap();
@@ -446,21 +448,25 @@ async fn what_is_left_of_an_action_waits_for_nothing_that_states_hold() {
 async fn an_operator_sees_a_resource_with_its_queue_and_sets_its_limits() {
     let world = World::new().await;
     let rack = Rack::new(&world, 3);
-    let path = format!("/api/v1/resources/{}", rack.place().replace('/', "%2F"));
+    let path = format!("/api/v1/resources/{}", rack.resource().replace('/', "%2F"));
     let (status, set) = world.call(Method::PUT, &path, Some(json!({ "capacity": 0, "settle_s": 0.5 }))).await;
-    assert_eq!((status, &set["set"]), (StatusCode::OK, &json!(["capacity", "settle"])), "{set}");
+    assert_eq!((status, &set["overridden"]), (StatusCode::OK, &json!(["capacity", "settle"])), "{set}");
     for (name, coil) in [("b0", 0), ("b1", 1)] {
-        world.register(name, rack.wired(coil)).await;
+        world.register(name, rack.power_facts(coil)).await;
         assert_eq!(world.request(name, "rq-reboot", json!({})).await.0, 200);
     }
     let shown = world.get(&path).await;
     let names =
         |list: &Value| list.as_array().unwrap().iter().map(|one| one["name"].clone()).collect::<Vec<_>>();
     assert_eq!((names(&shown["queue"]), names(&shown["holders"])), (vec![json!("b0"), json!("b1")], vec![]));
-    assert_eq!((&shown["queue"][1]["ahead"], &shown["in_use"]), (&json!(1), &json!(0)), "{shown}");
-    assert_eq!(rack.switched(3), [], "nobody may begin");
+    assert_eq!((&shown["queue"][1]["requests_ahead"], &shown["in_use"]), (&json!(1), &json!(0)), "{shown}");
+    assert_eq!(rack.switched(3), [], "none may start");
     let (status, set) = world.call(Method::PUT, &path, Some(json!({}))).await;
-    assert_eq!((status, &set["set"], &set["capacity"]), (StatusCode::OK, &json!([]), &json!(1)), "{set}");
+    assert_eq!(
+        (status, &set["overridden"], &set["capacity"]),
+        (StatusCode::OK, &json!([]), &json!(1)),
+        "{set}"
+    );
     for name in ["b0", "b1"] {
         world.pass_time_until(name, "it is rebooted", |device| device["state"] == "RebootComplete").await;
     }
@@ -477,19 +483,19 @@ async fn an_operator_sees_a_resource_with_its_queue_and_sets_its_limits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_state_that_holds_a_resource_waits_for_it_and_gives_it_on_when_it_is_left() {
+async fn a_state_waits_for_its_resource_and_releases_it_when_it_is_left() {
     let holding =
         |state: &str| (format!("  {state}:\n"), format!("  {state}:\n    hold: {{ imaging: 1 }}\n"));
     let changes = ["ReimageRebooting", "ReimageBooting"].map(holding);
     let mut changes: Vec<_> = changes.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
     changes.push(("\nevents:\n", "\nresources: { imaging: 1 }\nevents:\n"));
-    let world = World::under(&changed(&changes)).await;
+    let world = World::with_definition(&changed(&changes)).await;
     let rack = Rack::new(&world, 3);
     let imaging = world.get("/api/v1/resources/imaging").await;
     assert_eq!((&imaging["capacity"], &imaging["in_use"]), (&json!(1), &json!(0)), "as it is declared");
     world.image("base").await;
     for (name, coil) in [("b0", 0), ("b1", 1)] {
-        world.register(name, rack.wired(coil)).await;
+        world.register(name, rack.power_facts(coil)).await;
         let (status, answer) = world.request(name, "rq-reimage", json!({ "image": "base" })).await;
         assert_eq!(status, 200, "{answer}");
     }
@@ -503,8 +509,8 @@ async fn a_state_that_holds_a_resource_waits_for_it_and_gives_it_on_when_it_is_l
     );
     let waits = world.get("/api/v1/devices/b1").await;
     assert_eq!((&waits["state"], &waits["deadline"]), (&json!("ReimageRebooting"), &Value::Null), "{waits}");
-    assert_eq!(waits["actions"][0]["ahead"], 1, "{waits}");
-    // Its try fails, and the next one holds it still.
+    assert_eq!(waits["actions"][0]["requests_ahead"], 1, "{waits}");
+    // Its try fails, and the next one still holds the resource.
     world.pass_deadline("b0").await;
     world.pass_time_until("b0", "it boots again", |device| device["state"] == "ReimageBooting").await;
     assert_eq!(world.state("b1").await, "ReimageRebooting");
@@ -512,8 +518,8 @@ async fn a_state_that_holds_a_resource_waits_for_it_and_gives_it_on_when_it_is_l
     world.pass_time_until("b1", "it boots", |device| device["state"] == "ReimageBooting").await;
     let imaging = world.get("/api/v1/resources/imaging").await;
     assert_eq!((names(&imaging["holders"]), &imaging["in_use"]), (vec![json!("b1")], &json!(1)));
-    // Whoever has another definition put in force ends what only the one before asked for.
+    // Activating another definition ends what only the previous one requested.
     let (status, loaded) = load(&world, &changed(&[]), "").await;
     assert_eq!(status, StatusCode::OK, "{loaded}");
-    ask("nothing is held", async || world.get("/api/v1/resources/imaging").await["in_use"] == 0).await;
+    wait_until("nothing is held", async || world.get("/api/v1/resources/imaging").await["in_use"] == 0).await;
 }

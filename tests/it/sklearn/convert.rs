@@ -1,28 +1,29 @@
-//! What `model convert` refuses, and that nothing comes of it then.
+//! Tests of what `model convert` refuses without leaving files.
 
 use std::os::unix::fs::PermissionsExt;
 
 use insta::assert_snapshot;
 
 use super::*;
-use crate::foreign::tool;
+use crate::foreign_programs::tool;
 
-/// What the command complains of, with places that differ from run to run left out.
+/// The command's error, without paths that differ from run to run.
 fn refused(python: &OsStr, folder: &Path, args: &[&OsStr]) -> String {
     let done = convert(python, args);
-    let told = String::from_utf8(done.stderr).unwrap();
+    let output = String::from_utf8(done.stderr).unwrap();
     assert_eq!(
         (done.status.code(), String::from_utf8(done.stdout).unwrap()),
         (Some(1), String::new()),
-        "{told}"
+        "{output}"
     );
-    let told = told.replace(python.to_str().unwrap(), "PYTHON").replace(folder.to_str().unwrap(), "FOLDER");
-    let version = told.split("scikit-learn ").nth(1).and_then(|rest| rest.split(' ').next());
+    let output =
+        output.replace(python.to_str().unwrap(), "PYTHON").replace(folder.to_str().unwrap(), "FOLDER");
+    let version = output.split("scikit-learn ").nth(1).and_then(|rest| rest.split(' ').next());
     let version = version.filter(|version| version.starts_with(|c: char| c.is_ascii_digit()));
-    version.map_or(told.clone(), |version| told.replace(version, "VERSION")).trim_end().to_owned()
+    version.map_or(output.clone(), |version| output.replace(version, "VERSION")).trim_end().to_owned()
 }
 
-/// All that is in a folder.
+/// The names in a directory.
 fn names(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.collect();
@@ -31,7 +32,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn what_cannot_be_converted_is_refused_with_the_reason_and_leaves_nothing_behind() {
+fn unconvertible_models_are_refused_with_the_reason_and_leave_no_files() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
     run_python(&python, "tests/it/sklearn/train.py", folder.path());
@@ -44,7 +45,7 @@ fn what_cannot_be_converted_is_refused_with_the_reason_and_leaves_nothing_behind
     fs::write(odd.join("no.csv"), "number\n").unwrap();
     fs::write(odd.join("kept.onnx"), "an older file").unwrap();
     let before = names(&odd);
-    let mut told = Vec::new();
+    let mut outputs = Vec::new();
     for (name, samples) in [
         ("histogram", None),
         ("quantity", None),
@@ -71,9 +72,9 @@ fn what_cannot_be_converted_is_refused_with_the_reason_and_leaves_nothing_behind
         if let Some(samples) = &samples {
             args.extend([OsStr::new("--samples"), samples.as_os_str()]);
         }
-        told.push(refused(&python, &odd, &args));
+        outputs.push(refused(&python, &odd, &args));
     }
-    assert_snapshot!(told.join("\n"), @r#"
+    assert_snapshot!(outputs.join("\n"), @r#"
     lifeguard: FOLDER/histogram.pkl: skl2onnx cannot convert HistGradientBoostingClassifier: ValueError: Unable to create node 'TreeEnsembleClassifier' with name='TreeEnsembleClassifier' and attributes
     lifeguard: FOLDER/quantity.pkl: LinearRegression predicts a quantity, not a class, and only a class can stand for a state
     lifeguard: FOLDER/from-one.pkl: its classes are 1, 2, 3; a class is the place of its state in the config, so 0, 1, 2 and so on are needed, or texts
@@ -97,7 +98,7 @@ fn what_cannot_be_converted_is_refused_with_the_reason_and_leaves_nothing_behind
 }
 
 #[test]
-fn a_python_that_lacks_the_packages_is_told_with_the_command_that_brings_them() {
+fn missing_python_packages_are_reported_with_the_install_command() {
     let Some(bare) = tool("python3", "python3") else { return };
     let folder = tempfile::tempdir().unwrap();
     // Without its packages, whatever is installed on this machine.
@@ -106,10 +107,10 @@ fn a_python_that_lacks_the_packages_is_told_with_the_command_that_brings_them() 
     fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
     let pickle = folder.path().join("model.pkl");
     fs::write(&pickle, "").unwrap();
-    let told = refused(python.as_os_str(), folder.path(), &[pickle.as_os_str()]);
-    assert_snapshot!(told, @"lifeguard: FOLDER/model.pkl: PYTHON lacks scikit-learn and skl2onnx: PYTHON -m pip install scikit-learn skl2onnx");
+    let output = refused(python.as_os_str(), folder.path(), &[pickle.as_os_str()]);
+    assert_snapshot!(output, @"lifeguard: FOLDER/model.pkl: PYTHON lacks scikit-learn and skl2onnx: PYTHON -m pip install scikit-learn skl2onnx");
     let missing = folder.path().join("missing");
-    let told = refused(missing.as_os_str(), folder.path(), &[pickle.as_os_str()]);
-    assert_snapshot!(told, @"lifeguard: --python PYTHON: No such file or directory (os error 2)");
+    let output = refused(missing.as_os_str(), folder.path(), &[pickle.as_os_str()]);
+    assert_snapshot!(output, @"lifeguard: --python PYTHON: No such file or directory (os error 2)");
     assert_eq!(names(folder.path()), ["model.pkl", "python"]);
 }

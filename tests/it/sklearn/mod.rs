@@ -1,4 +1,4 @@
-//! Models that scikit-learn has trained, converted by the command that does so and hosted by a server, predict the same.
+//! Tests of scikit-learn models: converted by the command and hosted by a server, they predict the same.
 
 mod convert;
 
@@ -25,17 +25,17 @@ const MODELS: [&str; 9] = [
 ];
 const STATES: [&str; 3] = ["low", "middle", "high"];
 
-/// A Python environment that has scikit-learn, skl2onnx and onnxruntime; `None`, with a note, where there is none and
-/// none is required.
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+/// A Python environment with scikit-learn, skl2onnx and onnxruntime; `None`, with a note, if there is none and none is
+/// required.
+#[expect(clippy::print_stderr, reason = "a skipped test prints a note")]
 fn python() -> Option<OsString> {
     let python = std::env::var_os("LIFEGUARD_TEST_SKLEARN");
     if python.is_none() {
-        let told =
+        let name =
             "LIFEGUARD_TEST_SKLEARN: the path of a Python that has scikit-learn, skl2onnx and onnxruntime";
         let is_required = std::env::var_os("LIFEGUARD_TEST_FOREIGN").is_some_and(|value| value == "1");
-        assert!(!is_required, "LIFEGUARD_TEST_FOREIGN=1 needs {told}");
-        eprintln!("skipped: there is no {told}");
+        assert!(!is_required, "LIFEGUARD_TEST_FOREIGN=1 needs {name}");
+        eprintln!("skipped: there is no {name}");
     }
     python
 }
@@ -64,7 +64,7 @@ fn convert(python: &OsStr, args: &[&OsStr]) -> Output {
     command.stdin(Stdio::null()).output().unwrap()
 }
 
-/// The states of rows, which both faces of a server tell alike.
+/// The predicted states of rows, the same by both interfaces of a server.
 async fn predict(hosting: &Hosting, name: &str, rows: &Value) -> Vec<String> {
     let http = reqwest::Client::new();
     let ask = async |path: &str, body: Value| {
@@ -89,9 +89,9 @@ async fn converted_models_predict_the_classes_that_scikit_learn_predicts() {
     for name in MODELS {
         let pickle = folder.join(name).with_extension("pkl");
         let done = convert(&python, &[pickle.as_os_str()]);
-        let told = String::from_utf8_lossy(&done.stdout);
-        assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
-        assert!(told.contains("\n1000 rows are predicted as by scikit-learn "), "{told}");
+        let output = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success(), "{output}: {}", String::from_utf8_lossy(&done.stderr));
+        assert!(output.contains("\n1000 rows are predicted as by scikit-learn "), "{output}");
         folders.config(name, &STATES);
     }
     let hosting = Hosting::start(folders.args(&library)).await;
@@ -113,7 +113,7 @@ async fn converted_models_predict_the_classes_that_scikit_learn_predicts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_example_model_is_what_its_program_makes() {
+async fn the_example_model_matches_its_program() {
     let (Some(python), Some(library)) = (python(), onnxruntime()) else { return };
     let folders = Folders::new();
     let config: Value =

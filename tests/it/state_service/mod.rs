@@ -1,4 +1,4 @@
-//! StateService's face: what was recorded from the original is sent to ours.
+//! Tests of the StateService interface with requests recorded from the original.
 
 mod recorded;
 mod shared;
@@ -14,7 +14,7 @@ pub(crate) fn waits_for(many: i64) -> String {
     )
 }
 
-/// The ids of which the documentation says that ours differs.
+/// The IDs of documented differences.
 pub(crate) fn differences() -> BTreeSet<String> {
     let page = include_str!("../../../docs/stateservice.md");
     let table = page.split("\n## Differences\n").nth(1).unwrap();

@@ -1,4 +1,4 @@
-//! Requests and answers that were recorded from the original, and where ours differ.
+//! Tests of requests and answers recorded from the original, and of documented differences.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,15 +7,15 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::differences;
-use crate::process::ServerProcess;
+use crate::server_process::ServerProcess;
 use crate::world::World;
 
-/// What was recorded.
+/// The recordings.
 pub(super) fn vectors() -> Value {
     serde_json::from_str(include_str!("../../../fixtures/state_service/vectors.json")).unwrap()
 }
 
-/// Sends what was recorded; says where the answer is another one.
+/// Sends the recorded requests; returns where the answer differs.
 async fn send(http: &reqwest::Client, server: std::net::SocketAddr, step: &Value) -> Option<String> {
     let (request, expected) = (&step["request"], &step["expect"]);
     let method = Method::from_bytes(request["method"].as_str().unwrap().as_bytes()).unwrap();
@@ -38,7 +38,7 @@ async fn send(http: &reqwest::Client, server: std::net::SocketAddr, step: &Value
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_recorded_of_machines_is_what_ours_answers_or_is_told_in_the_documentation() {
+async fn recorded_answers_are_reproduced_or_documented_as_different() {
     let (vectors, differences) = (vectors(), differences());
     let http = reqwest::Client::new();
     let (mut wrong, mut same) = (Vec::new(), 0);
@@ -49,7 +49,7 @@ async fn what_was_recorded_of_machines_is_what_ours_answers_or_is_told_in_the_do
             // About the command line.
             continue;
         }
-        let world = match (World::sharing(machine).await, differences.contains(id)) {
+        let world = match (World::with_state_service(machine).await, differences.contains(id)) {
             (Ok(world), false) => world,
             (Ok(_), true) => {
                 wrong.push(format!("{id} is to differ, and is read"));
@@ -79,7 +79,7 @@ async fn what_was_recorded_of_machines_is_what_ours_answers_or_is_told_in_the_do
         let file = world.folder.path().join("states.yaml");
         assert_eq!(fs_err::read_to_string(file).unwrap(), machine, "{id}: the file is never written");
     }
-    // Servers that were given no machine.
+    // Servers without a machine.
     let world = World::new().await;
     for group in groups.iter().filter(|group| group["machine_yaml"].is_null()) {
         let steps = group["steps"].as_array().unwrap().iter();
@@ -92,14 +92,14 @@ async fn what_was_recorded_of_machines_is_what_ours_answers_or_is_told_in_the_do
     assert!(same >= 70, "only {same} requests were sent");
 }
 
-/// The options of a server on nothing that is there, with a machine.
+/// The options of a server without existing files, with a machine.
 fn options(folder: &Path, machine: &str) -> Vec<String> {
     let path = |name: &str| folder.join(name).display().to_string();
     ["--machine", &path(machine), "--data-dir", &path("data")].map(str::to_owned).to_vec()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_the_original_does_not_start_with_is_refused_and_left_alone() {
+async fn a_file_that_the_original_refuses_is_refused_and_not_changed() {
     let (vectors, differences) = (vectors(), differences());
     let mut refused = 0;
     for case in vectors["startup"].as_array().unwrap() {
@@ -118,14 +118,14 @@ async fn a_file_that_the_original_does_not_start_with_is_refused_and_left_alone(
             continue;
         }
         if differences.contains(id) {
-            let world = World::sharing(before).await.unwrap();
+            let world = World::with_state_service(before).await.unwrap();
             world.until_current("/state?state=a").await;
             continue;
         }
         let log = ServerProcess::try_start(&options(folder.path(), "states.yaml")).err().unwrap();
         assert!(log.contains("states.yaml:") && log.contains("error["), "{id}: {log}");
         assert_eq!(fs_err::read_to_string(&file).unwrap(), before, "{id}");
-        assert!(!folder.path().join("data").exists(), "{id}: nothing was begun");
+        assert!(!folder.path().join("data").exists(), "{id}: nothing was started");
         refused += 1;
     }
     assert!(refused >= 7, "only {refused} files were refused");
@@ -148,7 +148,7 @@ async fn times_that_were_recorded_pass_when_they_should() {
         let machine = [8, 9, 12]
             .iter()
             .fold(machine, |text, seconds| text.replace(&format!("{{T0+{seconds}s}}"), &local(*seconds)));
-        let world = World::sharing(&machine).await.unwrap();
+        let world = World::with_state_service(&machine).await.unwrap();
         let mut now = 0;
         for step in group["steps"].as_array().unwrap() {
             let at = step["at_s"].as_u64().unwrap();

@@ -1,4 +1,4 @@
-//! One machine and many who use it: nothing that was accepted is lost or counted twice.
+//! Tests of one machine with many clients: no accepted request is lost or counted twice.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -7,38 +7,38 @@ use serde_json::{Value, json};
 
 use super::waits_for;
 use crate::database::database;
-use crate::process::ServerProcess;
-use crate::world::{World, ask, within};
+use crate::server_process::ServerProcess;
+use crate::world::{World, await_within_timeout, wait_until};
 
-/// How many clients PUT at once.
+/// Number of concurrent clients.
 const CLIENTS: usize = 64;
 
-/// The count of the shared machine, and how often history says that it was counted.
+/// The count of the shared machine, and the number of counts in its history.
 async fn counted(http: &reqwest::Client, server: std::net::SocketAddr) -> (i64, i64) {
     let url = format!("http://{server}/api/v1/machines/states/shared");
     let shown: Value = http.get(&url).send().await.unwrap().json().await.unwrap();
-    let (mut told, mut before) = (0, String::new());
+    let (mut recorded, mut before) = (0, String::new());
     loop {
         let url = format!("{url}/history?limit=1000{before}");
         let page: Value = http.get(url).send().await.unwrap().json().await.unwrap();
         let entries = page["history"].as_array().unwrap().iter();
-        told += entries.filter(|entry| entry["event"] == "a" && entry["outcome"] != "ignored").count();
+        recorded += entries.filter(|entry| entry["event"] == "a" && entry["outcome"] != "ignored").count();
         match page["next"].as_i64() {
             Some(next) => before = format!("&before={next}"),
             None => break,
         }
     }
-    (shown["counters"]["a"].as_i64().unwrap_or_default(), i64::try_from(told).unwrap())
+    (shown["counters"]["a"].as_i64().unwrap_or_default(), i64::try_from(recorded).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_accepted_put_of_many_at_once_is_counted_once_and_the_last_one_moves() {
     let many = 640;
-    let world = World::sharing(&waits_for(many)).await.unwrap();
-    let other = world.beside().await;
+    let world = World::with_state_service(&waits_for(many)).await.unwrap();
+    let other = world.second_server().await;
     let (accepted, http) = (AtomicI64::new(0), reqwest::Client::new());
     let client = async |number: usize| {
-        // Two processes are one machine.
+        // Two processes share one machine.
         let server = if number.is_multiple_of(2) { world.server.http } else { other.server.http };
         loop {
             let status = http.put(format!("http://{server}/state?state=a")).send().await.unwrap().status();
@@ -50,7 +50,7 @@ async fn each_accepted_put_of_many_at_once_is_counted_once_and_the_last_one_move
         }
     };
     let clients = futures_util::future::join_all((0..CLIENTS).map(client));
-    within("all clients are done", clients).await;
+    await_within_timeout("all clients are done", clients).await;
     assert_eq!(accepted.into_inner(), many);
     for server in [world.server.http, other.server.http] {
         assert_eq!(counted(&http, server).await, (many, many));
@@ -59,7 +59,7 @@ async fn each_accepted_put_of_many_at_once_is_counted_once_and_the_last_one_move
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_killed_server_has_accepted_is_counted() {
+async fn requests_accepted_by_a_killed_server_are_counted() {
     let (database, folder) = (database().await, tempfile::tempdir().unwrap());
     let file = folder.path().join("states.yaml");
     fs_err::write(&file, waits_for(1_000_000)).unwrap();
@@ -86,33 +86,33 @@ async fn what_a_killed_server_has_accepted_is_counted() {
     };
     let clients = futures_util::future::join_all((0..CLIENTS).map(client));
     let killer = async {
-        ask("enough was accepted", async || accepted.load(Ordering::Relaxed) > 1000).await;
+        wait_until("enough was accepted", async || accepted.load(Ordering::Relaxed) > 1000).await;
         server.kill();
     };
     tokio::join!(clients, killer);
     let again = ServerProcess::start(&options);
-    let (count, told) = counted(&reqwest::Client::new(), again.http()).await;
+    let (count, recorded) = counted(&reqwest::Client::new(), again.http()).await;
     let (accepted, unanswered) = (accepted.into_inner(), unanswered.into_inner());
-    assert_eq!(count, told, "what is counted is in history, and what is in history is counted");
-    // Of a PUT that was not answered nobody knows whether it was accepted.
+    assert_eq!(count, recorded, "the count agrees with history");
+    // For an unanswered PUT it is unknown whether it was accepted.
     assert!((accepted..=accepted + unanswered).contains(&count), "{accepted} + {unanswered}: {count}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_for_a_state_is_answered_when_it_comes() {
-    let world = World::sharing(&waits_for(2)).await.unwrap();
-    let other = world.beside().await;
+async fn a_request_waiting_for_a_state_is_answered_when_it_is_entered() {
+    let world = World::with_state_service(&waits_for(2)).await.unwrap();
+    let other = world.second_server().await;
     let waits = other.call(Method::GET, "/state?state=b&wait=5m", None);
-    let comes = async {
+    let enters = async {
         for _ in 0..2 {
             assert_eq!(world.call(Method::PUT, "/state?state=a", None).await.0, StatusCode::OK);
         }
     };
-    let ((status, _), ()) = within("the state", async { tokio::join!(waits, comes) }).await;
+    let ((status, _), ()) = await_within_timeout("the state", async { tokio::join!(waits, enters) }).await;
     assert_eq!(status, StatusCode::OK);
-    // What has ended never becomes another, so nobody waits for that.
+    // A finished machine never changes, so a request does not wait for it.
     let never = world.call(Method::GET, "/state?state=a&wait=10m", None);
-    assert_eq!(within("an answer", never).await.0, StatusCode::NOT_ACCEPTABLE);
+    assert_eq!(await_within_timeout("an answer", never).await.0, StatusCode::NOT_ACCEPTABLE);
     for wrong in ["11m", "soon", "-1s", ""] {
         let (status, problem) = world.call(Method::GET, &format!("/state?state=a&wait={wrong}"), None).await;
         assert_eq!(
@@ -124,31 +124,31 @@ async fn who_waits_for_a_state_is_answered_when_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_waits_when_the_server_stops_is_told_how_things_are() {
-    let world = World::sharing(&waits_for(2)).await.unwrap();
+async fn waiting_requests_are_answered_with_the_current_state_when_the_server_stops() {
+    let world = World::with_state_service(&waits_for(2)).await.unwrap();
     let url = format!("http://{}/state?state=b&wait=10m", world.server.http);
     let asked = tokio::task::JoinSet::from_iter([async move { reqwest::get(url).await.unwrap().status() }]);
-    // The second request shows that the first is under way, or comes after it.
+    // The second request shows that the first is running, or comes after it.
     world.until_current("/state?state=a").await;
     world.server.stop().await.unwrap();
-    let answered = within("an answer", asked.join_all()).await;
+    let answered = await_within_timeout("an answer", asked.join_all()).await;
     assert_eq!(answered, [StatusCode::NOT_ACCEPTABLE]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_changes_is_put_in_force_and_may_not_lack_the_present_state() {
-    let world = World::sharing(&waits_for(3)).await.unwrap();
+async fn a_changed_file_is_activated_and_must_contain_the_current_state() {
+    let world = World::with_state_service(&waits_for(3)).await.unwrap();
     assert_eq!(world.call(Method::PUT, "/state?state=a", None).await.0, StatusCode::OK);
     let file = world.folder.path().join("states.yaml");
     fs_err::write(&file, waits_for(2).replace("value: 0", "value: 1")).unwrap();
-    let world = world.again_after(std::time::Duration::ZERO).await.unwrap();
-    // What was counted before counts, whatever the file says that it begins with.
+    let world = world.restart_after(std::time::Duration::ZERO).await.unwrap();
+    // Earlier counts continue, whatever initial count the file names.
     assert_eq!(world.call(Method::PUT, "/state?state=a", None).await.0, StatusCode::OK);
     world.until_current("/state?state=b").await;
 
     fs_err::write(&file, "current_state: a\nstates:\n- {name: a}\n").unwrap();
     let (database, folder) = (std::sync::Arc::clone(&world.database), std::sync::Arc::clone(&world.folder));
-    let refused = world.again_after(std::time::Duration::ZERO).await.err().unwrap();
+    let refused = world.restart_after(std::time::Duration::ZERO).await.err().unwrap();
     assert!(refused.contains("lacks states that instances are in: shared in b"), "{refused}");
     assert!(
         refused.contains("states.yaml: ") && refused.contains("lifeguard instance force states shared"),
@@ -158,8 +158,8 @@ async fn a_file_that_changes_is_put_in_force_and_may_not_lack_the_present_state(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_counted_before_lifeguard_came_is_where_it_begins() {
-    let world = World::sharing(&waits_for(5).replace("value: 0", "value: 3")).await.unwrap();
+async fn counts_of_the_original_are_continued() {
+    let world = World::with_state_service(&waits_for(5).replace("value: 0", "value: 3")).await.unwrap();
     let count = async || world.get("/api/v1/machines/states/shared").await["counters"]["a"].clone();
     assert_eq!(count().await, 3);
     assert_eq!(world.call(Method::PUT, "/state?state=a", None).await.0, StatusCode::OK);

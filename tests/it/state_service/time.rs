@@ -1,4 +1,4 @@
-//! States that only time moves.
+//! Tests of states that end only by time.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::world::World;
 
-/// Ten states, each a second after the one before, and the end.
+/// Ten states, each ending a second after the previous one, and the final state.
 fn chain() -> String {
     let at = |second: i64| World::noon() + TimeDelta::seconds(second);
     let states = (1..=10).map(|second| {
@@ -35,7 +35,7 @@ async fn moves(world: &World) -> Vec<(String, DateTime<Utc>, DateTime<Utc>)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_state_of_a_chain_ends_at_its_time_and_not_a_microsecond_before() {
-    let world = World::sharing(&chain()).await.unwrap();
+    let world = World::with_state_service(&chain()).await.unwrap();
     for second in 1..=10 {
         world.clock.advance(Duration::from_secs(1) - Duration::from_micros(1));
         world.until_current(&format!("/state?state=s{second}")).await;
@@ -53,11 +53,11 @@ async fn each_state_of_a_chain_ends_at_its_time_and_not_a_microsecond_before() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn times_that_passed_while_nobody_was_there_are_caught_up_with_at_once() {
-    let world = World::sharing(&chain()).await.unwrap();
+async fn timeouts_during_a_downtime_are_processed_at_once() {
+    let world = World::with_state_service(&chain()).await.unwrap();
     world.clock.advance(Duration::from_secs(2));
     world.until_current("/state?state=s3").await;
-    let world = world.again_after(Duration::from_secs(5)).await.unwrap();
+    let world = world.restart_after(Duration::from_secs(5)).await.unwrap();
     world.until_current("/state?state=s8").await;
     let noon = World::noon();
     let seconds = |at: DateTime<Utc>| (at - noon).num_seconds();
@@ -65,7 +65,7 @@ async fn times_that_passed_while_nobody_was_there_are_caught_up_with_at_once() {
         moves(&world).await.into_iter().map(|(to, at, due)| (to, seconds(at), seconds(due))).collect();
     let caught_up: Vec<(&str, i64, i64)> =
         caught_up.iter().map(|(to, at, due)| (to.as_str(), *at, *due)).collect();
-    // The clock went two seconds in one step.
+    // The clock advanced two seconds in one step.
     let expected =
         [("s2", 2, 1), ("s3", 2, 2), ("s4", 7, 3), ("s5", 7, 4), ("s6", 7, 5), ("s7", 7, 6), ("s8", 7, 7)];
     assert_eq!(caught_up, expected);

@@ -1,37 +1,37 @@
-//! What history and hardware must agree on.
+//! Checks of history against hardware.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lifeguard::farm::Farm;
-use lifeguard::machine::{Cause, Source};
+use lifeguard::farm::SimulatedFarm;
+use lifeguard::machine::{Cause, EventSource};
 use lifeguard::store::Store;
-use lifeguard::store::history::{self, Entry, Told};
+use lifeguard::store::history::{self, HistoryContent, HistoryEntry};
 
 use crate::replay::boards;
 
-/// What a board and its relay know of themselves.
+/// Observations of a board and its relay.
 pub(super) struct Hardware {
     name: String,
-    /// How many reports were acknowledged.
+    /// Number of acknowledged reports.
     reports: u64,
-    /// When its power came on.
+    /// When its power was switched on.
     cycles: Vec<DateTime<Utc>>,
 }
 
 impl Hardware {
-    pub(super) fn of(farm: &Farm) -> Vec<Self> {
+    pub(super) fn of(farm: &SimulatedFarm) -> Vec<Self> {
         let boards = farm.boards().enumerate();
         let read = |(index, board): (usize, &lifeguard::farm::SimulatedBoard)| {
             let registration = board.registration();
             let is_inverted = registration.power_url.contains("invert=true");
             let coil = u16::try_from(index % 8).unwrap();
-            let operations = farm.relay(index / 8).unwrap().operations().into_iter();
+            let operations = farm.relay(index / 8).unwrap().coil_changes().into_iter();
             let cycles =
-                operations.filter(|done| done.coil == coil && done.on != is_inverted).map(|done| done.at);
+                operations.filter(|done| done.coil == coil && done.is_on != is_inverted).map(|done| done.at);
             Self {
                 name: registration.name.clone(),
-                reports: board.status().reports,
+                reports: board.status().accepted_reports,
                 cycles: cycles.collect(),
             }
         };
@@ -40,7 +40,7 @@ impl Hardware {
 }
 
 /// All boards' histories, the oldest first.
-pub(super) async fn read(store: &Store) -> BTreeMap<String, Vec<Entry>> {
+pub(super) async fn read(store: &Store) -> BTreeMap<String, Vec<HistoryEntry>> {
     let boards = boards(store).await;
     let mut db = store.reader().await.unwrap();
     let mut histories = BTreeMap::new();
@@ -51,13 +51,16 @@ pub(super) async fn read(store: &Store) -> BTreeMap<String, Vec<Entry>> {
     histories
 }
 
-fn is_from_board(entry: &Entry) -> bool {
-    matches!(&entry.told, Told::Stimulus(stimulus)
-        if matches!(&stimulus.cause, Cause::Event { source: Source::Face(_), .. }))
+fn is_from_board(entry: &HistoryEntry) -> bool {
+    matches!(&entry.content, HistoryContent::Stimulus(stimulus)
+        if matches!(&stimulus.cause, Cause::Event { source: EventSource::Face(_), .. }))
 }
 
-/// Each report that was answered with 2xx is in history.
-pub(super) fn assert_all_acknowledged_is_there(boards: &BTreeMap<String, Vec<Entry>>, hardware: &[Hardware]) {
+/// Checks that each report answered with 2xx is in history.
+pub(super) fn assert_all_acknowledged_is_there(
+    boards: &BTreeMap<String, Vec<HistoryEntry>>,
+    hardware: &[Hardware],
+) {
     for board in hardware {
         let written = boards[&board.name].iter().filter(|entry| is_from_board(entry)).count() as u64;
         assert!(board.reports > 0, "{} never reported", board.name);
@@ -70,8 +73,8 @@ pub(super) fn assert_all_acknowledged_is_there(boards: &BTreeMap<String, Vec<Ent
     }
 }
 
-/// How far the clocks of two processes may be apart: hardware tells the time of the test's own, history that of servers, which
-/// know each other's to a quarter of a second.
+/// The largest difference between the clocks of two processes: hardware uses the test's clock, history those of
+/// servers, which know each other's to a quarter of a second.
 const SKEW: TimeDelta = TimeDelta::milliseconds(300);
 
 /// A visit in which power is cycled.
@@ -79,7 +82,7 @@ const SKEW: TimeDelta = TimeDelta::milliseconds(300);
 struct PowerVisit {
     began: DateTime<Utc>,
     ended: DateTime<Utc>,
-    /// Whether its time ran out: on a busy machine a cycle may come to nothing, and the next visit tries again.
+    /// Whether its deadline fired: on a busy machine a cycle may fail, and the next visit retries.
     is_repeated: bool,
 }
 
@@ -88,14 +91,14 @@ impl PowerVisit {
         self.began <= at && at <= self.ended
     }
 
-    /// The same as far as the clocks of two processes agree.
+    /// The same within the difference of clocks.
     fn may_cover(&self, at: DateTime<Utc>) -> bool {
         self.began - at <= SKEW && at - self.ended <= SKEW
     }
 }
 
-fn power_visits(entries: &[Entry]) -> Vec<PowerVisit> {
-    let moves: Vec<&Entry> = entries.iter().filter(|entry| entry.outcome == "moved").collect();
+fn power_visits(entries: &[HistoryEntry]) -> Vec<PowerVisit> {
+    let moves: Vec<&HistoryEntry> = entries.iter().filter(|entry| entry.outcome == "moved").collect();
     let nexts = moves.iter().skip(1).map(Some).chain([None]);
     moves
         .iter()
@@ -109,9 +112,9 @@ fn power_visits(entries: &[Entry]) -> Vec<PowerVisit> {
         .collect()
 }
 
-/// No power was cycled for a visit that had ended, nor for one that had not begun.
+/// Checks that no power was cycled outside the visit that requested it.
 pub(super) fn assert_power_was_cycled_only_for_the_visit_that_asked(
-    boards: &BTreeMap<String, Vec<Entry>>,
+    boards: &BTreeMap<String, Vec<HistoryEntry>>,
     hardware: &[Hardware],
 ) {
     for board in hardware {
@@ -128,9 +131,9 @@ pub(super) fn assert_power_was_cycled_only_for_the_visit_that_asked(
     }
 }
 
-/// Power was cycled once for each visit that led on, but for the one that a killed server was at.
+/// Checks that power was cycled once for each visit that moved on, except during a killed server's visit.
 pub(super) fn assert_power_was_cycled_once_a_visit(
-    boards: &BTreeMap<String, Vec<Entry>>,
+    boards: &BTreeMap<String, Vec<HistoryEntry>>,
     hardware: &[Hardware],
     killed_at: DateTime<Utc>,
 ) {
@@ -149,8 +152,8 @@ pub(super) fn assert_power_was_cycled_once_a_visit(
     }
 }
 
-/// No visit is entered twice, and none after a later one.
-pub(super) fn assert_no_visit_is_twice(boards: &BTreeMap<String, Vec<Entry>>) {
+/// Checks that no visit is entered twice or after a later one.
+pub(super) fn assert_no_visit_is_twice(boards: &BTreeMap<String, Vec<HistoryEntry>>) {
     for (name, entries) in boards {
         let visits: Vec<i64> =
             entries.iter().filter(|entry| entry.outcome == "moved").map(|entry| entry.visit.0).collect();

@@ -1,4 +1,4 @@
-//! A power cycle in the middle of which servers are killed, or stopped for longer than their lease.
+//! Tests of a power cycle during which servers are killed, or paused for longer than their lease.
 
 use std::path::Path;
 
@@ -9,17 +9,17 @@ use reqwest::Method;
 use super::*;
 use crate::database::TestDatabase;
 
-/// One board with power at coil 0 of a relay board that takes many clients.
-struct Bench {
+/// One powered board at coil 0 of a relay board that serves many clients.
+struct PowerBench {
     database: TestDatabase,
     dir: GuardedDir,
     relay: RelayBoard,
     http: reqwest::Client,
 }
 
-impl Bench {
+impl PowerBench {
     async fn new() -> Self {
-        let relay = RelayBoard::start(([127, 0, 0, 1], 0).into(), 8, Behaviour::Normal).unwrap();
+        let relay = RelayBoard::start(([127, 0, 0, 1], 0).into(), 8, RelayBehaviour::Normal).unwrap();
         relay.switch(0, true);
         let (database, dir) = (database().await, GuardedDir::new());
         // Without its boot tree a server is not ready, and its boards wait.
@@ -40,7 +40,7 @@ impl Bench {
         answer.json().await.unwrap()
     }
 
-    /// Registers the board, which a cycle keeps off for so long, and asks for its reboot.
+    /// Registers the board with this off time, and requests its reboot.
     async fn reboot(&self, server: &ServerProcess, off: &str) {
         let power_url = format!("modbus://{}/0?off={off}", self.relay.addr());
         let board = json!({
@@ -51,27 +51,27 @@ impl Bench {
     }
 
     async fn until_power(&self, on: bool) {
-        ask("the power is switched", async || *self.relay.coil(0).borrow() == on).await;
+        wait_until("the power is switched", async || *self.relay.coil(0).borrow() == on).await;
     }
 
-    /// How often the board's power was taken away, whether it had any or not.
-    fn cuts(&self) -> usize {
-        self.relay.writes().iter().filter(|write| !write.on).count()
+    /// How often the board was switched off, whether it was on or not.
+    fn power_off_count(&self) -> usize {
+        self.relay.writes().iter().filter(|write| !write.is_on).count()
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_power_cycle_that_is_killed_again_and_again_takes_the_power_once_and_gives_it_back() {
-    let bench = Bench::new().await;
+async fn a_repeatedly_killed_power_cycle_switches_off_once_and_restores_the_power() {
+    let bench = PowerBench::new().await;
     let mut server = bench.serve();
     let pool = bench.database.pool().await;
     bench.reboot(&server, "30s").await;
     bench.until_power(false).await;
-    // Each run after the first finds the board dark, and would wait for longer than the test does.
+    // Each run after the first finds the board off, and would wait for longer than the test does.
     for _ in 0..3 {
         server.kill();
         server = bench.serve();
-        ask("the next run is under way, or the power is back", async || {
+        wait_until("the next run started, or the power is restored", async || {
             let running = "SELECT count(*) FROM action JOIN worker w USING (worker_id)
                             WHERE status = 'RUNNING' AND w.name = 'pid ' || $1";
             let running = sqlx::query_scalar::<_, i64>(running).bind(i64::from(server.pid()));
@@ -79,16 +79,15 @@ async fn a_power_cycle_that_is_killed_again_and_again_takes_the_power_once_and_g
         })
         .await;
     }
-    // The third run that finds it dark gives the power back at once.
+    // The third run that finds it off restores the power at once.
     bench.until_power(true).await;
-    assert_eq!(bench.cuts(), 1);
-    // A lease that expires on a busy machine interrupts a run as well, and is counted.
+    assert_eq!(bench.power_off_count(), 1);
+    // A lease that expires on a busy machine interrupts a run too, and is counted.
     let is_end = |entry: &Value| {
         let reason = entry["reason"].as_str().unwrap_or_default();
-        reason.starts_with("interrupted ")
-            && reason.ends_with("the power was given back and not taken away again")
+        reason.starts_with("power cycle interrupted ") && reason.ends_with("power restored, not cycled again")
     };
-    ask("the end is told", async || {
+    wait_until("the end is recorded", async || {
         let history = bench.call(&server, Method::GET, "devices/b1/history", json!({})).await;
         history["history"].as_array().unwrap().iter().any(is_end)
     })
@@ -97,14 +96,14 @@ async fn a_power_cycle_that_is_killed_again_and_again_takes_the_power_once_and_g
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_was_stopped_in_the_middle_of_a_cycle_writes_nothing_when_it_goes_on() {
-    let bench = Bench::new().await;
+async fn a_server_paused_during_a_cycle_writes_nothing_after_it_resumes() {
+    let bench = PowerBench::new().await;
     let [mut stopped, mut other] = [bench.serve(), bench.serve()];
     let pool = bench.database.pool().await;
-    // Long enough for a busy machine to find and stop its server meanwhile.
+    // Long enough for a busy machine to find and pause its server meanwhile.
     bench.reboot(&stopped, "6s").await;
     bench.until_power(false).await;
-    // Whichever has the action: the other is stopped instead where it is not the one.
+    // Pauses the server that runs the action, whichever it is.
     let holder = "SELECT w.name FROM action JOIN worker w USING (worker_id) WHERE status = 'RUNNING'";
     let holder: String = sqlx::query_scalar(holder).fetch_one(&pool).await.unwrap();
     if holder != format!("pid {}", stopped.pid()) {
@@ -113,19 +112,19 @@ async fn a_server_that_was_stopped_in_the_middle_of_a_cycle_writes_nothing_when_
     stopped.pause(Pause::Begins);
     bench.until_power(true).await;
     let path = "devices/b1";
-    ask("the cycle has ended", async || {
+    wait_until("the cycle has ended", async || {
         bench.call(&other, Method::GET, path, json!({})).await["state"] == "RebootComplete"
     })
     .await;
     let written = bench.relay.writes().len();
-    assert_eq!((bench.cuts(), written), (1, 2));
-    let operations = bench.relay.operations();
+    assert_eq!((bench.power_off_count(), written), (1, 2));
+    let operations = bench.relay.coil_changes();
     let dark = operations[2].at - operations[1].at;
     assert!(dark >= TimeDelta::seconds(6), "{dark}");
 
     stopped.pause(Pause::Ends);
-    ask("its connection is closed", async || bench.relay.clients() == 0).await;
-    ask("it is a worker again", async || {
+    wait_until("its connection is closed", async || bench.relay.clients() == 0).await;
+    wait_until("it is a worker again", async || {
         let name = format!("pid {}", stopped.pid());
         let alive = "SELECT count(*) FROM worker WHERE name = $1 AND lease_until > clock_timestamp()";
         sqlx::query_scalar::<_, i64>(alive).bind(name).fetch_one(&pool).await.unwrap() == 1

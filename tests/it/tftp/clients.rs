@@ -1,20 +1,20 @@
-//! Clients that others wrote, on a file of more than 65,535 blocks.
+//! Tests with external TFTP clients, on a file of more than 65,535 blocks.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use lifeguard::tftp::Limits;
+use lifeguard::tftp::TftpLimits;
 use tokio::process::Command;
 
-use super::Site;
-use crate::foreign::tool;
+use super::TftpSite;
+use crate::foreign_programs::tool;
 
 const SIZE_BYTES: usize = 50_000_000;
 
 /// Fetches the file with each of the command lines, in which `PORT` and `OUT` are replaced.
 async fn fetches(program: Option<PathBuf>, lines: &[&[&str]]) {
     let Some(program) = program else { return };
-    let site = Site::start(Limits::default()).await;
+    let site = TftpSite::start(TftpLimits::default()).await;
     let content = site.file("image", SIZE_BYTES);
     for line in lines {
         let out = site.grounds.path().join("out");
@@ -29,12 +29,12 @@ async fn fetches(program: Option<PathBuf>, lines: &[&[&str]]) {
     }
 }
 
-async fn run(program: &Path, line: &[&str], site: &Site, out: &Path) -> Output {
+async fn run(program: &Path, line: &[&str], site: &TftpSite, out: &Path) -> Output {
     let (port, out) = (site.server.port().to_string(), out.to_str().unwrap());
     let arguments = line.iter().map(|argument| argument.replace("PORT", &port).replace("OUT", out));
     let mut command = Command::new(program);
     command.args(arguments).kill_on_drop(true);
-    // No bound on the time: each of these clients has its own.
+    // No timeout: each of these clients has its own.
     command.output().await.unwrap()
 }
 
@@ -47,7 +47,7 @@ async fn tftp_hpa_fetches() {
 #[tokio::test]
 async fn tftp_hpa_fetches_text_in_its_default_mode() {
     let Some(program) = tool("tftp", "tftp-hpa") else { return };
-    let site = Site::start(Limits::default()).await;
+    let site = TftpSite::start(TftpLimits::default()).await;
     let text = b"default install\nlabel install\r\n  kernel vmlinuz\n".repeat(100);
     fs_err::write(site.path("text"), &text).unwrap();
     let out = site.grounds.path().join("out");
@@ -70,7 +70,7 @@ async fn curl_fetches_without_options() {
 #[tokio::test]
 async fn curl_fetches_an_empty_file_and_is_refused_a_path_outside() {
     let Some(program) = tool("curl", "curl") else { return };
-    let site = Site::start(Limits::default()).await;
+    let site = TftpSite::start(TftpLimits::default()).await;
     site.file("empty", 0);
     site.file("../secret", 10);
     let out = site.grounds.path().join("out");

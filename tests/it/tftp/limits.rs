@@ -1,39 +1,45 @@
-//! Starting, stopping, bounds, and our own client with and without a network that loses packets.
+//! Tests of start, stop, limits, and of our own client, also on a lossy network.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifeguard::tftp::client::{ClientError, Options, SizeProbe, fetch};
-use lifeguard::tftp::packet::{ErrorCode, Packet};
-use lifeguard::tftp::{DropReason, End, Limits, Server, TftpError};
+use lifeguard::tftp::client::{SizeProbe, TftpClientError, TransferOptions, fetch};
+use lifeguard::tftp::packet::{TftpErrorCode, TftpPacket};
+use lifeguard::tftp::{TftpError, TftpLimits, TftpServer, TransferDropReason, TransferEnd};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
-use super::{Client, HASTY, STUBBORN, Site, Told, Witness, within};
+use super::{
+    LONG_RETRY_LIMITS, ObservedFetch, RawTftpClient, RecordingObserver, SHORT_LIMITS, TftpSite, within,
+};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 #[tokio::test]
-async fn a_file_of_more_blocks_than_numbers_arrives() {
-    let mut site = Site::start(STUBBORN).await;
+async fn a_file_with_more_blocks_than_block_numbers_is_transferred() {
+    let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     let content = site.file("image", 8 * 66_000 + 3);
-    let options = Options {
+    let options = TransferOptions {
         block_bytes: Some(8),
         window_blocks: Some(16),
-        wait: Duration::from_secs(10),
-        ..Options::default()
+        answer_timeout: Duration::from_secs(10),
+        ..TransferOptions::default()
     };
     let fetched = within("the file", fetch(site.server, HERE, "image", &options)).await.unwrap();
     assert!(fetched == content, "the content differs");
-    assert!(matches!(site.end().await, End::Sent { bytes: 528_003, .. }));
+    assert!(matches!(site.end().await, TransferEnd::Sent { bytes: 528_003, .. }));
 }
 
 #[tokio::test]
-async fn two_at_a_time_get_each_their_own() {
-    let site = Site::start(STUBBORN).await;
+async fn two_concurrent_clients_get_their_own_files() {
+    let site = TftpSite::start(LONG_RETRY_LIMITS).await;
     let (large, small) = (site.file("large", 3_000_000), site.file("small", 1_000_000));
-    let options = Options { window_blocks: Some(8), wait: Duration::from_millis(200), ..Options::default() };
+    let options = TransferOptions {
+        window_blocks: Some(8),
+        answer_timeout: Duration::from_millis(200),
+        ..TransferOptions::default()
+    };
     let (first, second) = tokio::join!(
         fetch(site.server, HERE, "large", &options),
         fetch(site.server, "127.0.0.9".parse().unwrap(), "small", &options),
@@ -42,40 +48,48 @@ async fn two_at_a_time_get_each_their_own() {
 }
 
 #[tokio::test]
-async fn one_request_too_many_is_dropped_and_served_when_there_is_room() {
-    let mut site = Site::start(Limits { transfers: 1, ..STUBBORN }).await;
+async fn a_request_beyond_the_limit_is_dropped_and_served_later() {
+    let mut site = TftpSite::start(TftpLimits { max_transfers: 1, ..LONG_RETRY_LIMITS }).await;
     site.file("image", 2000);
     let mut first = site.client().await;
     first.ask("image", &[]).await;
     first.hear_data(1).await;
-    let hasty = Options { wait: Duration::from_millis(20), retries: 2, ..Options::default() };
+    let hasty = TransferOptions {
+        answer_timeout: Duration::from_millis(20),
+        retries: 2,
+        ..TransferOptions::default()
+    };
     let second = fetch(site.server, HERE, "image", &hasty).await;
-    assert!(matches!(second, Err(ClientError::Silent { blocks: 0 })), "{second:?}");
-    first.say(Packet::Error { code: ErrorCode::OTHER, message: String::new() }).await;
+    assert!(matches!(second, Err(TftpClientError::Silent { blocks: 0 })), "{second:?}");
+    first.say(TftpPacket::Error { code: TftpErrorCode::OTHER, message: String::new() }).await;
     site.end().await;
-    let patient = Options { wait: Duration::from_millis(20), retries: 100, ..Options::default() };
+    let patient = TransferOptions {
+        answer_timeout: Duration::from_millis(20),
+        retries: 100,
+        ..TransferOptions::default()
+    };
     assert_eq!(fetch(site.server, HERE, "image", &patient).await.unwrap().len(), 2000);
 }
 
 #[tokio::test]
-async fn our_client_can_hang_and_says_what_the_server_said() {
-    let site = Site::start(STUBBORN).await;
+async fn the_client_can_hang_and_reports_the_server_s_error() {
+    let site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("image", 10_000);
-    let options = Options {
+    let options = TransferOptions {
         block_bytes: None,
-        size: SizeProbe::No,
-        abandon_after_blocks: Some(3),
-        ..Options::default()
+        size_probe: SizeProbe::No,
+        stop_after_blocks: Some(3),
+        ..TransferOptions::default()
     };
     let hung = fetch(site.server, HERE, "image", &options).await;
-    assert!(matches!(hung, Err(ClientError::Abandoned { blocks: 3 })), "{hung:?}");
-    let refused = fetch(site.server, HERE, "../x", &Options::default()).await;
-    assert!(matches!(refused, Err(ClientError::Refused { code: ErrorCode(2), .. })), "{refused:?}");
+    assert!(matches!(hung, Err(TftpClientError::StoppedEarly { blocks: 3 })), "{hung:?}");
+    let refused = fetch(site.server, HERE, "../x", &TransferOptions::default()).await;
+    assert!(matches!(refused, Err(TftpClientError::Refused { code: TftpErrorCode(2), .. })), "{refused:?}");
     let empty = site.file("empty", 0);
-    assert_eq!(fetch(site.server, HERE, "empty", &Options::default()).await.unwrap(), empty);
+    assert_eq!(fetch(site.server, HERE, "empty", &TransferOptions::default()).await.unwrap(), empty);
 }
 
-/// Passes packets between one client and the server and loses each fifth one.
+/// Forwards packets between one client and the server and drops each fifth one.
 async fn lossy(relay: UdpSocket, server: SocketAddr) {
     let inner = UdpSocket::bind((HERE, 0)).await.unwrap();
     let (mut client, listener, mut server, mut count) = (None, server, server, 0_u32);
@@ -96,7 +110,7 @@ async fn lossy(relay: UdpSocket, server: SocketAddr) {
         count += 1;
         match (count % 5 == 2, is_outward, client) {
             (false, true, _) => {
-                // A request goes where requests go, also when it is repeated.
+                // Requests go to the listening port, also repeated ones.
                 let to = if from_client.starts_with(&[0, 1]) { listener } else { server };
                 drop(inner.send_to(&from_client[..length], to).await);
             }
@@ -107,25 +121,25 @@ async fn lossy(relay: UdpSocket, server: SocketAddr) {
 }
 
 #[tokio::test]
-async fn a_file_arrives_though_each_fifth_packet_is_lost() {
-    let waits = Limits {
-        first_wait: Duration::from_millis(20),
-        longest_wait: Duration::from_millis(40),
-        retries: 100,
-        ..Limits::default()
+async fn a_file_is_transferred_although_each_fifth_packet_is_lost() {
+    let waits = TftpLimits {
+        first_retransmit_after: Duration::from_millis(20),
+        max_retransmit_wait: Duration::from_millis(40),
+        max_retransmits: 100,
+        ..TftpLimits::default()
     };
     for window_blocks in [None, Some(2), Some(8)] {
-        let site = Site::start(waits).await;
+        let site = TftpSite::start(waits).await;
         let content = site.file("image", 30_000);
         let relay = UdpSocket::bind((HERE, 0)).await.unwrap();
         let (address, mut relaying) = (relay.local_addr().unwrap(), JoinSet::new());
         relaying.spawn(lossy(relay, site.server));
-        let options = Options {
+        let options = TransferOptions {
             block_bytes: Some(1000),
             window_blocks,
-            wait: Duration::from_millis(30),
+            answer_timeout: Duration::from_millis(30),
             retries: 100,
-            ..Options::default()
+            ..TransferOptions::default()
         };
         let fetched = within("the file", fetch(address, HERE, "image", &options)).await.unwrap();
         assert!(fetched == content, "the content differs with a window of {window_blocks:?}");
@@ -133,8 +147,8 @@ async fn a_file_arrives_though_each_fifth_packet_is_lost() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_stopped_leaves_its_port_and_its_transfers() {
-    let mut site = Site::start(STUBBORN).await;
+async fn a_stopped_server_closes_its_port_and_transfers() {
+    let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("image", 2000);
     let mut client = site.client().await;
     client.ask("image", &[]).await;
@@ -150,21 +164,21 @@ async fn a_server_that_is_stopped_leaves_its_port_and_its_transfers() {
 
 #[tokio::test]
 async fn a_server_without_its_port_is_an_error() {
-    let site = Site::start(STUBBORN).await;
-    let observer = Arc::new(Witness(tokio::sync::mpsc::unbounded_channel().0));
-    let taken = Server::bind(site.server, site.path("."), observer).await;
+    let site = TftpSite::start(LONG_RETRY_LIMITS).await;
+    let observer = Arc::new(RecordingObserver(tokio::sync::mpsc::unbounded_channel().0));
+    let taken = TftpServer::bind(site.server, site.path("."), observer).await;
     assert!(matches!(taken, Err(TftpError::Bind { .. })));
 }
 
 #[tokio::test]
-async fn while_the_boot_root_is_missing_clients_are_not_answered_and_ask_again() {
-    let mut site = Site::start(STUBBORN).await;
+async fn while_the_boot_root_is_missing_clients_get_no_answer_and_retry() {
+    let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("image", 700);
     let (root, aside) = (site.grounds.path().join("boot"), site.grounds.path().join("aside"));
     fs_err::rename(&root, &aside).unwrap();
     let mut client = site.client().await;
     client.ask("image", &[]).await;
-    assert!(matches!(site.end().await, End::Broken { .. }));
+    assert!(matches!(site.end().await, TransferEnd::ServerError { .. }));
     client.hear_no_more().await;
     fs_err::rename(&aside, &root).unwrap();
     client.ask("image", &[]).await;
@@ -172,20 +186,22 @@ async fn while_the_boot_root_is_missing_clients_are_not_answered_and_ask_again()
 }
 
 #[tokio::test]
-async fn until_its_client_answers_a_request_brings_one_packet_and_that_once_again() {
-    let mut site = Site::start(HASTY).await;
+async fn an_unanswered_request_causes_one_packet_and_one_retransmission() {
+    let mut site = TftpSite::start(SHORT_LIMITS).await;
     site.file("image", 5000);
     let mut client = site.client().await;
     client.ask("image", &[]).await;
     client.hear_data(1).await;
     client.hear_data(1).await;
-    assert_eq!(site.end().await, End::Silent { bytes_acked: 0, is_all_sent: false });
+    assert_eq!(site.end().await, TransferEnd::Silent { bytes_acked: 0, is_all_sent: false });
     client.hear_no_more().await;
 }
 
 #[tokio::test]
-async fn a_client_that_asks_again_has_its_first_packet_again_but_not_more_often_than_is_polite() {
-    let site = Site::start(Limits { first_wait: Duration::from_secs(2), ..STUBBORN }).await;
+async fn a_repeated_request_repeats_the_first_packet_at_a_limited_rate() {
+    let site =
+        TftpSite::start(TftpLimits { first_retransmit_after: Duration::from_secs(2), ..LONG_RETRY_LIMITS })
+            .await;
     site.file("image", 5000);
     let mut client = site.client().await;
     client.ask("image", &[]).await;
@@ -193,12 +209,12 @@ async fn a_client_that_asks_again_has_its_first_packet_again_but_not_more_often_
     for _ in 0..20 {
         client.ask("image", &[]).await;
     }
-    // Whatever else it says, the server has seen all of that by then.
+    // Once it gets an answer, the server has processed all earlier packets.
     let mut other = site.client().await;
     other.ask("nowhere", &[]).await;
     other.hear_error().await;
     client.hear_no_more().await;
-    crate::world::ask("the first block comes again", async || {
+    crate::world::wait_until("the first block comes again", async || {
         client.ask("image", &[]).await;
         let mut room = [0; 600];
         client.socket.try_recv_from(&mut room).is_ok()
@@ -207,18 +223,18 @@ async fn a_client_that_asks_again_has_its_first_packet_again_but_not_more_often_
 }
 
 #[tokio::test]
-async fn a_client_s_long_timeout_keeps_a_silent_transfer_no_longer_than_the_limit() {
-    let limits = Limits { unanswered: Duration::from_millis(300), ..STUBBORN };
-    let mut site = Site::start(limits).await;
+async fn a_client_s_long_timeout_does_not_extend_a_silent_transfer() {
+    let limits = TftpLimits { first_answer_timeout: Duration::from_millis(300), ..LONG_RETRY_LIMITS };
+    let mut site = TftpSite::start(limits).await;
     site.file("image", 5000);
     let mut client = site.client().await;
     client.ask("image", &[("timeout", "30")]).await;
     client.hear_options().await;
     let end = within("the end of an unanswered transfer", site.end()).await;
-    assert_eq!(end, End::Silent { bytes_acked: 0, is_all_sent: false });
+    assert_eq!(end, TransferEnd::Silent { bytes_acked: 0, is_all_sent: false });
 
-    let limits = Limits { longest_silence: Duration::from_millis(300), ..STUBBORN };
-    let mut site = Site::start(limits).await;
+    let limits = TftpLimits { max_silence: Duration::from_millis(300), ..LONG_RETRY_LIMITS };
+    let mut site = TftpSite::start(limits).await;
     site.file("image", 5000);
     let mut client = site.client().await;
     client.ask("image", &[("timeout", "30")]).await;
@@ -226,37 +242,38 @@ async fn a_client_s_long_timeout_keeps_a_silent_transfer_no_longer_than_the_limi
     client.ack(0).await;
     client.hear_data(1).await;
     let end = within("the end of a silent transfer", site.end()).await;
-    assert_eq!(end, End::Silent { bytes_acked: 0, is_all_sent: false });
+    assert_eq!(end, TransferEnd::Silent { bytes_acked: 0, is_all_sent: false });
 }
 
 #[tokio::test]
-async fn a_transfer_that_goes_on_for_ever_is_ended() {
-    let limits = Limits { longest_transfer: Duration::from_secs(2), ..STUBBORN };
-    let mut site = Site::start(limits).await;
+async fn an_endless_transfer_is_ended() {
+    let limits = TftpLimits { max_transfer_time: Duration::from_secs(2), ..LONG_RETRY_LIMITS };
+    let mut site = TftpSite::start(limits).await;
     site.file("image", 512 * 60_000);
     let mut client = site.client().await;
     client.ask("image", &[]).await;
     client.hear_data(1).await;
     client.ack(1).await;
     let end = within("the end of the transfer", site.end()).await;
-    assert_eq!(end, End::Dropped { bytes_acked: 512, why: DropReason::TooLong });
+    assert_eq!(end, TransferEnd::Dropped { bytes_acked: 512, why: TransferDropReason::TooLong });
 }
 
 #[tokio::test]
-async fn a_client_that_acknowledges_a_block_now_and_then_keeps_its_place_for_what_that_is_worth() {
-    let mut site = Site::start(Limits { slow: Duration::from_millis(300), ..STUBBORN }).await;
+async fn a_too_slow_client_loses_its_transfer() {
+    let mut site =
+        TftpSite::start(TftpLimits { slow_allowance: Duration::from_millis(300), ..LONG_RETRY_LIMITS }).await;
     site.file("image", 512 * 60_000);
     let mut client = site.client().await;
     client.ask("image", &[]).await;
     client.hear_data(1).await;
     client.ack(1).await;
     let end = within("the end of the transfer", site.end()).await;
-    assert_eq!(end, End::Dropped { bytes_acked: 512, why: DropReason::TooSlow });
+    assert_eq!(end, TransferEnd::Dropped { bytes_acked: 512, why: TransferDropReason::TooSlow });
 }
 
 #[tokio::test]
-async fn one_port_that_asks_for_two_names_in_turn_has_one_transfer() {
-    let mut site = Site::start(STUBBORN).await;
+async fn a_client_alternating_between_two_names_has_one_transfer() {
+    let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("one", 2000);
     site.file("two", 2000);
     let mut client = site.client().await;
@@ -265,23 +282,23 @@ async fn one_port_that_asks_for_two_names_in_turn_has_one_transfer() {
         client.ask("two", &[]).await;
     }
     client.hear_data(1).await;
-    // Whatever comes after it, the server has seen all of that by then.
+    // Once it gets an answer, the server has processed all earlier packets.
     let mut other = site.client().await;
     other.ask("nowhere", &[]).await;
     other.hear_error().await;
     client.hear_no_more().await;
     let mut asked = 0;
-    while let Ok(told) = site.told.try_recv() {
-        asked += usize::from(matches!(told, Told::Asked(_)));
+    while let Ok(call) = site.observed.try_recv() {
+        asked += usize::from(matches!(call, ObservedFetch::Asked(_)));
     }
     assert_eq!(asked, 2, "its first request and the other's");
 }
 
-/// Asks for `image` from `count` ports of one address and never answers.
-async fn flood(site: &Site, from: &str, count: usize) -> Vec<Client> {
+/// Requests `image` from `count` ports of one address without ever answering.
+async fn flood(site: &TftpSite, from: &str, count: usize) -> Vec<RawTftpClient> {
     let mut clients = Vec::new();
     for _ in 0..count {
-        let client = Client::from(from.parse().unwrap(), site.server).await;
+        let client = RawTftpClient::from(from.parse().unwrap(), site.server).await;
         client.ask("image", &[("timeout", "30")]).await;
         clients.push(client);
     }
@@ -289,24 +306,28 @@ async fn flood(site: &Site, from: &str, count: usize) -> Vec<Client> {
 }
 
 #[tokio::test]
-async fn an_address_that_never_answers_leaves_room_for_others() {
-    let mut site = Site::start(Limits { transfers: 8, transfers_per_client: 4, ..STUBBORN }).await;
+async fn an_address_that_never_answers_does_not_block_others() {
+    let mut site =
+        TftpSite::start(TftpLimits { max_transfers: 8, max_transfers_per_client: 4, ..LONG_RETRY_LIMITS })
+            .await;
     let content = site.file("image", 2000);
     let _flood = flood(&site, "127.0.0.66", 20).await;
     let mut dropped = 0;
     while dropped < 16 {
-        dropped += usize::from(matches!(site.told().await, Told::Dropped(_)));
+        dropped += usize::from(matches!(site.next_observed().await, ObservedFetch::Dropped(_)));
     }
-    let fetched = within("the file", fetch(site.server, HERE, "image", &Options::default())).await;
+    let fetched = within("the file", fetch(site.server, HERE, "image", &TransferOptions::default())).await;
     assert!(fetched.unwrap() == content);
 }
 
 #[tokio::test]
-async fn where_all_room_is_taken_the_oldest_that_never_answered_give_way() {
-    let mut site = Site::start(Limits { transfers: 8, transfers_per_client: 8, ..STUBBORN }).await;
+async fn without_capacity_the_oldest_unanswered_transfers_are_replaced() {
+    let mut site =
+        TftpSite::start(TftpLimits { max_transfers: 8, max_transfers_per_client: 8, ..LONG_RETRY_LIMITS })
+            .await;
     let content = site.file("image", 2000);
     let _flood = flood(&site, "127.0.0.66", 8).await;
-    let fetched = within("the file", fetch(site.server, HERE, "image", &Options::default())).await;
+    let fetched = within("the file", fetch(site.server, HERE, "image", &TransferOptions::default())).await;
     assert!(fetched.unwrap() == content);
-    assert_eq!(site.end().await, End::Dropped { bytes_acked: 0, why: DropReason::Room });
+    assert_eq!(site.end().await, TransferEnd::Dropped { bytes_acked: 0, why: TransferDropReason::Overload });
 }

@@ -1,15 +1,15 @@
-//! No name leads out of the boot tree, and no answer tells where it is.
+//! Tests of file names: none leads out of the boot tree, and no answer reveals its location.
 
 use std::os::unix::fs::symlink;
 
-use lifeguard::tftp::packet::{Mode, Packet, Request};
-use lifeguard::tftp::{End, Refusal};
+use lifeguard::tftp::packet::{TftpPacket, TftpRequest, TransferMode};
+use lifeguard::tftp::{TftpRefusal, TransferEnd};
 
-use super::{STUBBORN, Site};
+use super::{LONG_RETRY_LIMITS, TftpSite};
 
 #[tokio::test]
-async fn a_path_out_of_the_tree_is_refused_without_telling_where_that_is() {
-    let mut site = Site::start(STUBBORN).await;
+async fn a_path_out_of_the_tree_is_refused_without_revealing_it() {
+    let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("image", 10);
     site.file("../secret", 10);
     for directory in ["a", "../outside"] {
@@ -21,7 +21,7 @@ async fn a_path_out_of_the_tree_is_refused_without_telling_where_that_is() {
     symlink("/etc/passwd", site.path("absolute-link")).unwrap();
     nix::unistd::mkfifo(&site.path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
 
-    let (outside, not_a_file) = (Refusal::Outside, Refusal::NotAFile);
+    let (outside, not_a_file) = (TftpRefusal::Outside, TftpRefusal::NotAFile);
     for (name, refusal) in [
         ("../secret", Some(&outside)),
         ("/../secret", Some(&outside)),
@@ -44,16 +44,16 @@ async fn a_path_out_of_the_tree_is_refused_without_telling_where_that_is() {
         client.ask(name, &[("tsize", "0")]).await;
         let (code, message) = client.hear_error().await;
         assert_eq!(code, if refusal == Some(&outside) { 2 } else { 1 }, "{name}: {message}");
-        let place = site.grounds.path().to_str().unwrap();
-        assert!(!message.contains(place) && !message.contains('/'), "{name}: {message}");
-        let expected = refusal.map_or(End::NotFound, |refusal| End::Refused(refusal.clone()));
+        let directory = site.grounds.path().to_str().unwrap();
+        assert!(!message.contains(directory) && !message.contains('/'), "{name}: {message}");
+        let expected = refusal.map_or(TransferEnd::NotFound, |refusal| TransferEnd::Refused(refusal.clone()));
         assert_eq!(site.end().await, expected, "{name}");
     }
 }
 
 #[tokio::test]
 async fn a_link_within_the_tree_is_followed() {
-    let site = Site::start(STUBBORN).await;
+    let site = TftpSite::start(LONG_RETRY_LIMITS).await;
     for directory in ["pxelinux.cfg", "configs"] {
         fs_err::create_dir(site.path(directory)).unwrap();
     }
@@ -68,15 +68,15 @@ async fn a_link_within_the_tree_is_followed() {
 }
 
 #[tokio::test]
-async fn a_name_is_bytes() {
+async fn file_names_are_bytes() {
     use std::os::unix::ffi::OsStrExt;
-    let mut site = Site::start(STUBBORN).await;
+    let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     let name = b"pxelinux.0\xff";
     fs_err::write(site.path("").join(std::ffi::OsStr::from_bytes(name)), b"loader").unwrap();
     let mut client = site.client().await;
-    let request = Request { file: name.to_vec(), mode: Mode::Octet, options: Vec::new() };
-    client.send_raw(&Packet::Read(request).to_bytes()).await;
+    let request = TftpRequest { file: name.to_vec(), mode: TransferMode::Octet, options: Vec::new() };
+    client.send_raw(&TftpPacket::Read(request).to_bytes()).await;
     assert_eq!(client.hear_rest(1).await, b"loader");
-    let super::Told::Asked(fetch) = site.told().await else { panic!("nobody asked") };
+    let super::ObservedFetch::Asked(fetch) = site.next_observed().await else { panic!("no request") };
     assert_eq!(fetch.file, "pxelinux.0\\xff");
 }

@@ -1,29 +1,29 @@
-//! What boot loaders do that servers get wrong.
+//! Tests of boot loaders' behaviour that servers often handle wrongly.
 
-use lifeguard::tftp::packet::{ErrorCode, Mode, Packet, Request};
-use lifeguard::tftp::{Abort, End};
+use lifeguard::tftp::packet::{TftpErrorCode, TftpPacket, TftpRequest, TransferMode};
+use lifeguard::tftp::{ClientAbort, TransferEnd};
 
-use super::{Client, HASTY, STUBBORN, Site, Told, request};
+use super::{LONG_RETRY_LIMITS, ObservedFetch, RawTftpClient, SHORT_LIMITS, TftpSite, request};
 
 #[tokio::test]
 async fn a_size_probe_ends_with_the_client_s_error_and_its_port_is_served_at_once() {
-    let mut site = Site::start(STUBBORN).await;
+    let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     let content = site.file("image", 1300);
     let mut client = site.client().await;
     for _ in 0..3 {
         client.ask("image", &[("tsize", "0")]).await;
         assert_eq!(client.hear_options().await, "tsize=1300");
-        client.say(Packet::Error { code: ErrorCode::OPTIONS, message: "thanks".into() }).await;
-        let by = Abort::Error { code: ErrorCode::OPTIONS, message: "thanks".into() };
-        assert_eq!(site.end().await, End::Aborted { bytes_acked: 0, by });
+        client.say(TftpPacket::Error { code: TftpErrorCode::OPTIONS, message: "thanks".into() }).await;
+        let by = ClientAbort::Error { code: TftpErrorCode::OPTIONS, message: "thanks".into() };
+        assert_eq!(site.end().await, TransferEnd::Aborted { bytes_acked: 0, by });
     }
     client.ask("image", &[]).await;
     assert_eq!(client.hear_rest(1).await, content);
 }
 
 #[tokio::test]
-async fn another_request_from_the_same_port_ends_the_transfer_before() {
-    let mut site = Site::start(STUBBORN).await;
+async fn another_request_from_the_same_port_ends_the_previous_transfer() {
+    let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("first", 5000);
     let content = site.file("second", 600);
     let mut client = site.client().await;
@@ -33,27 +33,30 @@ async fn another_request_from_the_same_port_ends_the_transfer_before() {
     client.hear_data(2).await;
     client.ask("second", &[]).await;
     assert_eq!(client.hear_rest(1).await, content);
-    assert_eq!(site.end().await, End::Aborted { bytes_acked: 512, by: Abort::AskedAnew });
-    assert!(matches!(site.end().await, End::Sent { bytes: 600, .. }));
+    assert_eq!(site.end().await, TransferEnd::Aborted { bytes_acked: 512, by: ClientAbort::NewRequest });
+    assert!(matches!(site.end().await, TransferEnd::Sent { bytes: 600, .. }));
 }
 
 #[tokio::test]
 async fn a_repeated_request_starts_no_second_transfer() {
-    let mut site = Site::start(STUBBORN).await;
+    let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     let content = site.file("image", 1300);
     let mut client = site.client().await;
     for _ in 0..5 {
         client.ask("image", &[]).await;
     }
     assert_eq!(client.hear_rest(1).await, content);
-    assert!(matches!(site.told().await, Told::Asked(_)));
-    assert!(matches!(site.told().await, Told::Ended(_, End::Sent { bytes: 1300, .. })));
-    assert!(site.told.try_recv().is_err(), "the observer was told of one fetch");
+    assert!(matches!(site.next_observed().await, ObservedFetch::Asked(_)));
+    assert!(matches!(
+        site.next_observed().await,
+        ObservedFetch::Ended(_, TransferEnd::Sent { bytes: 1300, .. })
+    ));
+    assert!(site.observed.try_recv().is_err(), "the observer got one fetch");
 }
 
 #[tokio::test]
-async fn a_board_that_was_reset_and_asks_the_same_from_the_same_port_begins_anew() {
-    let mut site = Site::start(HASTY).await;
+async fn the_same_request_after_a_reset_starts_a_new_transfer() {
+    let mut site = TftpSite::start(SHORT_LIMITS).await;
     site.file("image", 1300);
     let mut client = site.client().await;
     client.ask("image", &[]).await;
@@ -66,22 +69,22 @@ async fn a_board_that_was_reset_and_asks_the_same_from_the_same_port_begins_anew
     loop {
         let bytes = client.hear_raw().await;
         if client.peer != before {
-            assert!(matches!(Packet::parse(&bytes), Ok(Packet::Data { block: 1, .. })));
+            assert!(matches!(TftpPacket::parse(&bytes), Ok(TftpPacket::Data { block: 1, .. })));
             break;
         }
     }
-    assert_eq!(site.end().await, End::Aborted { bytes_acked: 512, by: Abort::AskedAnew });
+    assert_eq!(site.end().await, TransferEnd::Aborted { bytes_acked: 512, by: ClientAbort::NewRequest });
     client.ack(1).await;
     client.hear_until_data(2).await;
     client.ack(2).await;
     client.hear_until_data(3).await;
     client.ack(3).await;
-    assert!(matches!(site.end().await, End::Sent { bytes: 1300, .. }));
+    assert!(matches!(site.end().await, TransferEnd::Sent { bytes: 1300, .. }));
 }
 
 #[tokio::test]
-async fn a_gap_is_filled_at_once_also_at_the_first_block_of_a_window() {
-    let site = Site::start(STUBBORN).await;
+async fn a_lost_block_is_retransmitted_at_once_also_at_the_start_of_a_window() {
+    let site = TftpSite::start(LONG_RETRY_LIMITS).await;
     let content = site.file("image", 512 * 12 + 100);
     let mut client = site.client().await;
     client.ask("image", &[("windowsize", "4")]).await;
@@ -111,8 +114,8 @@ async fn a_gap_is_filled_at_once_also_at_the_first_block_of_a_window() {
 }
 
 #[tokio::test]
-async fn repeated_acks_make_no_repeated_blocks() {
-    let site = Site::start(STUBBORN).await;
+async fn repeated_acks_cause_no_repeated_blocks() {
+    let site = TftpSite::start(LONG_RETRY_LIMITS).await;
     let content = site.file("image", 512 * 300 + 1);
     let mut client = site.client().await;
     client.ask("image", &[]).await;
@@ -127,8 +130,8 @@ async fn repeated_acks_make_no_repeated_blocks() {
 }
 
 #[tokio::test]
-async fn repeated_acks_of_a_window_are_believed_once() {
-    let site = Site::start(STUBBORN).await;
+async fn repeated_acks_of_a_window_cause_one_retransmission() {
+    let site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("image", 512 * 20);
     let mut client = site.client().await;
     client.ask("image", &[("windowsize", "2")]).await;
@@ -146,18 +149,18 @@ async fn repeated_acks_of_a_window_are_believed_once() {
 }
 
 #[tokio::test]
-async fn one_small_request_brings_no_more_than_64_blocks() {
-    let site = Site::start(HASTY).await;
+async fn one_request_causes_at_most_64_blocks() {
+    let site = TftpSite::start(SHORT_LIMITS).await;
     site.file("image", 65_464 * 70);
     let mut client = site.client().await;
     client.ask("image", &[("windowsize", "65535"), ("blksize", "65464")]).await;
     assert_eq!(client.hear_options().await, "windowsize=64 blksize=65464");
     client.ack(0).await;
     let mut last = 0;
-    // The kernel drops what its queue cannot take, so not all of it comes; what comes ends with the window.
+    // The kernel may drop packets, so not all arrive; those that arrive end with the window.
     loop {
         let bytes = client.hear_raw().await;
-        let Ok(Packet::Data { block, .. }) = Packet::parse(&bytes) else { panic!("no block") };
+        let Ok(TftpPacket::Data { block, .. }) = TftpPacket::parse(&bytes) else { panic!("no block") };
         assert!(block <= 64, "block {block} is beyond the window");
         if block <= last {
             break;
@@ -167,8 +170,8 @@ async fn one_small_request_brings_no_more_than_64_blocks() {
 }
 
 #[tokio::test]
-async fn block_sizes_are_clamped_or_left_out() {
-    let site = Site::start(STUBBORN).await;
+async fn block_sizes_are_clamped_or_declined() {
+    let site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("image", 600);
     for (asked, answer) in [
         ("70000", Some("blksize=65464")),
@@ -189,7 +192,7 @@ async fn block_sizes_are_clamped_or_left_out() {
 }
 
 #[tokio::test]
-async fn the_answer_comes_from_the_address_that_was_asked() {
+async fn the_answer_comes_from_the_requested_address() {
     for (listen, asked) in [
         ("0.0.0.0:0", "127.0.0.2"),
         ("0.0.0.0:0", "127.0.0.1"),
@@ -197,31 +200,31 @@ async fn the_answer_comes_from_the_address_that_was_asked() {
         ("[::]:0", "127.0.0.3"),
         ("[::1]:0", "::1"),
     ] {
-        let mut site = Site::listen(listen, STUBBORN).await;
+        let mut site = TftpSite::listen(listen, LONG_RETRY_LIMITS).await;
         let content = site.file("image", 700);
         let mut client =
-            Client::at((asked.parse::<std::net::IpAddr>().unwrap(), site.server.port()).into()).await;
+            RawTftpClient::at((asked.parse::<std::net::IpAddr>().unwrap(), site.server.port()).into()).await;
         client.ask("image", &[]).await;
         assert_eq!(client.hear_rest(1).await, content);
         assert_eq!(client.peer.ip(), client.server.ip(), "asked at {asked} of {listen}");
-        let Told::Asked(fetch) = site.told().await else { panic!("nobody asked") };
+        let ObservedFetch::Asked(fetch) = site.next_observed().await else { panic!("no request") };
         assert_eq!(fetch.peer.is_ipv4(), client.server.is_ipv4());
     }
 }
 
 #[tokio::test]
-async fn a_request_to_store_a_file_is_refused() {
-    let site = Site::listen("0.0.0.0:0", STUBBORN).await;
-    let mut client = Client::at(([127, 0, 0, 2], site.server.port()).into()).await;
-    client.send_raw(&Packet::Write(request("new", &[])).to_bytes()).await;
-    assert_eq!(client.hear_error().await, (2, "this server stores no files".to_owned()));
+async fn a_write_request_is_refused() {
+    let site = TftpSite::listen("0.0.0.0:0", LONG_RETRY_LIMITS).await;
+    let mut client = RawTftpClient::at(([127, 0, 0, 2], site.server.port()).into()).await;
+    client.send_raw(&TftpPacket::Write(request("new", &[])).to_bytes()).await;
+    assert_eq!(client.hear_error().await, (2, "write not supported".to_owned()));
     assert_eq!(client.peer.ip(), client.server.ip());
     assert!(!site.path("new").exists());
 }
 
 #[tokio::test]
-async fn garbage_is_ignored_and_the_server_lives() {
-    let site = Site::start(STUBBORN).await;
+async fn garbage_is_ignored_and_the_server_keeps_serving() {
+    let site = TftpSite::start(LONG_RETRY_LIMITS).await;
     let content = site.file("image", 100);
     let mut client = site.client().await;
     let long = vec![b'a'; 5000];
@@ -240,14 +243,16 @@ async fn garbage_is_ignored_and_the_server_lives() {
     for length in 0..200 {
         client.send_raw(&super::noise(length)).await;
     }
-    client.send_raw(&Packet::Error { code: ErrorCode::OTHER, message: String::new() }.to_bytes()).await;
+    client
+        .send_raw(&TftpPacket::Error { code: TftpErrorCode::OTHER, message: String::new() }.to_bytes())
+        .await;
     client.ask("image", &[]).await;
     assert_eq!(client.hear_rest(1).await, content);
 }
 
 #[tokio::test]
-async fn garbage_in_a_transfer_neither_ends_nor_hastens_it() {
-    let site = Site::start(STUBBORN).await;
+async fn garbage_in_a_transfer_has_no_effect() {
+    let site = TftpSite::start(LONG_RETRY_LIMITS).await;
     let content = site.file("image", 1000);
     let mut client = site.client().await;
     client.ask("image", &[]).await;
@@ -262,27 +267,27 @@ async fn garbage_in_a_transfer_neither_ends_nor_hastens_it() {
 }
 
 #[tokio::test]
-async fn an_empty_file_is_one_empty_block_and_its_size_is_not_told() {
-    let mut site = Site::start(STUBBORN).await;
+async fn an_empty_file_is_one_empty_block_without_tsize() {
+    let mut site = TftpSite::start(LONG_RETRY_LIMITS).await;
     site.file("empty", 0);
     let mut client = site.client().await;
     client.ask("empty", &[("tsize", "0")]).await;
     assert_eq!(client.hear_rest(1).await, b"");
-    assert!(matches!(site.end().await, End::Sent { bytes: 0, .. }));
+    assert!(matches!(site.end().await, TransferEnd::Sent { bytes: 0, .. }));
     client.ask("empty", &[("tsize", "0"), ("blksize", "1024")]).await;
     assert_eq!(client.hear_options().await, "blksize=1024");
 }
 
 #[tokio::test]
 async fn text_is_sent_as_netascii_and_mail_is_refused() {
-    let site = Site::start(STUBBORN).await;
+    let site = TftpSite::start(LONG_RETRY_LIMITS).await;
     fs_err::write(site.path("text"), b"a\nb\r\n").unwrap();
     let mut client = site.client().await;
     let options = vec![("tsize".to_owned(), "0".to_owned())];
-    let text = Request { mode: Mode::Netascii, options, ..request("text", &[]) };
-    client.send_raw(&Packet::Read(text).to_bytes()).await;
+    let text = TftpRequest { mode: TransferMode::Netascii, options, ..request("text", &[]) };
+    client.send_raw(&TftpPacket::Read(text).to_bytes()).await;
     assert_eq!(client.hear_rest(1).await, b"a\r\nb\r\0\r\n");
-    let mail = Request { mode: Mode::Other("mail".into()), ..request("text", &[]) };
-    client.send_raw(&Packet::Read(mail).to_bytes()).await;
-    assert_eq!(client.hear_error().await, (4, "only octet and netascii are served".to_owned()));
+    let mail = TftpRequest { mode: TransferMode::Other("mail".into()), ..request("text", &[]) };
+    client.send_raw(&TftpPacket::Read(mail).to_bytes()).await;
+    assert_eq!(client.hear_error().await, (4, "only octet and netascii are supported".to_owned()));
 }

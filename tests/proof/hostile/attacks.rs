@@ -1,4 +1,4 @@
-//! Clients that mean no good, or have lost their power in the middle of something.
+//! Malicious clients, and clients that lost power in the middle of a request.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -9,13 +9,13 @@ use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 use crate::cluster::pause;
 
-/// How many half-sent requests there are at once, and how many transfers are begun.
+/// Number of concurrent incomplete requests, and of TFTP transfers.
 const CONNECTIONS: usize = 600;
 const TRANSFERS: usize = 600;
-/// Where attackers' addresses begin.
+/// The first attacker's address.
 const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 66, 0, 1);
 
-/// Opens connections and leaves them: headers half sent, bodies half sent, idle, answers unread.
+/// Opens connections and leaves them: incomplete headers, incomplete bodies, idle, answers unread.
 pub(super) async fn half_sent_http(server: SocketAddr, span: Duration, random: &mut Random) {
     let pieces: [&[u8]; 5] = [
         b"",
@@ -26,9 +26,9 @@ pub(super) async fn half_sent_http(server: SocketAddr, span: Duration, random: &
     ];
     let mut open = Vec::new();
     for _ in 0..CONNECTIONS {
-        let address = u32::from(FIRST_ADDRESS) + u32::try_from(random.below(40)).unwrap_or(0);
+        let address = u32::from(FIRST_ADDRESS) + u32::try_from(random.next_below(40)).unwrap_or(0);
         let Ok(mut connection) = connect(Ipv4Addr::from(address), server).await else { continue };
-        let _ = connection.write_all(pieces[random.below(pieces.len())]).await;
+        let _ = connection.write_all(pieces[random.next_below(pieces.len())]).await;
         open.push(connection);
     }
     pause(span).await;
@@ -42,7 +42,7 @@ async fn connect(from: Ipv4Addr, server: SocketAddr) -> std::io::Result<TcpStrea
     connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
 }
 
-/// Begins transfers that are never acknowledged, with the longest time-out there is; some requests are nonsense.
+/// Starts transfers that are never acknowledged, with the longest timeout; some requests are garbage.
 pub(super) async fn tftp_flood(server: SocketAddr, span: Duration, random: &mut Random) {
     let requests: [&[u8]; 5] = [
         b"\x00\x01live/initrd\x00octet\x00timeout\x0030\x00",
@@ -53,9 +53,9 @@ pub(super) async fn tftp_flood(server: SocketAddr, span: Duration, random: &mut 
     ];
     let mut sockets = Vec::new();
     for _ in 0..TRANSFERS {
-        let address = u32::from(FIRST_ADDRESS) + u32::try_from(random.below(4)).unwrap_or(0);
+        let address = u32::from(FIRST_ADDRESS) + u32::try_from(random.next_below(4)).unwrap_or(0);
         let Ok(socket) = UdpSocket::bind((Ipv4Addr::from(address), 0)).await else { continue };
-        let _ = socket.send_to(requests[random.below(requests.len())], server).await;
+        let _ = socket.send_to(requests[random.next_below(requests.len())], server).await;
         sockets.push(socket);
         if sockets.len().is_multiple_of(50) {
             pause(Duration::from_millis(10)).await;

@@ -1,8 +1,8 @@
-//! The judge finds each fault that is put into the record of a run in which nothing is wrong.
+//! The checker finds each fault injected into a correct record.
 
 use chrono::TimeDelta;
 
-use super::super::record::{Moment, Row, Strike, Usage};
+use super::super::record::{InjectedFault, Moment, ServerUsage, StoredEntry};
 use super::*;
 
 const NAME: &str = "b1";
@@ -11,9 +11,9 @@ fn at(seconds: i64) -> Moment {
     "2026-01-01T12:00:00Z".parse::<Moment>().unwrap() + TimeDelta::seconds(seconds)
 }
 
-fn row(second: i64, event: &str, from: &str, to: &str, visit: i64) -> Row {
+fn row(second: i64, event: &str, from: &str, to: &str, visit: i64) -> StoredEntry {
     let outcome = if from == to && event != "began" { "stayed" } else { "moved" };
-    Row {
+    StoredEntry {
         at: at(second),
         kind: "event".to_owned(),
         event: Some(event.to_owned()),
@@ -27,27 +27,27 @@ fn row(second: i64, event: &str, from: &str, to: &str, visit: i64) -> Row {
     }
 }
 
-fn sighting(second: i64, state: &str, visit: i64) -> Sighting {
-    Sighting { asked: at(second), seen: at(second), state: state.to_owned(), visit }
+fn sighting(second: i64, state: &str, visit: i64) -> Observation {
+    Observation { asked: at(second), seen: at(second), state: state.to_owned(), visit }
 }
 
-fn message(second: i64, event: &str, outcome: &str, visit: i64) -> Message {
-    Message {
+fn message(second: i64, event: &str, outcome: &str, visit: i64) -> SentMessage {
+    SentMessage {
         board: NAME.to_owned(),
         event: event.to_owned(),
         sent: at(second),
         answer: Some((at(second), 200)),
         outcome: Some((outcome.to_owned(), visit)),
-        ..Message::default()
+        ..SentMessage::default()
     }
 }
 
 /// A board is rebooted, falls silent later, is rebooted for that, and is Ready.
-fn sound() -> Record {
-    let board = Board {
+fn sound() -> RunRecord {
+    let board = BoardRecord {
         name: NAME.to_owned(),
         relay: 0,
-        habit: Habit::Works,
+        habit: RelayHealth::Works,
         power: vec![(at(0), true), (at(10), false), (at(12), true), (at(80), false), (at(82), true)],
         writes: vec![(at(10), false), (at(12), true), (at(80), false), (at(82), true)],
         answers: vec![(at(5), true), (at(10), false), (at(20), true), (at(60), false), (at(90), true)],
@@ -78,10 +78,10 @@ fn sound() -> Record {
     marked.mark = Some("m1".to_owned());
     let messages =
         vec![message(9, "rq-reboot", "moved", 2), message(20, "image-running", "moved", 4), marked];
-    let end = End { state: "Ready".to_owned(), visit: 7, reason: String::new() };
+    let end = FinalState { state: "Ready".to_owned(), visit: 7, reason: String::new() };
     let ends = BTreeMap::from([(NAME.to_owned(), end)]);
-    let usage = Usage { resident_kb: 50_000, descriptors: 60 };
-    Record {
+    let usage = ServerUsage { resident_kb: 50_000, descriptors: 60 };
+    RunRecord {
         boards: vec![board],
         strikes: Vec::new(),
         messages,
@@ -98,73 +98,79 @@ fn sound() -> Record {
     }
 }
 
-fn history(record: &mut Record) -> &mut Vec<Row> {
+fn history(record: &mut RunRecord) -> &mut Vec<StoredEntry> {
     record.history.get_mut(NAME).unwrap()
 }
 
-fn end(record: &mut Record) -> &mut End {
+fn end(record: &mut RunRecord) -> &mut FinalState {
     record.ends.get_mut(NAME).unwrap()
 }
 
 #[test]
-fn nothing_is_found_where_nothing_is_wrong() {
+fn a_correct_record_has_no_findings() {
     assert_eq!(check(&sound()), []);
 }
 
-/// What is wrong with a record.
-type Harm = fn(&mut Record);
+/// A change that damages a record.
+type Damage = fn(&mut RunRecord);
 
 #[test]
 fn each_fault_is_found() {
-    let harms: [(&str, Rule, Harm); 26] = [
-        ("dark at the end", Rule::Dark, |record| record.boards[0].power.truncate(4)),
-        ("dark for long", Rule::Dark, |record| record.boards[0].power[2].0 = at(60)),
-        ("dark while another relay board is struck", Rule::Dark, |record| {
+    let harms: [(&str, CheckedRule, Damage); 26] = [
+        ("dark at the end", CheckedRule::PowerOff, |record| record.boards[0].power.truncate(4)),
+        ("dark for long", CheckedRule::PowerOff, |record| record.boards[0].power[2].0 = at(60)),
+        ("dark while another relay board is struck", CheckedRule::PowerOff, |record| {
             record.boards[0].power[2].0 = at(60);
-            strike(record, Struck::Relay(1), 10, 60);
+            strike(record, FaultTarget::Relay(1), 10, 60);
         }),
-        ("power taken from a Ready board", Rule::Ready, |record| {
+        ("power taken from a Ready board", CheckedRule::Ready, |record| {
             record.boards[0].writes.splice(2..2, [(at(50), false), (at(51), true)]);
         }),
-        ("a late write to a Ready board", Rule::Ready, |record| {
+        ("a late write to a Ready board", CheckedRule::Ready, |record| {
             record.boards[0].writes.push((at(95), true));
         }),
-        ("healthy and rebooted", Rule::Cause, |record| record.boards[0].answers.truncate(3)),
-        ("silent at another time only", Rule::Cause, |record| {
+        ("healthy and rebooted", CheckedRule::Cause, |record| record.boards[0].answers.truncate(3)),
+        ("silent at another time only", CheckedRule::Cause, |record| {
             record.boards[0].answers.splice(3.., [(at(30), false), (at(31), true)]);
         }),
-        ("rebooted by its deadline", Rule::Cause, |record| {
+        ("rebooted by its deadline", CheckedRule::Cause, |record| {
             (history(record)[5].event, history(record)[5].kind) = (None, "deadline".to_owned());
         }),
-        ("nobody asked", Rule::Cause, |record| _ = record.messages.remove(0)),
-        ("a mark is gone", Rule::Kept, |record| history(record)[4].mark = None),
-        ("a move is gone", Rule::Kept, |record| history(record)[3].event = Some("force".to_owned())),
-        ("lost in another second", Rule::Kept, |record| {
-            history(record)[4].mark = None;
-            record.lost.push(Span { from: at(41), to: at(43) });
+        ("no request", CheckedRule::Cause, |record| _ = record.messages.remove(0)),
+        ("a mark is gone", CheckedRule::Durable, |record| history(record)[4].mark = None),
+        ("a move is gone", CheckedRule::Durable, |record| {
+            history(record)[3].event = Some("force".to_owned());
         }),
-        ("a visit twice", Rule::Chain, |record| history(record)[6].visit = 5),
-        ("from another state", Rule::Chain, |record| history(record)[6].from = "New".to_owned()),
-        ("a row is gone", Rule::Chain, |record| _ = history(record).remove(6)),
-        ("not what history made of it", Rule::Chain, |record| end(record).visit = 6),
-        ("a change was missed", Rule::Mirror, |record| _ = record.mirror.remove(NAME)),
-        ("replay does not agree", Rule::Replay, |record| record.difference = Some(String::new())),
-        ("not Ready in the end", Rule::Rest, |record| end(record).state = "FailedRebootComplete".to_owned()),
-        ("no rest", Rule::Rest, |record| {
+        ("lost in another second", CheckedRule::Durable, |record| {
+            history(record)[4].mark = None;
+            record.lost.push(TimeSpan { from: at(41), to: at(43) });
+        }),
+        ("a visit twice", CheckedRule::Chain, |record| history(record)[6].visit = 5),
+        ("from another state", CheckedRule::Chain, |record| history(record)[6].from = "New".to_owned()),
+        ("a row is gone", CheckedRule::Chain, |record| _ = history(record).remove(6)),
+        ("not what history made of it", CheckedRule::Chain, |record| end(record).visit = 6),
+        ("a change was missed", CheckedRule::Mirror, |record| _ = record.mirror.remove(NAME)),
+        ("replay does not agree", CheckedRule::Replay, |record| record.difference = Some(String::new())),
+        ("not Ready in the end", CheckedRule::Rest, |record| {
+            end(record).state = "FailedRebootComplete".to_owned();
+        }),
+        ("no rest", CheckedRule::Rest, |record| {
             record.rested.get_mut(NAME).unwrap().state = "RebootComplete".to_owned();
         }),
-        ("gone", Rule::Rest, |record| _ = record.ends.remove(NAME)),
-        ("failed for no reason", Rule::Reason, |record| {
+        ("gone", CheckedRule::Rest, |record| _ = record.ends.remove(NAME)),
+        ("failed for no reason", CheckedRule::Reason, |record| {
             record.rested.get_mut(NAME).unwrap().state = "FailedRebootRebooting".to_owned();
         }),
-        ("the wrong words", Rule::Reason, |record| {
-            record.boards[0].habit = Habit::Broken(&["Modbus TCP"]);
+        ("the wrong words", CheckedRule::Reason, |record| {
+            record.boards[0].habit = RelayHealth::Broken(&["Modbus TCP"]);
             end(record).state = "FailedRebootRebooting".to_owned();
             end(record).reason = "no answer within 4s".to_owned();
         }),
-        ("a fault of ours", Rule::Answer, |record| record.messages[1].answer = Some((at(20), 500))),
-        ("descriptors leak", Rule::Usage, |record| record.usage[0].1.descriptors += 100),
-        ("a panic", Rule::Accident, |record| record.accidents.push("panicked".to_owned())),
+        ("a fault of ours", CheckedRule::ValidAnswer, |record| {
+            record.messages[1].answer = Some((at(20), 500));
+        }),
+        ("descriptors leak", CheckedRule::Usage, |record| record.usage[0].1.descriptors += 100),
+        ("a panic", CheckedRule::Accident, |record| record.accidents.push("panicked".to_owned())),
     ];
     for (what, rule, harm) in harms {
         let mut record = sound();
@@ -174,26 +180,26 @@ fn each_fault_is_found() {
     }
 }
 
-fn strike(record: &mut Record, struck: Struck, from: i64, to: i64) {
-    let span = Span { from: at(from), to: at(to) };
-    record.strikes.push(Strike { struck, span });
+fn strike(record: &mut RunRecord, struck: FaultTarget, from: i64, to: i64) {
+    let span = TimeSpan { from: at(from), to: at(to) };
+    record.strikes.push(InjectedFault { struck, span });
 }
 
 #[test]
-fn what_was_struck_is_an_excuse_for_what_it_was_struck_by() {
-    let excused: [(&str, Harm); 5] = [
+fn injected_faults_excuse_only_their_own_effects() {
+    let excused: [(&str, Damage); 5] = [
         ("dark while its relay board was struck", |record| {
             record.boards[0].power[2].0 = at(60);
-            strike(record, Struck::Relay(0), 15, 45);
+            strike(record, FaultTarget::Relay(0), 15, 45);
         }),
         ("dark while the database was struck twice", |record| {
             record.boards[0].power[2].0 = at(60);
-            strike(record, Struck::Database, 12, 25);
-            strike(record, Struck::Database, 30, 40);
+            strike(record, FaultTarget::Database, 12, 25);
+            strike(record, FaultTarget::Database, 30, 40);
         }),
         ("lost with the primary", |record| {
             history(record)[4].mark = None;
-            record.lost.push(Span { from: at(39), to: at(41) });
+            record.lost.push(TimeSpan { from: at(39), to: at(41) });
         }),
         ("silent, in a visit whose number a promotion had lost", |record| {
             record.boards[0].answers.splice(3..3, [(at(55), false), (at(56), true)]);
@@ -202,7 +208,7 @@ fn what_was_struck_is_an_excuse_for_what_it_was_struck_by() {
         }),
         ("failed while its relay board was struck", |record| {
             record.rested.get_mut(NAME).unwrap().state = "FailedRebootRebooting".to_owned();
-            strike(record, Struck::Relay(0), 15, 45);
+            strike(record, FaultTarget::Relay(0), 15, 45);
         }),
     ];
     for (what, excuse) in excused {

@@ -1,19 +1,19 @@
-//! The board lifecycle for a run of minutes: shorter deadlines, fewer tries, and an event that leaves a mark.
+//! The board lifecycle for a run of minutes: shorter deadlines, fewer tries, and an event that writes a mark.
 
 use std::time::Duration;
 
-/// What is shortened: a span of the built-in lifecycle, and the one in its place.
+/// Shortened times: one of the built-in lifecycle, and its replacement.
 const SPANS: [(&str, &str); 5] =
     [("60s", "12s"), ("600s", "40s"), ("180s", "25s"), ("5m", "30s"), ("1h", "60s")];
-/// How often a deadline may pass where the built-in lifecycle says 10, 30 or 200.
+/// The limit of tries in place of 10, 30 or 200 in the built-in lifecycle.
 pub(super) const TRIES: i64 = 4;
-/// How often a board is polled, how often it must be silent, and how long one probe may take.
+/// Interval, failure limit and timeout of polls.
 const POLL: &str = "{ action: poll, with: { interval: 3s, failures: 3, limit: 2s } }";
-/// How long a board that does not answer may stay Ready.
+/// How long an unresponsive board may stay Ready.
 pub(super) const SILENCE: Duration = Duration::from_secs(15);
 
-/// The definition that all servers are given.
-pub(super) fn hurried() -> String {
+/// The definition of all servers.
+pub(super) fn short_limit_definition() -> String {
     let mut text = include_str!("../../../states/board.yaml").to_owned();
     for (span, shorter) in SPANS {
         let (old, new) = (format!("after: {span},"), format!("after: {shorter},"));
@@ -43,6 +43,6 @@ pub(super) fn hurried() -> String {
 }
 
 #[test]
-fn the_hurried_lifecycle_is_sound() {
-    lifeguard::machine::load(&hurried(), lifeguard::boards::vocabulary()).unwrap();
+fn the_accelerated_lifecycle_is_sound() {
+    lifeguard::machine::load(&short_limit_definition(), lifeguard::boards::vocabulary()).unwrap();
 }

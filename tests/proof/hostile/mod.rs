@@ -1,5 +1,5 @@
-//! The hostile hour: boards, relay boards, servers, database, disks, clocks and clients are struck by seed, and
-//! whatever was struck, certain things hold.
+//! The hostile hour: faults are injected by seed into boards, relay boards, servers, database, disks, clocks and
+//! clients, and the rules of the checker must hold.
 //!
 //! ```text
 //! start ─► all boards Ready ─► strikes for LIFEGUARD_PROOF_SECONDS ─► rest ─► those that failed are reimaged ─► judged
@@ -7,13 +7,13 @@
 
 mod attacks;
 mod checker;
+mod clients;
 mod definition;
-mod people;
+mod fault_injection;
+mod forwarder;
 mod record;
-mod road;
 mod servers;
 mod stage;
-mod strikes;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,12 +24,12 @@ use lifeguard::clock::{Clock, SystemClock};
 use lifeguard::farm;
 use serde_json::{Value, json};
 
-use self::record::{Habit, Message, Record};
+use self::record::{RelayHealth, RunRecord, SentMessage};
 use self::servers::SERVERS;
-use self::stage::Stage;
+use self::stage::TestStage;
 use crate::cluster::pause;
 
-/// How long the strikes last where nobody says.
+/// The default duration of fault injection.
 const STRIKES: Duration = Duration::from_mins(1);
 /// How long boards may take to come to rest.
 const REST: Duration = Duration::from_mins(3);
@@ -56,7 +56,8 @@ async fn the_farm_survives_a_hostile_world() {
 
     let breaches = checker::check(&record);
     say(&summary(&record));
-    let mut shown: std::collections::BTreeMap<checker::Rule, usize> = std::collections::BTreeMap::new();
+    let mut shown: std::collections::BTreeMap<checker::CheckedRule, usize> =
+        std::collections::BTreeMap::new();
     for breach in &breaches {
         let count = shown.entry(breach.rule).or_default();
         *count += 1;
@@ -71,8 +72,13 @@ async fn the_farm_survives_a_hostile_world() {
     assert!(breaches.is_empty(), "seed {seed}: what does not hold, and how often: {shown:?}");
 }
 
-/// Keeps the logs of a run and what was seen of it.
-fn keep_evidence(stage: &Stage, record: &Record, breaches: &[checker::Breach], seed: u64) -> PathBuf {
+/// Stores the logs and the record of a run.
+fn keep_evidence(
+    stage: &TestStage,
+    record: &RunRecord,
+    breaches: &[checker::RuleViolation],
+    seed: u64,
+) -> PathBuf {
     let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("hostile-{seed}"));
     let _ = fs::remove_dir_all(&to);
     fs::create_dir_all(&to).unwrap();
@@ -87,14 +93,14 @@ fn keep_evidence(stage: &Stage, record: &Record, breaches: &[checker::Breach], s
     to
 }
 
-async fn run(seed: u64, span: Duration, say: &impl Fn(&str)) -> (Record, Arc<Stage>) {
-    let stage = Stage::new(seed).await;
+async fn run(seed: u64, span: Duration, say: &impl Fn(&str)) -> (RunRecord, Arc<TestStage>) {
+    let stage = TestStage::new(seed).await;
     say("all started");
     stage.spawn(Arc::clone(&stage.people).follow());
     let (servers, http) = (Arc::clone(&stage.servers), stage.people.http.clone());
     stage.spawn(async move { servers.supervise(http).await });
     request(&stage, "rq-reboot", json!({}), |_| true).await;
-    let rested = stage.until_rest(REST, Stage::works).await;
+    let rested = stage.until_rest(REST, TestStage::works).await;
     let usage: Vec<_> = (0..SERVERS).map(|server| stage.servers.usage(server)).collect();
     say(&format!("{} boards Ready", rested.values().filter(|end| end.state == "Ready").count()));
 
@@ -105,7 +111,7 @@ async fn run(seed: u64, span: Duration, say: &impl Fn(&str)) -> (Record, Arc<Sta
     }
     people.spawn(Arc::clone(&stage.people).ask());
     stage.set_board_faults(true);
-    strikes::strike(&stage, span).await;
+    fault_injection::strike(&stage, span).await;
     people.shutdown().await;
     stage.set_board_faults(false);
     stage.restore_relays();
@@ -113,12 +119,12 @@ async fn run(seed: u64, span: Duration, say: &impl Fn(&str)) -> (Record, Arc<Sta
     stage.servers.until_ready(&stage.people.http, Duration::from_mins(2)).await;
     let mut rested = stage.until_rest(REST, |_, _| true).await;
     say("boards rest");
-    // Not rebooted: what interrupted an installation has left a card from which nothing boots.
+    // Not rebooted: an interrupted installation leaves an unbootable card.
     let image = json!({ "image": farm::IMAGES[0] });
     request(&stage, "rq-reimage", image, |name| stage.works(name) && rested[name].state != "Ready").await;
     stage.until_rest(REST, |_, _| true).await;
     say("those that had failed were reimaged");
-    // What clients held open is closed by then, if ever.
+    // Connections held open by clients are closed by then.
     pause(Duration::from_secs(5)).await;
     let usage = usage.into_iter().enumerate();
     let usage = usage.map(|(server, before)| (before, stage.servers.usage(server))).collect();
@@ -138,12 +144,12 @@ async fn run(seed: u64, span: Duration, say: &impl Fn(&str)) -> (Record, Arc<Sta
         end.reason = reasons.into_iter().next().unwrap_or_default();
     }
     let ended_at = SystemClock.now();
-    let mut messages: Vec<Message> = stage.people.messages();
+    let mut messages: Vec<SentMessage> = stage.people.messages();
     messages.extend(stage.road_messages());
     let boards = stage.boards();
     let mut accidents = stage.servers.end().await;
     accidents.extend(stage.servers.accidents());
-    let record = Record {
+    let record = RunRecord {
         boards,
         strikes: {
             let mut strikes = stage.strikes.lock().unwrap().clone();
@@ -165,22 +171,22 @@ async fn run(seed: u64, span: Duration, say: &impl Fn(&str)) -> (Record, Arc<Sta
     (record, stage)
 }
 
-/// Asks for something for some boards, until each request is acknowledged.
-async fn request(stage: &Stage, request: &str, body: Value, wanted: impl Fn(&str) -> bool) {
+/// Sends a request for some boards, until each is acknowledged.
+async fn request(stage: &TestStage, request: &str, body: Value, wanted: impl Fn(&str) -> bool) {
     for name in stage.people.boards.iter().filter(|name| wanted(name)) {
         let give_up_at = Instant::now() + Duration::from_mins(1);
         while !matches!(stage.people.request(name, 0, request, &body).await, Some(200 | 409)) {
-            assert!(Instant::now() < give_up_at, "{request} is not taken for {name}");
+            assert!(Instant::now() < give_up_at, "{request} is not accepted for {name}");
             pause(Duration::from_millis(200)).await;
         }
     }
 }
 
-fn summary(record: &Record) -> String {
+fn summary(record: &RunRecord) -> String {
     let acknowledged = record.messages.iter().filter(|message| message.acknowledged().is_some()).count();
     let offs: usize =
         record.boards.iter().map(|board| board.power.iter().filter(|(_, on)| !on).count()).sum();
-    let broken = record.boards.iter().filter(|board| board.habit != Habit::Works).count();
+    let broken = record.boards.iter().filter(|board| board.habit != RelayHealth::Works).count();
     let failed = record.rested.values().filter(|end| end.state.starts_with("Failed")).count();
     let rows: usize = record.history.values().map(Vec::len).sum();
     format!(

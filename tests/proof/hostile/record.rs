@@ -1,40 +1,40 @@
-//! What was seen of a run, from outside: by relay boards, boards, clients, and in the database afterwards.
+//! The record of a run from outside: by relay boards, boards, clients, and from the database afterwards.
 //!
-//! All times are those of the test process, whose clock is never touched, but for [`Row::at`].
+//! All times are those of the test process, whose clock is never changed, except [`StoredEntry::at`].
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// A moment by the test's clock.
+/// A time by the test's clock.
 pub(super) type Moment = DateTime<Utc>;
 
 /// A span of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct TimeSpan {
     pub(super) from: Moment,
     pub(super) to: Moment,
 }
 
-impl Span {
-    /// Whether it has a moment in common with another one.
+impl TimeSpan {
+    /// Whether it overlaps another one.
     pub(super) fn meets(&self, other: Self) -> bool {
         self.from <= other.to && other.from <= self.to
     }
 }
 
-/// What the relay board of a board is like, for the whole run.
+/// Health of a board's relay board during the whole run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Habit {
-    /// It can be worked with.
+pub(super) enum RelayHealth {
+    /// It works.
     Works,
-    /// It cannot; the failure must say one of these words.
+    /// It does not; the failure must contain one of these words.
     Broken(&'static [&'static str]),
 }
 
-/// What was struck by a fault of the plan.
+/// The target of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Struck {
+pub(super) enum FaultTarget {
     Database,
     Server(usize),
     Relay(usize),
@@ -44,30 +44,30 @@ pub(super) enum Struck {
 
 /// A fault, and how long it lasted.
 #[derive(Debug, Clone)]
-pub(super) struct Strike {
-    pub(super) struck: Struck,
-    pub(super) span: Span,
+pub(super) struct InjectedFault {
+    pub(super) struck: FaultTarget,
+    pub(super) span: TimeSpan,
 }
 
 /// One board and its hardware.
 #[derive(Debug, Clone)]
-pub(super) struct Board {
+pub(super) struct BoardRecord {
     pub(super) name: String,
     pub(super) relay: usize,
-    pub(super) habit: Habit,
-    /// When its power went (`false`) and came (`true`).
+    pub(super) habit: RelayHealth,
+    /// When its power was switched off (`false`) and on (`true`).
     pub(super) power: Vec<(Moment, bool)>,
-    /// What was written to its coil, be it a change or not.
+    /// All writes to its coil, changes or not.
     pub(super) writes: Vec<(Moment, bool)>,
-    /// When it began (`true`) and ceased (`false`) to answer polls.
+    /// When it started (`true`) and stopped (`false`) answering polls.
     pub(super) answers: Vec<(Moment, bool)>,
     /// How often it hung or crashed.
     pub(super) silences: usize,
 }
 
-/// What a client said to a server, and what it was told.
+/// A client's message to a server, and the answer.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Message {
+pub(super) struct SentMessage {
     pub(super) board: String,
     pub(super) event: String,
     pub(super) mark: Option<String>,
@@ -79,17 +79,17 @@ pub(super) struct Message {
     pub(super) outcome: Option<(String, i64)>,
 }
 
-impl Message {
-    /// When the server said that it would keep this.
+impl SentMessage {
+    /// When the server acknowledged it.
     pub(super) fn acknowledged(&self) -> Option<Moment> {
         self.answer.filter(|(_, status)| *status == 200).map(|(at, _)| at)
     }
 }
 
-/// A row of a board's history, in the order of its numbers.
+/// A row of a board's history, in the order of IDs.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Row {
-    /// By the clock of whichever server wrote it, which may have been stepped.
+pub(super) struct StoredEntry {
+    /// By the clock of the server that wrote it, which may have been stepped.
     pub(super) at: Moment,
     pub(super) kind: String,
     pub(super) event: Option<String>,
@@ -102,8 +102,8 @@ pub(super) struct Row {
     pub(super) reason: Option<String>,
 }
 
-impl Row {
-    /// Whether its reason may be why the board is where it is: not what was noted on the way, nor what the board said in vain.
+impl StoredEntry {
+    /// Whether its reason may be the cause of the board's state; not for notes and ignored reports.
     pub(super) fn is_cause(&self) -> bool {
         match self.kind.as_str() {
             "event" => self.outcome != "ignored" || self.source.as_deref() == Some("action"),
@@ -112,69 +112,69 @@ impl Row {
     }
 }
 
-/// Where the observer saw a board: it asked at `asked` and was answered at `seen`.
+/// An observation of a board's state: requested at `asked` and answered at `seen`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Sighting {
+pub(super) struct Observation {
     pub(super) asked: Moment,
     pub(super) seen: Moment,
     pub(super) state: String,
     pub(super) visit: i64,
 }
 
-/// Where a board is.
-pub(super) type Place = (String, i64);
+/// A board's state and visit.
+pub(super) type StateAndVisit = (String, i64);
 
-/// How a board stands at the end.
+/// A board's final state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct End {
+pub(super) struct FinalState {
     pub(super) state: String,
     pub(super) visit: i64,
-    /// What the board's page says of its failure: the last reason that an action or the board gave.
+    /// The reason on the board's page: the last one of an action or the board.
     pub(super) reason: String,
 }
 
-impl End {
-    /// Whether nothing is under way.
+impl FinalState {
+    /// Whether nothing is running.
     pub(super) fn rests(&self) -> bool {
         self.state.starts_with("Failed") || matches!(self.state.as_str(), "Ready" | "New")
     }
 }
 
-/// What a server takes of the machine.
+/// Resource usage of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Usage {
+pub(super) struct ServerUsage {
     pub(super) resident_kb: u64,
     pub(super) descriptors: u64,
 }
 
-/// All that was seen.
+/// The complete record.
 #[derive(Debug, Clone)]
-pub(super) struct Record {
-    pub(super) boards: Vec<Board>,
-    pub(super) strikes: Vec<Strike>,
-    pub(super) messages: Vec<Message>,
-    /// Between these moments a standby that was promoted had been cut off.
-    pub(super) lost: Vec<Span>,
-    pub(super) sightings: BTreeMap<String, Vec<Sighting>>,
-    /// Boards as the observer of changes had them at the end, and as they were.
-    pub(super) mirror: BTreeMap<String, Place>,
-    pub(super) history: BTreeMap<String, Vec<Row>>,
-    /// How boards stood when they had come to rest after the last fault.
-    pub(super) rested: BTreeMap<String, End>,
-    /// How they stood after the operator's last round, in which those that had failed were reimaged.
-    pub(super) ends: BTreeMap<String, End>,
-    /// What replay found not to agree.
+pub(super) struct RunRecord {
+    pub(super) boards: Vec<BoardRecord>,
+    pub(super) strikes: Vec<InjectedFault>,
+    pub(super) messages: Vec<SentMessage>,
+    /// Between these times a standby that was promoted had been cut off.
+    pub(super) lost: Vec<TimeSpan>,
+    pub(super) sightings: BTreeMap<String, Vec<Observation>>,
+    /// Boards as known to the follower of changes at the end, and as stored.
+    pub(super) mirror: BTreeMap<String, StateAndVisit>,
+    pub(super) history: BTreeMap<String, Vec<StoredEntry>>,
+    /// States of the boards at rest after the last fault.
+    pub(super) rested: BTreeMap<String, FinalState>,
+    /// States after the operator's last round, in which failed boards were reimaged.
+    pub(super) ends: BTreeMap<String, FinalState>,
+    /// The differences found by replay.
     pub(super) difference: Option<String>,
-    /// What each server took before the first fault and after the last one.
-    pub(super) usage: Vec<(Usage, Usage)>,
-    /// What must not be in a server's log, nor happen to a server.
+    /// Resource usage of each server before the first fault and after the last one.
+    pub(super) usage: Vec<(ServerUsage, ServerUsage)>,
+    /// Errors in a server's log, and unexpected events of a server.
     pub(super) accidents: Vec<String>,
     pub(super) ended_at: Moment,
 }
 
-/// How much of `span` none of `spans` covers.
-pub(super) fn uncovered(span: Span, spans: impl IntoIterator<Item = Span>) -> TimeDelta {
-    let mut spans: Vec<Span> = spans.into_iter().filter(|other| other.meets(span)).collect();
+/// How much of `span` is covered by none of `spans`.
+pub(super) fn uncovered(span: TimeSpan, spans: impl IntoIterator<Item = TimeSpan>) -> TimeDelta {
+    let mut spans: Vec<TimeSpan> = spans.into_iter().filter(|other| other.meets(span)).collect();
     spans.sort_by_key(|other| other.from);
     let (mut left, mut at) = (TimeDelta::zero(), span.from);
     for other in spans {

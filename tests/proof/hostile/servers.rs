@@ -1,4 +1,4 @@
-//! Three servers, as a process supervisor would run them: one that ends is started again, at the same address.
+//! Three servers, run like by a process supervisor: one that exits is restarted at the same address.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -14,61 +14,68 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::record::Usage;
+use super::record::ServerUsage;
 use crate::cluster::pause;
-use crate::site::Site;
+use crate::site::TestSite;
 
-/// How many servers there are.
+/// Number of servers.
 pub(super) const SERVERS: usize = 3;
 const HTTP_PORT: u16 = 8001;
 const TFTP_PORT: u16 = 8069;
-/// How many descriptors the last server may have; the others have what the test has.
+/// File descriptor limit of the last server; the others have the test's limit.
 const FEW_DESCRIPTORS: u32 = 768;
-/// The library that tells programs another time.
+/// The library that changes the time of programs.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
-/// So many errors in a log are a flood: each outage is told once.
+/// More errors than this in a log are a flood: each outage is logged once.
 const FLOOD: usize = 300;
 
-/// Where a server's log goes.
+/// Target of a server's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Log {
+pub(super) enum LogTarget {
     File,
-    /// To a disk that is full.
+    /// A full disk.
     Full,
-    /// To a program that has ended.
+    /// A pipe to an exited program.
     Broken,
-    /// Nowhere: the descriptor is closed.
+    /// A closed descriptor.
     Closed,
 }
 
-/// One server's place.
-struct Place {
+/// One server's slot.
+struct ServerSlot {
     child: Option<Child>,
-    log: Log,
-    /// Whether it has served since it was started.
+    log: LogTarget,
+    /// Whether it has been ready since it was started.
     has_served: bool,
-    /// Whether it was told to end, or killed.
-    is_ending: bool,
+    /// Whether it was told to stop, or killed.
+    is_stopping: bool,
 }
 
 /// The servers.
 pub(super) struct Servers {
-    site: Arc<Site>,
+    site: Arc<TestSite>,
     options: Vec<String>,
-    places: [Mutex<Place>; SERVERS],
+    slots: [Mutex<ServerSlot>; SERVERS],
     accidents: Mutex<Vec<String>>,
-    /// Whether what ends stays ended.
+    /// Whether exited servers are no longer restarted.
     is_over: AtomicBool,
 }
 
 impl Servers {
     /// Starts them.
-    pub(super) fn start(site: Arc<Site>, options: Vec<String>) -> Arc<Self> {
-        let place = || Mutex::new(Place { child: None, log: Log::File, has_served: false, is_ending: false });
+    pub(super) fn start(site: Arc<TestSite>, options: Vec<String>) -> Arc<Self> {
+        let slot = || {
+            Mutex::new(ServerSlot {
+                child: None,
+                log: LogTarget::File,
+                has_served: false,
+                is_stopping: false,
+            })
+        };
         let servers = Self {
             site,
             options,
-            places: [place(), place(), place()],
+            slots: [slot(), slot(), slot()],
             accidents: Mutex::default(),
             is_over: AtomicBool::new(false),
         };
@@ -96,10 +103,10 @@ impl Servers {
     }
 
     fn spawn(&self, server: usize) {
-        let mut place = self.places[server].lock().unwrap();
+        let mut slot = self.slots[server].lock().unwrap();
         let limit =
             if server == SERVERS - 1 { format!("ulimit -n {FEW_DESCRIPTORS}; ") } else { String::new() };
-        let close = if place.log == Log::Closed { " 2>&-" } else { "" };
+        let close = if slot.log == LogTarget::Closed { " 2>&-" } else { "" };
         let mut command = self.site.command(Path::new("sh"));
         command.args(["-c", &format!("{limit}exec \"$@\"{close}"), "sh"]);
         command.arg(env!("CARGO_BIN_EXE_lifeguard")).args(["serve", "--log-format", "json"]);
@@ -110,40 +117,41 @@ impl Servers {
             command.env("FAKETIME_CACHE_DURATION", "1").env("FAKETIME_DISABLE_SHM", "1");
             command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
         }
-        command.stderr(self.stderr(server, place.log)).stdout(Stdio::null());
-        place.child = Some(command.spawn().unwrap());
-        (place.has_served, place.is_ending) = (false, false);
+        command.stderr(self.stderr(server, slot.log)).stdout(Stdio::null());
+        slot.child = Some(command.spawn().unwrap());
+        (slot.has_served, slot.is_stopping) = (false, false);
     }
 
-    fn stderr(&self, server: usize, log: Log) -> Stdio {
+    fn stderr(&self, server: usize, log: LogTarget) -> Stdio {
         match log {
-            Log::File | Log::Closed => {
+            LogTarget::File | LogTarget::Closed => {
                 let log = self.log_file(server);
                 let file = fs::File::options().append(true).create(true).open(log).unwrap();
                 file.into_parts().0.into()
             }
-            Log::Full => File::options().write(true).open("/dev/full").unwrap().into(),
-            Log::Broken => {
+            LogTarget::Full => File::options().write(true).open("/dev/full").unwrap().into(),
+            LogTarget::Broken => {
                 let (_, write): (OwnedFd, OwnedFd) = nix::unistd::pipe().unwrap();
                 write.into()
             }
         }
     }
 
-    /// Looks after the servers for ever: what ends is started again; by itself it may end only before it has served.
+    /// Supervises the servers endlessly: exited ones are restarted; exiting by itself is allowed only before being
+    /// ready.
     pub(super) async fn supervise(&self, http: reqwest::Client) {
         loop {
             for server in 0..SERVERS {
                 let serves = self.is_serving(server, &http).await;
                 let ended = {
-                    let mut place = self.places[server].lock().unwrap();
-                    place.has_served |= serves;
-                    let ended = place.child.as_mut().and_then(|child| child.try_wait().unwrap());
+                    let mut slot = self.slots[server].lock().unwrap();
+                    slot.has_served |= serves;
+                    let ended = slot.child.as_mut().and_then(|child| child.try_wait().unwrap());
                     if let Some(status) = ended
-                        && place.has_served
-                        && !place.is_ending
+                        && slot.has_served
+                        && !slot.is_stopping
                     {
-                        let log = place.log;
+                        let log = slot.log;
                         self.accidents.lock().unwrap().push(format!(
                             "server {server} ended by itself ({status}), its log going to {log:?}"
                         ));
@@ -164,9 +172,9 @@ impl Servers {
         answer.is_ok_and(|answer| answer.status().is_success())
     }
 
-    /// Waits until all are ready; one that is not is an accident.
-    pub(super) async fn until_ready(&self, http: &reqwest::Client, patience: Duration) {
-        let give_up_at = std::time::Instant::now() + patience;
+    /// Waits until all are ready; a server that is not is reported as an accident.
+    pub(super) async fn until_ready(&self, http: &reqwest::Client, timeout: Duration) {
+        let give_up_at = std::time::Instant::now() + timeout;
         for server in 0..SERVERS {
             let url = format!("http://{}/readyz", self.http(server));
             loop {
@@ -185,17 +193,17 @@ impl Servers {
     }
 
     fn signal(&self, server: usize, signal: Signal) {
-        let mut place = self.places[server].lock().unwrap();
-        place.is_ending |= matches!(signal, Signal::SIGKILL | Signal::SIGTERM);
-        if let Some(child) = &place.child {
+        let mut slot = self.slots[server].lock().unwrap();
+        slot.is_stopping |= matches!(signal, Signal::SIGKILL | Signal::SIGTERM);
+        if let Some(child) = &slot.child {
             // It may have ended meanwhile.
             let _ = kill(Pid::from_raw(child.id().try_into().unwrap()), signal);
         }
     }
 
-    /// Kills a server; the next one in its place logs to `log`.
-    pub(super) fn kill(&self, server: usize, log: Log) {
-        self.places[server].lock().unwrap().log = log;
+    /// Kills a server; its successor logs to `log`.
+    pub(super) fn kill(&self, server: usize, log: LogTarget) {
+        self.slots[server].lock().unwrap().log = log;
         self.signal(server, Signal::SIGKILL);
     }
 
@@ -204,32 +212,32 @@ impl Servers {
         self.signal(server, Signal::SIGTERM);
     }
 
-    /// Stops a server in its tracks.
+    /// Pauses a server.
     pub(super) fn stop(&self, server: usize) {
         self.signal(server, Signal::SIGSTOP);
     }
 
-    /// Lets a server go on.
+    /// Resumes a server.
     pub(super) fn go_on(&self, server: usize) {
         self.signal(server, Signal::SIGCONT);
     }
 
-    /// Steps a server's clock by so many seconds against the right time.
+    /// Steps a server's clock by so many seconds from the correct time.
     pub(super) fn step_clock(&self, server: usize, seconds: i64) {
         fs::write(self.clock_file(server), format!("{seconds:+}")).unwrap();
     }
 
-    /// What a server takes of the machine.
-    pub(super) fn usage(&self, server: usize) -> Usage {
-        let pid = self.places[server].lock().unwrap().child.as_ref().unwrap().id();
+    /// Resource usage of a server.
+    pub(super) fn usage(&self, server: usize) -> ServerUsage {
+        let pid = self.slots[server].lock().unwrap().child.as_ref().unwrap().id();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let resident = resident.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
-        Usage { resident_kb: resident.unwrap_or(0), descriptors: descriptors as u64 }
+        ServerUsage { resident_kb: resident.unwrap_or(0), descriptors: descriptors as u64 }
     }
 
-    /// What must not be in logs, and did happen.
+    /// Returns the errors in logs and the unexpected events.
     pub(super) fn accidents(&self) -> Vec<String> {
         let mut accidents = self.accidents.lock().unwrap().clone();
         for server in 0..SERVERS {
@@ -255,7 +263,7 @@ impl Servers {
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
 
-    /// Asks all to stop in order; says which did not.
+    /// Stops all in order; returns those that did not.
     pub(super) async fn end(&self) -> Vec<String> {
         let mut faults = Vec::new();
         self.is_over.store(true, Ordering::SeqCst);
@@ -263,8 +271,8 @@ impl Servers {
             self.go_on(server);
             self.terminate(server);
         }
-        for (server, place) in self.places.iter().enumerate() {
-            let Some(mut child) = place.lock().unwrap().child.take() else { continue };
+        for (server, slot) in self.slots.iter().enumerate() {
+            let Some(mut child) = slot.lock().unwrap().child.take() else { continue };
             let give_up_at = std::time::Instant::now() + Duration::from_mins(1);
             let status = loop {
                 if let Some(status) = child.try_wait().unwrap() {
@@ -287,8 +295,8 @@ impl Servers {
 
 impl Drop for Servers {
     fn drop(&mut self) {
-        for place in &self.places {
-            if let Some(mut child) = place.lock().unwrap().child.take() {
+        for slot in &self.slots {
+            if let Some(mut child) = slot.lock().unwrap().child.take() {
                 let _ = child.kill();
                 let _ = child.wait();
             }

@@ -1,4 +1,4 @@
-//! Boards by the million.
+//! Seeding of many boards.
 
 use chrono::{DateTime, Utc};
 use lifeguard::store::StoreError;
@@ -6,37 +6,37 @@ use sqlx::{Connection, Executor};
 
 use super::connection::BenchDatabase;
 
-/// Boards that are put into a database at once, as if they had been there for long.
+/// Boards to insert at once, as if they had existed for long.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Boards<'a> {
-    /// The number of the first; the others follow. Board 12 is named `b0000012`.
+pub(crate) struct SeededBoards<'a> {
+    /// Number of the first board; the others follow. Board 12 is named `b0000012`.
     pub(crate) first: i64,
-    /// How many.
+    /// Number of boards.
     pub(crate) count: i64,
-    /// In which state.
+    /// Their state.
     pub(crate) state: &'a str,
-    /// When the first falls due, and how many do each second from then on; `None` where they have no deadline.
+    /// The first deadline, and the number of deadlines per second from then on; `None` for no deadlines.
     pub(crate) due: Option<(DateTime<Utc>, f64)>,
-    /// Whether they fall due at full seconds, as in a state that keeps its actions.
+    /// Whether deadlines are at full seconds, as in a state that keeps its actions.
     pub(crate) at_full_seconds: bool,
-    /// The action that their state asked for and that nobody has begun.
+    /// A waiting action of each board.
     pub(crate) action: Option<&'a str>,
-    /// The port at which they answer polls, each at a loopback address of its own: board 12 at 127.1.0.12.
+    /// The port at which they answer polls, each at its own loopback address: board 12 at 127.1.0.12.
     pub(crate) poll_port: Option<u16>,
-    /// Since when they are there.
+    /// Time of their creation.
     pub(crate) at: DateTime<Utc>,
 }
 
 impl BenchDatabase {
-    /// Puts boards in, by sets.
+    /// Inserts boards, set-based.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when a statement fails; nothing was written.
-    pub(crate) async fn fill(&mut self, boards: &Boards<'_>) -> Result<(), StoreError> {
-        let Boards { first, count, state, due, at_full_seconds, action, poll_port, at } = boards;
+    /// [`StoreError`] if a statement fails; nothing was written.
+    pub(crate) async fn fill(&mut self, boards: &SeededBoards<'_>) -> Result<(), StoreError> {
+        let SeededBoards { first, count, state, due, at_full_seconds, action, poll_port, at } = boards;
         let mut tx = self.connection.begin().await?;
-        // Row by row, the reference from device to instance takes most of the time, and it holds by the way we write.
+        // Checking the foreign key from device to instance row by row takes most of the time, and it holds by construction.
         tx.execute("SET LOCAL session_replication_role = replica").await?;
         sqlx::query!(
             "WITH new AS (

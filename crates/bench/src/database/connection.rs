@@ -1,10 +1,10 @@
-//! A connection of the bench.
+//! Database connections of the bench.
 
 use lifeguard::store::{Store, StoreError};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{Connection, Executor};
 
-use super::scratch::Scratch;
+use super::scratch::ScratchDatabase;
 
 /// A connection to a database of the bench.
 #[derive(Debug)]
@@ -13,12 +13,15 @@ pub(crate) struct BenchDatabase {
 }
 
 impl BenchDatabase {
-    /// Makes `scratch` anew, empty and with the schema, on the server that `server` leads to.
+    /// Creates `scratch` with an empty schema on `server`, replacing an earlier one.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when a statement or a migration fails.
-    pub(crate) async fn make(server: &PgConnectOptions, scratch: Scratch) -> Result<Self, StoreError> {
+    /// [`StoreError`] if a statement or a migration fails.
+    pub(crate) async fn make(
+        server: &PgConnectOptions,
+        scratch: ScratchDatabase,
+    ) -> Result<Self, StoreError> {
         let (drop, create) = scratch.statements();
         let mut connection = PgConnection::connect_with(server).await?;
         connection.execute(drop).await?;
@@ -29,20 +32,20 @@ impl BenchDatabase {
         Self::connect(&options).await
     }
 
-    /// Connects to a database as it is.
+    /// Connects to an existing database.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when it cannot be reached.
+    /// [`StoreError`] if it cannot be reached.
     pub(crate) async fn connect(options: &PgConnectOptions) -> Result<Self, StoreError> {
         Ok(Self { connection: PgConnection::connect_with(options).await? })
     }
 
-    /// Lets nothing be left to do that filling has made: statistics, hint bits, dirty pages.
+    /// Completes the background work that seeding leaves: statistics, hint bits, dirty pages.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when a statement fails.
+    /// [`StoreError`] if a statement fails.
     pub(crate) async fn settle(&mut self) -> Result<(), StoreError> {
         self.connection.execute("VACUUM (FREEZE, ANALYZE)").await?;
         self.connection.execute("CHECKPOINT").await?;

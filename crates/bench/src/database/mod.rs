@@ -1,7 +1,7 @@
-//! What the bench does to its databases and asks of them. No server does such things, and none can: it is not in them.
+//! Database operations of the bench, which are not part of the server.
 //!
-//! Over a connection of its own without the limits of the product's store: filling a million boards takes longer than any
-//! transaction of the engine may.
+//! They use separate connections without the limits of the product's store: seeding a million boards takes longer than
+//! transactions of the engine may.
 
 mod boards;
 mod connection;
@@ -9,13 +9,13 @@ mod readings;
 mod scratch;
 mod wal;
 
-pub(crate) use boards::Boards;
+pub(crate) use boards::SeededBoards;
 pub(crate) use connection::BenchDatabase;
-pub(crate) use readings::{Durability, Fired, Sizes};
-pub(crate) use scratch::Scratch;
+pub(crate) use readings::{FiredDeadline, PostgresSettings, TableSizes};
+pub(crate) use scratch::ScratchDatabase;
 pub(crate) use wal::WalUse;
 
-/// The equal transaction as scripts for pgbench: what they are called, and their text.
+/// The equivalent transaction as pgbench scripts: names and texts.
 pub(crate) const PGBENCH_SCRIPTS: [(&str, &str); 3] = [
     ("select-update-insert", include_str!("select-update-insert.sql")),
     ("update-insert", include_str!("update-insert.sql")),

@@ -1,4 +1,4 @@
-//! What the bench reads: how durable the server is, what has fired and when, how large tables are.
+//! Queries of the bench: durability settings, fired deadlines, sizes of tables.
 
 use std::collections::HashMap;
 
@@ -8,37 +8,38 @@ use lifeguard::store::instances::InstanceId;
 
 use super::connection::BenchDatabase;
 
-/// What a server says of itself.
+/// Version and settings of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Durability {
-    /// Its version, as text.
+pub(crate) struct PostgresSettings {
+    /// The version.
     pub(crate) version: String,
-    /// Settings that matter to the figures: name → value.
+    /// Settings relevant to the figures: name and value.
     pub(crate) settings: Vec<(String, String)>,
 }
 
-impl Durability {
-    /// The settings without which an acknowledged commit may be lost, and that are off.
+impl PostgresSettings {
+    /// Settings that durability needs and that are off.
     #[must_use]
     pub(crate) fn missing(&self) -> Vec<&str> {
         let needed = ["fsync", "synchronous_commit", "full_page_writes"];
-        let is_on = |name: &str| self.settings.iter().any(|(known, value)| known == name && value == "on");
+        let is_on =
+            |name: &str| self.settings.iter().any(|(setting, value)| setting == name && value == "on");
         needed.into_iter().filter(|name| !is_on(name)).collect()
     }
 }
 
-/// A deadline, and when the transition that it led to was committed.
+/// A deadline with the commit time of its transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fired {
-    /// When it fell due.
+pub(crate) struct FiredDeadline {
+    /// Due time.
     pub(crate) due_at: DateTime<Utc>,
-    /// When its transition was committed; `None` while it was not.
+    /// Commit time of its transition; `None` if it is not committed.
     pub(crate) committed_at: Option<DateTime<Utc>>,
 }
 
-/// What the database takes of the disk, in bytes and rows.
+/// Sizes of tables, in bytes and rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sizes {
+pub(crate) struct TableSizes {
     /// Instances and devices with their indexes.
     pub(crate) boards_bytes: i64,
     /// Instances alone, with their indexes.
@@ -47,17 +48,17 @@ pub(crate) struct Sizes {
     pub(crate) history_bytes: i64,
     /// Rows of history.
     pub(crate) history_rows: i64,
-    /// Dead rows of all tables, as far as the server has counted.
+    /// Dead rows of all tables, by the server's statistics.
     pub(crate) dead_rows: i64,
 }
 
 impl BenchDatabase {
-    /// Asks the server how durable it is.
+    /// Reads version and durability settings of the server.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the statement fails.
-    pub(crate) async fn durability(&mut self) -> Result<Durability, StoreError> {
+    /// [`StoreError`] if the statement fails.
+    pub(crate) async fn durability(&mut self) -> Result<PostgresSettings, StoreError> {
         let rows = sqlx::query!(
             r#"SELECT name AS "name!", current_setting(name) AS "value!" FROM pg_settings
                 WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'wal_compression', 'shared_buffers',
@@ -69,24 +70,24 @@ impl BenchDatabase {
         let version = sqlx::query_scalar!(r#"SELECT version() AS "version!""#);
         let version = version.fetch_one(&mut self.connection).await?;
         let settings = rows.into_iter().map(|row| (row.name, row.value)).collect();
-        Ok(Durability { version, settings })
+        Ok(PostgresSettings { version, settings })
     }
 
-    /// The process of this connection's backend: a child of the server's first process.
+    /// The process ID of this connection's backend, a child of the postmaster.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the statement fails.
+    /// [`StoreError`] if the statement fails.
     pub(crate) async fn backend(&mut self) -> Result<i32, StoreError> {
         let pid = sqlx::query_scalar!(r#"SELECT pg_backend_pid() AS "pid!""#);
         Ok(pid.fetch_one(&mut self.connection).await?)
     }
 
-    /// Lists the deadlines that are armed for `from` or later, but before `to`.
+    /// Lists the deadlines armed from `from` to before `to`.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the statement fails.
+    /// [`StoreError`] if the statement fails.
     pub(crate) async fn list_armed(
         &mut self,
         from: DateTime<Utc>,
@@ -103,11 +104,11 @@ impl BenchDatabase {
         Ok(rows.into_iter().map(|row| (InstanceId(row.instance_id), row.due_at)).collect())
     }
 
-    /// Counts the deadlines that are armed for before `at`.
+    /// Counts the deadlines armed for times before `before`.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the statement fails.
+    /// [`StoreError`] if the statement fails.
     pub(crate) async fn count_armed(&mut self, before: DateTime<Utc>) -> Result<i64, StoreError> {
         let count = sqlx::query_scalar!(
             r#"SELECT count(*) AS "count!" FROM instance WHERE deadline_at < $1"#,
@@ -116,27 +117,27 @@ impl BenchDatabase {
         Ok(count.fetch_one(&mut self.connection).await?)
     }
 
-    /// Counts the actions that nobody has begun.
+    /// Counts waiting actions.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the statement fails.
+    /// [`StoreError`] if the statement fails.
     pub(crate) async fn count_waiting(&mut self) -> Result<i64, StoreError> {
         let count =
             sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM action WHERE status = 'WAITING'"#,);
         Ok(count.fetch_one(&mut self.connection).await?)
     }
 
-    /// Says when the first entry of each of `armed` in history was committed, by the commit record's own
-    /// time; its flush to the disk comes after that.
+    /// Reads when the first history entry of each of `armed` was committed, by the time of the commit record; the flush to
+    /// disk follows it.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the statement fails.
+    /// [`StoreError`] if the statement fails.
     pub(crate) async fn list_fired(
         &mut self,
         armed: &[(InstanceId, DateTime<Utc>)],
-    ) -> Result<Vec<Fired>, StoreError> {
+    ) -> Result<Vec<FiredDeadline>, StoreError> {
         let ids: Vec<i64> = armed.iter().map(|(id, _)| id.0).collect();
         let rows = sqlx::query!(
             r#"SELECT instance_id AS "instance_id!", min(pg_xact_commit_timestamp(xmin)) AS "committed_at!"
@@ -147,17 +148,18 @@ impl BenchDatabase {
         .await?;
         let committed: HashMap<i64, DateTime<Utc>> =
             rows.into_iter().map(|row| (row.instance_id, row.committed_at)).collect();
-        let fired = armed
-            .iter()
-            .map(|(id, due_at)| Fired { due_at: *due_at, committed_at: committed.get(&id.0).copied() });
+        let fired = armed.iter().map(|(id, due_at)| FiredDeadline {
+            due_at: *due_at,
+            committed_at: committed.get(&id.0).copied(),
+        });
         Ok(fired.collect())
     }
 
-    /// Counts the entries of states that were committed at `from` or later, but before `to`.
+    /// Counts the entries of states committed from `from` to before `to`.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the statement fails.
+    /// [`StoreError`] if the statement fails.
     pub(crate) async fn count_moves(
         &mut self,
         from: DateTime<Utc>,
@@ -173,11 +175,11 @@ impl BenchDatabase {
         Ok(count.fetch_one(&mut self.connection).await?)
     }
 
-    /// Lists the boards whose actions the process `pid` runs, by name.
+    /// Lists the names of boards whose actions the process `pid` runs.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the statement fails.
+    /// [`StoreError`] if the statement fails.
     pub(crate) async fn list_running_of(&mut self, pid: u32) -> Result<Vec<String>, StoreError> {
         let names = sqlx::query_scalar!(
             "SELECT i.name FROM action a JOIN worker w USING (worker_id) JOIN instance i USING (instance_id)
@@ -187,15 +189,15 @@ impl BenchDatabase {
         Ok(names.fetch_all(&mut self.connection).await?)
     }
 
-    /// Measures the tables.
+    /// Reads the sizes of the tables.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the statement fails.
-    pub(crate) async fn sizes(&mut self) -> Result<Sizes, StoreError> {
-        // History may be in partitions, and then the table of that name is empty itself.
+    /// [`StoreError`] if the statement fails.
+    pub(crate) async fn sizes(&mut self) -> Result<TableSizes, StoreError> {
+        // If history is partitioned, the parent table itself is empty.
         let sizes = sqlx::query_as!(
-            Sizes,
+            TableSizes,
             r#"SELECT pg_total_relation_size('instance') + pg_total_relation_size('device') AS "boards_bytes!",
                       pg_total_relation_size('instance') AS "instances_bytes!",
                       (SELECT sum(pg_total_relation_size(relid))::bigint
@@ -207,11 +209,11 @@ impl BenchDatabase {
         Ok(sizes.fetch_one(&mut self.connection).await?)
     }
 
-    /// Reads the boards as a list shows them and throws them away: what Postgres alone takes for that.
+    /// Reads the columns of a list of boards and discards them, to measure Postgres alone.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the statement fails.
+    /// [`StoreError`] if the statement fails.
     pub(crate) async fn read_list(&mut self) -> Result<usize, StoreError> {
         let rows = sqlx::query!(
             "SELECT name, state, entered_at, visit, deadline_at, fqdn, mac, hardware, environment, comments

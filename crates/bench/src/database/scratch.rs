@@ -1,20 +1,20 @@
-//! The databases that the bench makes and throws away.
+//! Temporary databases of the bench.
 
-/// A database that is made for a figure and thrown away.
+/// A temporary database of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scratch {
-    /// The figure's own.
+pub(crate) enum ScratchDatabase {
+    /// The first database of a figure.
     One,
-    /// Another beside it.
+    /// A second database.
     Two,
-    /// A third beside them.
+    /// A third database.
     Three,
-    /// The one that pgbench works on.
+    /// The database of pgbench.
     Pgbench,
 }
 
-impl Scratch {
-    /// Its name.
+impl ScratchDatabase {
+    /// The name of the database.
     #[must_use]
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
-//! What is written to the WAL, and for which table.
+//! WAL volume by table.
 //!
-//! By `pg_walinspect` (PostgreSQL 15 or newer), which the bench installs in its own database: the statements cannot be
-//! checked against a database that has only our schema, so they are not `query!`.
+//! Read with `pg_walinspect` (PostgreSQL 15 or newer), which the bench installs in its own database. The statements cannot
+//! be checked against a database with only the schema of the product, so they do not use `query!`.
 
 use std::collections::BTreeMap;
 
@@ -10,36 +10,36 @@ use sqlx::Executor;
 
 use super::connection::BenchDatabase;
 
-/// Where in the WAL something begins to be measured; what follows is kept until it has been read.
+/// The start of a measurement in the WAL, which is retained from there on.
 #[derive(Debug, Clone)]
-pub(crate) struct WalBegin(String);
+pub(crate) struct WalStart(String);
 
-/// The WAL that was written between two moments.
+/// The WAL written during a measurement.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct WalUse {
-    /// All of it, in bytes.
+    /// Total bytes.
     pub(crate) bytes: i64,
-    /// By what it was written for: a table with its indexes, or `commits`, `checkpoints`, `catalog`, `other`.
+    /// Bytes by cause: a table with its indexes, or `commits`, `checkpoints`, `catalog`, `other`.
     pub(crate) by_relation: BTreeMap<String, i64>,
-    /// Of it all, whole pages that were written because of a checkpoint before.
+    /// Bytes of full-page images, written after checkpoints.
     pub(crate) page_images: i64,
 }
 
 impl WalUse {
-    /// What was written for one of `tables`.
+    /// Bytes written for `tables`.
     #[must_use]
     pub(crate) fn of(&self, tables: &[&str]) -> i64 {
-        let is_one = |name: &str| tables.iter().any(|table| name.starts_with(table));
-        self.by_relation.iter().filter(|(name, _)| is_one(name)).map(|(_, bytes)| bytes).sum()
+        let is_counted = |name: &str| tables.iter().any(|table| name.starts_with(table));
+        self.by_relation.iter().filter(|(name, _)| is_counted(name)).map(|(_, bytes)| bytes).sum()
     }
 }
 
 impl BenchDatabase {
-    /// Where the WAL ends now, in bytes since its beginning.
+    /// The current end of the WAL, in bytes since its start.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the statement fails.
+    /// [`StoreError`] if the statement fails.
     pub(crate) async fn wal_position(&mut self) -> Result<i64, StoreError> {
         let position = sqlx::query_scalar!(
             r#"SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint AS "position!""#,
@@ -47,25 +47,25 @@ impl BenchDatabase {
         Ok(position.fetch_one(&mut self.connection).await?)
     }
 
-    /// Begins to measure what is written to the WAL.
+    /// Starts measuring the WAL.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the extension is not there, or a statement fails.
-    pub(crate) async fn begin_wal(&mut self) -> Result<WalBegin, StoreError> {
+    /// [`StoreError`] if the extension is missing or a statement fails.
+    pub(crate) async fn begin_wal(&mut self) -> Result<WalStart, StoreError> {
         self.connection.execute("CREATE EXTENSION IF NOT EXISTS pg_walinspect").await?;
-        // Without it, a checkpoint would throw away what has not been read.
+        // The replication slot retains the WAL across checkpoints.
         self.connection.execute("SELECT pg_create_physical_replication_slot('bench', true)").await?;
         let begin = sqlx::query_scalar("SELECT pg_current_wal_flush_lsn()::text");
-        Ok(WalBegin(begin.fetch_one(&mut self.connection).await?))
+        Ok(WalStart(begin.fetch_one(&mut self.connection).await?))
     }
 
-    /// Says what has been written since `begin`.
+    /// Reads the WAL written since `begin`.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when a statement fails.
-    pub(crate) async fn end_wal(&mut self, begin: WalBegin) -> Result<WalUse, StoreError> {
+    /// [`StoreError`] if a statement fails.
+    pub(crate) async fn end_wal(&mut self, begin: WalStart) -> Result<WalUse, StoreError> {
         let end: String = sqlx::query_scalar("SELECT pg_current_wal_flush_lsn()::text")
             .fetch_one(&mut self.connection)
             .await?;
@@ -73,7 +73,7 @@ impl BenchDatabase {
             self.connection.execute("SELECT pg_drop_replication_slot('bench')").await?;
             return Ok(WalUse::default());
         }
-        // An index, a partition and what is too long for a row count for their table.
+        // Indexes and TOAST tables count for their table.
         let rows: Vec<(String, i64, i64)> = sqlx::query_as(
             r"WITH record AS (
                   SELECT resource_manager, record_type, record_length::bigint AS bytes, fpi_length::bigint AS images,

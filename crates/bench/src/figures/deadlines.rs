@@ -1,120 +1,125 @@
-//! How late deadlines fire: at several rates, among very many that are far ahead; and very many at one moment.
+//! Lateness of deadlines: at several rates, among many that are far ahead, and with many at the same time.
 
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use clock::{Clock, SystemClock, pause};
+use clock::{Clock, SystemClock, sleep_real_time};
 
-use super::events::Limit;
-use super::failure::Failure;
-use crate::bench::{Bench, Lives};
-use crate::client::Connection;
-use crate::database::{BenchDatabase, Boards, Fired, Scratch};
+use super::events::PgbenchBaseline;
+use super::failure::FigureError;
+use crate::bench::{Bench, BoardDefinition};
+use crate::client::BenchConnection;
+use crate::database::{BenchDatabase, FiredDeadline, ScratchDatabase, SeededBoards};
 use crate::load::report as report_event;
-use crate::patience::until;
-use crate::postgres::FORMS;
-use crate::report::Report;
-use crate::report::{Row, Target};
+use crate::numbers;
+use crate::postgres::PGBENCH_SCRIPT_NAMES;
+use crate::report::BenchReport;
+use crate::report::{FigureTarget, ReportRow};
 use crate::server::ServerProcess;
-use crate::stats;
+use crate::timeouts::until;
 
-/// How long after the last one fell due all may take to be handled, before the rest is given up.
-const PATIENCE: Duration = Duration::from_mins(5);
-/// How far ahead the others are armed, in days.
+/// Maximum time for handling all deadlines after the last due time.
+const DRAIN_TIMEOUT: Duration = Duration::from_mins(5);
+/// Distance of the far deadlines, in days.
 const FAR_DAYS: i64 = 10;
-/// How long before the first falls due the server must be there.
-const LEAST_LEAD: Duration = Duration::from_millis(500);
-/// How often a server may come too late, each time with twice as much time.
-const TRIES: u32 = 4;
+/// Minimum time between the start of the server and the first deadline.
+const MIN_LEAD: Duration = Duration::from_millis(500);
+/// Maximum attempts to start a server in time; each attempt has twice as much time.
+const MAX_SERVER_STARTS: u32 = 4;
 
-/// Puts in boards whose deadlines are so far ahead that they are never due here.
-pub(super) async fn arm_far(database: &mut BenchDatabase, count: i64) -> Result<(), Failure> {
+/// Inserts boards whose deadlines are too far ahead to fall due.
+pub(super) async fn arm_far(database: &mut BenchDatabase, count: i64) -> Result<(), FigureError> {
     let at = SystemClock.now();
     let due = Some((at + TimeDelta::days(FAR_DAYS), 100.0));
-    database.fill(&Boards { count, state: "Armed", due, at, ..Boards::default() }).await?;
+    database.fill(&SeededBoards { count, state: "Armed", due, at, ..SeededBoards::default() }).await?;
     Ok(database.settle().await?)
 }
 
-/// Deadlines that fall due from a moment on, so many a second for so many seconds.
+/// A rate of due deadlines for a number of seconds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rate {
+pub(super) struct DeadlineRate {
     pub(super) per_second: u32,
     pub(super) seconds: u32,
 }
 
-/// Arms deadlines and starts a server before the first of them falls due; `first` is the number of the next board.
+/// Arms deadlines and starts a server before the first one falls due; `first` is the number of the next board.
 ///
-/// The rates follow each other with a second between them. What is returned is when each begins and when the last ends.
+/// The rates follow one another with a second between them. Returns the start of each rate and the end of the last one.
 pub(super) async fn arm_and_serve(
     bench: &Bench,
     database: &mut BenchDatabase,
     first: &mut i64,
-    rates: &[Rate],
-) -> Result<(ServerProcess, Vec<DateTime<Utc>>), Failure> {
+    rates: &[DeadlineRate],
+) -> Result<(ServerProcess, Vec<DateTime<Utc>>), FigureError> {
     let mut lead = TimeDelta::seconds(bench.sizes.lead_s.into());
-    for _ in 0..TRIES {
+    for _ in 0..MAX_SERVER_STARTS {
         let mut at = SystemClock.now() + lead;
         let mut moments = vec![at];
-        for Rate { per_second, seconds } in rates {
+        for DeadlineRate { per_second, seconds } in rates {
             let count = i64::from(*per_second) * i64::from(*seconds);
             let due = Some((at, f64::from(*per_second)));
-            let boards = Boards {
+            let boards = SeededBoards {
                 first: *first,
                 count,
                 state: "Armed",
                 due,
                 at: SystemClock.now(),
-                ..Boards::default()
+                ..SeededBoards::default()
             };
             database.fill(&boards).await?;
             *first += count;
             at += TimeDelta::seconds(i64::from(*seconds) + 1);
             moments.push(at);
         }
-        let server = bench.serve(Scratch::One, Lives::Bench).await?;
-        if SystemClock.now() + LEAST_LEAD <= moments[0] {
+        let server = bench.serve(ScratchDatabase::One, BoardDefinition::Bench).await?;
+        if SystemClock.now() + MIN_LEAD <= moments[0] {
             return Ok((server, moments));
         }
-        tracing::info!("the server came up too late for the first deadline; again, with twice as much time");
+        tracing::info!(
+            "the server started too late for the first deadline; retrying with twice as much time"
+        );
         server.kill().await?;
         lead = lead * 2;
-        // Those that were armed must not mingle with the next.
-        let server = bench.serve(Scratch::One, Lives::Bench).await?;
+        // Handles the armed deadlines before the next attempt.
+        let server = bench.serve(ScratchDatabase::One, BoardDefinition::Bench).await?;
         drain(database, at).await?;
         server.stop().await?;
     }
-    Err("the server does not come up before the deadlines fall due".into())
+    Err("the server did not start before the deadlines fell due".into())
 }
 
-/// Waits until what was due before `moment` is handled, or is not in time.
-pub(super) async fn drain(database: &mut BenchDatabase, moment: DateTime<Utc>) -> Result<(), Failure> {
-    pause((moment - SystemClock.now()).to_std().unwrap_or_default()).await;
-    until(PATIENCE, async || Ok(database.count_armed(moment).await? == 0)).await?;
+/// Waits until all deadlines before `moment` are handled, or [`DRAIN_TIMEOUT`] has passed.
+pub(super) async fn drain(database: &mut BenchDatabase, moment: DateTime<Utc>) -> Result<(), FigureError> {
+    sleep_real_time((moment - SystemClock.now()).to_std().unwrap_or_default()).await;
+    until(DRAIN_TIMEOUT, async || Ok(database.count_armed(moment).await? == 0)).await?;
     Ok(())
 }
 
-/// How late each was, in milliseconds; what was never handled is as late as it is now.
-pub(super) fn lateness_ms(fired: &[Fired]) -> Vec<f64> {
+/// The lateness of each deadline in milliseconds; unhandled ones are late until now.
+pub(super) fn lateness_ms(fired: &[FiredDeadline]) -> Vec<f64> {
     let now = SystemClock.now();
-    fired.iter().map(|one| seconds(one.committed_at.unwrap_or(now) - one.due_at) * 1e3).collect()
+    fired
+        .iter()
+        .map(|deadline| seconds(deadline.committed_at.unwrap_or(now) - deadline.due_at) * 1e3)
+        .collect()
 }
 
-/// A difference of times in seconds, which may be below zero.
+/// Converts a span to seconds; it may be negative.
 pub(super) fn seconds(span: TimeDelta) -> f64 {
     span.as_seconds_f64()
 }
 
 /// Measures the lateness at each rate.
-pub(super) async fn lateness(bench: &Bench, report: &mut Report) -> Result<(), Failure> {
-    let mut limit = Limit::prepare(bench, &FORMS[2..], &[1]).await?;
-    let mut database = bench.postgres.make(Scratch::One).await?;
+pub(super) async fn lateness(bench: &Bench, report: &mut BenchReport) -> Result<(), FigureError> {
+    let mut limit = PgbenchBaseline::prepare(bench, &PGBENCH_SCRIPT_NAMES[2..], &[1]).await?;
+    let mut database = bench.postgres.make(ScratchDatabase::One).await?;
     arm_far(&mut database, bench.sizes.armed).await?;
     let mut first = bench.sizes.armed;
-    let rates: Vec<Rate> = bench
+    let rates: Vec<DeadlineRate> = bench
         .sizes
         .due_per_second
         .iter()
-        .map(|per_second| Rate { per_second: *per_second, seconds: bench.sizes.due_s })
+        .map(|per_second| DeadlineRate { per_second: *per_second, seconds: bench.sizes.due_s })
         .collect();
     let mut found = vec![(Vec::new(), Vec::new(), 0); rates.len()];
     for round in 1..=bench.sizes.watches {
@@ -130,23 +135,24 @@ pub(super) async fn lateness(bench: &Bench, report: &mut Report) -> Result<(), F
         for (armed, (p50, p99, lost)) in armed.iter().zip(&mut found) {
             let fired = database.list_fired(armed).await?;
             let late = lateness_ms(&fired);
-            p50.extend(stats::percentile(&late, 0.5));
-            p99.extend(stats::percentile(&late, 0.99));
-            *lost += fired.iter().filter(|one| one.committed_at.is_none()).count();
+            p50.extend(statistics::percentile(&late, 50));
+            p99.extend(statistics::percentile(&late, 99));
+            *lost += fired.iter().filter(|deadline| deadline.committed_at.is_none()).count();
         }
     }
-    let (least, latencies) = limit.latency();
-    for (Rate { per_second, seconds }, (p50, p99, lost)) in rates.into_iter().zip(found) {
+    let (comparison, latencies) = limit.latency();
+    for (DeadlineRate { per_second, seconds }, (p50, p99, lost)) in rates.into_iter().zip(found) {
         let what = format!("{per_second} due a second for {seconds} s among {} armed", bench.sizes.armed);
         for (share, values) in [("p50", p50), ("p99", p99)] {
-            let row = Row::new("lateness", format!("{what}, {share}"), "ms", values);
-            let mut row = row.beside(least.clone(), latencies.clone());
+            let row = ReportRow::new("lateness", format!("{what}, {share}"), "ms", values);
+            let mut row = row.beside(comparison.clone(), latencies.clone());
             if share == "p99" && per_second == 1000 {
-                row = row.target(Target::AtMost(50.0));
+                row = row.target(FigureTarget::AtMost(50.0));
             }
             if lost > 0 {
-                row = row
-                    .note(format!("{lost} were not handled within {PATIENCE:?} and count as late as that"));
+                row = row.note(format!(
+                    "{lost} were not handled within {DRAIN_TIMEOUT:?} and count as late as that"
+                ));
             }
             report.add(row);
         }
@@ -154,17 +160,17 @@ pub(super) async fn lateness(bench: &Bench, report: &mut Report) -> Result<(), F
     Ok(())
 }
 
-/// Measures how long very many at one moment take, and what events wait meanwhile.
-pub(super) async fn storm(bench: &Bench, report: &mut Report) -> Result<(), Failure> {
+/// Measures how long many deadlines at the same time take, and the latency of events meanwhile.
+pub(super) async fn storm(bench: &Bench, report: &mut BenchReport) -> Result<(), FigureError> {
     let clients = bench.sizes.pgbench_clients.last().copied().unwrap_or(1);
-    let mut limit = Limit::prepare(bench, &FORMS[2..], &[clients]).await?;
+    let mut limit = PgbenchBaseline::prepare(bench, &PGBENCH_SCRIPT_NAMES[2..], &[clients]).await?;
     for storm in bench.sizes.storms {
-        let mut database = bench.postgres.make(Scratch::One).await?;
+        let mut database = bench.postgres.make(ScratchDatabase::One).await?;
         let (count, at) = (bench.sizes.boards, SystemClock.now());
-        database.fill(&Boards { count, state: "A", at, ..Boards::default() }).await?;
+        database.fill(&SeededBoards { count, state: "A", at, ..SeededBoards::default() }).await?;
         database.settle().await?;
         let mut first = count;
-        let rate = Rate { per_second: u32::try_from(*storm)?, seconds: 1 };
+        let rate = DeadlineRate { per_second: u32::try_from(*storm)?, seconds: 1 };
         let (mut drained, mut p99, mut beside, mut before) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for round in 1..=bench.sizes.watches {
             tracing::info!("storm of {storm}: round {round} of {}", bench.sizes.watches);
@@ -172,76 +178,81 @@ pub(super) async fn storm(bench: &Bench, report: &mut Report) -> Result<(), Fail
             beside.extend(limit.last_rate().map(|per_second| f64::from(rate.per_second) / per_second));
             let (server, moments) = arm_at_once(bench, &mut database, &mut first, rate).await?;
             let armed = database.list_armed(moments, moments + TimeDelta::seconds(1)).await?;
-            let mut client = Events::of(Connection::open(server.http).await?, count.try_into()?);
+            let mut client = EventClient::of(BenchConnection::open(server.http).await?, count.try_into()?);
             tokio::select! {
                 drained = drain(&mut database, moments + TimeDelta::seconds(1)) => drained?,
                 ended = client.run() => ended?,
             }
             server.stop().await?;
             let fired = database.list_fired(&armed).await?;
-            let last = fired.iter().map(|one| one.committed_at.unwrap_or_else(|| SystemClock.now())).max();
+            let last =
+                fired.iter().map(|deadline| deadline.committed_at.unwrap_or_else(|| SystemClock.now())).max();
             let last = last.ok_or("no deadline fell due")?;
             drained.push(seconds(last - moments));
-            p99.extend(stats::percentile(&client.latencies(moments, last), 0.99));
-            before.extend(stats::percentile(&client.latencies(DateTime::<Utc>::MIN_UTC, moments), 0.99));
+            p99.extend(statistics::percentile(&client.latencies(moments, last), 99));
+            before.extend(statistics::percentile(&client.latencies(DateTime::<Utc>::MIN_UTC, moments), 99));
         }
-        let row =
-            Row::new("storm", format!("{storm} due at one moment, until all are handled"), "s", drained);
+        let row = ReportRow::new(
+            "storm",
+            format!("{storm} due at one moment, until all are handled"),
+            "s",
+            drained,
+        );
         let row = row.beside(format!("as many transactions of pgbench, {clients} clients"), beside);
-        report.add(if *storm == 10_000 { row.target(Target::AtMost(2.0)) } else { row });
+        report.add(if *storm == 10_000 { row.target(FigureTarget::AtMost(2.0)) } else { row });
         let what = format!("an event while {storm} deadlines are handled, p99");
-        report.add(Row::new("storm", what, "ms", p99).beside("before the storm", before));
+        report.add(ReportRow::new("storm", what, "ms", p99).beside("before the storm", before));
     }
     Ok(())
 }
 
-/// As [`arm_and_serve`], with all of a second's deadlines at its beginning.
+/// Like [`arm_and_serve`], with all deadlines at the same time.
 async fn arm_at_once(
     bench: &Bench,
     database: &mut BenchDatabase,
     first: &mut i64,
-    rate: Rate,
-) -> Result<(ServerProcess, DateTime<Utc>), Failure> {
-    // A second of so high a rate that it is over in less than one: all of them within a millisecond.
+    rate: DeadlineRate,
+) -> Result<(ServerProcess, DateTime<Utc>), FigureError> {
+    // A rate so high that all deadlines fall within a millisecond.
     let at = SystemClock.now() + TimeDelta::seconds(bench.sizes.lead_s.into());
     let count = i64::from(rate.per_second);
     let due = Some((at, 1e9));
     let now = SystemClock.now();
     database
-        .fill(&Boards { first: *first, count, state: "Armed", due, at: now, ..Boards::default() })
+        .fill(&SeededBoards { first: *first, count, state: "Armed", due, at: now, ..SeededBoards::default() })
         .await?;
     *first += count;
-    let server = bench.serve(Scratch::One, Lives::Bench).await?;
+    let server = bench.serve(ScratchDatabase::One, BoardDefinition::Bench).await?;
     if SystemClock.now() > at {
-        return Err("the server came up too late for the storm".into());
+        return Err("the server started too late for the storm".into());
     }
     Ok((server, at))
 }
 
-/// A client that reports one event after the other.
-struct Events {
-    connection: Connection,
+/// A client that sends one event after the other.
+struct EventClient {
+    connection: BenchConnection,
     boards: u64,
-    /// When each was sent, and how long its answer took, in milliseconds.
+    /// Send time and latency in milliseconds of each event.
     answered: Vec<(DateTime<Utc>, f64)>,
 }
 
-impl Events {
-    fn of(connection: Connection, boards: u64) -> Self {
+impl EventClient {
+    fn of(connection: BenchConnection, boards: u64) -> Self {
         Self { connection, boards, answered: Vec::new() }
     }
 
-    /// Reports until it is dropped.
-    async fn run(&mut self) -> Result<(), Failure> {
+    /// Sends events until it is dropped.
+    async fn run(&mut self) -> Result<(), FigureError> {
         for board in (0..self.boards).cycle() {
             let (sent_at, sent) = (SystemClock.now(), Instant::now());
             report_event(&mut self.connection, board, "flip").await?;
-            self.answered.push((sent_at, stats::millis(sent.elapsed())));
+            self.answered.push((sent_at, numbers::millis(sent.elapsed())));
         }
         Ok(())
     }
 
-    /// What those took that were sent from `from` to `to`.
+    /// Latencies of the events sent from `from` to `to`.
     fn latencies(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<f64> {
         let sent = self.answered.iter().filter(|(at, _)| (from..=to).contains(at));
         sent.map(|(_, latency)| *latency).collect()

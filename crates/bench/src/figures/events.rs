@@ -1,82 +1,83 @@
-//! Durable events a second: by the engine in this process, and over HTTP from a second one, beside pgbench.
+//! Durable events per second: in this process, and over HTTP from a second one, beside pgbench.
 
 use std::sync::Arc;
 
 use clock::{Clock, SystemClock};
-use lifeguard::cli::serve::Server;
+use lifeguard::cli::serve::LifeguardServer;
+use statistics::MeasurementSummary;
 
-use super::failure::Failure;
-use crate::bench::{Bench, Lives};
-use crate::database::{Boards, Scratch};
+use super::failure::FigureError;
+use crate::bench::{Bench, BoardDefinition};
+use crate::database::{ScratchDatabase, SeededBoards};
 use crate::figure::Figure;
 use crate::listener::PollListener;
-use crate::load::{self, Plan};
-use crate::postgres::{FORMS, PGBENCH_BOARDS, Pgbench};
-use crate::report::Report;
-use crate::report::{Row, Target};
-use crate::sizes::Sizes;
-use crate::stats::Summary;
+use crate::load::{self, LoadPlan};
+use crate::postgres::{PGBENCH_BOARDS, PGBENCH_SCRIPT_NAMES, PgbenchResult};
+use crate::report::BenchReport;
+use crate::report::{FigureTarget, ReportRow};
+use crate::sizes::BenchSizes;
 
-/// How many events are in flight, and what is to be reached in process and over HTTP: times pgbench's best.
-const IN_FLIGHT: [(usize, Option<f64>, Option<f64>); 3] =
+/// Events in flight, with the targets in process and over HTTP as multiples of pgbench's best rate.
+const EVENTS_IN_FLIGHT: [(usize, Option<f64>, Option<f64>); 3] =
     [(256, Some(4.5), Some(2.5)), (64, Some(3.0), None), (1, None, None)];
 
-/// What pgbench found, round by round, for each form with each number of clients.
-pub(super) struct Limit(Vec<(&'static str, usize, Vec<Pgbench>)>);
+/// Results of pgbench by form and number of clients, one per round.
+pub(super) struct PgbenchBaseline(Vec<(&'static str, usize, Vec<PgbenchResult>)>);
 
-impl Limit {
-    /// Makes the database that pgbench works on, in these forms with these numbers of clients.
+impl PgbenchBaseline {
+    /// Creates the database of pgbench, for these forms and numbers of clients.
     pub(super) async fn prepare(
         bench: &Bench,
         forms: &[&'static str],
         clients: &[usize],
-    ) -> Result<Self, Failure> {
-        let mut database = bench.postgres.make(Scratch::Pgbench).await?;
+    ) -> Result<Self, FigureError> {
+        let mut database = bench.postgres.make(ScratchDatabase::Pgbench).await?;
         let (count, at) = (PGBENCH_BOARDS, SystemClock.now());
-        database.fill(&Boards { first: 1, count, state: "A", at, ..Boards::default() }).await?;
+        database.fill(&SeededBoards { first: 1, count, state: "A", at, ..SeededBoards::default() }).await?;
         database.settle().await?;
-        let with = |clients: usize| forms.iter().map(move |form| (*form, clients, Vec::new()));
-        Ok(Self(clients.iter().copied().flat_map(with).collect()))
+        let for_clients = |clients: usize| forms.iter().map(move |form| (*form, clients, Vec::new()));
+        Ok(Self(clients.iter().copied().flat_map(for_clients).collect()))
     }
 
-    /// Runs each contestant once.
-    pub(super) async fn round(&mut self, bench: &Bench) -> Result<(), Failure> {
+    /// Runs each form with each number of clients once.
+    pub(super) async fn round(&mut self, bench: &Bench) -> Result<(), FigureError> {
         for (form, clients, found) in &mut self.0 {
             found.push(bench.postgres.pgbench(form, *clients, bench.sizes.rate_s).await?);
         }
         Ok(())
     }
 
-    /// The most transactions a second that any contestant reached, by its median: what it was, and its rounds.
+    /// The highest median rate: its description and its rates, one per round.
     fn best(&self) -> (String, Vec<f64>) {
         let all = self.0.iter().map(|(form, clients, found)| {
-            let rates: Vec<f64> = found.iter().map(|one| one.per_second).collect();
+            let rates: Vec<f64> = found.iter().map(|result| result.per_second).collect();
             (format!("pgbench, {form}, {clients} clients"), rates)
         });
-        all.max_by(|(_, one), (_, other)| median(one).total_cmp(&median(other))).unwrap_or_default()
+        all.max_by(|(_, rates), (_, other)| median(rates).total_cmp(&median(other))).unwrap_or_default()
     }
 
-    /// The transactions a second of the first contestant's latest run.
+    /// The latest rate of the first form.
     pub(super) fn last_rate(&self) -> Option<f64> {
         self.0.first()?.2.last().map(|found| found.per_second)
     }
 
-    /// The least time that a transaction of a single client took, by its median: what it was, and its rounds.
+    /// The lowest median latency of a single client: its description and its latencies, one per round.
     pub(super) fn latency(&self) -> (String, Vec<f64>) {
-        let least = self.latencies().min_by(|(_, one), (_, other)| median(one).total_cmp(&median(other)));
-        least.map(|(form, latencies)| (of_one_client(form), latencies)).unwrap_or_default()
+        let best =
+            self.latencies().min_by(|(_, latencies), (_, other)| median(latencies).total_cmp(&median(other)));
+        best.map(|(form, latencies)| (of_one_client(form), latencies)).unwrap_or_default()
     }
 
-    /// How long a transaction of a single client took, round by round, for each form.
+    /// Latencies of a single client for each form, one per round.
     fn latencies(&self) -> impl Iterator<Item = (&'static str, Vec<f64>)> {
         let of_one = self.0.iter().filter(|(_, clients, _)| *clients == 1);
-        of_one.map(|(form, _, found)| (*form, found.iter().map(|one| one.latency_ms).collect()))
+        of_one.map(|(form, _, found)| (*form, found.iter().map(|result| result.latency_ms).collect()))
     }
 
-    /// All contestants in words, by their medians.
-    fn told(&self) -> String {
+    /// The median rates of all forms and numbers of clients as text.
+    fn describe(&self) -> String {
         let all = self.0.iter().map(|(form, clients, found)| {
-            let rates: Vec<f64> = found.iter().map(|one| one.per_second).collect();
+            let rates: Vec<f64> = found.iter().map(|result| result.per_second).collect();
             format!("{form} {clients}: {:.0}", median(&rates))
         });
         all.collect::<Vec<_>>().join(", ")
@@ -88,29 +89,38 @@ fn of_one_client(form: &str) -> String {
 }
 
 fn median(values: &[f64]) -> f64 {
-    Summary::of(values).map_or(0.0, |summary| summary.median)
+    MeasurementSummary::of(values).map_or(0.0, |summary| summary.median)
 }
 
-/// Measures those of the two figures that are among `figures`.
-pub(super) async fn run(bench: &Bench, figures: &[Figure], report: &mut Report) -> Result<(), Failure> {
+/// Measures `events` and `http`, if they are among `figures`.
+pub(super) async fn run(
+    bench: &Bench,
+    figures: &[Figure],
+    report: &mut BenchReport,
+) -> Result<(), FigureError> {
     let (is_in_process, is_http) = (figures.contains(&Figure::Events), figures.contains(&Figure::Http));
-    let mut limit = Limit::prepare(bench, &FORMS, bench.sizes.pgbench_clients).await?;
-    let mut databases = [bench.postgres.make(Scratch::One).await?, bench.postgres.make(Scratch::Two).await?];
+    let mut limit =
+        PgbenchBaseline::prepare(bench, &PGBENCH_SCRIPT_NAMES, bench.sizes.pgbench_clients).await?;
+    let mut databases =
+        [bench.postgres.make(ScratchDatabase::One).await?, bench.postgres.make(ScratchDatabase::Two).await?];
     for database in &mut databases {
         let (count, at) = (bench.sizes.boards, SystemClock.now());
-        database.fill(&Boards { count, state: "A", at, ..Boards::default() }).await?;
+        database.fill(&SeededBoards { count, state: "A", at, ..SeededBoards::default() }).await?;
         database.settle().await?;
     }
-    let engine =
-        Server::start(bench.serve_options(Scratch::One, Lives::Bench)?, Arc::new(SystemClock)).await?;
-    let server = bench.serve(Scratch::Two, Lives::Bench).await?;
-    let mut in_process = [const { Vec::new() }; IN_FLIGHT.len()];
-    let mut http = [const { Vec::new() }; IN_FLIGHT.len()];
+    let engine = LifeguardServer::start(
+        bench.serve_options(ScratchDatabase::One, BoardDefinition::Bench)?,
+        Arc::new(SystemClock),
+    )
+    .await?;
+    let server = bench.serve(ScratchDatabase::Two, BoardDefinition::Bench).await?;
+    let mut in_process = [const { Vec::new() }; EVENTS_IN_FLIGHT.len()];
+    let mut http = [const { Vec::new() }; EVENTS_IN_FLIGHT.len()];
     let mut images = Vec::new();
     for round in 1..=bench.sizes.repeats {
         tracing::info!("events: round {round} of {}", bench.sizes.repeats);
         limit.round(bench).await?;
-        for (index, (in_flight, ..)) in IN_FLIGHT.into_iter().enumerate() {
+        for (index, (in_flight, ..)) in EVENTS_IN_FLIGHT.into_iter().enumerate() {
             let plan = plan(bench, in_flight)?;
             if is_in_process {
                 in_process[index].push(load::in_process(&engine.engine, plan).await?);
@@ -132,61 +142,71 @@ pub(super) async fn run(bench: &Bench, figures: &[Figure], report: &mut Report) 
             return Err(format!("{answered} events were answered, but only {written} are in history").into());
         }
     }
-    report.note(if is_in_process { "events" } else { "http" }, format!("1/s by pgbench: {}", limit.told()));
-    for (figure, how, is_asked, loads) in [
+    report
+        .note(if is_in_process { "events" } else { "http" }, format!("1/s by pgbench: {}", limit.describe()));
+    for (figure, how, is_selected, loads) in [
         ("events", "in process", is_in_process, in_process),
         ("http", "from a second process", is_http, http),
     ] {
-        for ((in_flight, of_engine, of_http), loads) in IN_FLIGHT.into_iter().zip(loads).filter(|_| is_asked)
+        for ((in_flight, of_engine, of_http), loads) in
+            EVENTS_IN_FLIGHT.into_iter().zip(loads).filter(|_| is_selected)
         {
-            let of = |value: fn(&load::Load) -> f64| loads.iter().map(value).collect::<Vec<f64>>();
+            let of = |value: fn(&load::LoadMeasurement) -> f64| loads.iter().map(value).collect::<Vec<f64>>();
             let (best, rates) = limit.best();
             let p99 = median(&of(|load| load.p99_ms));
             let what = format!("durable events, {in_flight} in flight, {how}");
-            let mut row = Row::new(figure, what, "1/s", of(|load| load.per_second)).beside(best, rates);
+            let mut row = ReportRow::new(figure, what, "1/s", of(|load| load.per_second)).beside(best, rates);
             row = row.note(format!("99 of 100 were answered within {p99:.2} ms"));
-            if let Some(least) = if figure == "http" { of_http } else { of_engine } {
-                row = row.target(Target::RatioAtLeast(least));
+            if let Some(min) = if figure == "http" { of_http } else { of_engine } {
+                row = row.target(FigureTarget::RatioAtLeast(min));
             }
             report.add(row);
             if in_flight == 1 {
                 for (form, latencies) in limit.latencies() {
                     let what = format!("mean time of an event, one in flight, {how}");
-                    let row = Row::new(figure, what, "ms", of(|load| 1e3 / load.per_second));
+                    let row = ReportRow::new(figure, what, "ms", of(|load| 1e3 / load.per_second));
                     let row = row.beside(of_one_client(form), latencies);
-                    // BEGIN, UPDATE, INSERT, COMMIT: the equal transaction, as programs that decide send it.
-                    let is_equal = figure == "events" && form == FORMS[1];
-                    report.add(if is_equal { row.target(Target::RatioAtMost(1.0)) } else { row });
+                    // BEGIN, UPDATE, INSERT, COMMIT: the equivalent transaction of a program that decides itself.
+                    let is_equal = figure == "events" && form == PGBENCH_SCRIPT_NAMES[1];
+                    report.add(if is_equal { row.target(FigureTarget::RatioAtMost(1.0)) } else { row });
                 }
             }
         }
     }
     if is_in_process {
         let (best, rates) = limit.best();
-        let what = "image-running by states/board.yaml, 256 in flight, in process: it asks for a poll, too";
-        report.add(Row::new("events", what, "1/s", images).beside(best, rates));
+        let what = "image-running by states/board.yaml, 256 in flight, in process, with a poll";
+        report.add(ReportRow::new("events", what, "1/s", images).beside(best, rates));
     }
     Ok(())
 }
 
-/// How many boards a second can report that their image runs, of those which do so at once after a reboot.
-async fn image_running(bench: &Bench) -> Result<f64, Failure> {
+/// Reports of running images per second, by boards that report at once after a reboot.
+async fn image_running(bench: &Bench) -> Result<f64, FigureError> {
     let listener = PollListener::bind().await?;
-    let mut database = bench.postgres.make(Scratch::Three).await?;
+    let mut database = bench.postgres.make(ScratchDatabase::Three).await?;
     let (count, at) = (bench.sizes.image_reports, SystemClock.now());
     let poll_port = Some(listener.port);
-    let boards =
-        Boards { count: count.try_into()?, state: "RebootComplete", poll_port, at, ..Boards::default() };
+    let boards = SeededBoards {
+        count: count.try_into()?,
+        state: "RebootComplete",
+        poll_port,
+        at,
+        ..SeededBoards::default()
+    };
     database.fill(&boards).await?;
     database.settle().await?;
-    let server =
-        Server::start(bench.serve_options(Scratch::Three, Lives::Board)?, Arc::new(SystemClock)).await?;
-    let rate = load::once_each(&server.engine, IN_FLIGHT[0].0, count, "image-running").await;
+    let server = LifeguardServer::start(
+        bench.serve_options(ScratchDatabase::Three, BoardDefinition::Board)?,
+        Arc::new(SystemClock),
+    )
+    .await?;
+    let rate = load::once_each(&server.engine, EVENTS_IN_FLIGHT[0].0, count, "image-running").await;
     server.stop().await?;
     Ok(rate?)
 }
 
-fn plan(bench: &Bench, in_flight: usize) -> Result<Plan, Failure> {
+fn plan(bench: &Bench, in_flight: usize) -> Result<LoadPlan, FigureError> {
     let span = std::time::Duration::from_secs(bench.sizes.rate_s);
-    Ok(Plan { in_flight, boards: bench.sizes.boards.try_into()?, warm: Sizes::WARM, span })
+    Ok(LoadPlan { in_flight, boards: bench.sizes.boards.try_into()?, warm: BenchSizes::WARM_UP, span })
 }

@@ -1,6 +1,6 @@
-//! What goes wrong while a figure is measured.
+//! Errors of a measurement.
 
 use std::error::Error;
 
-/// What a figure that could not be measured says.
-pub(super) type Failure = Box<dyn Error>;
+/// Why a figure could not be measured.
+pub(super) type FigureError = Box<dyn Error>;

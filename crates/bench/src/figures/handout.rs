@@ -1,62 +1,66 @@
-//! From the answer to an event until the action that it asked for is begun, on an idle machine.
+//! Time from the answer to an event to the start of its action, on an idle machine.
 
 use std::time::{Duration, Instant};
 
-use clock::{Clock, SystemClock, pause};
+use clock::{Clock, SystemClock, sleep_real_time};
 
-use super::events::Limit;
-use super::failure::Failure;
-use crate::bench::{Bench, Lives};
-use crate::client::Connection;
-use crate::database::{Boards, Scratch};
+use super::events::PgbenchBaseline;
+use super::failure::FigureError;
+use crate::bench::{Bench, BoardDefinition};
+use crate::client::BenchConnection;
+use crate::database::{ScratchDatabase, SeededBoards};
 use crate::listener::PollListener;
 use crate::load::report as report_event;
-use crate::patience::within;
-use crate::postgres::FORMS;
-use crate::report::Report;
-use crate::report::{Row, Target};
-use crate::stats;
+use crate::numbers;
+use crate::postgres::PGBENCH_SCRIPT_NAMES;
+use crate::report::BenchReport;
+use crate::report::{FigureTarget, ReportRow};
+use crate::timeouts::within;
 
-/// How long an action may take to begin, for the figure to be one at all.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How long the machine is left alone before the next event: the figure is that of an idle one.
-const REST: Duration = Duration::from_millis(20);
+/// Maximum time until an action begins.
+const ACTION_START_TIMEOUT: Duration = Duration::from_secs(20);
+/// Pause before the next event, so that the machine is idle.
+const EVENT_PAUSE: Duration = Duration::from_millis(20);
 
-/// Measures.
-pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<(), Failure> {
-    let mut limit = Limit::prepare(bench, &FORMS[2..], &[1]).await?;
+/// Measures the figure.
+pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), FigureError> {
+    let mut limit = PgbenchBaseline::prepare(bench, &PGBENCH_SCRIPT_NAMES[2..], &[1]).await?;
     let mut listener = PollListener::bind().await?;
-    let mut database = bench.postgres.make(Scratch::One).await?;
+    let mut database = bench.postgres.make(ScratchDatabase::One).await?;
     let (rounds, handouts) = (u64::try_from(bench.sizes.repeats)?, bench.sizes.handouts);
     let (count, at) = (i64::try_from(rounds * handouts)?, SystemClock.now());
     let poll_port = Some(listener.port);
-    database.fill(&Boards { count, state: "A", poll_port, at, ..Boards::default() }).await?;
+    database.fill(&SeededBoards { count, state: "A", poll_port, at, ..SeededBoards::default() }).await?;
     database.settle().await?;
-    let server = bench.serve(Scratch::One, Lives::Bench).await?;
-    let mut connection = Connection::open(server.http).await?;
+    let server = bench.serve(ScratchDatabase::One, BoardDefinition::Bench).await?;
+    let mut connection = BenchConnection::open(server.http).await?;
     let (mut p50, mut p99) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         limit.round(bench).await?;
         let mut waits = Vec::new();
         for board in round * handouts..(round + 1) * handouts {
-            pause(REST).await;
+            sleep_real_time(EVENT_PAUSE).await;
             report_event(&mut connection, board, "poll").await?;
             let answered_at = Instant::now();
-            let begun = within(PATIENCE, listener.next_of(board)).await;
-            let begun_at = begun.ok_or("an action was not begun within 20 s")??;
-            // It may be begun before its caller has read the answer.
-            waits.push(stats::millis(begun_at.saturating_duration_since(answered_at)));
+            let begun = within(ACTION_START_TIMEOUT, listener.next_of(board)).await;
+            let begun_at = begun.ok_or("an action did not begin within 20 s")??;
+            // The action may begin before the client has read the answer.
+            waits.push(numbers::millis(begun_at.saturating_duration_since(answered_at)));
         }
-        p50.extend(stats::percentile(&waits, 0.5));
-        p99.extend(stats::percentile(&waits, 0.99));
+        p50.extend(statistics::percentile(&waits, 50));
+        p99.extend(statistics::percentile(&waits, 99));
     }
     server.stop().await?;
-    let (least, latencies) = limit.latency();
+    let (comparison, latencies) = limit.latency();
     for (what, values) in [("p50", p50), ("p99", p99)] {
-        let row =
-            Row::new("handout", format!("event answered → its poll reaches the board, {what}"), "ms", values);
-        let row = row.beside(least.clone(), latencies.clone());
-        report.add(if what == "p99" { row.target(Target::AtMost(10.0)) } else { row });
+        let row = ReportRow::new(
+            "handout",
+            format!("event answered → its poll reaches the board, {what}"),
+            "ms",
+            values,
+        );
+        let row = row.beside(comparison.clone(), latencies.clone());
+        report.add(if what == "p99" { row.target(FigureTarget::AtMost(10.0)) } else { row });
     }
     Ok(())
 }

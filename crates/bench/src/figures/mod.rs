@@ -1,4 +1,4 @@
-//! The figures, one file for those that are measured together.
+//! The figures, one file for those measured together.
 
 mod day;
 mod deadlines;
@@ -15,15 +15,15 @@ mod takeover;
 
 use crate::bench::Bench;
 use crate::figure::Figure;
-use crate::report::Report;
+use crate::report::BenchReport;
 
-/// Measures `figures`. One that fails does not keep the others from being measured; the names of those are returned.
-pub(crate) async fn run(bench: &Bench, figures: &[Figure], report: &mut Report) -> Vec<&'static str> {
+/// Measures `figures`, and returns the names of those that failed; a failure does not stop the others.
+pub(crate) async fn run(bench: &Bench, figures: &[Figure], report: &mut BenchReport) -> Vec<&'static str> {
     let mut failed = Vec::new();
     for figure in figures {
         let name = figure.name();
         if *figure == Figure::Http && figures.contains(&Figure::Events) {
-            // Measured with the other: the contestants are the same.
+            // Measured together with `events`, with the same comparisons.
             continue;
         }
         tracing::info!("{name}");
@@ -42,7 +42,7 @@ pub(crate) async fn run(bench: &Bench, figures: &[Figure], report: &mut Report) 
             Figure::Day => day::run(bench, report).await,
         };
         if let Err(error) = measured {
-            report.miss(name, lifeguard::cli::output::with_causes(&*error));
+            report.add_missing(name, lifeguard::cli::output::with_causes(&*error));
             failed.push(name);
         }
     }

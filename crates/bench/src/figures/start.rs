@@ -1,71 +1,79 @@
-//! From the start of a process to its first deadline and its first answer, with very many instances armed.
+//! Time from the start of a process to its first deadline and its first answer, with many armed instances.
 
 use std::time::Duration;
 
 use clock::{Clock, SystemClock};
 
 use super::deadlines::{arm_far, seconds};
-use super::failure::Failure;
-use crate::bench::{Bench, Lives};
-use crate::client::Connection;
-use crate::database::{BenchDatabase, Boards, Scratch};
-use crate::patience::until;
-use crate::report::Report;
-use crate::report::{Row, Target};
+use super::failure::FigureError;
+use crate::bench::{Bench, BoardDefinition};
+use crate::client::BenchConnection;
+use crate::database::{BenchDatabase, ScratchDatabase, SeededBoards};
+use crate::report::BenchReport;
+use crate::report::{FigureTarget, ReportRow};
+use crate::timeouts::until;
 
-/// How many are due when the process starts.
-const DUE: i64 = 10;
-/// How long the first may take.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// Number of deadlines due when the process starts.
+const DUE_DEADLINES: i64 = 10;
+/// Maximum time until the first deadline fires.
+const FIRST_DEADLINE_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// Measures.
-pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<(), Failure> {
-    let mut many = bench.postgres.make(Scratch::One).await?;
+/// Measures the figure.
+pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), FigureError> {
+    let mut many = bench.postgres.make(ScratchDatabase::One).await?;
     arm_far(&mut many, bench.sizes.armed).await?;
-    let mut none = bench.postgres.make(Scratch::Two).await?;
-    // What is started again was killed.
-    bench.serve(Scratch::One, Lives::Bench).await?.kill().await?;
-    bench.serve(Scratch::Two, Lives::Bench).await?.kill().await?;
+    let mut none = bench.postgres.make(ScratchDatabase::Two).await?;
+    // Servers are restarted after a kill.
+    bench.serve(ScratchDatabase::One, BoardDefinition::Bench).await?.kill().await?;
+    bench.serve(ScratchDatabase::Two, BoardDefinition::Bench).await?.kill().await?;
     let (mut fired, mut answered) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
     for round in 1..=bench.sizes.repeats {
         tracing::info!("start: round {round} of {}", bench.sizes.repeats);
-        let first = bench.sizes.armed + DUE * i64::try_from(round)?;
+        let first = bench.sizes.armed + DUE_DEADLINES * i64::try_from(round)?;
         for (index, (scratch, database)) in
-            [(Scratch::One, &mut many), (Scratch::Two, &mut none)].into_iter().enumerate()
+            [(ScratchDatabase::One, &mut many), (ScratchDatabase::Two, &mut none)].into_iter().enumerate()
         {
             let (first_fired, first_answered) = start(bench, scratch, database, first).await?;
             fired[index].push(first_fired);
             answered[index].push(first_answered);
         }
     }
-    for (what, [with, without]) in [("the first due one has fired", fired), ("HTTP answers", answered)] {
+    for (what, [with, without]) in [("the first due deadline has fired", fired), ("HTTP answers", answered)] {
         let what = format!("start with {} instances armed, until {what}", bench.sizes.armed);
-        let row = Row::new("start", what, "s", with).beside("with none", without);
-        report.add(row.target(Target::AtMost(5.0)));
+        let row = ReportRow::new("start", what, "s", with).beside("with none", without);
+        report.add(row.target(FigureTarget::AtMost(5.0)));
     }
     Ok(())
 }
 
-/// Starts a server and kills it: seconds until the first due one was committed, and until it answered.
+/// Starts a server and kills it; returns the seconds until the first deadline was committed and until the first answer.
 async fn start(
     bench: &Bench,
-    scratch: Scratch,
+    scratch: ScratchDatabase,
     database: &mut BenchDatabase,
     first: i64,
-) -> Result<(f64, f64), Failure> {
+) -> Result<(f64, f64), FigureError> {
     let at = SystemClock.now();
-    let boards = Boards { first, count: DUE, state: "Armed", due: Some((at, 1e9)), at, ..Boards::default() };
+    let boards = SeededBoards {
+        first,
+        count: DUE_DEADLINES,
+        state: "Armed",
+        due: Some((at, 1e9)),
+        at,
+        ..SeededBoards::default()
+    };
     database.fill(&boards).await?;
     let armed = database.list_armed(at, at + chrono::TimeDelta::seconds(1)).await?;
-    let server = bench.serve(scratch, Lives::Bench).await?;
-    let answer = Connection::open(server.http).await?.get("/readyz", "").await?;
+    let server = bench.serve(scratch, BoardDefinition::Bench).await?;
+    let answer = BenchConnection::open(server.http).await?.get("/readyz", "").await?;
     let answered_at = SystemClock.now();
     if answer.status != 200 {
         return Err(format!("GET /readyz: {}", answer.status).into());
     }
     let mut first_at = None;
-    until(PATIENCE, async || {
-        first_at = database.list_fired(&armed).await?.iter().filter_map(|one| one.committed_at).min();
+    until(FIRST_DEADLINE_TIMEOUT, async || {
+        first_at =
+            database.list_fired(&armed).await?.iter().filter_map(|deadline| deadline.committed_at).min();
         Ok(first_at.is_some())
     })
     .await?;

@@ -1,4 +1,4 @@
-//! Definitions by chance.
+//! Generated definitions.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,8 +10,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 use super::read;
 use machine::Definition;
 
-/// A state in the making: kind, name, actions, time limit (target, limit, where that leads), what follows at once, and
-/// what events do (event, target, whether on a condition).
+/// The shape of a state: kind, name, actions, time limit (target, index of the state after the limit), `always`, and
+/// transitions of events (event, target, conditional).
 type Shape = (usize, usize, usize, Option<(usize, Option<usize>)>, Option<usize>, Vec<(usize, usize, bool)>);
 
 const EVENTS: [&str; 6] = [
@@ -68,17 +68,17 @@ fn write(shapes: &[Shape]) -> String {
                 exceeded.map_or_else(String::new, |to| format!(", limit: {to}, exceeded: {}", name(to)));
             write!(text, ", timeout: {{ after: 90s, target: {}{limit} }}", name(*target)).unwrap();
         }
-        // Only to later states, so that there is no circle.
+        // Only to later states, so that there is no cycle.
         if let Some(further) = always.filter(|further| index + further < shapes.len()) {
             write!(text, ", always: [{{ if: data.x == 1, target: {} }}]", name(index + further)).unwrap();
         }
         text += ", on: {";
         let mut events: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         for (event, target, is_conditional) in on {
-            let known = events.get(event).map_or(0, Vec::len);
-            let condition = if *is_conditional || known > 0 {
-                // What stands before one without a condition needs one.
-                format!("if: data.x == {known}, ")
+            let earlier = events.get(event).map_or(0, Vec::len);
+            let condition = if *is_conditional || earlier > 0 {
+                // A transition before an unconditional one needs a condition.
+                format!("if: data.x == {earlier}, ")
             } else {
                 "if: data.y == 1, ".to_owned()
             };
@@ -93,7 +93,7 @@ fn write(shapes: &[Shape]) -> String {
     text
 }
 
-/// Runs a test on definitions with so many states.
+/// Runs a test on generated definitions with this many states.
 pub(super) fn for_generated(
     cases: u32,
     states: Range<usize>,

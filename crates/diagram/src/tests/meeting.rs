@@ -1,9 +1,9 @@
-//! What meets in a picture that should not.
+//! Finds elements of a scene that overlap.
 
-use crate::scene::{Anchor, Part, Rect, Scene, Text};
-use crate::text::width;
+use crate::scene::{DiagramScene, Rect, ScenePart, SceneText, TextAnchor};
+use crate::text::text_width;
 
-fn meet(one: Rect, other: Rect) -> bool {
+fn overlap(one: Rect, other: Rect) -> bool {
     one.x < other.right() && other.x < one.right() && one.y < other.bottom() && other.y < one.bottom()
 }
 
@@ -14,49 +14,49 @@ fn holds(outer: Rect, inner: Rect) -> bool {
         && inner.bottom() <= outer.bottom()
 }
 
-/// What a text covers at most.
-fn rect(text: &Text) -> Rect {
-    let width = width(&text.content, text.font);
+/// The area of a text.
+fn rect(text: &SceneText) -> Rect {
+    let width = text_width(&text.content, text.font);
     let x = match text.anchor {
-        Anchor::Start => text.x,
-        Anchor::Middle => text.x - width / 2,
+        TextAnchor::Start => text.x,
+        TextAnchor::Middle => text.x - width / 2,
     };
     let height = text.font.size() + 4;
     Rect { x, y: text.y - height / 2, width, height }
 }
 
-/// What `parts` cover, each with what it says.
-fn covered(parts: &[Part]) -> Vec<(Rect, String)> {
-    let cover = |part: &Part| match part {
-        Part::Text(text) => (rect(text), text.content.clone()),
-        Part::Sign(sender, x, y) => {
+/// The areas of `parts` with their texts.
+fn covered(parts: &[ScenePart]) -> Vec<(Rect, String)> {
+    let cover = |part: &ScenePart| match part {
+        ScenePart::Text(text) => (rect(text), text.content.clone()),
+        ScenePart::Sign(sender, x, y) => {
             (Rect { x: x - 6, y: y - 6, width: 12, height: 12 }, format!("sign of {}", sender.word()))
         }
-        Part::Badge(place, _, text) => {
+        ScenePart::Badge(area, _, text) => {
             assert!(
-                width(&text.content, text.font) <= place.width,
+                text_width(&text.content, text.font) <= area.width,
                 "{} is wider than its badge",
                 text.content
             );
-            (*place, text.content.clone())
+            (*area, text.content.clone())
         }
     };
     parts.iter().map(cover).collect()
 }
 
-/// The stretches of a line, as thin as it is.
-fn stretches(points: &[(i32, i32)]) -> Vec<Rect> {
-    let stretch = |pair: &[(i32, i32)]| {
+/// The segments of a line.
+fn segments(points: &[(i32, i32)]) -> Vec<Rect> {
+    let segment = |pair: &[(i32, i32)]| {
         let (from, to) = (pair[0], pair[1]);
         assert!(from.0 == to.0 || from.1 == to.1, "{points:?} is not drawn along the axes");
         let (x, y) = (from.0.min(to.0), from.1.min(to.1));
         Rect { x, y, width: (from.0 - to.0).abs().max(1), height: (from.1 - to.1).abs().max(1) }
     };
-    points.windows(2).map(stretch).collect()
+    points.windows(2).map(segment).collect()
 }
 
-/// Everything in a picture that meets what it should keep away from.
-pub(super) fn faults(scene: &Scene) -> Vec<String> {
+/// All overlaps in a scene.
+pub(super) fn faults(scene: &DiagramScene) -> Vec<String> {
     let mut faults = Vec::new();
     let mut texts = covered(&scene.parts);
     for (index, frame) in scene.frames.iter().enumerate() {
@@ -65,32 +65,32 @@ pub(super) fn faults(scene: &Scene) -> Vec<String> {
         for (rect, text) in own.iter().filter(|(rect, _)| !holds(frame.rect, *rect)) {
             faults.push(format!("`{text}` at {rect:?} is outside of {name}, {:?}", frame.rect));
         }
-        for other in scene.frames[..index].iter().filter(|other| meet(frame.rect, other.rect)) {
-            faults.push(format!("{name} meets {:?}", other.state));
+        for other in scene.frames[..index].iter().filter(|other| overlap(frame.rect, other.rect)) {
+            faults.push(format!("{name} overlaps {:?}", other.state));
         }
-        for (rect, text) in covered(&scene.parts).iter().filter(|(rect, _)| meet(frame.rect, *rect)) {
-            faults.push(format!("`{text}` at {rect:?} meets {name}, {:?}", frame.rect));
+        for (rect, text) in covered(&scene.parts).iter().filter(|(rect, _)| overlap(frame.rect, *rect)) {
+            faults.push(format!("`{text}` at {rect:?} overlaps {name}, {:?}", frame.rect));
         }
         texts.extend(own);
     }
     for (index, (rect, text)) in texts.iter().enumerate() {
-        for (other, found) in texts[..index].iter().filter(|(other, _)| meet(*rect, *other)) {
-            faults.push(format!("`{text}` at {rect:?} meets `{found}` at {other:?}"));
+        for (other, found) in texts[..index].iter().filter(|(other, _)| overlap(*rect, *other)) {
+            faults.push(format!("`{text}` at {rect:?} overlaps `{found}` at {other:?}"));
         }
         if !holds(Rect { x: 0, y: 0, width: scene.width, height: scene.height }, *rect) {
             faults.push(format!("`{text}` at {rect:?} is off the page"));
         }
     }
-    let lines: Vec<Vec<Rect>> = scene.lines.iter().map(|line| stretches(&line.points)).collect();
+    let lines: Vec<Vec<Rect>> = scene.lines.iter().map(|line| segments(&line.points)).collect();
     for (line, rects) in scene.lines.iter().zip(&lines) {
         for rect in rects {
-            for (_, text) in texts.iter().filter(|(text, _)| meet(*rect, *text)) {
+            for (_, text) in texts.iter().filter(|(text, _)| overlap(*rect, *text)) {
                 faults.push(format!("the line `{}` runs through `{text}`", line.tip));
             }
             for frame in &scene.frames {
                 let Rect { x, y, width, height } = frame.rect;
                 let within = Rect { x: x + 1, y: y + 1, width: width - 2, height: height - 2 };
-                if meet(*rect, within) {
+                if overlap(*rect, within) {
                     faults.push(format!("the line `{}` runs through {:?}", line.tip, frame.state));
                 }
             }
@@ -98,17 +98,17 @@ pub(super) fn faults(scene: &Scene) -> Vec<String> {
     }
     for (index, (line, rects)) in scene.lines.iter().zip(&lines).enumerate() {
         for (other, others) in scene.lines[..index].iter().zip(&lines) {
-            // Lines that lead to the same place join, and those of one event part.
-            let is_kin =
+            // Lines with the same target join, and lines of one event branch.
+            let may_share =
                 line.points.last() == other.points.last() || line.points.first() == other.points.first();
             let is_along = |rect: &Rect| {
                 others.iter().any(|other| {
                     let is_parallel = (rect.width > 1) == (other.width > 1);
-                    is_parallel && meet(*rect, *other)
+                    is_parallel && overlap(*rect, *other)
                 })
             };
-            if !is_kin && rects.iter().any(is_along) {
-                faults.push(format!("`{}` cannot be told from `{}`", line.tip, other.tip));
+            if !may_share && rects.iter().any(is_along) {
+                faults.push(format!("`{}` overlaps `{}`", line.tip, other.tip));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What holds of every drawing, whatever the definition.
+//! Properties of diagrams of any definition.
 
 mod generate;
 mod meeting;
@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::draw::draw;
-use super::scene::Part;
-use super::{Marks, dot, mermaid, svg};
+use super::scene::ScenePart;
+use super::{InstanceOverlay, dot, mermaid, svg};
 use generate::for_generated;
 use machine::testing::{load_unproved, vocabulary};
 use machine::{Definition, StateName};
@@ -18,7 +18,7 @@ use meeting::faults;
 const ACTIONS: &[&str] = &["clear-pxe", "poll", "power-cycle", "power-off", "power-on", "set-pxe"];
 const BOARD: &str = include_str!("../../../../states/board.yaml");
 const MOZPOOL: &str = include_str!("../../../../states/mozpool.yaml");
-const AS_IT_WAS: &str = include_str!("../../../../fixtures/mozpool-as-it-was.yaml");
+const MOZPOOL_ORIGINAL: &str = include_str!("../../../../fixtures/mozpool-as-it-was.yaml");
 
 fn read(text: &str) -> Definition {
     load_unproved(text, &vocabulary(ACTIONS)).unwrap_or_else(|faults| panic!("{faults:?}"))
@@ -29,13 +29,13 @@ fn state(name: &str) -> StateName {
 }
 
 #[test]
-fn nothing_overlaps_in_the_pictures_of_our_machines() {
+fn nothing_overlaps_in_the_diagrams_of_the_shipped_machines() {
     let counts =
         |definition: &Definition| definition.states.keys().map(|name| (name.clone(), 88_888)).collect();
-    for text in [BOARD, MOZPOOL, AS_IT_WAS] {
+    for text in [BOARD, MOZPOOL, MOZPOOL_ORIGINAL] {
         let definition = read(text);
-        let marks = Marks { present: None, counts: counts(&definition) };
-        let scene = draw(&definition).marked(&marks);
+        let overlay = InstanceOverlay { present: None, counts: counts(&definition) };
+        let scene = draw(&definition).with_overlay(&overlay);
         assert_eq!(faults(&scene), Vec::<String>::new(), "{}", definition.machine);
         assert!(scene.width <= 1360, "{} is {} wide", definition.machine, scene.width);
         assert!(scene.frames.len() >= definition.states.len());
@@ -47,19 +47,19 @@ fn nothing_overlaps_in_the_pictures_of_our_machines() {
 }
 
 #[test]
-fn what_overlaps_is_found() {
+fn overlaps_are_found() {
     let definition = read(BOARD);
     let scene = draw(&definition);
     let mut moved = scene.clone();
     for part in &mut moved.frames[3].parts {
-        if let Part::Text(text) = part {
+        if let ScenePart::Text(text) = part {
             text.x += 300;
         }
     }
     assert!(faults(&moved).iter().any(|fault| fault.contains("is outside of")));
     let mut moved = scene.clone();
     moved.frames[3].rect = moved.frames[4].rect;
-    assert!(faults(&moved).iter().any(|fault| fault.contains("meets")));
+    assert!(faults(&moved).iter().any(|fault| fault.contains("overlaps")));
     let mut moved = scene;
     let shifted =
         moved.lines.iter().map(|line| line.points.iter().map(|(x, y)| (x + 60, *y)).collect::<Vec<_>>());
@@ -69,7 +69,7 @@ fn what_overlaps_is_found() {
 }
 
 #[test]
-fn nothing_overlaps_in_any_picture() {
+fn nothing_overlaps_in_generated_diagrams() {
     for_generated(200, 1..16, |definition| {
         let scene = draw(definition);
         prop_assert_eq!(faults(&scene), Vec::<String>::new());
@@ -87,9 +87,9 @@ fn a_machine_of_two_hundred_states_is_drawn() {
     });
 }
 
-/// The names of a document's tags, if each is closed where it should be; entities and attributes are looked at too.
+/// The names of a document's tags; checks that tags are closed, entities known and attributes quoted.
 fn tags(document: &str) -> Vec<&str> {
-    let (mut open, mut seen) = (Vec::new(), Vec::new());
+    let (mut open, mut names) = (Vec::new(), Vec::new());
     for (index, piece) in document.split('<').enumerate() {
         let Some((tag, _)) = piece.split_once('>') else {
             assert!(index == 0 && piece.is_empty(), "{piece}");
@@ -105,50 +105,50 @@ fn tags(document: &str) -> Vec<&str> {
         } else if !tag.ends_with('/') {
             let name = tag.split(' ').next().unwrap_or_default();
             open.push(name);
-            seen.push(name);
+            names.push(name);
         }
     }
     assert!(open.is_empty(), "{open:?} are not closed");
-    seen
+    names
 }
 
 #[test]
-fn a_picture_is_well_formed_and_the_same_each_time() {
+fn an_svg_is_well_formed_and_deterministic() {
     for_generated(50, 1..8, |definition| {
-        let picture = svg(definition, &Marks::default());
+        let picture = svg(definition, &InstanceOverlay::default());
         prop_assert!(tags(&picture).len() > 5);
-        prop_assert_eq!(&picture, &svg(definition, &Marks::default()));
+        prop_assert_eq!(&picture, &svg(definition, &InstanceOverlay::default()));
         Ok(())
     });
     for text in [BOARD, MOZPOOL] {
-        assert!(tags(&svg(&read(text), &Marks::default())).len() > 100);
+        assert!(tags(&svg(&read(text), &InstanceOverlay::default())).len() > 100);
     }
 }
 
 #[test]
-fn the_present_state_is_lit_numbers_stand_in_their_states_and_nothing_moves_for_that() {
+fn the_overlay_highlights_a_state_and_shows_counts_without_moving_anything() {
     let definition = read(BOARD);
-    let plain = svg(&definition, &Marks::default());
+    let plain = svg(&definition, &InstanceOverlay::default());
     assert!(!plain.contains(" present\"") && !plain.contains("class=\"count\""));
     let counts =
         BTreeMap::from([(state("Ready"), 1_234_567), (state("New"), 0), (state("ReimageBooting"), 3)]);
-    let marks = Marks { present: Some(state("ReimageBooting")), counts };
-    let marked = svg(&definition, &marks);
+    let overlay = InstanceOverlay { present: Some(state("ReimageBooting")), counts };
+    let marked = svg(&definition, &overlay);
     assert!(marked.contains("<g class=\"state working present\" data-state=\"ReimageBooting\">"));
     assert_eq!(marked.matches("class=\"state working present\"").count(), 1);
     assert!(marked.contains(">1234k</text>") && marked.contains(">3</text>"));
     assert_eq!(marked.matches("class=\"count\"").count(), 2);
-    let places = |picture: &str| {
-        let paths =
+    let paths = |picture: &str| {
+        let tags =
             picture.split_inclusive('>').filter_map(|tag| tag.split_once(" d=\"").map(|(_, path)| path));
-        let mut paths: Vec<String> = paths.map(str::to_owned).collect();
+        let mut paths: Vec<String> = tags.map(str::to_owned).collect();
         paths.sort();
         paths
     };
-    assert_eq!(places(&plain), places(&marked));
+    assert_eq!(paths(&plain), paths(&marked));
 }
 
-/// A machine with one of everything.
+/// A machine with one element of each kind.
 const SMALL: &str = r#"
 machine: small
 initial: Idle
@@ -169,7 +169,7 @@ states:
 "#;
 
 #[test]
-fn mermaid_has_every_state_and_every_way() {
+fn mermaid_has_every_state_and_every_edge() {
     insta::assert_snapshot!(mermaid(&read(SMALL)), @r##"
     ---
     title: small
@@ -208,7 +208,7 @@ fn mermaid_has_every_state_and_every_way() {
 }
 
 #[test]
-fn dot_has_every_state_and_every_way() {
+fn dot_has_every_state_and_every_edge() {
     insta::assert_snapshot!(dot(&read(SMALL)), @r##"
     digraph "small" {
       label="small";

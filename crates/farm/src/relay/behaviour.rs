@@ -1,42 +1,42 @@
-//! How a relay board takes its clients and their orders.
+//! How a relay board treats its clients and their requests.
 
 use std::time::Duration;
 
-/// How a relay board takes its clients and their orders.
+/// How a relay board treats its clients and their requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Behaviour {
-    /// As it should.
+pub enum RelayBehaviour {
+    /// As specified.
     Normal,
-    /// As it should, but a second client's connection is closed at once.
+    /// As specified, but a second client's connection is closed at once.
     OneClientAtATime,
-    /// Does not take connections, and drops those that it had.
+    /// Refuses connections, and closes the existing ones.
     Refusing,
-    /// Takes connections and orders, does nothing and never answers.
+    /// Accepts connections and requests, does nothing and never answers.
     Hanging,
-    /// Does what it is told to, but does not answer a write; it answers a read.
+    /// Executes writes without answering them; it answers reads.
     Mute,
-    /// Says that it switched this coil and does not; a read shows the truth.
+    /// Confirms writes to this coil without executing them; a read shows the true state.
     Lying {
-        /// Which coil.
+        /// The coil.
         coil: u16,
     },
-    /// Says that it switched and never does, whichever coil; a read shows the truth.
+    /// Confirms writes to any coil without executing them; a read shows the true state.
     Stuck,
-    /// As it should, but closes each connection after one answer.
+    /// As specified, but closes each connection after one answer.
     CloseAfterAnswer,
-    /// As it should, but reads no fewer coils than this at once: exception 3.
+    /// As specified, but refuses to read fewer coils than this at once (exception 3).
     ReadsBanks {
-        /// How many coils it reads at least.
+        /// The smallest number of coils that it reads.
         coils: u16,
     },
-    /// Does what it is told to, and answers by RTU frames instead of Modbus TCP.
+    /// Executes requests, but answers with RTU frames instead of Modbus TCP.
     Rtu,
-    /// As it should, but takes its time before it does what it is told to.
+    /// As specified, but after a delay.
     Slow {
-        /// How long it takes.
+        /// The delay.
         delay: Duration,
     },
-    /// As it should, but closes a connection on which nothing is asked for a while.
+    /// As specified, but closes idle connections.
     IdleClose {
         /// How long it waits for a request.
         after: Duration,

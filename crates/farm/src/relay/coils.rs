@@ -1,4 +1,4 @@
-//! What a simulated relay board answers, and what its coils do.
+//! State of a simulated relay board: its coils and answers.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -6,93 +6,98 @@ use std::sync::atomic::AtomicUsize;
 use clock::Clock;
 use tokio::sync::watch;
 
-use super::behaviour::Behaviour;
-use super::frame::{Answer, Exception, Request};
-use super::operation::Operation;
+use super::behaviour::RelayBehaviour;
+use super::coil_change::CoilChange;
+use super::frame::{RelayAnswer, RelayException, RelayRequest};
 
-/// How many coils one request may read or write.
+/// The largest number of coils in one request.
 ///
 /// Source: Modbus Application Protocol 1.1b3, 6.1 and 6.11.
-const MAX_READ: usize = 2000;
-const MAX_WRITE: usize = 1968;
+const MAX_READ_COILS: usize = 2000;
+const MAX_WRITE_COILS: usize = 1968;
 
-/// A relay board, as all its connections see it.
-pub(super) struct State {
+/// State of a relay board, shared by its connections.
+pub(super) struct RelayState {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) coils: Vec<watch::Sender<bool>>,
-    pub(super) behaviour: watch::Sender<Behaviour>,
+    pub(super) behaviour: watch::Sender<RelayBehaviour>,
     pub(super) unit: watch::Sender<Option<u8>>,
-    pub(super) operations: watch::Sender<Vec<Operation>>,
-    pub(super) writes: watch::Sender<Vec<Operation>>,
+    pub(super) coil_changes: watch::Sender<Vec<CoilChange>>,
+    pub(super) writes: watch::Sender<Vec<CoilChange>>,
     pub(super) clients: AtomicUsize,
     pub(super) connections: AtomicUsize,
 }
 
-impl State {
-    /// Does what is asked, as `behaviour` has it; gives nothing where it does not answer.
+impl RelayState {
+    /// Executes a request according to `behaviour`; returns `None` if it does not answer.
     pub(super) fn answer(
         &self,
-        request: &Request,
-        behaviour: Behaviour,
-    ) -> Option<Result<Answer, Exception>> {
-        if behaviour == Behaviour::Hanging {
+        request: &RelayRequest,
+        behaviour: RelayBehaviour,
+    ) -> Option<Result<RelayAnswer, RelayException>> {
+        if behaviour == RelayBehaviour::Hanging {
             return None;
         }
-        let answer = self.carry_out(request, behaviour);
-        let is_silent = behaviour == Behaviour::Mute && !matches!(request, Request::ReadCoils { .. });
+        let answer = self.execute(request, behaviour);
+        let is_silent =
+            behaviour == RelayBehaviour::Mute && !matches!(request, RelayRequest::ReadCoils { .. });
         if is_silent && answer.is_ok() { None } else { Some(answer) }
     }
 
-    fn carry_out(&self, request: &Request, behaviour: Behaviour) -> Result<Answer, Exception> {
+    fn execute(
+        &self,
+        request: &RelayRequest,
+        behaviour: RelayBehaviour,
+    ) -> Result<RelayAnswer, RelayException> {
         match request {
-            Request::ReadCoils { first, count } => {
-                if let Behaviour::ReadsBanks { coils } = behaviour
+            RelayRequest::ReadCoils { first, count } => {
+                if let RelayBehaviour::ReadsBanks { coils } = behaviour
                     && *count < coils
                 {
-                    return Err(Exception::DataValue);
+                    return Err(RelayException::DataValue);
                 }
-                let coils = self.range(*first, usize::from(*count), MAX_READ)?;
-                Ok(Answer::Coils(coils.iter().map(|coil| *coil.borrow()).collect()))
+                let coils = self.range(*first, usize::from(*count), MAX_READ_COILS)?;
+                Ok(RelayAnswer::Coils(coils.iter().map(|coil| *coil.borrow()).collect()))
             }
-            Request::WriteCoil { coil, on } => {
+            RelayRequest::WriteCoil { coil, on } => {
                 self.range(*coil, 1, 1)?;
                 self.write(*coil, *on, behaviour);
-                Ok(Answer::Echo)
+                Ok(RelayAnswer::Echo)
             }
-            Request::WriteCoils { first, values } => {
-                self.range(*first, values.len(), MAX_WRITE)?;
+            RelayRequest::WriteCoils { first, values } => {
+                self.range(*first, values.len(), MAX_WRITE_COILS)?;
                 for (coil, on) in (*first..).zip(values) {
                     self.write(coil, *on, behaviour);
                 }
-                Ok(Answer::Echo)
+                Ok(RelayAnswer::Echo)
             }
-            Request::Unknown => Err(Exception::Function),
+            RelayRequest::Unknown => Err(RelayException::Function),
         }
     }
 
-    fn range(&self, first: u16, count: usize, most: usize) -> Result<&[watch::Sender<bool>], Exception> {
-        if count == 0 || count > most {
-            return Err(Exception::DataValue);
+    fn range(&self, first: u16, count: usize, max: usize) -> Result<&[watch::Sender<bool>], RelayException> {
+        if count == 0 || count > max {
+            return Err(RelayException::DataValue);
         }
         let first = usize::from(first);
-        self.coils.get(first..first + count).ok_or(Exception::DataAddress)
+        self.coils.get(first..first + count).ok_or(RelayException::DataAddress)
     }
 
-    fn write(&self, coil: u16, on: bool, behaviour: Behaviour) {
+    fn write(&self, coil: u16, on: bool, behaviour: RelayBehaviour) {
         let at = self.clock.now();
-        self.writes.send_modify(|writes| writes.push(Operation { at, coil, on }));
-        if behaviour != (Behaviour::Lying { coil }) && behaviour != Behaviour::Stuck {
+        self.writes.send_modify(|writes| writes.push(CoilChange { at, coil, is_on: on }));
+        if behaviour != (RelayBehaviour::Lying { coil }) && behaviour != RelayBehaviour::Stuck {
             self.switch(coil, on);
         }
     }
 
     pub(super) fn switch(&self, coil: u16, on: bool) {
         let Some(wire) = self.coils.get(usize::from(coil)) else { return };
-        // Logged before the wire shows it, and as one step, so that who sees the wire finds it in the log.
-        self.operations.send_if_modified(|operations| {
+        // Recorded before the wire changes, in one step, so that a change seen on the wire is always recorded.
+        self.coil_changes.send_if_modified(|changes| {
             let is_change = *wire.borrow() != on;
             if is_change {
-                operations.push(Operation { at: self.clock.now(), coil, on });
+                changes.push(CoilChange { at: self.clock.now(), coil, is_on: on });
                 wire.send_replace(on);
             }
             is_change

@@ -1,17 +1,17 @@
-//! Frames of a simulated relay board: what it is asked and what it answers, by Modbus TCP or as RTU frames.
+//! Frames of a simulated relay board: requests and answers, as Modbus TCP or RTU frames.
 //!
-//! The driver's own frames are not used on purpose: a mistake in them must not be made on both sides.
+//! The driver's frame code is not used on purpose: a mistake in it would be on both sides.
 
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Source: Modbus Messaging on TCP/IP Implementation Guide 1.0b, 3.1.3: the length counts the unit and 253 bytes more.
-const MAX_LENGTH: u16 = 254;
+const MAX_LENGTH_FIELD: u16 = 254;
 
-/// What a client asks for.
+/// A client's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Request {
+pub(super) enum RelayRequest {
     /// Function 1.
     ReadCoils { first: u16, count: u16 },
     /// Function 5.
@@ -22,33 +22,33 @@ pub(super) enum Request {
     Unknown,
 }
 
-/// What a request that was carried out is answered with.
+/// The answer to an executed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// Coils as they are.
+pub(super) enum RelayAnswer {
+    /// The coils read.
     Coils(Vec<bool>),
     /// The beginning of the request.
     Echo,
 }
 
-/// What is not legal in a request. Source: Modbus Application Protocol 1.1b3, 7.
+/// Modbus exception. Source: Modbus Application Protocol 1.1b3, 7.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Exception {
+pub(super) enum RelayException {
     Function = 1,
     DataAddress = 2,
     DataValue = 3,
 }
 
 /// One frame from a client.
-pub(super) struct Frame {
+pub(super) struct RelayFrame {
     transaction: u16,
-    /// Which unit it is for.
+    /// The addressed unit.
     pub(super) unit: u8,
     body: Vec<u8>,
 }
 
-impl Frame {
-    /// Reads the next frame; nothing where the client has closed the connection.
+impl RelayFrame {
+    /// Reads the next frame; returns `None` if the client has closed the connection.
     pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Self>> {
         let mut head = [0; 7];
         match stream.read_exact(&mut head).await {
@@ -57,31 +57,33 @@ impl Frame {
         };
         let [t0, t1, p0, p1, l0, l1, unit] = head;
         let length = u16::from_be_bytes([l0, l1]);
-        if [p0, p1] != [0, 0] || !(2..=MAX_LENGTH).contains(&length) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "no Modbus TCP frame"));
+        if [p0, p1] != [0, 0] || !(2..=MAX_LENGTH_FIELD).contains(&length) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a Modbus TCP frame"));
         }
         let mut body = vec![0; usize::from(length) - 1];
         stream.read_exact(&mut body).await?;
         Ok(Some(Self { transaction: u16::from_be_bytes([t0, t1]), unit, body }))
     }
 
-    /// What it asks for.
-    pub(super) fn request(&self) -> Request {
+    /// Parses the request.
+    pub(super) fn request(&self) -> RelayRequest {
         let number = |high: u8, low: u8| u16::from_be_bytes([high, low]);
         match self.body[..] {
-            [1, a, b, c, d] => Request::ReadCoils { first: number(a, b), count: number(c, d) },
-            [5, a, b, value @ (0 | 0xff), 0] => Request::WriteCoil { coil: number(a, b), on: value == 0xff },
+            [1, a, b, c, d] => RelayRequest::ReadCoils { first: number(a, b), count: number(c, d) },
+            [5, a, b, value @ (0 | 0xff), 0] => {
+                RelayRequest::WriteCoil { coil: number(a, b), on: value == 0xff }
+            }
             [15, a, b, c, d, bytes, ref values @ ..] if usize::from(bytes) == values.len() => {
                 let count = usize::from(number(c, d));
                 let bits = values.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1));
-                Request::WriteCoils { first: number(a, b), values: bits.take(count).collect() }
+                RelayRequest::WriteCoils { first: number(a, b), values: bits.take(count).collect() }
             }
-            _ => Request::Unknown,
+            _ => RelayRequest::Unknown,
         }
     }
 
-    /// The bytes of the answer by Modbus TCP.
-    pub(super) fn answer(&self, answer: &Result<Answer, Exception>) -> Vec<u8> {
+    /// Encodes the answer as Modbus TCP.
+    pub(super) fn answer(&self, answer: &Result<RelayAnswer, RelayException>) -> Vec<u8> {
         let body = self.body_of(answer);
         let length = u16::try_from(body.len() + 1).unwrap_or(u16::MAX);
         let mut frame = [self.transaction, 0, length].map(u16::to_be_bytes).concat();
@@ -90,26 +92,26 @@ impl Frame {
         frame
     }
 
-    /// The bytes of the answer as an RTU frame, which a serial server that was set up wrong passes on.
-    pub(super) fn rtu_answer(&self, answer: &Result<Answer, Exception>) -> Vec<u8> {
+    /// Encodes the answer as an RTU frame, as sent by a misconfigured serial server.
+    pub(super) fn rtu_answer(&self, answer: &Result<RelayAnswer, RelayException>) -> Vec<u8> {
         let mut frame = vec![self.unit];
         frame.extend(self.body_of(answer));
-        let check = crc(&frame);
-        frame.extend(check.to_le_bytes());
+        let checksum = crc(&frame);
+        frame.extend(checksum.to_le_bytes());
         frame
     }
 
-    fn body_of(&self, answer: &Result<Answer, Exception>) -> Vec<u8> {
+    fn body_of(&self, answer: &Result<RelayAnswer, RelayException>) -> Vec<u8> {
         let function = self.body.first().copied().unwrap_or_default();
         match answer {
-            Ok(Answer::Coils(coils)) => {
+            Ok(RelayAnswer::Coils(coils)) => {
                 let bits = |chunk: &[bool]| {
                     chunk.iter().enumerate().fold(0, |byte, (bit, on)| byte | u8::from(*on) << bit)
                 };
                 let bytes: Vec<u8> = coils.chunks(8).map(bits).collect();
                 [vec![function, u8::try_from(bytes.len()).unwrap_or(u8::MAX)], bytes].concat()
             }
-            Ok(Answer::Echo) => self.body.iter().take(5).copied().collect(),
+            Ok(RelayAnswer::Echo) => self.body.iter().take(5).copied().collect(),
             Err(exception) => vec![function | 0x80, *exception as u8],
         }
     }
@@ -132,10 +134,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_rtu_answer_ends_in_its_check_sum() {
-        let frame = Frame { transaction: 1, unit: 1, body: vec![5, 0, 5, 0xff, 0] };
-        // A frame with its check sum behind it has the check sum 0.
-        let answer = frame.rtu_answer(&Ok(Answer::Echo));
+    fn an_rtu_answer_ends_with_its_checksum() {
+        let frame = RelayFrame { transaction: 1, unit: 1, body: vec![5, 0, 5, 0xff, 0] };
+        // A frame including its checksum has the checksum 0.
+        let answer = frame.rtu_answer(&Ok(RelayAnswer::Echo));
         assert_eq!((&answer[..6], crc(&answer)), (&[1, 5, 0, 5, 0xff, 0][..], 0));
     }
 }

@@ -1,12 +1,12 @@
-//! A simulated relay board: Modbus TCP as real relay boards speak it, with a wire at each coil.
+//! A simulated relay board: Modbus TCP, with a wire at each coil.
 
 mod behaviour;
 mod board;
+mod coil_change;
 mod coils;
 mod frame;
-mod operation;
 mod serve;
 
-pub use behaviour::Behaviour;
+pub use behaviour::RelayBehaviour;
 pub use board::RelayBoard;
-pub use operation::Operation;
+pub use coil_change::CoilChange;

@@ -1,22 +1,22 @@
-//! The events that a definition declares: who may send them, and with which arguments.
+//! The declared events: senders and arguments.
 
 use std::collections::BTreeSet;
 
-use super::endings::outcome_of;
-use super::known::Known;
+use super::action_outcomes::known_ended_action;
+use super::known_names::KnownNames;
 use super::senders;
 use crate::definition::Event;
-use crate::fault::Collector;
+use crate::fault::FaultCollector;
 use crate::names::EventName;
-use crate::reading::{about, valid_name};
+use crate::parse_helpers::{about_text, valid_name};
 use crate::rule::Rule;
 use crate::sender::Sender;
-use crate::source::Node;
+use crate::source::SourceNode;
 
-/// Adds the events that `node` declares to what is known.
-pub(super) fn declare(node: &Node, known: &mut Known<'_>, faults: &mut Collector) {
+/// Adds the events that `node` declares to the known names.
+pub(super) fn declare(node: &SourceNode, known: &mut KnownNames<'_>, faults: &mut FaultCollector) {
     let vocabulary = known.vocabulary;
-    // Nothing else is known to come from other machines yet.
+    // So far, only refusals come from other machines.
     let is_refusal = |(_, event): &(&EventName, &Event)| {
         event.from.iter().any(|sender| matches!(sender, Sender::Machine(_)))
     };
@@ -24,7 +24,7 @@ pub(super) fn declare(node: &Node, known: &mut Known<'_>, faults: &mut Collector
         known.events.iter().filter(is_refusal).map(|(name, _)| name.clone()).collect();
     for (key, node) in node.entries("a mapping of events", faults) {
         let fields = node.fields("an event", &["from", "args", "about"], faults);
-        if let Some(action) = outcome_of(&key.text, vocabulary.actions()) {
+        if let Some(action) = known_ended_action(&key.text, vocabulary.actions()) {
             let message =
                 format!("`{}` is what action `{action}` ends in: it needs no declaration", key.text);
             faults.add(key.at, Rule::Form, message);
@@ -35,14 +35,15 @@ pub(super) fn declare(node: &Node, known: &mut Known<'_>, faults: &mut Collector
             faults.add(key.at, Rule::Form, message);
             continue;
         }
-        let mut event = Event { from: BTreeSet::new(), args: BTreeSet::new(), about: about(fields, faults) };
-        let senders = fields.get("from").map_or(&[][..], Node::one_or_many);
+        let mut event =
+            Event { from: BTreeSet::new(), args: BTreeSet::new(), about: about_text(fields, faults) };
+        let senders = fields.get("from").map_or(&[][..], SourceNode::one_or_many);
         if senders.is_empty() {
             let known = senders::choice(vocabulary, "`from: ", "`");
-            faults.add(key.at, Rule::Form, format!("say who may send this event: {known}"));
+            faults.add(key.at, Rule::Form, format!("declare who may send this event: {known}"));
         }
         event.from.extend(senders.iter().filter_map(|node| senders::check(node, vocabulary, faults)));
-        for argument in fields.get("args").map_or(&[][..], Node::one_or_many) {
+        for argument in fields.get("args").map_or(&[][..], SourceNode::one_or_many) {
             event.args.extend(argument.text("the name of an argument", faults).map(str::to_owned));
         }
         if let Some(name) = valid_name(key.at, EventName::new(&key.text), faults) {

@@ -1,38 +1,38 @@
-//! What groups of states share, which is written into each of their members.
+//! Groups of states, whose transitions are added to each of their members.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::known::Known;
+use super::known_names::KnownNames;
 use super::transition;
-use crate::definition::{Kind, State};
-use crate::fault::Collector;
+use crate::definition::{State, StateKind};
+use crate::fault::FaultCollector;
 use crate::names::{EventName, StateName};
-use crate::reading::{required, yes};
+use crate::parse_helpers::{is_true, required};
 use crate::rule::Rule;
-use crate::source::Node;
+use crate::source::SourceNode;
 
-/// The most transitions that groups may write into their members in all, for the same reason.
-const MAX_WRITTEN: usize = 50_000;
-/// Writes what groups share into their members.
+/// The maximum number of transitions that groups may add to their members in all, to bound the time of the proofs.
+const MAX_GROUP_TRANSITIONS: usize = 50_000;
+/// Adds the transitions of groups to their members.
 pub(super) fn write(
-    node: &Node,
+    node: &SourceNode,
     states: &mut BTreeMap<StateName, State>,
-    known: &Known<'_>,
-    faults: &mut Collector,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
 ) {
     let own: BTreeMap<StateName, BTreeSet<EventName>> = states
         .iter()
         .map(|(name, state)| {
-            // What is left to the deadline is the state's own word too.
+            // Outcomes left to the deadline are the state's own, too.
             (name.clone(), state.on.keys().chain(&state.left_to_deadline).cloned().collect())
         })
         .collect();
-    let mut givers: BTreeMap<(StateName, EventName), &str> = BTreeMap::new();
+    let mut source_groups: BTreeMap<(StateName, EventName), &str> = BTreeMap::new();
     let mut written = 0_usize;
     for (key, node) in node.entries("a mapping of groups", faults) {
         let fields = node.fields("a group of states", &["states", "resting", "on"], faults);
-        let is_resting = fields.get("resting").is_some_and(|node| yes(node, faults));
-        let patterns = required(node, fields, "states", faults).map_or(&[][..], Node::one_or_many);
+        let is_resting = fields.get("resting").is_some_and(|node| is_true(node, faults));
+        let patterns = required(node, fields, "states", faults).map_or(&[][..], SourceNode::one_or_many);
         let mut members = BTreeSet::new();
         for pattern in patterns {
             let found = pattern.text("the name of a state", faults).map(|text| matching(text, &own));
@@ -44,9 +44,9 @@ pub(super) fn write(
         }
         for member in members.iter().filter(|_| is_resting) {
             if let Some(state) = states.get_mut(member)
-                && state.kind == Kind::Working
+                && state.kind == StateKind::Working
             {
-                state.kind = Kind::Resting;
+                state.kind = StateKind::Resting;
             }
         }
         let on = match fields.get("on") {
@@ -56,9 +56,9 @@ pub(super) fn write(
         let Some(on) = on else { continue };
         for (at, event, transitions) in transition::check_on(on, known, faults) {
             written += members.len() * transitions.len();
-            if written > MAX_WRITTEN {
+            if written > MAX_GROUP_TRANSITIONS {
                 let message = format!(
-                    "the groups write more than {MAX_WRITTEN} transitions into their members: that is too many"
+                    "the groups add more than {MAX_GROUP_TRANSITIONS} transitions to their members, which is too many"
                 );
                 faults.add(at, Rule::Form, message);
                 return;
@@ -67,9 +67,9 @@ pub(super) fn write(
                 if own.get(member).is_some_and(|events| events.contains(&event)) {
                     continue;
                 }
-                if let Some(other) = givers.insert((member.clone(), event.clone()), &key.text) {
+                if let Some(other) = source_groups.insert((member.clone(), event.clone()), &key.text) {
                     let message = format!(
-                        "state `{member}` has `{event}` from group `{other}` too; say in the state which it is"
+                        "state `{member}` has `{event}` from group `{other}` too; define it in the state itself"
                     );
                     faults.add(at, Rule::TwoGroups, message);
                 }
@@ -81,7 +81,7 @@ pub(super) fn write(
     }
 }
 
-/// The states that `pattern`, a name or a beginning followed by `*`, stands for.
+/// Returns the states that `pattern` matches: a name, or a prefix followed by `*`.
 fn matching<T>(pattern: &str, states: &BTreeMap<StateName, T>) -> Vec<StateName> {
     match pattern.strip_suffix('*') {
         Some(prefix) => states.keys().filter(|name| name.as_str().starts_with(prefix)).cloned().collect(),

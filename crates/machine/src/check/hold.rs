@@ -2,23 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use super::known::Known;
+use super::known_names::KnownNames;
 use crate::definition::State;
-use crate::fault::Collector;
+use crate::fault::FaultCollector;
 use crate::names::{ResourceName, StateName};
 use crate::resource::ResourceDeclaration;
 use crate::rule::Rule;
-use crate::source::{Content, Key, Node};
+use crate::source::{SourceContent, SourceKey, SourceNode};
 
-/// The units of each resource that `node` says.
-pub(super) fn check(node: &Node, known: &Known<'_>, faults: &mut Collector) -> BTreeMap<ResourceName, u32> {
+/// Parses the units of each resource.
+pub(super) fn check(
+    node: &SourceNode,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
+) -> BTreeMap<ResourceName, u32> {
     let mut held = BTreeMap::new();
-    for (key, node) in node.entries("a mapping from resources to how many units are held", faults) {
+    for (key, node) in node.entries("a mapping from resources to units", faults) {
         let units = match &node.content {
-            Content::Number(number) => {
+            SourceContent::Number(number) => {
                 number.as_u64().and_then(|units| i32::try_from(units).ok()?.try_into().ok())
             }
-            Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => None,
+            SourceContent::Null
+            | SourceContent::Bool(_)
+            | SourceContent::Text(_)
+            | SourceContent::List(_)
+            | SourceContent::Map(_) => None,
         };
         let units: Option<u32> = units.filter(|units| *units > 0);
         if units.is_none() {
@@ -32,9 +40,9 @@ pub(super) fn check(node: &Node, known: &Known<'_>, faults: &mut Collector) -> B
             continue;
         };
         match (units, capacity) {
-            // A capacity of nothing is a resource that is out of use for now.
+            // A capacity of zero takes a resource out of use.
             (Some(units), Some(capacity @ 1..)) if units > *capacity => {
-                let message = format!("{units} units of `{name}` are held, of which there are {capacity}");
+                let message = format!("{units} units of `{name}` are held, but its capacity is {capacity}");
                 faults.add(node.at, Rule::Form, message);
             }
             (Some(units), _) => _ = held.insert(name.clone(), units),
@@ -44,11 +52,11 @@ pub(super) fn check(node: &Node, known: &Known<'_>, faults: &mut Collector) -> B
     held
 }
 
-/// Refuses states that hold different amounts of one resource: what is held is kept or given back as a whole.
+/// Refuses states that hold different amounts of one resource: a hold is kept or released as a whole.
 pub(super) fn refuse_different(
-    written: &[(Key, Node)],
+    written: &[(SourceKey, SourceNode)],
     states: &BTreeMap<StateName, State>,
-    faults: &mut Collector,
+    faults: &mut FaultCollector,
 ) {
     let mut first: BTreeMap<&ResourceName, (&str, u32)> = BTreeMap::new();
     for (key, node) in written {

@@ -1,20 +1,33 @@
-//! What others call states, and what states were called before.
+//! Labels of states, and names that states had before.
 
 use std::collections::BTreeMap;
 
-use super::known::Known;
+use super::known_names::KnownNames;
 use crate::definition::State;
-use crate::fault::Collector;
+use crate::fault::FaultCollector;
 use crate::names::StateName;
-use crate::reading::valid_name;
+use crate::parse_helpers::valid_name;
 use crate::rule::Rule;
-use crate::source::{Key, Node};
+use crate::source::{SourceKey, SourceNode};
 
-/// What states of earlier versions are called now.
+/// The maximum length of a label, in characters: one line of a page or table.
+const MAX_LABEL_CHARS: usize = 200;
+
+/// Parses a state's label.
+pub(super) fn label(node: &SourceNode, faults: &mut FaultCollector) -> Option<String> {
+    let text = node.text("the label of the state", faults)?;
+    if text.chars().count() > MAX_LABEL_CHARS || text.chars().any(char::is_control) {
+        let message = format!("a label has at most {MAX_LABEL_CHARS} characters, and no control characters");
+        faults.add(node.at, Rule::Label, message);
+    }
+    Some(text.to_owned())
+}
+
+/// Parses the names of earlier versions, with the current names.
 pub(super) fn renamed(
-    node: &Node,
-    known: &Known<'_>,
-    faults: &mut Collector,
+    node: &SourceNode,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
 ) -> BTreeMap<StateName, StateName> {
     let mut renamed = BTreeMap::new();
     for (key, node) in node.entries("a mapping from old names of states to new ones", faults) {
@@ -30,18 +43,18 @@ pub(super) fn renamed(
     renamed
 }
 
-/// Refuses two states that others would call the same.
+/// Refuses two states that people could not tell apart.
 pub(super) fn refuse_equal(
-    written: &[(Key, Node)],
+    written: &[(SourceKey, SourceNode)],
     states: &BTreeMap<StateName, State>,
-    faults: &mut Collector,
+    faults: &mut FaultCollector,
 ) {
     let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
     for (key, _) in written {
         let label = states.get(key.text.as_str()).and_then(|state| state.label.as_deref());
         let label = label.unwrap_or(&key.text);
         if let Some(other) = taken.insert(label, &key.text).filter(|other| *other != key.text) {
-            let message = format!("`{}` and `{other}` are both called {label:?}", key.text);
+            let message = format!("`{}` and `{other}` both have the label {label:?}", key.text);
             faults.add(key.at, Rule::Form, message);
         }
     }

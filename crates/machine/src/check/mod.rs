@@ -1,126 +1,140 @@
-//! From a definition's text to a checked [`Definition`]: everything that is wrong is found at once.
+//! Checks a definition's text, and builds the [`Definition`]. All faults are reported at once.
 //!
-//! First the text is read; what cannot be made sense of would make nonsense of proofs, so it is told alone. Then what
-//! the definition's graph of states shows is proved ([`proofs`]).
+//! First the text is parsed; its errors are reported alone, because proofs would be meaningless. Then the graph of
+//! states is checked ([`proofs`]).
 
-mod circles;
+mod action_outcomes;
+mod always_loops;
 mod counters;
-mod endings;
 mod events;
-mod foreign;
+mod foreign_formats;
 mod groups;
 mod hold;
-mod known;
+mod known_names;
 mod labels;
 mod links;
-mod places;
+mod positions;
 mod proofs;
 mod resources;
 mod senders;
 mod state;
 mod transition;
-mod written;
+mod written_operations;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::definition::{Definition, State, Transition};
-use crate::fault::{Collector, Fault, Faults, Position};
+use crate::fault::{FaultCollector, SourceFault, SourceFaults, SourcePosition};
 use crate::guard::Guard;
 use crate::names::{EventName, StateName};
-use crate::prediction::Question;
-use crate::reading::{name, required, valid_name};
+use crate::parse_helpers::{required, required_name, valid_name};
+use crate::prediction::ModelQuestion;
 use crate::rule::Rule;
-use crate::source::{self, Content, Node};
+use crate::source::{self, SourceContent, SourceNode};
 use crate::vocabulary::Vocabulary;
-use known::Known;
-use places::Places;
-pub(crate) use proofs::{Waiting, growths, waits_in_circles};
+use known_names::KnownNames;
+use positions::DefinitionPositions;
+pub(crate) use proofs::{HoldWait, hold_extensions, hold_wait_cycles};
 
-/// A definition's text, checked.
+/// The result of a check.
 #[derive(Debug)]
-pub struct Checked {
-    /// The definition, if nothing is wrong with it.
+pub struct CheckReport {
+    /// The definition, if there is no error.
     pub definition: Option<Definition>,
-    /// What is wrong with the text or merely odd, in its order: a hundred errors and a hundred warnings at most.
-    pub faults: Vec<Fault>,
+    /// The errors and warnings in text order: at most a hundred of each.
+    pub faults: Vec<SourceFault>,
 }
 
-/// Checks a definition's text against every [`Rule`]; `vocabulary` is what it may name besides its own.
+/// Checks a definition's text against every [`Rule`]; it may use the names in `vocabulary`.
 #[must_use]
-pub fn check(text: &str, vocabulary: &Vocabulary) -> Checked {
-    let mut faults = Collector::default();
+pub fn check(text: &str, vocabulary: &Vocabulary) -> CheckReport {
+    check_into(FaultCollector::default(), text, vocabulary)
+}
+
+fn check_into(mut faults: FaultCollector, text: &str, vocabulary: &Vocabulary) -> CheckReport {
     let root = source::read(text, &mut faults);
-    if let Some(message) = foreign::describe(text, root.as_ref()) {
-        // What else is wrong with it is nothing that its author did.
-        let mut faults = Collector::default();
-        faults.add(Position { line: 1, column: 1 }, Rule::Form, message);
-        return Checked { definition: None, faults: faults.finish() };
+    if let Some(message) = foreign_formats::describe(text, root.as_ref()) {
+        // Other faults would only distract.
+        let mut faults = FaultCollector::default();
+        faults.add(SourcePosition { line: 1, column: 1 }, Rule::Form, message);
+        return CheckReport { definition: None, faults: faults.finish() };
     }
     let definition = root.as_ref().and_then(|root| read(root, vocabulary, &mut faults));
     if let (Some(root), Some(definition), false) = (&root, &definition, faults.has_errors()) {
-        proofs::prove(definition, &Places::new(root), &mut faults);
+        proofs::prove(definition, &DefinitionPositions::new(root), &mut faults);
     }
-    Checked { definition: definition.filter(|_| !faults.has_errors()), faults: faults.finish() }
+    CheckReport { definition: definition.filter(|_| !faults.has_errors()), faults: faults.finish() }
 }
 
-/// Reads a definition with which nothing is wrong; `vocabulary` is what it may name besides its own.
+/// Parses and checks a definition; it may use the names in `vocabulary`.
 ///
 /// # Errors
 ///
-/// [`Faults`], with every error in the text, each with its line and column.
-pub fn load(text: &str, vocabulary: &Vocabulary) -> Result<Definition, Faults> {
-    let Checked { definition, faults } = check(text, vocabulary);
-    definition.ok_or_else(|| Faults(faults.into_iter().filter(Fault::is_error).collect()))
+/// [`SourceFaults`], with all errors and their positions.
+pub fn load(text: &str, vocabulary: &Vocabulary) -> Result<Definition, SourceFaults> {
+    let CheckReport { definition, faults } = check(text, vocabulary);
+    definition.ok_or_else(|| SourceFaults(faults.into_iter().filter(SourceFault::is_error).collect()))
 }
 
-/// Reads a definition that was accepted before, and is followed also where its actions do not take their settings any more:
-/// those faults come with it.
+/// Parses a definition that was accepted before. Outdated settings of actions and labels do not disable it; their
+/// faults are returned with it.
 ///
 /// # Errors
 ///
-/// [`Faults`], where anything else is wrong with it.
-pub fn load_stored(text: &str, vocabulary: &Vocabulary) -> Result<(Definition, Option<Faults>), Faults> {
+/// [`SourceFaults`] for any other error.
+pub fn load_stored(
+    text: &str,
+    vocabulary: &Vocabulary,
+) -> Result<(Definition, Option<SourceFaults>), SourceFaults> {
     match load(text, vocabulary) {
         Ok(definition) => Ok((definition, None)),
-        Err(faults) if faults.iter().all(|fault| fault.rule == Rule::Settings) => {
-            Ok((load(text, &vocabulary.with_any_settings())?, Some(faults)))
+        Err(faults) if faults.iter().all(|fault| matches!(fault.rule, Rule::Settings | Rule::Label)) => {
+            let tolerant = FaultCollector::tolerating(&[Rule::Label]);
+            match check_into(tolerant, text, &vocabulary.with_any_settings()).definition {
+                Some(definition) => Ok((definition, Some(faults))),
+                None => {
+                    load(text, &vocabulary.with_any_settings()).map(|definition| (definition, Some(faults)))
+                }
+            }
         }
         Err(faults) => Err(faults),
     }
 }
 
-/// Reads a definition and proves nothing of it: for tests of what decides, which has to work for any.
+/// Parses a definition without proofs, for tests of decisions, which must work for any definition.
 ///
 /// # Errors
 ///
-/// [`Faults`], with what makes no sense in it.
+/// [`SourceFaults`], with the errors of parsing.
 #[cfg(any(test, feature = "testing"))]
-pub fn load_unproved(text: &str, vocabulary: &Vocabulary) -> Result<Definition, Faults> {
-    let mut faults = Collector::default();
+pub fn load_unproved(text: &str, vocabulary: &Vocabulary) -> Result<Definition, SourceFaults> {
+    let mut faults = FaultCollector::default();
     let root = source::read(text, &mut faults);
     let definition = root.and_then(|root| read(&root, vocabulary, &mut faults));
     let definition = definition.filter(|_| !faults.has_errors());
-    definition.ok_or_else(|| Faults(faults.finish()))
+    definition.ok_or_else(|| SourceFaults(faults.finish()))
 }
 
-/// The most states: what is proved of each way through them is to be proved soon, also of what somebody sends to a server.
+/// The maximum number of states. It bounds the time of the proofs, which also run on definitions that clients send.
 const MAX_STATES: usize = 5000;
-/// Makes sense of a text that is YAML.
-fn read(root: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<Definition> {
+/// Builds the definition from parsed YAML.
+fn read(root: &SourceNode, vocabulary: &Vocabulary, faults: &mut FaultCollector) -> Option<Definition> {
     let keys =
         ["machine", "initial", "renamed", "counters", "links", "resources", "events", "groups", "states"];
     let fields = root.fields("a machine definition", &keys, faults);
-    if !matches!(root.content, Content::Map(_) | Content::Null) {
+    if !matches!(root.content, SourceContent::Map(_) | SourceContent::Null) {
         return None;
     }
-    let machine = required(root, fields, "machine", faults).and_then(|node| name(node, "a machine", faults));
+    let machine =
+        required(root, fields, "machine", faults).and_then(|node| required_name(node, "a machine", faults));
     let states = required(root, fields, "states", faults);
     let initial = required(root, fields, "initial", faults);
     let states = states.map_or(&[][..], |node| node.entries("a mapping of states", faults));
     if states.is_empty() {
-        // Without states every reference would be a fault, and none of them the author's.
-        if let Some(node) =
-            fields.get("states").filter(|node| matches!(node.content, Content::Map(_) | Content::Null))
+        // Without states every reference would be a fault.
+        if let Some(node) = fields
+            .get("states")
+            .filter(|node| matches!(node.content, SourceContent::Map(_) | SourceContent::Null))
         {
             faults.add(node.at, Rule::Form, "a machine has at least one state");
         }
@@ -134,7 +148,7 @@ fn read(root: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<
     }
 
     let links = fields.get("links").map(|node| links::declared(node, faults)).unwrap_or_default();
-    let mut known = Known::collect(states, fields.get("groups"), links, vocabulary);
+    let mut known = KnownNames::collect(states, fields.get("groups"), links, vocabulary);
     if let Some(node) = fields.get("resources") {
         known.resources = resources::declared(node, vocabulary, faults);
     }
@@ -155,17 +169,17 @@ fn read(root: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<
     }
     labels::refuse_equal(states, &checked, faults);
     hold::refuse_different(states, &checked, faults);
-    circles::refuse(states, &checked, faults);
+    always_loops::refuse(states, &checked, faults);
     let renamed = fields.get("renamed").map(|node| labels::renamed(node, &known, faults)).unwrap_or_default();
-    let beginnings =
-        fields.get("counters").map(|node| counters::beginnings(node, &known, faults)).unwrap_or_default();
-    let Known { events, counters, links, resources, .. } = known;
+    let initial_counts =
+        fields.get("counters").map(|node| counters::initial_counts(node, &known, faults)).unwrap_or_default();
+    let KnownNames { events, counters, links, resources, .. } = known;
     Some(Definition {
         machine: machine?,
         initial: initial?,
         events,
         counters,
-        beginnings,
+        initial_counts,
         links,
         resources,
         facts: vocabulary.facts().to_vec(),
@@ -176,9 +190,9 @@ fn read(root: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<
     })
 }
 
-/// What conditions ask models when an event comes, in whichever state.
-fn questions(states: &BTreeMap<StateName, State>) -> BTreeMap<EventName, BTreeSet<Question>> {
-    let mut questions: BTreeMap<EventName, BTreeSet<Question>> = BTreeMap::new();
+/// Returns the questions that guards ask models on each event, in any state.
+fn questions(states: &BTreeMap<StateName, State>) -> BTreeMap<EventName, BTreeSet<ModelQuestion>> {
+    let mut questions: BTreeMap<EventName, BTreeSet<ModelQuestion>> = BTreeMap::new();
     for (event, transitions) in states.values().flat_map(|state| &state.on) {
         let guards = transitions.iter().filter_map(|transition| transition.guard.as_ref());
         for question in guards.flat_map(Guard::questions) {

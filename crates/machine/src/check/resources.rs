@@ -1,25 +1,25 @@
-//! The resources that states hold: `resources:`.
+//! Declarations of resources: `resources:`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::state::duration;
-use crate::fault::Collector;
+use crate::fault::FaultCollector;
 use crate::names::{ResourceName, SelectorName};
-use crate::reading::{about, name, valid_name};
+use crate::parse_helpers::{about_text, required_name, valid_name};
 use crate::resource::ResourceDeclaration;
 use crate::rule::Rule;
-use crate::source::{Content, Node};
+use crate::source::{SourceContent, SourceNode};
 use crate::vocabulary::Vocabulary;
 
-/// The resources that `node` declares.
+/// Parses the declared resources.
 pub(super) fn declared(
-    node: &Node,
+    node: &SourceNode,
     vocabulary: &Vocabulary,
-    faults: &mut Collector,
+    faults: &mut FaultCollector,
 ) -> BTreeMap<ResourceName, ResourceDeclaration> {
     let mut resources = BTreeMap::new();
-    for (key, node) in node.entries("a mapping from resources to how much there is of them", faults) {
+    for (key, node) in node.entries("a mapping from resources to their limits", faults) {
         let resource = valid_name(key.at, ResourceName::new(&key.text), faults);
         let declaration = declaration(node, vocabulary, faults);
         resources.extend(resource.map(|resource| (resource, declaration)));
@@ -27,8 +27,12 @@ pub(super) fn declared(
     resources
 }
 
-/// A capacity alone, or a mapping.
-fn declaration(node: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> ResourceDeclaration {
+/// Parses a declaration: a capacity alone, or a mapping.
+fn declaration(
+    node: &SourceNode,
+    vocabulary: &Vocabulary,
+    faults: &mut FaultCollector,
+) -> ResourceDeclaration {
     let mut declared = ResourceDeclaration {
         any: None,
         capacity: None,
@@ -36,7 +40,7 @@ fn declaration(node: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> 
         settle: Duration::ZERO,
         about: String::new(),
     };
-    if matches!(node.content, Content::Number(_)) {
+    if matches!(node.content, SourceContent::Number(_)) {
         declared.capacity = capacity(node, faults);
         return declared;
     }
@@ -47,19 +51,23 @@ fn declaration(node: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> 
     declared.any = fields.get("any").and_then(|node| selector(node, vocabulary, faults));
     declared.capacity = match fields.get("capacity") {
         Some(node) => capacity(node, faults),
-        // Who may choose among several wants one for itself.
+        // A choice among several resources is for exclusive use.
         None => fields.get("any").map(|_| 1),
     };
-    declared.about = about(fields, faults);
+    declared.about = about_text(fields, faults);
     declared
 }
 
-fn capacity(node: &Node, faults: &mut Collector) -> Option<u32> {
+fn capacity(node: &SourceNode, faults: &mut FaultCollector) -> Option<u32> {
     let capacity = match &node.content {
-        Content::Number(number) => {
+        SourceContent::Number(number) => {
             number.as_u64().and_then(|units| i32::try_from(units).ok()?.try_into().ok())
         }
-        Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => None,
+        SourceContent::Null
+        | SourceContent::Bool(_)
+        | SourceContent::Text(_)
+        | SourceContent::List(_)
+        | SourceContent::Map(_) => None,
     };
     if capacity.is_none() {
         faults.add(node.at, Rule::Form, "the capacity of a resource is 0 to 2147483647 units");
@@ -67,8 +75,8 @@ fn capacity(node: &Node, faults: &mut Collector) -> Option<u32> {
     capacity
 }
 
-fn selector(node: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<SelectorName> {
-    let selector: SelectorName = name(node, "a selector", faults)?;
+fn selector(node: &SourceNode, vocabulary: &Vocabulary, faults: &mut FaultCollector) -> Option<SelectorName> {
+    let selector: SelectorName = required_name(node, "a selector", faults)?;
     if vocabulary.selectors().contains(&selector) {
         return Some(selector);
     }

@@ -1,27 +1,32 @@
-//! States, what they invoke, and when they end by themselves.
+//! States, their actions and their time limits.
 
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::super::definition::{Due, Invoke, Kind, Limit, State, Timeout};
-use super::super::fault::Collector;
+use super::super::definition::{ActionInvocation, State, StateKind, Timeout, TimeoutDue, TimeoutLimit};
+use super::super::fault::FaultCollector;
 use super::super::names::{CounterName, EventName};
 use super::super::rule::Rule;
-use super::super::source::{Content, Fields, Key, Node};
+use super::super::source::{SourceContent, SourceFields, SourceKey, SourceNode};
 use super::super::span::{is_in_calendar_units, parse_span};
 use super::super::vocabulary::SettingFault;
-use super::known::Known;
-use super::{hold, transition};
+use super::known_names::KnownNames;
+use super::{hold, labels, transition};
 use crate::operation::Operation;
-use crate::reading::{about, name, required, yes};
+use crate::parse_helpers::{about_text, is_true, required, required_name};
 
-/// The longest duration: ten years.
+/// The maximum duration: ten years.
 const MAX_DURATION: Duration = Duration::from_hours(10 * 366 * 24);
 
 /// Checks the state that `key` names.
-pub(super) fn check(key: &Key, node: &Node, known: &Known<'_>, faults: &mut Collector) -> State {
+pub(super) fn check(
+    key: &SourceKey,
+    node: &SourceNode,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
+) -> State {
     let keys = [
         "about",
         "label",
@@ -37,14 +42,14 @@ pub(super) fn check(key: &Key, node: &Node, known: &Known<'_>, faults: &mut Coll
     ];
     let fields = node.fields("a state; `{}` for one without anything", &keys, faults);
     let (kind, rests) = kind(key, fields, faults);
-    let label = fields.get("label").and_then(|node| node.text("what others call the state", faults));
-    let (label, about) = (label.map(str::to_owned), about(fields, faults));
-    let mut state = State { kind, label, rests, about, ..State::default() };
+    let label = fields.get("label").and_then(|node| labels::label(node, faults));
+    let about = about_text(fields, faults);
+    let mut state = State { kind, label, is_declared_resting: rests, about, ..State::default() };
     if let Some(node) = fields.get("entry") {
         state.entry = Operation::parse_all(node, known.names(), faults);
     }
     state.hold = fields.get("hold").map(|node| hold::check(node, known, faults)).unwrap_or_default();
-    for node in fields.get("invoke").map_or(&[][..], Node::one_or_many) {
+    for node in fields.get("invoke").map_or(&[][..], SourceNode::one_or_many) {
         state.invoke.extend(invoke(node, known, faults));
     }
     state.timeout = fields.get("timeout").and_then(|node| timeout(key, node, &state.invoke, known, faults));
@@ -59,13 +64,18 @@ pub(super) fn check(key: &Key, node: &Node, known: &Known<'_>, faults: &mut Coll
     state
 }
 
-/// Whether all its actions could be read: of an action that there is not, no end is known either; that has been noted.
-fn knows_actions(fields: Fields<'_>, state: &State) -> bool {
+/// Whether all its actions were parsed: the outcomes of an unknown action, which has been reported, are unknown too.
+fn knows_actions(fields: SourceFields<'_>, state: &State) -> bool {
     fields.get("invoke").map_or(0, |node| node.one_or_many().len()) == state.invoke.len()
 }
 
-/// The ends of the state's actions that are to change nothing, because its time limit decides what follows.
-fn left_to_deadline(key: &Key, fields: Fields<'_>, state: &mut State, faults: &mut Collector) {
+/// Parses the outcomes of the state's actions that are ignored, because the time limit decides what follows.
+fn left_to_deadline(
+    key: &SourceKey,
+    fields: SourceFields<'_>,
+    state: &mut State,
+    faults: &mut FaultCollector,
+) {
     let Some(node) = fields.get("left_to_deadline") else { return };
     let ends: Vec<String> = state
         .invoke
@@ -82,7 +92,7 @@ fn left_to_deadline(key: &Key, fields: Fields<'_>, state: &mut State, faults: &m
         } else if state.on.get(text).is_some_and(|on| on.iter().any(|transition| transition.guard.is_none()))
         {
             let message =
-                format!("`on` says what `{text}` does, without a condition: nothing is left to the deadline");
+                format!("`on` handles `{text}` without a condition, so nothing is left to the deadline");
             faults.add(element.at, Rule::Form, message);
         } else {
             state.left_to_deadline.extend(EventName::new(text));
@@ -94,32 +104,36 @@ fn left_to_deadline(key: &Key, fields: Fields<'_>, state: &mut State, faults: &m
     }
 }
 
-/// What the state is, and whether it says itself that it is resting.
-fn kind(key: &Key, fields: Fields<'_>, faults: &mut Collector) -> (Kind, bool) {
-    let resting = fields.get("resting").is_some_and(|node| yes(node, faults));
-    let is_final = fields.get("final").is_some_and(|node| yes(node, faults));
+/// Returns the state's kind, and whether it is declared resting.
+fn kind(key: &SourceKey, fields: SourceFields<'_>, faults: &mut FaultCollector) -> (StateKind, bool) {
+    let resting = fields.get("resting").is_some_and(|node| is_true(node, faults));
+    let is_final = fields.get("final").is_some_and(|node| is_true(node, faults));
     if resting && is_final {
         let at = fields.position_of("final").unwrap_or(key.at);
         faults.add(at, Rule::Form, "a state is either `resting`, and may be left again, or `final`");
     }
     let kind = match (is_final, resting, has_failed(&key.text)) {
-        (true, _, _) => Kind::Final,
-        (false, _, true) => Kind::Failed,
-        (false, true, false) => Kind::Resting,
-        (false, false, false) => Kind::Working,
+        (true, _, _) => StateKind::Final,
+        (false, _, true) => StateKind::Failed,
+        (false, true, false) => StateKind::Resting,
+        (false, false, false) => StateKind::Working,
     };
     (kind, resting)
 }
 
-/// Whether a state's name says that a person has to look.
+/// Whether a state's name says that an operator is needed.
 fn has_failed(name: &str) -> bool {
     name.starts_with("Failed") || name.starts_with("failed")
 }
 
-fn invoke(node: &Node, known: &Known<'_>, faults: &mut Collector) -> Option<Invoke> {
-    if let Content::Text(text) = &node.content {
+fn invoke(
+    node: &SourceNode,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
+) -> Option<ActionInvocation> {
+    if let SourceContent::Text(text) = &node.content {
         let action = known.action(node.at, text, faults)?;
-        let invoke = Invoke { action, limit: None, with: Map::new() };
+        let invoke = ActionInvocation { action, limit: None, with: Map::new() };
         check_settings(&invoke, node, None, known, faults);
         return Some(invoke);
     }
@@ -140,18 +154,18 @@ fn invoke(node: &Node, known: &Known<'_>, faults: &mut Collector) -> Option<Invo
             }
         }
     };
-    let invoke = Invoke { action: action?, limit: limit.flatten(), with };
+    let invoke = ActionInvocation { action: action?, limit: limit.flatten(), with };
     check_settings(&invoke, node, fields.get("with"), known, faults);
     Some(invoke)
 }
 
-/// Has the settings of an action checked, which stand in `with` if there are any.
+/// Checks the settings of an action, which are in `with`, if given.
 fn check_settings(
-    invoke: &Invoke,
-    node: &Node,
-    with: Option<&Node>,
-    known: &Known<'_>,
-    faults: &mut Collector,
+    invoke: &ActionInvocation,
+    node: &SourceNode,
+    with: Option<&SourceNode>,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
 ) {
     for SettingFault { key, message } in
         known.vocabulary.actions().check_settings(&invoke.action, &invoke.with)
@@ -162,17 +176,17 @@ fn check_settings(
 }
 
 fn timeout(
-    state: &Key,
-    node: &Node,
-    invoke: &[Invoke],
-    known: &Known<'_>,
-    faults: &mut Collector,
+    state: &SourceKey,
+    node: &SourceNode,
+    invoke: &[ActionInvocation],
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
 ) -> Option<Timeout> {
     let keys = ["after", "at", "target", "keep", "limit", "exceeded", "count"];
     let fields = node.fields("a time limit such as `{ after: 60s, target: … }`", &keys, faults);
     let due = match (fields.get("after"), fields.get("at")) {
-        (Some(after), None) => duration(after, faults).map(Due::After),
-        (None, Some(at)) => time(at, faults).map(Due::At),
+        (Some(after), None) => duration(after, faults).map(TimeoutDue::After),
+        (None, Some(at)) => time(at, faults).map(TimeoutDue::At),
         (None, None) => {
             faults.add(node.at, Rule::Form, "a time limit says `after:` (a duration) or `at:` (a time)");
             None
@@ -195,72 +209,83 @@ fn timeout(
             );
         }
         if invoke.is_empty() {
-            faults.add(node.at, Rule::Form, format!("`{}` invokes nothing that could be kept", state.text));
+            faults.add(node.at, Rule::Form, format!("`{}` invokes no action that could be kept", state.text));
         }
     }
     let limit = limit(state, fields, known, faults);
     Some(Timeout { due: due?, target: target?, limit, keeps_actions: keep.is_some() })
 }
 
-fn check_keep(node: &Node, faults: &mut Collector) {
+fn check_keep(node: &SourceNode, faults: &mut FaultCollector) {
     match node.text("`actions`", faults) {
         Some("actions") | None => {}
         Some(other) => faults.add_unknown(node.at, Rule::Form, "thing to keep", other, ["actions"]),
     }
 }
 
-fn limit(state: &Key, fields: Fields<'_>, known: &Known<'_>, faults: &mut Collector) -> Option<Limit> {
+fn limit(
+    state: &SourceKey,
+    fields: SourceFields<'_>,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
+) -> Option<TimeoutLimit> {
     let exceeded = fields.get("exceeded").map(|node| known.state(node, "target", faults));
-    let Some(most) = fields.get("limit") else {
+    let Some(node) = fields.get("limit") else {
         for key in ["exceeded", "count"] {
             if let Some(at) = fields.position_of(key) {
                 faults.add(
                     at,
                     Rule::Form,
-                    format!("`{key}` without `limit`: say how often the time may pass"),
+                    format!("`{key}` without `limit`: add how often the time limit may expire"),
                 );
             }
         }
         return None;
     };
     if exceeded.is_none() {
-        let at = fields.position_of("limit").unwrap_or(most.at);
-        faults.add(at, Rule::Form, "`limit` without `exceeded`: say which state follows");
+        let at = fields.position_of("limit").unwrap_or(node.at);
+        faults.add(at, Rule::Form, "`limit` without `exceeded`: add which state follows");
     }
     let counter = match fields.get("count") {
-        Some(node) => name(node, "a counter", faults),
+        Some(node) => required_name(node, "a counter", faults),
         None => CounterName::new(&state.text).ok(),
     };
-    let most = match &most.content {
-        Content::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
-        Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => None,
+    let max_count = match &node.content {
+        SourceContent::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
+        SourceContent::Null
+        | SourceContent::Bool(_)
+        | SourceContent::Text(_)
+        | SourceContent::List(_)
+        | SourceContent::Map(_) => None,
     }
     .or_else(|| {
-        faults.add(most.at, Rule::Form, "`limit` is a whole number from 0 to 4294967295");
+        faults.add(node.at, Rule::Form, "`limit` is a whole number from 0 to 4294967295");
         None
     });
-    Some(Limit { counter: counter?, most: most?, exceeded: exceeded.flatten()? })
+    Some(TimeoutLimit { counter: counter?, max_count: max_count?, exceeded: exceeded.flatten()? })
 }
 
-pub(super) fn duration(node: &Node, faults: &mut Collector) -> Option<Duration> {
+pub(super) fn duration(node: &SourceNode, faults: &mut FaultCollector) -> Option<Duration> {
     let example = "write it like `60s`, `5m` or `1h 30m`";
     let text = match &node.content {
-        Content::Number(number) => {
+        SourceContent::Number(number) => {
             faults.add(node.at, Rule::Form, format!("the duration `{number}` has no unit; {example}"));
             return None;
         }
-        Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => {
-            node.text("a duration", faults)?
-        }
+        SourceContent::Null
+        | SourceContent::Bool(_)
+        | SourceContent::Text(_)
+        | SourceContent::List(_)
+        | SourceContent::Map(_) => node.text("a duration", faults)?,
     };
     let message = match parse_span(text) {
-        Ok(duration) if duration.is_zero() => "a duration is more than nothing".to_owned(),
+        Ok(duration) if duration.is_zero() => "a duration must be greater than zero".to_owned(),
         Ok(duration) if duration > MAX_DURATION => format!("`{text}` is more than ten years"),
         Ok(duration) => {
             if is_in_calendar_units(text) {
                 let days = duration.as_secs() / 86_400;
                 let message = format!(
-                    "`{text}` is {days} days and some hours: months and years are averages; say it in days"
+                    "`{text}` is {days} days and some hours: months and years are averages; write it in days"
                 );
                 faults.add(node.at, Rule::LongDuration, message);
             }
@@ -272,7 +297,7 @@ pub(super) fn duration(node: &Node, faults: &mut Collector) -> Option<Duration> 
     None
 }
 
-fn time(node: &Node, faults: &mut Collector) -> Option<DateTime<Utc>> {
+fn time(node: &SourceNode, faults: &mut FaultCollector) -> Option<DateTime<Utc>> {
     let text = node.text("a time", faults)?;
     let time = DateTime::parse_from_rfc3339(text).map(|time| time.with_timezone(&Utc));
     let time = time

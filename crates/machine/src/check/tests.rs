@@ -1,13 +1,14 @@
 use proptest::prelude::*;
 
-use super::{load, load_unproved};
-use crate::Kind;
+use super::{load, load_stored, load_unproved};
+use crate::Rule;
+use crate::StateKind;
 use crate::testing::vocabulary;
 
 const ACTIONS: [&str; 4] = ["clear-pxe", "set-pxe", "power-cycle", "poll"];
 static BOARD: &str = include_str!("../../../../states/board.yaml");
 
-/// A definition whose only state `Here` has `body`, beside a state `There`; line 6 is the first of the body.
+/// Returns a definition whose only state `Here` has `body`, beside a state `There`; line 6 is the first of the body.
 fn with(body: &str) -> String {
     let body = body.replace('\n', "\n    ");
     format!(
@@ -15,7 +16,7 @@ fn with(body: &str) -> String {
     )
 }
 
-/// What is wrong with a text before anything is proved of it.
+/// Returns the parse errors of a text.
 fn faults(text: &str) -> String {
     match load_unproved(text, &vocabulary(&ACTIONS)) {
         Ok(_) => "no fault".to_owned(),
@@ -35,7 +36,7 @@ fn check_table(table: &[(String, &str)]) {
 }
 
 #[test]
-fn faults_of_states_are_told_with_their_places() {
+fn faults_of_states_are_reported_with_their_positions() {
     let table = [
         ("on: { go: Ther }", "f:6:15: error[unknown-target]: unknown target `Ther`; did you mean `There`?"),
         (
@@ -49,17 +50,17 @@ fn faults_of_states_are_told_with_their_places() {
         ),
         (
             "on: { go: [There, Here] }",
-            "f:6:23: error[shadowed]: this is never reached: what stands before it has no `if`",
+            "f:6:23: error[shadowed]: this transition is never taken: the one before it has no `if`",
         ),
         (
             "on: { go: }",
             "f:6:13: error[form]: expected a state, `{ target, if, do }` or a list of those; `{}` stays",
         ),
         ("on: { go: 3 }", "f:6:15: error[form]: expected a state, or `{ target, if, do }`, found a number"),
-        ("on: [go]", "f:6:9: error[form]: expected a mapping from events to what they do, found a list"),
+        ("on: [go]", "f:6:9: error[form]: expected a mapping from events to transitions, found a list"),
         (
             "on: { go: { refuse: no no, target: There } }",
-            "f:6:25: error[form]: what is refused changes nothing: no `target` and no `do` beside `refuse`",
+            "f:6:25: error[form]: a refusal changes nothing: `refuse` excludes `target` and `do`",
         ),
         (
             "on: { go: { if: \"data.n ==\", target: There } }",
@@ -107,7 +108,7 @@ fn faults_of_states_are_told_with_their_places() {
         ),
         (
             "timeout: { after: 60s, target: Here, keep: actions }",
-            "f:6:48: error[form]: `Here` invokes nothing that could be kept",
+            "f:6:48: error[form]: `Here` invokes no action that could be kept",
         ),
         (
             "invoke: poll\ntimeout: { after: 60s, target: Here, keep: true }",
@@ -133,7 +134,10 @@ fn faults_of_states_are_told_with_their_places() {
             "timeout: { after: 60 parsecs, target: There }",
             "f:6:23: error[form]: bad duration `60 parsecs`: there is no unit `parsecs`; units are `ms`, `s`, `m`, `h`, `d` and `w`; write it like `60s`, `5m` or `1h 30m`",
         ),
-        ("timeout: { after: 0s, target: There }", "f:6:23: error[form]: a duration is more than nothing"),
+        (
+            "timeout: { after: 0s, target: There }",
+            "f:6:23: error[form]: a duration must be greater than zero",
+        ),
         ("timeout: { after: 11y, target: There }", "f:6:23: error[form]: `11y` is more than ten years"),
         (
             "timeout: { at: tomorrow, target: There }",
@@ -141,15 +145,15 @@ fn faults_of_states_are_told_with_their_places() {
         ),
         (
             "timeout: { after: 1s, target: There, limit: 3 }",
-            "f:6:42: error[form]: `limit` without `exceeded`: say which state follows",
+            "f:6:42: error[form]: `limit` without `exceeded`: add which state follows",
         ),
         (
             "timeout: { after: 1s, target: There, exceeded: There }",
-            "f:6:42: error[form]: `exceeded` without `limit`: say how often the time may pass",
+            "f:6:42: error[form]: `exceeded` without `limit`: add how often the time limit may expire",
         ),
         (
             "timeout: { after: 1s, target: There, count: c }",
-            "f:6:42: error[form]: `count` without `limit`: say how often the time may pass",
+            "f:6:42: error[form]: `count` without `limit`: add how often the time limit may expire",
         ),
         (
             "timeout: { after: 1s, target: There, limit: -1, exceeded: There }",
@@ -163,7 +167,7 @@ fn faults_of_states_are_told_with_their_places() {
             "timeot: { after: 1s, target: There }",
             "f:6:5: error[form]: unknown key `timeot`; did you mean `timeout`?",
         ),
-        ("about: [x]", "f:6:12: error[form]: expected a line for people, found a list"),
+        ("about: [x]", "f:6:12: error[form]: expected a description of one line, found a list"),
         ("entry: [{ cleer: counters }]", "f:6:15: error[form]: unknown key `cleer`; did you mean `clear`?"),
         (
             "entry: [{ clear: a, count: b }]",
@@ -191,15 +195,15 @@ fn faults_of_states_are_told_with_their_places() {
             "always: { refuse: no, target: There }",
             "f:6:15: error[form]: unknown key `refuse`; known: target, if, do",
         ),
-        ("always: Here", "f:5:3: error[always-loop]: `always` leads in a circle: Here → Here"),
-        ("about: a\nabout: b", "f:7:5: error[form]: `about` is here twice"),
+        ("always: Here", "f:5:3: error[always-loop]: `always` transitions form a cycle: Here → Here"),
+        ("about: a\nabout: b", "f:7:5: error[form]: `about` is present twice"),
         ("about: a\n\ton: {}", "f:6:12: error[yaml]: while scanning a plain scalar, found a tab"),
     ];
     check_table(&table.map(|(body, expected)| (with(body), expected)));
 }
 
 #[test]
-fn faults_of_a_whole_definition_are_told_with_their_places() {
+fn faults_of_a_whole_definition_are_reported_with_their_positions() {
     let states = "states: { A: {}, B: {} }";
     let table = [
         (String::new(), "f:1:1: error[form]: `initial` is missing\nf:1:1: error[form]: `machine` is missing\nf:1:1: error[form]: `states` is missing"),
@@ -208,20 +212,20 @@ fn faults_of_a_whole_definition_are_told_with_their_places() {
         (format!("machine: 1m\ninitial: A\n{states}"), "f:1:10: error[name]: `1m` is not a name: a name is 1 to 64 letters, digits, `-` and `_`, and begins with a letter"),
         (format!("machine: m\ninitial: C\n{states}"), "f:2:10: error[unknown-target]: unknown state `C`; known: A, B"),
         (format!("machine: m\ninitial: A\nstats: 1\n{states}"), "f:3:1: error[form]: unknown key `stats`; did you mean `states`?"),
-        ("machine: m\ninitial: A\nstates: { A: {}, A: {} }".to_owned(), "f:3:18: error[form]: `A` is here twice"),
+        ("machine: m\ninitial: A\nstates: { A: {}, A: {} }".to_owned(), "f:3:18: error[form]: `A` is present twice"),
         ("machine: m\ninitial: A\nstates: { A: {}, b c: {} }".to_owned(), "f:3:18: error[name]: `b c` is not a name: a name is 1 to 64 letters, digits, `-` and `_`, and begins with a letter"),
         ("machine: m\ninitial: A\nstates: [A]".to_owned(), "f:3:9: error[form]: expected a mapping of states, found a list"),
         ("- a".to_owned(), "f:1:1: error[form]: expected a machine definition, found a list"),
         ("a: b: c".to_owned(), "f:1:5: error[yaml]: mapping values are not allowed in this context"),
         (format!("machine: m\ninitial: A\nevents: {{ x: {{ from: bord }} }}\n{states}"), "f:3:22: error[form]: unknown sender `bord`; did you mean `board`?"),
-        (format!("machine: m\ninitial: A\nevents: {{ x: {{}} }}\n{states}"), "f:3:11: error[form]: say who may send this event: `from: board` or `from: operator`"),
+        (format!("machine: m\ninitial: A\nevents: {{ x: {{}} }}\n{states}"), "f:3:11: error[form]: declare who may send this event: `from: board` or `from: operator`"),
         (format!("machine: m\ninitial: A\nevents: {{ poll-ok: {{ from: board }} }}\n{states}"), "f:3:11: error[form]: `poll-ok` is what action `poll` ends in: it needs no declaration"),
         (format!("machine: m\ninitial: A\nevents: {{ x: {{ from: board, args: 3 }} }}\n{states}"), "f:3:35: error[form]: expected the name of an argument, found a number"),
         (format!("machine: m\ninitial: A\ngroups: {{ g: {{ states: [A, C], on: {{}} }} }}\n{states}"), "f:3:28: error[unknown-target]: unknown state `C`; known: A, B"),
         (format!("machine: m\ninitial: A\ngroups: {{ g: {{ states: [C*], on: {{}} }} }}\n{states}"), "f:3:25: error[unknown-target]: unknown state `C*`; known: A, B"),
         (format!("machine: m\ninitial: A\ngroups: {{ g: {{ states: [A] }} }}\n{states}"), "f:3:14: error[form]: `on` is missing"),
-        (format!("machine: m\ninitial: A\nevents: {{ x: {{ from: board }} }}\ngroups:\n  g: {{ states: [A], on: {{ x: B }} }}\n  h: {{ states: [\"*\"], on: {{ x: A }} }}\n{states}"), "f:6:29: error[two-groups]: state `A` has `x` from group `g` too; say in the state which it is"),
-        ("machine: m\ninitial: A\nstates:\n  A: { always: [{ target: B, if: data.x }, C] }\n  B: { always: C }\n  C: { always: A }".to_owned(), "f:4:3: error[always-loop]: `always` leads in a circle: A → C → A"),
+        (format!("machine: m\ninitial: A\nevents: {{ x: {{ from: board }} }}\ngroups:\n  g: {{ states: [A], on: {{ x: B }} }}\n  h: {{ states: [\"*\"], on: {{ x: A }} }}\n{states}"), "f:6:29: error[two-groups]: state `A` has `x` from group `g` too; define it in the state itself"),
+        ("machine: m\ninitial: A\nstates:\n  A: { always: [{ target: B, if: data.x }, C] }\n  B: { always: C }\n  C: { always: A }".to_owned(), "f:4:3: error[always-loop]: `always` transitions form a cycle: A → C → A"),
         ("machine: m\ninitial: D\nstates:\n  A: { on: { x: E } }\n  B: { timeout: { after: 1, target: A } }".to_owned(), "f:2:10: error[unknown-target]: unknown state `D`; known: A, B\nf:4:14: error[unknown-event]: unknown event `x`; there is none\nf:4:17: error[unknown-target]: unknown target `E`; known: A, B\nf:5:26: error[form]: the duration `1` has no unit; write it like `60s`, `5m` or `1h 30m`"),
     ];
     check_table(&table);
@@ -237,12 +241,12 @@ fn groups_are_written_into_their_members() {
     let board = load(BOARD, &vocabulary(&ACTIONS)).unwrap();
     let of_resting = ["rq-maintenance", "rq-reboot", "rq-reimage", "rq-self-test"];
     for (name, state) in &board.states {
-        let accepted = board.accepted(name.as_str(), &crate::Sender::Operator);
+        let accepted = board.accepted_events(name.as_str(), &crate::Sender::Operator);
         let accepted: Vec<&str> = accepted.iter().map(|event| event.as_str()).collect();
         let is_resting =
             ["New", "Ready", "Maintenance"].contains(&name.as_str()) || name.as_str().starts_with("Failed");
         let is_failed = name.as_str().starts_with("Failed");
-        let is_work = state.kind == Kind::Working && name.as_str() != "Cancelling";
+        let is_work = state.kind == StateKind::Working && name.as_str() != "Cancelling";
         let mut expected = vec!["rq-lock-out"];
         expected.extend(of_resting.iter().filter(|_| is_resting));
         expected.extend((is_failed || is_work).then_some("rq-cancel"));
@@ -265,7 +269,7 @@ fn a_states_own_transition_wins_over_its_groups() {
 }
 
 #[test]
-fn whatever_stands_in_the_text_loading_ends_with_an_answer() {
+fn loading_any_text_finishes_with_a_result() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let pieces = prop::sample::select(vec![
         "machine: m\n",
@@ -351,7 +355,7 @@ fn a_damaged_board_definition_is_refused_or_loads() {
     runner
         .run(&prop::collection::vec(damage, 1..6), |mut damages| {
             let mut text = BOARD.to_owned();
-            // From the end, so that places before stay what they are.
+            // From the end, so that earlier positions stay valid.
             damages.sort_by_key(|(word, _)| std::cmp::Reverse(*word));
             damages.dedup_by_key(|(word, _)| *word);
             for (word, replacement) in damages {
@@ -377,7 +381,7 @@ fn threads_share_a_definition() {
 }
 
 #[test]
-fn what_an_alias_stands_for_is_checked_where_the_alias_is() {
+fn the_content_of_an_alias_is_checked_at_the_alias() {
     let text = with("about: &a dat.n == 1\non: { go: { if: *a, target: There } }");
     assert_eq!(
         faults(&text),
@@ -386,7 +390,7 @@ fn what_an_alias_stands_for_is_checked_where_the_alias_is() {
 }
 
 #[test]
-fn huge_and_deep_texts_are_refused_soon() {
+fn huge_and_deep_texts_are_refused_quickly() {
     let lines = |count: usize, line: fn(usize) -> String| (1..count).map(line).collect::<Vec<_>>().join("\n");
     let laughs = lines(30, |level| format!("l{level}: &l{level} [*l{0}, *l{0}]", level - 1));
     let many = lines(5000, |index| format!("  S{index}: {{ on: {{ go: T{index} }} }}"));
@@ -408,30 +412,30 @@ fn huge_and_deep_texts_are_refused_soon() {
 }
 
 #[test]
-fn months_are_no_minutes() {
-    let told = |after: &str| {
+fn months_are_not_minutes() {
+    let reported = |after: &str| {
         let text = with(&format!("about: x\ntimeout: {{ after: {after}, target: There }}"));
         let checked = super::check(&text, &vocabulary(&ACTIONS));
-        let told = checked.faults.iter().map(|fault| format!("{}: {}", fault.rule, fault.message));
-        told.filter(|told| told.contains(after)).collect::<Vec<_>>().join("; ")
+        let reported = checked.faults.iter().map(|fault| format!("{}: {}", fault.rule, fault.message));
+        reported.filter(|reported| reported.contains(after)).collect::<Vec<_>>().join("; ")
     };
     for after in ["5M", "1M", "1h 5M"] {
         let expected = format!(
             "form: bad duration `{after}`: `M` is months; minutes are `m`; write it like `60s`, `5m` or `1h 30m`"
         );
-        assert_eq!(told(after), expected);
+        assert_eq!(reported(after), expected);
     }
     for (after, days) in [("1month", 30), ("1y", 365), ("2years", 730)] {
         let expected = format!(
-            "long-duration: `{after}` is {days} days and some hours: months and years are averages; say it in days"
+            "long-duration: `{after}` is {days} days and some hours: months and years are averages; write it in days"
         );
-        assert_eq!(told(after), expected);
+        assert_eq!(reported(after), expected);
     }
-    assert_eq!(told("5m"), "");
+    assert_eq!(reported("5m"), "");
 }
 
 #[test]
-fn a_file_of_another_program_is_told_by_its_name() {
+fn a_file_of_another_program_is_named() {
     let state_service = "current_state: a\nstates:\n  - name: a\n    func: increment\n";
     let x_state =
         r#"{"id": "toggle", "initial": "off", "states": {"off": {"on": {"TOGGLE": "on"}}, "on": {}}}"#;
@@ -449,19 +453,19 @@ fn a_file_of_another_program_is_told_by_its_name() {
         (amazon, "an Amazon States Language file: it cannot be imported"),
     ] {
         let faults = super::check(text, &vocabulary(&ACTIONS)).faults;
-        let told: Vec<String> = faults.iter().map(|fault| fault.display("f").to_string()).collect();
+        let reported: Vec<String> = faults.iter().map(|fault| fault.display("f").to_string()).collect();
         assert!(
-            told.len() == 1 && told[0].starts_with(&format!("f:1:1: error[form]: this is {format}")),
-            "{told:?}"
+            reported.len() == 1 && reported[0].starts_with(&format!("f:1:1: error[form]: this is {format}")),
+            "{reported:?}"
         );
     }
-    // What a definition says of them is no matter.
+    // The result for a definition does not matter.
     let text = "machine: m\ninitial: A\nstates: { A: { resting: true, about: what createMachine() made } }\n";
     assert_eq!(super::check(text, &vocabulary(&ACTIONS)).faults, []);
 }
 
 #[test]
-fn an_event_may_be_called_like_an_operation() {
+fn an_event_may_have_the_name_of_an_operation() {
     for event in ["set", "count", "clear"] {
         let text = format!(
             "machine: m\ninitial: Here\nevents: {{ {event}: {{ from: board }} }}\nstates:\n  Here:\n    on:\n      \
@@ -472,7 +476,7 @@ fn an_event_may_be_called_like_an_operation() {
 }
 
 #[test]
-fn faults_of_links_and_of_what_is_raised_are_told_with_their_places() {
+fn faults_of_links_and_raised_events_are_reported_with_their_positions() {
     let linked = |body: &str| {
         format!(
             "machine: m\ninitial: Here\nlinks: {{ lease: lease }}\nevents: {{ go: {{ from: {{ machine: lease }} }} }}\n\
@@ -525,7 +529,7 @@ fn faults_of_links_and_of_what_is_raised_are_told_with_their_places() {
             "f:7:29: error[guard-form]: no model is asked when another machine raises an event; ask it when one is sent",
         ),
     ];
-    let table = table.map(|(body, told)| (linked(body), told));
+    let table = table.map(|(body, expected)| (linked(body), expected));
     check_table(&table);
 }
 
@@ -540,7 +544,7 @@ fn a_refusal_needs_no_declaration() {
 }
 
 #[test]
-fn faults_of_resources_are_told_with_their_places() {
+fn faults_of_resources_are_reported_with_their_positions() {
     let holding = |resources: &str, hold: &str| {
         format!(
             "machine: m\ninitial: Here\nresources: {resources}\nevents: {{ go: {{ from: board }} }}\n\
@@ -559,12 +563,12 @@ fn faults_of_resources_are_told_with_their_places() {
         (
             "{ installations: { capacity: 8 } }",
             "{ installations: 9 }",
-            "f:7:28: error[form]: 9 units of `installations` are held, of which there are 8",
+            "f:7:28: error[form]: 9 units of `installations` are held, but its capacity is 8",
         ),
         (
             "{ worker: { any: idle-workers } }",
             "{ worker: 2 }",
-            "f:7:21: error[form]: 2 units of `worker` are held, of which there are 1",
+            "f:7:21: error[form]: 2 units of `worker` are held, but its capacity is 1",
         ),
         (
             "{ installations: 8 }",
@@ -590,6 +594,51 @@ fn faults_of_resources_are_told_with_their_places() {
              f:3:32: error[form]: unknown key `most`; known: any, capacity, gap, settle, about",
         ),
     ];
-    let table = table.map(|(resources, hold, told)| (holding(resources, hold), told));
+    let table = table.map(|(resources, hold, expected)| (holding(resources, hold), expected));
     check_table(&table);
+}
+
+#[test]
+fn a_label_fits_into_a_line_and_the_definitions_that_are_stored_with_another_one_still_load() {
+    let text = |label: &str| {
+        format!(
+            "machine: m\ninitial: Here\nstates:\n  Here: {{ label: {label}, about: nothing is done, resting: true }}\n"
+        )
+    };
+    let longest = "é".repeat(200);
+    for label in ["here and now", &longest, "\"\"", "\"no-break\\u00a0space\""] {
+        assert!(load(&text(label), &vocabulary(&[])).is_ok(), "{label}");
+    }
+    for label in [&format!("{longest}é"), "\"two\\nlines\"", "\"\\x1b[2J\"", "\"\\x7f\""] {
+        let faults = load(&text(label), &vocabulary(&[])).unwrap_err();
+        assert_eq!(
+            faults.display("f").to_string(),
+            "f:4:18: error[label]: a label has at most 200 characters, and no control characters"
+        );
+        let (definition, stored) = load_stored(&text(label), &vocabulary(&[])).unwrap();
+        assert_eq!(stored.unwrap().0[0].rule, Rule::Label);
+        assert!(definition.explicit_label("Here").is_some());
+    }
+    let other = text("\"two\\nlines\"").replace("initial: Here", "initial: Her");
+    assert!(load_stored(&other, &vocabulary(&[])).is_err(), "other faults are not tolerated");
+}
+
+#[test]
+fn a_state_is_found_by_its_label_before_another_one_by_its_name() {
+    let text = "machine: m
+initial: First
+states:
+  First: { label: Second, about: nothing is done, resting: true, on: {} }
+  Second: { label: third, about: nothing is done, resting: true }
+";
+    let definition = load_unproved(text, &vocabulary(&[])).unwrap();
+    let state = |name: &str| definition.states.get_key_value(name).unwrap().0;
+    for (text, found) in
+        [("Second", Some("First")), ("third", Some("Second")), ("First", Some("First")), ("fourth", None)]
+    {
+        assert_eq!(definition.find_by_label(text), found.map(state), "{text}");
+        for name in definition.states.keys() {
+            assert_eq!(definition.is_called(name, text), found == Some(name.as_str()), "{text} {name}");
+        }
+    }
 }

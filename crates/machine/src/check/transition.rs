@@ -1,31 +1,31 @@
-//! What events do in a state (`on:`), and what leaves it at once (`always:`).
+//! Transitions of events (`on:`) and immediate transitions (`always:`).
 
 use super::super::definition::{Transition, TransitionEffect};
-use super::super::fault::{Collector, Position};
-use super::super::guard::{Guard, Occasion, Ranges, Scope};
+use super::super::fault::{FaultCollector, SourcePosition};
+use super::super::guard::{CounterRanges, Guard, GuardEvaluation, GuardScope};
 use super::super::names::EventName;
 use super::super::rule::Rule;
 use super::super::sender::Sender;
-use super::super::source::{Content, Node};
-use super::known::Known;
+use super::super::source::{SourceContent, SourceNode};
+use super::known_names::KnownNames;
 use crate::operation::Operation;
 
-/// Checks the transitions of events; each with the place of its event.
+/// Checks the transitions of events, and returns each with the position of its event.
 pub(super) fn check_on(
-    node: &Node,
-    known: &Known<'_>,
-    faults: &mut Collector,
-) -> Vec<(Position, EventName, Vec<Transition>)> {
-    let entries = node.entries("a mapping from events to what they do", faults);
+    node: &SourceNode,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
+) -> Vec<(SourcePosition, EventName, Vec<Transition>)> {
+    let entries = node.entries("a mapping from events to transitions", faults);
     let mut checked = Vec::new();
     for (key, node) in entries {
         let senders = known.events.get(key.text.as_str()).into_iter().flat_map(|event| &event.from);
-        let occasion = senders.fold(Occasion::Event, |occasion, sender| match sender {
-            Sender::Action => Occasion::End,
-            Sender::Machine(_) => Occasion::Raised,
-            Sender::Face(_) | Sender::Operator => occasion,
+        let evaluated_on = senders.fold(GuardEvaluation::Event, |evaluated_on, sender| match sender {
+            Sender::Action => GuardEvaluation::ActionEnd,
+            Sender::Machine(_) => GuardEvaluation::Raised,
+            Sender::Face(_) | Sender::Operator => evaluated_on,
         });
-        let transitions = check_all(node, occasion, known, faults);
+        let transitions = check_all(node, evaluated_on, known, faults);
         if let Some(event) = known.event(key, faults) {
             checked.push((key.at, event, transitions));
         }
@@ -33,19 +33,30 @@ pub(super) fn check_on(
     checked
 }
 
-/// Checks the transitions that are looked at on entry.
-pub(super) fn check_always(node: &Node, known: &Known<'_>, faults: &mut Collector) -> Vec<Transition> {
-    check_all(node, Occasion::Entry, known, faults)
+/// Checks the transitions on entry.
+pub(super) fn check_always(
+    node: &SourceNode,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
+) -> Vec<Transition> {
+    check_all(node, GuardEvaluation::Entry, known, faults)
 }
 
-/// The most transitions in one list: each is held against all before it.
-const MAX_IN_LIST: usize = 100;
+/// The maximum number of transitions in a list: each is compared with all before it.
+const MAX_TRANSITIONS_IN_LIST: usize = 100;
 
-fn check_all(node: &Node, occasion: Occasion, known: &Known<'_>, faults: &mut Collector) -> Vec<Transition> {
+fn check_all(
+    node: &SourceNode,
+    evaluated_on: GuardEvaluation,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
+) -> Vec<Transition> {
     let elements = node.one_or_many();
-    if elements.len() > MAX_IN_LIST {
-        let message =
-            format!("{} transitions are too many: a list has at most {MAX_IN_LIST}", elements.len());
+    if elements.len() > MAX_TRANSITIONS_IN_LIST {
+        let message = format!(
+            "{} transitions are too many: a list has at most {MAX_TRANSITIONS_IN_LIST}",
+            elements.len()
+        );
         faults.add(node.at, Rule::Form, message);
         return Vec::new();
     }
@@ -57,9 +68,9 @@ fn check_all(node: &Node, occasion: Occasion, known: &Known<'_>, faults: &mut Co
         );
     }
     let mut checked = Vec::new();
-    let mut before = Before::default();
+    let mut before = PrecedingTransitions::default();
     for element in elements {
-        let (has_guard, transition) = check(element, occasion, known, faults);
+        let (has_guard, transition) = check(element, evaluated_on, known, faults);
         let guard = transition.as_ref().and_then(|transition| transition.guard.as_ref());
         before.look_at(element, guard, faults);
         before.is_last |= !has_guard;
@@ -69,65 +80,69 @@ fn check_all(node: &Node, occasion: Occasion, known: &Known<'_>, faults: &mut Co
     checked
 }
 
-/// What stands before a transition in its list.
+/// The transitions before another one in its list.
 #[derive(Default)]
-struct Before {
-    guards: Vec<(Position, Guard)>,
-    /// Between which numbers counters are where none of these holds.
-    left: Ranges,
+struct PrecedingTransitions {
+    guards: Vec<(SourcePosition, Guard)>,
+    /// The counter ranges in which none of them may be taken.
+    left: CounterRanges,
     /// One of them has no condition.
     is_last: bool,
 }
 
-impl Before {
-    /// Notes that the transition at `element` is never taken, where that can be told.
-    fn look_at(&mut self, element: &Node, guard: Option<&Guard>, faults: &mut Collector) {
+impl PrecedingTransitions {
+    /// Reports that the transition at `element` is never taken, where that can be proved.
+    fn look_at(&mut self, element: &SourceNode, guard: Option<&Guard>, faults: &mut FaultCollector) {
         let mut shadowed = |why: &str| {
-            faults.add(element.at, Rule::Shadowed, format!("this is never reached: {why}"));
+            faults.add(element.at, Rule::Shadowed, format!("this transition is never taken: {why}"));
         };
         if self.is_last {
-            return shadowed("what stands before it has no `if`");
+            return shadowed("the one before it has no `if`");
         }
         let ranges = guard.map(Guard::ranges).unwrap_or_default();
         let covers = |before: &Guard| {
             guard.is_some_and(|guard| guard.text() == before.text())
                 || (before.is_ranges_only() && ranges.is_within(&before.ranges()))
         };
-        if ranges.is_never() {
-            faults.add(element.at, Rule::NeverHolds, "this is never reached: its condition never holds");
+        if ranges.is_impossible() {
+            faults.add(
+                element.at,
+                Rule::NeverHolds,
+                "this transition is never taken: its condition never holds",
+            );
         } else if let Some((at, _)) = self.guards.iter().find(|(_, before)| covers(before)) {
-            shadowed(&format!("wherever its condition holds, that at line {} holds before it", at.line));
-        } else if self.left.clone().both(&ranges).is_never() {
-            shadowed("one of the conditions before it always holds where it would");
+            shadowed(&format!("whenever its condition holds, the one at line {} holds first", at.line));
+        } else if self.left.clone().intersect(&ranges).is_impossible() {
+            shadowed("whenever its condition holds, one before it holds first");
         }
         if let Some(guard) = guard {
-            self.left = std::mem::take(&mut self.left).both(&guard.ranges_otherwise());
+            self.left = std::mem::take(&mut self.left).intersect(&guard.ranges_otherwise());
         }
     }
 }
 
-/// Checks a transition, and says whether it has a condition.
+/// Checks a transition, and returns whether it has a condition.
 fn check(
-    node: &Node,
-    occasion: Occasion,
-    known: &Known<'_>,
-    faults: &mut Collector,
+    node: &SourceNode,
+    evaluated_on: GuardEvaluation,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
 ) -> (bool, Option<Transition>) {
-    if let Content::Text(_) = node.content {
+    if let SourceContent::Text(_) = node.content {
         let target = known.state(node, "target", faults);
         let effect = target.map(|target| TransitionEffect::Move { operations: Vec::new(), target });
         return (false, effect.map(|effect| Transition { guard: None, effect }));
     }
     let expected = "a state, or `{ target, if, do }`";
-    let is_always = occasion == Occasion::Entry;
-    let fields = match occasion {
-        Occasion::Event | Occasion::End | Occasion::Raised => {
+    let is_always = evaluated_on == GuardEvaluation::Entry;
+    let fields = match evaluated_on {
+        GuardEvaluation::Event | GuardEvaluation::ActionEnd | GuardEvaluation::Raised => {
             node.fields(expected, &["target", "if", "do", "refuse"], faults)
         }
-        Occasion::Entry => node.fields(expected, &["target", "if", "do"], faults),
+        GuardEvaluation::Entry => node.fields(expected, &["target", "if", "do"], faults),
     };
     let condition = fields.get("if");
-    let guard = condition.and_then(|node| guard(node, occasion, known, faults));
+    let guard = condition.and_then(|node| guard(node, evaluated_on, known, faults));
     let operations =
         fields.get("do").map_or_else(Vec::new, |node| Operation::parse_all(node, known.names(), faults));
     let target = fields.get("target").map(|node| known.state(node, "target", faults));
@@ -137,10 +152,10 @@ fn check(
                 faults.add(
                     node.at,
                     Rule::Form,
-                    "what is refused changes nothing: no `target` and no `do` beside `refuse`",
+                    "a refusal changes nothing: `refuse` excludes `target` and `do`",
                 );
             }
-            let reason = node.text("a sentence for the sender", faults);
+            let reason = node.text("a message for the sender", faults);
             reason.map(|reason| TransitionEffect::Refuse { reason: reason.to_owned() })
         }
         (None, Some(target)) => target.map(|target| TransitionEffect::Move { operations, target }),
@@ -153,15 +168,24 @@ fn check(
     (condition.is_some(), effect.map(|effect| Transition { guard, effect }))
 }
 
-fn guard(node: &Node, occasion: Occasion, known: &Known<'_>, faults: &mut Collector) -> Option<Guard> {
+fn guard(
+    node: &SourceNode,
+    evaluated_on: GuardEvaluation,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
+) -> Option<Guard> {
     let text = match &node.content {
         // `if: true` is a condition like any other.
-        Content::Bool(value) => value.to_string(),
-        Content::Null | Content::Number(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => {
+        SourceContent::Bool(value) => value.to_string(),
+        SourceContent::Null
+        | SourceContent::Number(_)
+        | SourceContent::Text(_)
+        | SourceContent::List(_)
+        | SourceContent::Map(_) => {
             node.text("a condition; quote it if it begins with `!`, `[`, `{` or a quote", faults)?.to_owned()
         }
     };
-    let scope = Scope { counters: &known.counters, facts: known.vocabulary.facts(), occasion };
+    let scope = GuardScope { counters: &known.counters, facts: known.vocabulary.facts(), evaluated_on };
     match Guard::new(&text, scope) {
         Ok(guard) => Some(guard),
         Err(found) => {

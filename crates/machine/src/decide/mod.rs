@@ -1,7 +1,7 @@
-//! What follows when something happens to an instance.
+//! Decisions on stimuli.
 //!
-//! An event is looked at in this order: may this sender send it, does it speak of this visit, does the state take it,
-//! which of its transitions holds. Whatever enters a state does so in [`Step::enter`].
+//! An event is checked in this order: the sender, the visit, whether the state handles it, and the guards of its
+//! transitions. Every entry of a state goes through [`DecisionInProgress::enter`].
 
 mod step;
 
@@ -14,16 +14,16 @@ use super::definition::{Definition, State, Transition, TransitionEffect};
 use super::instance::Instance;
 use super::link::Links;
 use super::names::{EventName, StateName};
-use super::prediction::Question;
-use super::sender::Source;
-use super::stimulus::{Cause, Decision, Effect, Ignored, Outcome, Stimulus};
+use super::prediction::ModelQuestion;
+use super::sender::EventSource;
+use super::stimulus::{Cause, Decision, Effect, IgnoreReason, Outcome, Stimulus};
 use super::visit::Visit;
-use step::{Followed, Step};
+use step::{DecisionInProgress, OutcomeWithEffects};
 
 /// Decides what follows when `stimulus` happens to `instance` at `now`.
 ///
-/// Pure: equal arguments give equal results, and nothing else is read or changed. What is ignored leaves the instance
-/// as it is.
+/// Pure: equal arguments give equal results, and nothing else is read or changed. An ignored stimulus leaves the
+/// instance unchanged.
 #[must_use]
 pub fn decide(
     definition: &Definition,
@@ -36,7 +36,7 @@ pub fn decide(
     Decision { outcome, instance, effects }
 }
 
-/// [`decide`], for whoever has no more use for the instance as it was: it becomes what it is afterwards.
+/// Like [`decide`], but changes the instance in place.
 pub fn advance(
     definition: &Definition,
     instance: &mut Instance,
@@ -52,17 +52,17 @@ pub fn advance(
         | Cause::Deadline { .. }
         | Cause::Force { .. } => &none,
     };
-    let mut step = Step::new(definition, instance, stimulus, args, now);
-    // What is ignored is so before anything was changed.
+    let mut step = DecisionInProgress::new(definition, instance, stimulus, args, now);
+    // A stimulus is ignored before anything is changed.
     match follow(definition, &stimulus.cause, &mut step) {
         Ok((outcome, effects)) => (outcome, step.finish(effects)),
         Err(ignored) => (Outcome::Ignored(ignored), Vec::new()),
     }
 }
 
-/// Whether a guard that may be asked when `cause` happens in `state` reads facts.
+/// Whether a guard that may be evaluated when `cause` happens in `state` reads facts.
 ///
-/// Where none does, facts need not go into the stimulus, nor into history.
+/// If none does, the stimulus and history need no facts.
 #[must_use]
 pub fn reads_facts(definition: &Definition, state: &StateName, cause: &Cause) -> bool {
     let on_event = match cause {
@@ -76,10 +76,53 @@ pub fn reads_facts(definition: &Definition, state: &StateName, cause: &Cause) ->
     definition.reads_facts_on_entry || on_event.into_iter().flatten().any(Transition::reads_facts)
 }
 
-/// What has to be asked before anything is decided about `cause`, each question once: what conditions ask when it comes,
-/// in whichever state. So history has the answers also where the state does not take the event, and where somebody wants
-/// to know what another definition would have made of it.
-pub fn questions<'d>(definition: &'d Definition, cause: &'d Cause) -> impl Iterator<Item = &'d Question> {
+/// Whether deciding on `cause` in `state` may invoke actions, in the state that it leads to or in one that is passed through.
+#[must_use]
+pub fn may_invoke(definition: &Definition, state: &StateName, cause: &Cause) -> bool {
+    fn targets(transitions: &[Transition]) -> impl Iterator<Item = &StateName> {
+        transitions.iter().filter_map(|transition| match &transition.effect {
+            TransitionEffect::Move { target, .. } => Some(target),
+            TransitionEffect::Stay { .. } | TransitionEffect::Refuse { .. } => None,
+        })
+    }
+    let present = definition.states.get(state);
+    let mut reached: Vec<&StateName> = match cause {
+        Cause::Event { name, .. } => {
+            targets(present.and_then(|state| state.on.get(name)).map(Vec::as_slice).unwrap_or_default())
+                .collect()
+        }
+        Cause::Deadline { .. } => {
+            let timeout = present.and_then(|state| state.timeout.as_ref());
+            let exceeded = timeout.and_then(|timeout| timeout.limit.as_ref()).map(|limit| &limit.exceeded);
+            timeout.map(|timeout| &timeout.target).into_iter().chain(exceeded).collect()
+        }
+        Cause::Force { to, .. } => vec![to],
+        Cause::Created { .. } => vec![&definition.initial],
+        Cause::Began { .. } | Cause::Suspend { .. } => Vec::new(),
+    };
+    let mut next = 0;
+    while let Some(name) = reached.get(next) {
+        next += 1;
+        let Some(state) = definition.states.get(*name) else { continue };
+        if !state.invoke.is_empty() {
+            return true;
+        }
+        for target in targets(&state.always) {
+            if !reached.contains(&target) {
+                reached.push(target);
+            }
+        }
+    }
+    false
+}
+
+/// Returns the questions to ask models before the decision on `cause`, each once: those of all guards of the event, in
+/// any state. So history has the answers even if the state does not handle the event, and replays under another
+/// definition can use them.
+pub fn questions<'d>(
+    definition: &'d Definition,
+    cause: &'d Cause,
+) -> impl Iterator<Item = &'d ModelQuestion> {
     let asked = match cause {
         Cause::Event { name, args, .. } => definition.questions.get(name).map(|asked| (asked, args)),
         Cause::Created { .. }
@@ -93,7 +136,7 @@ pub fn questions<'d>(definition: &'d Definition, cause: &'d Cause) -> impl Itera
         .flat_map(|(asked, args)| asked.iter().filter(|question| args.contains_key(&question.argument)))
 }
 
-/// Brings an instance to be, without links: the initial state is entered, as visit 1.
+/// Creates an instance without links: enters the initial state, as visit 1.
 #[must_use]
 pub fn create(
     definition: &Definition,
@@ -104,7 +147,7 @@ pub fn create(
     create_linked(definition, name, Links::new(), facts, now)
 }
 
-/// Brings an instance to be that has `links` from the beginning: the initial state is entered, as visit 1.
+/// Creates an instance with `links`: enters the initial state, as visit 1.
 #[must_use]
 pub fn create_linked(
     definition: &Definition,
@@ -113,7 +156,7 @@ pub fn create_linked(
     facts: Map<String, Value>,
     now: DateTime<Utc>,
 ) -> Decision {
-    let unborn = Instance {
+    let uncreated = Instance {
         machine: definition.machine.clone(),
         name: name.to_owned(),
         state: definition.initial.clone(),
@@ -126,21 +169,25 @@ pub fn create_linked(
         data: Map::new(),
         links: Links::new(),
     };
-    decide(definition, &unborn, &Stimulus { facts, ..Stimulus::new(Cause::Created { links }) }, now)
+    decide(definition, &uncreated, &Stimulus { facts, ..Stimulus::new(Cause::Created { links }) }, now)
 }
 
-fn follow(definition: &Definition, cause: &Cause, step: &mut Step<'_>) -> Result<Followed, Ignored> {
-    let missing = |state: &StateName| Ignored::NoState { state: state.clone() };
+fn follow(
+    definition: &Definition,
+    cause: &Cause,
+    step: &mut DecisionInProgress<'_>,
+) -> Result<OutcomeWithEffects, IgnoreReason> {
+    let missing = |state: &StateName| IgnoreReason::NoState { state: state.clone() };
     let instance = step.instance();
     let state = definition.states.get(&instance.state).ok_or_else(|| missing(&instance.state));
     match cause {
-        // Visit 0 is that of an instance that is yet to be.
+        // Visit 0 is that of an instance before its creation.
         Cause::Created { links } => match instance.visit {
             Visit(0) => {
                 step.link(links);
                 Ok(step.enter(&definition.initial))
             }
-            present => Err(Ignored::Stale { spoken: Visit(0), present }),
+            current_visit => Err(IgnoreReason::Stale { stated_visit: Visit(0), current_visit }),
         },
         Cause::Event { name, source, visit, .. } => {
             allow(definition, step.args(), name, source, *visit)?;
@@ -149,7 +196,7 @@ fn follow(definition: &Definition, cause: &Cause, step: &mut Step<'_>) -> Result
         }
         Cause::Began { visit } => {
             fence(*visit, instance.visit)?;
-            step.arm_late(state?)
+            step.start_or_resume_timeout(state?)
         }
         Cause::Suspend { visit } => {
             fence(*visit, instance.visit)?;
@@ -161,8 +208,8 @@ fn follow(definition: &Definition, cause: &Cause, step: &mut Step<'_>) -> Result
         }
         Cause::Force { expected, to, .. } => {
             if *expected != instance.state {
-                let present = instance.state.clone();
-                return Err(Ignored::Unexpected { present, expected: expected.clone() });
+                let actual = instance.state.clone();
+                return Err(IgnoreReason::Unexpected { actual, expected: expected.clone() });
             }
             if !definition.states.contains_key(to) {
                 return Err(missing(to));
@@ -172,48 +219,59 @@ fn follow(definition: &Definition, cause: &Cause, step: &mut Step<'_>) -> Result
     }
 }
 
-/// Lets through what speaks of the present visit.
-fn fence(spoken: Visit, present: Visit) -> Result<(), Ignored> {
-    match spoken.cmp(&present) {
-        std::cmp::Ordering::Less => Err(Ignored::Stale { spoken, present }),
+/// Refuses another visit than the current one.
+fn fence(stated_visit: Visit, current_visit: Visit) -> Result<(), IgnoreReason> {
+    match stated_visit.cmp(&current_visit) {
+        std::cmp::Ordering::Less => Err(IgnoreReason::Stale { stated_visit, current_visit }),
         std::cmp::Ordering::Equal => Ok(()),
-        std::cmp::Ordering::Greater => Err(Ignored::Future { spoken, present }),
+        std::cmp::Ordering::Greater => Err(IgnoreReason::Future { stated_visit, current_visit }),
     }
 }
 
-/// Lets through what `source` may send, with all arguments that it must bring.
+/// Refuses an event that `source` may not send, or that lacks required arguments.
 fn allow(
     definition: &Definition,
     args: &Map<String, Value>,
     name: &EventName,
-    source: &Source,
+    source: &EventSource,
     visit: Option<Visit>,
-) -> Result<(), Ignored> {
-    let event = definition.events.get(name).filter(|event| event.from.iter().any(|sender| source.is(sender)));
+) -> Result<(), IgnoreReason> {
+    let event = definition
+        .events
+        .get(name)
+        .filter(|event| event.from.iter().any(|sender| source.accepts_sender(sender)));
     match (event, source, visit) {
-        // An action belongs to a visit: what does not say which is none of ours.
-        (None, _, _) | (Some(_), Source::Action, None) => Err(Ignored::NotAllowed { event: name.clone() }),
+        // The outcome of an action must carry its visit.
+        (None, _, _) | (Some(_), EventSource::Action, None) => {
+            Err(IgnoreReason::NotAllowed { event: name.clone() })
+        }
         (Some(event), _, _) => match event.args.iter().find(|argument| !args.contains_key(*argument)) {
             Some(argument) => {
-                Err(Ignored::MissingArgument { event: name.clone(), argument: argument.clone() })
+                Err(IgnoreReason::MissingArgument { event: name.clone(), argument: argument.clone() })
             }
             None => Ok(()),
         },
     }
 }
 
-fn event(state: &State, name: &EventName, step: &mut Step<'_>) -> Result<Followed, Ignored> {
+fn event(
+    state: &State,
+    name: &EventName,
+    step: &mut DecisionInProgress<'_>,
+) -> Result<OutcomeWithEffects, IgnoreReason> {
     let transitions = state.on.get(name);
     let Some(transition) = transitions.into_iter().flatten().find(|transition| step.holds(transition)) else {
-        let (present, event) = (step.instance().state.clone(), name.clone());
+        let (current, event) = (step.instance().state.clone(), name.clone());
         return Err(match transitions {
-            _ if state.left_to_deadline.contains(name) => Ignored::LeftToDeadline { state: present, event },
-            Some(_) => Ignored::NoGuardHolds { state: present, event },
-            None => Ignored::NotHandled { state: present, event },
+            _ if state.left_to_deadline.contains(name) => {
+                IgnoreReason::LeftToDeadline { state: current, event }
+            }
+            Some(_) => IgnoreReason::NoGuardHolds { state: current, event },
+            None => IgnoreReason::NotHandled { state: current, event },
         });
     };
     match &transition.effect {
-        TransitionEffect::Refuse { reason } => Err(Ignored::Refused { reason: reason.clone() }),
+        TransitionEffect::Refuse { reason } => Err(IgnoreReason::Refused { reason: reason.clone() }),
         TransitionEffect::Stay { operations } => {
             step.apply(operations);
             Ok(step.stay(state))
@@ -225,15 +283,15 @@ fn event(state: &State, name: &EventName, step: &mut Step<'_>) -> Result<Followe
     }
 }
 
-fn deadline(state: &State, step: &mut Step<'_>) -> Result<Followed, Ignored> {
+fn deadline(state: &State, step: &mut DecisionInProgress<'_>) -> Result<OutcomeWithEffects, IgnoreReason> {
     let is_due = step.instance().deadline_at.is_some_and(|at| at <= step.now());
     if !is_due {
-        return Err(Ignored::NotDue);
+        return Err(IgnoreReason::NotDue);
     }
-    // It was armed under another definition, which gave the state a time limit.
+    // The deadline was set under another definition, in which the state had a time limit.
     let Some(timeout) = &state.timeout else { return Ok(step.disarm()) };
     let target = match &timeout.limit {
-        Some(limit) if step.count(&limit.counter) > i64::from(limit.most) => &limit.exceeded,
+        Some(limit) if step.count(&limit.counter) > i64::from(limit.max_count) => &limit.exceeded,
         Some(_) | None => &timeout.target,
     };
     Ok(if timeout.keeps_actions && *target == step.instance().state {

@@ -1,4 +1,4 @@
-//! What a condition may say, proved before it is ever evaluated.
+//! Static checks of conditions.
 
 use std::collections::BTreeSet;
 
@@ -6,37 +6,38 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue
 
 use super::super::fault::unknown;
 use super::super::names::CounterName;
-use super::super::prediction::Question;
+use super::super::prediction::ModelQuestion;
 use super::super::rule::Rule;
-use super::super::vocabulary::{FactObject, VARIABLES};
-use super::scope::{GuardFault, Occasion, Scope};
+use super::super::vocabulary::{FactObject, GUARD_VARIABLES};
+use super::scope::{GuardEvaluation, GuardFault, GuardScope};
 use super::{predict, types};
 
-/// How many operators, selections and indexes there may be, `&&` and `||` not counted: those do not nest.
-pub(super) const MAX_OPERATORS: usize = 48;
-/// The functions of the standard environment that have a use in a condition.
-pub(super) const FUNCTIONS: [&str; 9] =
+/// The maximum number of nested operators, selections and indexes; `&&` and `||` do not count, because they do not
+/// nest.
+pub(super) const MAX_GUARD_OPERATORS: usize = 48;
+/// The allowed functions of the CEL standard library.
+pub(super) const GUARD_FUNCTIONS: [&str; 9] =
     ["bool", "contains", "double", "endsWith", "int", "size", "startsWith", "string", "uint"];
-/// The macros, which the parser has replaced by what they stand for.
-const MACROS: [&str; 4] = ["all", "exists", "exists_one", "has"];
+/// The allowed macros, which the parser has expanded.
+const GUARD_MACROS: [&str; 4] = ["all", "exists", "exists_one", "has"];
 
-/// What a condition was found to have.
+/// The results of a check.
 #[derive(Default)]
-pub(super) struct Found {
-    /// A macro that runs over values.
+pub(super) struct GuardFindings {
+    /// Whether it contains a macro that iterates over values.
     pub(super) has_macro: bool,
-    /// What it asks models.
-    pub(super) questions: BTreeSet<Question>,
+    /// Its questions to models.
+    pub(super) questions: BTreeSet<ModelQuestion>,
 }
 
-/// Checks a condition, and says what it has.
+/// Checks a condition, and returns what it contains.
 pub(super) fn check(
     program: &IdedExpr,
     source: &SourceInfo,
-    scope: Scope<'_>,
-) -> Result<Found, Vec<GuardFault>> {
-    let (bound, found, faults) = (Vec::new(), Found::default(), Vec::new());
-    let mut checker = Checker { source, scope, bound, found, faults };
+    scope: GuardScope<'_>,
+) -> Result<GuardFindings, Vec<GuardFault>> {
+    let (bound, found, faults) = (Vec::new(), GuardFindings::default(), Vec::new());
+    let mut checker = GuardChecker { source, scope, bound, found, faults };
     checker.walk(program, 0);
     if checker.faults.is_empty() {
         checker.faults = types::check(program, source, scope.facts);
@@ -44,24 +45,24 @@ pub(super) fn check(
     if checker.faults.is_empty() { Ok(checker.found) } else { Err(checker.faults) }
 }
 
-struct Checker<'a> {
+struct GuardChecker<'a> {
     source: &'a SourceInfo,
-    scope: Scope<'a>,
-    /// The variables of the macro that the walk is in.
+    scope: GuardScope<'a>,
+    /// The variables of the enclosing macro.
     bound: Vec<String>,
-    found: Found,
+    found: GuardFindings,
     faults: Vec<GuardFault>,
 }
 
-impl Checker<'_> {
+impl GuardChecker<'_> {
     fn add(&mut self, at: &IdedExpr, rule: Rule, message: impl Into<String>) {
         let offset = self.source.offset_for(at.id).map_or(0, |(start, _)| start as usize);
         self.faults.push(GuardFault { offset, rule, message: message.into() });
     }
 
     fn walk(&mut self, node: &IdedExpr, depth: usize) {
-        // A bound of its own, so that evaluating what was accepted is as bounded as reading it.
-        if depth > MAX_OPERATORS {
+        // Bounded separately, so that evaluation is as bounded as parsing.
+        if depth > MAX_GUARD_OPERATORS {
             return self.add(node, Rule::GuardForm, "this condition is too long: split it");
         }
         match &node.expr {
@@ -75,7 +76,7 @@ impl Checker<'_> {
             Expr::Call(call) => self.walk_call(node, call, depth),
             Expr::Comprehension(comprehension) => self.walk_macro(node, comprehension, depth),
             Expr::Map(_) | Expr::Struct(_) => {
-                self.add(node, Rule::GuardForm, "a condition has no use for `{…}`");
+                self.add(node, Rule::GuardForm, "a condition cannot contain `{…}`");
             }
             Expr::Unspecified => self.add(node, Rule::GuardForm, "this condition is not CEL"),
         }
@@ -88,7 +89,7 @@ impl Checker<'_> {
 
     fn walk_variable(&mut self, node: &IdedExpr, name: &str) {
         let facts = self.scope.facts.iter().map(|facts| facts.name.as_str());
-        let known = VARIABLES.into_iter().chain(facts);
+        let known = GUARD_VARIABLES.into_iter().chain(facts);
         if !known.clone().any(|known| known == name) && !self.bound.iter().any(|bound| bound == name) {
             self.add(node, Rule::UnknownVariable, unknown("variable", name, known));
         }
@@ -108,20 +109,24 @@ impl Checker<'_> {
 
     fn walk_call(&mut self, node: &IdedExpr, call: &CallExpr, depth: usize) {
         let name = call.func_name.as_str();
-        if name == predict::NAME {
+        if name == predict::PREDICT_FUNCTION {
             return self.walk_question(node, call);
         }
-        if MACROS.contains(&name) {
+        if GUARD_MACROS.contains(&name) {
             self.add(
                 node,
                 Rule::GuardForm,
                 format!("`{name}` is not used like this; say `has(data.x)`, `list.exists(x, …)`"),
             );
-        } else if !FUNCTIONS.contains(&name) && !is_operator(name) {
+        } else if !GUARD_FUNCTIONS.contains(&name) && !is_operator(name) {
             self.add(
                 node,
                 Rule::GuardForm,
-                unknown("function", name, FUNCTIONS.into_iter().chain([predict::NAME]).chain(MACROS)),
+                unknown(
+                    "function",
+                    name,
+                    GUARD_FUNCTIONS.into_iter().chain([predict::PREDICT_FUNCTION]).chain(GUARD_MACROS),
+                ),
             );
         }
         call.target.iter().for_each(|target| self.walk(target, depth + 1));
@@ -134,13 +139,17 @@ impl Checker<'_> {
     }
 
     fn walk_question(&mut self, node: &IdedExpr, call: &CallExpr) {
-        let asked = match self.scope.occasion {
-            Occasion::Event => predict::question(node, call, |operand| self.is_variable(operand, "args")),
-            Occasion::End => Err((node, "no model is asked when an action ends; ask it when an event comes")),
-            Occasion::Raised => {
+        let asked = match self.scope.evaluated_on {
+            GuardEvaluation::Event => {
+                predict::question(node, call, |operand| self.is_variable(operand, "args"))
+            }
+            GuardEvaluation::ActionEnd => {
+                Err((node, "no model is asked when an action ends; ask it when an event comes"))
+            }
+            GuardEvaluation::Raised => {
                 Err((node, "no model is asked when another machine raises an event; ask it when one is sent"))
             }
-            Occasion::Entry => {
+            GuardEvaluation::Entry => {
                 Err((node, "no model is asked in `always`; ask it in `on`, when an event comes"))
             }
         };
@@ -156,11 +165,11 @@ impl Checker<'_> {
             return self.add(node, Rule::GuardForm, "a macro (`exists`, `all`) cannot stand inside another");
         }
         if matches!(comprehension.accu_init.expr, Expr::List(_)) {
-            // They keep the order of a map's keys, which differs from one evaluation to the next.
+            // Their results follow the key order of maps, which differs between evaluations.
             return self.add(
                 node,
                 Rule::GuardForm,
-                "`map` and `filter` have no place in a condition; say `exists` or `all`",
+                "`map` and `filter` are not allowed in a condition; use `exists` or `all`",
             );
         }
         self.walk(&comprehension.iter_range, depth + 1);

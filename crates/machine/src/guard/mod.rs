@@ -1,8 +1,8 @@
-//! Conditions on transitions, in CEL.
+//! Guards: conditions on transitions, in CEL.
 //!
-//! A condition comes with a definition and sees what others send, so both its form and its work are bounded: its
-//! length, its nesting, the functions it may call, and what its macros may run over. Nothing here can fail at run time:
-//! a condition that cannot be evaluated does not hold.
+//! A condition comes with a definition and reads data from clients, so its form and its work are bounded: its length,
+//! its nesting, its functions, and the number of values that macros iterate over. Nothing fails at run time: a
+//! condition that cannot be evaluated does not hold.
 
 mod check;
 mod predict;
@@ -19,25 +19,25 @@ use cel::{Context, Env, Value};
 use serde_json::Map;
 
 use super::names::CounterName;
-use super::prediction::{Predicted, Question};
+use super::prediction::{ModelAnswers, ModelQuestion};
 use super::rule::Rule;
-use check::{Found, MAX_OPERATORS};
-use ranges::Comes;
-pub(super) use ranges::Ranges;
-pub(super) use scope::{GuardFault, Occasion, Scope};
+use check::{GuardFindings, MAX_GUARD_OPERATORS};
+use ranges::ConditionResult;
+pub(super) use ranges::CounterRanges;
+pub(super) use scope::{GuardEvaluation, GuardFault, GuardScope};
 
-/// The longest condition, in characters.
-const MAX_LENGTH: usize = 1000;
-/// How deep brackets may nest, conditionals (`?:`) included.
+/// The maximum length of a condition, in characters.
+const MAX_GUARD_LENGTH: usize = 1000;
+/// The maximum nesting depth of brackets, including conditionals (`?:`).
 ///
-/// A level costs the parser 160 KiB of stack in a build without optimisation (measured), and threads have 2 MiB.
-const MAX_NESTING: usize = 6;
-/// Over how many values in all a condition with a macro (`exists`, `all`) may run.
+/// A level uses 160 KiB of the parser's stack in a debug build (measured), and threads have 2 MiB.
+const MAX_GUARD_NESTING: usize = 6;
+/// The maximum number of values that a condition with a macro (`exists`, `all`) may iterate over.
 ///
-/// With no macro inside another, such a condition takes at most the square of this many steps.
-const MAX_VALUES: usize = 1000;
+/// Macros do not nest, so such a condition takes at most the square of this many steps.
+const MAX_GUARD_VALUES: usize = 1000;
 
-static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+static CEL_ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
 /// A condition, parsed and checked.
 #[derive(Debug, Clone)]
@@ -47,38 +47,40 @@ pub struct Guard {
     has_macro: bool,
     /// The object by which it reads facts.
     facts: Option<String>,
-    questions: BTreeSet<Question>,
+    questions: BTreeSet<ModelQuestion>,
 }
 
-/// What a condition may look at.
+/// The values that a condition may read.
 #[derive(Debug, Clone, Copy)]
-pub struct Variables<'a> {
-    /// The instance's counters; those that are not here are zero.
+pub struct GuardVariables<'a> {
+    /// The instance's counters; missing ones are zero.
     pub counters: &'a BTreeMap<CounterName, i64>,
     /// The instance's data.
     pub data: &'a Map<String, serde_json::Value>,
-    /// The event's arguments, or nothing.
+    /// The event's arguments, or none.
     pub args: &'a Map<String, serde_json::Value>,
-    /// What is known from outside of what the instance stands for.
+    /// Facts about what the instance represents.
     pub facts: &'a Map<String, serde_json::Value>,
-    /// What models have answered.
-    pub predicted: &'a Predicted,
+    /// The models' answers.
+    pub predicted: &'a ModelAnswers,
 }
 
 impl Guard {
-    /// Parses and checks `text`, which may name what is in `scope`.
-    pub(super) fn new(text: &str, scope: Scope<'_>) -> Result<Self, Vec<GuardFault>> {
-        let one = |offset, message: String| Err(vec![GuardFault { offset, rule: Rule::GuardForm, message }]);
-        if text.chars().count() > MAX_LENGTH {
-            return one(0, format!("a condition has at most {MAX_LENGTH} characters"));
+    /// Parses and checks `text`, which may use the names in `scope`.
+    pub(super) fn new(text: &str, scope: GuardScope<'_>) -> Result<Self, Vec<GuardFault>> {
+        let fault =
+            |offset, message: String| Err(vec![GuardFault { offset, rule: Rule::GuardForm, message }]);
+        if text.chars().count() > MAX_GUARD_LENGTH {
+            return fault(0, format!("a condition has at most {MAX_GUARD_LENGTH} characters"));
         }
-        if let Some(offset) = nests_too_deep(text) {
-            return one(offset, "this condition is too long or nests too deep: split it".to_owned());
+        if let Some(offset) = nesting_overflow(text) {
+            return fault(offset, "this condition is too long or nested too deeply: split it".to_owned());
         }
-        let parser = Parser::default().max_recursion_depth(u16::try_from(MAX_NESTING).unwrap_or(u16::MAX));
+        let parser =
+            Parser::default().max_recursion_depth(u16::try_from(MAX_GUARD_NESTING).unwrap_or(u16::MAX));
         match parser.parse_with_source_info(text) {
             Ok((mut program, source)) => {
-                let Found { has_macro, questions } = check::check(&program, &source, scope)?;
+                let GuardFindings { has_macro, questions } = check::check(&program, &source, scope)?;
                 predict::replace(&mut program);
                 let references = program.references();
                 let facts = scope.facts.iter().find(|facts| references.has_variable(&facts.name));
@@ -89,7 +91,7 @@ impl Guard {
         }
     }
 
-    /// The condition as it was written.
+    /// Returns the condition as written.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -101,44 +103,44 @@ impl Guard {
         self.facts.is_some()
     }
 
-    /// What it asks models.
-    pub(super) fn questions(&self) -> &BTreeSet<Question> {
+    /// Returns its questions to models.
+    pub(super) fn questions(&self) -> &BTreeSet<ModelQuestion> {
         &self.questions
     }
 
-    /// The ranges that counters are in wherever it holds.
-    pub(super) fn ranges(&self) -> Ranges {
-        ranges::ranges(&self.program, Comes::True)
+    /// Returns the counter ranges in which it may hold.
+    pub(super) fn ranges(&self) -> CounterRanges {
+        ranges::ranges(&self.program, ConditionResult::True)
     }
 
-    /// The ranges that counters are in wherever it does not hold.
-    pub(super) fn ranges_otherwise(&self) -> Ranges {
-        ranges::ranges(&self.program, Comes::NotTrue)
+    /// Returns the counter ranges in which it may fail to hold.
+    pub(super) fn ranges_otherwise(&self) -> CounterRanges {
+        ranges::ranges(&self.program, ConditionResult::NotTrue)
     }
 
-    /// Whether it says nothing but what ranges counters are in, so that it holds wherever they are.
+    /// Whether it depends on counter ranges only, so that it holds exactly within them.
     pub(super) fn is_ranges_only(&self) -> bool {
         ranges::is_ranges_only(&self.program)
     }
 
-    /// The words in it, among them the counters that it looks at.
+    /// Returns the words in it, among them the counters that it reads.
     pub(super) fn words(&self) -> impl Iterator<Item = &str> {
-        // `a-b` is a counter's name or a difference.
+        // `a-b` is the name of a counter or a subtraction.
         let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
         self.text.split(move |c| !is_part(c)).chain(self.text.split(move |c| !is_part(c) && c != '-'))
     }
 
-    /// Says whether it holds; what cannot be evaluated, such as a datum that is not there, or an answer that no model
-    /// gave, does not hold.
+    /// Whether it holds. A condition that cannot be evaluated, because of a missing data entry or answer, does not
+    /// hold.
     ///
-    /// Nor does a condition with a macro where data, arguments and facts have more than 1,000 values in all.
+    /// A condition with a macro does not hold if data, arguments and facts have more than 1,000 values in all.
     #[must_use]
-    pub fn holds(&self, counters: &BTreeSet<CounterName>, variables: Variables<'_>) -> bool {
-        let Variables { data, args, facts, predicted, .. } = variables;
-        if self.has_macro && !value::at_most(MAX_VALUES, [data, args, facts]) {
+    pub fn holds(&self, counters: &BTreeSet<CounterName>, variables: GuardVariables<'_>) -> bool {
+        let GuardVariables { data, args, facts, predicted, .. } = variables;
+        if self.has_macro && !value::has_at_most(MAX_GUARD_VALUES, [data, args, facts]) {
             return false;
         }
-        let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
+        let mut context = Context::with_env(Arc::clone(&CEL_ENVIRONMENT));
         context.add_variable_from_value("counters", value::counters(counters, variables.counters));
         context.add_variable_from_value("data", value::object(data));
         context.add_variable_from_value("args", value::object(args));
@@ -154,11 +156,11 @@ impl Guard {
     }
 }
 
-/// The character at which `text` asks for a deeper recursion than a thread's stack allows.
+/// Returns the offset at which `text` needs a deeper recursion than a thread's stack allows.
 ///
-/// The parser bounds the nesting of brackets only, and that after it has descended; a run of operators, selections or
-/// indexes nests as deep in the tree that it makes. Characters of strings count too: strings have few of these.
-fn nests_too_deep(text: &str) -> Option<usize> {
+/// The parser checks the nesting of brackets only after it has descended. Sequences of operators, selections or indexes
+/// nest as deeply in the resulting tree. Characters in string literals count too, which is harmless.
+fn nesting_overflow(text: &str) -> Option<usize> {
     let mut depth = 0_usize;
     let mut conditionals = 0_usize;
     let mut operators = 0_usize;
@@ -174,7 +176,7 @@ fn nests_too_deep(text: &str) -> Option<usize> {
         }
         operators += usize::from(character == '[');
         last = character;
-        if depth + conditionals > MAX_NESTING || operators > MAX_OPERATORS {
+        if depth + conditionals > MAX_GUARD_NESTING || operators > MAX_GUARD_OPERATORS {
             return Some(offset);
         }
     }
@@ -186,7 +188,7 @@ fn syntax_fault(text: &str, error: &cel::ParseError) -> GuardFault {
     let column = usize::try_from(error.pos.1).unwrap_or(1).max(1);
     let before: usize = text.split_inclusive('\n').take(line - 1).map(|line| line.chars().count()).sum();
     let message = error.msg.trim_start_matches("Syntax error: ");
-    // The parser lists every token that could follow, which is most of them.
+    // The parser lists every token that could follow, which is nearly all of them.
     let message = message.split(" expecting {").next().unwrap_or(message);
     GuardFault {
         rule: Rule::GuardForm,

@@ -1,23 +1,22 @@
 //! `predict(model, args.values)` in a condition.
 //!
-//! Which model is asked, and about which argument, must be known before the condition is looked at: somebody else asks,
-//! and the answer comes with the event. Evaluating is looking it up, so each call becomes a variable.
+//! The model and the argument must be known before the condition is evaluated: the engine asks, and the answer comes
+//! with the stimulus. Evaluation is a lookup, so each call is replaced by a variable.
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, operators};
 
-use super::super::prediction::Question;
+use super::super::prediction::ModelQuestion;
 use super::ranges::literal_text;
 
 /// The function's name.
-pub(super) const NAME: &str = "predict";
+pub(super) const PREDICT_FUNCTION: &str = "predict";
 
-/// The question that `call`, which is at `node`, asks; or what is wrong with it, and where. `is_args` tells the event's
-/// arguments from everything else.
+/// Returns the question of `call` at `node`, or the fault and its node. `is_args` recognises the event's arguments.
 pub(super) fn question<'n>(
     node: &'n IdedExpr,
     call: &'n CallExpr,
     is_args: impl Fn(&IdedExpr) -> bool,
-) -> Result<Question, (&'n IdedExpr, &'static str)> {
+) -> Result<ModelQuestion, (&'n IdedExpr, &'static str)> {
     let (None, [model, values]) = (&call.target, call.args.as_slice()) else {
         return Err((node, "write it like `predict(\"health\", args.values)`"));
     };
@@ -27,10 +26,10 @@ pub(super) fn question<'n>(
     let Some(argument) = argument(values, is_args) else {
         return Err((values, "a model judges an argument of the event, such as `args.values`"));
     };
-    Ok(Question { model: model.to_owned(), argument: argument.to_owned() })
+    Ok(ModelQuestion { model: model.to_owned(), argument: argument.to_owned() })
 }
 
-/// The argument that `node` is: `args.x` or `args['x']`.
+/// Returns the argument that `node` refers to: `args.x` or `args['x']`.
 fn argument(node: &IdedExpr, is_args: impl Fn(&IdedExpr) -> bool) -> Option<&str> {
     if let Expr::Select(select) = &node.expr {
         return (!select.test && is_args(&select.operand)).then_some(select.field.as_str());
@@ -42,11 +41,11 @@ fn argument(node: &IdedExpr, is_args: impl Fn(&IdedExpr) -> bool) -> Option<&str
     }
 }
 
-/// Puts a variable in the place of each question of a condition that has been checked. Its name is the question in words,
-/// which is no name that a condition can write.
+/// Replaces each question of a checked condition by a variable. Its name is the question's text, which is not a name
+/// that a condition can contain.
 pub(super) fn replace(node: &mut IdedExpr) {
     if let Expr::Call(call) = &node.expr
-        && call.func_name == NAME
+        && call.func_name == PREDICT_FUNCTION
         && let Ok(asked) = question(node, call, |_| true)
     {
         node.expr = Expr::Ident(asked.to_string());
@@ -66,7 +65,7 @@ pub(super) fn replace(node: &mut IdedExpr) {
                 replace(part);
             }
         }
-        // A condition has no use for the last three.
+        // A checked condition has none of the last three.
         Expr::Ident(_) | Expr::Literal(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => {}
     }
 }

@@ -1,4 +1,4 @@
-//! What a condition says of counters: between which numbers they are where it holds, and where it does not.
+//! The counter ranges in which a condition holds or does not hold.
 
 use std::collections::BTreeMap;
 
@@ -6,165 +6,170 @@ use cel::common::ast::{Expr, IdedExpr, LiteralValue, operators};
 
 use super::super::names::CounterName;
 
-/// The numbers from `least` to `most`; none where `least` is the greater.
+/// The numbers from `min` to `max`; empty if `min` is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Range {
-    pub(crate) least: i64,
-    pub(crate) most: i64,
+pub(crate) struct CounterRange {
+    pub(crate) min: i64,
+    pub(crate) max: i64,
 }
 
-impl Range {
-    /// What a counter may be: it begins at zero and only grows until it is cleared.
-    const ALL: Self = Self { least: 0, most: i64::MAX };
-    const NONE: Self = Self { least: 1, most: 0 };
+impl CounterRange {
+    /// All values of a counter: it is never negative.
+    const ALL: Self = Self { min: 0, max: i64::MAX };
+    const NONE: Self = Self { min: 1, max: 0 };
 
     fn is_empty(self) -> bool {
-        self.least > self.most
+        self.min > self.max
     }
 
     fn is_within(self, other: Self) -> bool {
-        self.is_empty() || (other.least <= self.least && self.most <= other.most)
+        self.is_empty() || (other.min <= self.min && self.max <= other.max)
     }
 
-    fn both(self, other: Self) -> Self {
-        Self { least: self.least.max(other.least), most: self.most.min(other.most) }
+    fn intersect(self, other: Self) -> Self {
+        Self { min: self.min.max(other.min), max: self.max.min(other.max) }
     }
 
-    fn either(self, other: Self) -> Self {
+    fn union(self, other: Self) -> Self {
         if self.is_empty() {
             other
         } else if other.is_empty() {
             self
         } else {
-            Self { least: self.least.min(other.least), most: self.most.max(other.most) }
+            Self { min: self.min.min(other.min), max: self.max.max(other.max) }
         }
     }
 }
 
-/// The ranges of counters; one that is not here may be anything.
+/// Ranges of counters; a counter without an entry is unrestricted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Ranges {
-    of: BTreeMap<CounterName, Range>,
-    /// It never comes to that.
-    is_never: bool,
+pub(crate) struct CounterRanges {
+    by_counter: BTreeMap<CounterName, CounterRange>,
+    /// Whether no combination of counters is possible.
+    is_impossible: bool,
 }
 
-impl Ranges {
-    pub(crate) fn never() -> Self {
-        Self { of: BTreeMap::new(), is_never: true }
+impl CounterRanges {
+    pub(crate) fn impossible() -> Self {
+        Self { by_counter: BTreeMap::new(), is_impossible: true }
     }
 
-    fn one(counter: CounterName, range: Range) -> Self {
-        let range = range.both(Range::ALL);
-        Self { is_never: range.is_empty(), of: BTreeMap::from([(counter, range)]) }
+    fn one(counter: CounterName, range: CounterRange) -> Self {
+        let range = range.intersect(CounterRange::ALL);
+        Self { is_impossible: range.is_empty(), by_counter: BTreeMap::from([(counter, range)]) }
     }
 
-    /// Whether no counters are like this.
-    pub(crate) fn is_never(&self) -> bool {
-        self.is_never
+    /// Whether no combination of counters is possible.
+    pub(crate) fn is_impossible(&self) -> bool {
+        self.is_impossible
     }
 
-    /// The counters that are bounded from above.
-    pub(crate) fn bounded(&self) -> impl Iterator<Item = &CounterName> {
-        self.of.iter().filter(|(_, range)| range.most < i64::MAX).map(|(counter, _)| counter)
+    /// Returns the counters with an upper bound.
+    pub(crate) fn bounded_counters(&self) -> impl Iterator<Item = &CounterName> {
+        self.by_counter.iter().filter(|(_, range)| range.max < i64::MAX).map(|(counter, _)| counter)
     }
 
-    /// Where both are so.
-    pub(crate) fn both(mut self, other: &Self) -> Self {
-        self.is_never |= other.is_never;
-        for (counter, range) in &other.of {
-            let here = self.of.entry(counter.clone()).or_insert(Range::ALL);
-            *here = here.both(*range);
-            self.is_never |= here.is_empty();
+    /// Returns the intersection.
+    pub(crate) fn intersect(mut self, other: &Self) -> Self {
+        self.is_impossible |= other.is_impossible;
+        for (counter, range) in &other.by_counter {
+            let here = self.by_counter.entry(counter.clone()).or_insert(CounterRange::ALL);
+            *here = here.intersect(*range);
+            self.is_impossible |= here.is_empty();
         }
         self
     }
 
-    /// Where either is so, or a little more.
-    fn either(self, other: &Self) -> Self {
-        if self.is_never {
+    /// Returns a superset of the union.
+    fn union(self, other: &Self) -> Self {
+        if self.is_impossible {
             return other.clone();
         }
-        if other.is_never {
+        if other.is_impossible {
             return self;
         }
-        let of = self.of.into_iter().filter_map(|(counter, range)| {
-            let range = range.either(*other.of.get(&counter)?);
+        let of = self.by_counter.into_iter().filter_map(|(counter, range)| {
+            let range = range.union(*other.by_counter.get(&counter)?);
             Some((counter, range))
         });
-        Self { of: of.collect(), is_never: false }
+        Self { by_counter: of.collect(), is_impossible: false }
     }
 
-    /// Whether all that is like this is like `other` too.
+    /// Whether it is a subset of `other`.
     pub(crate) fn is_within(&self, other: &Self) -> bool {
-        self.is_never
-            || (!other.is_never
-                && other.of.iter().all(|(counter, range)| {
-                    self.of.get(counter).copied().unwrap_or(Range::ALL).is_within(*range)
+        self.is_impossible
+            || (!other.is_impossible
+                && other.by_counter.iter().all(|(counter, range)| {
+                    self.by_counter.get(counter).copied().unwrap_or(CounterRange::ALL).is_within(*range)
                 }))
     }
 }
 
-/// How a condition comes out: what cannot be evaluated is neither true nor false.
+/// The result of a condition: one that cannot be evaluated is neither true nor false.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Comes {
+pub(super) enum ConditionResult {
     True,
     False,
     NotTrue,
     NotFalse,
 }
 
-/// The ranges that counters are in wherever `node` comes out like this.
-pub(super) fn ranges(node: &IdedExpr, comes: Comes) -> Ranges {
-    let is_true = matches!(comes, Comes::True | Comes::NotFalse);
-    if let Some(value) = truth(node) {
-        return if value == is_true { Ranges::default() } else { Ranges::never() };
+/// Returns the counter ranges in which `node` has this result.
+pub(super) fn ranges(node: &IdedExpr, result: ConditionResult) -> CounterRanges {
+    let is_true = matches!(result, ConditionResult::True | ConditionResult::NotFalse);
+    if let Some(value) = literal_bool(node) {
+        return if value == is_true { CounterRanges::default() } else { CounterRanges::impossible() };
     }
     match call(node) {
         Some((operators::LOGICAL_NOT, [part])) => {
-            let turned = match comes {
-                Comes::True => Comes::False,
-                Comes::False => Comes::True,
-                Comes::NotTrue => Comes::NotFalse,
-                Comes::NotFalse => Comes::NotTrue,
+            let negated = match result {
+                ConditionResult::True => ConditionResult::False,
+                ConditionResult::False => ConditionResult::True,
+                ConditionResult::NotTrue => ConditionResult::NotFalse,
+                ConditionResult::NotFalse => ConditionResult::NotTrue,
             };
-            ranges(part, turned)
+            ranges(part, negated)
         }
-        // One false part makes it false, whatever the other is; `||` is the same for true.
+        // One false operand makes `&&` false, whatever the other is; the same holds for `||` and true.
         Some((name @ (operators::LOGICAL_AND | operators::LOGICAL_OR), [left, right])) => {
-            let (left, right) = (ranges(left, comes), ranges(right, comes));
+            let (left, right) = (ranges(left, result), ranges(right, result));
             let needs_both = (name == operators::LOGICAL_AND) == is_true;
-            if needs_both { left.both(&right) } else { left.either(&right) }
+            if needs_both { left.intersect(&right) } else { left.union(&right) }
         }
-        Some((name, [left, right])) => comparison(name, left, right, comes).unwrap_or_default(),
-        _ => Ranges::default(),
+        Some((name, [left, right])) => comparison(name, left, right, result).unwrap_or_default(),
+        _ => CounterRanges::default(),
     }
 }
 
-/// Whether `node` says nothing but what ranges counters are in.
+/// Whether `node` depends on counter ranges only.
 pub(super) fn is_ranges_only(node: &IdedExpr) -> bool {
     match call(node) {
-        None => truth(node).is_some(),
+        None => literal_bool(node).is_some(),
         Some((operators::LOGICAL_AND, [left, right])) => is_ranges_only(left) && is_ranges_only(right),
         Some((operators::NOT_EQUALS, _)) => false,
-        Some((name, [left, right])) => comparison(name, left, right, Comes::True).is_some(),
+        Some((name, [left, right])) => comparison(name, left, right, ConditionResult::True).is_some(),
         Some(_) => false,
     }
 }
 
-/// What a comparison of a counter with a number says of the counter.
-fn comparison(name: &str, left: &IdedExpr, right: &IdedExpr, comes: Comes) -> Option<Ranges> {
+/// Returns the counter range of a comparison of a counter with a number.
+fn comparison(
+    name: &str,
+    left: &IdedExpr,
+    right: &IdedExpr,
+    result: ConditionResult,
+) -> Option<CounterRanges> {
     let (counter, number, name) = match (counter(left), number(right)) {
         (Some(counter), Some(number)) => (counter, number, name),
-        _ => (counter(right)?, number(left)?, turned(name)),
+        _ => (counter(right)?, number(left)?, mirrored_operator(name)),
     };
-    let below = |most| Range { most, ..Range::ALL };
-    let above = |least| Range { least, ..Range::ALL };
-    let before = number.checked_sub(1).map_or(Range::NONE, below);
-    let after = number.checked_add(1).map_or(Range::NONE, above);
-    let equal = Range { least: number, most: number };
-    // A counter is never below zero, so that not being zero is a range too.
-    let unequal = if number == 0 { after } else { Range::ALL };
+    let below = |max| CounterRange { max, ..CounterRange::ALL };
+    let above = |min| CounterRange { min, ..CounterRange::ALL };
+    let before = number.checked_sub(1).map_or(CounterRange::NONE, below);
+    let after = number.checked_add(1).map_or(CounterRange::NONE, above);
+    let equal = CounterRange { min: number, max: number };
+    // A counter is never negative, so `!= 0` is a range too.
+    let unequal = if number == 0 { after } else { CounterRange::ALL };
     let (holds, otherwise) = match name {
         operators::LESS => (before, above(number)),
         operators::LESS_EQUALS => (below(number), after),
@@ -174,13 +179,14 @@ fn comparison(name: &str, left: &IdedExpr, right: &IdedExpr, comes: Comes) -> Op
         operators::NOT_EQUALS => (unequal, equal),
         _ => return None,
     };
-    // A comparison of two whole numbers is always true or false.
-    let range = if matches!(comes, Comes::True | Comes::NotFalse) { holds } else { otherwise };
-    Some(Ranges::one(CounterName::new(counter).ok()?, range))
+    // A comparison of two integers is always true or false.
+    let range =
+        if matches!(result, ConditionResult::True | ConditionResult::NotFalse) { holds } else { otherwise };
+    Some(CounterRanges::one(CounterName::new(counter).ok()?, range))
 }
 
-/// The comparison with its sides exchanged.
-fn turned(name: &str) -> &str {
+/// Returns the comparison with its operands swapped.
+fn mirrored_operator(name: &str) -> &str {
     match name {
         operators::LESS => operators::GREATER,
         operators::LESS_EQUALS => operators::GREATER_EQUALS,
@@ -190,7 +196,7 @@ fn turned(name: &str) -> &str {
     }
 }
 
-/// The counter that `node` is: `counters.x` or `counters['x']`.
+/// Returns the counter that `node` refers to: `counters.x` or `counters['x']`.
 fn counter(node: &IdedExpr) -> Option<&str> {
     let is_counters = |node: &IdedExpr| matches!(&node.expr, Expr::Ident(name) if name == "counters");
     if let Expr::Select(select) = &node.expr {
@@ -207,7 +213,7 @@ fn call(node: &IdedExpr) -> Option<(&str, &[IdedExpr])> {
     Some((&call.func_name, &call.args))
 }
 
-fn truth(node: &IdedExpr) -> Option<bool> {
+fn literal_bool(node: &IdedExpr) -> Option<bool> {
     let Expr::Literal(LiteralValue::Boolean(value)) = &node.expr else { return None };
     Some(*value.inner())
 }
@@ -217,7 +223,7 @@ fn number(node: &IdedExpr) -> Option<i64> {
     Some(*number.inner())
 }
 
-/// The text that `node` is, word by word.
+/// Returns the text of a string literal.
 pub(super) fn literal_text(node: &IdedExpr) -> Option<&str> {
     let Expr::Literal(LiteralValue::String(text)) = &node.expr else { return None };
     Some(text.inner())

@@ -1,4 +1,4 @@
-//! What a condition may name, when it is looked at, and how what is wrong with it is told.
+//! Names that a condition may use, when it is evaluated, and how faults are reported.
 
 use std::collections::BTreeSet;
 
@@ -6,36 +6,36 @@ use crate::names::CounterName;
 use crate::rule::Rule;
 use crate::vocabulary::FactObject;
 
-/// What is wrong with a condition, and at which of its characters.
+/// A fault in a condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GuardFault {
-    /// Which character, from 0.
+    /// The offset in characters, from 0.
     pub(crate) offset: usize,
-    /// The rule that is broken.
+    /// The violated rule.
     pub(crate) rule: Rule,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and how to correct it.
     pub(crate) message: String,
 }
 
-/// What a condition may name, and when it is looked at.
+/// The names that a condition may use, and when it is evaluated.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Scope<'a> {
+pub(crate) struct GuardScope<'a> {
     /// The counters of the definition.
     pub(crate) counters: &'a BTreeSet<CounterName>,
     /// The objects by which facts are read.
     pub(crate) facts: &'a [FactObject],
-    /// When it is looked at.
-    pub(crate) occasion: Occasion,
+    /// When it is evaluated.
+    pub(crate) evaluated_on: GuardEvaluation,
 }
 
-/// When a condition is looked at.
+/// When a condition is evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Occasion {
-    /// Somebody sends an event: models can be asked before anything is decided.
+pub(crate) enum GuardEvaluation {
+    /// An event arrives: models can be asked before the decision.
     Event,
-    /// An action ends.
-    End,
-    /// Another instance raises an event, in the midst of a decision.
+    /// An action finishes.
+    ActionEnd,
+    /// Another instance raises an event, in the middle of a decision.
     Raised,
     /// A state is entered (`always`).
     Entry,

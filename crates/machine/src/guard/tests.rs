@@ -3,10 +3,10 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-use super::check::FUNCTIONS;
-use super::{Guard, GuardFault, Occasion, Scope, Variables};
+use super::check::GUARD_FUNCTIONS;
+use super::{Guard, GuardEvaluation, GuardFault, GuardScope, GuardVariables};
 use crate::testing::vocabulary;
-use crate::{CounterName, Predicted, Prediction, Question};
+use crate::{CounterName, ModelAnswers, ModelQuestion, Prediction};
 
 fn counters() -> BTreeSet<CounterName> {
     ["tries", "other"].iter().filter_map(|name| CounterName::new(name).ok()).collect()
@@ -18,20 +18,23 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 fn read(text: &str) -> Result<Guard, Vec<GuardFault>> {
-    read_on(Occasion::Event, text)
+    read_on(GuardEvaluation::Event, text)
 }
 
-fn read_on(occasion: Occasion, text: &str) -> Result<Guard, Vec<GuardFault>> {
-    Guard::new(text, Scope { counters: &counters(), facts: vocabulary(&[]).facts(), occasion })
+fn read_on(occasion: GuardEvaluation, text: &str) -> Result<Guard, Vec<GuardFault>> {
+    Guard::new(
+        text,
+        GuardScope { counters: &counters(), facts: vocabulary(&[]).facts(), evaluated_on: occasion },
+    )
 }
 
 fn holds_with(text: &str, args: &Map<String, Value>) -> bool {
-    holds_where(text, args, &Predicted::default())
+    holds_where(text, args, &ModelAnswers::default())
 }
 
-fn holds_where(text: &str, args: &Map<String, Value>, predicted: &Predicted) -> bool {
+fn holds_where(text: &str, args: &Map<String, Value>, predicted: &ModelAnswers) -> bool {
     let guard = read(text).unwrap_or_else(|faults| panic!("{text}: {faults:?}"));
-    let variables = Variables {
+    let variables = GuardVariables {
         counters: &[(CounterName::new("tries").unwrap(), 3)].into_iter().collect(),
         data: &object(json!({ "image": "debian", "n": 5, "list": [1, 2, 3], "deep": { "a": true } })),
         args,
@@ -45,17 +48,20 @@ fn holds(text: &str) -> bool {
     holds_with(text, &object(json!({ "image": "debian", "fault": "board" })))
 }
 
-/// Counters, and nothing else.
-fn variables<'a>(counters: &'a BTreeMap<CounterName, i64>, none: &'a Map<String, Value>) -> Variables<'a> {
-    static UNASKED: LazyLock<Predicted> = LazyLock::new(Predicted::default);
-    Variables { counters, data: none, args: none, facts: none, predicted: &UNASKED }
+/// Variables with counters only.
+fn variables<'a>(
+    counters: &'a BTreeMap<CounterName, i64>,
+    none: &'a Map<String, Value>,
+) -> GuardVariables<'a> {
+    static UNASKED: LazyLock<ModelAnswers> = LazyLock::new(ModelAnswers::default);
+    GuardVariables { counters, data: none, args: none, facts: none, predicted: &UNASKED }
 }
 
 fn fault(text: &str) -> String {
-    fault_on(Occasion::Event, text)
+    fault_on(GuardEvaluation::Event, text)
 }
 
-fn fault_on(occasion: Occasion, text: &str) -> String {
+fn fault_on(occasion: GuardEvaluation, text: &str) -> String {
     let faults = read_on(occasion, text).err().unwrap_or_else(|| panic!("accepted: {text}"));
     faults.iter().map(|fault| format!("{}: {}", fault.offset, fault.message)).collect::<Vec<_>>().join("\n")
 }
@@ -86,7 +92,7 @@ fn conditions_hold_or_do_not() {
 }
 
 #[test]
-fn what_cannot_be_evaluated_does_not_hold() {
+fn a_condition_that_cannot_be_evaluated_does_not_hold() {
     for text in [
         "data.missing == 1",
         "data.missing != 1",
@@ -112,7 +118,7 @@ fn what_cannot_be_evaluated_does_not_hold() {
 }
 
 #[test]
-fn faults_say_where_and_what_would_be_right() {
+fn faults_have_positions_and_suggestions() {
     for (text, expected) in [
         (
             "data.n ==",
@@ -138,10 +144,10 @@ fn faults_say_where_and_what_would_be_right() {
         ("device.images", "6: a condition is true or false, and this is a list; compare it with something"),
         (
             "size(data.list.map(x, x)) > 0",
-            "18: `map` and `filter` have no place in a condition; say `exists` or `all`",
+            "18: `map` and `filter` are not allowed in a condition; use `exists` or `all`",
         ),
         ("data.l.exists(x, x.exists(y, y))", "25: a macro (`exists`, `all`) cannot stand inside another"),
-        ("{'a': 1} == data", "0: a condition has no use for `{…}`"),
+        ("{'a': 1} == data", "0: a condition cannot contain `{…}`"),
         (
             "predict.x(1)",
             "9: unknown function `x`\n0: unknown variable `predict`; known: args, counters, data, device",
@@ -154,7 +160,7 @@ fn faults_say_where_and_what_would_be_right() {
 
 #[test]
 fn every_known_function_is_one_of_the_environment() {
-    for name in FUNCTIONS {
+    for name in GUARD_FUNCTIONS {
         let text = match name {
             "size" => "size('abc') == 3".to_owned(),
             "contains" | "startsWith" | "endsWith" => format!("data.image.{name}('debian')"),
@@ -196,7 +202,7 @@ fn long_and_deep_conditions_need_no_deep_stack() {
             "x".repeat(1001),
         ])
         .collect();
-    // As small as the stacks that threads get by default.
+    // As small as the default stack of a thread.
     let worker = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
         for text in texts {
             if let Ok(guard) = read(&text) {
@@ -211,7 +217,7 @@ fn long_and_deep_conditions_need_no_deep_stack() {
 }
 
 #[test]
-fn values_are_not_taken_for_those_of_another_kind() {
+fn values_of_another_type_are_refused() {
     for (text, expected) in [
         ("counters.tries == 'x'", "15: `==` stands between a number and a text: it cannot hold"),
         ("device.name > 3", "12: `>` stands between a text and a number: it cannot hold"),
@@ -270,9 +276,9 @@ fn values_are_not_taken_for_those_of_another_kind() {
 
 #[test]
 fn a_condition_holds_only_in_its_ranges_and_fails_only_in_the_others() {
-    let within = |ranges: &super::Ranges, tries: i64| {
+    let within = |ranges: &super::CounterRanges, tries: i64| {
         let exact = read(&format!("counters.tries == {tries}")).unwrap().ranges();
-        !exact.both(ranges).is_never()
+        !exact.intersect(ranges).is_impossible()
     };
     let exact = [
         "counters.tries < 3",
@@ -313,21 +319,21 @@ fn a_condition_holds_only_in_its_ranges_and_fails_only_in_the_others() {
     }
 }
 
-/// What the model `m` says of the argument `v`.
-fn says(answer: Prediction) -> Predicted {
-    let mut predicted = Predicted::default();
-    predicted.insert(Question { model: "m".to_owned(), argument: "v".to_owned() }, answer);
+/// The answer of the model `m` about the argument `v`.
+fn says(answer: Prediction) -> ModelAnswers {
+    let mut predicted = ModelAnswers::default();
+    predicted.insert(ModelQuestion { model: "m".to_owned(), argument: "v".to_owned() }, answer);
     predicted
 }
 
-fn one(state: &str) -> Predicted {
+fn one(state: &str) -> ModelAnswers {
     says(Prediction::of(&json!([1, 2]), vec![state.to_owned()]))
 }
 
 #[test]
 fn a_models_answer_is_a_text_or_one_for_each_row() {
     let args = object(json!({ "v": [1, 2], "bad": "failing" }));
-    let holds = |text: &str, predicted: &Predicted| holds_where(text, &args, predicted);
+    let holds = |text: &str, predicted: &ModelAnswers| holds_where(text, &args, predicted);
     for (text, expected) in [
         (r#"predict("m", args.v) == "failing""#, true),
         ("'failing' == predict('m', args['v'])", true),
@@ -371,7 +377,7 @@ fn a_models_answer_is_a_text_or_one_for_each_row() {
 }
 
 #[test]
-fn without_an_answer_no_condition_holds_that_needs_one() {
+fn a_condition_without_the_models_answer_does_not_hold() {
     let args = object(json!({ "v": [1, 2] }));
     for (text, expected) in [
         ("predict('m', args.v) == 'failing'", false),
@@ -380,7 +386,7 @@ fn without_an_answer_no_condition_holds_that_needs_one() {
         ("predict('m', args.v) == predict('m', args.v)", false),
         ("predict('m', args.v) == 'failing' || counters.tries == 3", true),
     ] {
-        assert_eq!(holds_where(text, &args, &Predicted::default()), expected, "{text}");
+        assert_eq!(holds_where(text, &args, &ModelAnswers::default()), expected, "{text}");
     }
 }
 
@@ -388,13 +394,13 @@ fn without_an_answer_no_condition_holds_that_needs_one() {
 fn a_condition_knows_what_it_asks() {
     let guard =
         read("predict('m', args.v) == 'a' || predict(\"m\", args['v']) == predict('n', args.w)").unwrap();
-    let asked: Vec<String> = guard.questions().iter().map(Question::to_string).collect();
+    let asked: Vec<String> = guard.questions().iter().map(ModelQuestion::to_string).collect();
     assert_eq!(asked, [r#"predict("m", args.v)"#, r#"predict("n", args.w)"#]);
     assert!(read("counters.tries == 3").unwrap().questions().is_empty());
 }
 
 #[test]
-fn what_is_asked_of_a_model_must_be_known_before() {
+fn questions_to_models_must_be_known_before_the_decision() {
     let example = r#"write it like `predict("health", args.values)`"#;
     let model = r#"the model is named by a text, such as `"health"`"#;
     let argument = "a model judges an argument of the event, such as `args.values`";
@@ -422,17 +428,17 @@ fn what_is_asked_of_a_model_must_be_known_before() {
         "9: unknown function `predicted`; did you mean `predict`?"
     );
     assert_eq!(
-        fault_on(Occasion::Entry, "has(data.x) && predict('m', args.v) == 'a'"),
+        fault_on(GuardEvaluation::Entry, "has(data.x) && predict('m', args.v) == 'a'"),
         "22: no model is asked in `always`; ask it in `on`, when an event comes"
     );
     assert_eq!(
-        fault_on(Occasion::End, "predict('m', args.v) == 'a'"),
+        fault_on(GuardEvaluation::ActionEnd, "predict('m', args.v) == 'a'"),
         "7: no model is asked when an action ends; ask it when an event comes"
     );
 }
 
 #[test]
-fn a_models_answer_is_not_taken_for_something_else() {
+fn a_models_answer_has_a_type_of_its_own() {
     for (text, expected) in [
         (
             "predict('m', args.v)",

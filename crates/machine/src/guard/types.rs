@@ -1,30 +1,29 @@
-//! What kind of value each part of a condition has, as far as that can be told before it is evaluated.
+//! Static types of conditions, as far as they are known before evaluation.
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo, operators};
 
 use super::super::rule::Rule;
-use super::super::vocabulary::{FactKind, FactObject, VARIABLES};
+use super::super::vocabulary::{FactKind, FactObject, GUARD_VARIABLES};
 use super::predict;
 use super::ranges::literal_text;
 use super::scope::GuardFault;
 
-/// A kind of value.
+/// A static type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum GuardType {
     Boolean,
     Number,
     Text,
     List,
     Mapping,
-    /// A model's answer: a text or a list of texts, as the event's values are a plain list or rows; that is known when it
-    /// comes.
+    /// A model's answer: a text or a list of texts, depending on the event's values.
     Prediction,
     Nothing,
-    /// It is told by what others send.
+    /// Unknown: it depends on data from clients.
     Any,
 }
 
-impl Kind {
+impl GuardType {
     fn words(self) -> &'static str {
         match self {
             Self::Boolean => "a truth value",
@@ -38,7 +37,7 @@ impl Kind {
         }
     }
 
-    /// Whether a value of this kind may be one of `kinds`.
+    /// Whether a value of this type may have one of the types `kinds`.
     fn may_be(self, kinds: &[Self]) -> bool {
         let may_be_text_or_list = self == Self::Prediction;
         self == Self::Any
@@ -47,22 +46,22 @@ impl Kind {
     }
 }
 
-/// Finds the parts of a condition that take a value for one of another kind.
+/// Returns the type errors of a condition.
 pub(super) fn check(program: &IdedExpr, source: &SourceInfo, facts: &[FactObject]) -> Vec<GuardFault> {
-    let mut typer = Typer { source, facts, bound: Vec::new(), faults: Vec::new() };
+    let mut typer = GuardTypeChecker { source, facts, bound: Vec::new(), faults: Vec::new() };
     typer.demand_boolean(program);
     typer.faults
 }
 
-struct Typer<'a> {
+struct GuardTypeChecker<'a> {
     source: &'a SourceInfo,
     facts: &'a [FactObject],
-    /// The variables of the macro that the walk is in.
+    /// The variables of the enclosing macro.
     bound: Vec<&'a str>,
     faults: Vec<GuardFault>,
 }
 
-impl<'a> Typer<'a> {
+impl<'a> GuardTypeChecker<'a> {
     fn add(&mut self, at: &IdedExpr, message: String) {
         let offset = self.source.offset_for(at.id).map_or(0, |(start, _)| start as usize);
         self.faults.push(GuardFault { offset, rule: Rule::GuardType, message });
@@ -72,15 +71,15 @@ impl<'a> Typer<'a> {
         matches!(&node.expr, Expr::Ident(ident) if ident == name) && !self.bound.contains(&name)
     }
 
-    /// Whether it is one of the objects that the definition and faces give.
+    /// Whether it is one of the objects of the definition or of a face.
     fn is_object(&self, node: &IdedExpr) -> bool {
-        VARIABLES.iter().any(|known| self.is_variable(node, known))
+        GUARD_VARIABLES.iter().any(|known| self.is_variable(node, known))
             || self.facts.iter().any(|facts| self.is_variable(node, &facts.name))
     }
 
     fn demand_boolean(&mut self, node: &'a IdedExpr) {
         let kind = self.kind(node);
-        if !kind.may_be(&[Kind::Boolean]) {
+        if !kind.may_be(&[GuardType::Boolean]) {
             let kind = kind.words();
             self.add(
                 node,
@@ -89,69 +88,70 @@ impl<'a> Typer<'a> {
         }
     }
 
-    /// The kind of `node`, which `what` takes only if it is one of `kinds`; once that is refused, no more is made of it.
-    fn demand(&mut self, node: &'a IdedExpr, kinds: &[Kind], what: &str) -> Kind {
+    /// Returns the type of `node`, which `what` requires to be one of `kinds`; after a fault it is `Any`, to avoid
+    /// further faults.
+    fn demand(&mut self, node: &'a IdedExpr, kinds: &[GuardType], what: &str) -> GuardType {
         let kind = self.kind(node);
         if !kind.may_be(kinds) {
             let wanted: Vec<&str> = kinds.iter().map(|kind| kind.words()).collect();
             self.add(node, format!("{what} takes {}, and this is {}", wanted.join(" or "), kind.words()));
-            return Kind::Any;
+            return GuardType::Any;
         }
         kind
     }
 
-    fn kind(&mut self, node: &'a IdedExpr) -> Kind {
+    fn kind(&mut self, node: &'a IdedExpr) -> GuardType {
         match &node.expr {
             Expr::Literal(literal) => literal_kind(literal),
-            Expr::Ident(_) if self.is_object(node) => Kind::Mapping,
+            Expr::Ident(_) if self.is_object(node) => GuardType::Mapping,
             Expr::Select(select) => self.field_kind(node, select),
             Expr::List(list) => {
                 for element in &list.elements {
                     self.kind(element);
                 }
-                Kind::List
+                GuardType::List
             }
             Expr::Call(call) => self.call_kind(node, call),
             Expr::Comprehension(comprehension) => {
-                self.demand(&comprehension.iter_range, &[Kind::List, Kind::Mapping], "a macro");
+                self.demand(&comprehension.iter_range, &[GuardType::List, GuardType::Mapping], "a macro");
                 self.bound = vec![&comprehension.iter_var, &comprehension.accu_var];
                 self.bound.extend(comprehension.iter_var2.as_deref());
                 self.kind(&comprehension.loop_step);
                 self.bound.clear();
-                Kind::Boolean
+                GuardType::Boolean
             }
-            Expr::Ident(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => Kind::Any,
+            Expr::Ident(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => GuardType::Any,
         }
     }
 
-    fn field_kind(&mut self, node: &IdedExpr, select: &'a SelectExpr) -> Kind {
+    fn field_kind(&mut self, node: &IdedExpr, select: &'a SelectExpr) -> GuardType {
         let operand = self.kind(&select.operand);
-        if !operand.may_be(&[Kind::Mapping]) {
+        if !operand.may_be(&[GuardType::Mapping]) {
             self.add(node, format!("{} has no `{}`", operand.words(), select.field));
         }
         if select.test {
-            return Kind::Boolean;
+            return GuardType::Boolean;
         }
         self.member_kind(&select.operand, &select.field)
     }
 
-    /// The kind of what the variable `operand` holds by the name of `field`.
-    fn member_kind(&self, operand: &IdedExpr, field: &str) -> Kind {
+    /// Returns the type of the field `field` of the variable `operand`.
+    fn member_kind(&self, operand: &IdedExpr, field: &str) -> GuardType {
         if self.is_variable(operand, "counters") {
-            return Kind::Number;
+            return GuardType::Number;
         }
         let facts = self.facts.iter().find(|facts| self.is_variable(operand, &facts.name));
         match facts.and_then(|facts| facts.fields.get(field)) {
-            Some(FactKind::Boolean) => Kind::Boolean,
-            Some(FactKind::Number) => Kind::Number,
-            Some(FactKind::Text) => Kind::Text,
-            Some(FactKind::List) => Kind::List,
-            Some(FactKind::Mapping) => Kind::Mapping,
-            None => Kind::Any,
+            Some(FactKind::Boolean) => GuardType::Boolean,
+            Some(FactKind::Number) => GuardType::Number,
+            Some(FactKind::Text) => GuardType::Text,
+            Some(FactKind::List) => GuardType::List,
+            Some(FactKind::Mapping) => GuardType::Mapping,
+            None => GuardType::Any,
         }
     }
 
-    fn call_kind(&mut self, node: &'a IdedExpr, call: &'a CallExpr) -> Kind {
+    fn call_kind(&mut self, node: &'a IdedExpr, call: &'a CallExpr) -> GuardType {
         let name = call.func_name.as_str();
         let operands: Vec<&IdedExpr> = call.target.as_deref().into_iter().chain(&call.args).collect();
         match (name, operands.as_slice()) {
@@ -159,41 +159,41 @@ impl<'a> Typer<'a> {
                 for part in parts {
                     self.demand_boolean(part);
                 }
-                Kind::Boolean
+                GuardType::Boolean
             }
-            (operators::NOT_STRICTLY_FALSE, _) => Kind::Boolean,
+            (operators::NOT_STRICTLY_FALSE, _) => GuardType::Boolean,
             (operators::CONDITIONAL, [condition, yes, no]) => {
                 self.demand_boolean(condition);
                 let (yes, no) = (self.kind(yes), self.kind(no));
-                if yes == no { yes } else { Kind::Any }
+                if yes == no { yes } else { GuardType::Any }
             }
             (operators::EQUALS | operators::NOT_EQUALS, [left, right]) => {
                 let (left, right) = (self.kind(left), self.kind(right));
                 self.compare(node, name, left, right);
-                Kind::Boolean
+                GuardType::Boolean
             }
             (
                 operators::LESS | operators::LESS_EQUALS | operators::GREATER | operators::GREATER_EQUALS,
                 [left, right],
             ) => {
-                let ordered = [Kind::Number, Kind::Text];
+                let ordered = [GuardType::Number, GuardType::Text];
                 let what = format!("`{}`", sign(name));
                 let (left, right) = (self.demand(left, &ordered, &what), self.demand(right, &ordered, &what));
                 self.compare(node, name, left, right);
-                Kind::Boolean
+                GuardType::Boolean
             }
             (operators::IN, [element, within]) => {
                 self.kind(element);
-                self.demand(within, &[Kind::List, Kind::Mapping], "`in`");
-                Kind::Boolean
+                self.demand(within, &[GuardType::List, GuardType::Mapping], "`in`");
+                GuardType::Boolean
             }
             (operators::INDEX, [operand, key]) => self.index_kind(operand, key),
             (operators::ADD, [left, right]) => {
-                let summable = [Kind::Number, Kind::Text, Kind::List];
+                let summable = [GuardType::Number, GuardType::Text, GuardType::List];
                 let left = self.demand(left, &summable, "`+`");
                 let right = self.demand(right, &summable, "`+`");
                 self.compare(node, name, left, right);
-                if left == Kind::Any { right } else { left }
+                if left == GuardType::Any { right } else { left }
             }
             (
                 operators::SUBSTRACT
@@ -205,49 +205,52 @@ impl<'a> Typer<'a> {
             ) => {
                 let what = format!("`{}`", sign(name));
                 for part in parts {
-                    self.demand(part, &[Kind::Number], &what);
+                    self.demand(part, &[GuardType::Number], &what);
                 }
-                Kind::Number
+                GuardType::Number
             }
             (_, operands) => self.function_kind(node, name, operands),
         }
     }
 
-    /// Notes that two values are compared or added that are of different kinds.
-    fn compare(&mut self, node: &IdedExpr, name: &str, left: Kind, right: Kind) {
+    /// Adds a fault if two values of different types are compared or added.
+    fn compare(&mut self, node: &IdedExpr, name: &str, left: GuardType, right: GuardType) {
         if !left.may_be(&[right]) && !right.may_be(&[left]) {
             let (left, right) = (left.words(), right.words());
             self.add(node, format!("`{}` stands between {left} and {right}: it cannot hold", sign(name)));
         }
     }
 
-    fn index_kind(&mut self, operand: &'a IdedExpr, key: &'a IdedExpr) -> Kind {
+    fn index_kind(&mut self, operand: &'a IdedExpr, key: &'a IdedExpr) -> GuardType {
         let what = "an index";
-        let within = self.demand(operand, &[Kind::List, Kind::Mapping], what);
+        let within = self.demand(operand, &[GuardType::List, GuardType::Mapping], what);
         match within {
-            Kind::List => self.demand(key, &[Kind::Number], "a list's index"),
-            Kind::Mapping => self.demand(key, &[Kind::Text], "a mapping's key"),
-            Kind::Boolean | Kind::Number | Kind::Text | Kind::Prediction | Kind::Nothing | Kind::Any => {
-                self.kind(key)
-            }
+            GuardType::List => self.demand(key, &[GuardType::Number], "a list's index"),
+            GuardType::Mapping => self.demand(key, &[GuardType::Text], "a mapping's key"),
+            GuardType::Boolean
+            | GuardType::Number
+            | GuardType::Text
+            | GuardType::Prediction
+            | GuardType::Nothing
+            | GuardType::Any => self.kind(key),
         };
         match literal_text(key) {
             Some(field) => self.member_kind(operand, field),
-            None if self.is_variable(operand, "counters") => Kind::Number,
-            None => Kind::Any,
+            None if self.is_variable(operand, "counters") => GuardType::Number,
+            None => GuardType::Any,
         }
     }
 
-    fn function_kind(&mut self, node: &'a IdedExpr, name: &str, operands: &[&'a IdedExpr]) -> Kind {
-        let scalar = [Kind::Number, Kind::Text];
-        let (kinds, count, gives): (&[Kind], usize, Kind) = match name {
-            "size" => (&[Kind::Text, Kind::List, Kind::Mapping], 1, Kind::Number),
-            "int" | "uint" | "double" => (&scalar, 1, Kind::Number),
-            "string" => (&[Kind::Number, Kind::Text, Kind::Boolean], 1, Kind::Text),
-            "bool" => (&[Kind::Boolean, Kind::Text], 1, Kind::Boolean),
-            predict::NAME => return Kind::Prediction,
-            "contains" | "startsWith" | "endsWith" => (&[Kind::Text], 2, Kind::Boolean),
-            _ => return Kind::Any,
+    fn function_kind(&mut self, node: &'a IdedExpr, name: &str, operands: &[&'a IdedExpr]) -> GuardType {
+        let scalar = [GuardType::Number, GuardType::Text];
+        let (kinds, count, gives): (&[GuardType], usize, GuardType) = match name {
+            "size" => (&[GuardType::Text, GuardType::List, GuardType::Mapping], 1, GuardType::Number),
+            "int" | "uint" | "double" => (&scalar, 1, GuardType::Number),
+            "string" => (&[GuardType::Number, GuardType::Text, GuardType::Boolean], 1, GuardType::Text),
+            "bool" => (&[GuardType::Boolean, GuardType::Text], 1, GuardType::Boolean),
+            predict::PREDICT_FUNCTION => return GuardType::Prediction,
+            "contains" | "startsWith" | "endsWith" => (&[GuardType::Text], 2, GuardType::Boolean),
+            _ => return GuardType::Any,
         };
         if operands.len() != count {
             let example = if count == 1 { format!("{name}(x)") } else { format!("x.{name}(y)") };
@@ -260,16 +263,16 @@ impl<'a> Typer<'a> {
     }
 }
 
-fn literal_kind(literal: &LiteralValue) -> Kind {
+fn literal_kind(literal: &LiteralValue) -> GuardType {
     match literal {
-        LiteralValue::Boolean(_) => Kind::Boolean,
-        LiteralValue::Bytes(_) | LiteralValue::String(_) => Kind::Text,
-        LiteralValue::Double(_) | LiteralValue::Int(_) | LiteralValue::UInt(_) => Kind::Number,
-        LiteralValue::Null => Kind::Nothing,
+        LiteralValue::Boolean(_) => GuardType::Boolean,
+        LiteralValue::Bytes(_) | LiteralValue::String(_) => GuardType::Text,
+        LiteralValue::Double(_) | LiteralValue::Int(_) | LiteralValue::UInt(_) => GuardType::Number,
+        LiteralValue::Null => GuardType::Nothing,
     }
 }
 
-/// An operator as people write it.
+/// Returns an operator's symbol.
 fn sign(name: &str) -> &str {
     name.trim_matches('_')
 }

@@ -1,4 +1,4 @@
-//! JSON as CEL sees it.
+//! Conversion of JSON to CEL values.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use serde_json::{Number, Value as Json};
 use super::super::names::CounterName;
 use super::super::prediction::Prediction;
 
-/// The counters `all`, with their values.
+/// Converts all counters.
 pub(super) fn counters(all: &BTreeSet<CounterName>, values: &BTreeMap<CounterName, i64>) -> Value {
     map(all.iter().map(|name| (name.as_str(), Value::Int(values.get(name).copied().unwrap_or(0)))))
 }
 
-/// An object.
+/// Converts an object.
 pub(super) fn object(entries: &serde_json::Map<String, Json>) -> Value {
     map(entries.iter().map(|(key, value)| (key.as_str(), from_json(value))))
 }
@@ -29,8 +29,8 @@ fn from_json(value: &Json) -> Value {
     match value {
         Json::Null => Value::Null,
         Json::Bool(value) => Value::Bool(*value),
-        // Whole numbers are `int` whatever their sign, or else `data.n + 1` would have no overload; and however they are
-        // written, or else a large one would be compared as the double next to it.
+        // Integers become `int` whatever their sign, because `data.n + 1` has no overload for `uint`. `3.0` becomes
+        // `int` too, because a large one would be compared as a rounded double.
         Json::Number(number) => match whole(number) {
             Some(whole) => Value::Int(whole),
             None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
@@ -41,14 +41,14 @@ fn from_json(value: &Json) -> Value {
     }
 }
 
-/// A number that is whole, if `int` holds it: `3`, and `3.00` too.
+/// Returns the integer value of a number, if it is one that fits: `3`, and `3.00` too.
 fn whole(number: &Number) -> Option<i64> {
     let text = number.as_str();
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     if fraction.bytes().all(|digit| digit == b'0') { whole.parse().ok() } else { None }
 }
 
-/// A model's answer.
+/// Converts a model's answer.
 pub(super) fn prediction(answer: &Prediction) -> Value {
     let text = |state: &String| Value::String(Arc::new(state.clone()));
     match answer {
@@ -57,20 +57,20 @@ pub(super) fn prediction(answer: &Prediction) -> Value {
     }
 }
 
-/// Says whether `objects` have at most `most` values in all.
-pub(super) fn at_most(most: usize, objects: [&serde_json::Map<String, Json>; 3]) -> bool {
-    let mut left = most;
-    objects.into_iter().all(|entries| entries.values().all(|value| fits(value, &mut left)))
+/// Whether `objects` have at most `most` values in all.
+pub(super) fn has_at_most(max_values: usize, objects: [&serde_json::Map<String, Json>; 3]) -> bool {
+    let mut remaining = max_values;
+    objects.into_iter().all(|entries| entries.values().all(|value| fits(value, &mut remaining)))
 }
 
-fn fits(value: &Json, left: &mut usize) -> bool {
-    if *left == 0 {
+fn fits(value: &Json, remaining: &mut usize) -> bool {
+    if *remaining == 0 {
         return false;
     }
-    *left -= 1;
+    *remaining -= 1;
     match value {
-        Json::Array(elements) => elements.iter().all(|element| fits(element, left)),
-        Json::Object(entries) => entries.values().all(|element| fits(element, left)),
+        Json::Array(elements) => elements.iter().all(|element| fits(element, remaining)),
+        Json::Object(entries) => entries.values().all(|element| fits(element, remaining)),
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => true,
     }
 }

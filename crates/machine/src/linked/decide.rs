@@ -1,54 +1,54 @@
-//! A chain of decisions where all instances are at hand.
+//! A chain of decisions with all instances in memory.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::chain::Chain;
+use super::raise_chain::RaiseChain;
 use crate::decide::{decide, reads_facts};
 use crate::definition::Definition;
 use crate::instance::Instance;
-use crate::link::Address;
+use crate::link::InstanceAddress;
 use crate::names::MachineName;
-use crate::prediction::Predicted;
+use crate::prediction::ModelAnswers;
 use crate::stimulus::{Decision, Stimulus};
 
 /// Instances that may be linked, with their definitions and facts.
 pub trait LinkedInstances {
-    /// The definition of a machine.
+    /// Returns the definition of a machine.
     fn definition(&self, machine: &MachineName) -> Option<&Definition>;
 
-    /// An instance as it stands.
-    fn find(&self, address: &Address) -> Option<&Instance>;
+    /// Returns an instance.
+    fn find(&self, address: &InstanceAddress) -> Option<&Instance>;
 
-    /// What is known of an instance from outside.
-    fn facts(&self, address: &Address) -> Map<String, Value>;
+    /// Returns the facts of an instance.
+    fn facts(&self, address: &InstanceAddress) -> Map<String, Value>;
 
-    /// Keeps what an instance is after a decision.
-    fn put(&mut self, address: &Address, instance: Instance);
+    /// Stores an instance after a decision.
+    fn put(&mut self, address: &InstanceAddress, instance: Instance);
 }
 
-/// One decision of a chain.
+/// A decision of a chain.
 #[derive(Debug, Clone, PartialEq)]
-pub struct DecidedLinked {
-    /// Who decided.
-    pub address: Address,
-    /// On what.
+pub struct LinkedDecision {
+    /// The instance that decided.
+    pub address: InstanceAddress,
+    /// The stimulus.
     pub stimulus: Stimulus,
-    /// What follows.
+    /// The decision.
     pub decision: Decision,
 }
 
-/// Decides on something that happens to the instance at `address`, and on all that is raised by it, in order: what each
-/// instance becomes is put back before the next one decides.
+/// Decides on `stimulus` for the instance at `address`, and on all events raised by it, in order: each instance is
+/// stored before the next decision.
 ///
-/// The first decision is that of `stimulus`; there is none where there is no such instance.
+/// The first decision is that of `stimulus`; the list is empty if the instance does not exist.
 pub fn decide_linked(
     instances: &mut dyn LinkedInstances,
-    address: Address,
+    address: InstanceAddress,
     stimulus: Stimulus,
     now: DateTime<Utc>,
-) -> Vec<DecidedLinked> {
-    let mut chain = Chain::new(address, stimulus.cause.clone());
+) -> Vec<LinkedDecision> {
+    let mut chain = RaiseChain::new(address, stimulus.cause.clone());
     let mut first = Some(stimulus);
     let mut decided = Vec::new();
     while let Some((address, cause)) = chain.next().map(|(address, cause)| (address.clone(), cause.clone())) {
@@ -61,13 +61,13 @@ pub fn decide_linked(
         let stimulus = first.take().unwrap_or_else(|| {
             let is_read = reads_facts(definition, &instance.state, &cause);
             let facts = if is_read { instances.facts(&address) } else { Map::new() };
-            // No model is asked about what is raised.
-            Stimulus { cause, facts, predicted: Predicted::default() }
+            // Models are not asked about raised events.
+            Stimulus { cause, facts, predicted: ModelAnswers::default() }
         });
         let decision = decide(definition, instance, &stimulus, now);
         chain.decided(&decision.outcome, &decision.effects);
         instances.put(&address, decision.instance.clone());
-        decided.push(DecidedLinked { address, stimulus, decision });
+        decided.push(LinkedDecision { address, stimulus, decision });
     }
     decided
 }

@@ -1,17 +1,18 @@
-//! Instances that are linked: what one of them raises, others decide in the same transaction.
+//! Linked instances: an event that one raises is decided by others in the same transaction.
 //!
-//! [`Chain`] says whose turn it is; whoever drives it loads the instance, decides and tells it what came of that. So the
-//! engine, which reads from a database in between, and [`decide_linked`], which has all instances at hand, go by one order.
+//! [`RaiseChain`] defines the order. Its caller loads the instance, decides, and passes the decision back. So the
+//! engine, which reads from a database in between, and [`decide_linked`], which has all instances in memory, follow the
+//! same order.
 
-mod chain;
-mod circles;
 mod decide;
-mod prove;
-mod raises;
+mod endless_raises;
+mod link_check;
+mod raise_chain;
+mod raise_graph;
 
-pub use chain::{Chain, MAX_DEPTH, MAX_RAISED};
-pub use decide::{DecidedLinked, LinkedInstances, decide_linked};
-pub use prove::{KeptWhileWaiting, LinkFault, check_linked};
+pub use decide::{LinkedDecision, LinkedInstances, decide_linked};
+pub use link_check::{HeldWhileWaiting, LinkFault, check_linked};
+pub use raise_chain::{MAX_CHAIN_DEPTH, MAX_CHAIN_EVENTS, RaiseChain};
 
 #[cfg(test)]
 mod tests;

@@ -10,11 +10,11 @@ use super::*;
 use crate::testing::load_unproved;
 use crate::testing::{REPORTER, vocabulary};
 use crate::{
-    Address, Cause, Definition, EventName, Instance, Link, LinkName, Links, MachineName, Outcome, Source,
-    Stimulus, Visit, create_linked,
+    Cause, Definition, EventName, EventSource, Instance, InstanceAddress, Link, LinkName, Links, MachineName,
+    Outcome, Stimulus, Visit, create_linked,
 };
 
-/// A lease of a thing, and the thing.
+/// The definitions of a lease of a thing, and of the thing.
 const LEASE: &str = "machine: lease
 initial: Asking
 links: { thing: { machine: thing, about: what is leased } }
@@ -63,33 +63,33 @@ fn definition(text: &str) -> Definition {
     load_unproved(text, &vocabulary(&["poll"])).unwrap_or_else(|faults| panic!("{}", faults.display("text")))
 }
 
-fn address(text: &str) -> Address {
+fn address(text: &str) -> InstanceAddress {
     let (machine, name) = text.split_once('/').unwrap();
-    Address { machine: MachineName::new(machine).unwrap(), name: name.to_owned() }
+    InstanceAddress { machine: MachineName::new(machine).unwrap(), name: name.to_owned() }
 }
 
 fn link(name: &str, to: &str) -> (LinkName, Link) {
     (LinkName::new(name).unwrap(), Link { to: address(to), visit: None })
 }
 
-/// Instances at hand.
+/// Instances in memory.
 #[derive(Default)]
 struct World {
     definitions: BTreeMap<MachineName, Definition>,
-    instances: BTreeMap<Address, Instance>,
+    instances: BTreeMap<InstanceAddress, Instance>,
 }
 
 impl LinkedInstances for World {
     fn definition(&self, machine: &MachineName) -> Option<&Definition> {
         self.definitions.get(machine)
     }
-    fn find(&self, address: &Address) -> Option<&Instance> {
+    fn find(&self, address: &InstanceAddress) -> Option<&Instance> {
         self.instances.get(address)
     }
-    fn facts(&self, _: &Address) -> Map<String, Value> {
+    fn facts(&self, _: &InstanceAddress) -> Map<String, Value> {
         Map::new()
     }
-    fn put(&mut self, address: &Address, instance: Instance) {
+    fn put(&mut self, address: &InstanceAddress, instance: Instance) {
         self.instances.insert(address.clone(), instance);
     }
 }
@@ -101,7 +101,7 @@ impl World {
         Self { definitions, instances: BTreeMap::new() }
     }
 
-    /// Lets an instance come to be, and gives what was decided because of it, a line each.
+    /// Creates an instance, and returns the decisions, one per line.
     fn create(&mut self, name: &str, links: Links) -> Vec<String> {
         let to = address(name);
         let unborn =
@@ -116,13 +116,13 @@ impl World {
         decided.iter().map(line).collect()
     }
 
-    fn send(&mut self, name: &str, event: &str, source: Source) -> Vec<String> {
+    fn send(&mut self, name: &str, event: &str, source: EventSource) -> Vec<String> {
         let name_of = EventName::new(event).unwrap();
         self.happen(name, Cause::Event { name: name_of, source, args: Map::new(), visit: None })
     }
 }
 
-fn line(decided: &DecidedLinked) -> String {
+fn line(decided: &LinkedDecision) -> String {
     let what = match &decided.stimulus.cause {
         Cause::Event { name, source, .. } => format!("{name} from {source}"),
         cause @ (Cause::Created { .. }
@@ -148,48 +148,48 @@ fn leased() -> World {
 }
 
 #[test]
-fn what_is_raised_is_decided_in_the_order_in_which_it_was_raised() {
+fn raised_events_are_decided_in_order() {
     let mut world = World::new(&[LEASE, THING]);
     world.create("thing/t", Links::new());
-    let told = world.create("lease/r", Links::from([link("thing", "thing/t")]));
-    assert_eq!(told[1..], ["thing/t: claim from lease/r: Booting"]);
+    let decisions = world.create("lease/r", Links::from([link("thing", "thing/t")]));
+    assert_eq!(decisions[1..], ["thing/t: claim from lease/r: Booting"]);
     let linked = &world.instances[&address("thing/t")].links["lease"];
     assert_eq!((linked.to.to_string(), linked.visit), ("lease/r".to_owned(), Some(Visit(1))));
-    let told = world.send("thing/t", "booted", REPORTER);
-    assert_eq!(told, ["thing/t: booted from board: Used", "lease/r: ready from thing/t: Ready"]);
+    let decisions = world.send("thing/t", "booted", REPORTER);
+    assert_eq!(decisions, ["thing/t: booted from board: Used", "lease/r: ready from thing/t: Ready"]);
     assert_eq!(world.instances[&address("lease/r")].data["ready_in"], json!(3));
-    let told = world.send("lease/r", "rq-end", Source::Operator);
-    assert_eq!(told, ["lease/r: rq-end from operator: Ended", "thing/t: release from lease/r: Free"]);
+    let decisions = world.send("lease/r", "rq-end", EventSource::Operator);
+    assert_eq!(decisions, ["lease/r: rq-end from operator: Ended", "thing/t: release from lease/r: Free"]);
     assert!(world.instances.values().all(|instance| instance.links.is_empty()));
 }
 
 #[test]
-fn what_is_refused_is_told_to_whoever_raised_it_and_leaves_it_moved() {
+fn a_refusal_is_sent_to_the_instance_that_raised_the_event_and_stays_moved() {
     let mut world = leased();
-    let told = world.create("lease/late", Links::from([link("thing", "thing/t")]));
+    let decisions = world.create("lease/late", Links::from([link("thing", "thing/t")]));
     let refused = "thing/t: claim from lease/late: ignored: state Booting does not wait for claim";
-    assert_eq!(told[1..], [refused, "lease/late: claim-refused from thing/t: Refused"]);
+    assert_eq!(decisions[1..], [refused, "lease/late: claim-refused from thing/t: Refused"]);
     let why = &world.instances[&address("lease/late")].data["why"];
     assert_eq!(why, "state Booting does not wait for claim");
-    let told = world.create("lease/lost", Links::from([link("thing", "thing/none")]));
-    assert_eq!(told[1..], ["lease/lost: claim-refused from thing/none: Refused"]);
+    let decisions = world.create("lease/lost", Links::from([link("thing", "thing/none")]));
+    assert_eq!(decisions[1..], ["lease/lost: claim-refused from thing/none: Refused"]);
     assert_eq!(world.instances[&address("lease/lost")].data["why"], "there is no thing/none");
 }
 
 #[test]
-fn what_is_fenced_is_for_the_visit_that_was_linked_alone() {
+fn a_fenced_event_is_only_for_the_linked_visit() {
     let mut world = leased();
     let lease = world.instances.get_mut(&address("lease/r")).unwrap();
     lease.visit = lease.visit.next();
-    let told = world.send("thing/t", "booted", REPORTER);
+    let decisions = world.send("thing/t", "booted", REPORTER);
     let stale = "lease/r: ready from thing/t: ignored: stale: it speaks of visit 1, this is visit 2";
-    // The thing does not care.
+    // The thing ignores it.
     let ignored = "thing/t: ready-refused from lease/r: ignored: state Used does not wait for ready-refused";
-    assert_eq!(told[1..], [stale, ignored]);
+    assert_eq!(decisions[1..], [stale, ignored]);
 }
 
 #[test]
-fn an_instance_that_is_linked_to_none_raises_nothing_and_what_goes_on_is_not_raised_again() {
+fn without_a_link_nothing_is_raised_and_kept_actions_raise_nothing_again() {
     let mut world = World::new(&[LEASE, THING]);
     assert_eq!(world.create("lease/alone", Links::new()).len(), 1);
     let mut world = leased();
@@ -197,8 +197,8 @@ fn an_instance_that_is_linked_to_none_raises_nothing_and_what_goes_on_is_not_rai
     let thing = world.instances.get_mut(&address("thing/t")).unwrap();
     thing.deadline_at = Some(noon());
     let visit = thing.visit;
-    let told = world.happen("thing/t", Cause::Deadline { visit });
-    assert_eq!(told.len(), 1, "{told:?}");
+    let decisions = world.happen("thing/t", Cause::Deadline { visit });
+    assert_eq!(decisions.len(), 1, "{decisions:?}");
     assert_eq!(world.instances[&address("thing/t")].visit, visit.next());
 }
 
@@ -222,11 +222,11 @@ fn a_chain_that_does_not_end_is_cut_off() {
     let mut world = World::new(&[PING, &pong()]);
     world.create("a/1", Links::from([link("other", "b/1")]));
     world.create("b/1", Links::from([link("other", "a/1")]));
-    let told = world.send("a/1", "go", REPORTER);
-    let depth = usize::try_from(MAX_DEPTH).unwrap();
-    assert_eq!(told.len(), 1 + depth + 1, "{told:#?}");
+    let decisions = world.send("a/1", "go", REPORTER);
+    let depth = usize::try_from(MAX_CHAIN_DEPTH).unwrap();
+    assert_eq!(decisions.len(), 1 + depth + 1, "{decisions:#?}");
     assert_eq!(
-        told.last().unwrap(),
+        decisions.last().unwrap(),
         "a/1: ping-refused from b/1: ignored: state A does not wait for ping-refused"
     );
 }
@@ -235,7 +235,7 @@ fn a_chain_that_does_not_end_is_cut_off() {
 fn machines_that_fit_together_have_no_faults() {
     let (lease, thing) = (definition(LEASE), definition(THING));
     assert_eq!(check_linked(&[&lease, &thing]), []);
-    assert_eq!(lines(&[LEASE]), ["lease: link `thing` leads to the machine `thing`, which there is not"]);
+    assert_eq!(lines(&[LEASE]), ["lease: link `thing` leads to the machine `thing`, which does not exist"]);
 }
 
 fn lines(texts: &[&str]) -> Vec<String> {
@@ -245,8 +245,8 @@ fn lines(texts: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn what_one_machine_raises_and_another_does_not_take_is_a_fault() {
-    for (from, to, told) in [
+fn raising_an_event_that_the_other_machine_does_not_declare_is_a_fault() {
+    for (from, to, expected) in [
         (
             "claim: { from: { machine: lease }, args: [by] }",
             "claim: { from: operator }",
@@ -255,26 +255,28 @@ fn what_one_machine_raises_and_another_does_not_take_is_a_fault() {
         (
             "claim: { from: { machine: lease }, args: [by] }",
             "claim: { from: { machine: lease }, args: [by, until] }",
-            "lease raises `claim` at thing without the argument `until`, which it must bring",
+            "lease raises `claim` at thing without the required argument `until`",
         ),
     ] {
-        assert_eq!(lines(&[LEASE, &THING.replace(from, to)]), [told]);
+        assert_eq!(lines(&[LEASE, &THING.replace(from, to)]), [expected]);
     }
 }
 
 #[test]
-fn events_that_may_raise_one_another_for_ever_are_a_fault_unless_a_counter_ends_it() {
+fn events_that_may_raise_one_another_endlessly_are_a_fault_unless_a_counter_ends_it() {
     let pong = pong();
     assert_eq!(
         lines(&[PING, &pong]),
-        ["these events may raise one another for ever, with no time between: a: ping → b: ping → a: ping"]
+        [
+            "these events may raise one another endlessly, with no time in between: a: ping → b: ping → a: ping"
+        ]
     );
     let bounded = PING.replace("ping: { do: [", "ping: { if: counters.tries < 3, do: [{ count: tries }, ");
     assert_eq!(lines(&[&bounded, &pong]), Vec::<String>::new());
     let cleared = bounded
         .replace("go: { do: {", "go: { do: [{ clear: tries }, {")
         .replace("other } } }, ping", "other } }] }, ping");
-    // Nobody sends `go` again meanwhile.
+    // `go` is not sent again meanwhile.
     assert_eq!(lines(&[&cleared, &pong]), Vec::<String>::new());
     let cleared = bounded.replace("[{ count: tries }, ", "[{ count: tries }, { clear: tries }, ");
     assert_eq!(lines(&[&cleared, &pong]).len(), 1);
@@ -291,40 +293,38 @@ fn growing(machine: &str, first: &str, resources: &str) -> String {
 }
 
 #[test]
-fn machines_that_take_what_they_hold_in_different_orders_do_not_go_together() {
+fn machines_that_claim_resources_in_different_orders_are_refused_together() {
     let of = |machine, first| growing(machine, first, "a: 1, b: 1");
     assert_eq!(lines(&[&of("m", "a"), &of("n", "a")]), Vec::<String>::new());
     assert_eq!(
         lines(&[&of("m", "a"), &of("n", "b")]),
-        [
-            "instances may wait for one another for ever: in m from `First` to `Both` `a` is kept while `b` is waited for, and \
-             in n from `First` to `Both` `b` is kept while `a` is waited for"
-        ]
+        ["instances may deadlock: in m from `First` to `Both` `a` is held while it waits for `b`, and \
+             in n from `First` to `Both` `b` is held while it waits for `a`"]
     );
 }
 
 #[test]
-fn machines_that_declare_one_resource_differently_do_not_go_together() {
+fn machines_that_declare_one_resource_differently_are_refused_together() {
     let of = |machine, a: &str| growing(machine, "a", &format!("a: {a}, b: 1"));
-    for (one, other, told) in [
+    for (first, second, expected) in [
         ("8", "{ capacity: 8, about: the same }", None),
         ("{ any: idle-workers }", "8", None),
         ("8", "4", Some(("{ capacity: 4 }", "{ capacity: 8 }"))),
         ("8", "{ capacity: 8, settle: 2s }", Some(("{ capacity: 8, settle: 2s }", "{ capacity: 8 }"))),
         ("{ gap: 1s }", "{}", Some(("{}", "{ gap: 1s }"))),
     ] {
-        let told = told.map(|(n, m)| format!("n declares `a` as {n}, and m as {m}"));
-        assert_eq!(lines(&[&of("m", one), &of("n", other)]), Vec::from_iter(told));
+        let expected = expected.map(|(n, m)| format!("n declares `a` as {n}, and m as {m}"));
+        assert_eq!(lines(&[&of("m", first), &of("n", second)]), Vec::from_iter(expected));
     }
 }
 
 #[test]
-fn a_refusal_that_asks_again_at_once_is_a_fault() {
+fn a_refusal_that_raises_the_event_again_is_a_fault() {
     let text = LEASE.replace("claim-refused: { target: Refused,", "claim-refused: { target: Asking,");
     assert_eq!(
         lines(&[&text, THING]),
         [
-            "these events may raise one another for ever, with no time between: lease: claim-refused → thing: claim → \
+            "these events may raise one another endlessly, with no time in between: lease: claim-refused → thing: claim → \
              lease: claim-refused"
         ]
     );
@@ -333,7 +333,7 @@ fn a_refusal_that_asks_again_at_once_is_a_fault() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever is linked to whatever and whoever sends what: a chain ends, and is the same each time.
+    /// Whatever the links and senders are: a chain ends, and is the same each time.
     #[test]
     fn a_chain_ends_and_is_the_same_each_time(
         links in proptest::collection::vec((0_usize..2, 0_usize..3, 0_usize..3), 0..8),
@@ -354,9 +354,9 @@ proptest! {
             let mut all = Vec::new();
             for (to, event) in &sent {
                 let to = format!("{}/{}", if to % 2 == 0 { "a" } else { "b" }, to / 2);
-                let told = world.send(&to, ["go", "ping", "none"][*event], REPORTER);
-                assert!(told.len() <= 1 + MAX_RAISED, "{told:?}");
-                all.extend(told);
+                let decisions = world.send(&to, ["go", "ping", "none"][*event], REPORTER);
+                assert!(decisions.len() <= 1 + MAX_CHAIN_EVENTS, "{decisions:?}");
+                all.extend(decisions);
             }
             all
         };

@@ -1,34 +1,35 @@
-//! `append: { to: NAME, value: VALUE, last: COUNT }`: adds a value to a list in the instance's data, which keeps its last ones.
+//! `append: { to: NAME, value: VALUE, last: COUNT }`: adds a value to a list in the instance's data, which keeps the
+//! last ones.
 
 use serde_json::Value;
 
-use super::change::Change;
-use super::names::Names;
-use super::operate::Operate;
-use super::setting::Setting;
-use crate::fault::Collector;
-use crate::reading::required;
+use super::context::OperationContext;
+use super::names::OperationNames;
+use super::operation_kind::OperationKind;
+use super::value::OperationValue;
+use crate::fault::FaultCollector;
+use crate::parse_helpers::required;
 use crate::rule::Rule;
-use crate::source::{Content, Node};
+use crate::source::{SourceContent, SourceNode};
 
-/// How many values a list may keep: it is stored anew with each transition, and each may be as long as a request.
-const MAX_LAST: usize = 20;
+/// The maximum length of a list: it is stored anew with each transition, and each value may be as long as a request.
+const MAX_APPENDED_VALUES: usize = 20;
 
-/// What is added, and to which list.
+/// Appends a value to a list.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Append {
-    /// The entry of the data that is the list. What is no list is replaced by one.
+pub struct AppendOperation {
+    /// The data entry with the list. A value of another kind is replaced by a list.
     pub to: String,
-    /// The value. What is not there, a list or an object is not added.
-    pub value: Setting,
-    /// How many values the list keeps.
+    /// The value. A missing value, a list or an object is not appended.
+    pub value: OperationValue,
+    /// The maximum length of the list.
     pub last: usize,
 }
 
-impl Operate for Append {
+impl OperationKind for AppendOperation {
     const KEY: &'static str = "append";
 
-    fn parse(node: &Node, _: Names<'_>, faults: &mut Collector) -> Option<Self> {
+    fn parse(node: &SourceNode, _: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {
         let fields = node.fields(
             "a value such as `{ to: NAME, value: …, last: 10 }`",
             &["to", "value", "last"],
@@ -41,7 +42,7 @@ impl Operate for Append {
         Some(Self { to: to?.to_owned(), value: value?, last: last? })
     }
 
-    fn apply(&self, change: &mut Change<'_>) {
+    fn apply(&self, change: &mut OperationContext<'_>) {
         let Some(value) = change.value(&self.value).filter(is_single) else { return };
         let mut list = match change.instance.data.remove(&self.to) {
             Some(Value::Array(list)) => list,
@@ -54,33 +55,33 @@ impl Operate for Append {
 
     fn describe(&self) -> String {
         let Self { to, value, last } = self;
-        format!("append {value} to {to}, which keeps the last {last}")
+        format!("append {value} to {to}, keep the last {last}")
     }
 }
 
-fn value(node: &Node, faults: &mut Collector) -> Option<Setting> {
-    let setting = Setting::parse(node, faults)?;
-    if matches!(&setting, Setting::Value(value) if !is_single(value)) {
+fn value(node: &SourceNode, faults: &mut FaultCollector) -> Option<OperationValue> {
+    let setting = OperationValue::parse(node, faults)?;
+    if matches!(&setting, OperationValue::Value(value) if !is_single(value)) {
         node.refuse("a text, a number, `true` or `false`", faults);
         return None;
     }
     Some(setting)
 }
 
-fn last(node: &Node, faults: &mut Collector) -> Option<usize> {
+fn last(node: &SourceNode, faults: &mut FaultCollector) -> Option<usize> {
     let count = match &node.content {
-        Content::Number(number) => number.as_u64().and_then(|count| usize::try_from(count).ok()),
-        Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => None,
+        SourceContent::Number(number) => number.as_u64().and_then(|count| usize::try_from(count).ok()),
+        SourceContent::Null | SourceContent::Bool(_) | SourceContent::Text(_) | SourceContent::List(_) | SourceContent::Map(_) => None,
     };
-    let count = count.filter(|count| (1..=MAX_LAST).contains(count));
+    let count = count.filter(|count| (1..=MAX_APPENDED_VALUES).contains(count));
     if count.is_none() {
-        let message = format!("`last` is how many values are kept, from 1 to {MAX_LAST}");
+        let message = format!("`last` is the maximum length of the list, from 1 to {MAX_APPENDED_VALUES}");
         faults.add(node.at, Rule::Form, message);
     }
     count
 }
 
-/// Whether a value holds no others: with those that do, a list that is added to itself would nest without end.
+/// Whether a value is scalar: a list that is appended to itself would nest without end.
 fn is_single(value: &Value) -> bool {
     match value {
         Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
@@ -95,9 +96,9 @@ mod tests {
 
     use super::*;
     use crate::testing::vocabulary;
-    use crate::{Cause, Checked, Definition, EventName, Instance, Outcome, Source, Stimulus, check, create, decide};
+    use crate::{Cause, CheckReport, Definition, EventName, Instance, Outcome, EventSource, Stimulus, check, create, decide};
 
-    fn checked(append: &str) -> Checked {
+    fn checked(append: &str) -> CheckReport {
         let text = format!(
             "machine: m
 initial: Trying
@@ -117,13 +118,13 @@ states:
     }
 
     fn definition(append: &str) -> Definition {
-        let Checked { definition, faults } = checked(append);
+        let CheckReport { definition, faults } = checked(append);
         definition.unwrap_or_else(|| panic!("{faults:?}"))
     }
 
     fn fail(definition: &Definition, instance: &Instance, args: Value) -> Instance {
         let (Value::Object(args), Ok(name)) = (args, EventName::new("failed")) else { panic!("no event") };
-        let cause = Cause::Event { name, source: Source::Operator, args, visit: None };
+        let cause = Cause::Event { name, source: EventSource::Operator, args, visit: None };
         let decision = decide(definition, instance, &Stimulus::new(cause), DateTime::UNIX_EPOCH);
         assert!(matches!(decision.outcome, Outcome::Moved { .. }), "{:?}", decision.outcome);
         decision.instance
@@ -149,7 +150,7 @@ states:
     }
 
     #[test]
-    fn what_is_no_list_is_replaced_by_one_and_a_list_is_not_added_to_itself() {
+    fn other_values_are_replaced_by_a_list_and_a_list_is_not_appended_to_itself() {
         let appended = |append: &str| {
             let definition = definition(append);
             let mut instance = create(&definition, "one", Map::new(), DateTime::UNIX_EPOCH).instance;
@@ -167,19 +168,19 @@ states:
             ("{ to: faults, value: 1 }", "`last` is missing"),
             ("{ to: faults, last: 1 }", "`value` is missing"),
             ("{ value: 1, last: 1 }", "`to` is missing"),
-            ("{ to: faults, value: 1, last: 0 }", "`last` is how many values are kept, from 1 to 20"),
-            ("{ to: faults, value: 1, last: 21 }", "`last` is how many values are kept, from 1 to 20"),
+            ("{ to: faults, value: 1, last: 0 }", "`last` is the maximum length of the list, from 1 to 20"),
+            ("{ to: faults, value: 1, last: 21 }", "`last` is the maximum length of the list, from 1 to 20"),
             ("{ to: faults, value: [1], last: 1 }", "expected a text, a number, `true` or `false`"),
             ("{ to: faults, value: $argument, last: 1 }", "`$argument` is none of"),
         ] {
-            let Checked { definition, faults } = checked(append);
+            let CheckReport { definition, faults } = checked(append);
             assert!(definition.is_none() && faults[0].message.contains(wrong), "{append}: {faults:?}");
         }
     }
 
     #[test]
-    fn it_is_told_in_words() {
-        let append = Append { to: "faults".to_owned(), value: Setting::Argument("fault".to_owned()), last: 2 };
-        assert_eq!(append.describe(), "append $args.fault to faults, which keeps the last 2");
+    fn it_is_described_in_words() {
+        let append = AppendOperation { to: "faults".to_owned(), value: OperationValue::Argument("fault".to_owned()), last: 2 };
+        assert_eq!(append.describe(), "append $args.fault to faults, keep the last 2");
     }
 }

@@ -1,40 +1,40 @@
-//! `clear: NAME` and `clear: counters`: a counter, or all of them, begin anew.
+//! `clear: NAME` and `clear: counters`: sets a counter, or all of them, back to the initial value.
 
-use super::change::Change;
-use super::names::Names;
-use super::operate::{OnCounters, Operate};
-use crate::fault::Collector;
+use super::context::OperationContext;
+use super::names::OperationNames;
+use super::operation_kind::{CounterEffect, OperationKind};
+use crate::fault::FaultCollector;
 use crate::names::CounterName;
-use crate::reading::name;
-use crate::source::Node;
+use crate::parse_helpers::required_name;
+use crate::source::SourceNode;
 
-/// What stands for all counters, so that no single one can be called that.
-pub(super) const ALL: &str = "counters";
+/// The keyword for all counters, which is no name for a single one.
+pub(super) const ALL_COUNTERS: &str = "counters";
 
-/// The counters that begin anew.
+/// Clears counters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Clear {
-    /// All of them.
+pub enum ClearOperation {
+    /// All counters.
     All,
-    /// This one.
+    /// One counter.
     One(CounterName),
 }
 
-impl Operate for Clear {
+impl OperationKind for ClearOperation {
     const KEY: &'static str = "clear";
 
-    fn parse(node: &Node, _: Names<'_>, faults: &mut Collector) -> Option<Self> {
-        if node.as_text() == Some(ALL) {
+    fn parse(node: &SourceNode, _: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {
+        if node.as_text() == Some(ALL_COUNTERS) {
             return Some(Self::All);
         }
-        name(node, "a counter, or `counters` for all", faults).map(Self::One)
+        required_name(node, "a counter, or `counters` for all", faults).map(Self::One)
     }
 
-    fn counter(node: &Node) -> Option<&str> {
-        node.as_text().filter(|name| *name != ALL)
+    fn counter(node: &SourceNode) -> Option<&str> {
+        node.as_text().filter(|name| *name != ALL_COUNTERS)
     }
 
-    fn apply(&self, change: &mut Change<'_>) {
+    fn apply(&self, change: &mut OperationContext<'_>) {
         match self {
             Self::All => change.instance.counters.clear(),
             Self::One(counter) => _ = change.instance.counters.remove(counter),
@@ -43,15 +43,15 @@ impl Operate for Clear {
 
     fn describe(&self) -> String {
         match self {
-            Self::All => format!("clear {ALL}"),
+            Self::All => format!("clear {ALL_COUNTERS}"),
             Self::One(counter) => format!("clear {counter}"),
         }
     }
 
-    fn on_counters(&self) -> OnCounters<'_> {
+    fn counter_effect(&self) -> CounterEffect<'_> {
         match self {
-            Self::All => OnCounters::ClearsAll,
-            Self::One(counter) => OnCounters::Clears(counter),
+            Self::All => CounterEffect::ClearsAll,
+            Self::One(counter) => CounterEffect::Clears(counter),
         }
     }
 }

@@ -1,35 +1,35 @@
 //! `count: NAME`: adds one to a counter.
 
-use super::change::Change;
-use super::clear::ALL;
-use super::names::Names;
-use super::operate::{OnCounters, Operate};
-use crate::fault::Collector;
+use super::context::OperationContext;
+use super::clear::ALL_COUNTERS;
+use super::names::OperationNames;
+use super::operation_kind::{CounterEffect, OperationKind};
+use crate::fault::FaultCollector;
 use crate::names::CounterName;
-use crate::reading::name;
+use crate::parse_helpers::required_name;
 use crate::rule::Rule;
-use crate::source::Node;
+use crate::source::SourceNode;
 
-/// The counter that grows.
+/// Increments a counter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Count(pub CounterName);
+pub struct CountOperation(pub CounterName);
 
-impl Operate for Count {
+impl OperationKind for CountOperation {
     const KEY: &'static str = "count";
 
-    fn parse(node: &Node, _: Names<'_>, faults: &mut Collector) -> Option<Self> {
-        if node.as_text() == Some(ALL) {
+    fn parse(node: &SourceNode, _: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {
+        if node.as_text() == Some(ALL_COUNTERS) {
             faults.add(node.at, Rule::Form, "`counters` means all of them: name the one to count");
             return None;
         }
-        name(node, "a counter", faults).map(Self)
+        required_name(node, "a counter", faults).map(Self)
     }
 
-    fn counter(node: &Node) -> Option<&str> {
-        node.as_text().filter(|name| *name != ALL)
+    fn counter(node: &SourceNode) -> Option<&str> {
+        node.as_text().filter(|name| *name != ALL_COUNTERS)
     }
 
-    fn apply(&self, change: &mut Change<'_>) {
+    fn apply(&self, change: &mut OperationContext<'_>) {
         change.count(&self.0);
     }
 
@@ -37,7 +37,7 @@ impl Operate for Count {
         format!("count {}", self.0)
     }
 
-    fn on_counters(&self) -> OnCounters<'_> {
-        OnCounters::Counts(&self.0)
+    fn counter_effect(&self) -> CounterEffect<'_> {
+        CounterEffect::Counts(&self.0)
     }
 }

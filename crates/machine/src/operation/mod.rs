@@ -1,49 +1,56 @@
-//! The operations of the language: what `entry:` and `do:` change in the instance, in the transaction of its transition.
+//! The operations of the language: changes that `entry:` and `do:` make to the instance, in the transaction of the
+//! transition.
 //!
-//! Each is a file of its own, which says how it is written, what it does and what proofs have to know of it. A new one is
-//! such a file and a line in the table below.
+//! Each operation is a file of its own with its syntax, its effect and what the proofs need to know. To add one, add a
+//! file and a line in the table below.
 
-mod change;
+mod cleared_counters;
+mod context;
 mod names;
-mod operate;
-mod setting;
+mod operation_kind;
 mod table;
+mod value;
 
-pub(crate) use change::Change;
-pub(crate) use names::Names;
-pub use operate::{OnCounters, Raises};
+pub(crate) use cleared_counters::ClearedCounters;
+pub(crate) use context::OperationContext;
+pub(crate) use names::OperationNames;
+pub use operation_kind::{CounterEffect, DeclaredRaise};
 pub use raise::Fence;
 pub(crate) use raise::refusal;
-pub use setting::Setting;
+pub use value::OperationValue;
 
-use crate::fault::Collector;
+use crate::fault::FaultCollector;
 use crate::names::LinkName;
 use crate::rule::Rule;
-use crate::source::{Content, Node};
-use operate::Operate;
+use crate::source::{SourceContent, SourceNode};
+use operation_kind::OperationKind;
 use table::operations;
 
 operations! {
-    append: Append,
-    clear: Clear,
-    count: Count,
-    link: Link,
-    raise: Raise,
-    set: Set,
-    unlink: Unlink,
-    unset: Unset,
+    append: Append(AppendOperation),
+    clear: Clear(ClearOperation),
+    count: Count(CountOperation),
+    link: Link(LinkOperation),
+    raise: Raise(RaiseOperation),
+    set: Set(SetOperation),
+    unlink: Unlink(UnlinkOperation),
+    unset: Unset(UnsetOperation),
 }
 
 impl Operation {
-    /// Reads the operations of `entry:` or `do:`: one, or a list.
-    pub(crate) fn parse_all(node: &Node, names: Names<'_>, faults: &mut Collector) -> Vec<Self> {
+    /// Parses the operations of `entry:` or `do:`: one, or a list.
+    pub(crate) fn parse_all(
+        node: &SourceNode,
+        names: OperationNames<'_>,
+        faults: &mut FaultCollector,
+    ) -> Vec<Self> {
         node.one_or_many().iter().filter_map(|element| Self::parse(element, names, faults)).collect()
     }
 
-    fn parse(node: &Node, names: Names<'_>, faults: &mut Collector) -> Option<Self> {
+    fn parse(node: &SourceNode, names: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {
         let fields = node.fields("an operation such as `{ clear: counters }`", KEYS, faults);
         let [(key, value)] = fields.entries() else {
-            if matches!(node.content, Content::Map(_)) {
+            if matches!(node.content, SourceContent::Map(_)) {
                 faults.add(node.at, Rule::Form, format!("an operation is one of: {}", KEYS.join(", ")));
             }
             return None;

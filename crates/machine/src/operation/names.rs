@@ -1,27 +1,27 @@
-//! What operations may name.
+//! Names that operations may use.
 
 use std::collections::BTreeMap;
 
-use crate::fault::Collector;
+use crate::fault::FaultCollector;
 use crate::link::LinkDeclaration;
 use crate::names::LinkName;
 use crate::rule::Rule;
-use crate::source::Node;
+use crate::source::SourceNode;
 
 /// The names of a definition that operations may use.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Names<'a> {
+pub(crate) struct OperationNames<'a> {
     /// The declared links.
     pub(crate) links: &'a BTreeMap<LinkName, LinkDeclaration>,
 }
 
-impl<'a> Names<'a> {
-    /// The declared link that `text` at `node` names.
+impl<'a> OperationNames<'a> {
+    /// Finds the declared link named `text`, or adds a fault at `node`.
     pub(super) fn link(
         self,
-        node: &Node,
+        node: &SourceNode,
         text: &str,
-        faults: &mut Collector,
+        faults: &mut FaultCollector,
     ) -> Option<(&'a LinkName, &'a LinkDeclaration)> {
         let found = self.links.get_key_value(text);
         if found.is_none() {

@@ -1,59 +1,59 @@
-//! `raise: { event: NAME, to: LINK, args: { … }, visit: linked }`: an event for the instance that a link leads to, which
+//! `raise: { event: NAME, to: LINK, args: { … }, visit: linked }`: raises an event at the linked instance, which
 //! decides on it in the same transaction.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::change::Change;
-use super::names::Names;
-use super::operate::{Operate, Raises};
-use super::setting::Setting;
-use crate::fault::Collector;
+use super::context::OperationContext;
+use super::names::OperationNames;
+use super::operation_kind::{OperationKind, DeclaredRaise};
+use super::value::OperationValue;
+use crate::fault::FaultCollector;
 use crate::visit::Visit;
 use crate::names::{EventName, LinkName, MachineName};
-use crate::reading::{name, required, valid_name};
+use crate::parse_helpers::{required_name, required, valid_name};
 use crate::rule::Rule;
-use crate::source::{Key, Node};
-use crate::raised::Raised;
+use crate::source::{SourceKey, SourceNode};
+use crate::raised_event::RaisedEvent;
 
-/// What is raised. Where the link leads nowhere, nothing is.
+/// Raises an event. If the link is not set, nothing is raised.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Raise {
+pub struct RaiseOperation {
     /// The event.
     pub event: EventName,
-    /// The link to the instance whose event it is.
+    /// The link to the receiving instance.
     pub to: LinkName,
-    /// That instance's machine.
+    /// The machine of the receiving instance.
     pub machine: MachineName,
-    /// The arguments; one that refers to what is not there is left out.
-    pub args: BTreeMap<String, Setting>,
-    /// Which visit of that instance it is for.
+    /// The arguments; those that refer to something missing are omitted.
+    pub args: BTreeMap<String, OperationValue>,
+    /// The visit that the event refers to.
     pub fence: Fence,
 }
 
-/// Which visit of the linked instance an event is for.
+/// The visit of the linked instance that an event refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fence {
-    /// That which it was in when it was linked. No visit is known of some links; then it is for none, and refused.
+    /// Its visit at the time of linking. If that is unknown, the event is refused.
     Linked,
-    /// Whichever it is in.
+    /// Any visit.
     Any,
 }
 
-/// What the refusal of `event` is called where it was raised.
+/// Returns the event that reports the refusal of `event` to the instance that raised it.
 pub(crate) fn refusal(event: &EventName) -> Option<EventName> {
     EventName::new(&format!("{event}-refused")).ok()
 }
 
-impl Operate for Raise {
+impl OperationKind for RaiseOperation {
     const KEY: &'static str = "raise";
 
-    fn parse(node: &Node, names: Names<'_>, faults: &mut Collector) -> Option<Self> {
+    fn parse(node: &SourceNode, names: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {
         let fields =
             node.fields("an event such as `{ event: …, to: LINK }`", &["event", "to", "args", "visit"], faults);
         let event = required(node, fields, "event", faults);
         let event: Option<EventName> = event.and_then(|node| {
-            let event = name(node, "an event", faults)?;
+            let event = required_name(node, "an event", faults)?;
             valid_name(node.at, EventName::new(&format!("{event}-refused")), faults)?;
             Some(event)
         });
@@ -62,14 +62,14 @@ impl Operate for Raise {
             names.link(node, text, faults)
         });
         let args = fields.get("args").map_or(&[][..], |node| node.entries("a mapping of arguments", faults));
-        let arg = |(key, node): &(Key, Node)| Some((key.text.clone(), Setting::parse(node, faults)?));
+        let arg = |(key, node): &(SourceKey, SourceNode)| Some((key.text.clone(), OperationValue::parse(node, faults)?));
         let args = args.iter().filter_map(arg).collect();
         let fence = fields.get("visit").map_or(Some(Fence::Any), |node| fence(node, faults));
         let (to, declared) = to?;
         Some(Self { event: event?, to: to.clone(), machine: declared.machine.clone(), args, fence: fence? })
     }
 
-    fn apply(&self, change: &mut Change<'_>) {
+    fn apply(&self, change: &mut OperationContext<'_>) {
         let Some(link) = change.instance.links.get(&self.to) else { return };
         let visit = match self.fence {
             Fence::Any => None,
@@ -79,7 +79,7 @@ impl Operate for Raise {
         let to = link.to.clone();
         let args = self.args.iter().filter_map(|(key, setting)| Some((key.clone(), change.value(setting)?)));
         let args = args.collect();
-        change.raised.push(Raised { to, event: self.event.clone(), args, visit });
+        change.raised.push(RaisedEvent { to, event: self.event.clone(), args, visit });
     }
 
     fn describe(&self) -> String {
@@ -94,13 +94,13 @@ impl Operate for Raise {
         text
     }
 
-    fn raises(&self) -> Option<Raises<'_>> {
+    fn declared_raise(&self) -> Option<DeclaredRaise<'_>> {
         let args = self.args.keys().map(String::as_str).collect();
-        Some(Raises { event: &self.event, to: &self.to, machine: &self.machine, args })
+        Some(DeclaredRaise { event: &self.event, to: &self.to, machine: &self.machine, args })
     }
 }
 
-fn fence(node: &Node, faults: &mut Collector) -> Option<Fence> {
+fn fence(node: &SourceNode, faults: &mut FaultCollector) -> Option<Fence> {
     match node.text("`linked` or `any`", faults)? {
         "linked" => Some(Fence::Linked),
         "any" => Some(Fence::Any),

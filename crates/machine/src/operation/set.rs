@@ -2,28 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use super::change::Change;
-use super::names::Names;
-use super::operate::Operate;
-use super::setting::Setting;
-use crate::fault::Collector;
-use crate::source::{Key, Node};
+use super::context::OperationContext;
+use super::names::OperationNames;
+use super::operation_kind::OperationKind;
+use super::value::OperationValue;
+use crate::fault::FaultCollector;
+use crate::source::{SourceKey, SourceNode};
 
-/// The entries, and what they are set to.
+/// Sets data entries.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Set(pub BTreeMap<String, Setting>);
+pub struct SetOperation(pub BTreeMap<String, OperationValue>);
 
-impl Operate for Set {
+impl OperationKind for SetOperation {
     const KEY: &'static str = "set";
 
-    fn parse(node: &Node, _: Names<'_>, faults: &mut Collector) -> Option<Self> {
-        let entries = node.entries("a mapping of what to set", faults);
-        let setting = |(key, node): &(Key, Node)| Some((key.text.clone(), Setting::parse(node, faults)?));
+    fn parse(node: &SourceNode, _: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {
+        let entries = node.entries("a mapping from data entries to values", faults);
+        let setting = |(key, node): &(SourceKey, SourceNode)| Some((key.text.clone(), OperationValue::parse(node, faults)?));
         Some(Self(entries.iter().filter_map(setting).collect()))
     }
 
-    fn apply(&self, change: &mut Change<'_>) {
-        // All are read before any is written, so that two entries can change places.
+    fn apply(&self, change: &mut OperationContext<'_>) {
+        // All values are read before any is written, so that two entries can be swapped.
         let values: Vec<_> = self.0.iter().map(|(key, setting)| (key, change.value(setting))).collect();
         for (key, value) in values {
             match value {

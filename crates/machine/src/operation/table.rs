@@ -1,65 +1,65 @@
-//! The table of operations, and what follows from it.
+//! The macro that builds the operations from their table.
 
-/// Makes [`Operation`](super::Operation) of the files and types that are listed: each type is an
-/// [`Operate`](super::operate::Operate).
+/// Defines [`Operation`](super::Operation) from the listed files and types: each type implements
+/// [`OperationKind`](super::operation_kind::OperationKind).
 macro_rules! operations {
-    ($($file:ident: $kind:ident),+ $(,)?) => {
+    ($($file:ident: $kind:ident($type:ident)),+ $(,)?) => {
         $(mod $file;)+
 
-        pub use {$($file::$kind),+};
+        pub use {$($file::$type),+};
 
         /// A change to the instance, made in the transaction of its transition.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Operation {
-            $(#[doc = concat!("`", stringify!($file), ":`")] $kind($kind),)+
+            $(#[doc = concat!("`", stringify!($file), ":`")] $kind($type),)+
         }
 
-        /// The keys that operations are written with.
-        const KEYS: &[&str] = &[$($kind::KEY),+];
+        /// The keys of all operations.
+        const KEYS: &[&str] = &[$($type::KEY),+];
 
         impl Operation {
-            fn parse_one(key: &str, node: &Node, names: Names<'_>, faults: &mut Collector) -> Option<Self> {
-                $(if key == $kind::KEY {
-                    return $kind::parse(node, names, faults).map(Self::$kind);
+            fn parse_one(key: &str, node: &SourceNode, names: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {
+                $(if key == $type::KEY {
+                    return $type::parse(node, names, faults).map(Self::$kind);
                 })+
                 None
             }
 
-            /// The counter that is named after the key of an operation.
-            pub(crate) fn counter_named<'n>(key: &str, node: &'n Node) -> Option<&'n str> {
-                $(if key == $kind::KEY {
-                    return $kind::counter(node);
+            /// Returns the counter that the operation with this key names.
+            pub(crate) fn counter_named<'n>(key: &str, node: &'n SourceNode) -> Option<&'n str> {
+                $(if key == $type::KEY {
+                    return $type::counter(node);
                 })+
                 None
             }
 
-            /// Makes the change.
-            pub(crate) fn apply(&self, change: &mut Change<'_>) {
+            /// Applies the change.
+            pub(crate) fn apply(&self, change: &mut OperationContext<'_>) {
                 match self { $(Self::$kind(operation) => operation.apply(change),)+ }
             }
 
-            /// It in words.
+            /// Describes the operation in words.
             #[must_use]
             pub fn describe(&self) -> String {
                 match self { $(Self::$kind(operation) => operation.describe(),)+ }
             }
 
-            /// The links that it makes.
+            /// Returns the links that it sets.
             #[must_use]
-            pub fn links(&self) -> Vec<&LinkName> {
-                match self { $(Self::$kind(operation) => operation.links(),)+ }
+            pub fn links_made(&self) -> Vec<&LinkName> {
+                match self { $(Self::$kind(operation) => operation.links_made(),)+ }
             }
 
-            /// What it raises.
+            /// Returns the event that it raises.
             #[must_use]
-            pub fn raises(&self) -> Option<Raises<'_>> {
-                match self { $(Self::$kind(operation) => operation.raises(),)+ }
+            pub fn declared_raise(&self) -> Option<DeclaredRaise<'_>> {
+                match self { $(Self::$kind(operation) => operation.declared_raise(),)+ }
             }
 
-            /// What it does to counters.
+            /// Returns its effect on counters.
             #[must_use]
-            pub fn on_counters(&self) -> OnCounters<'_> {
-                match self { $(Self::$kind(operation) => operation.on_counters(),)+ }
+            pub fn counter_effect(&self) -> CounterEffect<'_> {
+                match self { $(Self::$kind(operation) => operation.counter_effect(),)+ }
             }
         }
     };

@@ -1,28 +1,28 @@
 //! `unlink: NAME` or `unlink: [NAME, NAME]`: removes links.
 
-use super::change::Change;
-use super::names::Names;
-use super::operate::Operate;
-use crate::fault::Collector;
+use super::context::OperationContext;
+use super::names::OperationNames;
+use super::operation_kind::OperationKind;
+use crate::fault::FaultCollector;
 use crate::names::LinkName;
-use crate::source::Node;
+use crate::source::SourceNode;
 
-/// The links.
+/// Removes links.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unlink(pub Vec<LinkName>);
+pub struct UnlinkOperation(pub Vec<LinkName>);
 
-impl Operate for Unlink {
+impl OperationKind for UnlinkOperation {
     const KEY: &'static str = "unlink";
 
-    fn parse(node: &Node, names: Names<'_>, faults: &mut Collector) -> Option<Self> {
-        let link = |node: &Node| {
+    fn parse(node: &SourceNode, names: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {
+        let link = |node: &SourceNode| {
             let text = node.text("the name of a link", faults)?;
             names.link(node, text, faults).map(|(link, _)| link.clone())
         };
         Some(Self(node.one_or_many().iter().filter_map(link).collect()))
     }
 
-    fn apply(&self, change: &mut Change<'_>) {
+    fn apply(&self, change: &mut OperationContext<'_>) {
         for link in &self.0 {
             change.instance.links.remove(link);
         }

@@ -4,13 +4,13 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// How bad it is to break a rule.
+/// The severity of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// The definition is refused.
     Error,
-    /// It is odd, and does no harm.
+    /// Questionable, but harmless.
     Warning,
 }
 
@@ -32,22 +32,22 @@ macro_rules! rules {
         }
 
         impl Rule {
-            /// All rules: what cannot be read, what is not known, what can be proved, and what is merely odd.
+            /// All rules: parse errors, unknown names, proofs, and warnings.
             pub const ALL: &'static [Self] = &[$(Self::$rule,)+];
 
-            /// Its name.
+            /// Returns its name.
             #[must_use]
             pub fn id(self) -> &'static str {
                 match self { $(Self::$rule => $id,)+ }
             }
 
-            /// How bad it is to break it.
+            /// Returns its severity.
             #[must_use]
             pub fn severity(self) -> Severity {
                 match self { $(Self::$rule => Severity::$severity,)+ }
             }
 
-            /// What it finds, in a line.
+            /// Returns a one-line summary of what it reports.
             #[must_use]
             pub fn summary(self) -> &'static str {
                 match self { $(Self::$rule => $summary,)+ }
@@ -58,47 +58,48 @@ macro_rules! rules {
 
 rules! {
     Yaml = "yaml", Error, "the text is not YAML";
-    Form = "form", Error, "something has not the form that belongs there, is missing, or is there twice";
-    Name = "name", Error, "a name has other characters than names have";
+    Form = "form", Error, "something has the wrong form, is missing, or is present twice";
+    Name = "name", Error, "a name contains an invalid character";
+    Label = "label", Error, "a state's label is too long, or contains control characters";
 
-    UnknownTarget = "unknown-target", Error, "a state is named that there is not";
-    UnknownEvent = "unknown-event", Error, "an event is named that nobody sends";
-    UnknownAction = "unknown-action", Error, "an action is named that there is not";
+    UnknownTarget = "unknown-target", Error, "a state is named that does not exist";
+    UnknownEvent = "unknown-event", Error, "an event is named that cannot occur";
+    UnknownAction = "unknown-action", Error, "an action is named that does not exist";
     UnknownCounter = "unknown-counter", Error, "a condition names a counter that nothing counts";
-    UnknownVariable = "unknown-variable", Error, "a condition names a variable that there is not";
+    UnknownVariable = "unknown-variable", Error, "a condition names a variable that does not exist";
 
-    UnknownLink = "unknown-link", Error, "a link is named that there is not";
-    UnknownResource = "unknown-resource", Error, "a resource is named that is not declared, or a selector that there is not";
-    Settings = "settings", Error, "an action is given settings that it does not take";
+    UnknownLink = "unknown-link", Error, "a link is named that is not declared";
+    UnknownResource = "unknown-resource", Error, "a resource is named that is not declared, or a selector that does not exist";
+    Settings = "settings", Error, "an action has settings that it does not accept";
 
-    GuardForm = "guard-form", Error, "a condition is not one: it cannot be parsed, or does what conditions may not";
-    GuardType = "guard-type", Error, "a condition takes a text for a number, or the like";
-    TwoSenders = "two-senders", Error, "both an operator and what reports may send an event";
-    TwoGroups = "two-groups", Error, "two groups say what an event does in a state";
+    GuardForm = "guard-form", Error, "a condition cannot be parsed, or contains what conditions may not";
+    GuardType = "guard-type", Error, "a condition uses a value of the wrong type, such as a text for a number";
+    TwoSenders = "two-senders", Error, "both an operator and a reporter may send an event";
+    TwoGroups = "two-groups", Error, "two groups define what an event does in a state";
     Shadowed = "shadowed", Error, "a transition is never taken, because one before it always is";
-    AlwaysLoop = "always-loop", Error, "`always` leads in a circle";
+    AlwaysLoop = "always-loop", Error, "`always` transitions form a cycle";
 
     Unreachable = "unreachable", Error, "nothing leads to a state";
     NoWayOut = "no-way-out", Error, "a working state cannot be left";
-    FailedForEver = "failed-for-ever", Error, "no operator can get an instance out of a failed state";
+    FailedForEver = "failed-for-ever", Error, "no operator's event leads out of a failed state";
     FinalGoesOn = "final-goes-on", Error, "a final state does something, or can be left";
-    NoDeadline = "no-deadline", Error, "a working state may last for ever";
-    EndlessLoop = "endless-loop", Error, "working states can follow one another for ever";
-    UnclaimedHold = "unclaimed-hold", Error, "a state holds a resource that nothing claims on the way into it";
-    HoldOrder = "hold-order", Error, "states take what they hold in different orders";
-    UnhandledOk = "unhandled-ok", Error, "nobody waits for an action's success";
-    UnhandledFailed = "unhandled-failed", Error, "a state says nothing of its action's failure";
+    NoDeadline = "no-deadline", Error, "a working state may last forever";
+    EndlessLoop = "endless-loop", Error, "working states can follow one another endlessly";
+    UnclaimedHold = "unclaimed-hold", Error, "a state holds a resource that nothing claims before it is entered";
+    HoldOrder = "hold-order", Error, "states claim the resources that they hold in different orders";
+    UnhandledOk = "unhandled-ok", Error, "no state awaits an action's success";
+    UnhandledFailed = "unhandled-failed", Error, "a state does not handle its action's failure";
 
     NeverHolds = "never-holds", Warning, "a condition never holds";
-    UnusedEvent = "unused-event", Warning, "no state takes an event";
+    UnusedEvent = "unused-event", Warning, "no state handles an event";
     UnusedResource = "unused-resource", Warning, "a resource is declared, and no state holds it";
-    IdleCounter = "idle-counter", Warning, "a counter is counted or cleared to no purpose";
-    NoAbout = "no-about", Warning, "a state does not say what it is about";
+    IdleCounter = "idle-counter", Warning, "a counter is counted or cleared without effect";
+    NoAbout = "no-about", Warning, "a state has no description (`about`)";
     LongDuration = "long-duration", Warning, "a duration is in months or years";
 }
 
 impl Rule {
-    /// The rule of this name.
+    /// Finds a rule by name.
     #[must_use]
     pub fn find(id: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|rule| rule.id() == id)

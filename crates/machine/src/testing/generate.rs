@@ -1,4 +1,4 @@
-//! Definitions and happenings, by chance.
+//! Random definitions and stimuli.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -7,9 +7,11 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::vocabulary::REPORTER;
-use crate::{Cause, EventName, Instance, Predicted, Prediction, Question, Source, StateName, Visit};
+use crate::{
+    Cause, EventName, EventSource, Instance, ModelAnswers, ModelQuestion, Prediction, StateName, Visit,
+};
 
-/// The last one only when somebody sends an event.
+/// The last one is used only where an event is sent.
 const GUARDS: [&str; 11] = [
     "counters.c > 2",
     "counters.S0 < 3",
@@ -34,31 +36,31 @@ const OPERATIONS: [&str; 9] = [
     "{ clear: c }",
     "{ clear: counters }",
 ];
-/// What makes a state keep its actions.
+/// The actions of a generated state with `keep: actions`.
 pub const KEEP: &str = ", keep: actions";
 const EVENTS: [&str; 6] = ["e0", "e1", "a-ok", "b-failed", "e2", "none"];
 
-/// A transition in the making: guard, target (or to stay, or to refuse), operations.
-pub type Shape = (Option<usize>, usize, Vec<usize>);
+/// The numbers of a transition: guard, target (or stay, or refuse), operations.
+pub type TransitionShape = (Option<usize>, usize, Vec<usize>);
 
-/// A state by numbers.
+/// The numbers of a state.
 #[derive(Debug, Clone)]
 pub struct StateShape {
     entry: Vec<usize>,
     invoke: usize,
-    /// Kind of due time, target, limit, whether to keep actions where that can be.
+    /// Kind of due time, target, limit, whether to keep actions where possible.
     timeout: Option<(usize, usize, Option<u32>, bool)>,
-    always: Vec<Shape>,
-    on: BTreeMap<usize, Vec<Shape>>,
+    always: Vec<TransitionShape>,
+    on: BTreeMap<usize, Vec<TransitionShape>>,
 }
 
-/// What an event does, by numbers.
-pub fn shape() -> impl Strategy<Value = Shape> {
+/// The numbers of an event's transitions.
+pub fn shape() -> impl Strategy<Value = TransitionShape> {
     let operations = prop::collection::vec(0..OPERATIONS.len(), 0..3);
     (prop::option::of(0..GUARDS.len()), 0..9_usize, operations)
 }
 
-/// States, by numbers.
+/// A strategy for states.
 pub fn state_shape() -> impl Strategy<Value = StateShape> {
     (
         prop::collection::vec(0..OPERATIONS.len(), 0..3),
@@ -76,14 +78,14 @@ pub fn state_shape() -> impl Strategy<Value = StateShape> {
         })
 }
 
-/// Writes a definition down. With `census`, every entry counts in `entries` and nothing is ever cleared.
-pub fn write(states: &[StateShape], grouped: &Shape, census: bool) -> String {
+/// Writes a definition. With `census`, every entry counts in `entries` and nothing is ever cleared.
+pub fn write(states: &[StateShape], grouped: &TransitionShape, census: bool) -> String {
     let operations = |indexes: &[usize]| -> String {
         let kept = indexes.iter().filter(|index| !census || !OPERATIONS[**index].contains("clear"));
         kept.map(|index| OPERATIONS[*index]).collect::<Vec<_>>().join(", ")
     };
     let state = |index: usize| format!("S{}", index % states.len());
-    let transition = |shape: &Shape, target: Option<String>| {
+    let transition = |shape: &TransitionShape, target: Option<String>| {
         let (guard, to, does) = shape;
         let condition = guard.map_or_else(String::new, |guard| format!("if: \"{}\", ", GUARDS[guard]));
         match target {
@@ -93,9 +95,9 @@ pub fn write(states: &[StateShape], grouped: &Shape, census: bool) -> String {
             None => format!("{{ {condition}do: [{}], target: {} }}", operations(does), state(*to)),
         }
     };
-    // What stands behind one without a guard, or with the same, would be refused.
-    let reachable = |shapes: &[Shape], is_sent: bool| {
-        let shapes: Vec<Shape> = shapes
+    // A transition after one without a guard, or with the same guard, would be refused.
+    let reachable = |shapes: &[TransitionShape], is_sent: bool| {
+        let shapes: Vec<TransitionShape> = shapes
             .iter()
             .map(|(guard, to, does)| {
                 let guard = guard.map(|guard| if is_sent { guard } else { guard.min(GUARDS.len() - 2) });
@@ -118,15 +120,16 @@ pub fn write(states: &[StateShape], grouped: &Shape, census: bool) -> String {
         writeln!(text, "    invoke: [{invoke}]").unwrap();
         if let Some((kind, target, limit, keeps)) = shape.timeout {
             let due = ["after: 20s", "after: 1m 30s", "at: 2027-01-15T08:01:00"][kind];
-            let limit = limit
-                .map_or_else(String::new, |most| format!(", limit: {most}, exceeded: {}", state(target + 1)));
+            let limit = limit.map_or_else(String::new, |max_count| {
+                format!(", limit: {max_count}, exceeded: {}", state(target + 1))
+            });
             let can_keep = target % states.len() == index && shape.invoke > 0;
             let keep = if keeps && can_keep { KEEP } else { "" };
             writeln!(text, "    timeout: {{ {due}, target: {}{limit}{keep} }}", state(target)).unwrap();
         }
         let always = reachable(&shape.always, false);
-        // Only to later states, so that there is no circle.
-        let later = |shape: &Shape| index + 1 + shape.1 % (states.len() - index).max(1);
+        // Only later states, so that there is no cycle.
+        let later = |shape: &TransitionShape| index + 1 + shape.1 % (states.len() - index).max(1);
         let always: Vec<String> = always
             .iter()
             .filter(|shape| later(shape) < states.len())
@@ -147,30 +150,30 @@ pub fn write(states: &[StateShape], grouped: &Shape, census: bool) -> String {
     text
 }
 
-/// Something that happens: kind, detail, where to, which visit, whether with arguments, seconds since the last.
-pub type Happening = (usize, usize, usize, i64, bool, i64);
+/// The numbers of a stimulus: kind, detail, target, visit, whether with arguments, seconds since the last one.
+pub type GeneratedCause = (usize, usize, usize, i64, bool, i64);
 
-/// Something that happens, by numbers.
-pub fn happening() -> impl Strategy<Value = Happening> {
+/// A strategy for stimuli.
+pub fn generated_cause() -> impl Strategy<Value = GeneratedCause> {
     (0..9_usize, 0..EVENTS.len(), 0..8_usize, -2..3_i64, any::<bool>(), 0..80_i64)
 }
 
-/// What numbers stand for: something that happens to `instance`.
+/// Builds the stimulus for `instance` from its numbers.
 ///
 /// # Panics
 ///
-/// Where its names were no names.
+/// If a name is invalid.
 #[must_use]
-pub fn cause(happening: &Happening, instance: &Instance) -> Cause {
-    let (kind, detail, to, visit, has_args, _) = *happening;
-    // The present visit more often than others.
-    let spoken = Visit(instance.visit.0 + if visit == 2 { 0 } else { visit });
+pub fn cause(generated: &GeneratedCause, instance: &Instance) -> Cause {
+    let (kind, detail, to, visit, has_args, _) = *generated;
+    // The current visit is more frequent than others.
+    let stated = Visit(instance.visit.0 + if visit == 2 { 0 } else { visit });
     let state = |index: usize| StateName::new(&format!("S{index}")).unwrap();
     match kind {
-        0 => Cause::Began { visit: spoken },
-        1 if detail % 2 == 0 => Cause::Began { visit: spoken },
-        1 => Cause::Suspend { visit: spoken },
-        2 | 3 => Cause::Deadline { visit: spoken },
+        0 => Cause::Began { visit: stated },
+        1 if detail % 2 == 0 => Cause::Began { visit: stated },
+        1 => Cause::Suspend { visit: stated },
+        2 | 3 => Cause::Deadline { visit: stated },
         4 if detail == 0 => Cause::Created { links: crate::Links::new() },
         4 => Cause::Force {
             expected: if visit < 0 { state(to) } else { instance.state.clone() },
@@ -179,8 +182,8 @@ pub fn cause(happening: &Happening, instance: &Instance) -> Cause {
         },
         _ => {
             let source = match (EVENTS[detail], visit) {
-                (_, 1) | ("e2", _) => Source::Operator,
-                ("a-ok" | "b-failed", _) => Source::Action,
+                (_, 1) | ("e2", _) => EventSource::Operator,
+                ("a-ok" | "b-failed", _) => EventSource::Action,
                 _ => REPORTER,
             };
             let args = if has_args { json!({ "x": to, "list": [to, 1, 2] }) } else { json!({ "x": null }) };
@@ -188,18 +191,18 @@ pub fn cause(happening: &Happening, instance: &Instance) -> Cause {
             if to == 7 {
                 args.clear();
             }
-            let visit = (source == Source::Action || visit > -2).then_some(spoken);
+            let visit = (source == EventSource::Action || visit > -2).then_some(stated);
             Cause::Event { name: EventName::new(EVENTS[detail]).unwrap(), source, args, visit }
         }
     }
 }
 
-/// What a model says, if it says anything.
-pub fn predicted(happening: &Happening) -> Predicted {
+/// A model's answer, if any.
+pub fn predicted(generated: &GeneratedCause) -> ModelAnswers {
     let states = ["bad", "good", "worse"].map(str::to_owned);
-    let question = Question { model: "m".to_owned(), argument: "x".to_owned() };
-    let mut predicted = Predicted::default();
-    match happening.2 {
+    let question = ModelQuestion { model: "m".to_owned(), argument: "x".to_owned() };
+    let mut predicted = ModelAnswers::default();
+    match generated.2 {
         0 => {}
         1 => predicted.insert(question, Prediction::Each(states.to_vec())),
         to => predicted.insert(question, Prediction::One(states[to % 3].clone())),

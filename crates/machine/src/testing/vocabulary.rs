@@ -1,22 +1,22 @@
-//! What the kernel's tests may name.
+//! The vocabulary of the kernel's tests.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use crate::names::{ActionName, SelectorName};
-use crate::sender::{SenderName, Source};
+use crate::sender::{EventSource, SenderName};
 use crate::vocabulary::{ActionCatalogue, FactKind, FactObject, NamedActions, SettingFault, Vocabulary};
 
-/// Who reports in the kernel's tests.
-pub const REPORTER: Source = Source::Face(BOARD);
+/// The reporter in the kernel's tests.
+pub const REPORTER: EventSource = EventSource::Face(BOARD);
 const BOARD: SenderName = SenderName::of("board");
 
-/// A vocabulary as a face registers it, with the actions `actions`.
+/// Returns a vocabulary as a face registers it, with the actions `actions`.
 ///
 /// # Panics
 ///
-/// Where its names were no names.
+/// If a name is invalid.
 #[must_use]
 pub fn vocabulary(actions: &[&str]) -> Vocabulary {
     let (text, list) = (FactKind::Text, FactKind::List);

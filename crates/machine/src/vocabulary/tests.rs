@@ -2,7 +2,7 @@ use super::*;
 use crate::testing::vocabulary;
 
 #[test]
-fn what_means_something_already_or_cannot_be_written_is_not_registered() {
+fn names_that_are_taken_or_invalid_are_not_registered() {
     let known = vocabulary(&[]);
     let sender = |name| known.clone().with_sender(SenderName::of(name)).err();
     let taken = |name: &str| Some(BadVocabulary::Taken(name.to_owned()));

@@ -1,4 +1,4 @@
-//! Operations at an outlet that is none of the drivers': what they ask of any of them.
+//! Tests of the operations with a fake outlet: which calls they make, in which order.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -8,46 +8,50 @@ use device_io::Evidence;
 use tokio::time::Instant;
 
 use super::*;
-use crate::outlet::{Capabilities, Clients, Outlet, Readback, Reading};
+use crate::outlet::{ClientCapacity, Outlet, OutletCapabilities, OutletReading, Readback};
 
 const OFF: Duration = Duration::from_millis(60);
 
-/// A device that keeps what it was asked for, in order.
-struct Device {
-    asked: Vec<String>,
-    supply: Option<Supply>,
-    /// When it gives the power back by itself.
-    gives_back_at: Option<Instant>,
-    /// Whether it gives the power back by itself as it should.
+/// A device that records its calls in order.
+struct FakeDevice {
+    calls: Vec<String>,
+    state: Option<PowerState>,
+    /// When it restores the power by itself.
+    restores_at: Option<Instant>,
+    /// Whether it restores the power by itself after a cycle.
     is_reliable: bool,
 }
 
 #[derive(Clone)]
-struct Fake(Arc<Mutex<Device>>);
+struct FakeOutlet(Arc<Mutex<FakeDevice>>);
 
-impl Fake {
-    fn new(supply: Option<Supply>) -> Self {
-        let device = Device { asked: Vec::new(), supply, gives_back_at: None, is_reliable: true };
+impl FakeOutlet {
+    fn new(state: Option<PowerState>) -> Self {
+        let device = FakeDevice { calls: Vec::new(), state, restores_at: None, is_reliable: true };
         Self(Arc::new(Mutex::new(device)))
     }
 
-    fn device(&self) -> MutexGuard<'_, Device> {
+    fn device(&self) -> MutexGuard<'_, FakeDevice> {
         self.0.lock().unwrap()
     }
 
-    fn asked(&self) -> String {
-        self.device().asked.join(" ")
+    fn calls(&self) -> String {
+        self.device().calls.join(" ")
     }
 
-    fn switching(&self, cycle: CycleTiming) -> Switching {
-        let capabilities =
-            Capabilities { readback: Readback::Alone, cycle, clients: Clients::One, settle: Duration::ZERO };
-        Switching::new(Arc::new(SystemClock), Box::new(self.clone()), capabilities)
+    fn switching(&self, cycle: CycleTiming) -> SwitchingRun {
+        let capabilities = OutletCapabilities {
+            readback: Readback::Alone,
+            cycle_timing: cycle,
+            client_capacity: ClientCapacity::One,
+            settle_for: Duration::ZERO,
+        };
+        SwitchingRun::new(Arc::new(SystemClock), Box::new(self.clone()), capabilities)
     }
 }
 
 #[async_trait]
-impl Outlet for Fake {
+impl Outlet for FakeOutlet {
     fn evidence(&self) -> Evidence {
         Evidence::new()
     }
@@ -56,96 +60,96 @@ impl Outlet for Fake {
         1
     }
 
-    async fn connect(&mut self) -> Result<(), Fault> {
+    async fn connect(&mut self) -> Result<(), OutletError> {
         Ok(())
     }
 
-    async fn read(&mut self) -> Result<Reading, Fault> {
+    async fn read(&mut self) -> Result<OutletReading, OutletError> {
         let mut device = self.device();
-        device.asked.push("read".to_owned());
-        if device.is_reliable && device.gives_back_at.is_some_and(|at| at <= Instant::now()) {
-            device.supply = Some(Supply::On);
+        device.calls.push("read".to_owned());
+        if device.is_reliable && device.restores_at.is_some_and(|at| at <= Instant::now()) {
+            device.state = Some(PowerState::On);
         }
-        Ok(Reading { supply: device.supply, answer: Some(format!("{:?}", device.supply)) })
+        Ok(OutletReading { power_state: device.state, answer: Some(format!("{:?}", device.state)) })
     }
 
-    async fn set(&mut self, supply: Supply) -> Result<(), Fault> {
+    async fn set(&mut self, state: PowerState) -> Result<(), OutletError> {
         let mut device = self.device();
-        device.asked.push(supply.name().to_owned());
-        device.supply = device.supply.map(|_| supply);
-        device.gives_back_at = None;
+        device.calls.push(state.name().to_owned());
+        device.state = device.state.map(|_| state);
+        device.restores_at = None;
         Ok(())
     }
 
-    async fn cycle(&mut self, off_for: Duration) -> Result<(), Fault> {
+    async fn cycle(&mut self, off_for: Duration) -> Result<(), OutletError> {
         let mut device = self.device();
-        device.asked.push("cycle".to_owned());
-        device.supply = Some(Supply::Off);
-        device.gives_back_at = Some(Instant::now() + off_for);
+        device.calls.push("cycle".to_owned());
+        device.state = Some(PowerState::Off);
+        device.restores_at = Some(Instant::now() + off_for);
         Ok(())
     }
 }
 
-fn by_device(shortest: Duration) -> CycleTiming {
+fn timed_by_device(shortest: Duration) -> CycleTiming {
     CycleTiming::Device { shortest, longest: Duration::from_secs(10) }
 }
 
 #[tokio::test]
-async fn a_device_that_times_a_cycle_is_asked_for_it_once_and_read_before_in_the_middle_and_after() {
-    let (fake, cancel) = (Fake::new(Some(Supply::On)), CancellationToken::new());
-    let mut switching = fake.switching(by_device(OFF));
+async fn a_cycle_timed_by_the_device_is_requested_once_and_read_before_during_and_after() {
+    let (fake, cancel) = (FakeOutlet::new(Some(PowerState::On)), CancellationToken::new());
+    let mut switching = fake.switching(timed_by_device(OFF));
     switching.cycle(OFF, 0, &cancel).await.unwrap();
-    assert_eq!(fake.asked(), "read cycle read read");
+    assert_eq!(fake.calls(), "read cycle read read");
     assert_eq!(switching.observed_answer.as_deref(), Some("Some(On)"));
     let was_off_for = switching.on_at.unwrap() - switching.off_at.unwrap();
     assert!(was_off_for.to_std().unwrap() >= OFF, "{was_off_for}");
 }
 
 #[tokio::test]
-async fn a_device_that_times_a_cycle_and_gives_no_power_back_is_told_to() {
-    let (fake, cancel) = (Fake::new(Some(Supply::On)), CancellationToken::new());
+async fn a_device_that_does_not_restore_power_after_its_own_cycle_is_switched_on() {
+    let (fake, cancel) = (FakeOutlet::new(Some(PowerState::On)), CancellationToken::new());
     fake.device().is_reliable = false;
-    fake.switching(by_device(OFF)).cycle(OFF, 0, &cancel).await.unwrap();
-    assert_eq!(fake.asked(), "read cycle read read on read");
+    fake.switching(timed_by_device(OFF)).cycle(OFF, 0, &cancel).await.unwrap();
+    assert_eq!(fake.calls(), "read cycle read read on read");
 }
 
 #[tokio::test]
-async fn a_cycle_that_the_device_times_ends_at_once_when_it_is_cancelled() {
-    let (fake, cancel) = (Fake::new(Some(Supply::On)), CancellationToken::new());
-    let mut switching = fake.switching(by_device(OFF));
+async fn a_cancelled_cycle_timed_by_the_device_restores_power_at_once() {
+    let (fake, cancel) = (FakeOutlet::new(Some(PowerState::On)), CancellationToken::new());
+    let mut switching = fake.switching(timed_by_device(OFF));
     let off_for = Duration::from_secs(10);
     let (ended, ()) = tokio::join!(switching.cycle(off_for, 0, &cancel), async {
-        let ends_at = Instant::now() + Duration::from_secs(5);
-        while !fake.asked().contains("cycle read") {
-            assert!(Instant::now() < ends_at, "only {}", fake.asked());
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !fake.calls().contains("cycle read") {
+            assert!(Instant::now() < deadline, "only {}", fake.calls());
             tokio::task::yield_now().await;
         }
         cancel.cancel();
     });
-    assert_eq!(ended.unwrap_err().kind, FaultKind::Abandoned);
-    assert_eq!(fake.asked(), "read cycle read on read");
+    assert_eq!(ended.unwrap_err().kind, OutletErrorKind::Cancelled);
+    assert_eq!(fake.calls(), "read cycle read on read");
 }
 
 #[tokio::test]
-async fn a_cycle_is_timed_here_where_the_device_cannot_or_not_for_so_long() {
-    for timing in [CycleTiming::Caller, by_device(OFF * 2)] {
-        let (fake, cancel) = (Fake::new(Some(Supply::On)), CancellationToken::new());
+async fn the_caller_times_a_cycle_that_the_device_cannot_time() {
+    for timing in [CycleTiming::Caller, timed_by_device(OFF * 2)] {
+        let (fake, cancel) = (FakeOutlet::new(Some(PowerState::On)), CancellationToken::new());
         fake.switching(timing).cycle(OFF, 0, &cancel).await.unwrap();
-        assert_eq!(fake.asked(), "read off read on read", "{timing:?}");
+        assert_eq!(fake.calls(), "read off read on read", "{timing:?}");
     }
 }
 
 #[tokio::test]
-async fn a_reading_that_means_neither_on_nor_off_is_taken_for_neither() {
-    let (fake, cancel) = (Fake::new(None), CancellationToken::new());
+async fn a_reading_of_neither_on_nor_off_counts_as_unknown() {
+    let (fake, cancel) = (FakeOutlet::new(None), CancellationToken::new());
     let mut switching = fake.switching(CycleTiming::Caller);
-    let fault = switching.cycle(OFF, 0, &cancel).await.unwrap_err();
-    assert_eq!(fault.reason, "what was read is neither on nor off");
+    let error = switching.cycle(OFF, 0, &cancel).await.unwrap_err();
+    assert_eq!(error.reason, "the outlet reads neither on nor off");
     assert_eq!((switching.observed, switching.last_answer.as_deref()), (None, Some("None")));
-    assert_eq!(fake.asked(), "read read read", "no power is taken away");
-    assert!(!switching.is_dark && !switching.has_written);
+    assert_eq!(fake.calls(), "read read read", "the outlet is not switched off");
+    assert!(!switching.is_unrestored && !switching.has_written);
 
-    let fault = fake.switching(CycleTiming::Caller).give(&cancel).await.unwrap_err();
-    assert_eq!(fault.kind, FaultKind::Unconfirmed);
-    assert_eq!(fake.asked(), "read read read on read read on read");
+    let error = fake.switching(CycleTiming::Caller).switch_on(&cancel).await.unwrap_err();
+    assert_eq!(error.kind, OutletErrorKind::Unconfirmed);
+    assert_eq!(fake.calls(), "read read read on read read on read");
 }

@@ -1,9 +1,9 @@
-//! The drivers: one file each, or one folder. A new one is a `mod` line and a line of the table here, and its file.
+//! The drivers, one file or folder each. A new driver needs its file, a `mod` line and a line in the table here.
 
 mod modbus;
 mod tasmota;
 
-use crate::scheme::Scheme;
+use crate::scheme::PowerScheme;
 
-/// Every scheme of power URLs.
-pub(crate) const SCHEMES: &[Scheme] = &[modbus::SCHEME, tasmota::SCHEME];
+/// All schemes of power URLs.
+pub(crate) const SCHEMES: &[PowerScheme] = &[modbus::SCHEME, tasmota::SCHEME];

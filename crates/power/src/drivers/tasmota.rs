@@ -1,135 +1,140 @@
 //! Plugs and power strips with Tasmota firmware, by their HTTP commands: `tasmota://plug-3.lab/1?password-file=…`.
 //!
-//! Source: Tasmota, Commands, and `support_command.ino` of the firmware. A cycle is not left to the device: its `Backlog` with
-//! `Delay` is cut short by any other command, also by a question of somebody else, and the board would not be off for as
-//! long as it needs.
+//! Source: Tasmota, Commands, and `support_command.ino` of the firmware. The device does not time cycles: its `Backlog`
+//! with `Delay` is cut short by any other command, queries of other clients included, so the off time would be too
+//! short.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use device_io::http::{self, Answer, HttpError};
-use device_io::{Connection, Evidence, NoSecret, SecretFile, address};
+use device_io::http::{self, DeviceHttpError, DeviceResponse};
+use device_io::{DeviceConnection, Evidence, SecretError, SecretFile, address};
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
-use crate::fault::{Fault, FaultKind};
-use crate::options::{OFF, Options, SchemeOption, number};
-use crate::outlet::{Capabilities, Clients, CycleTiming, Outlet, Readback, Reading, Supply};
-use crate::scheme::{Access, Port, Scheme};
-use crate::session::Session;
+use crate::error::{OutletError, OutletErrorKind};
+use crate::outlet::{
+    ClientCapacity, CycleTiming, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,
+};
+use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, SchemeParameter, number};
+use crate::scheme::{OutletAccess, OutletConfig, PowerScheme};
+use crate::session::DeviceSession;
 
 /// `tasmota://`.
-pub(super) const SCHEME: Scheme = Scheme {
+pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "tasmota",
     path: "HOST[:80]/CHANNEL",
     about: "a channel of a plug or strip with Tasmota firmware, by HTTP",
-    options: &[
-        SchemeOption {
+    parameters: &[
+        SchemeParameter {
             name: "user",
             example: "admin",
-            about: "who asks, where the device has a password; `admin` where it is not said",
+            about: "user name, if the device has a password; the default is `admin`",
         },
-        SchemeOption {
+        SchemeParameter {
             name: "password-file",
             example: "/etc/lifeguard/plug.password",
             about: "a file on the server that holds the password; its name ends in `.password`, and only the server may read it",
         },
-        OFF,
+        OFF_PARAMETER,
     ],
     parse,
 };
 
-const PORT: u16 = 80;
+const DEFAULT_PORT: u16 = 80;
 /// Source: Tasmota, Commands, `Power<x>`: up to 32 relays.
-const CHANNELS: std::ops::RangeInclusive<u8> = 1..=32;
+const VALID_CHANNELS: std::ops::RangeInclusive<u8> = 1..=32;
 /// Source: `WEB_USERNAME` of the firmware.
-const USER: &str = "admin";
-/// How many characters of an answer evidence has at most.
-const MAX_EVIDENCE: usize = 200;
+const DEFAULT_USER: &str = "admin";
+/// The longest part of an answer, in characters, that goes into the evidence.
+const MAX_EVIDENCE_CHARS: usize = 200;
 
 /// One channel of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Channel {
+struct TasmotaChannel {
     host: String,
     port: u16,
     number: u8,
-    login: Option<Login>,
+    login: Option<TasmotaLogin>,
 }
 
-/// Who asks.
+/// User name and password file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Login {
+struct TasmotaLogin {
     user: String,
     password: SecretFile,
 }
 
-fn parse(url: &Url, options: &Options) -> Result<Port, String> {
+fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, String> {
     let text = url.path().strip_prefix('/').unwrap_or_default();
-    let channel = number(text).filter(|channel| CHANNELS.contains(channel));
+    let channel = number(text).filter(|channel| VALID_CHANNELS.contains(channel));
     let number = channel.ok_or_else(|| {
-        format!("`{text}` is no channel; a channel is 1 to {}: {}", CHANNELS.end(), SCHEME.form())
+        format!("`{text}` is not a channel; a channel is 1 to {}: {}", VALID_CHANNELS.end(), SCHEME.form())
     })?;
-    let port = url.port().unwrap_or(PORT);
+    let port = url.port().unwrap_or(DEFAULT_PORT);
     if port == 0 {
         return Err("there is no port 0; a port is 1 to 65535".to_owned());
     }
-    let channel = Channel { host: address::host(url)?, port, number, login: login(options)? };
-    Ok(Port {
+    let channel = TasmotaChannel { host: address::host(url)?, port, number, login: login(parameters)? };
+    Ok(OutletConfig {
         device: format!("tasmota://{}", address::authority(&channel.host, port)),
         outlet: number.to_string(),
-        capabilities: Capabilities {
+        capabilities: OutletCapabilities {
             readback: Readback::Alone,
-            cycle: CycleTiming::Caller,
-            clients: Clients::One,
-            settle: Duration::ZERO,
+            cycle_timing: CycleTiming::Caller,
+            client_capacity: ClientCapacity::One,
+            settle_for: Duration::ZERO,
         },
-        open: Arc::new(move |access| Box::new(Plug::new(access, channel.clone()))),
+        open: Arc::new(move |access| Box::new(TasmotaOutlet::new(access, channel.clone()))),
     })
 }
 
-fn login(options: &Options) -> Result<Option<Login>, String> {
-    let Some(file) = options.get("password-file") else {
-        return match options.get("user") {
+fn login(parameters: &PowerUrlParameters) -> Result<Option<TasmotaLogin>, String> {
+    let Some(file) = parameters.get("password-file") else {
+        return match parameters.get("user") {
             Some(_) => Err("`user` needs `password-file`".to_owned()),
             None => Ok(None),
         };
     };
     let password = SecretFile::new(file).map_err(|problem| format!("`password-file={file}`: {problem}"))?;
-    Ok(Some(Login { user: options.get("user").unwrap_or(USER).to_owned(), password }))
+    Ok(Some(TasmotaLogin { user: parameters.get("user").unwrap_or(DEFAULT_USER).to_owned(), password }))
 }
 
-/// The way to one channel.
-struct Plug {
-    session: Session,
-    channel: Channel,
-    connection: Option<Connection>,
+/// Outlet of one channel.
+struct TasmotaOutlet {
+    session: DeviceSession,
+    channel: TasmotaChannel,
+    connection: Option<DeviceConnection>,
 }
 
-/// A command, and what must not be shown of what comes back.
-struct Command {
+/// A command, and the secrets to redact from its answer.
+struct TasmotaCommand {
     target: String,
     secrets: Vec<String>,
 }
 
-impl Plug {
-    fn new(access: Access, channel: Channel) -> Self {
-        let session = Session::new(access, (channel.host.clone(), channel.port), "device", Duration::ZERO);
+impl TasmotaOutlet {
+    fn new(access: OutletAccess, channel: TasmotaChannel) -> Self {
+        let session =
+            DeviceSession::new(access, (channel.host.clone(), channel.port), "device", Duration::ZERO);
         Self { session, channel, connection: None }
     }
 
-    /// The password, read each time anew: it may be changed at any time.
-    async fn password(&self) -> Result<Option<String>, Fault> {
+    /// Reads the password for each command: it may change at any time.
+    async fn password(&self) -> Result<Option<String>, OutletError> {
         let Some(login) = &self.channel.login else { return Ok(None) };
         let password = login.password.read().await.map_err(|error| match error {
-            NoSecret::Local(trouble) => Fault::new(FaultKind::Local(trouble.clone()), trouble.to_string()),
-            NoSecret::Misconfigured(reason) => misconfigured(format!("no password: {reason}")),
+            SecretError::Local(trouble) => {
+                OutletError::new(OutletErrorKind::Local(trouble.clone()), trouble.to_string())
+            }
+            SecretError::Misconfigured(reason) => misconfigured(format!("no password: {reason}")),
         })?;
         Ok(Some(password))
     }
 
-    /// `Power1`, with ` ON` or ` OFF` where it is an order.
-    fn command(&self, order: Option<Supply>, password: Option<String>) -> Command {
+    /// Builds `Power1`, followed by ` ON` or ` OFF` for an order.
+    fn command(&self, order: Option<PowerState>, password: Option<String>) -> TasmotaCommand {
         let mut query = form_urlencoded::Serializer::new(String::new());
         let mut secrets = Vec::new();
         if let (Some(login), Some(password)) = (&self.channel.login, password) {
@@ -137,98 +142,108 @@ impl Plug {
             let encoded: String = form_urlencoded::byte_serialize(password.as_bytes()).collect();
             secrets = vec![encoded.replace('+', "%20"), password];
         }
-        let order_text = order.map_or_else(String::new, |order| format!(" {}", state(order)));
+        let order_text = order.map_or_else(String::new, |order| format!(" {}", state_word(order)));
         query.append_pair("cmnd", &format!("Power{}{order_text}", self.channel.number));
-        // Within a URL a blank is the same to everybody only so; a plus sign is `%2B` by now.
+        // Only `%20` is a blank to every decoder; a literal plus sign is already `%2B` here.
         let target = format!("/cm?{}", query.finish()).replace('+', "%20");
-        Command { target, secrets }
+        TasmotaCommand { target, secrets }
     }
 
-    /// Asks once. Gives the state that the device answers with, and its words.
-    async fn ask(&mut self, order: Option<Supply>) -> Result<(String, String), Fault> {
+    /// Sends one command. Returns the state in the answer, and the answer's text.
+    async fn ask(&mut self, order: Option<PowerState>) -> Result<(String, String), OutletError> {
         let command = self.command(order, self.password().await?);
         self.connect().await?;
         self.session.check_lease()?;
         let authority = self.session.authority();
-        // Taken out: a device with room for few clients closes after each answer.
+        // Taken out: a device with few connections closes after each answer.
         let Some(mut connection) = self.connection.take() else {
-            return Err(Fault::new(FaultKind::Unreached, format!("no connection to {authority}")));
+            return Err(OutletError::new(
+                OutletErrorKind::NotConnected,
+                format!("no connection to {authority}"),
+            ));
         };
         self.session.limit_delivery(&connection)?;
         let mut received = Vec::new();
         let exchange = http::get(connection.request(), &authority, &command.target, &mut received);
-        let ended = self.session.within_call(exchange).await?;
-        self.session.closed();
-        let fault = match ended {
+        let result = self.session.within_call(exchange).await?;
+        self.session.record_close();
+        let error = match result {
             Some(Ok(answer)) => {
                 connection.answered();
-                let words = shown(&answer.body, &command.secrets);
-                return match self.judge(&answer) {
+                let words = redacted_text(&answer.body, &command.secrets);
+                return match self.parse_state(&answer) {
                     Ok(state) => Ok((state, words)),
-                    Err(fault) => Err(fault.with_answer(words)),
+                    Err(error) => Err(error.with_answer(words)),
                 };
             }
-            Some(Err(error)) => self.cut_off(&error, &received),
-            None => self.late(order, &received),
+            Some(Err(error)) => self.http_error(&error, &received),
+            None => self.timeout_error(order, &received),
         };
-        let words = shown(&String::from_utf8_lossy(&received), &command.secrets);
-        Err(if words.is_empty() { fault } else { fault.with_answer(words) })
+        let words = redacted_text(&String::from_utf8_lossy(&received), &command.secrets);
+        Err(if words.is_empty() { error } else { error.with_answer(words) })
     }
 
-    /// What it means that no answer came in time, but only these bytes.
-    fn late(&self, order: Option<Supply>, received: &[u8]) -> Fault {
+    /// The error when no complete answer came in time.
+    fn timeout_error(&self, order: Option<PowerState>, received: &[u8]) -> OutletError {
         let (authority, limit) = (self.session.authority(), self.session.limit_text());
         if !received.is_empty() {
             let reason = format!("an incomplete answer from {authority} within {limit}");
-            return Fault::new(FaultKind::Lost, reason);
+            return OutletError::new(OutletErrorKind::ConnectionLost, reason);
         }
-        let kind = if order.is_some() { FaultKind::Silent } else { FaultKind::Lost };
-        Fault::new(kind, format!("no answer from {authority} within {limit}"))
+        let kind =
+            if order.is_some() { OutletErrorKind::AnswerPending } else { OutletErrorKind::ConnectionLost };
+        OutletError::new(kind, format!("no answer from {authority} within {limit}"))
     }
 
-    /// What it means that these bytes came, and no answer.
-    fn cut_off(&self, error: &HttpError, received: &[u8]) -> Fault {
+    /// The error when the bytes received are not an answer.
+    fn http_error(&self, error: &DeviceHttpError, received: &[u8]) -> OutletError {
         let authority = self.session.authority();
         match error {
-            HttpError::Foreign => {
-                Fault::new(FaultKind::Foreign, format!("{authority} answered, but not with HTTP"))
-            }
-            HttpError::Closed(_) => {
+            DeviceHttpError::NotHttp => OutletError::new(
+                OutletErrorKind::WrongProtocol,
+                format!("{authority} answered, but not with HTTP"),
+            ),
+            DeviceHttpError::Closed(_) => {
                 let when =
                     if received.is_empty() { "without an answer" } else { "in the middle of an answer" };
-                Fault::new(FaultKind::Lost, format!("{authority} closed the connection {when}"))
+                OutletError::new(
+                    OutletErrorKind::ConnectionLost,
+                    format!("{authority} closed the connection {when}"),
+                )
             }
-            HttpError::Request(_) => misconfigured(format!("{authority} cannot be asked by HTTP")),
+            DeviceHttpError::Request(_) => {
+                misconfigured(format!("cannot send an HTTP request to {authority}"))
+            }
         }
     }
 
-    /// What an answer means: the channel's state, in the device's word.
-    fn judge(&self, answer: &Answer) -> Result<String, Fault> {
+    /// Returns the channel's state from an answer, as the device spells it.
+    fn parse_state(&self, answer: &DeviceResponse) -> Result<String, OutletError> {
         let (authority, number) = (self.session.authority(), self.channel.number);
-        let foreign = |what: String| {
-            Fault::new(
-                FaultKind::Foreign,
-                format!("{authority} answered, but not with what Tasmota says{what}"),
+        let wrong_protocol = |detail: String| {
+            OutletError::new(
+                OutletErrorKind::WrongProtocol,
+                format!("{authority} answered, but not as Tasmota firmware{detail}"),
             )
         };
         match answer.status {
             200 => {}
-            401 | 403 => return Err(self.locked()),
+            401 | 403 => return Err(self.login_refused()),
             status @ 500.. => {
                 let reason = format!("{authority} answered with HTTP status {status}");
-                return Err(Fault::new(FaultKind::Unconfirmed, reason));
+                return Err(OutletError::new(OutletErrorKind::Unconfirmed, reason));
             }
-            status => return Err(foreign(format!(": HTTP status {status}"))),
+            status => return Err(wrong_protocol(format!(": HTTP status {status}"))),
         }
         let fields: Map<String, Value> =
-            serde_json::from_str(&answer.body).map_err(|_| foreign(String::new()))?;
+            serde_json::from_str(&answer.body).map_err(|_| wrong_protocol(String::new()))?;
         let text = |name: &str| fields.get(name).and_then(Value::as_str);
-        // Firmware of before 8.2.3 says so with status 200.
+        // Firmware before 8.2.3 sends this with status 200.
         if text("WARNING").is_some_and(|warning| warning.starts_with("Need user")) {
-            return Err(self.locked());
+            return Err(self.login_refused());
         }
         if text("WARNING").is_some() {
-            return Err(foreign(": it gives no answers to commands; `WebLog 2` mends that".to_owned()));
+            return Err(wrong_protocol(": it does not answer commands; set `WebLog 2`".to_owned()));
         }
         if text("Command").is_some() {
             return Err(misconfigured(format!("the device at {authority} has no channel {number}")));
@@ -236,25 +251,24 @@ impl Plug {
         // A device with one channel leaves its number out.
         let state = text(&format!("POWER{number}")).or_else(|| text("POWER").filter(|_| number == 1));
         state.map(str::to_owned).ok_or_else(|| {
-            let reason = format!("{authority} gave another answer than was asked for");
-            Fault::new(FaultKind::Unconfirmed, reason)
+            let reason = format!("unexpected answer from {authority}");
+            OutletError::new(OutletErrorKind::Unconfirmed, reason)
         })
     }
 
-    fn locked(&self) -> Fault {
+    fn login_refused(&self) -> OutletError {
         let authority = self.session.authority();
         misconfigured(match &self.channel.login {
-            Some(login) => format!(
-                "{authority} does not take user `{}` with the password in {}",
-                login.user, login.password
-            ),
-            None => format!("{authority} asks for a password: write `password-file` in the power URL"),
+            Some(login) => {
+                format!("{authority} rejects user `{}` with the password in {}", login.user, login.password)
+            }
+            None => format!("{authority} requires a password: write `password-file` in the power URL"),
         })
     }
 }
 
 #[async_trait]
-impl Outlet for Plug {
+impl Outlet for TasmotaOutlet {
     fn evidence(&self) -> Evidence {
         Evidence::from_iter([("channel".to_owned(), self.channel.number.into())])
     }
@@ -263,54 +277,57 @@ impl Outlet for Plug {
         self.session.attempts
     }
 
-    async fn connect(&mut self) -> Result<(), Fault> {
+    async fn connect(&mut self) -> Result<(), OutletError> {
         self.session.check_lease()?;
-        if self.connection.as_ref().is_none_or(Connection::is_closed) {
+        if self.connection.as_ref().is_none_or(DeviceConnection::is_closed) {
             self.connection = None;
             self.connection = Some(self.session.connect().await?);
         }
         Ok(())
     }
 
-    async fn read(&mut self) -> Result<Reading, Fault> {
+    async fn read(&mut self) -> Result<OutletReading, OutletError> {
         let (state, words) = self.ask(None).await?;
-        let supply = match state.as_str() {
-            "ON" => Some(Supply::On),
-            "OFF" => Some(Supply::Off),
+        let state_on_device = match state.as_str() {
+            "ON" => Some(PowerState::On),
+            "OFF" => Some(PowerState::Off),
             _ => None,
         };
-        Ok(Reading { supply, answer: Some(words) })
+        Ok(OutletReading { power_state: state_on_device, answer: Some(words) })
     }
 
-    async fn set(&mut self, supply: Supply) -> Result<(), Fault> {
-        let (answered, words) = self.ask(Some(supply)).await?;
-        if answered == state(supply) {
+    async fn set(&mut self, state_on_device: PowerState) -> Result<(), OutletError> {
+        let (answered, words) = self.ask(Some(state_on_device)).await?;
+        if answered == state_word(state_on_device) {
             return Ok(());
         }
-        let reason =
-            format!("{} was told {} and answered {answered}", self.session.authority(), state(supply));
-        Err(Fault::new(FaultKind::Unconfirmed, reason).with_answer(words))
+        let reason = format!(
+            "{} was switched {} and answered {answered}",
+            self.session.authority(),
+            state_word(state_on_device)
+        );
+        Err(OutletError::new(OutletErrorKind::Unconfirmed, reason).with_answer(words))
     }
 }
 
-fn state(supply: Supply) -> &'static str {
-    match supply {
-        Supply::On => "ON",
-        Supply::Off => "OFF",
+fn state_word(state_on_device: PowerState) -> &'static str {
+    match state_on_device {
+        PowerState::On => "ON",
+        PowerState::Off => "OFF",
     }
 }
 
-fn misconfigured(reason: String) -> Fault {
-    Fault::new(FaultKind::Misconfigured, reason)
+fn misconfigured(reason: String) -> OutletError {
+    OutletError::new(OutletErrorKind::Misconfigured, reason)
 }
 
-/// What a device said, for evidence. An error page of Tasmota repeats what it was asked for, the password included.
-fn shown(text: &str, secrets: &[String]) -> String {
+/// The device's answer for the evidence. Tasmota's error pages repeat the request, including the password.
+fn redacted_text(text: &str, secrets: &[String]) -> String {
     let mut text = text.trim().to_owned();
     for secret in secrets {
         text = text.replace(secret, "…");
     }
-    match text.char_indices().nth(MAX_EVIDENCE) {
+    match text.char_indices().nth(MAX_EVIDENCE_CHARS) {
         Some((end, _)) => format!("{} …", &text[..end]),
         None => text,
     }

@@ -1,229 +1,247 @@
-//! The tests that each driver passes. A driver's own file has a [`TestDevice`] and calls [`all`].
+//! Tests that each driver passes. A driver's own file implements [`TestDevice`] and calls [`run_conformance_tests`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clock::{Clock, SystemClock};
-use device_io::Lease;
+use device_io::ProcessLease;
 use power::{
-    Access, CALL_LIMIT, Context, Ending, Evidence, FaultKind, Operation, PowerUrl, Readback, Supply,
-    Unfinished, operate,
+    DEFAULT_CALL_TIMEOUT, Evidence, OutletAccess, OutletErrorKind, PowerContext, PowerOperation,
+    PowerRunError, PowerRunErrorKind, PowerState, PowerUrl, Readback, operate,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How a device takes its orders.
+/// How a device reacts to orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Conduct {
-    /// As it should.
+pub(crate) enum DeviceBehaviour {
+    /// As specified.
     Normal,
-    /// It takes no connection.
+    /// It refuses connections.
     Refuses,
-    /// It takes connections and orders, does nothing and never answers.
+    /// It accepts connections and orders, does nothing and never answers.
     Hangs,
-    /// It does what it is told to, and does not answer that; it answers a reading.
+    /// It follows orders without answering them; it answers reads.
     Mute,
-    /// It says that it did what it was told to, and did not; a reading shows the truth.
+    /// It confirms orders without following them; a read shows the true state.
     Lies,
     /// It answers in another protocol.
     Foreign,
 }
 
-/// A device with an outlet that really switches something.
+/// A device with an outlet whose state can be observed.
 pub(crate) trait TestDevice {
-    /// Makes one whose outlet gives power or does not.
-    async fn start(conduct: Conduct, supply: Supply) -> Self;
+    /// Starts a device whose outlet has this state.
+    async fn start(behaviour: DeviceBehaviour, state: PowerState) -> Self;
 
-    /// The outlet's power URL, with `options` such as `off=20ms`.
-    fn url(&self, options: &str) -> String;
+    /// The outlet's power URL, with `parameters` such as `off=20ms`.
+    fn url(&self, parameters: &str) -> String;
 
     /// The power URL of an outlet that the device does not have.
-    fn url_of_nothing(&self) -> String;
+    fn url_of_missing_outlet(&self) -> String;
 
-    /// Whether the outlet gives power.
-    fn supply(&self) -> Supply;
+    /// The state of the outlet.
+    fn state(&self) -> PowerState;
 
-    /// What the outlet was told, in order.
-    fn orders(&self) -> Vec<Supply>;
+    /// The orders that the outlet received, in order.
+    fn received_orders(&self) -> Vec<PowerState>;
 
-    /// How many connections it has taken.
+    /// Number of connections it has accepted.
     fn connections(&self) -> usize;
 
-    /// Behaves differently from now on.
-    async fn conduct(&self, conduct: Conduct);
+    /// Changes its behaviour.
+    async fn set_behaviour(&self, behaviour: DeviceBehaviour);
 }
 
-/// What a call may take to what never answers: nothing that must succeed is bounded by it.
-const HASTY: Duration = Duration::from_millis(200);
-/// What a call may take where some are answered and some are not: far more than an answer takes on a busy machine.
-const PATIENT: Duration = Duration::from_secs(2);
-/// How long boards are kept off in these tests.
+/// Timeout of calls to devices that never answer; never used for calls that must succeed.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(200);
+/// Timeout of calls where some are answered and some are not: far longer than an answer takes on a busy machine.
+const LONG_TIMEOUT: Duration = Duration::from_secs(2);
+/// Off time of power cycles in these tests.
 const OFF: Duration = Duration::from_millis(300);
 
-/// Runs every test at devices of one kind, side by side.
-pub(crate) async fn all<D: TestDevice>() {
+/// Runs all tests concurrently at devices of one kind.
+pub(crate) async fn run_conformance_tests<D: TestDevice>() {
     tokio::join!(
-        operations_end_in_the_same_place_however_often_they_run::<D>(),
-        a_cycle_keeps_off_as_long_as_its_url_says::<D>(),
-        what_stands_in_the_way_is_said_and_takes_no_power_away::<D>(),
-        orders_that_were_not_answered_are_found_by_reading::<D>(),
-        devices_that_lie_are_not_believed::<D>(),
-        an_outlet_that_there_is_not_is_an_error_of_configuration::<D>(),
-        a_cycle_that_is_cancelled_or_interrupted_ends_with_power::<D>(),
-        a_device_that_hangs_while_the_power_is_off_is_said_to_have_left_it_so::<D>(),
-        nothing_is_sent_after_the_lease::<D>(),
-        an_outlet_is_read_by_itself::<D>(),
+        repeated_operations_end_in_the_same_state::<D>(),
+        a_cycle_keeps_the_off_time_of_its_url::<D>(),
+        unreachable_devices_are_reported_and_not_switched_off::<D>(),
+        unanswered_orders_are_confirmed_by_reading::<D>(),
+        an_order_confirmed_but_not_followed_fails::<D>(),
+        a_missing_outlet_is_a_configuration_error::<D>(),
+        a_cancelled_or_interrupted_cycle_restores_the_power::<D>(),
+        a_device_that_hangs_while_off_is_reported_as_unrestored::<D>(),
+        nothing_is_sent_after_the_lease_expired::<D>(),
+        an_outlet_can_be_read_without_being_switched::<D>(),
     );
 }
 
-fn context(call_limit: Duration) -> Context {
-    Context { clock: Arc::new(SystemClock), lease: Lease::default(), call_limit, interrupted: 0 }
+fn context(call_limit: Duration) -> PowerContext {
+    PowerContext {
+        clock: Arc::new(SystemClock),
+        lease: ProcessLease::default(),
+        call_limit,
+        interrupted_runs: 0,
+    }
 }
 
-async fn run_in(context: &Context, operation: Operation, url: &str) -> Result<Evidence, Unfinished> {
+async fn run_in(
+    context: &PowerContext,
+    operation: PowerOperation,
+    url: &str,
+) -> Result<Evidence, PowerRunError> {
     operate(&url.parse().unwrap(), operation, context, &CancellationToken::new()).await
 }
 
-async fn run(operation: Operation, url: &str) -> Result<Evidence, Unfinished> {
-    run_in(&context(CALL_LIMIT), operation, url).await
+async fn run(operation: PowerOperation, url: &str) -> Result<Evidence, PowerRunError> {
+    run_in(&context(DEFAULT_CALL_TIMEOUT), operation, url).await
 }
 
 fn time(evidence: &Evidence, name: &str) -> DateTime<Utc> {
     evidence[name].as_str().unwrap().parse().unwrap()
 }
 
-/// Waits until `is_so`, but not for ever.
-async fn until(what: &str, is_so: impl Fn() -> bool) {
-    let ends_at = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < ends_at, "waited in vain: {what}");
+/// Waits for `condition`, with a time limit.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "timed out waiting: {what}");
         tokio::task::yield_now().await;
     }
 }
 
-async fn operations_end_in_the_same_place_however_often_they_run<D: TestDevice>() {
-    let device = D::start(Conduct::Normal, Supply::Off).await;
+async fn repeated_operations_end_in_the_same_state<D: TestDevice>() {
+    let device = D::start(DeviceBehaviour::Normal, PowerState::Off).await;
     let url = device.url("off=20ms");
-    for (operation, supply) in [
-        (Operation::On, Supply::On),
-        (Operation::On, Supply::On),
-        (Operation::Cycle, Supply::On),
-        (Operation::Cycle, Supply::On),
-        (Operation::Off, Supply::Off),
-        (Operation::Off, Supply::Off),
+    for (operation, state) in [
+        (PowerOperation::On, PowerState::On),
+        (PowerOperation::On, PowerState::On),
+        (PowerOperation::Cycle, PowerState::On),
+        (PowerOperation::Cycle, PowerState::On),
+        (PowerOperation::Off, PowerState::Off),
+        (PowerOperation::Off, PowerState::Off),
     ] {
         let evidence = run(operation, &url).await.unwrap();
-        assert_eq!((device.supply(), &evidence["observed"]), (supply, &supply.name().into()));
+        assert_eq!((device.state(), &evidence["observed"]), (state, &state.name().into()));
         assert!(!evidence.contains_key("interrupted"));
     }
 }
 
-async fn a_cycle_keeps_off_as_long_as_its_url_says<D: TestDevice>() {
-    let device = D::start(Conduct::Normal, Supply::On).await;
-    let evidence = run(Operation::Cycle, &device.url("off=300ms")).await.unwrap();
+async fn a_cycle_keeps_the_off_time_of_its_url<D: TestDevice>() {
+    let device = D::start(DeviceBehaviour::Normal, PowerState::On).await;
+    let evidence = run(PowerOperation::Cycle, &device.url("off=300ms")).await.unwrap();
     let was_off_for = time(&evidence, "on_at") - time(&evidence, "off_at");
     assert!(was_off_for.to_std().unwrap() >= OFF, "{was_off_for}");
-    assert_eq!(device.orders(), [Supply::Off, Supply::On]);
+    assert_eq!(device.received_orders(), [PowerState::Off, PowerState::On]);
 }
 
-async fn what_stands_in_the_way_is_said_and_takes_no_power_away<D: TestDevice>() {
-    for (conduct, limit, words, ending) in [
-        (Conduct::Refuses, PATIENT, "no connection to 127.0.0.1:", Ending::Failed),
-        (Conduct::Hangs, HASTY, "no answer from 127.0.0.1:", Ending::Failed),
-        (Conduct::Foreign, PATIENT, "answered, but not with ", Ending::Misconfigured),
+async fn unreachable_devices_are_reported_and_not_switched_off<D: TestDevice>() {
+    for (behaviour, limit, reason, kind) in [
+        (DeviceBehaviour::Refuses, LONG_TIMEOUT, "no connection to 127.0.0.1:", PowerRunErrorKind::Failed),
+        (DeviceBehaviour::Hangs, SHORT_TIMEOUT, "no answer from 127.0.0.1:", PowerRunErrorKind::Failed),
+        (DeviceBehaviour::Foreign, LONG_TIMEOUT, "answered, but not with ", PowerRunErrorKind::Misconfigured),
     ] {
-        let device = D::start(conduct, Supply::On).await;
-        let failed = run_in(&context(limit), Operation::Off, &device.url("")).await.unwrap_err();
-        assert!(failed.reason.contains(words), "{conduct:?}: {failed}");
-        assert_eq!((&failed.ending, &failed.evidence["observed"]), (&ending, &"unknown".into()), "{failed}");
-        assert_eq!(failed.evidence.contains_key("answer"), conduct == Conduct::Foreign, "{failed:?}");
-        assert_eq!((device.supply(), device.orders()), (Supply::On, Vec::new()), "{conduct:?}");
+        let device = D::start(behaviour, PowerState::On).await;
+        let failed = run_in(&context(limit), PowerOperation::Off, &device.url("")).await.unwrap_err();
+        assert!(failed.reason.contains(reason), "{behaviour:?}: {failed}");
+        assert_eq!((&failed.kind, &failed.evidence["observed"]), (&kind, &"unknown".into()), "{failed}");
+        assert_eq!(
+            failed.evidence.contains_key("answer"),
+            behaviour == DeviceBehaviour::Foreign,
+            "{failed:?}"
+        );
+        assert_eq!((device.state(), device.received_orders()), (PowerState::On, Vec::new()), "{behaviour:?}");
     }
 }
 
-async fn orders_that_were_not_answered_are_found_by_reading<D: TestDevice>() {
-    let device = D::start(Conduct::Mute, Supply::On).await;
-    let evidence = run_in(&context(PATIENT), Operation::Cycle, &device.url("off=20ms")).await.unwrap();
+async fn unanswered_orders_are_confirmed_by_reading<D: TestDevice>() {
+    let device = D::start(DeviceBehaviour::Mute, PowerState::On).await;
+    let evidence =
+        run_in(&context(LONG_TIMEOUT), PowerOperation::Cycle, &device.url("off=20ms")).await.unwrap();
     assert_eq!(evidence["observed"], "on");
-    assert_eq!(device.orders(), [Supply::Off, Supply::On], "nothing is repeated");
+    assert_eq!(device.received_orders(), [PowerState::Off, PowerState::On], "nothing is repeated");
 }
 
-async fn devices_that_lie_are_not_believed<D: TestDevice>() {
-    let device = D::start(Conduct::Lies, Supply::Off).await;
-    let failed = run(Operation::On, &device.url("")).await.unwrap_err();
+async fn an_order_confirmed_but_not_followed_fails<D: TestDevice>() {
+    let device = D::start(DeviceBehaviour::Lies, PowerState::Off).await;
+    let failed = run(PowerOperation::On, &device.url("")).await.unwrap_err();
     assert_eq!(failed.reason, "the power was switched on and still reads off");
-    assert_eq!((failed.ending, &failed.evidence["observed"]), (Ending::Failed, &"off".into()));
+    assert_eq!((failed.kind, &failed.evidence["observed"]), (PowerRunErrorKind::Failed, &"off".into()));
 }
 
-async fn an_outlet_that_there_is_not_is_an_error_of_configuration<D: TestDevice>() {
-    let device = D::start(Conduct::Normal, Supply::On).await;
-    for operation in [Operation::On, Operation::Off, Operation::Cycle] {
-        let failed = run(operation, &device.url_of_nothing()).await.unwrap_err();
-        assert_eq!(failed.ending, Ending::Misconfigured, "{failed}");
-        assert_eq!(failed.evidence["attempts"], 1, "it is not tried again: {failed}");
-        assert!(failed.evidence.contains_key("answer"), "the device's own words: {failed:?}");
+async fn a_missing_outlet_is_a_configuration_error<D: TestDevice>() {
+    let device = D::start(DeviceBehaviour::Normal, PowerState::On).await;
+    for operation in [PowerOperation::On, PowerOperation::Off, PowerOperation::Cycle] {
+        let failed = run(operation, &device.url_of_missing_outlet()).await.unwrap_err();
+        assert_eq!(failed.kind, PowerRunErrorKind::Misconfigured, "{failed}");
+        assert_eq!(failed.evidence["attempts"], 1, "not retried: {failed}");
+        assert!(failed.evidence.contains_key("answer"), "the device's answer: {failed:?}");
     }
-    assert_eq!(device.supply(), Supply::On);
+    assert_eq!(device.state(), PowerState::On);
 }
 
-async fn a_cycle_that_is_cancelled_or_interrupted_ends_with_power<D: TestDevice>() {
-    let device = D::start(Conduct::Normal, Supply::On).await;
+async fn a_cancelled_or_interrupted_cycle_restores_the_power<D: TestDevice>() {
+    let device = D::start(DeviceBehaviour::Normal, PowerState::On).await;
     let (url, cancel): (PowerUrl, _) = (device.url("off=10s").parse().unwrap(), CancellationToken::new());
-    let context = context(CALL_LIMIT);
-    let (ended, ()) = tokio::join!(operate(&url, Operation::Cycle, &context, &cancel), async {
-        until("the power is off", || device.supply() == Supply::Off).await;
+    let context = context(DEFAULT_CALL_TIMEOUT);
+    let (result, ()) = tokio::join!(operate(&url, PowerOperation::Cycle, &context, &cancel), async {
+        until("the power is off", || device.state() == PowerState::Off).await;
         cancel.cancel();
     });
-    let failed = ended.unwrap_err();
-    assert_eq!((failed.reason.as_str(), &failed.evidence["observed"]), ("abandoned", &"on".into()));
-    assert_eq!(device.supply(), Supply::On);
+    let failed = result.unwrap_err();
+    assert_eq!((failed.reason.as_str(), &failed.evidence["observed"]), ("cancelled", &"on".into()));
+    assert_eq!(device.state(), PowerState::On);
 
-    let device = D::start(Conduct::Normal, Supply::Off).await;
-    let context = Context { interrupted: 1, ..context };
-    let evidence = run_in(&context, Operation::Cycle, &device.url("off=20ms")).await.unwrap();
+    let device = D::start(DeviceBehaviour::Normal, PowerState::Off).await;
+    let context = PowerContext { interrupted_runs: 1, ..context };
+    let evidence = run_in(&context, PowerOperation::Cycle, &device.url("off=20ms")).await.unwrap();
     assert_eq!((&evidence["observed"], &evidence["interrupted"]), (&"on".into(), &1.into()));
-    assert_eq!(device.orders(), [Supply::On], "it was off already");
+    assert_eq!(device.received_orders(), [PowerState::On], "it was off already");
 }
 
-async fn a_device_that_hangs_while_the_power_is_off_is_said_to_have_left_it_so<D: TestDevice>() {
-    let device = D::start(Conduct::Normal, Supply::On).await;
-    let (url, context) = (device.url("off=500ms"), context(PATIENT));
-    let (ended, ()) = tokio::join!(run_in(&context, Operation::Cycle, &url), async {
-        until("the power is off", || device.supply() == Supply::Off).await;
-        device.conduct(Conduct::Hangs).await;
+async fn a_device_that_hangs_while_off_is_reported_as_unrestored<D: TestDevice>() {
+    let device = D::start(DeviceBehaviour::Normal, PowerState::On).await;
+    let (url, context) = (device.url("off=500ms"), context(LONG_TIMEOUT));
+    let (result, ()) = tokio::join!(run_in(&context, PowerOperation::Cycle, &url), async {
+        until("the power is off", || device.state() == PowerState::Off).await;
+        device.set_behaviour(DeviceBehaviour::Hangs).await;
     });
-    let failed = ended.unwrap_err();
-    assert!(failed.reason.starts_with("the board may be without power: "), "{failed}");
+    let failed = result.unwrap_err();
+    assert!(failed.reason.starts_with("cannot restore power: "), "{failed}");
     let at = url.parse::<PowerUrl>().unwrap().outlet();
-    assert_eq!(failed.ending, Ending::Unrestored { what: "power", at });
+    assert_eq!(failed.kind, PowerRunErrorKind::Unrestored { what: "power", at });
 }
 
-async fn nothing_is_sent_after_the_lease<D: TestDevice>() {
-    let device = D::start(Conduct::Normal, Supply::On).await;
-    let (url, context) = (device.url("off=300ms"), context(CALL_LIMIT));
-    let (ended, ()) = tokio::join!(run_in(&context, Operation::Cycle, &url), async {
-        until("the power is off", || device.supply() == Supply::Off).await;
+async fn nothing_is_sent_after_the_lease_expired<D: TestDevice>() {
+    let device = D::start(DeviceBehaviour::Normal, PowerState::On).await;
+    let (url, context) = (device.url("off=300ms"), context(DEFAULT_CALL_TIMEOUT));
+    let (result, ()) = tokio::join!(run_in(&context, PowerOperation::Cycle, &url), async {
+        until("the power is off", || device.state() == PowerState::Off).await;
         context.lease.extend(Instant::now());
     });
-    let failed = ended.unwrap_err();
-    assert!(failed.reason.contains("the lease of this process expired"), "{failed}");
-    assert_eq!(device.orders(), [Supply::Off], "whoever has the device now gives the power back");
+    let failed = result.unwrap_err();
+    assert!(failed.reason.contains("lease expired"), "{failed}");
+    assert_eq!(
+        device.received_orders(),
+        [PowerState::Off],
+        "the next holder of the device restores the power"
+    );
     let before = device.connections();
-    run_in(&context, Operation::On, &url).await.unwrap_err();
+    run_in(&context, PowerOperation::On, &url).await.unwrap_err();
     assert_eq!(device.connections(), before);
 }
 
-async fn an_outlet_is_read_by_itself<D: TestDevice>() {
-    for supply in [Supply::On, Supply::Off] {
-        let device = D::start(Conduct::Normal, supply).await;
+async fn an_outlet_can_be_read_without_being_switched<D: TestDevice>() {
+    for state in [PowerState::On, PowerState::Off] {
+        let device = D::start(DeviceBehaviour::Normal, state).await;
         let url: PowerUrl = device.url("").parse().unwrap();
         assert_ne!(url.capabilities().readback, Readback::None);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let access = Access { clock, lease: Lease::default(), call_limit: CALL_LIMIT };
-        assert_eq!(url.open(access.clone()).read().await.unwrap().supply, Some(supply));
-        device.conduct(Conduct::Hangs).await;
-        let fault = url.open(Access { call_limit: HASTY, ..access }).read().await.unwrap_err();
-        assert_eq!(fault.kind, FaultKind::Lost, "silence is no reading: {fault:?}");
+        let access = OutletAccess { clock, lease: ProcessLease::default(), call_limit: DEFAULT_CALL_TIMEOUT };
+        assert_eq!(url.open(access.clone()).read().await.unwrap().power_state, Some(state));
+        device.set_behaviour(DeviceBehaviour::Hangs).await;
+        let error = url.open(OutletAccess { call_limit: SHORT_TIMEOUT, ..access }).read().await.unwrap_err();
+        assert_eq!(error.kind, OutletErrorKind::ConnectionLost, "no answer is not a state: {error:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What every driver has to do at a device that behaves, hangs, lies, refuses, or is something else.
+//! Conformance tests of the power drivers: at devices that work, hang, lie, refuse, or speak another protocol.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod conformance;

@@ -1,32 +1,32 @@
-//! A coil of the farm's relay board.
+//! Conformance tests of `modbus://`, at a relay board of the farm.
 
 use std::net::SocketAddr;
 
-use farm::relay::{Behaviour, RelayBoard};
-use power::Supply;
+use farm::relay::{RelayBehaviour, RelayBoard};
+use power::PowerState;
 
-use crate::conformance::{self, Conduct, TestDevice};
+use crate::conformance::{self, DeviceBehaviour, TestDevice};
 
 const COIL: u16 = 5;
 
 struct Relay(RelayBoard);
 
-fn behaviour(conduct: Conduct) -> Behaviour {
-    match conduct {
-        Conduct::Normal => Behaviour::Normal,
-        Conduct::Refuses => Behaviour::Refusing,
-        Conduct::Hangs => Behaviour::Hanging,
-        Conduct::Mute => Behaviour::Mute,
-        Conduct::Lies => Behaviour::Lying { coil: COIL },
-        Conduct::Foreign => Behaviour::Rtu,
+fn relay_behaviour(behaviour: DeviceBehaviour) -> RelayBehaviour {
+    match behaviour {
+        DeviceBehaviour::Normal => RelayBehaviour::Normal,
+        DeviceBehaviour::Refuses => RelayBehaviour::Refusing,
+        DeviceBehaviour::Hangs => RelayBehaviour::Hanging,
+        DeviceBehaviour::Mute => RelayBehaviour::Mute,
+        DeviceBehaviour::Lies => RelayBehaviour::Lying { coil: COIL },
+        DeviceBehaviour::Foreign => RelayBehaviour::Rtu,
     }
 }
 
 impl TestDevice for Relay {
-    async fn start(conduct: Conduct, supply: Supply) -> Self {
+    async fn start(behaviour: DeviceBehaviour, state: PowerState) -> Self {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let relay = RelayBoard::start(any_port, 8, behaviour(conduct)).unwrap();
-        relay.switch(COIL, supply == Supply::On);
+        let relay = RelayBoard::start(any_port, 8, relay_behaviour(behaviour)).unwrap();
+        relay.switch(COIL, state == PowerState::On);
         Self(relay)
     }
 
@@ -34,29 +34,29 @@ impl TestDevice for Relay {
         format!("modbus://{}/{COIL}?{options}", self.0.addr())
     }
 
-    fn url_of_nothing(&self) -> String {
+    fn url_of_missing_outlet(&self) -> String {
         format!("modbus://{}/9", self.0.addr())
     }
 
-    fn supply(&self) -> Supply {
-        if *self.0.coil(COIL).borrow() { Supply::On } else { Supply::Off }
+    fn state(&self) -> PowerState {
+        if *self.0.coil(COIL).borrow() { PowerState::On } else { PowerState::Off }
     }
 
-    fn orders(&self) -> Vec<Supply> {
-        let supply = |on| if on { Supply::On } else { Supply::Off };
-        self.0.writes().into_iter().map(|write| supply(write.on)).collect()
+    fn received_orders(&self) -> Vec<PowerState> {
+        let state = |on| if on { PowerState::On } else { PowerState::Off };
+        self.0.writes().into_iter().map(|write| state(write.is_on)).collect()
     }
 
     fn connections(&self) -> usize {
         self.0.connections()
     }
 
-    async fn conduct(&self, conduct: Conduct) {
-        self.0.set_behaviour(behaviour(conduct));
+    async fn set_behaviour(&self, behaviour: DeviceBehaviour) {
+        self.0.set_behaviour(relay_behaviour(behaviour));
     }
 }
 
 #[tokio::test]
-async fn modbus_outlets_do_what_every_outlet_does() {
-    Box::pin(conformance::all::<Relay>()).await;
+async fn modbus_outlets_pass_the_conformance_tests() {
+    Box::pin(conformance::run_conformance_tests::<Relay>()).await;
 }

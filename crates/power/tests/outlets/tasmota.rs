@@ -1,5 +1,5 @@
-//! A device with Tasmota firmware, as far as its `/cm` goes. Its answers are those of a strip with firmware 12, and of plugs
-//! before that where it is said.
+//! Conformance tests of `tasmota://`, at a fake device that implements `/cm`. Its answers are those of a strip with
+//! firmware 12, and of older plugs where noted.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -7,38 +7,41 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use clock::SystemClock;
-use device_io::Lease;
-use power::{CALL_LIMIT, Context, Ending, Evidence, Operation, Supply, Unfinished, operate};
+use device_io::ProcessLease;
+use power::{
+    DEFAULT_CALL_TIMEOUT, Evidence, PowerContext, PowerOperation, PowerRunError, PowerRunErrorKind,
+    PowerState, operate,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::conformance::{self, Conduct, TestDevice};
+use crate::conformance::{self, DeviceBehaviour, TestDevice};
 
 const LOCKED: &str = r#"{"WARNING":"Need user=<username>&password=<password>"}"#;
 
-/// What a device answers to a request for this target, given whether its channel gives power.
-type Answer = fn(&str, bool) -> Vec<u8>;
+/// Returns the answer to a request for this target, given whether the channel is on.
+type AnswerFn = fn(&str, bool) -> Vec<u8>;
 
-struct State {
-    conduct: Conduct,
+struct TasmotaState {
+    behaviour: DeviceBehaviour,
     is_on: bool,
-    orders: Vec<Supply>,
+    orders: Vec<PowerState>,
     connections: usize,
-    answer: Answer,
+    answer: AnswerFn,
 }
 
 #[derive(Clone)]
-struct Shared(Arc<Mutex<State>>);
+struct SharedTasmota(Arc<Mutex<TasmotaState>>);
 
 struct Tasmota {
     addr: SocketAddr,
-    shared: Shared,
+    shared: SharedTasmota,
     _server: JoinSet<()>,
 }
 
-/// An answer in the form in which the firmware sends it.
+/// Formats an answer as the firmware sends it.
 fn chunked(status: &str, body: &str) -> Vec<u8> {
     format!(
         "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nServer: Tasmota/12.4.0 (ESP8285)\r\nCache-Control: \
@@ -49,7 +52,7 @@ fn chunked(status: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Channel 1 of several.
+/// Answers of a strip's channel 1.
 fn strip(target: &str, is_on: bool) -> Vec<u8> {
     let state = if is_on { "ON" } else { "OFF" };
     let is_channel = ["/cm?cmnd=Power1", "/cm?cmnd=Power1%20ON", "/cm?cmnd=Power1%20OFF"].contains(&target);
@@ -58,8 +61,8 @@ fn strip(target: &str, is_on: bool) -> Vec<u8> {
     chunked("200 OK", &body)
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl SharedTasmota {
+    fn state(&self) -> MutexGuard<'_, TasmotaState> {
         self.0.lock().unwrap()
     }
 
@@ -71,44 +74,46 @@ impl Shared {
         }
         let request = String::from_utf8(request).unwrap();
         let target = request.strip_prefix("GET ").unwrap().split(' ').next().unwrap();
-        let answer = self.carry_out(target);
+        let answer = self.execute(target);
         let Some(answer) = answer else { return std::future::pending().await };
         stream.write_all(&answer).await.ok();
     }
 
-    /// What it answers, if it does.
-    fn carry_out(&self, target: &str) -> Option<Vec<u8>> {
+    /// Executes a command; returns the answer, if any.
+    fn execute(&self, target: &str) -> Option<Vec<u8>> {
         let mut state = self.state();
-        let order = [("%20ON", Supply::On), ("%20OFF", Supply::Off)];
+        let order = [("%20ON", PowerState::On), ("%20OFF", PowerState::Off)];
         let order = order.iter().find(|(end, _)| target.ends_with(&format!("cmnd=Power1{end}")));
         let order = order.map(|(_, order)| *order);
-        if state.conduct == Conduct::Hangs {
+        if state.behaviour == DeviceBehaviour::Hangs {
             return None;
         }
         state.orders.extend(order);
-        let said = order.map_or(state.is_on, |order| order == Supply::On);
-        if state.conduct != Conduct::Lies {
-            state.is_on = said;
+        let reported_on = order.map_or(state.is_on, |order| order == PowerState::On);
+        if state.behaviour != DeviceBehaviour::Lies {
+            state.is_on = reported_on;
         }
-        match state.conduct {
-            Conduct::Mute if order.is_some() => None,
-            Conduct::Foreign => Some(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()),
-            Conduct::Normal | Conduct::Refuses | Conduct::Hangs | Conduct::Mute | Conduct::Lies => {
-                Some((state.answer)(target, said))
-            }
+        match state.behaviour {
+            DeviceBehaviour::Mute if order.is_some() => None,
+            DeviceBehaviour::Foreign => Some(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()),
+            DeviceBehaviour::Normal
+            | DeviceBehaviour::Refuses
+            | DeviceBehaviour::Hangs
+            | DeviceBehaviour::Mute
+            | DeviceBehaviour::Lies => Some((state.answer)(target, reported_on)),
         }
     }
 }
 
 impl Tasmota {
-    async fn with(conduct: Conduct, supply: Supply, answer: Answer) -> Self {
+    async fn with(behaviour: DeviceBehaviour, state: PowerState, answer: AnswerFn) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let is_on = supply == Supply::On;
-        let state = State { conduct, is_on, orders: Vec::new(), connections: 0, answer };
-        let shared = Shared(Arc::new(Mutex::new(state)));
+        let is_on = state == PowerState::On;
+        let state = TasmotaState { behaviour, is_on, orders: Vec::new(), connections: 0, answer };
+        let shared = SharedTasmota(Arc::new(Mutex::new(state)));
         let (mut server, accepting) = (JoinSet::new(), shared.clone());
-        if conduct != Conduct::Refuses {
+        if behaviour != DeviceBehaviour::Refuses {
             server.spawn(async move {
                 let mut served = JoinSet::new();
                 while let Ok((stream, _)) = listener.accept().await {
@@ -122,23 +127,23 @@ impl Tasmota {
 }
 
 impl TestDevice for Tasmota {
-    async fn start(conduct: Conduct, supply: Supply) -> Self {
-        Self::with(conduct, supply, strip).await
+    async fn start(behaviour: DeviceBehaviour, state: PowerState) -> Self {
+        Self::with(behaviour, state, strip).await
     }
 
     fn url(&self, options: &str) -> String {
         format!("tasmota://{}/1?{options}", self.addr)
     }
 
-    fn url_of_nothing(&self) -> String {
+    fn url_of_missing_outlet(&self) -> String {
         format!("tasmota://{}/9", self.addr)
     }
 
-    fn supply(&self) -> Supply {
-        if self.shared.state().is_on { Supply::On } else { Supply::Off }
+    fn state(&self) -> PowerState {
+        if self.shared.state().is_on { PowerState::On } else { PowerState::Off }
     }
 
-    fn orders(&self) -> Vec<Supply> {
+    fn received_orders(&self) -> Vec<PowerState> {
         self.shared.state().orders.clone()
     }
 
@@ -146,161 +151,166 @@ impl TestDevice for Tasmota {
         self.shared.state().connections
     }
 
-    async fn conduct(&self, conduct: Conduct) {
-        self.shared.state().conduct = conduct;
+    async fn set_behaviour(&self, behaviour: DeviceBehaviour) {
+        self.shared.state().behaviour = behaviour;
     }
 }
 
 #[tokio::test]
-async fn tasmota_outlets_do_what_every_outlet_does() {
-    Box::pin(conformance::all::<Tasmota>()).await;
+async fn tasmota_outlets_pass_the_conformance_tests() {
+    Box::pin(conformance::run_conformance_tests::<Tasmota>()).await;
 }
 
-async fn run(operation: Operation, url: &str) -> Result<Evidence, Unfinished> {
-    let context = Context {
+async fn run(operation: PowerOperation, url: &str) -> Result<Evidence, PowerRunError> {
+    let context = PowerContext {
         clock: Arc::new(SystemClock),
-        lease: Lease::default(),
-        call_limit: CALL_LIMIT,
-        interrupted: 0,
+        lease: ProcessLease::default(),
+        call_limit: DEFAULT_CALL_TIMEOUT,
+        interrupted_runs: 0,
     };
     operate(&url.parse().unwrap(), operation, &context, &CancellationToken::new()).await
 }
 
 #[tokio::test]
-async fn a_whole_cycle_has_the_devices_words_beside_what_they_mean() {
-    let device = Tasmota::start(Conduct::Normal, Supply::On).await;
-    let evidence = run(Operation::Cycle, &device.url("off=20ms")).await.unwrap();
+async fn a_power_cycle_records_the_devices_answer_as_evidence() {
+    let device = Tasmota::start(DeviceBehaviour::Normal, PowerState::On).await;
+    let evidence = run(PowerOperation::Cycle, &device.url("off=20ms")).await.unwrap();
     assert_eq!((&evidence["channel"], &evidence["observed"]), (&1.into(), &"on".into()));
     assert_eq!(evidence["answer"], r#"{"POWER1":"ON"}"#);
-    // It is read, switched off, read, switched on, read: each on a connection of its own.
+    // Read, off, read, on, read: each on its own connection.
     assert_eq!((&evidence["attempts"], device.connections()), (&5.into(), 5));
-    assert_eq!(device.orders(), [Supply::Off, Supply::On]);
+    assert_eq!(device.received_orders(), [PowerState::Off, PowerState::On]);
 }
 
 #[tokio::test]
-async fn a_plug_with_one_channel_leaves_its_number_out_and_may_say_more() {
-    let plug: Answer = |_, is_on| {
+async fn a_plug_with_one_channel_omits_its_number_and_may_send_more_fields() {
+    let plug: AnswerFn = |_, is_on| {
         let state = if is_on { "ON" } else { "OFF" };
-        // What it tells MQTT meanwhile is in the answer, too.
+        // The answer also contains what the device publishes by MQTT.
         chunked(
             "200 OK",
             &format!(r#"{{"Time":"2026-12-01T01:02:03","Wifi":{{"RSSI":76}},"POWER":"{state}"}}"#),
         )
     };
-    let device = Tasmota::with(Conduct::Normal, Supply::Off, plug).await;
-    assert_eq!(run(Operation::On, &device.url("")).await.unwrap()["observed"], "on");
-    let second = run(Operation::On, &format!("tasmota://{}/2", device.addr)).await.unwrap_err();
-    assert!(second.reason.ends_with("gave another answer than was asked for"), "{second}");
+    let device = Tasmota::with(DeviceBehaviour::Normal, PowerState::Off, plug).await;
+    assert_eq!(run(PowerOperation::On, &device.url("")).await.unwrap()["observed"], "on");
+    let second = run(PowerOperation::On, &format!("tasmota://{}/2", device.addr)).await.unwrap_err();
+    assert!(second.reason.starts_with("unexpected answer from"), "{second}");
 }
 
 #[tokio::test]
-async fn what_a_device_says_instead_of_a_state_is_told_apart_and_kept() {
-    let unknown: Answer = |_, _| chunked("200 OK", r#"{"Command":"Unknown"}"#);
-    let no_answers: Answer =
+async fn answers_without_a_state_are_distinguished_and_recorded() {
+    let unknown: AnswerFn = |_, _| chunked("200 OK", r#"{"Command":"Unknown"}"#);
+    let no_answers: AnswerFn =
         |_, _| chunked("200 OK", r#"{"WARNING":"Enable weblog 2 if response expected"}"#);
-    let blinks: Answer = |_, _| chunked("200 OK", r#"{"POWER1":"BLINK"}"#);
-    let page: Answer = |_, _| chunked("200 OK", "<!DOCTYPE html><html>");
-    let missing: Answer = |_, _| chunked("404 Not Found", "File Not Found");
-    let starts: Answer = |_, _| chunked("503 Service Unavailable", "Busy");
-    let closes: Answer = |_, _| Vec::new();
-    let breaks_off: Answer =
+    let blinks: AnswerFn = |_, _| chunked("200 OK", r#"{"POWER1":"BLINK"}"#);
+    let page: AnswerFn = |_, _| chunked("200 OK", "<!DOCTYPE html><html>");
+    let missing: AnswerFn = |_, _| chunked("404 Not Found", "File Not Found");
+    let starts: AnswerFn = |_, _| chunked("503 Service Unavailable", "Busy");
+    let closes: AnswerFn = |_, _| Vec::new();
+    let breaks_off: AnswerFn =
         |_, _| b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nf\r\n{\"POW".to_vec();
-    let foreign = "answered, but not with what Tasmota says";
-    for (answer, reason, ending, words) in [
-        (unknown, "has no channel 1", Ending::Misconfigured, r#"{"Command":"Unknown"}"#),
-        (no_answers, "`WebLog 2` mends that", Ending::Misconfigured, "weblog"),
-        (blinks, "what was read is neither on nor off", Ending::Failed, r#"{"POWER1":"BLINK"}"#),
-        (page, foreign, Ending::Misconfigured, "<!DOCTYPE"),
-        (missing, ": HTTP status 404", Ending::Misconfigured, "File Not Found"),
-        (starts, "answered with HTTP status 503", Ending::Failed, "Busy"),
-        (closes, "closed the connection without an answer", Ending::Failed, ""),
-        (breaks_off, "closed the connection in the middle of an answer", Ending::Failed, r#"{"POW"#),
+    let not_tasmota = "answered, but not as Tasmota firmware";
+    for (answer, reason, kind, answer_text) in [
+        (unknown, "has no channel 1", PowerRunErrorKind::Misconfigured, r#"{"Command":"Unknown"}"#),
+        (no_answers, "set `WebLog 2`", PowerRunErrorKind::Misconfigured, "weblog"),
+        (blinks, "the outlet reads neither on nor off", PowerRunErrorKind::Failed, r#"{"POWER1":"BLINK"}"#),
+        (page, not_tasmota, PowerRunErrorKind::Misconfigured, "<!DOCTYPE"),
+        (missing, ": HTTP status 404", PowerRunErrorKind::Misconfigured, "File Not Found"),
+        (starts, "answered with HTTP status 503", PowerRunErrorKind::Failed, "Busy"),
+        (closes, "closed the connection without an answer", PowerRunErrorKind::Failed, ""),
+        (
+            breaks_off,
+            "closed the connection in the middle of an answer",
+            PowerRunErrorKind::Failed,
+            r#"{"POW"#,
+        ),
     ] {
-        let device = Tasmota::with(Conduct::Normal, Supply::On, answer).await;
-        let failed = run(Operation::Off, &device.url("")).await.unwrap_err();
-        assert!(failed.reason.contains(reason) && failed.ending == ending, "{failed:?}");
+        let device = Tasmota::with(DeviceBehaviour::Normal, PowerState::On, answer).await;
+        let failed = run(PowerOperation::Off, &device.url("")).await.unwrap_err();
+        assert!(failed.reason.contains(reason) && failed.kind == kind, "{failed:?}");
         assert_eq!(failed.evidence["observed"], "unknown");
         let answer = failed.evidence.get("answer").and_then(|answer| answer.as_str()).unwrap_or_default();
-        assert!(answer.contains(words) && answer.is_empty() == words.is_empty(), "{failed:?}");
-        assert!(device.orders().is_empty(), "no power is taken away: {reason}");
+        assert!(answer.contains(answer_text) && answer.is_empty() == answer_text.is_empty(), "{failed:?}");
+        assert!(device.received_orders().is_empty(), "the outlet is not switched off: {reason}");
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_contradicts_its_order_is_read_again() {
-    // Its buttons and rules may switch, too.
-    let contradicts: Answer = |target, is_on| strip("/cm?cmnd=Power1", is_on && !target.contains("%20"));
-    let device = Tasmota::with(Conduct::Normal, Supply::Off, contradicts).await;
-    let evidence = run(Operation::On, &device.url("")).await.unwrap();
-    assert_eq!((&evidence["observed"], device.orders()), (&"on".into(), vec![Supply::On]));
+async fn an_answer_that_contradicts_its_order_is_checked_by_reading() {
+    // The device's buttons and rules may switch the outlet too.
+    let contradicts: AnswerFn = |target, is_on| strip("/cm?cmnd=Power1", is_on && !target.contains("%20"));
+    let device = Tasmota::with(DeviceBehaviour::Normal, PowerState::Off, contradicts).await;
+    let evidence = run(PowerOperation::On, &device.url("")).await.unwrap();
+    assert_eq!((&evidence["observed"], device.received_orders()), (&"on".into(), vec![PowerState::On]));
 }
 
 #[tokio::test]
-async fn slow_answers_are_waited_for_as_long_as_a_call_may_take() {
-    let device = Tasmota::start(Conduct::Hangs, Supply::On).await;
-    let hasty = Context {
+async fn slow_answers_are_waited_for_up_to_the_call_timeout() {
+    let device = Tasmota::start(DeviceBehaviour::Hangs, PowerState::On).await;
+    let context = PowerContext {
         clock: Arc::new(SystemClock),
-        lease: Lease::default(),
+        lease: ProcessLease::default(),
         call_limit: Duration::from_millis(200),
-        interrupted: 0,
+        interrupted_runs: 0,
     };
     let (url, cancel) = (device.url("").parse().unwrap(), CancellationToken::new());
-    let failed = operate(&url, Operation::On, &hasty, &cancel).await.unwrap_err();
+    let failed = operate(&url, PowerOperation::On, &context, &cancel).await.unwrap_err();
     let reason = format!("no answer from {} within 200ms", device.addr);
-    assert_eq!((failed.reason, failed.ending), (reason, Ending::Failed));
+    assert_eq!((failed.reason, failed.kind), (reason, PowerRunErrorKind::Failed));
 }
 
 #[tokio::test]
-async fn a_device_with_a_password_gets_it_and_nobody_else_sees_it() {
+async fn a_password_is_sent_to_the_device_and_shown_nowhere_else() {
     const PASSWORD: &str = "se cr+t&";
     const QUERY: &str = "/cm?user=admin&password=se%20cr%2Bt%26&cmnd=Power1";
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("plug.password");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("plug.password");
     fs_err::write(&path, PASSWORD).unwrap();
     fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let locked: Answer = |target, is_on| match target.strip_prefix(QUERY) {
+    let locked: AnswerFn = |target, is_on| match target.strip_prefix(QUERY) {
         Some(order) => strip(&format!("/cm?cmnd=Power1{order}"), is_on),
         None => chunked("401 Unauthorized", LOCKED),
     };
-    let device = Tasmota::with(Conduct::Normal, Supply::On, locked).await;
+    let device = Tasmota::with(DeviceBehaviour::Normal, PowerState::On, locked).await;
     let with_password = device.url(&format!("off=20ms&password-file={}", path.display()));
-    let evidence = run(Operation::Cycle, &with_password).await.unwrap();
-    assert_eq!((&evidence["observed"], device.orders().len()), (&"on".into(), 2));
+    let evidence = run(PowerOperation::Cycle, &with_password).await.unwrap();
+    assert_eq!((&evidence["observed"], device.received_orders().len()), (&"on".into(), 2));
 
-    // Without it, and with another user, by new firmware and by old.
-    let old: Answer = |_, _| chunked("200 OK", LOCKED);
+    // Without the password and with another user, with new and old firmware.
+    let old: AnswerFn = |_, _| chunked("200 OK", LOCKED);
     let other_user = format!("{with_password}&user=me");
-    for (device, url, words) in [
-        (device.addr, device.url(""), "asks for a password: write `password-file`"),
-        (device.addr, other_user, "does not take user `me` with the password in /"),
+    for (device, url, answer_text) in [
+        (device.addr, device.url(""), "requires a password: write `password-file`"),
+        (device.addr, other_user, "rejects user `me` with the password in /"),
     ] {
-        let failed = run(Operation::Cycle, &url).await.unwrap_err();
+        let failed = run(PowerOperation::Cycle, &url).await.unwrap_err();
         assert!(
-            failed.reason.contains(words) && failed.ending == Ending::Misconfigured,
+            failed.reason.contains(answer_text) && failed.kind == PowerRunErrorKind::Misconfigured,
             "{device}: {failed:?}"
         );
         assert_eq!(failed.evidence["answer"], LOCKED);
     }
-    let device = Tasmota::with(Conduct::Normal, Supply::On, old).await;
-    let failed = run(Operation::On, &device.url("")).await.unwrap_err();
-    assert!(failed.reason.contains("asks for a password"), "{failed:?}");
-    assert_eq!(failed.ending, Ending::Misconfigured, "{failed:?}");
+    let device = Tasmota::with(DeviceBehaviour::Normal, PowerState::On, old).await;
+    let failed = run(PowerOperation::On, &device.url("")).await.unwrap_err();
+    assert!(failed.reason.contains("requires a password"), "{failed:?}");
+    assert_eq!(failed.kind, PowerRunErrorKind::Misconfigured, "{failed:?}");
 
-    // An error page repeats what it was asked for.
-    let repeats: Answer =
+    // An error page repeats the request.
+    let repeats: AnswerFn =
         |target, _| chunked("404 Not Found", &format!("URI: {target}\nArguments: password: {PASSWORD}"));
-    let device = Tasmota::with(Conduct::Normal, Supply::On, repeats).await;
+    let device = Tasmota::with(DeviceBehaviour::Normal, PowerState::On, repeats).await;
     let url = device.url(&format!("password-file={}", path.display()));
-    let shown = format!("{:?}", run(Operation::On, &url).await.unwrap_err());
+    let shown = format!("{:?}", run(PowerOperation::On, &url).await.unwrap_err());
     assert!(shown.contains("URI: /cm?user=admin&password=…&cmnd") && !shown.contains("cr"), "{shown}");
 
     fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let failed = run(Operation::On, &url).await.unwrap_err();
-    assert!(failed.reason.contains("can be read by others"), "{failed}");
+    let failed = run(PowerOperation::On, &url).await.unwrap_err();
+    assert!(failed.reason.contains("is readable by others"), "{failed}");
 }
 
 #[test]
-fn a_bad_url_is_refused_with_what_would_be_right() {
+fn a_bad_url_is_refused_with_the_right_form() {
     for (text, right) in [
         ("tasmota://plug.lab", "1 to 32: `tasmota://HOST[:80]/CHANNEL["),
         ("tasmota://plug.lab/0", "1 to 32"),
@@ -308,14 +318,14 @@ fn a_bad_url_is_refused_with_what_would_be_right() {
         ("tasmota://plug.lab:0/1", "1 to 65535"),
         ("tasmota://plug.lab/1?user=me", "`user` needs `password-file`"),
         ("tasmota://plug.lab/1?password-file=/etc/shadow", "whose name ends in `.password`"),
-        ("tasmota://plug.lab/1?password=secret", "there is no parameter `password`"),
+        ("tasmota://plug.lab/1?password=secret", "unknown parameter `password`"),
         ("tasmota://me:secret@plug.lab/1", "no user"),
     ] {
         let error = text.parse::<power::PowerUrl>().unwrap_err().to_string();
         assert!(error.contains(right) && !error.contains("secret"), "{text}: {error}");
     }
     let error = power::PowerUrl::read_new("tasmota://plug.lab/1?off=46s").unwrap_err().to_string();
-    assert!(error.contains("`off` is 46s") && error.ends_with("45s is the longest"), "{error}");
+    assert!(error.contains("`off` is 46s") && error.ends_with("the maximum is 45s"), "{error}");
     let url: power::PowerUrl = "tasmota://Plug.lab.:80/01?off=5s".parse().unwrap();
     assert_eq!(
         (url.resource(), url.outlet().as_str()),

@@ -1,47 +1,46 @@
-//! What is assumed of a fleet where its profile does not say: drawn from the definition, so that every definition can be
-//! simulated.
+//! Behaviour derived from definitions, for everything that a profile leaves out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::DateTime;
 use serde_json::{Map, Value, json};
 
-use super::model::{Class, Layout, OperatorRequest, Report};
-use super::names::Names;
+use super::model::{FleetLayout, InstanceClass, OperatorRequest, PossibleReport};
+use super::names::NumberedNames;
+use machine::ActionSite;
 use machine::Distribution;
 use machine::FactKind;
 use machine::Instance;
-use machine::Site;
 use machine::{Cause, Outcome, Stimulus};
-use machine::{Definition, Due, Event, Kind, State, TransitionEffect};
+use machine::{Definition, Event, State, StateKind, TimeoutDue, TransitionEffect};
 use machine::{EventName, StateName};
-use machine::{Sender, Source};
+use machine::{EventSource, Sender};
 use machine::{create, decide};
 
-/// How often an instance does what it should.
-const SOUND: f64 = 0.98;
-/// How often a repair mends an instance.
-const MENDS: f64 = 0.9;
-/// Within this part of its time limit a state is usually over.
-const USUAL: f64 = 1.0 / 3.0;
-/// The text that lists of facts have, and arguments of events.
-const SAMPLE: &str = "image";
+/// Probability that a sound instance reports as it should.
+const SOUND_SHARE: f64 = 0.98;
+/// Probability that a repair succeeds.
+const DEFAULT_REPAIR_RATE: f64 = 0.9;
+/// Typical duration of a state as a fraction of its time limit.
+const TYPICAL_TIMEOUT_FRACTION: f64 = 1.0 / 3.0;
+/// The text in lists of facts and in arguments of events.
+const SAMPLE_TEXT: &str = "image";
 
-const HOUR: f64 = 3600.0;
-const DAY: f64 = 24.0 * HOUR;
-const YEAR: f64 = 365.25 * DAY;
+const HOUR_S: f64 = 3600.0;
+const DAY_S: f64 = 24.0 * HOUR_S;
+const YEAR_S: f64 = 365.25 * DAY_S;
 
 /// Eight instances at a device, four devices on a circuit, no settle time, no gap.
-pub(super) const LAYOUT: Layout =
-    Layout { instances_per_device: 8, devices_per_circuit: 4, settle_ms: 0, gap_ms: 0 };
+pub(super) const DEFAULT_LAYOUT: FleetLayout =
+    FleetLayout { instances_per_device: 8, devices_per_circuit: 4, settle_ms: 0, gap_ms: 0 };
 
-/// What guards may know of an instance: what may be is so, and of what there may be several there is one.
+/// Facts of an instance: booleans are true, and lists have one item.
 pub(super) fn facts(definition: &Definition) -> Map<String, Value> {
     let fields = definition.facts.iter().flat_map(|facts| &facts.fields);
     let fact = |(name, kind): (&String, &FactKind)| {
         let value = match kind {
             FactKind::Boolean => json!(true),
-            FactKind::List => json!([SAMPLE]),
+            FactKind::List => json!([SAMPLE_TEXT]),
             FactKind::Number | FactKind::Text | FactKind::Mapping => return None,
         };
         Some((name.clone(), value))
@@ -49,42 +48,48 @@ pub(super) fn facts(definition: &Definition) -> Map<String, Value> {
     fields.filter_map(fact).collect()
 }
 
-/// The states that count as available: those of rest that are neither the initial one nor entered by operators alone;
-/// of these, the ones in which an action watches the instance, where there are such. Where there is none, all states of rest.
-pub(super) fn available(names: &Names<'_>) -> Vec<bool> {
-    let Names { definition, states, .. } = names;
-    let is_resting = |name: &StateName| kind(definition, name) == Kind::Resting;
+/// The available states: resting states other than the initial one that not only operators lead to. Of these, only the
+/// ones that invoke an action, if any does. If there are none, all resting states.
+pub(super) fn available(names: &NumberedNames<'_>) -> Vec<bool> {
+    let NumberedNames { definition, states, .. } = names;
+    let is_resting = |name: &StateName| kind(definition, name) == StateKind::Resting;
     let mut reached: BTreeSet<&StateName> = BTreeSet::new();
     for (_, to, by) in edges(definition) {
-        if by != By::Operator {
+        if by != EdgeInitiator::Operator {
             reached.insert(to);
         }
     }
-    let of_work =
+    let is_entered =
         |name: &StateName| is_resting(name) && *name != definition.initial && reached.contains(name);
     let is_watched =
         |name: &StateName| definition.states.get(name).is_some_and(|state| !state.invoke.is_empty());
-    let all =
-        |is_one: &dyn Fn(&StateName) -> bool| states.iter().map(|name| is_one(name)).collect::<Vec<bool>>();
-    let choices = [all(&|name| of_work(name) && is_watched(name)), all(&of_work), all(&is_resting)];
+    let all = |is_match: &dyn Fn(&StateName) -> bool| {
+        states.iter().map(|name| is_match(name)).collect::<Vec<bool>>()
+    };
+    let choices = [all(&|name| is_entered(name) && is_watched(name)), all(&is_entered), all(&is_resting)];
     choices.into_iter().find(|choice| choice.contains(&true)).unwrap_or_else(|| all(&|_| false))
 }
 
-/// What sound instances report: in each state of work the event from a face that leads on the shortest way to an
-/// available state, mostly within a third of the time limit. An event that tells of a failure is none of these.
-pub(super) fn reports(names: &Names<'_>, available: &[bool]) -> Vec<Vec<Report>> {
-    let ways = ways(names, available);
+/// Reports of sound instances: in each working state the face's event on the shortest path to an available state, usually
+/// within a third of the time limit. Events of failures are excluded.
+pub(super) fn reports(names: &NumberedNames<'_>, available: &[bool]) -> Vec<Vec<PossibleReport>> {
+    let steps = steps_to_available(names, available);
     let report = |name: &StateName| {
         let state = names.definition.states.get(name)?;
         let is_reported = |event: &EventName| {
             let has_reporter = event_of(names.definition, event).is_some_and(|e| e.reporter().is_some());
             has_reporter && !event.as_str().contains("fail")
         };
-        let event = leading(state, name, &ways, is_reported)?;
+        let event = leading_event(state, name, &steps, is_reported)?;
         let args = args(event_of(names.definition, event)?);
-        Some(vec![Report { event: event.clone(), args, after: within(state), chance: SOUND }])
+        Some(vec![PossibleReport {
+            event: event.clone(),
+            args,
+            after: typical_duration(state),
+            chance: SOUND_SHARE,
+        }])
     };
-    let is_waiting = |name: &&StateName| kind(names.definition, name) == Kind::Working;
+    let is_waiting = |name: &&StateName| kind(names.definition, name) == StateKind::Working;
     names
         .states
         .iter()
@@ -92,64 +97,64 @@ pub(super) fn reports(names: &Names<'_>, available: &[bool]) -> Vec<Vec<Report>>
         .collect()
 }
 
-/// How long what a state waits for usually takes.
-fn within(state: &State) -> Distribution {
+/// The typical duration of a state.
+fn typical_duration(state: &State) -> Distribution {
     let limit = match state.timeout.as_ref().map(|timeout| timeout.due) {
-        Some(Due::After(limit)) => limit.as_secs_f64(),
-        Some(Due::At(_)) | None => 90.0,
+        Some(TimeoutDue::After(limit)) => limit.as_secs_f64(),
+        Some(TimeoutDue::At(_)) | None => 90.0,
     };
-    let usual = (limit * USUAL).max(0.001);
-    Distribution::log_normal(usual, 2.0 * usual)
+    let median = (limit * TYPICAL_TIMEOUT_FRACTION).max(0.001);
+    Distribution::log_normal(median, 2.0 * median)
 }
 
-/// What operators ask for: new instances are put to use within an hour, available ones are asked for something once a day,
-/// and those that failed are looked at within days.
-pub(super) fn requests(names: &Names<'_>, available: &[bool]) -> Vec<OperatorRequest> {
-    let ways = ways(names, available);
+/// Requests of operators: new instances are put to use within an hour, available ones get a request once a day, and failed
+/// ones are repaired within days.
+pub(super) fn requests(names: &NumberedNames<'_>, available: &[bool]) -> Vec<OperatorRequest> {
+    let steps = steps_to_available(names, available);
     let request_in = |(index, name): (usize, &&StateName)| {
         let kind = kind(names.definition, name);
-        let (after, mends) = match kind {
-            Kind::Failed => (Distribution::log_normal(DAY, 3.0 * DAY), MENDS),
-            Kind::Working | Kind::Resting if **name == names.definition.initial => {
-                (Distribution::Uniform { from: 0.0, to: HOUR }, 0.0)
+        let (after, repair_rate) = match kind {
+            StateKind::Failed => (Distribution::log_normal(DAY_S, 3.0 * DAY_S), DEFAULT_REPAIR_RATE),
+            StateKind::Working | StateKind::Resting if **name == names.definition.initial => {
+                (Distribution::Uniform { from: 0.0, to: HOUR_S }, 0.0)
             }
-            Kind::Resting => (Distribution::rate(1.0, DAY), 0.0),
-            Kind::Working | Kind::Final => return None,
+            StateKind::Resting => (Distribution::rate(1.0, DAY_S), 0.0),
+            StateKind::Working | StateKind::Final => return None,
         };
-        let (event, args) = request(names.definition, name, &ways)?;
-        Some(OperatorRequest { states: BTreeSet::from([index]), event, args, after, mends })
+        let (event, args) = request(names.definition, name, &steps)?;
+        Some(OperatorRequest { states: BTreeSet::from([index]), event, args, after, repair_rate })
     };
     names.states.iter().enumerate().filter_map(request_in).collect()
 }
 
-/// What an operator may ask for in a state, and gets: of that, what leads on the shortest way to an available state.
+/// The operator's request in a state that is accepted and leads on the shortest path to an available state.
 fn request(
     definition: &Definition,
     name: &StateName,
-    ways: &BTreeMap<&StateName, usize>,
+    steps: &BTreeMap<&StateName, usize>,
 ) -> Option<(EventName, Map<String, Value>)> {
-    let asked = |event: &EventName| {
+    let accepted = |event: &EventName| {
         let args = args(definition.events.get(event)?);
-        let to = tried(definition, name, event, &args)?;
-        ways.get(&to).map(|way| (*way, event.clone(), args))
+        let to = request_target(definition, name, event, &args)?;
+        steps.get(&to).map(|count| (*count, event.clone(), args))
     };
-    let all = definition.accepted(name.as_str(), &Sender::Operator);
-    let best = all.into_iter().filter_map(asked).min_by_key(|(way, ..)| *way);
+    let all = definition.accepted_events(name.as_str(), &Sender::Operator);
+    let best = all.into_iter().filter_map(accepted).min_by_key(|(count, ..)| *count);
     best.map(|(_, event, args)| (event, args))
 }
 
-/// Where an operator's event leads to from a state, if it does.
-fn tried(
+/// The state to which an operator's event leads from `state`, if any.
+fn request_target(
     definition: &Definition,
     state: &StateName,
     event: &EventName,
     args: &Map<String, Value>,
 ) -> Option<StateName> {
     let now = DateTime::UNIX_EPOCH;
-    let born = create(definition, "instance", facts(definition), now).instance;
-    let instance = Instance { state: state.clone(), ..born };
+    let created = create(definition, "instance", facts(definition), now).instance;
+    let instance = Instance { state: state.clone(), ..created };
     let cause =
-        Cause::Event { name: event.clone(), source: Source::Operator, args: args.clone(), visit: None };
+        Cause::Event { name: event.clone(), source: EventSource::Operator, args: args.clone(), visit: None };
     let stimulus = Stimulus { facts: facts(definition), ..Stimulus::new(cause) };
     let decision = decide(definition, &instance, &stimulus, now);
     match decision.outcome {
@@ -158,62 +163,62 @@ fn tried(
     }
 }
 
-/// The ways of being broken: a few instances are dead, and some die.
-pub(super) fn broken(sound: &Class) -> Vec<Class> {
+/// Classes of broken instances: a few instances are dead, and some die.
+pub(super) fn broken(sound: &InstanceClass) -> Vec<InstanceClass> {
     let mut actions = sound.actions.clone();
-    actions.iter_mut().filter(|action| action.at == Site::Instance).for_each(|action| {
-        action.fails = 1.0;
-        action.fails_after = action.dark_after;
+    actions.iter_mut().filter(|action| action.at == ActionSite::Instance).for_each(|action| {
+        action.failure_rate = 1.0;
+        action.fails_after = action.fails_after_outage;
     });
-    vec![Class {
+    vec![InstanceClass {
         name: "dead".to_owned(),
         share: 0.002,
-        breaks: Some(Distribution::rate(0.05, YEAR)),
+        breaks_after: Some(Distribution::rate(0.05, YEAR_S)),
         reports: vec![Vec::new(); sound.reports.len()],
         actions,
     }]
 }
 
-/// The event of `state` that leads on the shortest way to an available state, of those that are wanted.
-fn leading<'a>(
+/// The event of `state` on the shortest path to an available state, among those that `is_wanted` selects.
+fn leading_event<'a>(
     state: &'a State,
     here: &StateName,
-    ways: &BTreeMap<&StateName, usize>,
+    steps: &BTreeMap<&StateName, usize>,
     is_wanted: impl Fn(&EventName) -> bool,
 ) -> Option<&'a EventName> {
-    let way = |target: &StateName| ways.get(target).map_or(usize::MAX, |way| way + 1);
+    let length = |target: &StateName| steps.get(target).map_or(usize::MAX, |count| count + 1);
     let shortest = |event: &EventName| {
         let effects = state.on.get(event).into_iter().flatten().map(|transition| &transition.effect);
-        let ways = effects.map(|effect| match effect {
+        let lengths = effects.map(|effect| match effect {
             TransitionEffect::Move { target, .. } if target == here => usize::MAX,
-            TransitionEffect::Move { target, .. } => way(target),
+            TransitionEffect::Move { target, .. } => length(target),
             TransitionEffect::Stay { .. } | TransitionEffect::Refuse { .. } => usize::MAX,
         });
-        ways.min().unwrap_or(usize::MAX)
+        lengths.min().unwrap_or(usize::MAX)
     };
     state.on.keys().filter(|event| is_wanted(event)).min_by_key(|event| shortest(event))
 }
 
-/// Who or what leads from one state to another.
+/// The initiator of a transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
+enum EdgeInitiator {
     Operator,
     Other,
 }
 
-/// Where each state may lead, and by whom.
-fn edges(definition: &Definition) -> Vec<(&StateName, &StateName, By)> {
+/// All transitions between states, with their initiators.
+fn edges(definition: &Definition) -> Vec<(&StateName, &StateName, EdgeInitiator)> {
     let mut edges = Vec::new();
     for (name, state) in &definition.states {
         let timeout = state.timeout.iter();
         let targets = timeout
             .flat_map(|timeout| [Some(&timeout.target), timeout.limit.as_ref().map(|limit| &limit.exceeded)]);
-        edges.extend(targets.flatten().map(|target| (name, target, By::Other)));
-        let always = state.always.iter().map(|transition| (transition, By::Other));
+        edges.extend(targets.flatten().map(|target| (name, target, EdgeInitiator::Other)));
+        let always = state.always.iter().map(|transition| (transition, EdgeInitiator::Other));
         let on = state.on.iter().flat_map(|(event, transitions)| {
             let is_operators = event_of(definition, event)
                 .is_some_and(|event| event.from == BTreeSet::from([Sender::Operator]));
-            let by = if is_operators { By::Operator } else { By::Other };
+            let by = if is_operators { EdgeInitiator::Operator } else { EdgeInitiator::Other };
             transitions.iter().map(move |transition| (transition, by))
         });
         for (transition, by) in always.chain(on) {
@@ -225,35 +230,35 @@ fn edges(definition: &Definition) -> Vec<(&StateName, &StateName, By)> {
     edges
 }
 
-/// How many steps each state is away from an available one, where nobody asks for anything.
-fn ways<'a>(names: &Names<'a>, available: &[bool]) -> BTreeMap<&'a StateName, usize> {
+/// The number of steps from each state to an available one, without operators.
+fn steps_to_available<'a>(names: &NumberedNames<'a>, available: &[bool]) -> BTreeMap<&'a StateName, usize> {
     let is_available = |(name, available): (&&'a StateName, &bool)| available.then_some((*name, 0));
-    let mut ways: BTreeMap<&StateName, usize> =
+    let mut steps: BTreeMap<&StateName, usize> =
         names.states.iter().zip(available).filter_map(is_available).collect();
     let edges = edges(names.definition);
     for length in 1..=names.states.len() {
-        let leads = |(from, to, by): &(&'a StateName, &'a StateName, By)| {
-            (*by == By::Other && ways.get(to) == Some(&(length - 1)) && !ways.contains_key(from))
+        let next = |(from, to, by): &(&'a StateName, &'a StateName, EdgeInitiator)| {
+            (*by == EdgeInitiator::Other && steps.get(to) == Some(&(length - 1)) && !steps.contains_key(from))
                 .then_some(*from)
         };
-        let found: Vec<&StateName> = edges.iter().filter_map(leads).collect();
+        let found: Vec<&StateName> = edges.iter().filter_map(next).collect();
         if found.is_empty() {
             break;
         }
-        ways.extend(found.into_iter().map(|state| (state, length)));
+        steps.extend(found.into_iter().map(|state| (state, length)));
     }
-    ways
+    steps
 }
 
-/// Arguments as good as any.
+/// Sample arguments of an event.
 fn args(event: &Event) -> Map<String, Value> {
-    event.args.iter().map(|name| (name.clone(), json!(SAMPLE))).collect()
+    event.args.iter().map(|name| (name.clone(), json!(SAMPLE_TEXT))).collect()
 }
 
 fn event_of<'a>(definition: &'a Definition, name: &EventName) -> Option<&'a Event> {
     definition.events.get(name)
 }
 
-fn kind(definition: &Definition, name: &StateName) -> Kind {
+fn kind(definition: &Definition, name: &StateName) -> StateKind {
     definition.states.get(name).map(|state| state.kind).unwrap_or_default()
 }

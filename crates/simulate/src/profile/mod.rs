@@ -1,37 +1,37 @@
-//! How a fleet behaves: what instances report and when, how long actions take and how often they fail, what operators ask
-//! for, what breaks, how instances are linked, how much there is of a resource.
+//! Profiles: the behaviour of a simulated fleet. They describe reports of instances, durations and failures of actions,
+//! requests of operators, breakdowns, links and limits of resources.
 //!
-//! A profile is written for certain definitions, whose names it uses. What it does not say is derived from them
-//! (`derive`), so that any definition can be simulated with no profile at all.
+//! A profile is written for given definitions and uses their names. What it leaves out is derived from the definitions
+//! (`derive`), so that any definition can be simulated without a profile.
 
 mod behaviour;
 mod derive;
 mod model;
 mod names;
 mod read;
-mod sent;
+mod sent_event;
 mod value;
 
 use machine::ActionCatalogue;
 use machine::Definition;
-use machine::Faults;
+use machine::SourceFaults;
 
 pub use model::Profile;
-pub(super) use model::{Behaviour, Layout, Linking, OperatorRequest, Schedule};
-pub(super) use names::Names;
+pub(super) use model::{FleetLayout, InitialLinking, MachineBehaviour, OperatorRequest, OutageSchedule};
+pub(super) use names::NumberedNames;
 
 impl Profile {
-    /// Reads a profile for `definitions`, the first of which is the simulated one; their actions are of `actions`. An empty
-    /// text is one too: then everything is derived.
+    /// Reads a profile for `definitions`, whose first one is the simulated machine; `actions` are the known actions. An
+    /// empty text is a valid profile: everything is derived.
     ///
     /// # Errors
     ///
-    /// [`Faults`], with everything that is wrong with the text, each with its line and column.
+    /// [`SourceFaults`]: all faults of the text, each with line and column.
     pub fn read(
         text: &str,
         definitions: &[&Definition],
         actions: &dyn ActionCatalogue,
-    ) -> Result<Self, Faults> {
+    ) -> Result<Self, SourceFaults> {
         read::profile(text, definitions, actions)
     }
 }

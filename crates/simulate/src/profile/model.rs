@@ -1,4 +1,4 @@
-//! What is known of a fleet's behaviour.
+//! The model of a profile.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,112 +8,112 @@ use machine::Distribution;
 use machine::SimulatedAction;
 use machine::{ActionName, EventName, LinkName, ResourceName};
 
-/// How a fleet behaves, for certain definitions.
+/// The behaviour of a fleet, for given definitions.
 #[derive(Debug, PartialEq)]
 pub struct Profile {
-    pub(crate) layout: Layout,
-    pub(crate) outages: Vec<Outage>,
-    /// The limits of what states hold, where they are other than in the definitions.
-    pub(crate) resources: BTreeMap<ResourceName, Limits>,
-    /// How the instances of each machine behave, in the order of the definitions.
-    pub(crate) machines: Vec<Behaviour>,
+    pub(crate) layout: FleetLayout,
+    pub(crate) outages: Vec<PowerOutage>,
+    /// Limits of held resources that override those of the definitions.
+    pub(crate) resources: BTreeMap<ResourceName, ProfileLimits>,
+    /// The behaviour of each machine's instances, in the order of the definitions.
+    pub(crate) machines: Vec<MachineBehaviour>,
 }
 
-/// How the instances of one machine behave.
+/// The behaviour of one machine's instances.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Behaviour {
-    /// Which states count as available, by the state's number in the definition.
+pub(crate) struct MachineBehaviour {
+    /// Whether each state counts as available, by index.
     pub(crate) available: Vec<bool>,
-    /// What guards may know of every instance, beside its name.
+    /// Facts of every instance, without its name.
     pub(crate) facts: Map<String, Value>,
-    /// The actions that states invoke; [`Class::actions`] says how each goes.
+    /// Actions that states invoke; [`InstanceClass::actions`] has their behaviour.
     pub(crate) actions: Vec<ActionName>,
-    /// The sound instances first, then the ways of being broken.
-    pub(crate) classes: Vec<Class>,
+    /// Classes of instances: sound ones first, then the kinds of broken ones.
+    pub(crate) classes: Vec<InstanceClass>,
     pub(crate) requests: Vec<OperatorRequest>,
-    /// How instances are linked at first, where that is said.
-    pub(crate) links: BTreeMap<LinkName, Linking>,
+    /// Initial links that the profile sets.
+    pub(crate) links: BTreeMap<LinkName, InitialLinking>,
 }
 
-/// How the links of one name lead at first.
+/// The initial target of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Linking {
-    /// Nowhere: the definition links by itself.
+pub(crate) enum InitialLinking {
+    /// None: the definition sets the link itself.
     Unlinked,
-    /// So many instances share one.
+    /// An instance that this many instances share.
     SharedBy(usize),
 }
 
-/// How much there is of a resource, and how fast it is granted; what is not said is as the definition has it.
+/// Limits of a resource; missing ones are those of the definition.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct ProfileLimits {
     pub(crate) capacity: Option<u32>,
     pub(crate) gap_ms: Option<u64>,
     pub(crate) settle_ms: Option<u64>,
 }
 
-/// Which instances share the device that their actions claim, and which devices share a circuit.
+/// The assignment of instances to devices, and of devices to circuits.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Layout {
+pub(crate) struct FleetLayout {
     pub(crate) instances_per_device: usize,
     pub(crate) devices_per_circuit: usize,
-    /// How long a device needs between two operations.
+    /// Settle time of a device between two operations.
     pub(crate) settle_ms: u64,
-    /// The least time between two grants of devices of one circuit.
+    /// Minimum time between two grants of devices of one circuit.
     pub(crate) gap_ms: u64,
 }
 
-/// Instances that behave alike.
+/// A class of instances that behave alike.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Class {
-    /// What is wrong with them; of sound ones nothing is.
+pub(crate) struct InstanceClass {
+    /// Name of the class: the fault, or `sound`.
     pub(crate) name: String,
-    /// Which share of instances is so at first.
+    /// Initial share of the instances.
     pub(crate) share: f64,
-    /// How long a sound instance goes on before it becomes so.
-    pub(crate) breaks: Option<Distribution>,
-    /// What they may report in each state; one of these, or nothing with the chance that is left.
-    pub(crate) reports: Vec<Vec<Report>>,
-    /// How each action goes.
+    /// Time after which a sound instance joins the class.
+    pub(crate) breaks_after: Option<Distribution>,
+    /// Possible reports in each state: one of them is sent, or none with the remaining probability.
+    pub(crate) reports: Vec<Vec<PossibleReport>>,
+    /// Behaviour of each action.
     pub(crate) actions: Vec<SimulatedAction>,
 }
 
-/// What an instance may report after a state was entered.
+/// A report that an instance may send after a state was entered.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Report {
+pub(crate) struct PossibleReport {
     pub(crate) event: EventName,
     pub(crate) args: Map<String, Value>,
     pub(crate) after: Distribution,
     pub(crate) chance: f64,
 }
 
-/// What an operator asks for in some states.
+/// A request that operators send in some states.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct OperatorRequest {
-    /// In which states, by number.
+    /// Indices of the states.
     pub(crate) states: BTreeSet<usize>,
     pub(crate) event: EventName,
     pub(crate) args: Map<String, Value>,
-    /// How long after the state was entered.
+    /// Time after the state was entered.
     pub(crate) after: Distribution,
-    /// How often the instance is sound afterwards, from 0 to 1.
-    pub(crate) mends: f64,
+    /// Probability that the instance is sound afterwards, from 0 to 1.
+    pub(crate) repair_rate: f64,
 }
 
-/// Power that goes and comes back.
+/// Outages of the power.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Outage {
-    pub(crate) when: Schedule,
+pub(crate) struct PowerOutage {
+    pub(crate) when: OutageSchedule,
     pub(crate) lasts: Distribution,
-    /// Which share of circuits it hits.
+    /// Share of the circuits that are affected.
     pub(crate) share: f64,
 }
 
-/// When an outage is.
+/// Times of outages.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Schedule {
-    /// Once, this many milliseconds after the beginning.
+pub(crate) enum OutageSchedule {
+    /// Once, this many milliseconds after the start.
     At(u64),
-    /// Again and again, this long after the last one's beginning.
+    /// Repeatedly, this long after the start of the last outage.
     Every(Distribution),
 }

@@ -1,19 +1,19 @@
-//! A definition's names by number.
+//! Indices of a definition's names.
 
 use std::collections::BTreeSet;
 
 use machine::Definition;
 use machine::{ActionName, StateName};
 
-/// A definition's names with their numbers.
+/// The names of a definition, by index.
 #[derive(Debug)]
-pub(crate) struct Names<'a> {
+pub(crate) struct NumberedNames<'a> {
     pub(crate) definition: &'a Definition,
     pub(crate) states: Vec<&'a StateName>,
     pub(crate) actions: Vec<ActionName>,
 }
 
-impl<'a> Names<'a> {
+impl<'a> NumberedNames<'a> {
     pub(crate) fn new(definition: &'a Definition) -> Self {
         let invoked = definition.states.values().flat_map(|state| &state.invoke);
         let actions: BTreeSet<ActionName> = invoked.map(|invoke| invoke.action.clone()).collect();
@@ -24,7 +24,7 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// The states that `pattern`, a name or a beginning followed by `*`, stands for.
+    /// The states that match `pattern`: a name, or a prefix followed by `*`.
     pub(super) fn matching(&self, pattern: &str) -> Vec<usize> {
         let is_match = |name: &StateName| match pattern.strip_suffix('*') {
             Some(prefix) => name.as_str().starts_with(prefix),

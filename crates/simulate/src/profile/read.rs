@@ -1,62 +1,65 @@
-//! A profile's text: everything that is wrong with it is found at once.
+//! Reads the text of a profile and collects all its faults.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::behaviour::{self, Reader};
+use super::behaviour::{self, BehaviourReader};
 use super::derive;
-use super::model::{Layout, Limits, Outage, Profile, Schedule};
-use super::names::Names;
+use super::model::{FleetLayout, OutageSchedule, PowerOutage, Profile, ProfileLimits};
+use super::names::NumberedNames;
 use super::value::{count, distribution, milliseconds, required_span, share};
 use machine::ActionCatalogue;
 use machine::Definition;
-use machine::Faults;
 use machine::ResourceName;
 use machine::Rule;
-use machine::text::Collector;
-use machine::text::{self as source, Fields, Node};
+use machine::SourceFaults;
+use machine::source_text::FaultCollector;
+use machine::source_text::{self, SourceFields, SourceNode};
 
-/// No device and no circuit has more than this of its parts.
-const MAX_PARTS: usize = 10_000;
-/// No resource has more units than this.
+/// Maximum number of instances of a device, and of devices of a circuit.
+const MAX_LAYOUT_PARTS: usize = 10_000;
+/// Maximum number of units of a resource.
 const MAX_UNITS: usize = 1_000_000_000;
 
 pub(super) fn profile(
     text: &str,
     definitions: &[&Definition],
     actions: &dyn ActionCatalogue,
-) -> Result<Profile, Faults> {
-    let mut faults = Collector::default();
-    let empty = source::read("{}", &mut faults);
-    // What is no value at all has no place either; an empty mapping has.
-    let root = if text.trim().is_empty() { empty.clone() } else { source::read(text, &mut faults) };
-    let read = |(root, empty): (Node, Node)| {
-        Fleet { definitions, kinds: actions, faults: &mut faults }.profile(&root, &empty)
+) -> Result<Profile, SourceFaults> {
+    let mut faults = FaultCollector::default();
+    let empty = source_text::read("{}", &mut faults);
+    // An empty text has no positions; an empty mapping has.
+    let root = if text.trim().is_empty() { empty.clone() } else { source_text::read(text, &mut faults) };
+    let read = |(root, empty): (SourceNode, SourceNode)| {
+        ProfileReader { definitions, kinds: actions, faults: &mut faults }.profile(&root, &empty)
     };
     let profile = root.zip(empty).map(read);
-    profile.filter(|_| !faults.has_errors()).ok_or_else(|| Faults(faults.finish()))
+    profile.filter(|_| !faults.has_errors()).ok_or_else(|| SourceFaults(faults.finish()))
 }
 
-struct Fleet<'a> {
+struct ProfileReader<'a> {
     definitions: &'a [&'a Definition],
     kinds: &'a dyn ActionCatalogue,
-    faults: &'a mut Collector,
+    faults: &'a mut FaultCollector,
 }
 
-impl Fleet<'_> {
-    fn profile(mut self, root: &Node, empty: &Node) -> Profile {
-        let keys = [&["farm", "outages", "resources", "machines"][..], &behaviour::KEYS].concat();
+impl ProfileReader<'_> {
+    fn profile(mut self, root: &SourceNode, empty: &SourceNode) -> Profile {
+        let keys = [&["farm", "outages", "resources", "machines"][..], &behaviour::BEHAVIOUR_KEYS].concat();
         let fields = root.fields("a profile", &keys, self.faults);
-        let layout = fields.get("farm").map_or(derive::LAYOUT, |node| self.layout(node));
-        let others = fields.get("machines").map(|node| self.others(node)).unwrap_or_default();
+        let layout = fields.get("farm").map_or(derive::DEFAULT_LAYOUT, |node| self.layout(node));
+        let others = fields.get("machines").map(|node| self.linked_machines(node)).unwrap_or_default();
         let mut machines = Vec::new();
         for (index, definition) in self.definitions.iter().enumerate() {
-            let mut reader =
-                Reader { names: Names::new(definition), kinds: self.kinds, faults: &mut *self.faults };
-            let keys = &behaviour::KEYS;
+            let mut reader = BehaviourReader {
+                names: NumberedNames::new(definition),
+                kinds: self.kinds,
+                faults: &mut *self.faults,
+            };
+            let keys = &behaviour::BEHAVIOUR_KEYS;
             machines.push(match others.get(&index) {
                 _ if index == 0 => reader.behaviour(fields),
                 Some(node) => {
-                    let fields = node.fields("how instances of a machine behave", keys, reader.faults);
+                    let fields = node.fields("the behaviour of a machine's instances", keys, reader.faults);
                     reader.behaviour(fields)
                 }
                 None => {
@@ -65,21 +68,20 @@ impl Fleet<'_> {
                 }
             });
         }
-        let outages = fields.get("outages").map_or(&[][..], Node::one_or_many);
+        let outages = fields.get("outages").map_or(&[][..], SourceNode::one_or_many);
         let outages = outages.iter().filter_map(|node| self.outage(node)).collect();
         let resources = fields.get("resources").map(|node| self.resources(node)).unwrap_or_default();
         Profile { layout, outages, resources, machines }
     }
 
-    /// What is said of the other machines, by the number of their definition.
-    fn others<'n>(&mut self, node: &'n Node) -> BTreeMap<usize, &'n Node> {
+    /// The behaviours of the other machines, by index of their definition.
+    fn linked_machines<'n>(&mut self, node: &'n SourceNode) -> BTreeMap<usize, &'n SourceNode> {
         let mut others = BTreeMap::new();
         for (key, node) in node.entries("a mapping of machines", self.faults) {
-            let is_it = |definition: &&Definition| definition.machine.as_str() == key.text;
-            match self.definitions.iter().position(is_it) {
+            let is_named = |definition: &&Definition| definition.machine.as_str() == key.text;
+            match self.definitions.iter().position(is_named) {
                 Some(0) => {
-                    let message =
-                        "this machine is the first: what is said of it stands at the top of the profile";
+                    let message = "this is the first machine: its behaviour is at the top of the profile";
                     self.faults.add(key.at, Rule::Form, message);
                 }
                 Some(index) => _ = others.insert(index, node),
@@ -92,23 +94,23 @@ impl Fleet<'_> {
         others
     }
 
-    fn layout(&mut self, node: &Node) -> Layout {
+    fn layout(&mut self, node: &SourceNode) -> FleetLayout {
         let keys =
             ["boards_per_relay_board", "relay_boards_per_circuit", "relay_board_rests", "power_on_gap"];
         let fields = node.fields("a farm", &keys, self.faults);
-        let derived = derive::LAYOUT;
-        let mut parts = |key, usual| {
-            fields.get(key).and_then(|node| count(node, MAX_PARTS, self.faults)).unwrap_or(usual)
+        let derived = derive::DEFAULT_LAYOUT;
+        let mut parts = |key, default| {
+            fields.get(key).and_then(|node| count(node, MAX_LAYOUT_PARTS, self.faults)).unwrap_or(default)
         };
         let instances_per_device = parts("boards_per_relay_board", derived.instances_per_device);
         let devices_per_circuit = parts("relay_boards_per_circuit", derived.devices_per_circuit);
         let settle_ms = self.span(fields, "relay_board_rests").unwrap_or(derived.settle_ms);
         let gap_ms = self.span(fields, "power_on_gap").unwrap_or(derived.gap_ms);
-        Layout { instances_per_device, devices_per_circuit, settle_ms, gap_ms }
+        FleetLayout { instances_per_device, devices_per_circuit, settle_ms, gap_ms }
     }
 
-    /// The limits of resources that states hold.
-    fn resources(&mut self, node: &Node) -> BTreeMap<ResourceName, Limits> {
+    /// Reads the limits of held resources.
+    fn resources(&mut self, node: &SourceNode) -> BTreeMap<ResourceName, ProfileLimits> {
         let states = self.definitions.iter().flat_map(|definition| definition.states.values());
         let held: BTreeSet<&ResourceName> = states.flat_map(|state| state.hold.keys()).collect();
         let mut resources = BTreeMap::new();
@@ -126,7 +128,7 @@ impl Fleet<'_> {
             };
             let fields = node.fields("the limits of a resource", &["capacity", "gap", "settle"], self.faults);
             let capacity = fields.get("capacity").and_then(|node| count(node, MAX_UNITS, self.faults));
-            let limits = Limits {
+            let limits = ProfileLimits {
                 capacity: capacity.and_then(|units| u32::try_from(units).ok()),
                 gap_ms: self.span(fields, "gap"),
                 settle_ms: self.span(fields, "settle"),
@@ -136,23 +138,23 @@ impl Fleet<'_> {
         resources
     }
 
-    fn span(&mut self, fields: Fields<'_>, key: &str) -> Option<u64> {
+    fn span(&mut self, fields: SourceFields<'_>, key: &str) -> Option<u64> {
         milliseconds(fields.get(key)?, self.faults)
     }
 
-    fn outage(&mut self, node: &Node) -> Option<Outage> {
+    fn outage(&mut self, node: &SourceNode) -> Option<PowerOutage> {
         let fields = node.fields("an outage", &["at", "every", "lasts", "share"], self.faults);
         let when = match (fields.get("at"), fields.get("every")) {
-            (Some(at), None) => milliseconds(at, self.faults).map(Schedule::At),
-            (None, Some(every)) => distribution(every, self.faults).map(Schedule::Every),
+            (Some(at), None) => milliseconds(at, self.faults).map(OutageSchedule::At),
+            (None, Some(every)) => distribution(every, self.faults).map(OutageSchedule::Every),
             (Some(_), Some(_)) | (None, None) => {
-                let message = "an outage says either `at:` (a span after the beginning) or `every:`";
+                let message = "an outage has either `at:` (a span after the start) or `every:`";
                 self.faults.add(node.at, Rule::Form, message);
                 None
             }
         };
         let lasts = required_span(node, fields, "lasts", self.faults)?;
         let share = fields.get("share").map_or(Some(1.0), |node| share(node, self.faults))?;
-        Some(Outage { when: when?, lasts, share })
+        Some(PowerOutage { when: when?, lasts, share })
     }
 }

@@ -1,10 +1,10 @@
-//! Profiles as their authors write them, rightly and wrongly.
+//! Valid and invalid profiles.
 
 use super::*;
 use crate::tests::Actions;
 use machine::ActionName;
+use machine::ActionSite;
 use machine::Distribution;
-use machine::Site;
 use machine::load;
 use machine::testing::vocabulary;
 
@@ -25,7 +25,7 @@ fn faults(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_is_derived_of_the_board_machine_is_what_its_boards_do() {
+fn the_behaviour_derived_from_the_board_machine_is_that_of_boards() {
     let definition = board();
     let profile = Profile::read("", &[&definition], &Actions).unwrap();
     assert_eq!(profile, Profile::read("# nothing\n{}", &[&definition], &Actions).unwrap());
@@ -37,42 +37,45 @@ fn what_is_derived_of_the_board_machine_is_what_its_boards_do() {
         .collect();
     assert_eq!(available, ["Ready"]);
     let sound = &profile.machines[0].classes[0];
-    let says = |state: &str| {
-        sound.reports[index(&definition, state)].iter().map(|said| said.event.to_string()).collect::<Vec<_>>()
+    let reports = |state: &str| {
+        sound.reports[index(&definition, state)]
+            .iter()
+            .map(|report| report.event.to_string())
+            .collect::<Vec<_>>()
     };
-    assert_eq!(says("RebootComplete"), ["image-running"]);
-    assert_eq!(says("ReimageInstalling"), ["image-installed"]);
-    assert_eq!(says("SelfTestRunning"), ["self-test-ok"]);
-    assert_eq!(says("RebootRebooting"), Vec::<String>::new());
-    assert_eq!(says("Ready"), Vec::<String>::new());
-    let waits = sound.reports[index(&definition, "RebootComplete")][0].after;
-    assert_eq!(waits, Distribution::log_normal(200.0, 400.0));
-    let places: Vec<_> = profile.machines[0]
+    assert_eq!(reports("RebootComplete"), ["image-running"]);
+    assert_eq!(reports("ReimageInstalling"), ["image-installed"]);
+    assert_eq!(reports("SelfTestRunning"), ["self-test-ok"]);
+    assert_eq!(reports("RebootRebooting"), Vec::<String>::new());
+    assert_eq!(reports("Ready"), Vec::<String>::new());
+    let duration = sound.reports[index(&definition, "RebootComplete")][0].after;
+    assert_eq!(duration, Distribution::log_normal(200.0, 400.0));
+    let sites: Vec<_> = profile.machines[0]
         .actions
         .iter()
         .map(ActionName::as_str)
         .zip(sound.actions.iter().map(|action| action.at))
         .collect();
     let expected = [
-        ("clear-pxe", Site::Server),
-        ("poll", Site::Instance),
-        ("power-cycle", Site::Resource),
-        ("set-pxe", Site::Server),
+        ("clear-pxe", ActionSite::Server),
+        ("poll", ActionSite::Instance),
+        ("power-cycle", ActionSite::Resource),
+        ("set-pxe", ActionSite::Server),
     ];
-    assert_eq!(places, expected);
-    let asked = |state: &str| {
+    assert_eq!(sites, expected);
+    let requests_in = |state: &str| {
         let state = index(&definition, state);
         let requests = profile.machines[0].requests.iter().filter(|request| request.states.contains(&state));
-        requests.map(|request| (request.event.to_string(), request.mends)).collect::<Vec<_>>()
+        requests.map(|request| (request.event.to_string(), request.repair_rate)).collect::<Vec<_>>()
     };
-    assert_eq!(asked("New"), [("rq-reboot".to_owned(), 0.0)]);
-    assert_eq!(asked("FailedBadBoard"), [("rq-reboot".to_owned(), 0.9)]);
-    assert_eq!(asked("LockedOut"), []);
-    assert_eq!(asked("RebootComplete"), []);
+    assert_eq!(requests_in("New"), [("rq-reboot".to_owned(), 0.0)]);
+    assert_eq!(requests_in("FailedBadBoard"), [("rq-reboot".to_owned(), 0.9)]);
+    assert_eq!(requests_in("LockedOut"), []);
+    assert_eq!(requests_in("RebootComplete"), []);
 }
 
 #[test]
-fn the_profile_of_the_board_machine_is_read_as_it_says() {
+fn the_profile_of_the_board_machine_is_read() {
     let definition = board();
     let profile = Profile::read(FARM, &[&definition], &Actions).unwrap();
     assert_eq!(profile.layout.instances_per_device, 14);
@@ -82,7 +85,7 @@ fn the_profile_of_the_board_machine_is_read_as_it_says() {
     let installing = index(&definition, "ReimageInstalling");
     assert_eq!(profile.machines[0].classes[2].reports[installing][0].event.as_str(), "image-installed");
     assert!((profile.machines[0].classes[2].reports[installing][0].chance - 0.2).abs() < 1e-9);
-    // What a class does not say is as with sound boards.
+    // What a class leaves out is that of sound boards.
     let booted = index(&definition, "ReimageBooted");
     assert_eq!(
         profile.machines[0].classes[2].reports[booted],
@@ -93,29 +96,29 @@ fn the_profile_of_the_board_machine_is_read_as_it_says() {
         .filter(|state| profile.machines[0].requests[5].states.contains(state))
         .collect();
     assert_eq!(failed.len(), 16);
-    assert_eq!((profile.machines[0].requests[5].mends, profile.outages[0].share), (0.9, 0.1));
+    assert_eq!((profile.machines[0].requests[5].repair_rate, profile.outages[0].share), (0.9, 0.1));
 }
 
 #[test]
-fn what_names_a_state_by_more_letters_has_the_last_word() {
+fn longer_patterns_override_shorter_ones() {
     let definition = board();
     let text = "states:
   ReimageBoot*: { event: image-failed, args: { reason: x }, after: 1s }
   ReimageBooting: []
   Re*: { event: image-running, after: 1s }";
     let profile = Profile::read(text, &[&definition], &Actions).unwrap();
-    let says = |state: &str| {
+    let reports = |state: &str| {
         profile.machines[0].classes[0].reports[index(&definition, state)]
             .first()
-            .map(|said| said.event.as_str())
+            .map(|report| report.event.as_str())
     };
-    assert_eq!(says("ReimageBooting"), None);
-    assert_eq!(says("ReimageBooted"), Some("image-failed"));
-    assert_eq!(says("ReimageComplete"), Some("image-running"));
+    assert_eq!(reports("ReimageBooting"), None);
+    assert_eq!(reports("ReimageBooted"), Some("image-failed"));
+    assert_eq!(reports("ReimageComplete"), Some("image-running"));
 }
 
 #[test]
-fn every_fault_is_told_with_its_place_and_what_would_be_right() {
+fn every_fault_has_its_position_and_a_correction() {
     let text = "availible: [Ready]
 available: [Redy]
 farm: { boards_per_relay_board: 0, relay_board_rests: 500 }
@@ -151,23 +154,27 @@ outages: [{ lasts: 1m }]";
         ("7:28", "from `0%` to `100%`"),
         ("9:3", "did you mean `RebootComplete`?"),
         ("11:16", "did you mean `image-running`?"),
-        ("12:16", "no event that a board may send"),
+        ("12:16", "a board may not send `rq-reboot`"),
         ("13:7", "needs the argument `reason`"),
-        ("13:16", "no state that is meant here takes `image-failed`"),
+        ("13:16", "none of these states handles `image-failed`"),
         ("14:38", "`median` is not above `p95`"),
-        ("15:38", "this is no span; write `30s`"),
+        ("15:38", "not a span; write `30s`"),
         ("16:7", "`after` is missing"),
         ("18:5", "`in` is missing"),
-        ("19:27", "no event that an operator may send"),
-        ("20:31", "no state that is meant here takes `rq-reboot`"),
-        ("20:57", "more than nothing"),
+        ("19:27", "an operator may not send `image-running`"),
+        ("20:31", "none of these states handles `rq-reboot`"),
+        ("20:57", "must be above 0"),
         ("22:3", "more than 100% in all"),
         ("24:11", "either `at:`"),
     ];
     let found = faults(text);
-    for (place, right) in expected {
-        let line = found.iter().find(|line| line.starts_with(&format!("p.yaml:{place}: ")));
-        assert!(line.is_some_and(|line| line.contains(right)), "{place}: {right}\n{}", found.join("\n"));
+    for (position, correction) in expected {
+        let line = found.iter().find(|line| line.starts_with(&format!("p.yaml:{position}: ")));
+        assert!(
+            line.is_some_and(|line| line.contains(correction)),
+            "{position}: {correction}\n{}",
+            found.join("\n")
+        );
     }
     assert_eq!(found.len(), expected.len(), "{}", found.join("\n"));
 
@@ -178,6 +185,6 @@ outages: [{ lasts: 1m }]";
     let rate = faults("operators: [{ in: [Ready], event: rq-reboot, after: { per_day: 0 } }]");
     assert_eq!(
         rate,
-        ["p.yaml:1:64: how often is a number above 0, such as `2` or `0.5`; leave out what never happens"]
+        ["p.yaml:1:64: a rate is a number above 0, such as `2` or `0.5`; leave out what never happens"]
     );
 }

@@ -5,28 +5,28 @@ use std::time::Duration;
 use machine::Distribution;
 use machine::Rule;
 use machine::parse_span;
-use machine::text::Collector;
-use machine::text::{Content, Fields, Node};
+use machine::source_text::FaultCollector;
+use machine::source_text::{SourceContent, SourceFields, SourceNode};
 
-/// No span is longer: a hundred years.
+/// Maximum span: a hundred years.
 const MAX_SPAN: Duration = Duration::from_hours(100 * 8766);
-/// Seconds of a day and of a year.
-const DAY: f64 = 86_400.0;
-const YEAR: f64 = 365.25 * DAY;
+/// Seconds of a day and of a mean year.
+const DAY_S: f64 = 86_400.0;
+const YEAR_S: f64 = 365.25 * DAY_S;
 
-/// How a span by chance is written.
-const FORMS: &str = "`30s`, `{ from: 10s, to: 20s }`, `{ median: 45s, p95: 90s }`, `{ mean: 2d }`, `{ per_day: 2 }` or \
+/// The notations of a random span.
+const DISTRIBUTION_FORMS: &str = "`30s`, `{ from: 10s, to: 20s }`, `{ median: 45s, p95: 90s }`, `{ mean: 2d }`, `{ per_day: 2 }` or \
                      `{ per_year: 4 }`";
 
-/// The span by chance that `node` is.
-pub(super) fn distribution(node: &Node, faults: &mut Collector) -> Option<Distribution> {
+/// Reads a random span.
+pub(super) fn distribution(node: &SourceNode, faults: &mut FaultCollector) -> Option<Distribution> {
     let entries = match &node.content {
-        Content::Map(entries) => entries,
-        Content::Text(_) | Content::Number(_) => {
+        SourceContent::Map(entries) => entries,
+        SourceContent::Text(_) | SourceContent::Number(_) => {
             return seconds(node, faults).map(Distribution::Constant);
         }
-        Content::Null | Content::Bool(_) | Content::List(_) => {
-            node.refuse(&format!("a span: {FORMS}"), faults);
+        SourceContent::Null | SourceContent::Bool(_) | SourceContent::List(_) => {
+            node.refuse(&format!("a span: {DISTRIBUTION_FORMS}"), faults);
             return None;
         }
     };
@@ -49,21 +49,21 @@ pub(super) fn distribution(node: &Node, faults: &mut Collector) -> Option<Distri
             Some(Distribution::log_normal(median, p95))
         }
         (_, _, ["mean"]) => Some(Distribution::Exponential { mean: positive(get("mean")?, faults)? }),
-        (_, _, ["per_day"]) => Some(Distribution::rate(times(get("per_day")?, faults)?, DAY)),
-        (_, _, ["per_year"]) => Some(Distribution::rate(times(get("per_year")?, faults)?, YEAR)),
+        (_, _, ["per_day"]) => Some(Distribution::rate(rate(get("per_day")?, faults)?, DAY_S)),
+        (_, _, ["per_year"]) => Some(Distribution::rate(rate(get("per_year")?, faults)?, YEAR_S)),
         _ => {
-            faults.add(node.at, Rule::Form, format!("this is no span; write {FORMS}"));
+            faults.add(node.at, Rule::Form, format!("not a span; write {DISTRIBUTION_FORMS}"));
             None
         }
     }
 }
 
-/// The span by chance that `key` says, which must be there.
+/// Reads the required random span `key`.
 pub(super) fn required_span(
-    parent: &Node,
-    fields: Fields<'_>,
+    parent: &SourceNode,
+    fields: SourceFields<'_>,
     key: &str,
-    faults: &mut Collector,
+    faults: &mut FaultCollector,
 ) -> Option<Distribution> {
     let node = fields.get(key);
     if node.is_none() {
@@ -72,42 +72,50 @@ pub(super) fn required_span(
     distribution(node?, faults)
 }
 
-fn in_order(node: &Node, least: f64, most: f64, right: &str, faults: &mut Collector) -> Option<()> {
-    if least > most {
-        faults.add(node.at, Rule::Form, right);
+fn in_order(
+    node: &SourceNode,
+    lower: f64,
+    upper: f64,
+    message: &str,
+    faults: &mut FaultCollector,
+) -> Option<()> {
+    if lower > upper {
+        faults.add(node.at, Rule::Form, message);
         return None;
     }
     Some(())
 }
 
-/// The span that `node` is, in milliseconds.
-pub(super) fn milliseconds(node: &Node, faults: &mut Collector) -> Option<u64> {
+/// Reads a span in milliseconds.
+pub(super) fn milliseconds(node: &SourceNode, faults: &mut FaultCollector) -> Option<u64> {
     span(node, faults).and_then(|span| u64::try_from(span.as_millis()).ok())
 }
 
-fn seconds(node: &Node, faults: &mut Collector) -> Option<f64> {
+fn seconds(node: &SourceNode, faults: &mut FaultCollector) -> Option<f64> {
     span(node, faults).map(|span| span.as_secs_f64())
 }
 
-fn positive(node: &Node, faults: &mut Collector) -> Option<f64> {
+fn positive(node: &SourceNode, faults: &mut FaultCollector) -> Option<f64> {
     let seconds = seconds(node, faults)?;
     if seconds <= 0.0 {
-        faults.add(node.at, Rule::Form, "a median or mean is more than nothing");
+        faults.add(node.at, Rule::Form, "a median or mean must be above 0");
         return None;
     }
     Some(seconds)
 }
 
-fn span(node: &Node, faults: &mut Collector) -> Option<Duration> {
+fn span(node: &SourceNode, faults: &mut FaultCollector) -> Option<Duration> {
     let example = "write it like `45s`, `5m` or `2d 12h`";
     let text = match &node.content {
-        Content::Number(number) => {
+        SourceContent::Number(number) => {
             faults.add(node.at, Rule::Form, format!("the span `{number}` has no unit; {example}"));
             return None;
         }
-        Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => {
-            node.text("a span", faults)?
-        }
+        SourceContent::Null
+        | SourceContent::Bool(_)
+        | SourceContent::Text(_)
+        | SourceContent::List(_)
+        | SourceContent::Map(_) => node.text("a span", faults)?,
     };
     let message = match parse_span(text) {
         Ok(span) if span > MAX_SPAN => format!("`{text}` is more than a hundred years"),
@@ -118,32 +126,36 @@ fn span(node: &Node, faults: &mut Collector) -> Option<Duration> {
     None
 }
 
-/// How often something happens: a number above nothing.
-fn times(node: &Node, faults: &mut Collector) -> Option<f64> {
+/// Reads a rate: a number above 0.
+fn rate(node: &SourceNode, faults: &mut FaultCollector) -> Option<f64> {
     let number = match &node.content {
-        Content::Number(number) => number.as_f64(),
-        Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => None,
+        SourceContent::Number(number) => number.as_f64(),
+        SourceContent::Null
+        | SourceContent::Bool(_)
+        | SourceContent::Text(_)
+        | SourceContent::List(_)
+        | SourceContent::Map(_) => None,
     };
     let number = number.filter(|number| *number > 0.0 && *number <= 1e9);
     if number.is_none() {
         faults.add(
             node.at,
             Rule::Form,
-            "how often is a number above 0, such as `2` or `0.5`; leave out what never happens",
+            "a rate is a number above 0, such as `2` or `0.5`; leave out what never happens",
         );
     }
     number
 }
 
-/// A share from 0 to 1, written as `2%` or `0.02`.
-pub(super) fn share(node: &Node, faults: &mut Collector) -> Option<f64> {
+/// Reads a share from 0 to 1, written as `2%` or `0.02`.
+pub(super) fn share(node: &SourceNode, faults: &mut FaultCollector) -> Option<f64> {
     let share = match &node.content {
-        Content::Number(number) => number.as_f64(),
-        Content::Text(text) => {
+        SourceContent::Number(number) => number.as_f64(),
+        SourceContent::Text(text) => {
             let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
             percent.map(|percent| percent / 100.0)
         }
-        Content::Null | Content::Bool(_) | Content::List(_) | Content::Map(_) => None,
+        SourceContent::Null | SourceContent::Bool(_) | SourceContent::List(_) | SourceContent::Map(_) => None,
     };
     let share = share.filter(|share| (0.0..=1.0).contains(share));
     if share.is_none() {
@@ -152,15 +164,19 @@ pub(super) fn share(node: &Node, faults: &mut Collector) -> Option<f64> {
     share
 }
 
-/// A whole number from 1 to `most`.
-pub(super) fn count(node: &Node, most: usize, faults: &mut Collector) -> Option<usize> {
+/// Reads a whole number from 1 to `max`.
+pub(super) fn count(node: &SourceNode, max: usize, faults: &mut FaultCollector) -> Option<usize> {
     let number = match &node.content {
-        Content::Number(number) => number.as_u64().and_then(|number| usize::try_from(number).ok()),
-        Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => None,
+        SourceContent::Number(number) => number.as_u64().and_then(|number| usize::try_from(number).ok()),
+        SourceContent::Null
+        | SourceContent::Bool(_)
+        | SourceContent::Text(_)
+        | SourceContent::List(_)
+        | SourceContent::Map(_) => None,
     };
-    let number = number.filter(|number| (1..=most).contains(number));
+    let number = number.filter(|number| (1..=max).contains(number));
     if number.is_none() {
-        faults.add(node.at, Rule::Form, format!("expected a whole number from 1 to {most}"));
+        faults.add(node.at, Rule::Form, format!("expected a whole number from 1 to {max}"));
     }
     number
 }

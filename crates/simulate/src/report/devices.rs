@@ -1,75 +1,75 @@
-//! What relay boards did: the devices that actions claim.
+//! Use of relay boards, the devices that actions claim.
 
 use serde::Serialize;
 
 use super::numbers::{ratio, seconds};
 use crate::simulation::DAY_MS;
-use crate::tally::{ResourceTally, Tally};
+use crate::tally::{ResourceTally, SimulationTally};
 
-/// What relay boards did.
+/// Use of relay boards.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Power {
-    /// How many operations in all.
+pub struct RelayBoardReport {
+    /// Number of power operations.
     pub operations: u64,
-    /// How many of them failed.
+    /// Number of failed operations.
     pub failed: u64,
-    /// How many in a day.
-    pub a_day: f64,
-    /// How many a relay board did in a day, in the mean.
-    pub a_relay_board_and_day: f64,
-    /// How many the busiest relay board did in a day.
-    pub busiest_a_day: f64,
-    /// The share of the time that relay boards' places were held, in the mean.
-    pub held: f64,
-    /// That of the relay board that was held longest.
-    pub longest_held: f64,
+    /// Operations per day.
+    pub per_day: f64,
+    /// Mean operations per relay board and day.
+    pub per_relay_board_and_day: f64,
+    /// Operations per day of the busiest relay board.
+    pub busiest_per_day: f64,
+    /// Mean share of the time that a relay board was held.
+    pub held_share: f64,
+    /// Share of the time that the most used relay board was held.
+    pub max_held_share: f64,
 }
 
-/// How instances waited for relay boards.
+/// Waits for relay boards.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Queues {
-    /// The most instances that waited at one relay board.
+pub struct RelayBoardQueueReport {
+    /// Most instances waiting at one relay board.
     pub longest: u64,
-    /// Which relay board that was, from 1.
+    /// Relay board with the longest queue, from 1.
     pub relay_board: u64,
-    /// When that was.
+    /// Time of the longest queue after the start of the simulation.
     pub at_s: f64,
-    /// How often an instance waited for its turn, for no time mostly.
-    pub turns: u64,
-    /// Half waited no longer.
+    /// Number of waits, of which most take no time.
+    pub waits: u64,
+    /// Median wait.
     pub p50_s: f64,
-    /// Of 100, 99 waited no longer.
+    /// 99th percentile of the waits.
     pub p99_s: f64,
-    /// The longest wait.
-    pub most_s: f64,
+    /// Longest wait.
+    pub max_s: f64,
 }
 
-impl Power {
-    pub(super) fn new(tally: &Tally, relay_boards: u64, end_ms: u64) -> Self {
+impl RelayBoardReport {
+    pub(super) fn new(tally: &SimulationTally, relay_boards: u64, end_ms: u64) -> Self {
         let days = ratio(end_ms, DAY_MS);
-        let a_day = ratio(tally.operations, 1) / days;
+        let per_day = ratio(tally.operations, 1) / days;
         Self {
             operations: tally.operations,
             failed: tally.operations_failed,
-            a_day,
-            a_relay_board_and_day: a_day / ratio(relay_boards, 1),
-            busiest_a_day: ratio(tally.most_operations, 1) / days,
-            held: ratio(tally.devices.unit_ms, end_ms * relay_boards),
-            longest_held: ratio(tally.devices.longest_unit_ms, end_ms),
+            per_day,
+            per_relay_board_and_day: per_day / ratio(relay_boards, 1),
+            busiest_per_day: ratio(tally.most_operations, 1) / days,
+            held_share: ratio(tally.devices.unit_ms, end_ms * relay_boards),
+            max_held_share: ratio(tally.devices.longest_unit_ms, end_ms),
         }
     }
 }
 
-impl Queues {
+impl RelayBoardQueueReport {
     pub(super) fn new(tally: &ResourceTally) -> Self {
         Self {
             longest: tally.longest_queue.instances as u64,
             relay_board: tally.longest_queue.resource as u64 + 1,
             at_s: seconds(Some(tally.longest_queue.at_ms)),
-            turns: tally.waited.count(),
+            waits: tally.waited.count(),
             p50_s: seconds(tally.waited.percentile(50)),
             p99_s: seconds(tally.waited.percentile(99)),
-            most_s: seconds(tally.waited.longest()),
+            max_s: seconds(tally.waited.longest()),
         }
     }
 }

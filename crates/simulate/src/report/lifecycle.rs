@@ -1,109 +1,109 @@
-//! What came of the instances of one machine.
+//! The results of one machine.
 
 use serde::Serialize;
 
 use super::numbers::{ratio, seconds};
-use crate::simulated::{SimulatedMachine, Stage};
+use crate::simulated_machine::{SimulatedMachine, SimulatedState};
 use crate::simulation::Simulation;
-use crate::spans::Spans;
-use crate::tally::{MachineTally, Reason};
-use machine::Kind;
+use crate::span_histogram::SpanHistogram;
+use crate::tally::{MachineTally, UnavailabilityCause};
+use machine::StateKind;
 use machine::{EventName, StateName};
 
-/// What came of the instances of one machine.
+/// The results of one machine.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct MachineReport {
-    /// The machine.
+    /// Name of the machine.
     pub machine: String,
-    /// How many instances there were.
+    /// Number of instances.
     pub instances: u64,
-    /// How much of the time they were available.
+    /// Availability of the instances.
     pub availability: Availability,
-    /// Each state that was ever entered, in the order of the definition's names.
+    /// States that were entered, in the order of the definition.
     pub states: Vec<StateShare>,
-    /// From what began it to an available state: all together first.
-    pub ready: Vec<Way>,
-    /// The failed states that were entered.
-    pub failed: Vec<Failures>,
-    /// What they and operators sent and what changed nothing.
-    pub ignored: Vec<Ignored>,
-    /// How many instances were in each state over time.
-    pub series: Series,
+    /// Times until instances were available again: of all causes together, then of each.
+    pub times_to_available: Vec<TimeToAvailable>,
+    /// Failed states that were entered.
+    pub failed: Vec<FailedStateReport>,
+    /// Events that changed nothing.
+    pub ignored: Vec<IgnoredEventReport>,
+    /// Number of instances in each state over time.
+    pub series: StateSeries,
 }
 
 /// How much of the time instances were available.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Availability {
-    /// The states that count.
+    /// States that count as available.
     pub states: Vec<StateName>,
-    /// The share of all instances' time that they were in one of them.
+    /// Share of all instances' time spent in these states.
     pub share: f64,
 }
 
-/// How much a state was in use.
+/// Use of a state.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StateShare {
     /// The state.
     pub state: StateName,
-    /// What being in it means.
-    pub kind: Kind,
+    /// Kind of the state.
+    pub kind: StateKind,
     /// Whether instances in it count as available.
     pub is_available: bool,
-    /// The share of all instances' time that they were in it.
+    /// Share of all instances' time spent in it.
     pub share: f64,
-    /// How often it was entered; not counted are those entries that keep the actions and change nothing.
+    /// Number of entries, without re-entries that keep the actions and change nothing.
     pub entries: u64,
-    /// How many instances were in it in the end.
+    /// Number of instances in it at the end.
     pub at_end: u32,
 }
 
-/// How long it took to an available state.
+/// Times until instances were available again.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Way {
-    /// What began it: an operator's event, or what led out of an available state; nothing for all together.
+pub struct TimeToAvailable {
+    /// Cause of the unavailability: an operator's event, or what led out of an available state; `None` for all causes.
     pub after: Option<String>,
-    /// How often.
+    /// Number of times.
     pub times: u64,
-    /// Half took no longer.
+    /// Median time.
     pub p50_s: f64,
-    /// Of 100, 95 took no longer.
+    /// 95th percentile.
     pub p95_s: f64,
-    /// Of 100, 99 took no longer.
+    /// 99th percentile.
     pub p99_s: f64,
 }
 
 /// A failed state that was entered.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Failures {
+pub struct FailedStateReport {
     /// The state.
     pub state: StateName,
-    /// How often.
+    /// Number of entries.
     pub entries: u64,
-    /// How many instances were in it in the end.
+    /// Number of instances in it at the end.
     pub at_end: u32,
-    /// After how long, from what began it: half of them had failed by then.
+    /// Median time from the cause of the unavailability to the failure.
     pub p50_s: f64,
-    /// The longest.
-    pub most_s: f64,
+    /// Longest time to the failure.
+    pub max_s: f64,
 }
 
 /// An event that changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Ignored {
+pub struct IgnoredEventReport {
     /// The event.
     pub event: EventName,
-    /// How often.
+    /// Number of times.
     pub times: u64,
 }
 
-/// How many instances were in each state over time.
+/// Number of instances in each state over time.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Series {
-    /// The time between samples, of which the first is at the beginning.
-    pub every_s: u64,
-    /// The states that any sample found instances in.
+pub struct StateSeries {
+    /// Time between samples; the first is taken at the start.
+    pub sample_interval_s: u64,
+    /// States that had instances in any sample.
     pub states: Vec<StateName>,
-    /// For each sample, how many instances there were in each of these states.
+    /// Number of instances in each of these states, sample by sample.
     pub instances: Vec<Vec<u32>>,
 }
 
@@ -119,7 +119,7 @@ impl MachineReport {
             instances: machine.instances as u64,
             availability: availability(machine, tally, total_ms),
             states: states(machine, tally, total_ms),
-            ready: ways(machine, tally),
+            times_to_available: times_to_available(machine, tally),
             failed: failures(machine, tally),
             ignored: ignored(machine, tally),
             series: series(simulation, machine, tally),
@@ -128,10 +128,10 @@ impl MachineReport {
 }
 
 fn availability(machine: &SimulatedMachine<'_>, tally: &MachineTally, total_ms: u64) -> Availability {
-    let available = || machine.states.iter().enumerate().filter(|(_, stage)| stage.is_available);
+    let available = || machine.states.iter().enumerate().filter(|(_, state)| state.is_available);
     let time_ms: u64 = available().filter_map(|(index, _)| tally.time_in_ms.get(index)).sum();
     Availability {
-        states: available().map(|(_, stage)| stage.name.clone()).collect(),
+        states: available().map(|(_, state)| state.name.clone()).collect(),
         share: ratio(time_ms, total_ms),
     }
 }
@@ -141,10 +141,10 @@ fn at_end(tally: &MachineTally, state: usize) -> u32 {
 }
 
 fn states(machine: &SimulatedMachine<'_>, tally: &MachineTally, total_ms: u64) -> Vec<StateShare> {
-    let share = |(index, stage): (usize, &Stage<'_>)| StateShare {
-        state: stage.name.clone(),
-        kind: stage.kind,
-        is_available: stage.is_available,
+    let share = |(index, state): (usize, &SimulatedState<'_>)| StateShare {
+        state: state.name.clone(),
+        kind: state.kind,
+        is_available: state.is_available,
         share: ratio(tally.time_in_ms[index], total_ms),
         entries: tally.entries[index],
         at_end: at_end(tally, index),
@@ -153,60 +153,63 @@ fn states(machine: &SimulatedMachine<'_>, tally: &MachineTally, total_ms: u64) -
     shares.filter(|state| state.entries > 0).collect()
 }
 
-fn ways(machine: &SimulatedMachine<'_>, tally: &MachineTally) -> Vec<Way> {
-    let way = |after: Option<String>, spans: &Spans| Way {
+fn times_to_available(machine: &SimulatedMachine<'_>, tally: &MachineTally) -> Vec<TimeToAvailable> {
+    let time_to_available = |after: Option<String>, spans: &SpanHistogram| TimeToAvailable {
         after,
         times: spans.count(),
         p50_s: seconds(spans.percentile(50)),
         p95_s: seconds(spans.percentile(95)),
         p99_s: seconds(spans.percentile(99)),
     };
-    let mut all = Spans::default();
-    tally.ready.values().for_each(|spans| all.merge(spans));
-    let each = tally.ready.iter().map(|(reason, spans)| way(Some(describe(machine, *reason)), spans));
-    std::iter::once(way(None, &all)).chain(each).collect()
+    let mut all = SpanHistogram::default();
+    tally.times_to_available.values().for_each(|spans| all.merge(spans));
+    let each = tally
+        .times_to_available
+        .iter()
+        .map(|(reason, spans)| time_to_available(Some(describe(machine, *reason)), spans));
+    std::iter::once(time_to_available(None, &all)).chain(each).collect()
 }
 
-/// A reason in words.
-fn describe(machine: &SimulatedMachine<'_>, reason: Reason) -> String {
+/// The text of a cause.
+fn describe(machine: &SimulatedMachine<'_>, reason: UnavailabilityCause) -> String {
     match reason {
-        Reason::Event(event) => {
+        UnavailabilityCause::Event(event) => {
             machine.definition.events.keys().nth(event).map(ToString::to_string).unwrap_or_default()
         }
-        Reason::Deadline => "a deadline".to_owned(),
-        Reason::Created => "the beginning".to_owned(),
+        UnavailabilityCause::Deadline => "a deadline".to_owned(),
+        UnavailabilityCause::Created => "the beginning".to_owned(),
     }
 }
 
-fn failures(machine: &SimulatedMachine<'_>, tally: &MachineTally) -> Vec<Failures> {
-    let failures = |(index, stage): (usize, &Stage<'_>)| {
+fn failures(machine: &SimulatedMachine<'_>, tally: &MachineTally) -> Vec<FailedStateReport> {
+    let failures = |(index, state): (usize, &SimulatedState<'_>)| {
         let spans = &tally.failed[index];
-        (stage.kind == Kind::Failed && tally.entries[index] > 0).then(|| Failures {
-            state: stage.name.clone(),
+        (state.kind == StateKind::Failed && tally.entries[index] > 0).then(|| FailedStateReport {
+            state: state.name.clone(),
             entries: tally.entries[index],
             at_end: at_end(tally, index),
             p50_s: seconds(spans.percentile(50)),
-            most_s: seconds(spans.longest()),
+            max_s: seconds(spans.longest()),
         })
     };
     machine.states.iter().enumerate().filter_map(failures).collect()
 }
 
-fn ignored(machine: &SimulatedMachine<'_>, tally: &MachineTally) -> Vec<Ignored> {
+fn ignored(machine: &SimulatedMachine<'_>, tally: &MachineTally) -> Vec<IgnoredEventReport> {
     let events: Vec<&EventName> = machine.definition.events.keys().collect();
     let ignored = tally.ignored.iter().filter_map(|(event, times)| {
-        events.get(*event).map(|event| Ignored { event: (*event).clone(), times: *times })
+        events.get(*event).map(|event| IgnoredEventReport { event: (*event).clone(), times: *times })
     });
     ignored.collect()
 }
 
-fn series(simulation: &Simulation<'_>, machine: &SimulatedMachine<'_>, tally: &MachineTally) -> Series {
+fn series(simulation: &Simulation<'_>, machine: &SimulatedMachine<'_>, tally: &MachineTally) -> StateSeries {
     let is_seen = |state: &usize| {
         tally.series.iter().any(|row| row.get(*state).is_some_and(|instances| *instances > 0))
     };
     let seen: Vec<usize> = (0..machine.states.len()).filter(is_seen).collect();
-    Series {
-        every_s: simulation.every_ms / 1000,
+    StateSeries {
+        sample_interval_s: simulation.sample_interval_ms / 1000,
         states: seen.iter().map(|state| machine.states[*state].name.clone()).collect(),
         instances: tally.series.iter().map(|row| seen.iter().map(|state| row[*state]).collect()).collect(),
     }

@@ -1,14 +1,17 @@
-//! What came of a simulation, summed up. Times are in seconds, shares from 0 to 1.
+//! The results of a simulation. Times are in seconds, shares from 0 to 1.
 
 mod devices;
 mod lifecycle;
 mod numbers;
 mod raised;
 mod resources;
-mod whole;
+mod simulation_report;
 
-pub use devices::{Power, Queues};
-pub use lifecycle::{Availability, Failures, Ignored, MachineReport, Series, StateShare, Way};
-pub use raised::{Raised, Unsimulated};
-pub use resources::ResourceUse;
-pub use whole::{Report, Troubles};
+pub use devices::{RelayBoardQueueReport, RelayBoardReport};
+pub use lifecycle::{
+    Availability, FailedStateReport, IgnoredEventReport, MachineReport, StateSeries, StateShare,
+    TimeToAvailable,
+};
+pub use raised::{RaisedEventReport, UnsimulatedRaises};
+pub use resources::ResourceReport;
+pub use simulation_report::{BreakdownReport, SimulationReport};

@@ -1,4 +1,4 @@
-//! What instances raised, and what they would have raised.
+//! Raised events, and those that are not simulated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,41 +6,42 @@ use serde::Serialize;
 
 use crate::population::operations;
 use crate::simulation::Simulation;
-use crate::tally::Tally;
+use crate::tally::SimulationTally;
 use machine::{EventName, LinkName, MachineName, Operation};
 
-/// An event that instances of one machine raised at those of another.
+/// An event that instances of one machine raised at instances of another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Raised {
-    /// The machine that raised it.
+pub struct RaisedEventReport {
+    /// Machine that raised it.
     pub machine: MachineName,
     /// The event.
     pub event: EventName,
-    /// The machine whose event it is.
+    /// Machine that received it.
     pub to: MachineName,
-    /// How often.
+    /// Number of times.
     pub times: u64,
-    /// How often the other refused or ignored it.
+    /// Number of times it was refused or ignored.
     pub refused: u64,
 }
 
-/// Events that are raised at a machine whose definition was not given.
+/// Events that are not simulated because the definition of their machine was not given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Unsimulated {
-    /// The machine that raises them.
+pub struct UnsimulatedRaises {
+    /// Machine that raises them.
     pub machine: MachineName,
-    /// The link by which it does.
+    /// Link that they are raised at.
     pub link: LinkName,
-    /// The machine whose events they are.
+    /// Machine that the link leads to.
     pub to: MachineName,
     /// The events.
     pub events: BTreeSet<EventName>,
 }
 
-pub(super) fn raised(simulation: &Simulation<'_>, tally: &Tally) -> Vec<Raised> {
-    let machine = |index: usize| simulation.machines.get(index).map(|one| one.definition.machine.clone());
+pub(super) fn raised(simulation: &Simulation<'_>, tally: &SimulationTally) -> Vec<RaisedEventReport> {
+    let machine =
+        |index: usize| simulation.machines.get(index).map(|machine| machine.definition.machine.clone());
     let raised = tally.raised.iter().filter_map(|((from, event, to), raised)| {
-        Some(Raised {
+        Some(RaisedEventReport {
             machine: machine(*from)?,
             event: event.clone(),
             to: machine(*to)?,
@@ -51,19 +52,19 @@ pub(super) fn raised(simulation: &Simulation<'_>, tally: &Tally) -> Vec<Raised> 
     raised.collect()
 }
 
-pub(super) fn unsimulated(simulation: &Simulation<'_>) -> Vec<Unsimulated> {
+pub(super) fn unsimulated(simulation: &Simulation<'_>) -> Vec<UnsimulatedRaises> {
     let is_there = |machine: &MachineName| {
         simulation.machines.iter().any(|simulated| simulated.definition.machine == *machine)
     };
     let mut unsimulated = Vec::new();
     for definition in simulation.machines.iter().map(|machine| machine.definition) {
         let mut events: BTreeMap<(&LinkName, &MachineName), BTreeSet<EventName>> = BTreeMap::new();
-        for raises in operations(definition).filter_map(Operation::raises) {
+        for raises in operations(definition).filter_map(Operation::declared_raise) {
             if !is_there(raises.machine) {
                 events.entry((raises.to, raises.machine)).or_default().insert(raises.event.clone());
             }
         }
-        unsimulated.extend(events.into_iter().map(|((link, to), events)| Unsimulated {
+        unsimulated.extend(events.into_iter().map(|((link, to), events)| UnsimulatedRaises {
             machine: definition.machine.clone(),
             link: link.clone(),
             to: to.clone(),

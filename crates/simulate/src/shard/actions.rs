@@ -1,68 +1,71 @@
-//! A visit's actions, one after the other, each with the resources that it needs.
+//! Runs the actions of a visit one after the other, each with the resources that it needs.
 //!
-//! As at servers: the first waits for all that a later one needs at the device, and takes what the state holds; that is kept
-//! until a state is entered that does not hold it.
+//! As on servers, the first action waits for everything that a later one needs at the device, and claims the units that the
+//! state holds. Held units are released when a state is entered that does not hold them.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::super::error::SimulateError;
-use super::super::instance::Work;
-use super::super::queue::Occurrence;
-use super::super::simulated::Step;
-use super::decision::{By, Decisions, Trigger};
+use super::super::error::SimulationError;
+use super::super::instance::ActionProgress;
+use super::super::queue::SimulationEvent;
+use super::super::simulated_machine::SimulatedStateAction;
+use super::decision::{DecisionInitiator, DecisionTrigger, TransactionDecisions};
 use super::state::Shard;
 use machine::Cause;
+use machine::EventSource;
 use machine::ResourceName;
-use machine::Source;
-use machine::{SimulatedAction, Site};
-use schedule::Units;
+use machine::{ActionSite, SimulatedAction};
+use schedule::ResourceUnits;
 
 impl<'a> Shard<'a> {
-    /// Starts what the instance's state invokes.
-    pub(super) fn begin_actions(&mut self, id: usize) -> Result<(), SimulateError> {
-        if self.stage(id).steps.is_empty() {
+    /// Begins the actions of the instance's state.
+    pub(super) fn begin_actions(&mut self, id: usize) -> Result<(), SimulationError> {
+        if self.state_of(id).steps.is_empty() {
             return Ok(());
         }
-        let it = &mut self.instances[id];
-        if it.abandoned.is_some() {
-            it.work = Work::Blocked;
+        let simulated = &mut self.instances[id];
+        if simulated.abandoned.is_some() {
+            simulated.progress = ActionProgress::Blocked;
             return Ok(());
         }
         self.begin_at(id, 0)
     }
 
-    /// Begins the state's actions from `step` on, once what they need is free.
-    fn begin_at(&mut self, id: usize, step: usize) -> Result<(), SimulateError> {
+    /// Begins the actions from `step` on, once their resources are granted.
+    fn begin_at(&mut self, id: usize, step: usize) -> Result<(), SimulationError> {
         let mut units = self.needs(id, step);
-        // What has no limit is there at once; it is taken together with what has.
+        // Unlimited resources are taken together with the limited ones.
         units.retain(|units| self.resources.is_limited(units.resource));
         let holds = !self.instances[id].holds.is_empty();
         let Some(dispatcher) = self.resources.wait(id, &units, holds, self.now_ms) else {
             self.take_unlimited(id, step);
             return self.begin_action(id, step);
         };
-        self.instances[id].work = Work::Waits { step };
+        self.instances[id].progress = ActionProgress::Waits { step };
         self.grant(dispatcher)?;
         self.resources.tally_queues(&units, self.first_device, self.now_ms, &mut self.tally);
         Ok(())
     }
 
-    /// What the instance needs for an action and does not hold yet.
-    fn needs(&self, id: usize, step: usize) -> Vec<Units<usize>> {
-        let it = &self.instances[id];
-        let stage = self.stage(id);
+    /// Units that the instance needs for an action and does not hold yet.
+    fn needs(&self, id: usize, step: usize) -> Vec<ResourceUnits<usize>> {
+        let simulated = &self.instances[id];
+        let state = self.state_of(id);
         let mut needs = Vec::new();
         if step == 0 {
-            let holds = stage.holds.iter();
+            let holds = state.holds.iter();
             let holds = holds
-                .map(|(number, units)| Units { resource: self.resources.held(*number), units: *units })
-                .filter(|units| it.holds.iter().all(|held| held.resource != units.resource));
+                .map(|(number, units)| ResourceUnits {
+                    resource: self.resources.held(*number),
+                    units: *units,
+                })
+                .filter(|units| simulated.holds.iter().all(|held| held.resource != units.resource));
             needs.extend(holds);
         }
-        if stage.steps[step].holds_device {
-            needs.extend(self.resources.at_device(it.device, it.circuit));
+        if state.steps[step].holds_device {
+            needs.extend(self.resources.at_device(simulated.device, simulated.circuit));
         }
         needs
     }
@@ -76,105 +79,106 @@ impl<'a> Shard<'a> {
         }
     }
 
-    /// An action begins, and with it the state's time.
-    fn begin_action(&mut self, id: usize, step: usize) -> Result<(), SimulateError> {
-        // Before the kernel is asked: what begins is no longer to be begun.
+    /// Begins an action, and with it the state's time limit.
+    fn begin_action(&mut self, id: usize, step: usize) -> Result<(), SimulationError> {
+        // Started before the decision, so that the decision does not begin it again.
         self.start(id, step);
         let visit = self.instances[id].instance.visit;
         let decisions = self.decide(id, Cause::Began { visit })?;
-        self.settle(id, decisions, Trigger::DEADLINE)
+        self.settle(id, decisions, DecisionTrigger::DEADLINE)
     }
 
-    /// Lets an action run, which will end in one way or the other.
+    /// Starts a run of an action and draws its outcome.
     fn start(&mut self, id: usize, step: usize) {
-        let Step { limit_ms, .. } = self.step(id, step);
-        let SimulatedAction { at, takes, fails, fails_after, dark_after } = self.simulated(id, step);
-        let it = &mut self.instances[id];
-        let is_cut_off = self.outages[it.circuit] > 0;
-        let (takes_ms, succeeds) = if is_cut_off && *at != Site::Server {
-            (dark_after.draw(&mut it.random), false)
-        } else if it.random.fraction() < *fails {
-            (fails_after.draw(&mut it.random), false)
+        let SimulatedStateAction { limit_ms, .. } = self.step(id, step);
+        let SimulatedAction { at, takes, failure_rate, fails_after, fails_after_outage } =
+            self.simulated(id, step);
+        let simulated = &mut self.instances[id];
+        let is_cut_off = self.outages[simulated.circuit] > 0;
+        let (takes_ms, succeeds) = if is_cut_off && *at != ActionSite::Server {
+            (fails_after_outage.draw(&mut simulated.random), false)
+        } else if simulated.random.next_fraction() < *failure_rate {
+            (fails_after.draw(&mut simulated.random), false)
         } else {
-            (takes.draw(&mut it.random), true)
+            (takes.draw(&mut simulated.random), true)
         };
-        // What takes longer than it may is stopped, and has failed.
+        // An action that exceeds its limit is stopped and fails.
         let (takes_ms, succeeds) = match limit_ms {
             Some(limit_ms) if limit_ms < takes_ms => (limit_ms, false),
             Some(_) | None => (takes_ms, succeeds),
         };
-        it.run = it.run.wrapping_add(1);
-        it.work = Work::Runs { step, succeeds };
-        let run = it.run;
-        if *at == Site::Resource {
+        simulated.run = simulated.run.wrapping_add(1);
+        simulated.progress = ActionProgress::Runs { step, succeeds };
+        let run = simulated.run;
+        if *at == ActionSite::Resource {
             self.tally.operations += 1;
-            self.resources.operate(it.device);
+            self.resources.operate(simulated.device);
         }
-        self.queue.enter(self.now_ms.saturating_add(takes_ms), id, Occurrence::ActionEnds { run });
+        self.queue.enter(self.now_ms.saturating_add(takes_ms), id, SimulationEvent::ActionEnds { run });
     }
 
-    /// Starts a running action over, if it is done at what the instance stands for, which is no longer what it was.
-    pub(super) fn start_over_at_instance(&mut self, id: usize) {
-        if let Work::Runs { step, .. } = self.instances[id].work
-            && self.simulated(id, step).at == Site::Instance
+    /// Restarts a running action at the instance itself, whose behaviour has changed.
+    pub(super) fn restart_at_instance(&mut self, id: usize) {
+        if let ActionProgress::Runs { step, .. } = self.instances[id].progress
+            && self.simulated(id, step).at == ActionSite::Instance
         {
             self.start(id, step);
         }
     }
 
-    /// Fails a running action that needs the power which has gone.
-    pub(super) fn cut_off(&mut self, id: usize) {
-        let Work::Runs { step, .. } = self.instances[id].work else { return };
-        let SimulatedAction { at, dark_after, .. } = self.simulated(id, step);
-        if *at == Site::Server {
+    /// Lets a running action fail that needs the power.
+    pub(super) fn fail_for_outage(&mut self, id: usize) {
+        let ActionProgress::Runs { step, .. } = self.instances[id].progress else { return };
+        let SimulatedAction { at, fails_after_outage, .. } = self.simulated(id, step);
+        if *at == ActionSite::Server {
             return;
         }
-        let it = &mut self.instances[id];
-        let at_ms = self.now_ms.saturating_add(dark_after.draw(&mut it.random));
-        it.run = it.run.wrapping_add(1);
-        it.work = Work::Runs { step, succeeds: false };
-        self.queue.enter(at_ms, id, Occurrence::ActionEnds { run: it.run });
+        let simulated = &mut self.instances[id];
+        let at_ms = self.now_ms.saturating_add(fails_after_outage.draw(&mut simulated.random));
+        simulated.run = simulated.run.wrapping_add(1);
+        simulated.progress = ActionProgress::Runs { step, succeeds: false };
+        self.queue.enter(at_ms, id, SimulationEvent::ActionEnds { run: simulated.run });
     }
 
-    /// An action has ended.
-    pub(super) fn action_ends(&mut self, id: usize, run: u32) -> Result<(), SimulateError> {
+    /// Handles the end of an action.
+    pub(super) fn action_ends(&mut self, id: usize, run: u32) -> Result<(), SimulationError> {
         if self.instances[id].abandoned == Some(run) {
             return self.abandoned_ends(id);
         }
-        let Work::Runs { step, succeeds } = self.instances[id].work else { return Ok(()) };
+        let ActionProgress::Runs { step, succeeds } = self.instances[id].progress else { return Ok(()) };
         if self.instances[id].run != run {
             return Ok(());
         }
-        if !succeeds && self.simulated(id, step).at == Site::Resource {
+        if !succeeds && self.simulated(id, step).at == ActionSite::Resource {
             self.tally.operations_failed += 1;
         }
-        self.instances[id].work = Work::Done;
+        self.instances[id].progress = ActionProgress::Done;
         let visit = self.instances[id].instance.visit;
         let Some((decisions, trigger)) = self.decide_end(id, step, succeeds)? else { return Ok(()) };
-        // What was to follow makes no sense without this one.
-        let goes_on = succeeds && self.instances[id].instance.visit == visit && {
-            step + 1 < self.stage(id).steps.len()
+        // After a failure the following actions are dropped.
+        let continues = succeeds && self.instances[id].instance.visit == visit && {
+            step + 1 < self.state_of(id).steps.len()
         };
-        let keeps_device = goes_on && self.step(id, step + 1).holds_device;
+        let keeps_device = continues && self.step(id, step + 1).holds_device;
         if self.instances[id].holds_device && !keeps_device {
             self.release_device(id);
         }
         self.settle(id, decisions, trigger)?;
         if keeps_device && self.instances[id].holds_device {
             self.start(id, step + 1);
-        } else if goes_on {
+        } else if continues {
             self.begin_at(id, step + 1)?;
         }
         Ok(())
     }
 
-    /// Asks the kernel what follows from an action's end.
+    /// Decides on the end of an action.
     fn decide_end(
         &mut self,
         id: usize,
         step: usize,
         succeeds: bool,
-    ) -> Result<Option<(Decisions, Trigger)>, SimulateError> {
+    ) -> Result<Option<(TransactionDecisions, DecisionTrigger)>, SimulationError> {
         let machine = &self.simulation.machines[self.instances[id].machine];
         let outcomes = &machine.actions[self.step(id, step).action];
         let name = if succeeds { &outcomes.ok } else { &outcomes.failed };
@@ -184,44 +188,45 @@ impl<'a> Shard<'a> {
             args.insert("reason".to_owned(), Value::from("simulated"));
         }
         let visit = Some(self.instances[id].instance.visit);
-        let cause = Cause::Event { name: name.clone(), source: Source::Action, args, visit };
-        let trigger = Trigger { reason: self.reason(id, name), by: By::Clockwork };
+        let cause = Cause::Event { name: name.clone(), source: EventSource::Action, args, visit };
+        let trigger =
+            DecisionTrigger { reason: self.reason(id, name), by: DecisionInitiator::ActionOrDeadline };
         Ok(Some((self.decide(id, cause)?, trigger)))
     }
 
-    /// An action that nobody wanted any more has come to its end.
-    fn abandoned_ends(&mut self, id: usize) -> Result<(), SimulateError> {
+    /// Handles the end of an abandoned action.
+    fn abandoned_ends(&mut self, id: usize) -> Result<(), SimulationError> {
         self.instances[id].abandoned = None;
         self.release_device(id);
-        self.grant_on()?;
-        if self.instances[id].work == Work::Blocked {
+        self.grant_released()?;
+        if self.instances[id].progress == ActionProgress::Blocked {
             return self.begin_at(id, 0);
         }
         Ok(())
     }
 
-    /// Cancels what the state that is left still had to do.
+    /// Cancels the actions of the state that is left.
     pub(super) fn cancel_actions(&mut self, id: usize) {
-        match std::mem::replace(&mut self.instances[id].work, Work::Done) {
-            Work::Done | Work::Blocked => {}
-            Work::Waits { .. } => self.resources.give_up(id, self.instances[id].device),
-            Work::Runs { step, .. } => {
+        match std::mem::replace(&mut self.instances[id].progress, ActionProgress::Done) {
+            ActionProgress::Done | ActionProgress::Blocked => {}
+            ActionProgress::Waits { .. } => self.resources.stop_waiting(id, self.instances[id].device),
+            ActionProgress::Runs { step, .. } => {
                 let action = self.simulated(id, step);
-                let it = &mut self.instances[id];
-                if action.at == Site::Resource {
-                    // What began at a device is brought to its end, and holds the device meanwhile.
-                    it.abandoned = Some(it.run);
+                let simulated = &mut self.instances[id];
+                if action.at == ActionSite::Resource {
+                    // An action that has begun at a device is completed, and holds the device until then.
+                    simulated.abandoned = Some(simulated.run);
                     return;
                 }
-                it.run = it.run.wrapping_add(1);
-                if it.holds_device {
+                simulated.run = simulated.run.wrapping_add(1);
+                if simulated.holds_device {
                     self.release_device(id);
                 }
             }
         }
     }
 
-    /// Gives back what states held and the one that is entered does not.
+    /// Releases held units that the entered state does not hold.
     pub(super) fn release_holds(&mut self, id: usize, entered: &BTreeMap<ResourceName, u32>) {
         let held: Vec<usize> = entered.keys().filter_map(|name| self.number(name)).collect();
         let holds = std::mem::take(&mut self.instances[id].holds);
@@ -240,45 +245,45 @@ impl<'a> Shard<'a> {
     }
 
     fn release_device(&mut self, id: usize) {
-        let it = &mut self.instances[id];
-        it.holds_device = false;
-        let (device, circuit) = (it.device, it.circuit);
+        let simulated = &mut self.instances[id];
+        simulated.holds_device = false;
+        let (device, circuit) = (simulated.device, simulated.circuit);
         for units in self.resources.at_device(device, circuit) {
             self.resources.release(&units, self.now_ms);
         }
     }
 
-    /// Grants on what was given back.
-    pub(super) fn grant_on(&mut self) -> Result<(), SimulateError> {
+    /// Grants released units.
+    pub(super) fn grant_released(&mut self) -> Result<(), SimulationError> {
         while let Some(dispatcher) = self.resources.next_released() {
             self.grant(dispatcher)?;
         }
         Ok(())
     }
 
-    /// A gap or a settle time of a resource is over.
-    pub(super) fn dispatch(&mut self, dispatcher: usize) -> Result<(), SimulateError> {
+    /// Handles the end of a gap or a settle time.
+    pub(super) fn dispatch(&mut self, dispatcher: usize) -> Result<(), SimulationError> {
         self.grant(dispatcher)?;
-        self.grant_on()
+        self.grant_released()
     }
 
-    /// Lets those begin to whom a dispatcher grants what they wait for.
-    fn grant(&mut self, dispatcher: usize) -> Result<(), SimulateError> {
+    /// Grants requests of a dispatcher and begins their actions.
+    fn grant(&mut self, dispatcher: usize) -> Result<(), SimulationError> {
         let granted = self.resources.grant(dispatcher, self.now_ms);
-        if let Some(at_ms) = granted.again_ms {
-            self.queue.enter(at_ms, dispatcher, Occurrence::Dispatch);
+        if let Some(at_ms) = granted.next_grant_ms {
+            self.queue.enter(at_ms, dispatcher, SimulationEvent::Dispatch);
         }
         for grant in granted.grants {
             let id = grant.key.instance;
             self.resources.tally_wait(&grant.units, self.now_ms - grant.key.since_ms, &mut self.tally);
-            let it = &mut self.instances[id];
-            // Whoever does not want it any more has given it up.
-            let Work::Waits { step } = it.work else { continue };
+            let simulated = &mut self.instances[id];
+            // Cancelled requests have been removed from the queue.
+            let ActionProgress::Waits { step } = simulated.progress else { continue };
             for units in grant.units {
                 if self.resources.is_held(units.resource) {
-                    it.holds.push(units);
+                    simulated.holds.push(units);
                 } else {
-                    it.holds_device = true;
+                    simulated.holds_device = true;
                 }
             }
             self.take_unlimited(id, step);
@@ -287,13 +292,13 @@ impl<'a> Shard<'a> {
         Ok(())
     }
 
-    fn step(&self, id: usize, step: usize) -> Step {
-        self.stage(id).steps[step]
+    fn step(&self, id: usize, step: usize) -> SimulatedStateAction {
+        self.state_of(id).steps[step]
     }
 
     fn simulated(&self, id: usize, step: usize) -> &'a SimulatedAction {
-        let it = &self.instances[id];
+        let simulated = &self.instances[id];
         let action = self.step(id, step).action;
-        &self.simulation.machines[it.machine].behaviour.classes[it.class].actions[action]
+        &self.simulation.machines[simulated.machine].behaviour.classes[simulated.class].actions[action]
     }
 }

@@ -1,20 +1,20 @@
-//! What instances raise at others: decided by the kernel's own rules, at the same moment.
+//! Events raised at other instances, decided at the same time by the kernel's rules.
 
-use super::super::error::SimulateError;
-use super::decision::{By, RaisedStep, Trigger};
+use super::super::error::SimulationError;
+use super::decision::{DecisionInitiator, DecisionTrigger, RaisedDecision};
 use super::state::Shard;
-use machine::{Address, Cause, Chain, Effect, EventName, Outcome};
+use machine::{Cause, Effect, EventName, InstanceAddress, Outcome, RaiseChain};
 
 impl Shard<'_> {
-    /// Decides on all that is raised because of a decision of `id`, in order.
+    /// Decides all events raised by a decision of `id`, in order.
     pub(super) fn follow(
         &mut self,
         id: usize,
         cause: Cause,
         outcome: &Outcome,
         effects: &[Effect],
-    ) -> Result<Vec<RaisedStep>, SimulateError> {
-        let mut chain = Chain::new(self.address(id), cause);
+    ) -> Result<Vec<RaisedDecision>, SimulationError> {
+        let mut chain = RaiseChain::new(self.address(id), cause);
         self.count_raised(id, effects);
         chain.decided(outcome, effects);
         let mut steps = Vec::new();
@@ -25,15 +25,16 @@ impl Shard<'_> {
             };
             let Cause::Event { name, source, .. } = &cause else { break };
             let sender = chain.raised_by().and_then(|sender| self.machine(&sender.machine));
-            let trigger = Trigger { reason: self.reason(id, name), by: By::of(source) };
+            let trigger =
+                DecisionTrigger { reason: self.reason(id, name), by: DecisionInitiator::of(source) };
             let key = sender.map(|sender| (sender, name.clone(), self.instances[id].machine));
-            let (decided, _, effects) = self.decide_one(id, cause)?;
-            if let Some(key) = key.filter(|_| !matches!(decided.outcome, Outcome::Ignored(_))) {
+            let (decision, _, effects) = self.decide_one(id, cause)?;
+            if let Some(key) = key.filter(|_| !matches!(decision.outcome, Outcome::Ignored(_))) {
                 self.tally.raised.entry(key).or_default().taken += 1;
             }
             self.count_raised(id, &effects);
-            chain.decided(&decided.outcome, &effects);
-            steps.push(RaisedStep { id, decided, trigger });
+            chain.decided(&decision.outcome, &effects);
+            steps.push(RaisedDecision { id, decision, trigger });
         }
         Ok(steps)
     }
@@ -48,8 +49,8 @@ impl Shard<'_> {
         }
     }
 
-    /// The instance at an address, if there is one.
-    fn find(&self, address: &Address) -> Option<usize> {
+    /// The instance with an address, if there is one.
+    fn find(&self, address: &InstanceAddress) -> Option<usize> {
         let machine = self.machine(&address.machine)?;
         let number: usize = address.name.rsplit_once('-')?.1.parse().ok()?;
         let id = self.id(machine, number.checked_sub(1)?)?;

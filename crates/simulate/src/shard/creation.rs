@@ -1,30 +1,30 @@
-//! Instances are created, and what they do by themselves begins.
+//! Creation of instances, and the start of their behaviour.
 
 use std::cmp::Reverse;
 
-use super::super::error::SimulateError;
-use super::super::instance::{DecisionRate, SimulatedInstance, Turns, Work};
-use super::super::tally::Reason;
-use super::decision::{Decided, Decisions, Trigger};
+use super::super::error::SimulationError;
+use super::super::instance::{ActionProgress, DecisionRate, PlanVersions, SimulatedInstance};
+use super::super::tally::UnavailabilityCause;
+use super::decision::{DecisionTrigger, InstanceDecision, TransactionDecisions};
 use super::state::Shard;
-use machine::{Address, Kind, Link, Links, MachineName};
 use machine::{Cause, Decision, Effect, Outcome, create_linked};
+use machine::{InstanceAddress, Link, Links, MachineName, StateKind};
 use random::Random;
 
 impl Shard<'_> {
-    /// Creates an instance, by its number among those of its machine.
+    /// Creates the instance `number` of the machine `index`.
     pub(super) fn create(&mut self, index: usize, number: usize) {
         let simulation = self.simulation;
         let machine = &simulation.machines[index];
         let layout = simulation.profile.layout;
         let name = instance_name(&machine.definition.machine, number);
-        // The first one that shares it.
+        // The first instance that shares it.
         let first = number * machine.population.shared_by;
         let links = machine.population.links.iter().map(|(link, to)| {
             let other = &simulation.machines[*to];
-            let there = first / other.population.shared_by;
-            let name = instance_name(&other.definition.machine, there);
-            let to = Address { machine: other.definition.machine.clone(), name };
+            let other_number = first / other.population.shared_by;
+            let name = instance_name(&other.definition.machine, other_number);
+            let to = InstanceAddress { machine: other.definition.machine.clone(), name };
             (link.clone(), Link { to, visit: None })
         });
         let links: Links = links.collect();
@@ -44,49 +44,50 @@ impl Shard<'_> {
             since_ms: 0,
             random: Random::stream(simulation.size.seed, (index as u64) << 48 | number as u64),
             class: 0,
-            work: Work::Done,
+            progress: ActionProgress::Done,
             holds_device: false,
             holds: Vec::new(),
             abandoned: None,
             run: 0,
-            turns: Turns::default(),
-            way: None,
+            plan_versions: PlanVersions::default(),
+            unavailable_since: None,
             rate: DecisionRate::default(),
         });
     }
 
-    /// What an instance does by itself begins.
-    fn start_life(&mut self, id: usize) {
+    /// Starts the behaviour of an instance.
+    fn start_behaviour(&mut self, id: usize) {
         let state = self.instances[id].state;
         self.tally.decisions += 1;
         self.machine_tally(id).begin(state);
         self.draw_class(id);
-        if self.stage(id).kind == Kind::Working {
-            self.instances[id].way = Some((Reason::Created, 0));
+        if self.state_of(id).kind == StateKind::Working {
+            self.instances[id].unavailable_since = Some((UnavailabilityCause::Created, 0));
         }
         self.arm(id);
         self.plan_report(id);
         self.plan_request(id);
     }
 
-    pub(super) fn begin(&mut self) -> Result<(), SimulateError> {
+    pub(super) fn begin(&mut self) -> Result<(), SimulationError> {
         self.plan_outages();
         for id in 0..self.instances.len() {
-            self.start_life(id);
+            self.start_behaviour(id);
         }
-        // Whoever is linked to is there before those that are linked to it.
+        // Link targets are created before the instances that link to them.
         let mut created = std::mem::take(&mut self.created);
         created.sort_by_key(|(id, _)| (Reverse(self.instances[*id].machine), *id));
         for (id, created) in created {
             let Decision { outcome, effects, instance } = created;
             let cause = Cause::Created { links: instance.links };
             let raised = self.follow(id, cause, &outcome, &effects)?;
-            // What it entered is counted already.
-            let own = Decided { outcome: Outcome::Stayed, is_kept: false, is_armed_anew: false, holds: None };
-            self.settle(id, Decisions { own, raised }, Trigger::CREATED)?;
+            // The entry of its initial state is counted already.
+            let own =
+                InstanceDecision { outcome: Outcome::Stayed, is_kept: false, is_rearmed: false, holds: None };
+            self.settle(id, TransactionDecisions { own, raised }, DecisionTrigger::CREATED)?;
         }
         for id in 0..self.instances.len() {
-            if self.instances[id].work == Work::Done {
+            if self.instances[id].progress == ActionProgress::Done {
                 self.begin_actions(id)?;
             }
         }
@@ -94,7 +95,7 @@ impl Shard<'_> {
     }
 }
 
-/// The name of an instance by its number among those of its machine.
+/// The name of the instance `number` of a machine.
 fn instance_name(machine: &MachineName, number: usize) -> String {
     format!("{machine}-{}", number + 1)
 }

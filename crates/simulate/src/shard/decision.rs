@@ -1,70 +1,72 @@
-//! What the kernel decided, and because of what.
+//! Decisions of the kernel with their triggers.
 
 use std::collections::BTreeMap;
 
-use super::super::tally::Reason;
+use super::super::tally::UnavailabilityCause;
+use machine::EventSource;
 use machine::Outcome;
 use machine::ResourceName;
-use machine::Source;
 
-/// What is decided on, for the record.
+/// The trigger of a decision, for counting.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Trigger {
-    pub(super) reason: Reason,
-    pub(super) by: By,
+pub(super) struct DecisionTrigger {
+    pub(super) reason: UnavailabilityCause,
+    pub(super) by: DecisionInitiator,
 }
 
-/// Who or what makes something happen.
+/// The initiator of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum By {
-    /// Somebody who reports.
+pub(super) enum DecisionInitiator {
+    /// A report.
     Report,
     Operator,
-    /// Another instance, which raised it.
+    /// Another instance that raised the event.
     Instance,
-    /// An action that ended, or time that passed.
-    Clockwork,
+    /// The end of an action, or a deadline.
+    ActionOrDeadline,
 }
 
-impl By {
-    pub(super) fn of(source: &Source) -> Self {
+impl DecisionInitiator {
+    pub(super) fn of(source: &EventSource) -> Self {
         match source {
-            Source::Face(_) => Self::Report,
-            Source::Operator => Self::Operator,
-            Source::Instance(_) => Self::Instance,
-            Source::Action => Self::Clockwork,
+            EventSource::Face(_) => Self::Report,
+            EventSource::Operator => Self::Operator,
+            EventSource::Instance(_) => Self::Instance,
+            EventSource::Action => Self::ActionOrDeadline,
         }
     }
 }
 
-/// What one instance decided.
+/// The decision of one instance.
 #[derive(Debug)]
-pub(super) struct Decided {
+pub(super) struct InstanceDecision {
     pub(super) outcome: Outcome,
-    /// Whether a state was entered anew and its actions go on.
+    /// Whether the state was re-entered and its actions continue.
     pub(super) is_kept: bool,
-    /// Whether there is another deadline than before.
-    pub(super) is_armed_anew: bool,
-    /// What is held from here on, where that is not what it was.
+    /// Whether the deadline changed.
+    pub(super) is_rearmed: bool,
+    /// The units held from now on, if they changed.
     pub(super) holds: Option<BTreeMap<ResourceName, u32>>,
 }
 
-/// What was decided because of what an instance raised, there or by itself.
+/// The decision on a raised event.
 #[derive(Debug)]
-pub(super) struct RaisedStep {
+pub(super) struct RaisedDecision {
     pub(super) id: usize,
-    pub(super) decided: Decided,
-    pub(super) trigger: Trigger,
+    pub(super) decision: InstanceDecision,
+    pub(super) trigger: DecisionTrigger,
 }
 
-/// What an instance decided, and all that was decided because of it, in order: one transaction.
+/// The decision of an instance and those that follow from it, in order, as one transaction.
 #[derive(Debug)]
-pub(super) struct Decisions {
-    pub(super) own: Decided,
-    pub(super) raised: Vec<RaisedStep>,
+pub(super) struct TransactionDecisions {
+    pub(super) own: InstanceDecision,
+    pub(super) raised: Vec<RaisedDecision>,
 }
 
-impl Trigger {
-    pub(super) const DEADLINE: Self = Self { reason: Reason::Deadline, by: By::Clockwork };
-    pub(super) const CREATED: Self = Self { reason: Reason::Created, by: By::Clockwork };
+impl DecisionTrigger {
+    pub(super) const DEADLINE: Self =
+        Self { reason: UnavailabilityCause::Deadline, by: DecisionInitiator::ActionOrDeadline };
+    pub(super) const CREATED: Self =
+        Self { reason: UnavailabilityCause::Created, by: DecisionInitiator::ActionOrDeadline };
 }

@@ -1,14 +1,14 @@
-//! Instances that have to do with one another, from the beginning to the end of virtual time.
+//! A shard: instances that depend on one another, from the start to the end of virtual time.
 //!
-//! The rules of actions are `actions.rs`'s, those of what is raised `chain.rs`'s; what instances, people and power do is
-//! `life.rs`'s.
+//! `actions.rs` runs actions, `chain.rs` decides raised events, and `instance_behaviour.rs` simulates instances, operators
+//! and power.
 
 mod actions;
+mod apply_decisions;
 mod chain;
 mod creation;
 mod decision;
-mod life;
-mod settle;
+mod instance_behaviour;
 mod state;
 
 pub(super) use state::Shard;

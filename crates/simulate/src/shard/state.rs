@@ -1,24 +1,24 @@
-//! A shard as it stands, and what follows from each thing that happens in it.
+//! The state of a shard, and its handling of events.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::super::error::{MAX_DECISIONS_AN_HOUR, SimulateError};
+use super::super::error::{MAX_DECISIONS_PER_HOUR, SimulationError};
 use super::super::instance::SimulatedInstance;
-use super::super::queue::{Entry, Occurrence, Queue};
-use super::super::resources::Resources;
-use super::super::simulated::{SimulatedMachine, Stage};
+use super::super::queue::{QueuedSimulationEvent, SimulationEvent, SimulationQueue};
+use super::super::resources::SimulatedResources;
+use super::super::simulated_machine::{SimulatedMachine, SimulatedState};
 use super::super::simulation::Simulation;
-use super::super::tally::{MachineTally, Reason, Tally};
-use super::decision::{By, Decided, Decisions, Trigger};
-use machine::{Address, EventName, MachineName, Source};
+use super::super::tally::{MachineTally, SimulationTally, UnavailabilityCause};
+use super::decision::{DecisionInitiator, DecisionTrigger, InstanceDecision, TransactionDecisions};
 use machine::{Cause, Decision, Effect, Stimulus};
+use machine::{EventName, EventSource, InstanceAddress, MachineName};
 use machine::{advance, reads_facts};
 
-/// Instances of one machine in the shard.
+/// The instances of one machine in the shard.
 #[derive(Debug, Clone, Copy)]
-struct Range {
-    /// The number of the first among all of its machine, and in the shard.
+struct InstanceRange {
+    /// Number of the first instance in its machine, and its index in the shard.
     number: usize,
     id: usize,
     length: usize,
@@ -27,21 +27,21 @@ struct Range {
 /// A shard.
 pub(crate) struct Shard<'a> {
     pub(super) simulation: &'a Simulation<'a>,
-    /// The number of its first device, and of its first circuit, among all.
+    /// Index of its first device and of its first circuit among all.
     pub(super) first_device: usize,
     pub(super) first_circuit: usize,
     pub(super) now_ms: u64,
     pub(super) now: DateTime<Utc>,
-    pub(super) queue: Queue,
-    /// Those of the first machine, then those of the others in the order of the definitions.
+    pub(super) queue: SimulationQueue,
+    /// Instances of the first machine, then those of the others in the order of the definitions.
     pub(super) instances: Vec<SimulatedInstance>,
-    ranges: Vec<Range>,
-    /// What is raised by those that are created.
+    ranges: Vec<InstanceRange>,
+    /// Creations that raise events, with the index of the instance.
     pub(super) created: Vec<(usize, Decision)>,
-    pub(super) resources: Resources,
-    /// How many outages each circuit has at the moment.
+    pub(super) resources: SimulatedResources,
+    /// Number of current outages of each circuit.
     pub(super) outages: Vec<u32>,
-    pub(super) tally: Tally,
+    pub(super) tally: SimulationTally,
 }
 
 impl<'a> Shard<'a> {
@@ -53,25 +53,25 @@ impl<'a> Shard<'a> {
         let length = simulation.first_instances().min(circuits.end * per_circuit).saturating_sub(first);
         let devices = length.div_ceil(layout.instances_per_device);
         let states: Vec<usize> = simulation.machines.iter().map(|machine| machine.states.len()).collect();
-        let sampling = (simulation.samples(), simulation.every_ms);
+        let sampling = (simulation.samples(), simulation.sample_interval_ms);
         let limits = simulation.resources.iter().map(|(_, limits)| limits);
         let mut shard = Self {
             simulation,
             first_device: circuits.start * layout.devices_per_circuit,
             first_circuit: circuits.start,
             now_ms: 0,
-            now: simulation.beginning,
-            queue: Queue::new(simulation.end_ms()),
+            now: simulation.started_at,
+            queue: SimulationQueue::new(simulation.end_ms()),
             instances: Vec::with_capacity(length),
             ranges: Vec::new(),
             created: Vec::new(),
-            resources: Resources::new(layout, devices, limits),
+            resources: SimulatedResources::new(layout, devices, limits),
             outages: vec![0; circuits.len()],
-            tally: Tally::new(&states, simulation.resources.len(), sampling),
+            tally: SimulationTally::new(&states, simulation.resources.len(), sampling),
         };
         for (index, machine) in simulation.machines.iter().enumerate() {
             let (number, length) = if index == 0 { (first, length) } else { (0, machine.instances) };
-            shard.ranges.push(Range { number, id: shard.instances.len(), length });
+            shard.ranges.push(InstanceRange { number, id: shard.instances.len(), length });
             for number in number..number + length {
                 shard.create(index, number);
             }
@@ -79,18 +79,18 @@ impl<'a> Shard<'a> {
         shard
     }
 
-    /// Lives through all of it.
-    pub(crate) fn run(mut self) -> Result<Tally, SimulateError> {
+    /// Runs the simulation to its end.
+    pub(crate) fn run(mut self) -> Result<SimulationTally, SimulationError> {
         self.begin()?;
         while let Some(entry) = self.queue.next() {
-            self.pass_to(entry.at_ms);
-            self.happen(entry)?;
+            self.advance_to(entry.at_ms);
+            self.handle_event(entry)?;
         }
         Ok(self.end())
     }
 
-    /// Time passes.
-    pub(super) fn pass_to(&mut self, at_ms: u64) {
+    /// Advances virtual time.
+    pub(super) fn advance_to(&mut self, at_ms: u64) {
         self.tally.pass(at_ms);
         if at_ms != self.now_ms {
             self.now_ms = at_ms;
@@ -98,71 +98,85 @@ impl<'a> Shard<'a> {
         }
     }
 
-    pub(super) fn end(mut self) -> Tally {
+    pub(super) fn end(mut self) -> SimulationTally {
         self.tally.pass(u64::MAX);
         let end_ms = self.simulation.end_ms();
-        for it in &self.instances {
-            self.tally.machines[it.machine].stay(it.state, end_ms - it.since_ms);
+        for simulated in &self.instances {
+            self.tally.machines[simulated.machine]
+                .count_dwell_time(simulated.state, end_ms - simulated.since_ms);
         }
         self.resources.tally_usage(end_ms, &mut self.tally);
         self.tally
     }
 
-    pub(super) fn happen(&mut self, Entry { whose, what, .. }: Entry) -> Result<(), SimulateError> {
-        match what {
-            Occurrence::Deadline { visit } if visit == self.instances[whose].instance.visit => {
-                let decisions = self.decide(whose, Cause::Deadline { visit })?;
-                self.settle(whose, decisions, Trigger::DEADLINE)
+    pub(super) fn handle_event(
+        &mut self,
+        QueuedSimulationEvent { target, event, .. }: QueuedSimulationEvent,
+    ) -> Result<(), SimulationError> {
+        match event {
+            SimulationEvent::Deadline { visit } if visit == self.instances[target].instance.visit => {
+                let decisions = self.decide(target, Cause::Deadline { visit })?;
+                self.settle(target, decisions, DecisionTrigger::DEADLINE)
             }
-            Occurrence::ActionEnds { run } => self.action_ends(whose, run),
-            Occurrence::Report { turn, report } if turn == self.instances[whose].turns.reports => {
-                self.report(whose, report)
+            SimulationEvent::ActionEnds { run } => self.action_ends(target, run),
+            SimulationEvent::Report { version, report }
+                if version == self.instances[target].plan_versions.reports =>
+            {
+                self.report(target, report)
             }
-            Occurrence::Request { turn, request } if turn == self.instances[whose].turns.requests => {
-                self.request(whose, turn, request)
+            SimulationEvent::Request { version, request }
+                if version == self.instances[target].plan_versions.requests =>
+            {
+                self.request(target, version, request)
             }
-            Occurrence::Breaks { turn, class } if turn == self.instances[whose].turns.breaks => {
-                self.break_down(whose, class);
+            SimulationEvent::Breaks { version, class }
+                if version == self.instances[target].plan_versions.breaks =>
+            {
+                self.break_down(target, class);
                 Ok(())
             }
-            Occurrence::Deadline { .. }
-            | Occurrence::Report { .. }
-            | Occurrence::Request { .. }
-            | Occurrence::Breaks { .. } => Ok(()),
-            Occurrence::Dispatch => self.dispatch(whose),
-            Occurrence::OutageBegins => {
-                self.outage_begins(whose);
+            SimulationEvent::Deadline { .. }
+            | SimulationEvent::Report { .. }
+            | SimulationEvent::Request { .. }
+            | SimulationEvent::Breaks { .. } => Ok(()),
+            SimulationEvent::Dispatch => self.dispatch(target),
+            SimulationEvent::OutageBegins => {
+                self.outage_begins(target);
                 Ok(())
             }
-            Occurrence::OutageEnds => {
-                self.outage_ends(whose);
+            SimulationEvent::OutageEnds => {
+                self.outage_ends(target);
                 Ok(())
             }
         }
     }
 
-    /// Asks the kernel what follows, there and at all instances at which something is raised because of it; they are then as
-    /// was decided.
-    pub(super) fn decide(&mut self, id: usize, cause: Cause) -> Result<Decisions, SimulateError> {
+    /// Decides on a cause, and on all events raised because of it; the instances are updated.
+    pub(super) fn decide(
+        &mut self,
+        id: usize,
+        cause: Cause,
+    ) -> Result<TransactionDecisions, SimulationError> {
         let (own, cause, effects) = self.decide_one(id, cause)?;
         let is_raising = effects.iter().any(|effect| matches!(effect, Effect::Raise(_)));
         let raised = if is_raising { self.follow(id, cause, &own.outcome, &effects)? } else { Vec::new() };
-        Ok(Decisions { own, raised })
+        Ok(TransactionDecisions { own, raised })
     }
 
     pub(super) fn decide_one(
         &mut self,
         id: usize,
         cause: Cause,
-    ) -> Result<(Decided, Cause, Vec<Effect>), SimulateError> {
+    ) -> Result<(InstanceDecision, Cause, Vec<Effect>), SimulationError> {
         self.tally.decisions += 1;
-        let it = &mut self.instances[id];
-        if !it.rate.count(self.now_ms, MAX_DECISIONS_AN_HOUR) {
-            return Err(self.storm(id));
+        let simulated = &mut self.instances[id];
+        if !simulated.rate.count(self.now_ms, MAX_DECISIONS_PER_HOUR) {
+            return Err(self.event_storm(id));
         }
-        let SimulatedMachine { definition, reads_facts: reads, .. } = &self.simulation.machines[it.machine];
+        let SimulatedMachine { definition, reads_facts: reads, .. } =
+            &self.simulation.machines[simulated.machine];
         let SimulatedInstance { instance, machine, .. } = &self.instances[id];
-        // Only a few events' guards look at facts.
+        // Only the guards of few events read facts.
         let is_read = *reads
             || (matches!(cause, Cause::Event { .. }) && reads_facts(definition, &instance.state, &cause));
         let facts = self.facts(*machine, &instance.name, is_read);
@@ -170,24 +184,24 @@ impl<'a> Shard<'a> {
         let instance = &mut self.instances[id].instance;
         let before = (instance.visit, instance.deadline_at);
         let (outcome, mut effects) = advance(definition, instance, &stimulus, self.now);
-        let is_armed_anew = before != (instance.visit, instance.deadline_at);
+        let is_rearmed = before != (instance.visit, instance.deadline_at);
         let is_kept = effects.iter().any(|effect| matches!(effect, Effect::Keep { .. }));
         let holds = effects.iter_mut().find_map(|effect| match effect {
             Effect::Hold { units } => Some(std::mem::take(units)),
             Effect::Cancel { .. } | Effect::Invoke { .. } | Effect::Keep { .. } | Effect::Raise(_) => None,
         });
-        Ok((Decided { outcome, is_kept, is_armed_anew, holds }, stimulus.cause, effects))
+        Ok((InstanceDecision { outcome, is_kept, is_rearmed, holds }, stimulus.cause, effects))
     }
 
-    pub(super) fn storm(&self, id: usize) -> SimulateError {
-        SimulateError::Storm {
+    pub(super) fn event_storm(&self, id: usize) -> SimulationError {
+        SimulationError::EventStorm {
             instance: self.address(id),
             state: self.instances[id].instance.state.clone(),
             hours: self.now_ms / 3_600_000,
         }
     }
 
-    /// What guards may know of an instance.
+    /// The facts of an instance; empty unless they are read.
     pub(super) fn facts(&self, machine: usize, name: &str, is_read: bool) -> Map<String, Value> {
         if !is_read {
             return Map::new();
@@ -197,46 +211,46 @@ impl<'a> Shard<'a> {
         facts
     }
 
-    /// Sends an event, and does what follows.
+    /// Sends an event and applies the decisions.
     pub(super) fn send(
         &mut self,
         id: usize,
         name: &EventName,
-        source: Source,
+        source: EventSource,
         args: &Map<String, Value>,
-    ) -> Result<(), SimulateError> {
-        let trigger = Trigger { reason: self.reason(id, name), by: By::of(&source) };
+    ) -> Result<(), SimulationError> {
+        let trigger = DecisionTrigger { reason: self.reason(id, name), by: DecisionInitiator::of(&source) };
         let cause = Cause::Event { name: name.clone(), source, args: args.clone(), visit: None };
         let decisions = self.decide(id, cause)?;
         self.settle(id, decisions, trigger)
     }
 
-    pub(super) fn reason(&self, id: usize, event: &EventName) -> Reason {
+    pub(super) fn reason(&self, id: usize, event: &EventName) -> UnavailabilityCause {
         let events = &self.simulation.machines[self.instances[id].machine].events;
-        Reason::Event(events.get(event).copied().unwrap_or(usize::MAX))
+        UnavailabilityCause::Event(events.get(event).copied().unwrap_or(usize::MAX))
     }
 
-    /// The state that an instance is in.
-    pub(super) fn stage(&self, id: usize) -> &'a Stage<'a> {
-        let it = &self.instances[id];
-        &self.simulation.machines[it.machine].states[it.state]
+    /// The state of an instance.
+    pub(super) fn state_of(&self, id: usize) -> &'a SimulatedState<'a> {
+        let simulated = &self.instances[id];
+        &self.simulation.machines[simulated.machine].states[simulated.state]
     }
 
     pub(super) fn machine_tally(&mut self, id: usize) -> &mut MachineTally {
         &mut self.tally.machines[self.instances[id].machine]
     }
 
-    pub(super) fn address(&self, id: usize) -> Address {
+    pub(super) fn address(&self, id: usize) -> InstanceAddress {
         let instance = &self.instances[id].instance;
-        Address { machine: instance.machine.clone(), name: instance.name.clone() }
+        InstanceAddress { machine: instance.machine.clone(), name: instance.name.clone() }
     }
 
-    /// The number of a machine.
+    /// Index of a machine.
     pub(super) fn machine(&self, name: &MachineName) -> Option<usize> {
         self.simulation.machines.iter().position(|machine| machine.definition.machine == *name)
     }
 
-    /// The instance with this number among those of its machine.
+    /// Index of the instance `number` of a machine.
     pub(super) fn id(&self, machine: usize, number: usize) -> Option<usize> {
         let range = self.ranges.get(machine)?;
         let index = number.checked_sub(range.number)?;

@@ -1,13 +1,13 @@
-//! What is counted of the instances of one machine.
+//! Counts of one machine.
 
 use std::collections::BTreeMap;
 
-use crate::spans::Spans;
+use crate::span_histogram::SpanHistogram;
 
-/// What began an instance's way to an available state: the number of an event, or something else.
+/// The cause of an instance's unavailability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Reason {
-    /// An event.
+pub(crate) enum UnavailabilityCause {
+    /// An event, by index.
     Event(usize),
     /// A deadline that passed.
     Deadline,
@@ -15,20 +15,20 @@ pub(crate) enum Reason {
     Created,
 }
 
-/// What was counted.
+/// Counts of one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MachineTally {
-    /// How many instances are in each state now, and how many were at each sample.
+    /// Number of instances in each state now, and at each sample.
     present: Vec<u32>,
     pub(crate) series: Vec<Vec<u32>>,
-    /// How long instances were in each state, all together, and how often each was entered.
+    /// Time of all instances in each state, and number of entries.
     pub(crate) time_in_ms: Vec<u64>,
     pub(crate) entries: Vec<u64>,
-    /// From what began it to an available state.
-    pub(crate) ready: BTreeMap<Reason, Spans>,
-    /// From what began it to each failed state.
-    pub(crate) failed: Vec<Spans>,
-    /// How often each event changed nothing.
+    /// Times from the cause of unavailability to an available state.
+    pub(crate) times_to_available: BTreeMap<UnavailabilityCause, SpanHistogram>,
+    /// Times from the cause of unavailability to each failed state.
+    pub(crate) failed: Vec<SpanHistogram>,
+    /// Number of times that each event changed nothing.
     pub(crate) ignored: BTreeMap<usize, u64>,
 }
 
@@ -39,8 +39,8 @@ impl MachineTally {
             series: Vec::with_capacity(samples),
             time_in_ms: vec![0; states],
             entries: vec![0; states],
-            ready: BTreeMap::new(),
-            failed: vec![Spans::default(); states],
+            times_to_available: BTreeMap::new(),
+            failed: vec![SpanHistogram::default(); states],
             ignored: BTreeMap::new(),
         }
     }
@@ -49,29 +49,29 @@ impl MachineTally {
         self.series.push(self.present.clone());
     }
 
-    /// An instance is created in a state.
+    /// Counts the creation of an instance.
     pub(crate) fn begin(&mut self, state: usize) {
         add(&mut self.present, state, 1);
         self.entered(state);
     }
 
-    /// An instance goes from one state to another, after so long in the first.
-    pub(crate) fn go(&mut self, from: usize, to: usize, stayed_ms: u64) {
+    /// Counts a move from one state to another after `dwell_ms` in the first.
+    pub(crate) fn count_move(&mut self, from: usize, to: usize, dwell_ms: u64) {
         if let Some(present) = self.present.get_mut(from) {
             *present = present.saturating_sub(1);
         }
         add(&mut self.present, to, 1);
-        self.stay(from, stayed_ms);
+        self.count_dwell_time(from, dwell_ms);
     }
 
-    /// An instance was in a state for so long.
-    pub(crate) fn stay(&mut self, state: usize, stayed_ms: u64) {
+    /// Adds time in a state.
+    pub(crate) fn count_dwell_time(&mut self, state: usize, dwell_ms: u64) {
         if let Some(time_in) = self.time_in_ms.get_mut(state) {
-            *time_in += stayed_ms;
+            *time_in += dwell_ms;
         }
     }
 
-    /// A state is entered.
+    /// Counts an entry of a state.
     pub(crate) fn entered(&mut self, state: usize) {
         if let Some(entries) = self.entries.get_mut(state) {
             *entries += 1;
@@ -88,8 +88,8 @@ impl MachineTally {
         }
         sum(&mut self.time_in_ms, &other.time_in_ms);
         sum(&mut self.entries, &other.entries);
-        for (reason, spans) in &other.ready {
-            self.ready.entry(*reason).or_default().merge(spans);
+        for (reason, spans) in &other.times_to_available {
+            self.times_to_available.entry(*reason).or_default().merge(spans);
         }
         self.failed.iter_mut().zip(&other.failed).for_each(|(mine, other)| mine.merge(other));
         for (event, count) in &other.ignored {

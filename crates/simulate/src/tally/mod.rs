@@ -1,4 +1,4 @@
-//! What is counted while a fleet runs. Counts of parts of a fleet add up to those of the fleet, in any order.
+//! Counts of a running simulation. Counts of shards can be merged in any order.
 
 mod lifecycle;
 mod raised;
@@ -8,37 +8,41 @@ use std::collections::BTreeMap;
 
 use machine::EventName;
 
-pub(super) use lifecycle::{MachineTally, Reason};
+pub(super) use lifecycle::{MachineTally, UnavailabilityCause};
 pub(super) use raised::RaisedTally;
 pub(super) use resource::{LongestQueue, ResourceTally};
 
-/// What was counted.
+/// All counts of a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Tally {
-    every_ms: u64,
+pub(super) struct SimulationTally {
+    sample_interval_ms: u64,
     samples: usize,
     sampled: usize,
     pub(super) machines: Vec<MachineTally>,
     pub(super) decisions: u64,
-    /// Of all devices, and then of each resource that states hold.
+    /// Use of devices in all, then of each resource that states hold.
     pub(super) devices: ResourceTally,
     pub(super) resources: Vec<ResourceTally>,
-    /// Actions at devices.
+    /// Number of actions at devices.
     pub(super) operations: u64,
     pub(super) operations_failed: u64,
-    /// Of the device with the most.
+    /// Number of actions at the busiest device.
     pub(super) most_operations: u64,
-    /// What instances of one machine raised at those of another.
+    /// Raised events by machine, event and target machine.
     pub(super) raised: BTreeMap<(usize, EventName, usize), RaisedTally>,
     pub(super) broken: u64,
-    pub(super) mended: u64,
+    pub(super) repaired: u64,
 }
 
-impl Tally {
-    /// Counts nothing yet, for machines with so many states, sampled `samples` times every `every_ms`.
-    pub(super) fn new(states: &[usize], resources: usize, (samples, every_ms): (usize, u64)) -> Self {
+impl SimulationTally {
+    /// Creates empty counts for machines with `states` states each, sampled `samples` times every `sample_interval_ms`.
+    pub(super) fn new(
+        states: &[usize],
+        resources: usize,
+        (samples, sample_interval_ms): (usize, u64),
+    ) -> Self {
         Self {
-            every_ms,
+            sample_interval_ms,
             samples,
             sampled: 0,
             machines: states.iter().map(|states| MachineTally::new(*states, samples)).collect(),
@@ -50,19 +54,19 @@ impl Tally {
             most_operations: 0,
             raised: BTreeMap::new(),
             broken: 0,
-            mended: 0,
+            repaired: 0,
         }
     }
 
-    /// Takes the samples that come before `at_ms`: a sample shows what has become of all that happened at its time.
+    /// Takes the samples before `at_ms`; a sample includes all events of its time.
     pub(super) fn pass(&mut self, at_ms: u64) {
-        while self.sampled < self.samples && (self.sampled as u64) * self.every_ms < at_ms {
+        while self.sampled < self.samples && (self.sampled as u64) * self.sample_interval_ms < at_ms {
             self.sampled += 1;
             self.machines.iter_mut().for_each(MachineTally::sample);
         }
     }
 
-    /// Adds what was counted elsewhere.
+    /// Adds the counts of another shard.
     pub(super) fn merge(&mut self, other: &Self) {
         self.machines.iter_mut().zip(&other.machines).for_each(|(mine, other)| mine.merge(other));
         self.decisions += other.decisions;
@@ -75,6 +79,6 @@ impl Tally {
             self.raised.entry(key.clone()).or_default().merge(raised);
         }
         self.broken += other.broken;
-        self.mended += other.mended;
+        self.repaired += other.repaired;
     }
 }

@@ -1,10 +1,10 @@
-//! Events that instances raised.
+//! Raised events.
 
-/// How often an event was raised.
+/// Counts of a raised event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct RaisedTally {
     pub(crate) times: u64,
-    /// How often the other instance took it.
+    /// Number of times that it was accepted.
     pub(crate) taken: u64,
 }
 

@@ -1,10 +1,10 @@
-//! Linked machines: what one raises another decides at the same moment.
+//! Linked machines: raised events are decided at the same time.
 
 use super::{Actions, definition};
-use crate::{MachineReport, Profile, Report, SimulateError, Simulation, Size};
+use crate::{MachineReport, Profile, Simulation, SimulationError, SimulationReport, SimulationSize};
 use machine::{Definition, EventName};
 
-/// Leases ask for a thing at once, and end after an hour.
+/// A lease claims a thing at once and ends after an hour.
 const LEASE: &str = "{ machine: lease, initial: Asking, links: { thing: thing },
     events: { ready: { from: { machine: thing }, args: [thing] } },
     states: {
@@ -15,7 +15,7 @@ const LEASE: &str = "{ machine: lease, initial: Asking, links: { thing: thing },
       Leased: { about: it has it, timeout: { after: 1h, target: Ended } },
       Ended: { resting: true, about: it is over, entry: { raise: { event: release, to: thing } } },
       Refused: { resting: true, about: somebody else has it } } }";
-/// A thing is made ready within a minute, for one at a time.
+/// A thing is prepared within a minute, for one lease at a time.
 const THING: &str = "{ machine: thing, initial: Free, links: { lease: lease },
     events: { claim: { from: { machine: lease }, args: [by] }, release: { from: { machine: lease } } },
     states: {
@@ -25,11 +25,11 @@ const THING: &str = "{ machine: thing, initial: Free, links: { lease: lease },
       Held: { resting: true, about: somebody has it, entry: { raise: { event: ready, to: lease, args: { thing: $instance.name } } },
         on: { release: { target: Free, do: { unlink: lease } } } } } }";
 
-fn simulate(texts: &[&str], profile: &str, instances: u32) -> Result<Report, SimulateError> {
+fn simulate(texts: &[&str], profile: &str, instances: u32) -> Result<SimulationReport, SimulationError> {
     let definitions: Vec<Definition> = texts.iter().map(|text| definition(text)).collect();
     let definitions: Vec<&Definition> = definitions.iter().collect();
     let profile = Profile::read(profile, &definitions, &Actions).unwrap();
-    let size = Size { instances, days: 1, seed: 7, every_s: Some(60) };
+    let size = SimulationSize { instances, days: 1, seed: 7, sample_interval_s: Some(60) };
     let simulation = Simulation::new(&definitions, &profile, size)?;
     let mut all = simulation.run(0)?;
     for shard in 1..simulation.shards() {
@@ -39,7 +39,7 @@ fn simulate(texts: &[&str], profile: &str, instances: u32) -> Result<Report, Sim
 }
 
 fn present(report: &MachineReport, state: &str, at_s: usize) -> u32 {
-    let column = report.series.states.iter().position(|seen| seen.as_str() == state);
+    let column = report.series.states.iter().position(|name| name.as_str() == state);
     column.map_or(0, |column| report.series.instances[at_s / 60][column])
 }
 
@@ -47,31 +47,33 @@ fn entries(report: &MachineReport, state: &str) -> u64 {
     report.states.iter().find(|share| share.state.as_str() == state).map_or(0, |share| share.entries)
 }
 
-/// Each event that was raised, how often, and how often in vain.
-fn raised(report: &Report) -> Vec<(String, u64, u64)> {
+/// Raised events with their counts and the counts of refusals.
+fn raised(report: &SimulationReport) -> Vec<(String, u64, u64)> {
     let raised = report.raised.iter();
-    raised.map(|one| (format!("{}:{}>{}", one.machine, one.event, one.to), one.times, one.refused)).collect()
+    raised
+        .map(|event| (format!("{}:{}>{}", event.machine, event.event, event.to), event.times, event.refused))
+        .collect()
 }
 
 #[test]
-fn each_instance_has_its_own_where_no_profile_says_otherwise() {
+fn without_a_profile_each_instance_has_its_own_linked_one() {
     let report = simulate(&[LEASE, THING], "operators: []\nclasses: {}", 10).unwrap();
     let thing = &report.linked[0];
     assert_eq!((report.first.instances, thing.instances, thing.machine.as_str()), (10, 10, "thing"));
-    let told = |event: &str| (event.to_owned(), 10, 0);
+    let ten_of = |event: &str| (event.to_owned(), 10, 0);
     assert_eq!(
         raised(&report),
-        [told("lease:claim>thing"), told("lease:release>thing"), told("thing:ready>lease")]
+        [ten_of("lease:claim>thing"), ten_of("lease:release>thing"), ten_of("thing:ready>lease")]
     );
-    // At the same moment: a thing is ready after a minute, and free again with the end of its lease an hour later.
+    // At the same time: a thing is ready after a minute, and free again with the end of its lease an hour later.
     assert_eq!((present(&report.first, "Asking", 0), present(thing, "Preparing", 0)), (10, 10));
     assert_eq!((present(&report.first, "Leased", 60), present(thing, "Held", 60)), (10, 10));
     assert_eq!((present(&report.first, "Ended", 3660), present(thing, "Free", 3660)), (10, 10));
-    // Held is the state that a thing is meant for: it was an hour long.
+    // Held is the available state: it lasted an hour.
     assert!((thing.availability.share - 3600.0 / 86_400.0).abs() < 1e-9);
-    let way = &thing.ready[1];
+    let time = &thing.times_to_available[1];
     assert_eq!(
-        (way.after.as_deref(), way.times, way.p99_s.to_string()),
+        (time.after.as_deref(), time.times, time.p99_s.to_string()),
         (Some("claim"), 10, "60".to_owned())
     );
 }
@@ -94,7 +96,7 @@ fn links_lead_back_unless_they_are_set_later() {
           Over: { final: true, about: over, entry: { raise: { event: done, to: workflow } } } } }";
     let report = simulate(&[workflow, job], "operators: []\nclasses: {}", 10).unwrap();
     assert_eq!((entries(&report.first, "Done"), entries(&report.linked[0], "Over")), (10, 10));
-    // A listener raises at whoever it is told of, and nobody tells it.
+    // A listener raises at the speaker that greets it, and none does.
     let speaker = "{ machine: speaker, initial: New, links: { listener: listener },
         events: { heard: { from: { machine: listener } } },
         states: { New: { resting: true, about: new, on: { heard: New } } } }";
@@ -108,7 +110,7 @@ fn links_lead_back_unless_they_are_set_later() {
 }
 
 #[test]
-fn of_those_that_share_one_the_first_gets_it_and_the_others_are_refused() {
+fn of_instances_that_share_one_the_first_claims_it_and_the_others_are_refused() {
     let shared = "operators: []\nclasses: {}\nlinks: { thing: { shared_by: 4 } }";
     let report = simulate(&[LEASE, THING], shared, 10).unwrap();
     let thing = &report.linked[0];
@@ -132,16 +134,16 @@ machines:
 }
 
 #[test]
-fn what_is_raised_at_a_machine_that_was_not_given_is_said() {
+fn events_raised_at_a_missing_machine_are_reported() {
     let report = simulate(&[LEASE], "operators: []", 10).unwrap();
-    let [left_out] = &report.unsimulated[..] else { panic!("{:?}", report.unsimulated) };
-    assert_eq!((left_out.machine.as_str(), left_out.to.as_str()), ("lease", "thing"));
-    assert_eq!(left_out.events.iter().map(EventName::as_str).collect::<Vec<_>>(), ["claim", "release"]);
+    let [unsimulated] = &report.unsimulated[..] else { panic!("{:?}", report.unsimulated) };
+    assert_eq!((unsimulated.machine.as_str(), unsimulated.to.as_str()), ("lease", "thing"));
+    assert_eq!(unsimulated.events.iter().map(EventName::as_str).collect::<Vec<_>>(), ["claim", "release"]);
     assert_eq!(simulate(&[LEASE, THING], "operators: []", 1).unwrap().unsimulated, []);
 }
 
 #[test]
-fn definitions_that_do_not_go_together_are_refused() {
+fn incompatible_definitions_are_refused() {
     let refused = |texts: &[&str]| simulate(texts, "", 1).unwrap_err().to_string();
     assert!(refused(&[LEASE, THING, THING]).contains("two definitions of machine thing"));
     let alone = "{ machine: alone, initial: A, states: { A: { resting: true, about: a rest } } }";
@@ -151,7 +153,7 @@ fn definitions_that_do_not_go_together_are_refused() {
 }
 
 #[test]
-fn what_a_profile_says_of_links_and_machines_that_there_are_not_is_a_fault() {
+fn unknown_links_and_machines_in_a_profile_are_faults() {
     let definitions = [definition(LEASE), definition(THING)];
     let definitions: Vec<&Definition> = definitions.iter().collect();
     let text =
@@ -162,14 +164,15 @@ fn what_a_profile_says_of_links_and_machines_that_there_are_not_is_a_fault() {
     let expected = [
         ("1:10", "did you mean `thing`?"),
         ("1:29", "expected `none` or `{ shared_by: N }`"),
-        ("3:3", "this machine is the first"),
+        ("3:3", "this is the first machine"),
         ("4:3", "did you mean `thing`?"),
         ("5:14", "unknown resource"),
     ];
-    for (place, right) in expected {
-        let found =
-            faults.iter().any(|fault| fault.starts_with(&format!("{place}: ")) && fault.contains(right));
-        assert!(found, "{place}: {right}\n{}", faults.join("\n"));
+    for (position, correction) in expected {
+        let found = faults
+            .iter()
+            .any(|fault| fault.starts_with(&format!("{position}: ")) && fault.contains(correction));
+        assert!(found, "{position}: {correction}\n{}", faults.join("\n"));
     }
     assert_eq!(faults.len(), expected.len(), "{}", faults.join("\n"));
 }

@@ -1,4 +1,4 @@
-//! Farms that are small enough to be reckoned by hand, and definitions by chance.
+//! Farms small enough to calculate by hand, and generated definitions.
 
 mod generated;
 mod linked;
@@ -6,7 +6,7 @@ mod resources;
 
 use serde_json::{Map, Value};
 
-use super::{Counted, Profile, Report, SimulateError, Simulation, Size};
+use super::{Profile, Simulation, SimulationCounts, SimulationError, SimulationReport, SimulationSize};
 use machine::testing::load_unproved;
 use machine::testing::vocabulary;
 use machine::{ActionCatalogue, ActionName, Definition, SettingFault, SimulatedAction};
@@ -15,7 +15,7 @@ const BOARD: &str = include_str!("../../../../states/board.yaml");
 const FARM: &str = include_str!("../../../../fixtures/profiles/board.yaml");
 pub(super) const ACTIONS: &[&str] = &["clear-pxe", "poll", "power-cycle", "set-pxe"];
 
-/// The same actions with how they go.
+/// The catalogue of these actions.
 #[derive(Debug)]
 pub(super) struct Actions;
 
@@ -37,7 +37,7 @@ impl ActionCatalogue for Actions {
     }
 }
 
-/// A farm in which nothing is left to chance: one request for each new board, 10 s a power cycle, 40 s a boot.
+/// A farm without randomness: one request for each new board, 10 s per power cycle, 40 s per boot.
 const EXACT: &str = "
 available: [Ready]
 farm: { boards_per_relay_board: 20, relay_boards_per_circuit: 2 }
@@ -51,15 +51,15 @@ operators: [{ in: [New], event: rq-reboot, after: 5s }]
 classes: {}
 ";
 
-fn size(instances: u32, days: u32) -> Size {
-    Size { instances, days, seed: 7, every_s: Some(60) }
+fn size(instances: u32, days: u32) -> SimulationSize {
+    SimulationSize { instances, days, seed: 7, sample_interval_s: Some(60) }
 }
 
 fn definition(text: &str) -> Definition {
     load_unproved(text, &vocabulary(ACTIONS)).unwrap()
 }
 
-fn simulate(text: &str, profile: &str, size: Size) -> Result<Report, SimulateError> {
+fn simulate(text: &str, profile: &str, size: SimulationSize) -> Result<SimulationReport, SimulationError> {
     let definition = definition(text);
     let profile = Profile::read(profile, &[&definition], &Actions).unwrap();
     let simulation = Simulation::new(&[&definition], &profile, size)?;
@@ -70,17 +70,17 @@ fn simulate(text: &str, profile: &str, size: Size) -> Result<Report, SimulateErr
     Ok(simulation.report(&all))
 }
 
-fn board(profile: &str, size: Size) -> Report {
+fn board(profile: &str, size: SimulationSize) -> SimulationReport {
     simulate(BOARD, profile, size).unwrap()
 }
 
-fn entries(report: &Report, state: &str) -> u64 {
+fn entries(report: &SimulationReport, state: &str) -> u64 {
     report.first.states.iter().find(|share| share.state.as_str() == state).map_or(0, |share| share.entries)
 }
 
-/// How many boards were in `state` at `at_s`.
-fn present(report: &Report, state: &str, at_s: usize) -> u32 {
-    let column = report.first.series.states.iter().position(|seen| seen.as_str() == state);
+/// Number of boards in `state` at `at_s`.
+fn present(report: &SimulationReport, state: &str, at_s: usize) -> u32 {
+    let column = report.first.series.states.iter().position(|name| name.as_str() == state);
     column.map_or(0, |column| report.first.series.instances[at_s / 60][column])
 }
 
@@ -92,10 +92,10 @@ fn assert_near(found: f64, expected: f64) {
 #[test]
 fn one_board_takes_as_long_as_its_parts() {
     let report = board(EXACT, size(1, 1));
-    // Asked for after 5 s; a power cycle of 10 s and a boot of 40 s.
-    let all = &report.first.ready[0];
+    // Requested after 5 s; a power cycle of 10 s and a boot of 40 s.
+    let all = &report.first.times_to_available[0];
     assert_eq!((all.times, all.p50_s, all.p99_s), (1, 50.0, 50.0));
-    assert_eq!(report.first.ready[1].after.as_deref(), Some("rq-reboot"));
+    assert_eq!(report.first.times_to_available[1].after.as_deref(), Some("rq-reboot"));
     assert_near(report.first.availability.share, 1.0 - 55.0 / 86_400.0);
     assert_eq!(
         (
@@ -105,30 +105,33 @@ fn one_board_takes_as_long_as_its_parts() {
         ),
         (1, 0, 0)
     );
-    assert_near(report.power.as_ref().unwrap().held, 10.0 / 86_400.0);
+    assert_near(report.power.as_ref().unwrap().held_share, 10.0 / 86_400.0);
     assert_eq!(report.first.failed, []);
-    // Born, asked, clear-pxe and power-cycle begun and ended, reported, poll begun; then Ready every 300 s.
+    // Created, requested, clear-pxe and power-cycle begun and ended, reported, poll begun; then Ready every 300 s.
     let reentries = (86_400 - 55) / 300;
     assert_eq!(report.decisions, 1 + 1 + 3 + 1 + 1 + reentries);
 }
 
 #[test]
-fn who_waits_for_a_relay_board_loses_no_time_and_burns_no_counter() {
+fn a_wait_for_a_relay_board_uses_neither_the_time_limit_nor_a_counter() {
     let report = board(EXACT, size(20, 1));
     let queues = report.queues.as_ref().unwrap();
     assert_eq!((queues.longest, queues.relay_board, queues.at_s), (19, 1, 5.0));
-    assert_eq!((queues.turns, queues.most_s), (20, 190.0));
-    // Nobody tried twice, though the last waited three times the time limit.
+    assert_eq!((queues.waits, queues.max_s), (20, 190.0));
+    // No board tried twice, though the last one waited three times the time limit.
     assert_eq!((entries(&report, "RebootRebooting"), report.power.as_ref().unwrap().operations), (20, 20));
-    assert_eq!((report.first.ready[0].times, report.first.ready[0].p99_s), (20, 190.0 + 10.0 + 40.0));
+    assert_eq!(
+        (report.first.times_to_available[0].times, report.first.times_to_available[0].p99_s),
+        (20, 190.0 + 10.0 + 40.0)
+    );
 
     let rests =
         EXACT.replace("relay_boards_per_circuit: 2", "relay_boards_per_circuit: 2, relay_board_rests: 1s");
-    assert_near(board(&rests, size(20, 1)).queues.unwrap().most_s, 19.0 * 11.0);
-    // Two relay boards of one circuit take turns when their boards may only be switched on every 7 s.
+    assert_near(board(&rests, size(20, 1)).queues.unwrap().max_s, 19.0 * 11.0);
+    // Two relay boards of one circuit alternate when their boards may only be switched on every 7 s.
     let gap = EXACT.replace("relay_boards_per_circuit: 2", "relay_boards_per_circuit: 2, power_on_gap: 7s");
-    assert_near(board(&gap, size(40, 1)).queues.unwrap().most_s, 39.0 * 7.0);
-    assert_near(board(EXACT, size(40, 1)).queues.unwrap().most_s, 190.0);
+    assert_near(board(&gap, size(40, 1)).queues.unwrap().max_s, 39.0 * 7.0);
+    assert_near(board(EXACT, size(40, 1)).queues.unwrap().max_s, 190.0);
 }
 
 #[test]
@@ -139,11 +142,11 @@ fn a_dead_board_fails_after_one_try_more_than_its_limit() {
     assert_eq!((failed.state.as_str(), failed.entries, failed.at_end), ("FailedRebootComplete", 1, 1));
     assert_near(failed.p50_s, 11.0 * (10.0 + 600.0));
     assert_eq!((entries(&report, "RebootComplete"), report.power.as_ref().unwrap().operations), (11, 11));
-    assert_eq!((report.first.ready[0].times, report.first.availability.share), (0, 0.0));
+    assert_eq!((report.first.times_to_available[0].times, report.first.availability.share), (0, 0.0));
 }
 
 #[test]
-fn a_power_cycle_that_takes_too_long_is_brought_to_its_end_before_the_next() {
+fn a_power_cycle_that_takes_too_long_is_completed_before_the_next() {
     let slow = EXACT.replace("takes: 0s", "takes: 1s").replace("takes: 10s", "takes: 90s");
     let report = board(&slow, size(1, 1));
     // The time limit of 60 s passes in the middle of each; the next try waits for the 91st second.
@@ -156,23 +159,28 @@ fn a_power_cycle_that_takes_too_long_is_brought_to_its_end_before_the_next() {
 }
 
 #[test]
-fn an_action_that_is_cancelled_gives_its_place_back() {
-    // The first board's link takes longer to clear than the state lasts: its turn ends with the state.
+fn a_cancelled_action_releases_its_device() {
+    // Clearing the first board's link takes longer than the state lasts: its grant ends with the state.
     let slow = EXACT.replace("clear-pxe: { takes: 0s", "clear-pxe: { takes: 100s");
     let report = board(&slow, size(2, 1));
-    assert_near(report.queues.as_ref().unwrap().most_s, 60.0);
+    assert_near(report.queues.as_ref().unwrap().max_s, 60.0);
     assert_eq!(report.power.as_ref().unwrap().operations, 0);
 }
 
 #[test]
-fn a_poll_goes_on_when_its_state_is_entered_anew() {
+fn a_poll_continues_when_its_state_is_re_entered() {
     let crash = EXACT.replace("takes: 24h, fails: 0%", "fails: 100%, fails_after: 1000s");
     let report = board(&crash, size(1, 1));
-    let crashed = report.first.ready.iter().find(|way| way.after.as_deref() == Some("poll-failed")).unwrap();
+    let crashed = report
+        .first
+        .times_to_available
+        .iter()
+        .find(|time| time.after.as_deref() == Some("poll-failed"))
+        .unwrap();
     // Ready at 55 s, silent 1000 s later, Ready again after 50 s.
     assert_eq!((crashed.times, crashed.p50_s), ((86_400 - 55) / 1050, 50.0));
 
-    // A poll that ended well is begun anew with the state: at 55 s, and then with each second re-entry, at full seconds.
+    // A successful poll begins again with the state: at 55 s, and then at every second re-entry, at full seconds.
     let ends = EXACT.replace("takes: 24h", "takes: 400s");
     let report = board(&ends, size(1, 1));
     let reentries = (86_400 - 55) / 300;
@@ -181,15 +189,20 @@ fn a_poll_goes_on_when_its_state_is_entered_anew() {
 }
 
 #[test]
-fn an_outage_takes_its_boards_down_and_they_come_back() {
+fn boards_fail_in_an_outage_and_recover() {
     let dark = format!("{EXACT}outages: [{{ at: 1h, lasts: 10m }}]");
     let report = board(&dark, size(45, 1));
-    assert_eq!(report.troubles.outages, 1);
+    assert_eq!(report.breakdowns.outages, 1);
     assert_eq!(present(&report, "Ready", 3600), 45);
     assert_eq!(present(&report, "Ready", 3600 + 120), 0);
     assert_eq!(present(&report, "Ready", 86_400), 45);
     // All polls notice after 90 s; power cycles fail until power is back at 10 min.
-    let again = report.first.ready.iter().find(|way| way.after.as_deref() == Some("poll-failed")).unwrap();
+    let again = report
+        .first
+        .times_to_available
+        .iter()
+        .find(|time| time.after.as_deref() == Some("poll-failed"))
+        .unwrap();
     assert_eq!(again.times, 45);
     assert!(again.p50_s >= 600.0 - 90.0 && report.power.as_ref().unwrap().failed >= 45, "{again:?}");
 
@@ -199,26 +212,26 @@ fn an_outage_takes_its_boards_down_and_they_come_back() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_whoever_simulates_which_circuit() {
+fn the_same_seed_gives_the_same_report_in_any_order_of_shards() {
     let definition = definition(BOARD);
     let profile = Profile::read(FARM, &[&definition], &Actions).unwrap();
-    let told = |seed: u64, order: &dyn Fn(usize) -> Vec<usize>| {
-        let size = Size { instances: 300, days: 4, seed, every_s: None };
+    let report_of = |seed: u64, order: &dyn Fn(usize) -> Vec<usize>| {
+        let size = SimulationSize { instances: 300, days: 4, seed, sample_interval_s: None };
         let simulation = Simulation::new(&[&definition], &profile, size).unwrap();
-        let parts: Vec<Counted> =
+        let parts: Vec<SimulationCounts> =
             order(simulation.shards()).into_iter().map(|circuit| simulation.run(circuit).unwrap()).collect();
         let mut all = parts[0].clone();
         parts[1..].iter().for_each(|part| all.merge(part));
         serde_json::to_string(&simulation.report(&all)).unwrap()
     };
-    let forth = told(3, &|circuits| (0..circuits).collect());
-    assert_eq!(forth, told(3, &|circuits| (0..circuits).rev().collect()));
+    let in_order = report_of(3, &|circuits| (0..circuits).collect());
+    assert_eq!(in_order, report_of(3, &|circuits| (0..circuits).rev().collect()));
     assert_eq!(
-        forth,
-        told(3, &|circuits| (0..circuits).step_by(2).chain((1..circuits).step_by(2)).collect())
+        in_order,
+        report_of(3, &|circuits| (0..circuits).step_by(2).chain((1..circuits).step_by(2)).collect())
     );
-    assert_ne!(forth, told(4, &|circuits| (0..circuits).collect()));
-    let report: Value = serde_json::from_str(&forth).unwrap();
+    assert_ne!(in_order, report_of(4, &|circuits| (0..circuits).collect()));
+    let report: Value = serde_json::from_str(&in_order).unwrap();
     let share = report["availability"]["share"].as_f64().unwrap();
     assert!(share > 0.95 && share < 0.999, "{share}");
 }
@@ -230,38 +243,45 @@ fn boards_and_times_add_up() {
     assert_eq!(report.first.series.instances.len(), 3 * 24 * 60 + 1);
     assert_near(report.first.states.iter().map(|state| state.share).sum(), 1.0);
     assert_eq!(report.first.states.iter().map(|state| state.at_end).sum::<u32>(), 300);
-    let (all, each) = report.first.ready.split_first().unwrap();
-    assert_eq!(all.times, each.iter().map(|way| way.times).sum::<u64>());
+    let (all, each) = report.first.times_to_available.split_first().unwrap();
+    assert_eq!(all.times, each.iter().map(|time| time.times).sum::<u64>());
     assert_eq!((report.relay_boards, report.circuits), (Some(22), Some(6)));
 }
 
 #[test]
-fn a_size_that_makes_no_sense_is_refused() {
-    let refused = |size: Size| simulate(BOARD, EXACT, size).unwrap_err().to_string();
+fn an_impossible_size_is_refused() {
+    let refused = |size: SimulationSize| simulate(BOARD, EXACT, size).unwrap_err().to_string();
     assert!(refused(size(0, 1)).contains("at least one instance"));
     assert!(refused(size(1, 0)).contains("at least one instance"));
     assert!(refused(size(4_000_000_000, 4_000_000_000)).contains("16000000000000000000 instance-days"));
-    assert!(refused(Size { every_s: Some(0), ..size(1, 1) }).contains("1 to 100000 samples"));
-    assert!(refused(Size { every_s: Some(86_401), ..size(1, 1) }).contains("makes no time series"));
-    assert!(refused(Size { every_s: Some(1), ..size(1, 2) }).contains("makes no time series"));
+    assert!(
+        refused(SimulationSize { sample_interval_s: Some(0), ..size(1, 1) }).contains("1 to 100000 samples")
+    );
+    assert!(
+        refused(SimulationSize { sample_interval_s: Some(86_401), ..size(1, 1) })
+            .contains("is not possible for")
+    );
+    assert!(
+        refused(SimulationSize { sample_interval_s: Some(1), ..size(1, 2) }).contains("is not possible for")
+    );
 }
 
 #[test]
-fn a_machine_that_does_not_come_to_rest_is_said_to_be_one() {
+fn an_event_storm_is_reported() {
     let past =
         "{ machine: m, initial: A, states: { A: { timeout: { at: 2020-01-01T00:00:00, target: A } } } }";
     let error = simulate(past, "", size(3, 1)).unwrap_err().to_string();
     assert!(error.contains("m/m-1 ") && error.contains("state A") && error.contains("0 h"), "{error}");
 
     let short = past.replace("at: 2020-01-01T00:00:00", "after: 1ns");
-    assert!(matches!(simulate(&short, "", size(1, 1)), Err(SimulateError::Storm { .. })));
+    assert!(matches!(simulate(&short, "", size(1, 1)), Err(SimulationError::EventStorm { .. })));
 
-    let circle = "{ machine: m, initial: A, events: { go: { from: board } },
+    let cycle = "{ machine: m, initial: A, events: { go: { from: board } },
                     states: { A: { on: { go: B } }, B: { on: { go: A } } } }";
     let at_once = "states: { '*': { event: go, after: 0s } }";
-    assert!(matches!(simulate(circle, at_once, size(1, 1)), Err(SimulateError::Storm { .. })));
+    assert!(matches!(simulate(cycle, at_once, size(1, 1)), Err(SimulationError::EventStorm { .. })));
 
-    // Many tries in no time are no circle: they come to an end.
+    // Many tries in no time are no storm: they end.
     let many = "{ machine: m, initial: A, states: {
                     A: { timeout: { after: 1ns, target: A, limit: 15000, exceeded: FailedA } }, FailedA: {} } }";
     let report = simulate(many, "", size(2, 1)).unwrap();

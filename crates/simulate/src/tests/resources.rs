@@ -1,8 +1,8 @@
-//! What states hold: claimed with the first action, kept until a state that does not hold it.
+//! Held resources: claimed with the first action, released by a state that does not hold them.
 
-use super::{Report, simulate, size};
+use super::{SimulationReport, simulate, size};
 
-/// An image is installed in two steps of a minute each, of which so many may go on at once.
+/// An image is installed in two steps of a minute each, with a limit on concurrent installations.
 const INSTALL: &str = "{ machine: m, initial: New, resources: { imaging: {} }, events: { rq-install: { from: operator } }, states: {
     New: { resting: true, about: new, on: { rq-install: Copying } },
     Copying: { about: copying, hold: { imaging: 1 }, invoke: set-pxe,
@@ -15,36 +15,37 @@ available: [Done]
 classes: {}
 ";
 
-fn install(resources: &str) -> Report {
+fn install(resources: &str) -> SimulationReport {
     simulate(INSTALL, &format!("{MINUTE}resources: {resources}"), size(20, 1)).unwrap()
 }
 
-/// When the last one was done.
-fn last_done_s(report: &Report) -> u64 {
+/// Time at which the last instance was done.
+fn last_done_s(report: &SimulationReport) -> u64 {
     let done = report.first.series.states.iter().position(|state| state.as_str() == "Done").unwrap();
     let rows = &report.first.series.instances;
     60 * rows.iter().position(|row| row[done] == 20).unwrap() as u64
 }
 
 #[test]
-fn no_more_than_there_are_are_held_and_the_others_wait() {
+fn no_more_units_are_held_than_there_are_and_others_wait() {
     let report = install("{ imaging: { capacity: 8 } }");
     // Two minutes each, in three rounds of 8, 8 and 4.
     assert_eq!(last_done_s(&report), 3 * 120);
     let [used] = &report.resources[..] else { panic!("{:?}", report.resources) };
-    assert_eq!((used.capacity, used.most, used.turns, used.longest_queue), (Some(8), 8, 20, 12));
-    assert!((used.most_s - 240.0).abs() < 1e-9 && (used.mean - 20.0 * 120.0 / 86_400.0).abs() < 1e-9);
-    // While they wait their time limit does not run.
+    assert_eq!((used.capacity, used.max_in_use, used.waits, used.longest_queue), (Some(8), 8, 20, 12));
+    assert!((used.max_s - 240.0).abs() < 1e-9 && (used.mean_in_use - 20.0 * 120.0 / 86_400.0).abs() < 1e-9);
+    // The time limit does not run during the wait.
     assert_eq!(report.first.failed, []);
 }
 
 #[test]
-fn the_limits_are_the_definitions_where_the_profile_does_not_say() {
+fn limits_are_those_of_the_definition_unless_the_profile_sets_them() {
     let declared = INSTALL.replace("imaging: {} }", "imaging: { capacity: 4, gap: 1s } }");
     let report = |resources: &str| {
         simulate(&declared, &format!("{MINUTE}resources: {resources}"), size(20, 1)).unwrap()
     };
-    let used = |report: Report| (report.resources[0].capacity, report.resources[0].most_s.to_string());
+    let used =
+        |report: SimulationReport| (report.resources[0].capacity, report.resources[0].max_s.to_string());
     // In rounds of two minutes, with a second between two of a round.
     assert_eq!(used(report("{}")), (Some(4), "483".to_owned()));
     assert_eq!(used(report("{ imaging: { capacity: 10 } }")), (Some(10), "129".to_owned()));
@@ -52,23 +53,23 @@ fn the_limits_are_the_definitions_where_the_profile_does_not_say() {
 }
 
 #[test]
-fn what_has_no_limit_is_counted() {
+fn unlimited_resources_are_counted() {
     let report = install("{}");
     assert_eq!(last_done_s(&report), 120);
     let used = &report.resources[0];
-    assert_eq!((used.capacity, used.most, used.turns), (None, 20, 0));
+    assert_eq!((used.capacity, used.max_in_use, used.waits), (None, 20, 0));
 }
 
 #[test]
-fn a_resource_keeps_its_gap_and_settles() {
+fn a_resource_has_a_gap_and_a_settle_time() {
     let gap = install("{ imaging: { gap: 10s } }");
-    assert!((gap.resources[0].most_s - 190.0).abs() < 1e-9 && gap.resources[0].capacity.is_none());
+    assert!((gap.resources[0].max_s - 190.0).abs() < 1e-9 && gap.resources[0].capacity.is_none());
     let settle = install("{ imaging: { capacity: 1, settle: 30s } }");
-    assert!((settle.resources[0].most_s - 19.0 * 150.0).abs() < 1e-9);
+    assert!((settle.resources[0].max_s - 19.0 * 150.0).abs() < 1e-9);
 }
 
 #[test]
-fn whoever_waits_for_both_takes_both_at_once() {
+fn an_instance_that_needs_both_gets_both_at_once() {
     // Power cycles of a minute at one relay board, while one image is installed at a time.
     let both = INSTALL
         .replace("invoke: set-pxe", "invoke: [set-pxe, power-cycle]")
@@ -81,6 +82,6 @@ fn whoever_waits_for_both_takes_both_at_once() {
     let report = simulate(&both, &profile, size(20, 1)).unwrap();
     // One at the relay board at a time, two minutes each; the last minute of each is without it.
     assert_eq!(last_done_s(&report), 20 * 120 + 60);
-    assert_eq!(report.resources[0].most, 2);
+    assert_eq!(report.resources[0].max_in_use, 2);
     assert_eq!(report.queues.unwrap().longest, 19);
 }

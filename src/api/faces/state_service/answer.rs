@@ -1,12 +1,12 @@
-//! Answers as `StateService` gives them.
+//! Answers in the form of `StateService`.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-/// Says what is behind a status without a body.
-pub(super) const DETAIL: &str = "lifeguard-detail";
+/// Explains a status without a body.
+pub(super) const DETAIL_HEADER: &str = "lifeguard-detail";
 
-/// Answers as the original does: its type is HTML, so nothing in it may do anything.
+/// Answers as the original does. The content type is HTML, so its content security policy allows nothing.
 pub(super) fn plain(status: StatusCode, body: &str, detail: &str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -15,7 +15,7 @@ pub(super) fn plain(status: StatusCode, body: &str, detail: &str) -> Response {
     ];
     let mut response = (status, headers, body.to_owned()).into_response();
     if let Some(detail) = HeaderValue::from_str(detail).ok().filter(|detail| !detail.is_empty()) {
-        response.headers_mut().insert(DETAIL, detail);
+        response.headers_mut().insert(DETAIL_HEADER, detail);
     }
     response
 }

@@ -1,4 +1,4 @@
-//! `POST /state`: what StateService's clients ask of a model and how they are answered, case by case.
+//! `POST /state`: predictions of hosted models, with the answers of StateService for each kind of request.
 
 use std::sync::Arc;
 
@@ -8,48 +8,48 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::Value;
 
-use super::answer::DETAIL;
-use super::python::python;
-use crate::api::context::{Api, Routes};
+use super::answer::DETAIL_HEADER;
+use super::python_json::python_json;
+use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::json_body::parse;
-use crate::api::large_requests::LargeRequest;
-use crate::api::models::{MAX_VALUES, take_values};
+use crate::api::large_requests::LargeRequestPermit;
+use crate::api::models::{MAX_VALUES_BYTES, take_values};
 use crate::api::problem::Problem;
 use crate::model::{ModelError, Values};
 
 /// The routes of this file.
-pub(in crate::api) fn routes() -> Routes {
+pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/state", post(predict))]
 }
 
-/// What a client asks a model.
-enum Asked {
-    /// To judge.
+/// A request to predict.
+enum PredictRequest {
+    /// Values for a model.
     Model(String, Result<Values, ModelError>),
-    /// Something that is answered with `{}`.
-    Nothing(&'static str),
+    /// An incomplete request, which is answered with `{}`, and the reason.
+    Incomplete(&'static str),
 }
 
 /// `POST /state`: the states that a model predicts.
 async fn predict(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (permit, bytes) = LargeRequest::read(request, MAX_VALUES).await?;
+    let (permit, bytes) = LargeRequestPermit::read(request, MAX_VALUES_BYTES).await?;
     if !is_json(&headers) {
-        return Ok(nothing("the content type must be application/json"));
+        return Ok(incomplete("the content type must be application/json"));
     }
-    let (name, values) = match permit.work(move || asked(parse(&bytes)?)).await? {
-        Asked::Model(name, values) => (name, values),
-        Asked::Nothing(why) => return Ok(nothing(why)),
+    let (name, values) = match permit.work(move || parse_predict_request(parse(&bytes)?)).await? {
+        PredictRequest::Model(name, values) => (name, values),
+        PredictRequest::Incomplete(reason) => return Ok(incomplete(reason)),
     };
-    let states = api.engine.models().judge(&name, values).await.map_err(as_recorded)?;
-    permit.answer(move || Ok(python(&states).into_bytes())).await
+    let states = api.engine.models().predict_values(&name, values).await.map_err(as_recorded)?;
+    permit.answer(move || Ok(python_json(&states).into_bytes())).await
 }
 
-/// Whether a body is taken for JSON. What curl says of a body when it is told nothing is, because the original's
-/// documentation sends it so.
+/// Whether a body is parsed as JSON. The default content type of curl counts as JSON: the examples of the original's
+/// documentation send it.
 fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -57,8 +57,8 @@ fn is_json(headers: &HeaderMap) -> bool {
         || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
 
-/// What a body asks. The original looks for the two words in whatever JSON it is.
-fn asked(body: Value) -> Result<Asked, Problem> {
+/// Parses a request. The original looks for the two words in JSON of any type.
+fn parse_predict_request(body: Value) -> Result<PredictRequest, Problem> {
     let lacks = |word: &str| match &body {
         Value::Object(members) => !members.contains_key(word),
         Value::Array(items) => !items.iter().any(|item| item == word),
@@ -66,10 +66,10 @@ fn asked(body: Value) -> Result<Asked, Problem> {
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     };
     if lacks("name") {
-        return Ok(Asked::Nothing("`name` is missing: which model?"));
+        return Ok(PredictRequest::Incomplete("`name` is missing: which model?"));
     }
     if lacks("values") {
-        return Ok(Asked::Nothing("`values` is missing: a row of numbers for each thing to judge"));
+        return Ok(PredictRequest::Incomplete("`values` is missing: a row of numbers for each prediction"));
     }
     let Value::Object(mut body) = body else {
         return Err(refused("the body must be a JSON object with `name` and `values`"));
@@ -78,26 +78,27 @@ fn asked(body: Value) -> Result<Asked, Problem> {
         return Err(refused("`name` must be a text: the name of a model"));
     };
     let values = take_values(&mut body).unwrap_or_else(|| Err(ModelError::Values("missing".to_owned())));
-    Ok(Asked::Model(name, values))
+    Ok(PredictRequest::Model(name, values))
 }
 
 fn refused(detail: &str) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "invalid", detail)
 }
 
-/// The original has one status for all that goes wrong; that a runtime is missing, or a model does not answer in time,
-/// is nothing that it could have.
+/// The problem with the status of the original, which has one for all errors. It has none for a missing runtime and for a model
+/// that does not answer in time.
 fn as_recorded(error: ModelError) -> Problem {
-    let is_ours = matches!(error, ModelError::Runtime(_) | ModelError::Busy(_) | ModelError::Stuck { .. });
+    let is_own_status =
+        matches!(error, ModelError::Runtime(_) | ModelError::Busy(_) | ModelError::Stuck { .. });
     let problem = Problem::from(error);
-    if is_ours { problem } else { problem.with_status(StatusCode::INTERNAL_SERVER_ERROR) }
+    if is_own_status { problem } else { problem.with_status(StatusCode::INTERNAL_SERVER_ERROR) }
 }
 
-fn nothing(why: &'static str) -> Response {
+fn incomplete(reason: &'static str) -> Response {
     let mut answer = (StatusCode::INTERNAL_SERVER_ERROR, "{}").into_response();
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(DETAIL, HeaderValue::from_static(why));
+    headers.insert(DETAIL_HEADER, HeaderValue::from_static(reason));
     answer
 }
 
@@ -106,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn content_types_are_those_of_json_and_the_one_that_curl_makes_up() {
+    fn json_content_types_and_the_default_of_curl_are_parsed_as_json() {
         let is_json = |kind: Option<&'static str>| {
             let pair = kind.map(|kind| (header::CONTENT_TYPE, HeaderValue::from_static(kind)));
             is_json(&pair.into_iter().collect())

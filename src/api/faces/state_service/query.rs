@@ -1,4 +1,4 @@
-//! Query parameters as `StateService` reads them.
+//! Query parameters as `StateService` parses them.
 
 use std::convert::Infallible;
 
@@ -6,17 +6,17 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use url::form_urlencoded;
 
-/// The parameters of a query, as the original's framework reads them: the first of several counts, `+` is a space, what
-/// is no percent escape stands for itself.
-pub(super) struct Query(Vec<(String, String)>);
+/// The parameters of a query, as the original's framework parses them: the first of several values counts, `+` is a space,
+/// invalid percent escapes are kept as they are.
+pub(super) struct StateServiceQuery(Vec<(String, String)>);
 
-impl Query {
+impl StateServiceQuery {
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Query {
+impl<S: Send + Sync> FromRequestParts<S> for StateServiceQuery {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {

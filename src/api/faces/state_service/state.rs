@@ -1,4 +1,4 @@
-//! `/state`: whether a machine is in a state, and that something of it is done.
+//! `/state`: whether a machine is in a state, and reports that work in a state is done.
 
 use std::sync::Arc;
 
@@ -10,25 +10,25 @@ use axum::routing::get;
 use serde_json::Map;
 
 use super::answer::plain;
-use super::query::Query;
-use crate::api::client::{Client, Sender};
-use crate::api::context::{Api, Routes};
+use super::query::StateServiceQuery;
+use crate::api::client::{ClientKey, RequestSender};
+use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::etag::with_tag;
-use crate::api::instances::lookup::{changeable, find, machine_of};
+use crate::api::instances::lookup::{changeable_machine, find, machine_of};
 use crate::api::instances::submit::{declared, submit};
-use crate::api::json_body::Object;
+use crate::api::json_body::JsonObject;
 use crate::api::problem::Problem;
 use crate::api::wait;
 use crate::engine::Submission;
-use crate::machine::{Cause, Kind, MachineName, Outcome};
-use crate::store::groups::Seen;
-use crate::store::instances::Target;
+use crate::machine::{Cause, MachineName, Outcome, StateKind};
+use crate::store::batches::VersionedInstance;
+use crate::store::instances::InstanceKey;
 
 const NO_MACHINE: &str = "this server was given no machine: start it with --machine FILE";
 const NO_STATE: &str = "say which state is meant: ?state=NAME";
 
-/// The routes of this file: of the machine that the server was given, and of any instance, which a group of machines shares.
-pub(in crate::api) fn routes() -> Routes {
+/// The routes of this file: those of the machine that the server was started with, and those of any instance.
+pub(in crate::api) fn routes() -> ApiRoutes {
     vec![
         ("/state", get(is_current).options(is_current).put(is_done)),
         (
@@ -39,117 +39,123 @@ pub(in crate::api) fn routes() -> Routes {
 }
 
 /// An instance: its machine and its name.
-type Shared = (MachineName, String);
+type SharedInstance = (MachineName, String);
 
-/// `GET /state?state=X&wait=`: 200 and the name where X is the current state, 406 where it is not; with `wait` the 200
-/// comes as soon as it is, the 406 after that time.
-async fn is_current(State(api): State<Arc<Api>>, query: Query, client: Client) -> Result<Response, Problem> {
-    match (&api.shared, query.get("state")) {
+/// `GET /state?state=X&wait=`: 200 and the name where X is the current state, 406 where it is not. With `wait`, the 200 is
+/// sent as soon as X is entered, the 406 after that time.
+async fn is_current(
+    State(api): State<Arc<ApiContext>>,
+    query: StateServiceQuery,
+    client: ClientKey,
+) -> Result<Response, Problem> {
+    match (&api.shared_instance, query.get("state")) {
         (_, None) => Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "", NO_STATE)),
         (None, Some(_)) => Ok(plain(StatusCode::NOT_ACCEPTABLE, "", NO_MACHINE)),
-        (Some(shared), Some(wanted)) => look(&api, shared, wanted, &query, client).await,
+        (Some(shared), Some(wanted)) => answer_current(&api, shared, wanted, &query, client).await,
     }
 }
 
 async fn is_current_of(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path((machine, name)): Path<(String, String)>,
-    query: Query,
-    client: Client,
+    query: StateServiceQuery,
+    client: ClientKey,
 ) -> Result<Response, Problem> {
     let shared = (machine_of(&api, &machine)?, name);
     match query.get("state") {
         None => Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "", NO_STATE)),
-        Some(wanted) => look(&api, &shared, wanted, &query, client).await,
+        Some(wanted) => answer_current(&api, &shared, wanted, &query, client).await,
     }
 }
 
-/// `PUT /state?state=X`: 200 and the name where X is the current state and takes that something of it is done, which is
-/// counted; 500 where nothing changes. `?event=NAME` sends any event that the definition declares, with its arguments as
-/// the body.
+/// `PUT /state?state=X`: reports that work in the state X is done, which is counted: 200 and the name where X is the current
+/// state and accepts it, 500 where nothing changes. `?event=NAME` sends any declared event, with its arguments as the body.
 async fn is_done(
-    State(api): State<Arc<Api>>,
-    query: Query,
-    sender: Sender,
+    State(api): State<Arc<ApiContext>>,
+    query: StateServiceQuery,
+    sender: RequestSender,
     request: Request,
 ) -> Result<Response, Problem> {
-    match api.shared.clone() {
-        Some(shared) => count(&api, shared, &query, sender, request).await,
+    match api.shared_instance.clone() {
+        Some(shared) => answer_done(&api, shared, &query, sender, request).await,
         None if query.get("state").is_none() => Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "", NO_STATE)),
         None => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no_machine", NO_MACHINE)),
     }
 }
 
 async fn is_done_of(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path((machine, name)): Path<(String, String)>,
-    query: Query,
-    sender: Sender,
+    query: StateServiceQuery,
+    sender: RequestSender,
     request: Request,
 ) -> Result<Response, Problem> {
-    let shared = (changeable(&api, &machine)?, name);
-    count(&api, shared, &query, sender, request).await
+    let shared = (changeable_machine(&api, &machine)?, name);
+    answer_done(&api, shared, &query, sender, request).await
 }
 
-async fn look(
-    api: &Api,
-    (machine, name): &Shared,
+async fn answer_current(
+    api: &ApiContext,
+    (machine, name): &SharedInstance,
     wanted: &str,
-    query: &Query,
-    client: Client,
+    query: &StateServiceQuery,
+    client: ClientKey,
 ) -> Result<Response, Problem> {
-    // Looked up each time: while somebody waits another definition may come into force.
+    // Looked up each time: another definition may be activated while the client waits.
     let definition = || api.engine.definition(machine);
-    let is_current = |seen: &Seen| definition().is_ok_and(|one| one.label(&seen.instance.state) == wanted);
-    let is_over = |seen: &Seen| {
-        definition().is_ok_and(|one| {
-            one.states.get(&seen.instance.state).is_some_and(|state| state.kind == Kind::Final)
+    let is_current = |versioned: &VersionedInstance| {
+        definition().is_ok_and(|definition| definition.is_called(&versioned.instance.state, wanted))
+    };
+    let is_final = |versioned: &VersionedInstance| {
+        definition().is_ok_and(|definition| {
+            let state = definition.states.get(&versioned.instance.state);
+            state.is_some_and(|state| state.kind == StateKind::Final)
         })
     };
-    let seen = match query.get("wait") {
-        // What has ended never comes to another state.
+    let versioned = match query.get("wait") {
+        // A final state is never left.
         Some(text) => {
-            let is_decided = |seen: &Seen| is_current(seen) || is_over(seen);
+            let is_decided = |versioned: &VersionedInstance| is_current(versioned) || is_final(versioned);
             wait::until(api, client, wait::parse(text)?, (machine, name), is_decided).await?
         }
         None => find(api, machine, name).await?,
     };
-    let response = if is_current(&seen) {
+    let response = if is_current(&versioned) {
         plain(StatusCode::OK, wanted, "")
     } else {
-        let state = &seen.instance.state;
+        let state = &versioned.instance.state;
         plain(StatusCode::NOT_ACCEPTABLE, "", &format!("the state is {}", definition()?.label(state)))
     };
-    Ok(with_tag(&api.engine.tag(&seen), response))
+    Ok(with_tag(&api.engine.tag(&versioned), response))
 }
 
-async fn count(
-    api: &Api,
-    (machine, name): Shared,
-    query: &Query,
-    Sender(sender): Sender,
+async fn answer_done(
+    api: &ApiContext,
+    (machine, name): SharedInstance,
+    query: &StateServiceQuery,
+    RequestSender(sender): RequestSender,
     request: Request,
 ) -> Result<Response, Problem> {
     let headers = request.headers().clone();
     let definition = api.engine.definition(&machine)?;
-    let refused = |why: &str| Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "", why));
-    let (said, event, args) = match (query.get("state"), query.get("event")) {
-        // What belongs to a state is an event of the state's name; a body is never looked at.
-        (Some(label), _) => match definition.find_labelled(label) {
+    let refused = |reason: &str| Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "", reason));
+    let (asked, event, args) = match (query.get("state"), query.get("event")) {
+        // The event of a state has the state's name; the body is ignored.
+        (Some(label), _) => match definition.find_by_label(label) {
             Some(state) => (label, state.as_str(), Map::new()),
             None => return refused(&format!("there is no state {label:?}")),
         },
-        (None, Some(event)) => (event, event, Object::from_request(request, &()).await?.0),
+        (None, Some(event)) => (event, event, JsonObject::from_request(request, &()).await?.0),
         (None, None) => return refused(NO_STATE),
     };
     let Some((event, source)) = declared(&definition, event) else {
-        return refused(&format!("{said} takes nothing that could be done"));
+        return refused(&format!("{asked} takes nothing that could be done"));
     };
     let cause = Cause::Event { name: event, source, args, visit: None };
-    let said_of = Submission { sender, ..Submission::new(Target::Name(machine, name), cause) };
-    let committed = submit(api, said_of, &headers).await?;
+    let submission = Submission { sender, ..Submission::new(InstanceKey::Name(machine, name), cause) };
+    let committed = submit(api, submission, &headers).await?;
     match &committed.outcome {
-        Outcome::Ignored(why) => refused(&why.to_string()),
-        Outcome::Moved { .. } | Outcome::Stayed => Ok(plain(StatusCode::OK, said, "")),
+        Outcome::Ignored(reason) => refused(&reason.to_string()),
+        Outcome::Moved { .. } | Outcome::Stayed => Ok(plain(StatusCode::OK, asked, "")),
     }
 }

@@ -1,6 +1,6 @@
-//! The pages that explain the rules of definitions: what each finds, why that matters, what is wrong and what is right.
+//! The pages that explain the rules of definitions, each with a wrong and a right example.
 //!
-//! Their examples are of boards, which the kernel that has the rules does not know.
+//! They are here and not beside the rules because their examples are about boards, which the kernel does not know.
 
 use crate::machine::Rule;
 
@@ -10,6 +10,7 @@ pub(super) fn page(rule: Rule) -> &'static str {
         Rule::Yaml => include_str!("yaml.txt"),
         Rule::Form => include_str!("form.txt"),
         Rule::Name => include_str!("name.txt"),
+        Rule::Label => include_str!("label.txt"),
         Rule::UnknownTarget => include_str!("unknown-target.txt"),
         Rule::UnknownEvent => include_str!("unknown-event.txt"),
         Rule::UnknownAction => include_str!("unknown-action.txt"),

@@ -1,4 +1,4 @@
-//! `lifeguard machine simulate`: instances under virtual time, without a database or anything real.
+//! `lifeguard machine simulate`: instances in virtual time, without a database and without hardware.
 
 mod csv;
 mod svg;
@@ -12,106 +12,112 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::super::serve::number_between;
 use super::super::{faces, output};
 use super::file;
-use crate::machine::{Definition, Faults, parse_span};
-use crate::simulate::{Counted, Profile, Simulation, Size};
+use crate::machine::{Definition, SourceFaults, parse_span};
+use crate::simulate::{Profile, Simulation, SimulationCounts, SimulationSize};
 
-/// What is assumed, in the help.
-const ASSUMED: &str = "\
-Instances report, actions end, operators ask and things break by chance, in virtual time; what follows is decided as for \
-real instances, and what actions and states claim is granted by the same rules. The same options give the same results on \
-any number of threads. Nothing is waited for: a month of a thousand boards takes seconds.
+/// The assumptions, in the help.
+const ASSUMPTIONS_HELP: &str = "\
+Reports, ends of actions, requests of operators and faults are random, in virtual time; what follows from them is decided by \
+the same rules as for real instances, and resources are granted by the same rules. The same options give the same results on \
+any number of threads. A month of a thousand boards takes seconds.
 
-Several definitions are those of linked machines: the first is simulated, with the others that its links lead to, directly \
-or by way of one another. What is raised at a linked instance is decided there at the same moment. Each instance of the \
-first machine has one instance of each of the others, unless the profile says how many share one; links lead there from the \
-beginning, and back unless the definition sets them itself later. What would be raised at a machine whose definition is not \
-given is left out, with a warning.
+With several definitions, linked machines are simulated together: the first definition is the one simulated, the others are \
+those that its links lead to, directly or through one another. An event raised at a linked instance is decided at the same \
+moment. Each instance of the first machine has one instance of each other machine, unless the profile says how many share \
+one; links are set from the start, and back links too unless the definition sets them later. Events raised at machines whose \
+definition is not given are not simulated, with a warning.
 
-Without a profile, or where it is silent, this is assumed: in a state of work an instance sends the event that leads to an \
-available state, usually within a third of the time limit, and is silent one time in fifty; an action fails one time in \
-two hundred; power actions are done at a relay board, eight instances on each; one instance in five hundred is dead; what \
-states hold has no limit. Operators put new instances to use within an hour, ask for something of available ones once a \
-day, and repair failed ones after a day. Available are the resting states other than the initial one into which not only \
-operators lead, and of these the ones that invoke an action, if any does; a profile may name them.
+Without a profile, and where it says nothing, the following is assumed. In a working state an instance sends the event that \
+leads to an available state, usually within a third of the time limit, and sends nothing one time in fifty. An action fails \
+one time in two hundred. Power actions use relay boards with eight instances each. One instance in five hundred is dead. \
+Resources held by states have no limit. Operators put new instances to use within an hour, send a request to available ones \
+once a day, and repair failed ones after a day. Available states are the resting states other than the initial one that not \
+only operators lead to, and of these the ones that invoke an action, if any does; a profile may name them.
 
-No model is asked: a condition that says `predict` does not hold.
+No model is asked: a condition with `predict` does not hold.
 
-fixtures/profiles/board.yaml is a profile for states/board.yaml, and says in comments what a profile may say.";
+fixtures/profiles/board.yaml is a profile for states/board.yaml; its comments describe what a profile may contain.";
 
 /// Options of `lifeguard machine simulate`.
 #[derive(Debug, Args)]
-#[command(after_help = ASSUMED)]
+#[command(after_help = ASSUMPTIONS_HELP)]
 pub(super) struct SimulateOptions {
-    /// The machine definition, and those of the machines that its links lead to
+    /// The machine definition, and the definitions of linked machines
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    /// How the instances behave: a profile written for these definitions
+    /// The profile, which describes how the instances behave
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
 
-    /// How many instances of the first machine
+    /// The number of instances of the first machine
     #[arg(long, visible_alias = "boards", value_name = "N", default_value_t = 1000)]
     instances: u32,
 
-    /// For how many days
+    /// The number of days
     #[arg(long, value_name = "D", default_value_t = 30)]
     days: u32,
 
-    /// Where chance begins
+    /// Seed of the random numbers
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
 
-    /// How often the instances in each state are counted over time, such as `1h`, in whole seconds [default: about two
-    /// hundred times in all]
-    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
+    /// The interval at which the instances in each state are counted, in whole seconds, such as `1h` [default: about two
+    /// hundred samples]
+    #[arg(long, value_name = "DURATION", value_parser = parse_span)]
     every: Option<Duration>,
 
-    /// On how many threads [default: one for each processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// The number of threads [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = |text: &str| number_between(text, 1_u16, 1024))]
     threads: Option<u16>,
 
     /// Print a JSON object instead of tables
     #[arg(long)]
     json: bool,
 
-    /// Write how many instances are in each state over time as CSV: to a file, or to `-`, standard output, instead of tables
+    /// Write the number of instances in each state over time as CSV to a file; `-` is standard output, instead of tables
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
 
-    /// Draw how many instances are in each state over time, as SVG
+    /// Draw the number of instances in each state over time as SVG
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 }
 
-/// Simulates instances and prints what came of it.
+/// Simulates instances and prints the results.
 ///
 /// # Errors
 ///
-/// What kept it from being done, for people.
+/// Why the command failed, for people.
 pub(super) fn run(options: &SimulateOptions) -> Result<ExitCode, Box<dyn Error>> {
     let csv_on_stdout = options.csv.as_deref().is_some_and(|path| path == Path::new("-"));
     if options.json && csv_on_stdout {
         return Err("--json and --csv - both print on standard output: write the CSV to a file".into());
     }
-    let written = Written::read(options)?;
+    let written = SimulationInput::read(options)?;
     let definitions = written.definitions()?;
     let definitions: Vec<&Definition> = definitions.iter().collect();
     let profile = written.profile(&definitions)?;
     let every_s = options.every.map(whole_seconds).transpose()?;
-    let size = Size { instances: options.instances, days: options.days, seed: options.seed, every_s };
+    let size = SimulationSize {
+        instances: options.instances,
+        days: options.days,
+        seed: options.seed,
+        sample_interval_s: every_s,
+    };
     let simulation = Simulation::new(&definitions, &profile, size)?;
     let began = Instant::now();
-    let report = simulation.report(&on_threads(&written, size, options.threads)?);
+    let report = simulation.report(&simulate_on_threads(&written, size, options.threads)?);
     tracing::info!(
         decisions = report.decisions,
         seconds = (began.elapsed().as_secs_f64() * 100.0).round() / 100.0,
         "simulated"
     );
-    for one in &report.unsimulated {
-        output::complain(&format!("warning: {}", text::unsimulated(one)));
+    for raises in &report.unsimulated {
+        output::complain(&format!("warning: {}", text::unsimulated(raises)));
     }
     if let Some(path) = &options.svg {
         fs_err::write(path, svg::draw(&report))?;
@@ -134,18 +140,18 @@ pub(super) fn run(options: &SimulateOptions) -> Result<ExitCode, Box<dyn Error>>
 
 fn whole_seconds(span: Duration) -> Result<u64, String> {
     if span.subsec_nanos() != 0 || span.is_zero() {
-        return Err("--every is a number of whole seconds, such as `1h` or `90s`".to_owned());
+        return Err("--every must be a whole number of seconds, such as `1h` or `90s`".to_owned());
     }
     Ok(span.as_secs())
 }
 
-/// What is simulated, as it was written, and where.
-struct Written {
+/// The texts of the definitions and the profile, with the names of their files.
+struct SimulationInput {
     definitions: Vec<(String, String)>,
     profile: (String, String),
 }
 
-impl Written {
+impl SimulationInput {
     fn read(options: &SimulateOptions) -> Result<Self, Box<dyn Error>> {
         let read = |path: &Path| file::read(path).map(|text| (file::name(path), text));
         let none = || Ok(("profile".to_owned(), String::new()));
@@ -160,41 +166,45 @@ impl Written {
     }
 
     fn profile(&self, definitions: &[&Definition]) -> Result<Profile, Box<dyn Error>> {
-        let faults = |faults: Faults| faults.display(&self.profile.0).to_string();
+        let faults = |faults: SourceFaults| faults.display(&self.profile.0).to_string();
         Ok(Profile::read(&self.profile.1, definitions, faces::vocabulary().actions()).map_err(faults)?)
     }
 }
 
-/// Which shards are still to be simulated.
+/// The shards that remain to be simulated.
 #[derive(Default)]
-struct Shards {
+struct ShardQueue {
     next: AtomicUsize,
-    /// Whether one came to no end, so that the others are not wanted.
+    /// Whether a shard failed, so that the others are not needed.
     is_over: AtomicBool,
 }
 
-impl Shards {
-    fn next(&self, all: usize) -> Option<usize> {
+impl ShardQueue {
+    fn next(&self, count: usize) -> Option<usize> {
         let shard =
             (!self.is_over.load(Ordering::Relaxed)).then(|| self.next.fetch_add(1, Ordering::Relaxed));
-        shard.filter(|shard| *shard < all)
+        shard.filter(|shard| *shard < count)
     }
 }
 
-/// Simulates all shards, each on whatever thread is free.
-fn on_threads(written: &Written, size: Size, threads: Option<u16>) -> Result<Counted, Box<dyn Error>> {
+/// Simulates all shards on the given number of threads.
+fn simulate_on_threads(
+    written: &SimulationInput,
+    size: SimulationSize,
+    threads: Option<u16>,
+) -> Result<SimulationCounts, Box<dyn Error>> {
     let threads = match threads {
         Some(threads) => usize::from(threads),
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    let shards = Shards::default();
-    let parts: Vec<Part> = std::thread::scope(|scope| {
-        let start = |_| scope.spawn(|| on_thread(written, size, &shards));
+    let shards = ShardQueue::default();
+    let parts: Vec<ThreadResult> = std::thread::scope(|scope| {
+        let start = |_| scope.spawn(|| simulate_on_thread(written, size, &shards));
         let running: Vec<_> = (0..threads).map(start).collect();
-        let broke_down = |_| Err((0, "a thread broke down".to_owned()));
-        running.into_iter().map(|thread| thread.join().unwrap_or_else(broke_down)).collect()
+        let panicked = |_| Err((0, "a simulation thread panicked".to_owned()));
+        running.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
     });
-    let mut all: Option<Counted> = None;
+    let mut all: Option<SimulationCounts> = None;
     let mut faults = Vec::new();
     for part in parts {
         match (part, &mut all) {
@@ -204,25 +214,25 @@ fn on_threads(written: &Written, size: Size, threads: Option<u16>) -> Result<Cou
             (Err(fault), _) => faults.push(fault),
         }
     }
-    // Shards are begun in their order, so the first of those that failed is the same whoever got there first.
+    // Shards are started in order, so the first failed one does not depend on the timing of threads.
     match faults.into_iter().min() {
         Some((_, fault)) => Err(fault.into()),
         None => all.ok_or_else(|| "nothing was simulated".into()),
     }
 }
 
-/// What one thread counted, if it had anything to do; or which shard came to no end, and why.
-type Part = Result<Option<Counted>, (usize, String)>;
+/// The counts of one thread, if it had a shard; or the shard that failed, and why.
+type ThreadResult = Result<Option<SimulationCounts>, (usize, String)>;
 
-/// Simulates shards until there is none left.
-fn on_thread(written: &Written, size: Size, shards: &Shards) -> Part {
-    // Definitions of its own: names are counted references, and threads that count the same slow each other down.
-    let told = |error: Box<dyn Error>| (0, error.to_string());
-    let definitions = written.definitions().map_err(told)?;
+/// Simulates shards until none is left.
+fn simulate_on_thread(written: &SimulationInput, size: SimulationSize, shards: &ShardQueue) -> ThreadResult {
+    // Each thread has its own definitions: names are reference-counted, and shared counters would slow the threads down.
+    let failed = |error: Box<dyn Error>| (0, error.to_string());
+    let definitions = written.definitions().map_err(failed)?;
     let definitions: Vec<&Definition> = definitions.iter().collect();
-    let profile = written.profile(&definitions).map_err(told)?;
+    let profile = written.profile(&definitions).map_err(failed)?;
     let simulation = Simulation::new(&definitions, &profile, size).map_err(|error| (0, error.to_string()))?;
-    let mut all: Option<Counted> = None;
+    let mut all: Option<SimulationCounts> = None;
     while let Some(shard) = shards.next(simulation.shards()) {
         let counted = simulation.run(shard).map_err(|error| {
             shards.is_over.store(true, Ordering::Relaxed);

@@ -1,12 +1,12 @@
-//! Classes as scikit-learn names them, and where each stands among a config's states.
+//! The classes of a scikit-learn model, and their order among the states of a config.
 
 use serde_json::Value;
 
-/// What a config would call the states of a model with these classes, in its order: a state for each, named as its class.
+/// The states of a config for a model with these classes: one state for each class, with its name.
 ///
 /// # Errors
 ///
-/// Why no config can name a state for each.
+/// Why no config can have a state for each class.
 pub(super) fn states(classes: &[Value]) -> Result<Vec<String>, String> {
     if classes.iter().all(Value::is_string) {
         return classes.iter().map(name).collect();
@@ -14,22 +14,22 @@ pub(super) fn states(classes: &[Value]) -> Result<Vec<String>, String> {
     let all = classes.iter().map(name).collect::<Result<Vec<_>, _>>()?;
     let mut states = vec![None; all.len()];
     for class in &all {
-        let place = class.parse::<i64>().ok().and_then(|class| place(class, all.len()));
-        let state = place.and_then(|place| states.get_mut(place)).filter(|state| state.is_none());
-        *state.ok_or_else(|| unfit(&all))? = Some(class.clone());
+        let index = class.parse::<i64>().ok().and_then(|class| state_index(class, all.len()));
+        let state = index.and_then(|index| states.get_mut(index)).filter(|state| state.is_none());
+        *state.ok_or_else(|| unfit_classes(&all))? = Some(class.clone());
     }
-    states.into_iter().collect::<Option<_>>().ok_or_else(|| unfit(&all))
+    states.into_iter().collect::<Option<_>>().ok_or_else(|| unfit_classes(&all))
 }
 
-/// Which of `count` states a class stands for: it counts from 0, or from the end if it is negative.
-fn place(class: i64, count: usize) -> Option<usize> {
+/// The index of a class among `count` states: from 0, or from the end if it is negative.
+fn state_index(class: i64, count: usize) -> Option<usize> {
     let count = i64::try_from(count).ok()?;
     usize::try_from(if class < 0 { class.checked_add(count)? } else { class }).ok()
 }
 
-fn unfit(classes: &[String]) -> String {
+fn unfit_classes(classes: &[String]) -> String {
     format!(
-        "its classes are {}; a class is the place of its state in the config, so 0, 1, 2 and so on are needed, or texts",
+        "its classes are {}; a class is the index of its state in the config, so 0, 1, 2 and so on, or texts, are needed",
         classes.join(", ")
     )
 }
@@ -38,12 +38,12 @@ fn unfit(classes: &[String]) -> String {
 ///
 /// # Errors
 ///
-/// What it is instead of one.
+/// The value, if it is not a class.
 pub(super) fn name(class: &Value) -> Result<String, String> {
     let whole = |number: f64| (number.fract() == 0.0).then(|| format!("{number:.0}"));
     let name = match class {
         Value::String(text) => Some(text.clone()),
-        Value::Bool(is) => Some(u8::from(*is).to_string()),
+        Value::Bool(value) => Some(u8::from(*value).to_string()),
         Value::Number(number) if number.is_i64() => Some(number.to_string()),
         Value::Number(number) => number.as_f64().and_then(whole),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_stands_where_its_class_says() {
+    fn states_are_ordered_by_their_classes() {
         for (classes, named) in [
             (json!([0, 1, 2]), "0 1 2"),
             (json!([0.0, 1.0]), "0 1"),
@@ -76,18 +76,18 @@ mod tests {
     }
 
     #[test]
-    fn classes_that_are_no_places_are_told() {
-        for (classes, told) in [
-            (json!([1, 2, 3]), "its classes are 1, 2, 3; a class is the place"),
-            (json!([-1, 1]), "its classes are -1, 1; a class is the place"),
-            (json!([0, 2]), "its classes are 0, 2; a class is the place"),
-            (json!([i64::MIN, 0]), "its classes are -9223372036854775808, 0; a class is the place"),
+    fn classes_that_are_not_indices_are_refused() {
+        for (classes, message) in [
+            (json!([1, 2, 3]), "its classes are 1, 2, 3; a class is the index"),
+            (json!([-1, 1]), "its classes are -1, 1; a class is the index"),
+            (json!([0, 2]), "its classes are 0, 2; a class is the index"),
+            (json!([i64::MIN, 0]), "its classes are -9223372036854775808, 0; a class is the index"),
             (json!([0, 0.5]), "0.5 is not a class"),
             (json!([0, null]), "null is not a class"),
-            (json!([0, "one"]), "its classes are 0, one; a class is the place"),
+            (json!([0, "one"]), "its classes are 0, one; a class is the index"),
         ] {
             let error = states_of(&classes).unwrap_err();
-            assert!(error.starts_with(told), "{error}");
+            assert!(error.starts_with(message), "{error}");
         }
     }
 }

@@ -1,8 +1,8 @@
 """The Python half of `lifeguard model convert`: unpickles a scikit-learn model and writes it as ONNX.
 
-The arguments are the pickle's path and what the user calls this interpreter; sample rows come as JSON on standard input,
-null where there are none. The answer goes to standard output: a line of JSON and, unless that has an `error`, the bytes of
-the ONNX file. Unpickling runs whatever code is in the file.
+The arguments are the path of the pickle and the user's name for this interpreter. Sample rows are read as JSON from standard
+input; null means none. The answer goes to standard output: a line of JSON and, unless that has an `error`, the bytes of the
+ONNX file. Unpickling runs any code in the file.
 """
 
 import json
@@ -14,7 +14,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-# The operator sets that were measured; every ONNX Runtime since 1.14 knows them.
+# The tested operator sets; every ONNX Runtime since 1.14 supports them.
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 SAMPLES = 1000
 SEED = 1
@@ -23,7 +23,7 @@ PICKLE, PYTHON = sys.argv[1:3]
 
 
 class Refused(Exception):
-    """What is in the way, for people."""
+    """Why the model is refused, for people."""
 
 
 def require_packages():
@@ -35,17 +35,17 @@ def require_packages():
 
 
 def packages():
-    """The folder in which this Python has onnxruntime, or would have it."""
+    """The folder of onnxruntime in this Python, or the folder where it would be installed."""
     spec = find_spec("onnxruntime")
-    places = list((spec and spec.submodule_search_locations) or [])
-    return str(Path(places[0]).parent) if places else sysconfig.get_path("platlib")
+    folders = list((spec and spec.submodule_search_locations) or [])
+    return str(Path(folders[0]).parent) if folders else sysconfig.get_path("platlib")
 
 
 def unpickle():
-    """The model in the file, and what Python warns of: that another version wrote it, for one."""
-    import joblib  # Comes with scikit-learn, and reads plain pickles as well as its own.
+    """The model in the file, and the warnings of Python, such as that another version wrote it."""
+    import joblib  # Part of scikit-learn; reads plain pickles too.
 
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         try:
             model = joblib.load(PICKLE)
@@ -55,24 +55,24 @@ def unpickle():
             raise Refused(f"it needs the module {error.name}, which {PYTHON} lacks") from error
         except Exception as error:
             raise Refused(f"it cannot be unpickled: {first_line(error)}") from error
-    return model, list(dict.fromkeys(" ".join(str(warning.message).split()) for warning in told))
+    return model, list(dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught))
 
 
 def first_line(error):
-    # Up to whatever is listed: thousands of numbers, it may be.
+    # Without the values that may follow, which can be thousands of numbers.
     line = str(error).strip().split("\n")[0].split("={")[0]
     return f"{type(error).__name__}: {line[:200]}".rstrip(": ")
 
 
 def check(model):
-    """How many numbers a row of the model has; it must be one that names classes."""
+    """The number of values in a row of the model, which must predict classes."""
     from sklearn.base import BaseEstimator, is_regressor
 
     name = type(model).__name__
     if not isinstance(model, BaseEstimator) or not hasattr(model, "predict"):
-        raise Refused(f"it holds {name}, which is no model of scikit-learn that predicts")
+        raise Refused(f"it contains {name}, which is not a scikit-learn model that predicts")
     if is_regressor(model):
-        raise Refused(f"{name} predicts a quantity, not a class, and only a class can stand for a state")
+        raise Refused(f"{name} predicts a quantity, not a class; states need classes")
     if not hasattr(model, "n_features_in_"):
         raise Refused(f"{name} has not been trained")
     return model.n_features_in_
@@ -97,14 +97,14 @@ def convert(model, width):
 
 
 def landmarks(model, width, chance):
-    """Rows near which the model decides, of as many numbers as `width`."""
+    """Rows near the decision boundaries of the model, each of `width` numbers."""
     import numpy
 
     unit = chance.normal(size=(SAMPLES, width))
     if hasattr(model, "best_estimator_"):
         return landmarks(model.best_estimator_, width, chance)
     if hasattr(model, "steps"):
-        # Where the last step decides, seen from before the first.
+        # The boundaries of the last step, transformed back through the earlier steps.
         last = model.steps[-1][1]
         rows = landmarks(last, getattr(last, "n_features_in_", width), chance)
         for _, step in reversed(model.steps[:-1]):
@@ -130,7 +130,7 @@ def landmarks(model, width, chance):
         planes, offsets = model.coefs_[0].T, model.intercepts_[0]
     else:
         return unit
-    # On a plane, as far apart as its slopes are slight.
+    # Points on the planes, spread in inverse proportion to the slopes.
     of = chance.integers(len(planes), size=SAMPLES)
     slopes = numpy.where(numpy.abs(planes) > 1e-9, planes, 1)[of]
     rows = unit / numpy.abs(slopes)
@@ -139,14 +139,14 @@ def landmarks(model, width, chance):
 
 
 def make_samples(model, width):
-    """Rows on, near and between the landmarks, and some far out; none on which no more than rounding decides."""
+    """Rows on, near and between the landmarks, and some far away, without those where rounding decides."""
     import numpy
 
     chance = numpy.random.default_rng(SEED)
     try:
         known = numpy.asarray(landmarks(model, width, chance), dtype=float)
     except (AttributeError, ValueError, TypeError, IndexError):
-        # A step that cannot be gone back through.
+        # A step without an inverse transformation.
         known = chance.normal(size=(SAMPLES, width))
     count = 3 * SAMPLES
     here, there = known[chance.integers(len(known), size=(2, count))]
@@ -154,22 +154,22 @@ def make_samples(model, width):
     spread = numpy.where(known.std(axis=0) > 0, known.std(axis=0), 1)
     noise = chance.choice([0, 0.01, 0.3, 1, 3], (count, 1)) * chance.normal(size=(count, width))
     rows = here + between * (there - here) + noise * spread
-    # The model file reckons with 32 bits: of rows that these can hold, nothing is lost on the way in.
+    # The ONNX model uses 32-bit numbers, so the rows must be exact in 32 bits.
     rows = rows.astype(numpy.float32).astype(float)
     rows = rows[is_settled(model, rows)][:SAMPLES]
     if len(rows) < SAMPLES // 10:
-        raise Refused("rows on which more than rounding decides could not be made up: name some with --samples")
+        raise Refused("cannot generate rows where more than rounding decides: give rows with --samples")
     return rows.tolist()
 
 
 def is_settled(model, rows):
-    """Of which rows the class does not hang on the last digit: 32 bits and 64 need not agree about the others."""
+    """Which rows have a class that does not depend on the last digit: for the others 32 and 64 bits may differ."""
     import numpy
 
     classes = numpy.asarray(predict(model, rows))
     settled = numpy.ones(len(rows), dtype=bool)
     if hasattr(model, "tree_"):
-        # It compares numbers as they are, and does not reckon.
+        # A tree only compares numbers.
         return settled
     if hasattr(model, "predict_proba"):
         likeliest = numpy.sort(quietly(model.predict_proba, rows), axis=1)
@@ -191,7 +191,7 @@ def predict(model, rows):
 
 def quietly(predict, rows):
     with warnings.catch_warnings():
-        # That the columns have no names: they never have any here.
+        # Warnings that the columns have no names.
         warnings.simplefilter("ignore")
         try:
             return predict(rows)
@@ -200,7 +200,7 @@ def quietly(predict, rows):
 
 
 def classes(model, labels):
-    """All that the model may say, as far as it shows."""
+    """All classes of the model that can be found."""
     last = model.steps[-1][1] if hasattr(model, "steps") else model
     if hasattr(last, "n_clusters"):
         return list(range(last.n_clusters))
@@ -214,7 +214,7 @@ def described(model):
 
 def answer(rows):
     require_packages()
-    model, told = unpickle()
+    model, caught = unpickle()
     width = check(model)
     if rows is None:
         rows = make_samples(model, width)
@@ -231,21 +231,21 @@ def answer(rows):
         "labels": labels,
         "classes": classes(model, labels),
         "packages": packages(),
-        "by": f"scikit-learn {version('scikit-learn')}",
-        "warnings": told,
+        "predictor": f"scikit-learn {version('scikit-learn')}",
+        "warnings": caught,
     }, onnx
 
 
 def main():
     rows = json.load(sys.stdin.buffer)
-    # What the code in the pickle prints is not to be taken for the answer.
+    # Output of the code in the pickle must not be mistaken for the answer.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:
-        told, onnx = answer(rows)
+        result, onnx = answer(rows)
     except Refused as error:
-        told, onnx = {"error": str(error)}, b""
-    out.write(json.dumps(told).encode() + b"\n" + onnx)
+        result, onnx = {"error": str(error)}, b""
+    out.write(json.dumps(result).encode() + b"\n" + onnx)
     out.close()
 
 

@@ -1,10 +1,10 @@
-//! `lifeguard model convert`: makes an ONNX file of a pickled scikit-learn model, which the server itself never unpickles.
+//! `lifeguard model convert`: converts a pickled scikit-learn model to an ONNX file. The server itself never unpickles.
 //!
-//! scikit-learn and skl2onnx run in a Python environment of the user's, once and offline. What they make is loaded by the
-//! runtime that serves, and must predict sample rows as scikit-learn does; only then is there a file.
+//! scikit-learn and skl2onnx run once and offline, in a Python environment of the user. The result is loaded by the server's
+//! runtime and must predict sample rows as scikit-learn does; only then the file is written.
 
 mod classes;
-mod draft;
+mod conversion_folder;
 mod python;
 mod samples;
 
@@ -16,30 +16,31 @@ use serde_json::Value;
 
 use super::super::output;
 use super::super::serve::asked_to_stop;
+use crate::formatting::count;
 use crate::model::TESTED_VERSION;
-use draft::Draft;
-use python::Converted;
+use conversion_folder::ConversionFolder;
+use python::ConvertedModel;
 
-/// What `--help` says.
+/// The text of `--help`.
 pub(super) fn about() -> String {
     format!(
-        "Make an ONNX file of a pickled scikit-learn model, and prove that both predict the same.\n\n\
-         A pickle is a program: THIS RUNS THE CODE IN THE FILE, as you, so convert only files that you trust. The server \
-         never does; it hosts the ONNX file, which is data.\n\n\
-         The Python environment needs scikit-learn, in the version that made the pickle if there is a choice, and \
-         skl2onnx; ONNX Runtime may be there, or where servers find it:\n\n    \
+        "Convert a pickled scikit-learn model to an ONNX file, and check that both predict the same.\n\n\
+         A pickle is a program: THIS RUNS THE CODE IN THE FILE as your user, so convert only files that you trust. The server \
+         never runs it; it hosts the ONNX file, which is data.\n\n\
+         The Python environment needs scikit-learn, preferably in the version that made the pickle, and skl2onnx; ONNX Runtime \
+         may be there, or where servers find it:\n\n    \
          python3 -m venv convert\n    \
          convert/bin/pip install scikit-learn skl2onnx onnxruntime=={TESTED_VERSION}\n    \
          lifeguard model convert --python convert/bin/python colors_v1.pkl\n\n\
-         Files of joblib are read as well. Sample rows are predicted by scikit-learn and by the runtime that serves; where \
-         one class differs, the first row that does is told, and no file is written. Nothing is fetched from anywhere."
+         Files of joblib are read too. Sample rows are predicted by scikit-learn and by the server's runtime; if a class \
+         differs, the first such row is printed and no file is written. Nothing is downloaded."
     )
 }
 
 /// Options of `lifeguard model convert`.
 #[derive(Debug, Args)]
 pub(super) struct ConvertOptions {
-    /// The model, pickled by `pickle` or `joblib`; its code is run
+    /// The model, pickled by `pickle` or `joblib`; its code is executed
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
@@ -47,33 +48,35 @@ pub(super) struct ConvertOptions {
     #[arg(long, env = "LIFEGUARD_PYTHON", value_name = "FILE")]
     python: PathBuf,
 
-    /// Where the ONNX file goes; one that is there is replaced [default: beside FILE, with .onnx for its ending]
+    /// The ONNX file to write; an existing file is replaced [default: FILE with the extension .onnx]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Rows to compare predictions on: a JSON list of rows, or CSV [default: 1,000 rows made up around what the model has
-    /// learned; none on which only rounding decides]
+    /// Rows to compare predictions on: a JSON list of rows, or CSV [default: 1,000 generated rows around the training data,
+    /// without rows where rounding decides]
     #[arg(long, value_name = "FILE")]
     samples: Option<PathBuf>,
 
-    /// The library of ONNX Runtime that compares [default: the one that the system's linker finds, or else that of the
-    /// package onnxruntime in the Python environment]
+    /// The library of ONNX Runtime to compare with [default: the one found by the system's linker, or else the package
+    /// onnxruntime of the Python environment]
     #[arg(long, env = "LIFEGUARD_ONNXRUNTIME", value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
 }
 
-/// Converts the model, unless something speaks against it; then nothing is left behind.
+/// Converts the model. Nothing is left behind on errors.
 pub(super) async fn run(options: ConvertOptions) -> Result<(), Box<dyn Error>> {
     let output = match &options.output {
         Some(output) => output.clone(),
         None => options.file.with_extension("onnx"),
     };
-    // However it is spelt.
+    // The paths may differ in spelling.
     let same = |path: &Path| fs_err::canonicalize(path).ok();
     if output == options.file || same(&output).is_some_and(|output| same(&options.file) == Some(output)) {
-        return Err(
-            format!("{}: this is to be the ONNX file; --output names another", output.display()).into()
-        );
+        return Err(format!(
+            "{}: the ONNX file would replace the model; name another file with --output",
+            output.display()
+        )
+        .into());
     }
     let signal = asked_to_stop()?;
     tokio::select! {
@@ -91,17 +94,17 @@ async fn convert(options: &ConvertOptions, output: &Path) -> Result<(), Box<dyn 
     }
     let in_file = |fault: String| format!("{}: {fault}", file.display());
     let states = classes::states(&converted.classes).map_err(in_file)?;
-    let draft = Draft::write(output, &converted.onnx, &states)?;
-    let predicted = draft.predict(onnxruntime.clone(), &converted).await.map_err(in_file)?;
+    let folder = ConversionFolder::write(output, &converted.onnx, &states)?;
+    let predicted = folder.predict(onnxruntime.clone(), &converted).await.map_err(in_file)?;
     let expected =
         converted.labels.iter().map(classes::name).collect::<Result<Vec<_>, _>>().map_err(in_file)?;
     compare(&converted, &expected, &predicted).map_err(in_file)?;
-    draft.keep(output)?;
+    folder.move_model_to(output)?;
     let unseen: Vec<&str> =
         states.iter().filter(|state| !expected.contains(state)).map(String::as_str).collect();
     if !unseen.is_empty() {
         output::complain(&format!(
-            "{}: no sample row is of class {}; rows that are can be named with --samples",
+            "{}: no sample row is of class {}; give rows of that class with --samples",
             file.display(),
             unseen.join(", ")
         ));
@@ -109,8 +112,8 @@ async fn convert(options: &ConvertOptions, output: &Path) -> Result<(), Box<dyn 
     Ok(output::print(&output::shown(&summary(&converted, output, &states, &expected)))?)
 }
 
-/// Both must name the same class for each row.
-fn compare(converted: &Converted, expected: &[String], predicted: &[String]) -> Result<(), String> {
+/// Checks that both predict the same class for each row.
+fn compare(converted: &ConvertedModel, expected: &[String], predicted: &[String]) -> Result<(), String> {
     if predicted.len() != expected.len() {
         return Err(format!("ONNX Runtime predicts {} rows of {}", predicted.len(), expected.len()));
     }
@@ -118,31 +121,31 @@ fn compare(converted: &Converted, expected: &[String], predicted: &[String]) -> 
     let mut different = all.filter(|(_, ((expected, predicted), _))| expected != predicted);
     let Some((index, ((expected, predicted), row))) = different.next() else { return Ok(()) };
     Err(format!(
-        "sample row {}, {row:?}: {} says {expected}, ONNX Runtime, which reckons with 32 bits, says {predicted}; {} of {} \
-         rows differ, and nothing was written",
+        "sample row {}, {row:?}: {} says {expected}, ONNX Runtime, with 32-bit numbers, says {predicted}; {} of {} rows \
+         differ, and nothing was written",
         index + 1,
-        converted.by,
+        converted.predictor,
         1 + different.count(),
         converted.rows.len(),
     ))
 }
 
-/// What was done, for people.
-fn summary(converted: &Converted, output: &Path, states: &[String], expected: &[String]) -> String {
-    let Converted { model, width, columns, rows, classes, by, .. } = converted;
+/// The result as text.
+fn summary(converted: &ConvertedModel, output: &Path, states: &[String], expected: &[String]) -> String {
+    let ConvertedModel { model, width, columns, rows, classes, predictor, .. } = converted;
     let times = states.iter().map(|state| {
         let times = expected.iter().filter(|expected| *expected == state).count();
-        format!("{state} {times} times")
+        format!("{state} {}", count(times, "time"))
     });
     let name = output.file_name().unwrap_or_default().to_string_lossy();
     let is_named = classes.iter().all(Value::is_string);
-    let what = if is_named { "these states" } else { "a state for each class, in this order" };
+    let subject = if is_named { "these states" } else { "a state for each class, in this order" };
     format!(
-        "{}: {model}, {width} {} a row{}{}\n\
-         {} rows are predicted as by {by}: {}\n\
-         its config says \"model\": \"{name}\" and has {what}: {}",
+        "{}: {model}, {} a row{}{}\n\
+         {} rows are predicted as by {predictor}: {}\n\
+         its config says \"model\": \"{name}\" and has {subject}: {}",
         output.display(),
-        if *width == 1 { "number" } else { "numbers" },
+        count(*width, "number"),
         if columns.is_empty() { "" } else { ": " },
         columns.join(", "),
         rows.len(),

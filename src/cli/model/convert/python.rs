@@ -1,4 +1,4 @@
-//! Asks a Python environment to unpickle a model and to write it as ONNX.
+//! Runs the conversion script in a Python environment, which unpickles a model and converts it to ONNX.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,13 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-/// What the environment runs.
-const SCRIPT: &str = include_str!("convert.py");
+/// The conversion script.
+const CONVERT_SCRIPT: &str = include_str!("convert.py");
 
-/// Reads what the script answers: a model, or why it refuses it.
+/// Reads the answer of the script: a model, or why it is refused.
 ///
-/// Not by an untagged enum: those take numbers apart before they know what they are for, which numbers that are kept digit
-/// by digit do not survive.
-fn answer(line: &[u8]) -> serde_json::Result<Result<Converted, String>> {
+/// An untagged enum would not do: it buffers numbers in a form that arbitrary-precision numbers cannot be read from.
+fn answer(line: &[u8]) -> serde_json::Result<Result<ConvertedModel, String>> {
     let answer: Value = serde_json::from_slice(line)?;
     match answer.get("error").and_then(Value::as_str) {
         Some(error) => Ok(Err(error.to_owned())),
@@ -24,48 +23,48 @@ fn answer(line: &[u8]) -> serde_json::Result<Result<Converted, String>> {
     }
 }
 
-/// A model that was converted, and what scikit-learn predicts with it.
+/// A converted model, with scikit-learn's predictions.
 #[derive(Debug, Deserialize)]
-pub(super) struct Converted {
+pub(super) struct ConvertedModel {
     /// Its kind.
     pub(super) model: String,
-    /// How many numbers a row has.
+    /// The number of values in a row.
     pub(super) width: usize,
-    /// What they are called, where the model was trained with names.
+    /// The names of the columns, if the model was trained with names.
     pub(super) columns: Vec<String>,
     /// The sample rows.
     pub(super) rows: Vec<Vec<f64>>,
     /// The class of each.
     pub(super) labels: Vec<Value>,
-    /// All classes, as far as the model shows them.
+    /// All classes that the model shows.
     pub(super) classes: Vec<Value>,
-    /// The folder in which the environment has ONNX Runtime's package, or would have it.
+    /// The folder of packages in the environment, where ONNX Runtime may be.
     pub(super) packages: PathBuf,
-    /// Who predicted, with its version.
-    pub(super) by: String,
-    /// What Python warned of.
+    /// The library that predicted, with its version.
+    pub(super) predictor: String,
+    /// The warnings of Python.
     pub(super) warnings: Vec<String>,
     /// The ONNX file.
     #[serde(skip)]
     pub(super) onnx: Vec<u8>,
 }
 
-/// Converts the model pickled in `pickle` by the interpreter `python`. Without `samples` it makes rows of its own.
+/// Converts the model in `pickle` with the interpreter `python`. Without `samples` the script generates rows.
 ///
 /// # Errors
 ///
-/// What the script refuses and why, or how the interpreter failed. Nothing is written by us; the pickle's code may do
+/// The refusal of the script, or the failure of the interpreter. Lifeguard writes nothing; the code of the pickle may do
 /// anything.
 pub(super) async fn convert(
     python: &Path,
     pickle: &Path,
     samples: Option<&[Vec<f64>]>,
-) -> Result<Converted, Box<dyn Error>> {
-    // Isolated: neither the working directory nor PYTHONPATH decides which packages are taken.
+) -> Result<ConvertedModel, Box<dyn Error>> {
+    // Isolated: neither the working directory nor PYTHONPATH affects which packages are used.
     let mut child = Command::new(python)
-        .args(["-I", "-c", SCRIPT])
+        .args(["-I", "-c", CONVERT_SCRIPT])
         .args([pickle, python])
-        // Builds of ONNX Runtime from 1.29 on note each use, unless they are told not to.
+        // Builds of ONNX Runtime from 1.29 on record each use unless this is set.
         .env("ORT_DISABLE_TELEMETRY", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -77,7 +76,7 @@ pub(super) async fn convert(
     let stdin = child.stdin.take();
     let feed = async {
         if let Some(mut stdin) = stdin {
-            // One that ends without reading says why by its end.
+            // If the script ends without reading, its exit says why.
             let _ = stdin.write_all(&samples).await;
         }
     };
@@ -87,10 +86,10 @@ pub(super) async fn convert(
     let (line, onnx) = output.stdout.split_at(end.map_or(0, |end| end + 1));
     match answer(line) {
         Ok(Err(error)) => Err(format!("{}: {error}", pickle.display()).into()),
-        Ok(Ok(converted)) => Ok(Converted { onnx: onnx.to_vec(), ..converted }),
+        Ok(Ok(converted)) => Ok(ConvertedModel { onnx: onnx.to_vec(), ..converted }),
         Err(_) => {
-            let told = String::from_utf8_lossy(&output.stderr);
-            let last = told.trim_end().lines().next_back().unwrap_or("it said nothing");
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            let last = stderr.trim_end().lines().next_back().unwrap_or("no output");
             let (python, status) = (python.display(), output.status);
             Err(format!("{}: {python} ended without an answer ({status}): {last}", pickle.display()).into())
         }

@@ -3,16 +3,18 @@
 use std::error::Error;
 use std::path::Path;
 
+use crate::machine::reword_library_error;
+
 /// Reads the rows in `path`: a JSON list of lists of numbers, or CSV, whose first line may name the columns.
 ///
 /// # Errors
 ///
-/// What is wrong, with the file and the place in it.
+/// The fault, with the file and the position.
 pub(super) fn read(path: &Path) -> Result<Vec<Vec<f64>>, Box<dyn Error>> {
     let text = fs_err::read_to_string(path)?;
     let rows = parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
     if rows.is_empty() {
-        return Err(format!("{}: there are no rows in it", path.display()).into());
+        return Err(format!("{}: the file has no rows", path.display()).into());
     }
     Ok(rows)
 }
@@ -21,6 +23,7 @@ fn parse(text: &str) -> Result<Vec<Vec<f64>>, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim_start().starts_with('[') {
         return serde_json::from_str(text)
+            .map_err(|error| reword_library_error(&error.to_string()))
             .map_err(|error| format!("a list of rows is needed, such as [[1, 2.5], [3, 4]]: {error}"));
     }
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
@@ -61,18 +64,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_told_with_its_place() {
-        for (text, told) in [
+    fn a_value_that_is_not_a_number_is_reported_with_its_position() {
+        for (text, message) in [
             ("1,2\n3,x", "line 2, column 2: \"x\" is not a number"),
             ("a,b\nc,d", "line 2, column 1: \"c\" is not a number"),
             ("1,", "line 1, column 2: \"\" is not a number"),
             ("1,nan", "line 1, column 2: \"nan\" is not a number"),
             ("1,inf", "line 1, column 2: \"inf\" is not a number"),
-            ("[[1, \"2\"]]", "expected f64 at line 1 column 8"),
-            ("[1]", "expected a sequence at line 1 column 2"),
+            ("[[1, \"2\"]]", "expected a number at line 1 column 8"),
+            ("[1]", "expected a list at line 1 column 2"),
         ] {
             let error = parse(text).unwrap_err();
-            assert!(error.ends_with(told), "{text}: {error}");
+            assert!(error.ends_with(message), "{text}: {error}");
         }
     }
 }

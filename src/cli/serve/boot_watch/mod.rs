@@ -1,12 +1,12 @@
-//! Writes down what boards ask for by TFTP: one entry in a board's history for each boot, with the list of its requests.
+//! Records what boards request by TFTP: one entry in a board's history for each boot, with the list of its requests.
 //!
-//! The TFTP server tells each request on its way; here it is only noted in memory (`logs.rs`), and a task of its own writes
-//! what has changed. What is refused, and who is unknown, is in the log as well, at a bounded pace.
+//! The TFTP server reports each request to an observer, which notes it in memory (`client_logs.rs`); a separate task writes
+//! changed logs to the database. Refused requests and unknown clients are also in the server's log, at a limited rate.
 
-mod budget;
-mod log;
-mod logs;
+mod client_log;
+mod client_logs;
+mod describe_end;
+mod line_budget;
 mod watch;
-mod words;
 
 pub(super) use self::watch::BootWatch;

@@ -1,4 +1,4 @@
-//! What the TFTP server sees of boards' boots.
+//! Observes TFTP requests, and writes the boot logs of boards.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -11,59 +11,64 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::budget::Budget;
-use super::logs::{Asked, Due, Logs, Sender, Written};
-use super::words::words;
-use crate::boards::{Boards, Coverage, Mac};
+use super::client_logs::{BootClientLogs, BootRequest, BootRequester, DueBootLog, LogWriteOutcome};
+use super::describe_end::describe_end;
+use super::line_budget::LogLineBudget;
+use crate::boards::{BoardService, BootCoverage, Mac};
 use crate::store::Store;
-use crate::tftp::{End, Fetch, Observer};
+use crate::tftp::{TftpFetch, TftpObserver, TransferEnd};
 
-/// How often it is looked whether something is to be written, while there is something to look after.
-const TICK: Duration = Duration::from_secs(1);
-/// How many logs are written at the same time: more would take the readers' connections from operators.
-const WRITERS: usize = 3;
-/// How long the last writing may take when the server stops.
-const LAST_WRITE: Duration = Duration::from_secs(2);
+/// The interval of checks for due logs, while there are any.
+const WRITE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// The maximum number of concurrent writes: more would take connections that operators need for reading.
+const MAX_CONCURRENT_WRITES: usize = 3;
+/// The timeout of the last writes when the server stops.
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Knows boards by what they ask for, and from then on by their address.
+/// Identifies boards by their TFTP requests, and writes their boot logs.
 pub(in crate::cli::serve) struct BootWatch {
-    boards: Boards,
-    state: Mutex<State>,
+    boards: BoardService,
+    state: Mutex<BootWatchState>,
     changed: Notify,
 }
 
-struct State {
-    logs: Logs,
-    coverage: Coverage,
-    lines: Budget,
+struct BootWatchState {
+    logs: BootClientLogs,
+    coverage: BootCoverage,
+    line_budget: LogLineBudget,
     is_failing: bool,
 }
 
 impl BootWatch {
-    /// Begins to watch for `boards`.
-    pub(in crate::cli::serve) fn new(boards: Boards) -> Self {
-        let coverage = Coverage { served_since: Some(boards.engine().clock().now()), stranger_at: None };
-        boards.cover_boots(coverage);
-        let state =
-            State { logs: Logs::default(), coverage, lines: Budget::new(Instant::now()), is_failing: false };
+    /// Creates a watch for `boards`.
+    pub(in crate::cli::serve) fn new(boards: BoardService) -> Self {
+        let coverage =
+            BootCoverage { served_since: Some(boards.engine().clock().now()), unknown_sender_at: None };
+        boards.set_boot_coverage(coverage);
+        let state = BootWatchState {
+            logs: BootClientLogs::default(),
+            coverage,
+            line_budget: LogLineBudget::new(Instant::now()),
+            is_failing: false,
+        };
         Self { boards, state: Mutex::new(state), changed: Notify::new() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BootWatchState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note_request(&self, fetch: &Fetch, end: Option<String>) {
+    fn note_request(&self, fetch: &TftpFetch, end: Option<String>) {
         let (at, now, peer) = (self.boards.engine().clock().now(), Instant::now(), fetch.peer.ip());
         let mut state = self.state();
-        let asked = Asked { number: fetch.number, peer, file: &fetch.file, end };
-        match state.logs.asked(asked, at, now) {
-            Sender::Board(_) => {}
-            Sender::Stranger { is_new } => {
-                state.coverage.stranger_at = state.coverage.stranger_at.max(Some(at));
-                self.boards.cover_boots(state.coverage);
-                if is_new && state.lines.take(now) {
-                    tracing::info!(%peer, file = fetch.file, "TFTP request from an address that is no known board's");
+        let request = BootRequest { number: fetch.number, peer, file: &fetch.file, end };
+        match state.logs.note_request(request, at, now) {
+            BootRequester::Board(_) => {}
+            BootRequester::UnknownAddress { is_new } => {
+                state.coverage.unknown_sender_at = state.coverage.unknown_sender_at.max(Some(at));
+                self.boards.set_boot_coverage(state.coverage);
+                if is_new && state.line_budget.take_line(now) {
+                    tracing::info!(%peer, file = fetch.file, "TFTP request from unknown address");
                 }
             }
         }
@@ -71,86 +76,103 @@ impl BootWatch {
         self.changed.notify_one();
     }
 
-    /// Writes what is noted until `stop`, and then once more.
+    /// Writes due logs until `stop`, and all logs once more at the end.
     pub(in crate::cli::serve) async fn run(&self, stop: CancellationToken) {
         let mut has_more = false;
         loop {
             #[expect(
                 clippy::disallowed_methods,
-                reason = "a pace for the database, however fast a demo's clock runs"
+                reason = "the rate of database writes is in real time, however fast a demo's clock runs"
             )]
             let tick = async {
-                if has_more { tokio::time::sleep(TICK).await } else { std::future::pending().await }
+                if has_more {
+                    tokio::time::sleep(WRITE_CHECK_INTERVAL).await;
+                } else {
+                    std::future::pending::<()>().await;
+                }
             };
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.changed.notified() => {}
                 () = tick => {}
             }
-            has_more = self.write(Instant::now()).await;
+            has_more = self.write_due(Instant::now()).await;
         }
-        #[expect(clippy::disallowed_methods, reason = "a database that is away does not hold up the end")]
-        tokio::time::timeout(LAST_WRITE, self.write(Instant::now() + Duration::from_hours(1))).await.ok();
+        #[expect(clippy::disallowed_methods, reason = "an unavailable database must not delay the end")]
+        tokio::time::timeout(LAST_WRITE_TIMEOUT, self.write_due(Instant::now() + Duration::from_hours(1)))
+            .await
+            .ok();
     }
 
-    /// Writes what is due by `now`; whether something is left to be looked after.
-    async fn write(&self, now: Instant) -> bool {
-        self.look_up_strangers().await;
-        let due = self.state().logs.due(now);
-        futures_util::stream::iter(due).for_each_concurrent(WRITERS, |due| self.write_one(due)).await;
+    /// Writes the logs that are due by `now`. Returns whether any logs remain in memory.
+    async fn write_due(&self, now: Instant) -> bool {
+        self.look_up_unknown_addresses().await;
+        let due = self.state().logs.due_logs(now);
+        futures_util::stream::iter(due)
+            .for_each_concurrent(MAX_CONCURRENT_WRITES, |due| self.write_log(due))
+            .await;
         let at = self.boards.engine().clock().now();
         let mut state = self.state();
         let has_more = state.logs.forget(at);
-        state.coverage.stranger_at = state.logs.stranger_at();
-        self.boards.cover_boots(state.coverage);
+        state.coverage.unknown_sender_at = state.logs.unknown_address_at();
+        self.boards.set_boot_coverage(state.coverage);
         has_more
     }
 
-    async fn write_one(&self, Due { mac, version, log, written }: Due) {
-        let result =
-            self.boards.engine().store().within(Store::LONGEST, self.boards.log_boot(&log, written)).await;
+    async fn write_log(&self, DueBootLog { mac, version, log, written }: DueBootLog) {
+        let result = self
+            .boards
+            .engine()
+            .store()
+            .within(Store::MAX_STATEMENT_TIME, self.boards.log_boot(&log, written))
+            .await;
         let mut state = self.state();
         let is_failing = result.is_err();
-        let became = match result {
-            Ok(Some(place)) => Written::At(place),
+        let outcome = match result {
+            Ok(Some(entry)) => LogWriteOutcome::At(entry),
             Ok(None) => {
-                if state.lines.take(Instant::now()) {
-                    tracing::info!(%mac, peer = log.peer, "TFTP requests of a board that is not registered");
+                if state.line_budget.take_line(Instant::now()) {
+                    tracing::info!(%mac, peer = log.peer, "TFTP requests from unregistered board");
                 }
-                Written::NoBoard
+                LogWriteOutcome::NoBoard
             }
             Err(error) => {
                 if !state.is_failing {
-                    tracing::warn!(error = &error as &dyn Error, "boot logs cannot be written, they wait");
+                    tracing::warn!(error = &error as &dyn Error, "cannot write boot logs, retrying");
                 }
-                Written::Failed
+                LogWriteOutcome::Failed
             }
         };
         if state.is_failing && !is_failing {
-            tracing::info!("boot logs are written again");
+            tracing::info!("boot logs written again");
         }
         state.is_failing = is_failing;
-        state.logs.wrote(mac, version, became);
+        state.logs.note_written(mac, version, outcome);
     }
 
-    /// Asks whose addresses those are that no request has named a board for: the machine's neighbours, and the boards'
-    /// own addresses where they are registered by address.
-    async fn look_up_strangers(&self) {
-        let strangers = self.state().logs.strangers();
-        if strangers.is_empty() {
+    /// Looks up the boards at unknown addresses: in the kernel's neighbour table, and among boards that are registered by
+    /// address.
+    async fn look_up_unknown_addresses(&self) {
+        let unknown = self.state().logs.unknown_addresses();
+        if unknown.is_empty() {
             return;
         }
         let neighbours = tokio::task::spawn_blocking(|| fs_err::read_to_string("/proc/net/arp")).await;
         let neighbours = neighbours.ok().and_then(Result::ok).unwrap_or_default();
         let neighbours = parse_neighbours(&neighbours);
-        for peer in strangers {
+        for peer in unknown {
             let mac = match neighbours.get(&peer) {
                 Some(mac) => Some(*mac),
                 None => {
-                    match self.boards.engine().store().within(Store::LONGEST, self.boards.mac_at(peer)).await
+                    match self
+                        .boards
+                        .engine()
+                        .store()
+                        .within(Store::MAX_STATEMENT_TIME, self.boards.mac_at(peer))
+                        .await
                     {
                         Ok(mac) => mac.and_then(|mac| mac.parse().ok()),
-                        // It is told where logs are written.
+                        // A failing database is logged where boot logs are written.
                         Err(_) => None,
                     }
                 }
@@ -163,7 +185,7 @@ impl BootWatch {
     }
 }
 
-/// The neighbours by address, from the kernel's table: an address, the hardware type and flags, and the network address.
+/// The MAC addresses of the kernel's neighbour table by IP address. Columns: IP address, hardware type, flags, MAC address.
 ///
 /// Source: proc(5), `/proc/net/arp`; flag 2 is a complete entry.
 fn parse_neighbours(table: &str) -> HashMap<IpAddr, Mac> {
@@ -177,36 +199,36 @@ fn parse_neighbours(table: &str) -> HashMap<IpAddr, Mac> {
     entries.collect()
 }
 
-impl Observer for BootWatch {
-    fn asked(&self, fetch: &Fetch) {
+impl TftpObserver for BootWatch {
+    fn on_request(&self, fetch: &TftpFetch) {
         self.note_request(fetch, None);
     }
 
-    fn ended(&self, fetch: &Fetch, end: End) {
+    fn on_end(&self, fetch: &TftpFetch, end: TransferEnd) {
         let (at, now) = (self.boards.engine().clock().now(), Instant::now());
         let mut state = self.state();
-        let mac = state.logs.ended(fetch.number, words(&end), at);
+        let mac = state.logs.note_end(fetch.number, describe_end(&end), at);
         let board = mac.map(tracing::field::display);
         match &end {
-            End::Refused(refusal) if state.lines.take(now) => {
+            TransferEnd::Refused(refusal) if state.line_budget.take_line(now) => {
                 tracing::info!(peer = %fetch.peer, file = fetch.file, board, error = %refusal, "TFTP request refused");
             }
-            End::Broken { reason } if state.lines.take(now) => {
+            TransferEnd::ServerError { reason } if state.line_budget.take_line(now) => {
                 tracing::error!(peer = %fetch.peer, file = fetch.file, board, reason, "TFTP request not answered");
             }
-            End::Sent { .. }
-            | End::NotFound
-            | End::Refused(_)
-            | End::Silent { .. }
-            | End::Aborted { .. }
-            | End::Dropped { .. }
-            | End::Broken { .. } => {}
+            TransferEnd::Sent { .. }
+            | TransferEnd::NotFound
+            | TransferEnd::Refused(_)
+            | TransferEnd::Silent { .. }
+            | TransferEnd::Aborted { .. }
+            | TransferEnd::Dropped { .. }
+            | TransferEnd::ServerError { .. } => {}
         }
         drop(state);
         self.changed.notify_one();
     }
 
-    fn dropped(&self, fetch: &Fetch) {
+    fn on_drop(&self, fetch: &TftpFetch) {
         self.note_request(fetch, Some("not answered: too many transfers".to_owned()));
     }
 }
@@ -216,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbours_are_read_from_the_kernel_s_table() {
+    fn complete_entries_of_the_kernel_s_table_are_neighbours() {
         let table = "IP address       HW type     Flags       HW address            Mask     Device
 10.0.0.7         0x1         0x2         02:00:00:00:00:07     *        eth0
 10.0.0.8         0x1         0x0         00:00:00:00:00:00     *        eth0

@@ -1,77 +1,62 @@
-//! The graph of a definition's states: what leads from which to which, and what that does to counters.
+//! The graph of a definition's states: edges between states, and their effect on counters.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::super::definition::{Definition, Due, Kind, State, Transition, TransitionEffect};
-use super::super::super::guard::{Guard, Ranges};
+use super::super::super::definition::{
+    Definition, State, StateKind, TimeoutDue, Transition, TransitionEffect,
+};
+use super::super::super::guard::{CounterRanges, Guard};
 use super::super::super::names::{CounterName, EventName, StateName};
-use super::super::super::operation::{OnCounters, Operation};
+use super::super::super::operation::{ClearedCounters, CounterEffect, Operation};
 use super::super::super::sender::Sender;
-use super::ends;
+use super::unhandled_outcomes;
 
 /// The states by number, and the edges between them.
-pub(super) struct Graph<'d> {
+pub(super) struct StateGraph<'d> {
     pub(super) definition: &'d Definition,
     pub(super) states: Vec<(&'d StateName, &'d State)>,
-    pub(super) edges: Vec<Edge<'d>>,
-    /// What happens in each state without leaving it and clears counters, by itself.
-    pub(super) stays: Vec<Stay<'d>>,
+    pub(super) edges: Vec<StateEdge<'d>>,
+    /// The transitions that stay in a state and clear counters, without an operator.
+    pub(super) internal_transitions: Vec<InternalTransition<'d>>,
     pub(super) initial: usize,
-    /// The states that one of their `always` leads out of whatever holds.
+    /// The states that are always left at once by an `always` transition.
     pub(super) left_at_once: BTreeSet<usize>,
 }
 
-/// A way from one state to another, or back to itself.
-pub(super) struct Edge<'d> {
+/// An edge from a state to another one, or back to itself.
+pub(super) struct StateEdge<'d> {
     pub(super) from: usize,
     pub(super) to: usize,
-    pub(super) cause: EdgeCause<'d>,
-    /// Only an operator goes this way.
+    pub(super) cause: StateEdgeCause<'d>,
+    /// Only an operator triggers it.
     pub(super) is_operators: bool,
-    /// The counters that grow on it.
+    /// The counters that are incremented.
     pub(super) counts: BTreeSet<&'d CounterName>,
-    /// The counters that begin anew on it.
-    pub(super) clears: Clears<'d>,
-    /// The counters that have to be below some number for it.
+    /// The counters that are cleared.
+    pub(super) clears: ClearedCounters<'d>,
+    /// The counters that must be below some number.
     pub(super) bounded_by: BTreeSet<CounterName>,
 }
 
-/// What makes an instance go a way.
+/// What triggers an edge.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum EdgeCause<'d> {
+pub(super) enum StateEdgeCause<'d> {
     Event(&'d EventName),
-    /// The time passes: how long, and how often at most.
-    Passed(Due, Option<u32>),
-    /// The time passes once too often.
-    Exceeded(Due, u32),
+    /// The time limit expires: the limit, and how often it may expire.
+    Passed(TimeoutDue, Option<u32>),
+    /// The time limit expires more often than allowed.
+    Exceeded(TimeoutDue, u32),
     Always,
 }
 
-/// Something that happens in a state without leaving it.
-pub(super) struct Stay<'d> {
+/// A transition that stays in its state.
+pub(super) struct InternalTransition<'d> {
     pub(super) state: usize,
     pub(super) event: &'d EventName,
-    pub(super) clears: Clears<'d>,
+    pub(super) clears: ClearedCounters<'d>,
 }
 
-/// The counters that begin anew.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Clears<'d> {
-    pub(super) all: bool,
-    pub(super) some: BTreeSet<&'d CounterName>,
-}
-
-impl Clears<'_> {
-    pub(super) fn has(&self, counter: &CounterName) -> bool {
-        self.all || self.some.contains(counter)
-    }
-
-    fn is_none(&self) -> bool {
-        !self.all && self.some.is_empty()
-    }
-}
-
-impl<'d> Graph<'d> {
+impl<'d> StateGraph<'d> {
     pub(super) fn new(definition: &'d Definition) -> Self {
         let states: Vec<_> = definition.states.iter().collect();
         let numbers: BTreeMap<&StateName, usize> =
@@ -81,7 +66,7 @@ impl<'d> Graph<'d> {
             definition,
             states,
             edges: Vec::new(),
-            stays: Vec::new(),
+            internal_transitions: Vec::new(),
             initial,
             left_at_once: BTreeSet::new(),
         };
@@ -93,22 +78,22 @@ impl<'d> Graph<'d> {
 
     fn add_state(&mut self, from: usize, numbers: &BTreeMap<&StateName, usize>) {
         let (_, state) = self.states[from];
-        // Whoever is still in the state when something else happens was not led out of it at once.
-        let any = Ranges::default();
+        // An instance that is still in the state was not moved by `always`.
+        let any = CounterRanges::default();
         let stayed =
-            self.add_transitions(from, EdgeCause::Always, &state.always, (&any, any.clone()), numbers);
-        if stayed.is_never() {
+            self.add_transitions(from, StateEdgeCause::Always, &state.always, (&any, any.clone()), numbers);
+        if stayed.is_impossible() {
             self.left_at_once.insert(from);
             return;
         }
         self.add_timeout(from, state, &stayed, numbers);
-        // Since then counters may have changed without its being left.
+        // Counters may have changed since entry, without a state change.
         let now = if changes_counters(state) { any } else { stayed.clone() };
         for (event, transitions) in &state.on {
-            if ends::may_come(self.definition, state, event) {
+            if unhandled_outcomes::can_occur(self.definition, state, event) {
                 self.add_transitions(
                     from,
-                    EdgeCause::Event(event),
+                    StateEdgeCause::Event(event),
                     transitions,
                     (&stayed, now.clone()),
                     numbers,
@@ -117,53 +102,58 @@ impl<'d> Graph<'d> {
         }
     }
 
-    /// Adds the ways of transitions that are looked at where counters were in `entered` on entry and are in `ranges` now;
-    /// gives the ranges in which none is taken.
+    /// Adds the edges of transitions, for counters that were within `entered` on entry and are within `ranges` now.
+    /// Returns the ranges in which no transition is taken.
     fn add_transitions(
         &mut self,
         from: usize,
-        cause: EdgeCause<'d>,
+        cause: StateEdgeCause<'d>,
         transitions: &'d [Transition],
-        (entered, mut ranges): (&Ranges, Ranges),
+        (entered, mut ranges): (&CounterRanges, CounterRanges),
         numbers: &BTreeMap<&StateName, usize>,
-    ) -> Ranges {
+    ) -> CounterRanges {
         let is_operators = match cause {
-            EdgeCause::Event(event) => self
+            StateEdgeCause::Event(event) => self
                 .definition
                 .events
                 .get(event)
                 .is_some_and(|event| event.from.iter().all(|sender| *sender == Sender::Operator)),
-            EdgeCause::Passed(..) | EdgeCause::Exceeded(..) | EdgeCause::Always => false,
+            StateEdgeCause::Passed(..) | StateEdgeCause::Exceeded(..) | StateEdgeCause::Always => false,
         };
         for Transition { guard, effect } in transitions {
-            let here = ranges.clone().both(&guard.as_ref().map(Guard::ranges).unwrap_or_default());
+            let here = ranges.clone().intersect(&guard.as_ref().map(Guard::ranges).unwrap_or_default());
             match (effect, cause) {
-                // Nobody goes a way whose condition never holds.
-                _ if here.is_never() => {}
+                // A transition whose condition never holds has no edge.
+                _ if here.is_impossible() => {}
                 (TransitionEffect::Move { operations, target }, _) => {
                     let Some(&to) = numbers.get(target) else { continue };
-                    let mut edge = Edge {
+                    let mut edge = StateEdge {
                         from,
                         to,
                         cause,
                         is_operators,
                         counts: BTreeSet::new(),
-                        clears: Clears::default(),
-                        bounded_by: here.bounded().chain(entered.bounded()).cloned().collect(),
+                        clears: ClearedCounters::default(),
+                        bounded_by: here
+                            .bounded_counters()
+                            .chain(entered.bounded_counters())
+                            .cloned()
+                            .collect(),
                     };
-                    edge.does(operations);
+                    edge.add_operations(operations);
                     self.add(edge);
                 }
-                (TransitionEffect::Stay { operations }, EdgeCause::Event(event)) => {
+                (TransitionEffect::Stay { operations }, StateEdgeCause::Event(event)) => {
                     let clears = operations_clear(operations);
-                    if !is_operators && !clears.is_none() {
-                        self.stays.push(Stay { state: from, event, clears });
+                    if !is_operators && !clears.is_empty() {
+                        self.internal_transitions.push(InternalTransition { state: from, event, clears });
                     }
                 }
                 (TransitionEffect::Stay { .. } | TransitionEffect::Refuse { .. }, _) => {}
             }
-            // What has no condition is taken, whatever holds.
-            ranges = ranges.both(&guard.as_ref().map_or_else(Ranges::never, Guard::ranges_otherwise));
+            // A transition without a condition is always taken.
+            ranges = ranges
+                .intersect(&guard.as_ref().map_or_else(CounterRanges::impossible, Guard::ranges_otherwise));
         }
         ranges
     }
@@ -172,40 +162,41 @@ impl<'d> Graph<'d> {
         &mut self,
         from: usize,
         state: &'d State,
-        stayed: &Ranges,
+        stayed: &CounterRanges,
         numbers: &BTreeMap<&StateName, usize>,
     ) {
         let Some(timeout) = &state.timeout else { return };
         let limit = timeout.limit.as_ref();
-        let edge = |to, cause| Edge {
+        let edge = |to, cause| StateEdge {
             from,
             to,
             cause,
             is_operators: false,
             counts: limit.iter().map(|limit| &limit.counter).collect(),
-            clears: Clears::default(),
-            bounded_by: stayed.bounded().cloned().collect(),
+            clears: ClearedCounters::default(),
+            bounded_by: stayed.bounded_counters().cloned().collect(),
         };
         if let Some(&to) = numbers.get(&timeout.target) {
-            let mut passed = edge(to, EdgeCause::Passed(timeout.due, limit.map(|limit| limit.most)));
+            let mut passed =
+                edge(to, StateEdgeCause::Passed(timeout.due, limit.map(|limit| limit.max_count)));
             passed.bounded_by.extend(limit.map(|limit| limit.counter.clone()));
             self.add(passed);
         }
         if let Some((limit, &to)) = limit.and_then(|limit| Some((limit, numbers.get(&limit.exceeded)?))) {
-            self.add(edge(to, EdgeCause::Exceeded(timeout.due, limit.most)));
+            self.add(edge(to, StateEdgeCause::Exceeded(timeout.due, limit.max_count)));
         }
     }
 
-    /// Adds an edge, with what entering its end does.
-    fn add(&mut self, mut edge: Edge<'d>) {
+    /// Adds an edge, with the operations on entry of its target.
+    fn add(&mut self, mut edge: StateEdge<'d>) {
         let (_, target) = self.states[edge.to];
-        edge.does(&target.entry);
+        edge.add_operations(&target.entry);
         self.edges.push(edge);
     }
 
-    /// The edges that leave `state`.
-    pub(super) fn edges_from(&self, state: usize) -> &[Edge<'d>] {
-        // They were added state by state.
+    /// Returns the edges that leave `state`.
+    pub(super) fn edges_from(&self, state: usize) -> &[StateEdge<'d>] {
+        // The edges are sorted by source state.
         let first = self.edges.partition_point(|edge| edge.from < state);
         let end = self.edges.partition_point(|edge| edge.from <= state);
         &self.edges[first..end]
@@ -216,75 +207,65 @@ impl<'d> Graph<'d> {
         operations_clear(&self.states[state].1.entry).has(counter)
     }
 
-    /// The counters that begin anew on these edges, or by what happens in the states between them.
-    pub(super) fn cleared_in(&self, set: &[usize]) -> Clears<'d> {
-        let mut cleared = Clears::default();
-        let mut add = |clears: &Clears<'d>| {
-            cleared.all |= clears.all;
-            cleared.some.extend(&clears.some);
-        };
+    /// Returns the counters that are cleared by these edges, or by transitions within their states.
+    pub(super) fn cleared_in(&self, set: &[usize]) -> ClearedCounters<'d> {
+        let mut cleared = ClearedCounters::default();
         let mut states = BTreeSet::new();
         for &index in set {
-            add(&self.edges[index].clears);
+            cleared.extend(&self.edges[index].clears);
             states.insert(self.edges[index].from);
         }
-        for stay in &self.stays {
-            // What happens at rest is no part of the loop, which only passes there.
-            if states.contains(&stay.state) && self.states[stay.state].1.kind != Kind::Resting {
-                add(&stay.clears);
+        for stay in &self.internal_transitions {
+            // An instance only passes through resting states on the loop.
+            if states.contains(&stay.state) && self.states[stay.state].1.kind != StateKind::Resting {
+                cleared.extend(&stay.clears);
             }
         }
         cleared
     }
 
-    /// Whether an instance goes this way without any person and without having come to rest.
-    pub(super) fn goes_on_by_itself(&self, edge: &Edge<'_>) -> bool {
+    /// Whether an instance takes this edge without an operator and without having rested.
+    pub(super) fn goes_on_by_itself(&self, edge: &StateEdge<'_>) -> bool {
         match self.states[edge.from].1.kind {
-            // It has failed in name only.
-            Kind::Working | Kind::Failed => !edge.is_operators,
-            // Whoever leaves it by an event was at rest before. A time limit that leads back to it is a periodic check; one
-            // that leads elsewhere does not wait for anybody.
-            Kind::Resting => match edge.cause {
-                EdgeCause::Always => true,
-                EdgeCause::Passed(..) | EdgeCause::Exceeded(..) => edge.from != edge.to,
-                EdgeCause::Event(_) => false,
+            // It is failed by name only.
+            StateKind::Working | StateKind::Failed => !edge.is_operators,
+            // An instance that leaves by an event has rested before. A time limit that leads back to the state is a
+            // periodic check; one that leads to another state waits for nobody.
+            StateKind::Resting => match edge.cause {
+                StateEdgeCause::Always => true,
+                StateEdgeCause::Passed(..) | StateEdgeCause::Exceeded(..) => edge.from != edge.to,
+                StateEdgeCause::Event(_) => false,
             },
-            Kind::Final => false,
+            StateKind::Final => false,
         }
     }
 }
 
-impl<'d> Edge<'d> {
-    fn does(&mut self, operations: &'d [Operation]) {
+impl<'d> StateEdge<'d> {
+    fn add_operations(&mut self, operations: &'d [Operation]) {
         for operation in operations {
-            if let OnCounters::Counts(counter) = operation.on_counters() {
+            if let CounterEffect::Counts(counter) = operation.counter_effect() {
                 self.counts.insert(counter);
             }
         }
-        let Clears { all, some } = operations_clear(operations);
-        self.clears.all |= all;
-        self.clears.some.extend(some);
+        self.clears.extend(&operations_clear(operations));
     }
 }
 
-/// Whether something that happens in the state changes counters without leaving it.
+/// Whether a transition that stays in the state changes counters.
 fn changes_counters(state: &State) -> bool {
     state.on.values().flatten().any(|transition| match &transition.effect {
         TransitionEffect::Stay { operations } => {
-            operations.iter().any(|operation| operation.on_counters() != OnCounters::Nothing)
+            operations.iter().any(|operation| operation.counter_effect() != CounterEffect::Nothing)
         }
         TransitionEffect::Move { .. } | TransitionEffect::Refuse { .. } => false,
     })
 }
 
-fn operations_clear(operations: &[Operation]) -> Clears<'_> {
-    let mut clears = Clears::default();
+fn operations_clear(operations: &[Operation]) -> ClearedCounters<'_> {
+    let mut clears = ClearedCounters::default();
     for operation in operations {
-        match operation.on_counters() {
-            OnCounters::ClearsAll => clears.all = true,
-            OnCounters::Clears(counter) => _ = clears.some.insert(counter),
-            OnCounters::Counts(_) | OnCounters::Nothing => {}
-        }
+        clears.add(operation.counter_effect());
     }
     clears
 }

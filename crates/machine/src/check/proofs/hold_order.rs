@@ -1,25 +1,25 @@
-//! In which order states take what they hold: instances that keep one thing while they wait for another must not wait for one
-//! another.
+//! The order in which states claim what they hold: instances that hold one resource while they wait for another must
+//! not wait for one another.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
-use super::super::places::Places;
-use super::graph::{EdgeCause, Graph};
-use crate::components::circles;
+use super::super::positions::DefinitionPositions;
+use super::graph::{StateEdgeCause, StateGraph};
 use crate::definition::{Definition, State};
-use crate::fault::Collector;
+use crate::fault::FaultCollector;
 use crate::names::{MachineName, ResourceName, SelectorName, StateName};
 use crate::rule::Rule;
+use crate::strongly_connected::cyclic_components;
 
-/// What is waited for: a resource, or any of those that a selector says.
+/// A resource that is waited for: by name, or any of a selector.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Held<'d> {
+pub(crate) enum HeldResource<'d> {
     Named(&'d ResourceName),
     AnyOf(&'d SelectorName),
 }
 
-impl fmt::Display for Held<'_> {
+impl fmt::Display for HeldResource<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Named(name) => write!(f, "`{name}`"),
@@ -28,49 +28,58 @@ impl fmt::Display for Held<'_> {
     }
 }
 
-/// A way from a state to one that holds some of the same and something besides.
+/// A transition to a state that holds some of the same resources and others besides.
 #[derive(Debug, Clone)]
-pub(crate) struct Growth<'d> {
+pub(crate) struct HoldExtension<'d> {
     pub(crate) machine: &'d MachineName,
     pub(crate) from: &'d StateName,
     pub(crate) to: &'d StateName,
-    keeps: BTreeSet<Held<'d>>,
-    takes: BTreeSet<Held<'d>>,
+    keeps: BTreeSet<HeldResource<'d>>,
+    takes: BTreeSet<HeldResource<'d>>,
 }
 
-/// A growth on a circle: what it keeps is waited for on the way before it, and what it waits for is kept on the next.
+/// An extension on a cycle: another one waits for the resource that it keeps.
 #[derive(Debug, Clone)]
-pub(crate) struct Waiting<'d> {
-    pub(crate) growth: Growth<'d>,
-    pub(crate) keeps: Held<'d>,
-    pub(crate) waits_for: Held<'d>,
+pub(crate) struct HoldWait<'d> {
+    pub(crate) extension: HoldExtension<'d>,
+    pub(crate) keeps: HeldResource<'d>,
+    pub(crate) waits_for: HeldResource<'d>,
 }
 
-/// Refuses a definition whose instances may wait for one another for ever.
-pub(super) fn check(graph: &Graph<'_>, places: &Places<'_>, faults: &mut Collector) {
-    for circle in waits_in_circles(&growths_in(graph)) {
-        let ways = circle.iter().map(|Waiting { growth: Growth { from, to, .. }, keeps, waits_for }| {
-            format!("from `{from}` to `{to}` {keeps} is kept while {waits_for} is waited for")
-        });
-        let ways = ways.collect::<Vec<_>>().join(", and ");
-        let message = format!("instances may wait for one another for ever: {ways}");
-        let at = circle.first().map(|first| places.within_state(first.growth.to, "hold"));
+/// Refuses a definition whose instances may deadlock.
+pub(super) fn check(
+    graph: &StateGraph<'_>,
+    positions: &DefinitionPositions<'_>,
+    faults: &mut FaultCollector,
+) {
+    for cycle in hold_wait_cycles(&hold_extensions_in(graph)) {
+        let steps =
+            cycle.iter().map(|HoldWait { extension: HoldExtension { from, to, .. }, keeps, waits_for }| {
+                format!("from `{from}` to `{to}` {keeps} is held while it waits for {waits_for}")
+            });
+        let steps = steps.collect::<Vec<_>>().join(", and ");
+        let message = format!("instances may deadlock: {steps}");
+        let at = cycle.first().map(|first| positions.within_state(first.extension.to, "hold"));
         faults.add(at.unwrap_or_default(), Rule::HoldOrder, message);
     }
 }
 
-/// The growths of a definition.
-pub(crate) fn growths(definition: &Definition) -> Vec<Growth<'_>> {
-    if definition.resources.is_empty() { Vec::new() } else { growths_in(&Graph::new(definition)) }
+/// Returns the extensions of a definition.
+pub(crate) fn hold_extensions(definition: &Definition) -> Vec<HoldExtension<'_>> {
+    if definition.resources.is_empty() {
+        Vec::new()
+    } else {
+        hold_extensions_in(&StateGraph::new(definition))
+    }
 }
 
-/// The growths, one for each that is kept and taken.
-fn growths_in<'d>(graph: &Graph<'d>) -> Vec<Growth<'d>> {
+/// Returns the extensions, one for each pair of kept and claimed resources.
+fn hold_extensions_in<'d>(graph: &StateGraph<'d>) -> Vec<HoldExtension<'d>> {
     let held = |name| match graph.definition.resources.get(name).and_then(|declared| declared.any.as_ref()) {
-        Some(selector) => Held::AnyOf(selector),
-        None => Held::Named(name),
+        Some(selector) => HeldResource::AnyOf(selector),
+        None => HeldResource::Named(name),
     };
-    let mut growths = BTreeMap::new();
+    let mut extensions = BTreeMap::new();
     for (number, (from, state)) in graph.states.iter().enumerate() {
         if state.hold.is_empty() {
             continue;
@@ -83,54 +92,59 @@ fn growths_in<'d>(graph: &Graph<'d>) -> Vec<Growth<'d>> {
             let takes: BTreeSet<_> = of(target).filter(|name| !has(name)).map(held).collect();
             if !keeps.is_empty() && !takes.is_empty() {
                 let machine = &graph.definition.machine;
-                let way = Growth { machine, from, to, keeps: keeps.clone(), takes: takes.clone() };
-                growths.entry((keeps, takes)).or_insert(way);
+                let extension =
+                    HoldExtension { machine, from, to, keeps: keeps.clone(), takes: takes.clone() };
+                extensions.entry((keeps, takes)).or_insert(extension);
             }
         }
     }
-    growths.into_values().collect()
+    extensions.into_values().collect()
 }
 
-/// The states that are entered from this one; also those that are entered through others, which are left at once, for what
-/// these do not hold is not given back.
-fn reached(graph: &Graph<'_>, from: usize) -> BTreeSet<usize> {
+/// Returns the states entered from this one, also through states that are left at once: a resource that those do not
+/// hold is not released.
+fn reached(graph: &StateGraph<'_>, from: usize) -> BTreeSet<usize> {
     let mut open: Vec<usize> = graph.edges_from(from).iter().map(|edge| edge.to).collect();
     let mut reached = BTreeSet::new();
     while let Some(state) = open.pop() {
         if reached.insert(state) {
-            let ways = graph.edges_from(state).iter();
-            open.extend(ways.filter(|edge| matches!(edge.cause, EdgeCause::Always)).map(|edge| edge.to));
+            let edges = graph.edges_from(state).iter();
+            open.extend(
+                edges.filter(|edge| matches!(edge.cause, StateEdgeCause::Always)).map(|edge| edge.to),
+            );
         }
     }
     reached
 }
 
-/// The circles of those that wait for what the next keeps, one for each set of growths that lead to one another.
-pub(crate) fn waits_in_circles<'d>(growths: &[Growth<'d>]) -> Vec<Vec<Waiting<'d>>> {
-    // Growths and resources take turns: from what is kept to the growth, from there to what is taken.
-    let mut numbers: BTreeMap<&Held<'d>, usize> = BTreeMap::new();
-    for held in growths.iter().flat_map(|growth| growth.keeps.iter().chain(&growth.takes)) {
-        let next = growths.len() + numbers.len();
+/// Returns the cycles of extensions that wait for what the next one keeps, one for each strongly connected set.
+pub(crate) fn hold_wait_cycles<'d>(extensions: &[HoldExtension<'d>]) -> Vec<Vec<HoldWait<'d>>> {
+    // Extensions and resources alternate: edges lead from a kept resource to the extension, and from there to the
+    // claimed resource.
+    let mut numbers: BTreeMap<&HeldResource<'d>, usize> = BTreeMap::new();
+    for held in extensions.iter().flat_map(|extension| extension.keeps.iter().chain(&extension.takes)) {
+        let next = extensions.len() + numbers.len();
         numbers.entry(held).or_insert(next);
     }
-    let mut ways = Vec::new();
-    for (number, growth) in growths.iter().enumerate() {
-        ways.extend(growth.keeps.iter().map(|held| (numbers[held], number)));
-        ways.extend(growth.takes.iter().map(|held| (number, numbers[held])));
+    let mut edges = Vec::new();
+    for (number, extension) in extensions.iter().enumerate() {
+        edges.extend(extension.keeps.iter().map(|held| (numbers[held], number)));
+        edges.extend(extension.takes.iter().map(|held| (number, numbers[held])));
     }
-    let held: BTreeMap<usize, &Held<'d>> = numbers.iter().map(|(held, number)| (*number, *held)).collect();
+    let held: BTreeMap<usize, &HeldResource<'d>> =
+        numbers.iter().map(|(held, number)| (*number, *held)).collect();
     let mut found = Vec::new();
-    for circle in circles(growths.len() + numbers.len(), &ways) {
-        let ways = circle.into_iter().map(|way| ways[way]);
+    for component in cyclic_components(extensions.len() + numbers.len(), &edges) {
+        let edges = component.into_iter().map(|edge| edges[edge]);
         let mut next: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        ways.for_each(|(from, to)| next.entry(from).or_default().push(to));
-        let Some(round) = next.keys().next().map(|first| round(*first, &next)) else { continue };
-        let waiting = (0..round.len() / 2).filter_map(|index| {
-            let kept = (2 * index + round.len() - 1) % round.len();
-            Some(Waiting {
-                growth: growths.get(round[2 * index])?.clone(),
-                keeps: (*held.get(&round[kept])?).clone(),
-                waits_for: (*held.get(&round[2 * index + 1])?).clone(),
+        edges.for_each(|(from, to)| next.entry(from).or_default().push(to));
+        let Some(cycle) = next.keys().next().map(|first| shortest_cycle(*first, &next)) else { continue };
+        let waiting = (0..cycle.len() / 2).filter_map(|index| {
+            let kept = (2 * index + cycle.len() - 1) % cycle.len();
+            Some(HoldWait {
+                extension: extensions.get(cycle[2 * index])?.clone(),
+                keeps: (*held.get(&cycle[kept])?).clone(),
+                waits_for: (*held.get(&cycle[2 * index + 1])?).clone(),
             })
         });
         found.push(waiting.collect());
@@ -138,8 +152,8 @@ pub(crate) fn waits_in_circles<'d>(growths: &[Growth<'d>]) -> Vec<Vec<Waiting<'d
     found
 }
 
-/// The shortest way from `first` back to it, beginning there.
-fn round(first: usize, next: &BTreeMap<usize, Vec<usize>>) -> Vec<usize> {
+/// Returns the shortest cycle through `first`, starting there.
+fn shortest_cycle(first: usize, next: &BTreeMap<usize, Vec<usize>>) -> Vec<usize> {
     let mut came_from: BTreeMap<usize, usize> = BTreeMap::new();
     let mut open = VecDeque::from([first]);
     while let Some(node) = open.pop_front() {

@@ -1,39 +1,47 @@
-//! What is proved of a definition that can be read: that whatever happens, every instance goes on, and comes to rest.
+//! Proofs about a parsed definition: whatever happens, every instance makes progress and reaches a resting state.
 //!
-//! The proofs run over the graph of its states ([`graph`]), every one of them; what guards say of data, arguments and
-//! facts is taken as unknown, and counters for what limits, guards and operations make of them.
+//! The proofs cover all paths in the graph of states ([`graph`]). Data, arguments and facts in guards are unknown to
+//! them; counters are tracked through limits, guards and operations.
 
-mod endless;
-mod ends;
+mod endless_loops;
 mod graph;
 mod hold_order;
-mod holds;
-mod odd;
-mod trace;
-mod ways;
+mod loop_trace;
+mod reachability;
+mod unclaimed_holds;
+mod unhandled_outcomes;
+mod unused;
 
 use super::super::definition::Definition;
-use super::super::fault::Collector;
+use super::super::fault::FaultCollector;
 use super::super::rule::Rule;
 use super::super::sender::Sender;
-use super::places::Places;
-use graph::Graph;
-pub(crate) use hold_order::{Waiting, growths, waits_in_circles};
+use super::positions::DefinitionPositions;
+use graph::StateGraph;
+pub(crate) use hold_order::{HoldWait, hold_extensions, hold_wait_cycles};
 
-/// Proves what can be proved of `definition`, and notes where that fails.
-pub(super) fn prove(definition: &Definition, places: &Places<'_>, faults: &mut Collector) {
-    let graph = Graph::new(definition);
-    two_senders(definition, places, faults);
-    let endless = endless::check(&graph, places, faults);
-    ways::check(&graph, &endless, places, faults);
-    ends::check(definition, places, faults);
-    holds::check(&graph, places, faults);
-    hold_order::check(&graph, places, faults);
-    odd::check(definition, places, faults);
+/// Runs all proofs on `definition`, and reports what fails.
+pub(super) fn prove(
+    definition: &Definition,
+    positions: &DefinitionPositions<'_>,
+    faults: &mut FaultCollector,
+) {
+    let graph = StateGraph::new(definition);
+    refuse_ambiguous_senders(definition, positions, faults);
+    let endless = endless_loops::check(&graph, positions, faults);
+    reachability::check(&graph, &endless, positions, faults);
+    unhandled_outcomes::check(definition, positions, faults);
+    unclaimed_holds::check(&graph, positions, faults);
+    hold_order::check(&graph, positions, faults);
+    unused::check(definition, positions, faults);
 }
 
-/// Refuses events that both an operator and what a face speaks for may send.
-fn two_senders(definition: &Definition, places: &Places<'_>, faults: &mut Collector) {
+/// Refuses events that both an operator and a reporter may send.
+fn refuse_ambiguous_senders(
+    definition: &Definition,
+    positions: &DefinitionPositions<'_>,
+    faults: &mut FaultCollector,
+) {
     for (name, event) in &definition.events {
         if let Some(reporter) = event.reporter().filter(|_| event.from.contains(&Sender::Operator)) {
             let reporter = reporter.as_str();
@@ -41,7 +49,7 @@ fn two_senders(definition: &Definition, places: &Places<'_>, faults: &mut Collec
                 "both `{reporter}` and an operator may send `{name}`, so history cannot tell a report from a request; \
                  declare two events, such as `{name}` and `rq-{name}`"
             );
-            faults.add(places.senders(name).unwrap_or_default(), Rule::TwoSenders, message);
+            faults.add(positions.senders(name).unwrap_or_default(), Rule::TwoSenders, message);
         }
     }
 }

@@ -2,12 +2,12 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use crate::testing::vocabulary;
-use crate::{Fault, Rule, check, load};
+use crate::{Rule, SourceFault, check, load};
 
 const ACTIONS: [&str; 4] = ["clear-pxe", "set-pxe", "power-cycle", "poll"];
 
-/// A definition whose initial state is at rest; an operator's `rq` leads from there, and from where it failed, to `A`. The
-/// first line of `states` is line 11.
+/// Returns a definition whose initial state is resting; an operator's `rq` leads from there, and from the failed state,
+/// to `A`. The first line of `states` is line 11.
 fn with(states: &str) -> String {
     format!(
         "machine: m\ninitial: Rest\nevents:\n  rq: {{ from: operator }}\n  rq-fail: {{ from: operator }}\n  ev: {{ from: board }}\n  go: {{ from: board }}\n\
@@ -16,16 +16,17 @@ fn with(states: &str) -> String {
     )
 }
 
-/// The errors, as lines of `LINE rule: message`.
+/// Returns the errors, as lines of `LINE rule: message`.
 fn errors(text: &str) -> String {
     let faults = check(text, &vocabulary(&ACTIONS)).faults;
-    let told = faults.iter().filter(|fault| fault.is_error());
-    told.map(|Fault { line, rule, message, .. }| format!("{line} {rule}: {message}"))
+    let reported = faults.iter().filter(|fault| fault.is_error());
+    reported
+        .map(|SourceFault { line, rule, message, .. }| format!("{line} {rule}: {message}"))
         .collect::<Vec<_>>()
         .join("\n")
 }
 
-/// The beginning of each error: `LINE rule`.
+/// Returns the beginning of each error: `LINE rule`.
 fn rules(states: &str) -> String {
     let errors = errors(&with(states));
     errors.lines().filter_map(|line| line.split(':').next()).collect::<Vec<_>>().join(", ")
@@ -44,10 +45,10 @@ fn check_table(table: &[(&str, &str)]) {
 #[test]
 fn a_loop_that_a_counter_ends_is_none() {
     check_table(&[
-        // The limit of a timeout.
+        // The limit of a time limit.
         ("  A: { timeout: { after: 1s, target: A, limit: 3, exceeded: Failed } }", ""),
         ("  A: { timeout: { after: 1s, target: A } , on: { ev: Rest } }", "11 endless-loop"),
-        // What follows when it is exceeded must leave the loop.
+        // The target of `exceeded` must leave the loop.
         (
             "  A: { timeout: { after: 1s, target: A, limit: 3, exceeded: A }, on: { ev: Rest } }",
             "11 endless-loop",
@@ -58,7 +59,7 @@ fn a_loop_that_a_counter_ends_is_none() {
              \x20 B: { timeout: { after: 1s, target: A, limit: 3, exceeded: Failed } }",
             "",
         ),
-        // A counter that is cleared on the way, by entering, leaving, or a report in between.
+        // A counter that is cleared on the loop: on entry, on exit, or by a report in between.
         (
             "  A: { entry: { clear: A }, timeout: { after: 1s, target: A, limit: 3, exceeded: Failed } }",
             "11 endless-loop",
@@ -76,7 +77,7 @@ fn a_loop_that_a_counter_ends_is_none() {
             "  A: { timeout: { after: 1s, target: A, limit: 3, exceeded: Failed }, on: { rq: { do: { clear: A } } } }",
             "",
         ),
-        // One counter may clear another where it is bounded itself.
+        // A counter may clear another one if it is bounded itself.
         (
             "  A: { timeout: { after: 1s, target: B, limit: 3, exceeded: Failed } }\n\
              \x20 B: { entry: { clear: c }, timeout: { after: 1s, target: C } }\n\
@@ -114,14 +115,14 @@ fn a_transition_that_counts_and_asks_how_often_is_bounded() {
         ("counters.c < 3", "{ count: d }, { unset: c }, { clear: e }", false),
         ("counters.c < data.n", "{ count: c }", false),
     ] {
-        // Something must count it, or it is no counter.
+        // The counter must be counted somewhere.
         let states = at(condition, does) + "\n  B: { resting: true, entry: { count: c } }";
         assert_eq!(rules(&states), if is_bounded { "" } else { "11 endless-loop" }, "{condition} {does}");
     }
 }
 
 #[test]
-fn what_conditions_before_it_leave_bounds_a_transition_too() {
+fn the_ranges_left_by_earlier_conditions_bound_a_transition_too() {
     check_table(&[
         (
             "  A: { timeout: { after: 1s, target: Rest }, \
@@ -138,7 +139,7 @@ fn what_conditions_before_it_leave_bounds_a_transition_too() {
              on: { ev: [{ if: data.x || counters.c >= 3, target: Failed }, { target: A, do: { count: c } }] } }",
             "",
         ),
-        // Counted on entry, and led out of at once: the ways in count, the ways out are bounded.
+        // Counted on entry, and left at once: the incoming edges count, the outgoing edges are bounded.
         (
             "  A: { entry: { count: c }, always: { if: counters.c > 3, target: Failed }, timeout: { after: 1s, target: B } }\n\
              \x20 B: { timeout: { after: 1s, target: A } }",
@@ -158,7 +159,7 @@ fn what_conditions_before_it_leave_bounds_a_transition_too() {
 }
 
 #[test]
-fn a_loop_that_comes_to_rest_or_needs_a_person_is_a_life() {
+fn a_loop_that_rests_or_needs_an_operator_is_allowed() {
     check_table(&[
         (
             "  A: { timeout: { after: 1s, target: B } }\n  B: { resting: true, timeout: { after: 1s, target: A } }",
@@ -169,13 +170,13 @@ fn a_loop_that_comes_to_rest_or_needs_a_person_is_a_life() {
              on: { power-cycle-ok: B } }\n  B: { resting: true, timeout: { after: 1s, target: A } }",
             "11 endless-loop",
         ),
-        // A periodic check, and one that a board's event leads on from.
+        // A periodic check, and one that a report leaves.
         (
             "  A: { timeout: { after: 1s, target: B } }\n\
              \x20 B: { resting: true, timeout: { after: 1s, target: B }, on: { ev: A } }",
             "",
         ),
-        // It is left at once, so it is not rested in.
+        // It is left at once, so an instance does not rest in it.
         ("  A: { timeout: { after: 1s, target: B } }\n  B: { resting: true, always: A }", "11 endless-loop"),
         (
             "  A: { timeout: { after: 1s, target: B } }\n  B: { timeout: { after: 1s, target: Rest }, on: { rq: A } }",
@@ -201,7 +202,7 @@ fn the_shortest_loop_is_shown_with_what_does_not_end_it() {
                   \x20 C: { always: [{ if: has(data.x), target: B }, A] }";
     assert_eq!(
         errors(&with(states)),
-        "11 endless-loop: these states can follow one another for ever: `A`, `B`, `C`; \
+        "11 endless-loop: these states can follow one another endlessly: `A`, `B`, `C`; \
          A --(1m pass, limit 12 exceeded)--> C --(at once)--> A. Nothing ends it: `exceeded` of the timeout of `A` leads \
          on within it: lead it out"
     );
@@ -209,7 +210,7 @@ fn the_shortest_loop_is_shown_with_what_does_not_end_it() {
                   \x20 B: { entry: { clear: counters }, timeout: { after: 1m, target: Failed }, on: { ev: A } }";
     assert_eq!(
         errors(&with(states)),
-        "11 endless-loop: these states can follow one another for ever: `A`, `B`; \
+        "11 endless-loop: these states can follow one another endlessly: `A`, `B`; \
          A --(1m pass, limit 12 exceeded)--> B --(ev)--> A. Nothing ends it: `exceeded` of the timeout of `A` leads on \
          within it: lead it out"
     );
@@ -217,20 +218,20 @@ fn the_shortest_loop_is_shown_with_what_does_not_end_it() {
                   \x20 B: { entry: { clear: counters }, timeout: { after: 1m, target: Failed }, on: { ev: A } }";
     assert_eq!(
         errors(&with(states)),
-        "11 endless-loop: these states can follow one another for ever: `A`, `B`; \
+        "11 endless-loop: these states can follow one another endlessly: `A`, `B`; \
          A --(1m pass, limit 12)--> B --(ev)--> A. Nothing ends it: `A` is counted and limited, but entering `B` clears \
          it; clear it only where an instance has come to rest or an operator asks for something"
     );
 }
 
 #[test]
-fn ways_in_and_out_are_proved() {
+fn reachability_and_exits_are_proved() {
     check_table(&[
         (
             "  A: { timeout: { after: 1s, target: Rest } }\n  B: { timeout: { after: 1s, target: Rest } }",
             "12 unreachable",
         ),
-        // An operator's force leads to what is at rest, and on from there.
+        // A forced move may lead to a resting state, and edges lead on from there.
         (
             "  A: { timeout: { after: 1s, target: Rest } }\n  B: { timeout: { after: 1s, target: Rest } }\n\
              \x20 Out: { resting: true, on: { rq: B } }",
@@ -264,7 +265,7 @@ fn ways_in_and_out_are_proved() {
              \x20 FailedB: { on: { rq: FailedA, rq-fail: Rest } }",
             "",
         ),
-        // A way whose condition never holds is none.
+        // A transition whose condition never holds is no edge.
         (
             "  A: { timeout: { after: 1s, target: FailedA } }\n  FailedA: { on: { rq: { if: false, target: Rest } } }",
             "12 failed-for-ever",
@@ -275,7 +276,7 @@ fn ways_in_and_out_are_proved() {
              \x20 B: { timeout: { after: 1s, target: Rest } }",
             "12 unreachable",
         ),
-        // Where counters are not as they were on entry, what the `always` left says nothing of them.
+        // Where counters have changed since entry, the ranges left by `always` do not apply.
         (
             "  A: { always: { if: counters.c > 3, target: Rest }, timeout: { after: 1s, target: Rest }, \
              on: { go: { if: counters.c > 3, target: B }, ev: { do: { unset: x } } } }\n\
@@ -288,7 +289,7 @@ fn ways_in_and_out_are_proved() {
              \x20 B: { timeout: { after: 1s, target: Rest } }",
             "",
         ),
-        // Together they always hold.
+        // One of them always holds.
         (
             "  A: { entry: { count: c }, always: [{ if: counters.c < 3, target: Rest }, \
              { if: counters.c >= 3, target: Failed }] }",
@@ -303,7 +304,7 @@ fn ways_in_and_out_are_proved() {
 }
 
 #[test]
-fn how_actions_end_is_said() {
+fn outcomes_of_actions_must_be_handled() {
     let left = "left_to_deadline: [power-cycle-failed]";
     let time = "timeout: { after: 1s, target: Rest }";
     check_table(&[
@@ -333,14 +334,14 @@ fn how_actions_end_is_said() {
             ),
             "",
         ),
-        // Taken in a state that does not invoke it, it is not taken, nor does it lead anywhere.
+        // Handled in a state that does not invoke it, it is not handled, and is no edge.
         (
             &format!(
                 "  A: {{ invoke: power-cycle, {time}, {left} }}\n  B: {{ resting: true, on: {{ power-cycle-ok: A }} }}"
             ),
             "11 unhandled-ok, 12 unknown-event",
         ),
-        // Its success begins the next; of what is looked at again and again, it says that all is well.
+        // Its success starts the next action; the success of a periodic check needs no effect.
         (
             &format!(
                 "  A: {{ invoke: [clear-pxe, power-cycle], {time}, left_to_deadline: [clear-pxe-failed, power-cycle-failed], \
@@ -357,7 +358,7 @@ fn how_actions_end_is_said() {
             &format!("  A: {{ invoke: power-cycle, {time}, {left}, on: {{ power-cycle-failed: Rest }} }}"),
             "11 form",
         ),
-        // Some failures are taken, and the others left to the deadline.
+        // Some failures are handled, and the others left to the deadline.
         (
             &format!(
                 "  A: {{ invoke: power-cycle, {time}, {left}, on: {{ power-cycle-ok: Rest, \
@@ -370,7 +371,7 @@ fn how_actions_end_is_said() {
 }
 
 #[test]
-fn what_is_never_taken_is_found() {
+fn transitions_that_are_never_taken_are_found() {
     let at = |transitions: &str| {
         let states = format!(
             "  A: {{ entry: {{ count: c }}, timeout: {{ after: 1s, target: Rest }}, on: {{ ev: [{transitions}] }} }}"
@@ -403,16 +404,16 @@ fn what_is_never_taken_is_found() {
 }
 
 #[test]
-fn what_is_odd_is_said_and_loads() {
+fn warnings_are_reported_and_the_definition_loads() {
     let text = "machine: m\ninitial: A\nevents:\n  ev: { from: board }\n  never: { from: board }\nstates:\n  \
                 A: { resting: true, entry: [{ clear: gone }, { count: idle }], on: { ev: A } }\n";
-    let told: Vec<String> =
+    let reported: Vec<String> =
         check(text, &vocabulary(&[])).faults.iter().map(|fault| fault.display("f").to_string()).collect();
     assert_eq!(
-        told,
+        reported,
         [
-            "f:5:3: warning[unused-event]: no state takes `never`: whoever sends it is told that nothing follows",
-            "f:7:3: warning[no-about]: `A` has no `about`: say in a line what it waits for or what a person should do",
+            "f:5:3: warning[unused-event]: no state takes `never`: its senders get the answer that it is ignored",
+            "f:7:3: warning[no-about]: `A` has no `about`: describe in a line what it waits for or what an operator should do",
             "f:7:33: warning[idle-counter]: `gone` is cleared, but nothing counts it",
             "f:7:50: warning[idle-counter]: `idle` is counted, but no condition and no limit looks at it",
         ]
@@ -441,9 +442,9 @@ fn warnings_do_not_keep_errors_out() {
 }
 
 #[test]
-fn definitions_as_large_as_may_be_are_proved_soon() {
+fn the_largest_definitions_are_proved_quickly() {
     let began = Instant::now();
-    // Each state is bounded by a counter of its own, which the one before it clears; each also counts the next.
+    // Each state is bounded by a counter of its own, which the state before it clears; each also counts the next.
     let mut states = String::from("  A: { always: S0 }");
     for index in 0..2000 {
         let next = (index + 1) % 2000;
@@ -458,19 +459,19 @@ fn definitions_as_large_as_may_be_are_proved_soon() {
 }
 
 #[test]
-fn ends_of_actions_come_only_where_these_are_invoked() {
+fn outcomes_of_actions_occur_only_where_these_are_invoked() {
     let time = "timeout: { after: 1s, target: Rest }";
     let states = format!(
         "  A: {{ invoke: power-cycle, {time}, left_to_deadline: [power-cycle-failed] }}\n  B: {{ {time} }}"
     );
-    // A group says what follows, but only in states that do not invoke the action.
+    // A group handles it, but only in states that do not invoke the action.
     let text = with(&states).replace(
         "groups: { ",
         "groups: { h: { states: [Rest, B, Failed], on: { power-cycle-ok: B, power-cycle-failed: B } }, ",
     );
     let found = errors(&text);
     assert!(found.contains("11 unhandled-ok") && found.contains("12 unreachable"), "{found}");
-    // What the state leaves to its deadline, no group takes.
+    // A group does not handle what a state leaves to its deadline.
     let states = format!(
         "  A: {{ invoke: power-cycle, {time}, left_to_deadline: [power-cycle-failed], on: {{ power-cycle-ok: Rest }} }}"
     );
@@ -480,28 +481,28 @@ fn ends_of_actions_come_only_where_these_are_invoked() {
     assert!(!definition.states["A"].on.contains_key("power-cycle-failed"));
 }
 
-/// The first error of a definition that declares what its states may hold, without its line.
+/// Returns the first error of a definition with held resources, without its line.
 fn of_holding(states: &str) -> String {
     let resources = "resources: { a: 1, b: 1, w: { any: idle-workers }, v: { any: idle-workers } }";
     let errors = errors(&with(states).replace("states:\n", &format!("{resources}\nstates:\n")));
     let first = errors.lines().next().and_then(|line| line.split_once(' '));
-    first.map(|(_, told)| told.to_owned()).unwrap_or_default()
+    first.map(|(_, reported)| reported.to_owned()).unwrap_or_default()
 }
 
-/// A state that holds something and invokes an action, which `on` takes besides where it fails.
+/// A state that holds resources and invokes an action, with `on` besides its failure.
 fn working(name: &str, hold: &str, on: &str) -> String {
     format!(
         "  {name}: {{ hold: {{ {hold} }}, invoke: set-pxe, timeout: {{ after: 1s, target: Rest }}, on: {{ set-pxe-failed: Rest, {on} }} }}\n"
     )
 }
 
-/// A state that holds something and invokes nothing.
+/// A state that holds resources and invokes nothing.
 fn keeping(name: &str, hold: &str, on: &str) -> String {
     format!("  {name}: {{ hold: {{ {hold} }}, timeout: {{ after: 1s, target: Rest }}, on: {{ {on} }} }}\n")
 }
 
 #[test]
-fn what_a_state_without_actions_holds_was_granted_on_every_way_into_it() {
+fn a_hold_without_actions_was_granted_on_every_edge_into_the_state() {
     let kept = keeping("K", "a: 1", "");
     let first = |on: &str| working("A", "a: 1", on);
     let timed = |due: &str| {
@@ -513,18 +514,18 @@ fn what_a_state_without_actions_holds_was_granted_on_every_way_into_it() {
              where `{from}` may still wait for `a`"
         )
     };
-    for (states, told) in [
-        // An action that ends has begun, and so has one by whose beginning the time is counted.
+    for (states, expected) in [
+        // A finished action has started, and so has one whose start starts the time limit.
         (first("set-pxe-ok: K"), String::new()),
         (timed("after: 1s"), String::new()),
         (timed("at: 2030-01-01T00:00:00Z"), refused("A", "the timeout")),
-        // Anybody else may be sooner than the first action.
+        // Other senders may be earlier than the first action.
         (first("set-pxe-ok: K, ev: K"), refused("A", "`ev`")),
         (
             first("set-pxe-ok: K").replace("A: {", "A: { always: [{ if: has(data.x), target: K }],"),
             refused("A", "`always`"),
         ),
-        // Who held it before does not wait for it.
+        // A state that held it before does not wait for it.
         (first("set-pxe-ok: B") + &working("B", "a: 1, b: 1", "set-pxe-ok: K, ev: K"), String::new()),
         (first("set-pxe-ok: B, ev: B") + &working("B", "a: 1", "set-pxe-ok: K, ev: K"), refused("B", "`ev`")),
         (
@@ -532,23 +533,23 @@ fn what_a_state_without_actions_holds_was_granted_on_every_way_into_it() {
             refused("B", "`ev`"),
         ),
     ] {
-        assert_eq!(of_holding(&(states.clone() + &kept)), told, "{states}");
+        assert_eq!(of_holding(&(states.clone() + &kept)), expected, "{states}");
     }
 }
 
 #[test]
-fn states_that_take_what_they_hold_in_different_orders_are_refused() {
+fn states_that_claim_resources_in_different_orders_are_refused() {
     let first = |hold: &str| working("A", hold, "set-pxe-ok: C, ev: B");
     let second = |hold: &str| working("B", hold, "set-pxe-ok: C");
     let both = working("C", "a: 1, b: 1", "set-pxe-ok: Rest");
-    let refused = "hold-order: instances may wait for one another for ever: from `A` to `C` `a` is kept while `b` is waited \
-                   for, and from `B` to `C` `b` is kept while `a` is waited for";
-    for (states, told) in [
+    let refused = "hold-order: instances may deadlock: from `A` to `C` `a` is held while it waits for `b`, and from \
+                   `B` to `C` `b` is held while it waits for `a`";
+    for (states, expected) in [
         (first("a: 1") + &second("b: 1") + &both, refused),
         (first("a: 1") + &second("a: 1") + &both, ""),
-        // What is given back before is nothing to wait for.
+        // A resource that was released before is not waited for.
         (first("a: 1") + &working("B", "b: 1", "set-pxe-ok: Rest") + &both, ""),
-        // Through a state that is left at once nothing is given back.
+        // A state that is left at once releases nothing.
         (
             first("a: 1")
                 + &second("b: 1").replace("set-pxe-ok: C", "set-pxe-ok: D")
@@ -556,24 +557,25 @@ fn states_that_take_what_they_hold_in_different_orders_are_refused() {
                 + "  D: { always: [{ if: has(data.x), target: C }, Rest] }\n",
             refused,
         ),
-        // Two of one selector are two of the same.
+        // Two resources of one selector count as the same.
         (
             first("w: 1") + &second("w: 1") + &working("C", "w: 1, v: 1", "set-pxe-ok: Rest"),
-            "hold-order: instances may wait for one another for ever: from `A` to `C` one of `any: idle-workers` is kept \
-             while one of `any: idle-workers` is waited for",
+            "hold-order: instances may deadlock: from `A` to `C` one of `any: idle-workers` is held \
+             while it waits for one of `any: idle-workers`",
         ),
     ] {
-        assert_eq!(of_holding(&states), told, "{states}");
+        assert_eq!(of_holding(&states), expected, "{states}");
     }
 }
 
 #[test]
-fn what_is_too_much_to_be_proved_soon_is_refused() {
+fn definitions_too_large_for_the_proofs_are_refused() {
     let many =
         |count: usize, line: &dyn Fn(usize) -> String| (0..count).map(line).collect::<Vec<_>>().join("\n");
     let states = many(5001, &|index| format!("  R{index}: {{ resting: true }}"));
     assert!(errors(&with(&states)).contains("form: 5003 states are too many"), "{}", errors(&with(&states)));
     let list = many(101, &|_| "{ if: has(data.x), target: Rest }".to_owned()).replace('\n', ", ");
-    let told = rules(&format!("  A: {{ timeout: {{ after: 1s, target: Rest }}, on: {{ ev: [{list}] }} }}"));
-    assert!(told.contains("form"), "{told}");
+    let reported =
+        rules(&format!("  A: {{ timeout: {{ after: 1s, target: Rest }}, on: {{ ev: [{list}] }} }}"));
+    assert!(reported.contains("form"), "{reported}");
 }

@@ -1,4 +1,4 @@
-//! `states/board.yaml`, walked through: its table, reboots, limits, and what is ignored.
+//! Walks through `states/board.yaml`: its table, reboots, limits, and ignored events.
 
 mod requests;
 
@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use super::{create, decide};
 use crate::testing::{REPORTER, vocabulary};
 use crate::{
-    Cause, Decision, Definition, Due, Effect, EventName, Ignored, Instance, Outcome, Source, StateName,
-    Stimulus, TransitionEffect, Visit, load,
+    Cause, Decision, Definition, Effect, EventName, EventSource, IgnoreReason, Instance, Outcome, StateName,
+    Stimulus, TimeoutDue, TransitionEffect, Visit, load,
 };
 
 const BOARD: &str = include_str!("../../../../../states/board.yaml");
@@ -22,7 +22,7 @@ fn object(value: Value) -> Map<String, Value> {
     entries
 }
 
-/// A board on its way.
+/// A board with its definition.
 struct Board {
     definition: Definition,
     instance: Instance,
@@ -51,18 +51,18 @@ impl Board {
         decision
     }
 
-    fn send(&mut self, name: &str, source: Source, args: Value) -> Decision {
-        let visit = (source == Source::Action).then_some(self.instance.visit);
+    fn send(&mut self, name: &str, source: EventSource, args: Value) -> Decision {
+        let visit = (source == EventSource::Action).then_some(self.instance.visit);
         self.take(Cause::Event { name: EventName::new(name).unwrap(), source, args: object(args), visit })
     }
 
-    /// Goes by board, action and operator events, each with no arguments.
+    /// Sends events of the board, its actions and operators, each without arguments.
     fn go(&mut self, events: &[&str]) -> &mut Self {
         for event in events {
             let source = if event.starts_with("rq-") {
-                Source::Operator
+                EventSource::Operator
             } else if event.ends_with("-ok") && *event != "self-test-ok" {
-                Source::Action
+                EventSource::Action
             } else {
                 REPORTER
             };
@@ -74,7 +74,7 @@ impl Board {
 
     fn reimage(&mut self) -> &mut Self {
         let args = json!({ "image": "debian", "boot_config": { "branch": "main" } });
-        let decision = self.send("rq-reimage", Source::Operator, args);
+        let decision = self.send("rq-reimage", EventSource::Operator, args);
         assert!(matches!(decision.outcome, Outcome::Moved { .. }), "{:?}", decision.outcome);
         self
     }
@@ -85,16 +85,16 @@ impl Board {
         assert_eq!(self.state(), to);
     }
 
-    /// Lets the state's time pass: `after` seconds from the beginning of its actions, and no less.
+    /// Lets the state's time limit expire: exactly `after` seconds after its actions start.
     fn pass(&mut self, after: i64) {
         let visit = self.instance.visit;
         if self.instance.deadline_at.is_none() {
-            assert_eq!(self.take(Cause::Deadline { visit }).outcome, Outcome::Ignored(Ignored::NotDue));
+            assert_eq!(self.take(Cause::Deadline { visit }).outcome, Outcome::Ignored(IgnoreReason::NotDue));
             self.now += TimeDelta::seconds(1000);
             assert_eq!(self.take(Cause::Began { visit }).outcome, Outcome::Stayed);
         }
         self.now += TimeDelta::seconds(after) - TimeDelta::milliseconds(1);
-        assert_eq!(self.take(Cause::Deadline { visit }).outcome, Outcome::Ignored(Ignored::NotDue));
+        assert_eq!(self.take(Cause::Deadline { visit }).outcome, Outcome::Ignored(IgnoreReason::NotDue));
         self.now += TimeDelta::milliseconds(1);
         let outcome = self.take(Cause::Deadline { visit }).outcome;
         assert!(matches!(outcome, Outcome::Moved { .. }), "{outcome:?}");
@@ -109,19 +109,20 @@ impl Board {
     }
 }
 
-/// A state in a line, as the table of the issue has it.
+/// Describes a state in one line.
 fn describe(definition: &Definition, name: &str) -> String {
     let state = &definition.states[name];
     let actions: Vec<&str> = state.invoke.iter().map(|invoke| invoke.action.as_str()).collect();
     let mut line = format!("{name} [{}]", actions.join(", "));
     if let Some(timeout) = &state.timeout {
-        let Due::After(after) = timeout.due else { panic!("{name}: a time") };
+        let TimeoutDue::After(after) = timeout.due else { panic!("{name}: a time") };
         write!(line, " {}s → {}", after.as_secs(), timeout.target).unwrap();
         if timeout.keeps_actions {
             line += " with its actions";
         }
         if let Some(limit) = &timeout.limit {
-            write!(line, ", more than {} of {} → {}", limit.most, limit.counter, limit.exceeded).unwrap();
+            write!(line, ", more than {} of {} → {}", limit.max_count, limit.counter, limit.exceeded)
+                .unwrap();
         }
     }
     for (event, transitions) in &state.on {
@@ -135,7 +136,7 @@ fn describe(definition: &Definition, name: &str) -> String {
 }
 
 #[test]
-fn the_table_of_states_is_as_agreed() {
+fn the_table_of_states_is_as_specified() {
     let board = Board::new();
     let requests = "rq-lock-out → LockedOut; rq-maintenance → MaintenanceRebooting; rq-reboot → RebootRebooting; \
                     rq-reimage → ReimageRebooting; rq-self-test → SelfTestRebooting";
@@ -171,7 +172,41 @@ fn the_table_of_states_is_as_agreed() {
         assert_eq!(describe(&board.definition, state), format!("{state} {rest}"));
     }
     let ready = &board.definition.states["Ready"];
-    assert_eq!(ready.entry[0], crate::Operation::Clear(crate::operation::Clear::All));
+    assert_eq!(ready.entry[0], crate::Operation::Clear(crate::operation::ClearOperation::All));
+}
+
+#[test]
+fn labels_change_no_decision() {
+    let lines = BOARD.lines().filter(|line| !line.starts_with("    label: "));
+    let without: String = lines.flat_map(|line| [line, "\n"]).collect();
+    let mut boards = [BOARD, &without].map(Board::under);
+    let [labelled, plain] = &boards;
+    let label = "power is back, waiting for the image";
+    assert_eq!(labelled.definition.explicit_label("RebootComplete"), Some(label));
+    assert!(plain.definition.states.keys().all(|state| plain.definition.label(state) == state.as_str()));
+    let events: Vec<EventName> = labelled.definition.events.keys().cloned().collect();
+    let states: Vec<StateName> = labelled.definition.states.keys().cloned().collect();
+    let args = json!({ "image": "debian", "reason": "no power", "fault": "image" });
+    for state in states {
+        for board in &mut boards {
+            let expected = board.instance.state.clone();
+            let reason = "the test wants it there".to_owned();
+            board.take(Cause::Force { expected, to: state.clone(), reason });
+        }
+        let before = boards[0].instance.clone();
+        for event in &events {
+            for source in [EventSource::Operator, EventSource::Action, REPORTER] {
+                let [labelled, plain] = boards.each_mut().map(|board| {
+                    board.instance = before.clone();
+                    board.send(event.as_str(), source.clone(), args.clone())
+                });
+                assert_eq!(labelled, plain, "{event} in {state}");
+            }
+        }
+        for board in &mut boards {
+            board.instance = before.clone();
+        }
+    }
 }
 
 #[test]
@@ -185,7 +220,7 @@ fn a_new_board_is_in_its_first_visit() {
 }
 
 #[test]
-fn what_is_kept_is_entered_anew_at_a_full_second_unless_its_time_is_shorter() {
+fn kept_actions_are_re_entered_at_a_full_second_unless_the_time_limit_is_shorter() {
     for (after, until_next) in [("999ms", 999), ("1s", 600), ("1099ms", 600), ("1100ms", 1600)] {
         let definition = BOARD.replace("after: 5m, target: Ready", &format!("after: {after}, target: Ready"));
         assert_ne!(definition, BOARD);
@@ -203,21 +238,21 @@ fn what_is_kept_is_entered_anew_at_a_full_second_unless_its_time_is_shorter() {
 #[test]
 fn a_reboot_leads_to_ready() {
     let mut board = Board::new();
-    let decision = board.send("rq-reboot", Source::Operator, json!({}));
+    let decision = board.send("rq-reboot", EventSource::Operator, json!({}));
     assert!(matches!(
         &decision.effects[..],
         [Effect::Cancel { visit: Visit(1) }, Effect::Invoke { visit: Visit(2), actions }] if actions.len() == 2
     ));
-    let decision = board.send("power-cycle-ok", Source::Action, json!({}));
+    let decision = board.send("power-cycle-ok", EventSource::Action, json!({}));
     assert_eq!(decision.effects, [Effect::Cancel { visit: Visit(2) }]);
     assert_eq!(board.instance.deadline_at, Some(board.now + TimeDelta::seconds(600)));
     board.go(&["image-running"]);
     assert_eq!((board.state(), board.instance.visit), ("Ready", Visit(4)));
     board.pass(300);
     assert_eq!((board.state(), board.instance.visit), ("Ready", Visit(5)));
-    // Its poll goes on, so its time runs already.
+    // Its poll continues, so its time limit is running already.
     assert_eq!(board.instance.deadline_at, Some(board.now + TimeDelta::seconds(300)));
-    // However late it is seen, the next one is at a full second, with all others whose time is up then.
+    // However late it is processed, the next one is at a full second, together with all others due then.
     for (late, until_next) in [(499, 299_501), (500, 300_500), (0, 300_000)] {
         let visit = board.instance.visit;
         board.now = board.instance.deadline_at.unwrap() + TimeDelta::milliseconds(late);
@@ -226,7 +261,7 @@ fn a_reboot_leads_to_ready() {
         assert_eq!(board.instance.deadline_at, Some(board.now + TimeDelta::milliseconds(until_next)));
     }
     let reason = json!({ "reason": "no answer" });
-    board.send("poll-failed", Source::Action, reason);
+    board.send("poll-failed", EventSource::Action, reason);
     assert_eq!(board.state(), "RebootRebooting");
 }
 
@@ -239,12 +274,12 @@ fn a_power_cycle_is_tried_two_hundred_and_one_times() {
         ("rq-maintenance", "MaintenanceRebooting"),
     ] {
         let mut board = Board::new();
-        board.send(request, Source::Operator, json!({ "image": "debian" }));
+        board.send(request, EventSource::Operator, json!({ "image": "debian" }));
         for _ in 0..200 {
             assert_eq!(board.state(), state);
             let mut expected = board.instance.clone();
-            board.send("power-cycle-failed", Source::Action, json!({ "reason": "timeout" }));
-            // Nothing but what everybody should see.
+            board.send("power-cycle-failed", EventSource::Action, json!({ "reason": "timeout" }));
+            // Only data that everybody may see.
             expected.data = board.instance.data.clone();
             assert_eq!((&board.instance, board.datum("failure")), (&expected, json!("timeout")));
             board.pass(60);
@@ -253,7 +288,7 @@ fn a_power_cycle_is_tried_two_hundred_and_one_times() {
         board.pass(60);
         assert_eq!(board.state(), format!("Failed{state}"));
         assert_eq!(board.instance.deadline_at, None);
-        // An operator's request begins anew.
+        // An operator's request starts anew.
         board.go(&["rq-reboot"]).pass(60);
         assert_eq!(board.state(), "RebootRebooting");
     }
@@ -268,9 +303,9 @@ fn a_power_cycle_that_fails_by_configuration_is_not_tried_again() {
         ("rq-maintenance", "MaintenanceRebooting"),
     ] {
         let mut board = Board::new();
-        board.send(request, Source::Operator, json!({ "image": "debian" }));
+        board.send(request, EventSource::Operator, json!({ "image": "debian" }));
         let args = json!({ "reason": "the relay board has no coil 9", "fault": "configuration" });
-        board.send("power-cycle-failed", Source::Action, args);
+        board.send("power-cycle-failed", EventSource::Action, args);
         assert_eq!(board.state(), format!("Failed{state}"));
         assert_eq!(board.instance.data["failure"], "the relay board has no coil 9");
     }
@@ -306,7 +341,7 @@ fn a_silent_step_is_tried_again_within_its_limit() {
             "MaintenanceBooting" => "rq-maintenance",
             _ => "rq-reimage",
         };
-        board.send(request, Source::Operator, json!({ "image": "debian" }));
+        board.send(request, EventSource::Operator, json!({ "image": "debian" }));
         for _ in 0..=most {
             assert!(!board.state().starts_with("Failed"), "{state}");
             if board.state() != state {
@@ -320,7 +355,7 @@ fn a_silent_step_is_tried_again_within_its_limit() {
 }
 
 #[test]
-fn what_is_ignored_says_why() {
+fn an_ignored_stimulus_has_a_reason() {
     let mut board = Board::new();
     board.go(&["rq-reboot"]);
     let visit = board.instance.visit;
@@ -338,7 +373,7 @@ fn what_is_ignored_says_why() {
     let stale = Visit(1);
     for (cause, expected) in [
         (
-            event("image-running", Source::Operator, None),
+            event("image-running", EventSource::Operator, None),
             "image-running is not an event that this sender may send",
         ),
         (event("no-such", REPORTER, None), "no-such is not an event that this sender may send"),
@@ -347,15 +382,15 @@ fn what_is_ignored_says_why() {
             "power-cycle-ok is not an event that this sender may send",
         ),
         (
-            event("power-cycle-ok", Source::Action, None),
+            event("power-cycle-ok", EventSource::Action, None),
             "power-cycle-ok is not an event that this sender may send",
         ),
         (
-            event("power-cycle-ok", Source::Action, Some(stale)),
+            event("power-cycle-ok", EventSource::Action, Some(stale)),
             "stale: it speaks of visit 1, this is visit 2",
         ),
         (
-            event("power-cycle-ok", Source::Action, Some(Visit(3))),
+            event("power-cycle-ok", EventSource::Action, Some(Visit(3))),
             "it speaks of visit 3, but this is only visit 2",
         ),
         (event("image-running", REPORTER, Some(stale)), "stale: it speaks of visit 1, this is visit 2"),
@@ -376,7 +411,7 @@ fn what_is_ignored_says_why() {
         assert!(decision.effects.is_empty());
     }
     assert_eq!(board.take(Cause::Began { visit }).outcome, Outcome::Stayed);
-    assert_eq!(board.take(Cause::Began { visit }).outcome, Outcome::Ignored(Ignored::NotDue));
+    assert_eq!(board.take(Cause::Began { visit }).outcome, Outcome::Ignored(IgnoreReason::NotDue));
 }
 
 #[test]
@@ -398,7 +433,7 @@ fn a_forced_move_enters_even_the_same_state_and_frees_a_lost_instance() {
     board.instance.state = lost.clone();
     for cause in [Cause::Began { visit: Visit(4) }, Cause::Deadline { visit: Visit(4) }] {
         let outcome = board.take(cause).outcome;
-        assert_eq!(outcome, Outcome::Ignored(Ignored::NoState { state: lost.clone() }));
+        assert_eq!(outcome, Outcome::Ignored(IgnoreReason::NoState { state: lost.clone() }));
     }
     board.force("New");
 }

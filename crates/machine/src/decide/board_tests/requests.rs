@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::{Board, object};
 use crate::testing::REPORTER;
-use crate::{Effect, Ignored, Outcome, Source};
+use crate::{Effect, EventSource, IgnoreReason, Outcome};
 
 #[test]
-fn an_image_is_recorded_when_it_has_been_seen_to_run() {
+fn an_image_is_recorded_once_it_has_reported() {
     let mut board = Board::new();
     board.reimage().go(&["power-cycle-ok", "live-running"]);
     assert_eq!((board.datum("image"), board.datum("next_image")), (Value::Null, json!("debian")));
@@ -17,8 +17,8 @@ fn an_image_is_recorded_when_it_has_been_seen_to_run() {
     let expected = object(json!({ "image": "debian", "boot_config": { "branch": "main" } }));
     assert_eq!((board.state(), &board.instance.data), ("Ready", &expected));
     assert!(board.instance.counters.is_empty());
-    // The next image is no claim about the card until it is being written, and then there is none.
-    board.send("rq-reimage", Source::Operator, json!({ "image": "self-test" }));
+    // The next image says nothing about the card until the card is being written; then its content is unknown.
+    board.send("rq-reimage", EventSource::Operator, json!({ "image": "self-test" }));
     board.go(&["power-cycle-ok", "live-running"]);
     assert_eq!(board.datum("image"), json!("debian"));
     board.go(&["image-installing"]);
@@ -38,7 +38,7 @@ fn an_image_that_runs_before_its_link_is_gone_is_not_lost() {
         ("Ready", json!("debian"), Value::Null)
     );
 
-    // A report from before a later power cycle says nothing of what boots after it.
+    // A report from before a later power cycle says nothing about what boots after it.
     board.reimage().go(&path).go(&["image-running"]);
     board.force("FailedReimageClearing");
     board.reimage().go(&path).go(&["clear-pxe-ok"]);
@@ -46,7 +46,7 @@ fn an_image_that_runs_before_its_link_is_gone_is_not_lost() {
 }
 
 #[test]
-fn a_failed_image_is_told_from_a_failed_board_and_from_bad_luck() {
+fn a_bad_image_a_bad_board_and_other_faults_are_distinguished() {
     let path = ["power-cycle-ok", "live-running", "image-installing", "image-installed", "clear-pxe-ok"];
     for (state, length) in [("ReimageBooted", 2), ("ReimageInstalling", 3), ("ReimageComplete", 5)] {
         for (fault, expected) in
@@ -82,8 +82,8 @@ fn a_failed_image_is_told_from_a_failed_board_and_from_bad_luck() {
 fn an_image_that_was_never_installed_is_never_recorded() {
     for request in ["rq-reimage", "rq-self-test", "rq-maintenance"] {
         let mut board = Board::new();
-        board.send(request, Source::Operator, json!({ "image": "debian" }));
-        board.send("set-pxe-failed", Source::Action, json!({ "reason": "not our file" }));
+        board.send(request, EventSource::Operator, json!({ "image": "debian" }));
+        board.send("set-pxe-failed", EventSource::Action, json!({ "reason": "not our file" }));
         assert!(board.state().starts_with("Failed"), "{}", board.state());
         assert_eq!(board.datum("failure"), json!("not our file"));
         board.go(&["rq-reboot", "power-cycle-ok", "image-running"]);
@@ -96,7 +96,7 @@ fn an_image_that_was_never_installed_is_never_recorded() {
 }
 
 #[test]
-fn a_self_test_ends_where_the_board_earns_it() {
+fn the_verdict_of_a_self_test_decides_the_next_state() {
     let mut board = Board::new();
     board.go(&["rq-self-test"]);
     assert_eq!(board.datum("next_image"), json!("self-test"));
@@ -118,7 +118,7 @@ fn a_self_test_ends_where_the_board_earns_it() {
 }
 
 #[test]
-fn maintenance_leaves_the_board_to_a_person() {
+fn maintenance_leaves_the_board_to_an_operator() {
     let mut board = Board::new();
     board.instance.data.insert("image".to_owned(), json!("debian"));
     board.go(&["rq-maintenance", "power-cycle-ok", "maintenance-running"]);
@@ -126,12 +126,12 @@ fn maintenance_leaves_the_board_to_a_person() {
         (board.state(), board.instance.deadline_at, board.instance.data.len()),
         ("Maintenance", None, 0)
     );
-    board.send("rq-lock-out", Source::Operator, json!({ "reason": "a new card" }));
+    board.send("rq-lock-out", EventSource::Operator, json!({ "reason": "a new card" }));
     for event in ["rq-reboot", "rq-cancel", "image-running"] {
-        let source = if event == "image-running" { REPORTER } else { Source::Operator };
+        let source = if event == "image-running" { REPORTER } else { EventSource::Operator };
         assert!(matches!(
             board.send(event, source, json!({})).outcome,
-            Outcome::Ignored(Ignored::NotHandled { .. })
+            Outcome::Ignored(IgnoreReason::NotHandled { .. })
         ));
     }
     board.go(&["rq-unlock"]);
@@ -144,16 +144,19 @@ fn a_board_is_locked_out_whatever_it_does_until_it_is_unlocked() {
     for state in states.iter().filter(|state| *state != "ReimageDone") {
         let mut board = Board::new();
         board.force(state);
-        let outcome = board.send("rq-lock-out", Source::Operator, json!({})).outcome;
-        assert!(matches!(outcome, Outcome::Ignored(Ignored::MissingArgument { .. })), "{state}: {outcome:?}");
-        board.send("rq-lock-out", Source::Operator, json!({ "reason": "it smells", "by": "ann" }));
+        let outcome = board.send("rq-lock-out", EventSource::Operator, json!({})).outcome;
+        assert!(
+            matches!(outcome, Outcome::Ignored(IgnoreReason::MissingArgument { .. })),
+            "{state}: {outcome:?}"
+        );
+        board.send("rq-lock-out", EventSource::Operator, json!({ "reason": "it smells", "by": "ann" }));
         assert_eq!((board.state(), board.instance.deadline_at), ("LockedOut", None), "{state}");
         assert_eq!(
             (board.datum("lock_reason"), board.datum("locked_by")),
             (json!("it smells"), json!("ann"))
         );
-        // The last word holds.
-        board.send("rq-lock-out", Source::Operator, json!({ "reason": "it burns" }));
+        // The last reason is kept.
+        board.send("rq-lock-out", EventSource::Operator, json!({ "reason": "it burns" }));
         assert_eq!((board.datum("lock_reason"), board.datum("locked_by")), (json!("it burns"), Value::Null));
         board.go(&["rq-unlock"]);
         assert_eq!((board.state(), board.instance.data.len()), ("New", 0), "{state}");
@@ -161,16 +164,16 @@ fn a_board_is_locked_out_whatever_it_does_until_it_is_unlocked() {
 }
 
 #[test]
-fn what_is_under_way_is_cancelled_and_leaves_no_boot_link() {
+fn cancelled_work_leaves_no_boot_link() {
     let mut board = Board::new();
     board.instance.data.insert("image".to_owned(), json!("old"));
     board.reimage();
     let visit = board.instance.visit;
-    let decision = board.send("rq-cancel", Source::Operator, json!({}));
+    let decision = board.send("rq-cancel", EventSource::Operator, json!({}));
     assert!(matches!(&decision.effects[..], [Effect::Cancel { visit: left }, Effect::Invoke { actions, .. }]
         if *left == visit && actions[0].action.as_str() == "clear-pxe"));
     assert_eq!((board.state(), board.datum("next_image")), ("Cancelling", json!("debian")));
-    board.send("clear-pxe-failed", Source::Action, json!({ "reason": "read-only" }));
+    board.send("clear-pxe-failed", EventSource::Action, json!({ "reason": "read-only" }));
     board.pass(60);
     assert_eq!((board.state(), board.datum("failure")), ("Cancelling", json!("read-only")));
     board.go(&["clear-pxe-ok"]);
@@ -178,31 +181,31 @@ fn what_is_under_way_is_cancelled_and_leaves_no_boot_link() {
     assert!(board.instance.counters.is_empty());
 
     // Nor does a lock-out in the middle of it, once that ends.
-    board.reimage().send("rq-lock-out", Source::Operator, json!({ "reason": "wrong board" }));
+    board.reimage().send("rq-lock-out", EventSource::Operator, json!({ "reason": "wrong board" }));
     assert_eq!((board.state(), board.datum("next_image")), ("LockedOut", json!("debian")));
     board.go(&["rq-unlock", "clear-pxe-ok"]);
     assert_eq!((board.state(), board.datum("next_image")), ("New", Value::Null));
 }
 
 #[test]
-fn the_last_failure_is_seen_until_it_is_over() {
+fn the_last_failure_is_shown_until_it_is_resolved() {
     for request in ["rq-reboot", "rq-self-test", "rq-maintenance"] {
         let mut board = Board::new();
         board.go(&[request]);
-        board.send("power-cycle-failed", Source::Action, json!({ "reason": "refused" }));
+        board.send("power-cycle-failed", EventSource::Action, json!({ "reason": "refused" }));
         board.pass(60);
         assert_eq!(board.datum("failure"), json!("refused"), "{request}");
         board.go(&["power-cycle-ok"]);
         assert_eq!(board.datum("failure"), Value::Null, "{request}");
     }
-    // While a board is reimaged, its power says nothing of why the try before failed, nor for longer than it fails.
+    // While a board is reimaged, its power says nothing about why the try before failed, nor for longer than it fails.
     let mut board = Board::new();
     board.reimage().go(&["power-cycle-ok"]);
     board.send("image-failed", REPORTER, json!({ "reason": "checksum" }));
     board.go(&["power-cycle-ok"]);
     assert_eq!((board.state(), board.datum("failure")), ("ReimageBooting", json!("checksum")));
     board.pass(180);
-    board.send("power-cycle-failed", Source::Action, json!({ "reason": "refused" }));
+    board.send("power-cycle-failed", EventSource::Action, json!({ "reason": "refused" }));
     board.pass(60);
     assert_eq!((board.state(), board.datum("failure")), ("ReimageRebooting", json!("refused")));
     board.go(&["power-cycle-ok"]);
@@ -210,13 +213,13 @@ fn the_last_failure_is_seen_until_it_is_over() {
 }
 
 #[test]
-fn what_would_cycle_its_power_is_refused_for_a_board_without_power() {
+fn requests_that_cycle_the_power_are_refused_for_a_board_without_power() {
     let images = ["debian", "self-test", "maintenance"];
     for request in ["rq-reboot", "rq-reimage", "rq-self-test", "rq-maintenance"] {
         for (power, is_taken) in [(false, false), (true, true)] {
             let mut board = Board::new();
             board.device = object(json!({ "images": images, "power": power }));
-            let outcome = board.send(request, Source::Operator, json!({ "image": "debian" })).outcome;
+            let outcome = board.send(request, EventSource::Operator, json!({ "image": "debian" })).outcome;
             assert_eq!(matches!(outcome, Outcome::Moved { .. }), is_taken, "{request}: {outcome:?}");
             if let Outcome::Ignored(why) = outcome {
                 assert_eq!(why.to_string(), "the board has no power URL, so its power cannot be cycled");
@@ -226,7 +229,7 @@ fn what_would_cycle_its_power_is_refused_for_a_board_without_power() {
 }
 
 #[test]
-fn what_the_boards_hardware_cannot_boot_is_refused() {
+fn an_image_that_the_hardware_cannot_boot_is_refused() {
     let mut board = Board::new();
     board.device = object(json!({ "images": ["debian"] }));
     for (event, args) in [
@@ -234,9 +237,9 @@ fn what_the_boards_hardware_cannot_boot_is_refused() {
         ("rq-self-test", json!({})),
         ("rq-maintenance", json!({})),
     ] {
-        let outcome = board.send(event, Source::Operator, args).outcome;
-        assert!(matches!(outcome, Outcome::Ignored(Ignored::Refused { .. })), "{event}: {outcome:?}");
+        let outcome = board.send(event, EventSource::Operator, args).outcome;
+        assert!(matches!(outcome, Outcome::Ignored(IgnoreReason::Refused { .. })), "{event}: {outcome:?}");
     }
-    let outcome = board.send("rq-reimage", Source::Operator, json!({})).outcome;
-    assert!(matches!(outcome, Outcome::Ignored(Ignored::MissingArgument { .. })), "{outcome:?}");
+    let outcome = board.send("rq-reimage", EventSource::Operator, json!({})).outcome;
+    assert!(matches!(outcome, Outcome::Ignored(IgnoreReason::MissingArgument { .. })), "{outcome:?}");
 }

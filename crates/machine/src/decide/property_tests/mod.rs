@@ -1,4 +1,4 @@
-//! What holds of every decision, whatever the definition and whatever happens.
+//! Properties of every decision, for random definitions and stimuli.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,18 +9,19 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use serde_json::{Map, json};
 
-use super::{create, decide};
+use super::{create, decide, may_invoke};
 use crate::testing::generate::{
-    Happening, KEEP, Shape, StateShape, cause, happening, predicted, shape, state_shape, write,
+    GeneratedCause, KEEP, StateShape, TransitionShape, cause, generated_cause, predicted, shape, state_shape,
+    write,
 };
 use crate::testing::load_unproved;
 use crate::testing::vocabulary;
 use crate::{
-    Cause, CounterName, Decision, Definition, Due, Effect, Ignored, Instance, MachineName, Outcome,
-    StateName, Stimulus, Visit,
+    Cause, CounterName, Decision, Definition, Effect, IgnoreReason, Instance, MachineName, Outcome,
+    StateName, Stimulus, TimeoutDue, Visit,
 };
 
-/// A decision, and what it was made of.
+/// A decision, and its input.
 struct Made<'a> {
     text: &'a str,
     definition: &'a Definition,
@@ -43,7 +44,7 @@ impl Made<'_> {
         matches!(self.decision.outcome, Outcome::Moved { .. })
     }
 
-    /// Whether the state's own deadline enters it anew, it does not lead elsewhere at once, and it keeps its actions.
+    /// Whether the state's own deadline re-enters it without `always` leaving it, and keeps its actions.
     fn is_kept(&self) -> bool {
         let timeout = self.definition.states[&self.before.state].timeout.as_ref();
         let is_deadline = matches!(self.stimulus.cause, Cause::Deadline { .. });
@@ -51,7 +52,7 @@ impl Made<'_> {
             self.after().visit == self.before.visit.next() && self.after().state == self.before.state;
         let is_exceeded = timeout.and_then(|timeout| timeout.limit.as_ref()).is_some_and(|limit| {
             let counted = self.before.counters.get(&limit.counter).copied().unwrap_or(0);
-            counted >= i64::from(limit.most) && limit.exceeded != self.before.state
+            counted >= i64::from(limit.max_count) && limit.exceeded != self.before.state
         });
         is_deadline && is_back && !is_exceeded && timeout.is_some_and(|timeout| timeout.keeps_actions)
     }
@@ -69,9 +70,12 @@ impl Made<'_> {
 fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestCaseError>) {
     let config = Config { cases: 150, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    let input =
-        (prop::collection::vec(state_shape(), 1..6), shape(), prop::collection::vec(happening(), 1..60));
-    let run = |(states, grouped, happenings): (Vec<StateShape>, Shape, Vec<Happening>)| {
+    let input = (
+        prop::collection::vec(state_shape(), 1..6),
+        shape(),
+        prop::collection::vec(generated_cause(), 1..60),
+    );
+    let run = |(states, grouped, causes): (Vec<StateShape>, TransitionShape, Vec<GeneratedCause>)| {
         let text = write(&states, &grouped, census);
         let definition = load_unproved(&text, &vocabulary(&["a", "b"]))
             .map_err(|faults| TestCaseError::fail(format!("{}\n{text}", faults.display("generated"))))?;
@@ -91,10 +95,10 @@ fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestC
             links: crate::Links::new(),
         };
         let mut next = Some(Cause::Created { links: crate::Links::new() });
-        for happening in &happenings {
-            let cause = next.take().unwrap_or_else(|| cause(happening, &instance));
+        for generated in &causes {
+            let cause = next.take().unwrap_or_else(|| cause(generated, &instance));
             let stimulus =
-                Stimulus { facts: facts.clone(), predicted: predicted(happening), ..Stimulus::new(cause) };
+                Stimulus { facts: facts.clone(), predicted: predicted(generated), ..Stimulus::new(cause) };
             let decision = decide(&definition, &instance, &stimulus, now);
             let made = Made {
                 text: &text,
@@ -108,7 +112,7 @@ fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestC
                 TestCaseError::fail(format!("{error}\n{stimulus:?}\n{instance:?}\n{text}"))
             })?;
             instance = decision.instance;
-            now += TimeDelta::seconds(happening.5);
+            now += TimeDelta::seconds(generated.5);
         }
         Ok(())
     };
@@ -120,7 +124,7 @@ fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestC
 #[test]
 fn equal_arguments_give_equal_decisions() {
     in_every_decision(false, |made| {
-        // As the store gives them back.
+        // As the store returns them.
         let before: Instance = serde_json::from_value(serde_json::to_value(made.before).unwrap()).unwrap();
         let stimulus: Stimulus =
             serde_json::from_value(serde_json::to_value(made.stimulus).unwrap()).unwrap();
@@ -134,7 +138,7 @@ fn equal_arguments_give_equal_decisions() {
 }
 
 #[test]
-fn what_is_ignored_changes_nothing() {
+fn an_ignored_stimulus_changes_nothing() {
     in_every_decision(false, |made| {
         if made.is_ignored() {
             prop_assert_eq!(made.after(), made.before);
@@ -145,7 +149,7 @@ fn what_is_ignored_changes_nothing() {
 }
 
 #[test]
-fn what_speaks_of_another_visit_changes_nothing() {
+fn a_stimulus_for_another_visit_changes_nothing() {
     in_every_decision(false, |made| {
         let spoken = match &made.stimulus.cause {
             Cause::Began { visit } | Cause::Suspend { visit } | Cause::Deadline { visit } => Some(*visit),
@@ -158,16 +162,16 @@ fn what_speaks_of_another_visit_changes_nothing() {
                 return Err(TestCaseError::fail("it was not ignored"));
             };
             let is_told = match why {
-                Ignored::Stale { spoken, present } => spoken < present,
-                Ignored::Future { spoken, present } => spoken > present,
-                Ignored::NotAllowed { .. } | Ignored::MissingArgument { .. } => true,
-                Ignored::NotDue
-                | Ignored::NotHandled { .. }
-                | Ignored::LeftToDeadline { .. }
-                | Ignored::NoGuardHolds { .. }
-                | Ignored::Refused { .. }
-                | Ignored::Unexpected { .. }
-                | Ignored::NoState { .. } => false,
+                IgnoreReason::Stale { stated_visit, current_visit } => stated_visit < current_visit,
+                IgnoreReason::Future { stated_visit, current_visit } => stated_visit > current_visit,
+                IgnoreReason::NotAllowed { .. } | IgnoreReason::MissingArgument { .. } => true,
+                IgnoreReason::NotDue
+                | IgnoreReason::NotHandled { .. }
+                | IgnoreReason::LeftToDeadline { .. }
+                | IgnoreReason::NoGuardHolds { .. }
+                | IgnoreReason::Refused { .. }
+                | IgnoreReason::Unexpected { .. }
+                | IgnoreReason::NoState { .. } => false,
             };
             prop_assert!(is_told, "{}", why);
         }
@@ -183,7 +187,7 @@ fn a_deadline_is_armed_if_and_only_if_the_state_says_so() {
         let has_begun = matches!(made.stimulus.cause, Cause::Began { .. }) && !made.is_ignored();
         let after = |duration| {
             let exact = made.now + TimeDelta::from_std(duration).unwrap();
-            // Only what is left of one may be shorter than a second.
+            // Only a remaining time may be shorter than a second.
             let is_shared = duration >= Duration::from_secs(1);
             if is_shared && timeout.is_some_and(|timeout| timeout.keeps_actions) {
                 exact.round_subsecs(0)
@@ -193,25 +197,25 @@ fn a_deadline_is_armed_if_and_only_if_the_state_says_so() {
         };
         let expected = match due {
             None => None,
-            Some(Due::At(at)) => Some(at),
-            Some(Due::After(duration)) if has_begun => {
+            Some(TimeoutDue::At(at)) => Some(at),
+            Some(TimeoutDue::After(duration)) if has_begun => {
                 let is_suspended = made.before.remaining.is_some();
                 prop_assert!(is_suspended || made.invokes(&made.after().state));
                 prop_assert!(made.before.deadline_at.is_none());
                 Some(after(made.before.remaining.unwrap_or(duration)))
             }
-            Some(Due::After(_)) if made.is_suspended() => None,
-            Some(Due::After(duration)) if made.is_kept() => Some(after(duration)),
-            Some(Due::After(duration)) if made.is_moved() => {
+            Some(TimeoutDue::After(_)) if made.is_suspended() => None,
+            Some(TimeoutDue::After(duration)) if made.is_kept() => Some(after(duration)),
+            Some(TimeoutDue::After(duration)) if made.is_moved() => {
                 (!made.invokes(&made.after().state)).then(|| after(duration))
             }
-            // It runs on: neither staying nor ignoring touches it.
-            Some(Due::After(_)) => made.before.deadline_at,
+            // It keeps running: neither staying nor ignoring changes it.
+            Some(TimeoutDue::After(_)) => made.before.deadline_at,
         };
         prop_assert_eq!(made.after().deadline_at, expected);
         prop_assert!(!has_begun || expected.is_some());
-        // It is armed by the first beginning, so that it cannot be forgotten either.
-        let is_owed = matches!(due, Some(Due::After(_))) && made.before.deadline_at.is_none();
+        // It is set by the first start, so it cannot be missing either.
+        let is_owed = matches!(due, Some(TimeoutDue::After(_))) && made.before.deadline_at.is_none();
         let cause = &made.stimulus.cause;
         if is_owed && !made.is_moved() && *cause == (Cause::Began { visit: made.before.visit }) {
             prop_assert!(has_begun);
@@ -224,12 +228,12 @@ fn a_deadline_is_armed_if_and_only_if_the_state_says_so() {
 }
 
 #[test]
-fn a_suspension_stops_the_clock_and_nothing_else_and_what_was_left_is_what_runs_on() {
+fn a_suspension_only_pauses_the_time_limit_and_the_rest_of_it_resumes() {
     in_every_decision(false, |made| {
         let (before, after) = (made.before, made.after());
         let due = made.definition.states[&after.state].timeout.as_ref().map(|timeout| timeout.due);
         if made.is_suspended() {
-            let stopped = before.deadline_at.filter(|_| matches!(due, Some(Due::After(_))));
+            let stopped = before.deadline_at.filter(|_| matches!(due, Some(TimeoutDue::After(_))));
             let left = stopped.map(|at| (at - made.now).to_std().unwrap_or_default());
             prop_assert_eq!(&made.decision.outcome, &Outcome::Stayed);
             prop_assert!(made.decision.effects.is_empty());
@@ -242,7 +246,7 @@ fn a_suspension_stops_the_clock_and_nothing_else_and_what_was_left_is_what_runs_
         } else if made.is_moved() {
             prop_assert_eq!(after.remaining, None);
         } else if before.remaining.is_some() && after.remaining != before.remaining {
-            // It runs on from its beginning, and from nothing else.
+            // It runs from the start of the action, and from nothing else.
             let has_begun = matches!(made.stimulus.cause, Cause::Began { .. });
             prop_assert!(has_begun && after.deadline_at.is_some());
         } else {
@@ -304,12 +308,16 @@ fn leaving_cancels_and_entering_starts_what_the_states_invoke() {
         }
         prop_assert_eq!(&made.decision.effects, &expected);
         prop_assert_eq!(made.decision.keeps_actions(), made.is_kept());
+        // The facts for actions are read only if this returns that some may be invoked.
+        let is_invoking = |effect: &Effect| matches!(effect, Effect::Invoke { .. } | Effect::Keep { .. });
+        let may_invoke = may_invoke(made.definition, &made.before.state, &made.stimulus.cause);
+        prop_assert!(may_invoke || !made.decision.effects.iter().any(is_invoking));
         Ok(())
     });
 }
 
 #[test]
-fn what_keeps_its_actions_is_otherwise_entered_like_any_state() {
+fn a_state_that_keeps_its_actions_is_otherwise_entered_like_any_state() {
     in_every_decision(false, |made| {
         if made.is_kept() {
             let text = made.text.replace(KEEP, "");

@@ -1,103 +1,114 @@
-//! One coil of a relay board over Modbus TCP: single calls, each within its own time.
+//! One coil of a relay board over Modbus TCP: single calls, each with its own timeout.
 //!
-//! A connection is kept only while both sides are known to be in step. What is sent and what comes back is compared byte
-//! by byte in [`frame`](super::frame).
+//! A connection is reused only while requests and answers are known to match. [`frame`](super::frame) compares them
+//! byte by byte.
 
 use std::io;
 
 use async_trait::async_trait;
-use device_io::{Connection, Evidence};
+use device_io::{DeviceConnection, Evidence};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::address::Address;
+use super::address::CoilAddress;
 use super::exception;
-use super::frame::{Answer, Arrival, Call, MAX_FRAME, Request, hex};
-use crate::fault::{Fault, FaultKind};
-use crate::outlet::{Outlet, Reading, Supply};
-use crate::scheme::Access;
-use crate::session::Session;
+use super::frame::{MAX_FRAME_BYTES, ModbusAnswer, ModbusCall, ModbusRequest, ParsedFrame, hex};
+use crate::error::{OutletError, OutletErrorKind};
+use crate::outlet::{Outlet, OutletReading, PowerState};
+use crate::scheme::OutletAccess;
+use crate::session::DeviceSession;
 
-/// How many of a device's bytes evidence has at most.
-const MAX_EVIDENCE: usize = 32;
+/// The longest part of an answer, in bytes, that goes into the evidence.
+const MAX_EVIDENCE_BYTES: usize = 32;
 
-/// The way to one coil.
-pub(super) struct Coil {
-    session: Session,
-    address: Address,
-    line: Option<Line>,
-    /// Whether the relay board was seen to close a connection after an answer: then each request has one of its own.
+/// Outlet of one coil.
+pub(super) struct ModbusOutlet {
+    session: DeviceSession,
+    address: CoilAddress,
+    connection: Option<ModbusConnection>,
+    /// Whether the relay board has closed a connection after an answer: then each request gets its own connection.
     closes_after_answer: bool,
 }
 
 /// A connection to a relay board.
-struct Line {
-    connection: Connection,
+struct ModbusConnection {
+    stream: DeviceConnection,
     /// The number of the next request.
     transaction: u16,
     has_answered: bool,
 }
 
-impl Coil {
-    /// Prepares the way to a coil; nothing is sent.
-    pub(super) fn new(access: Access, address: Address) -> Self {
+impl ModbusOutlet {
+    /// Creates the outlet; nothing is sent.
+    pub(super) fn new(access: OutletAccess, address: CoilAddress) -> Self {
         let session =
-            Session::new(access, (address.host.clone(), address.port), "relay board", address.rest_for);
-        Self { session, address, line: None, closes_after_answer: false }
+            DeviceSession::new(access, (address.host.clone(), address.port), "relay board", address.rest_for);
+        Self { session, address, connection: None, closes_after_answer: false }
     }
 
-    async fn call(&mut self, request: Request) -> Result<Answer, Fault> {
+    async fn call(&mut self, request: ModbusRequest) -> Result<ModbusAnswer, OutletError> {
         self.connect().await?;
         self.check_lease()?;
-        // Taken out while a call is under way: whoever drops it drops the connection.
-        let Some(mut line) = self.line.take() else {
+        // Taken out during a call: dropping the call drops the connection.
+        let Some(mut connection) = self.connection.take() else {
             let authority = self.session.authority();
-            return Err(Fault::new(FaultKind::Unreached, format!("no connection to {authority}")));
+            return Err(OutletError::new(
+                OutletErrorKind::NotConnected,
+                format!("no connection to {authority}"),
+            ));
         };
-        self.session.limit_delivery(&line.connection)?;
-        let call = Call { request, unit: self.address.unit, transaction: line.transaction };
-        line.transaction += 1;
+        self.session.limit_delivery(&connection.stream)?;
+        let call = ModbusCall { request, unit: self.address.unit, transaction: connection.transaction };
+        connection.transaction += 1;
         let mut received = Vec::new();
-        // Dropping the connection discards what is still to be sent. It may have arrived as well.
-        let ended = self.session.within_call(line.exchange(call, &mut received)).await?;
+        // Dropping the connection discards unsent data; the request may have arrived nevertheless.
+        let result = self.session.within_call(connection.exchange(call, &mut received)).await?;
         let (authority, limit) = (self.session.authority(), self.session.limit_text());
-        let fault = match ended {
-            Some(Ok(Arrival::Answer(answer))) => {
-                line.has_answered = true;
-                line.connection.answered();
-                self.line = Some(line);
-                if let Answer::Exception(number) = answer {
-                    return Err(self.exception(request, number).with_answer(shown(&received)));
+        let error = match result {
+            Some(Ok(ParsedFrame::Answer(answer))) => {
+                connection.has_answered = true;
+                connection.stream.answered();
+                self.connection = Some(connection);
+                if let ModbusAnswer::Exception(number) = answer {
+                    return Err(self.exception(request, number).with_answer(bytes_text(&received)));
                 }
                 return Ok(answer);
             }
             None if received.is_empty() => {
                 let reason = format!("no answer from {authority} within {limit}");
-                if let Request::Write { .. } = request {
-                    // Its answer may still come, and is told from the next one's by its number.
-                    self.line = Some(line);
-                    return Err(Fault::new(FaultKind::Silent, reason));
+                if let ModbusRequest::Write { .. } = request {
+                    // The answer may still come; its transaction number distinguishes it from the next one.
+                    self.connection = Some(connection);
+                    return Err(OutletError::new(OutletErrorKind::AnswerPending, reason));
                 }
-                Fault::new(FaultKind::Lost, reason)
+                OutletError::new(OutletErrorKind::ConnectionLost, reason)
             }
-            None => {
-                Fault::new(FaultKind::Lost, format!("an incomplete answer from {authority} within {limit}"))
+            None => OutletError::new(
+                OutletErrorKind::ConnectionLost,
+                format!("an incomplete answer from {authority} within {limit}"),
+            ),
+            Some(Ok(ParsedFrame::NotModbusTcp { is_rtu })) => {
+                let hint = if is_rtu { " (looks like an RTU frame)" } else { "" };
+                let reason = format!("{authority} answered, but not with Modbus TCP{hint}");
+                OutletError::new(OutletErrorKind::WrongProtocol, reason)
             }
-            Some(Ok(Arrival::Foreign { is_rtu })) => {
-                let looks = if is_rtu { " (looks like an RTU frame)" } else { "" };
-                let reason = format!("{authority} answered, but not with Modbus TCP{looks}");
-                Fault::new(FaultKind::Foreign, reason)
+            Some(Ok(ParsedFrame::Other | ParsedFrame::Late(_) | ParsedFrame::Incomplete)) => {
+                self.unexpected_answer()
             }
-            Some(Ok(Arrival::Other | Arrival::Late(_) | Arrival::Incomplete)) => self.other(),
-            Some(Err(error)) => self.gone(&line, !received.is_empty(), &error),
+            Some(Err(error)) => self.closed_error(&connection, !received.is_empty(), &error),
         };
-        self.session.closed();
-        Err(if received.is_empty() { fault } else { fault.with_answer(shown(&received)) })
+        self.session.record_close();
+        Err(if received.is_empty() { error } else { error.with_answer(bytes_text(&received)) })
     }
 
-    fn gone(&mut self, line: &Line, is_half: bool, error: &io::Error) -> Fault {
+    fn closed_error(
+        &mut self,
+        connection: &ModbusConnection,
+        is_half: bool,
+        error: &io::Error,
+    ) -> OutletError {
         let authority = self.session.authority();
         let is_end = error.kind() == io::ErrorKind::UnexpectedEof;
-        let when = match (is_half, line.has_answered) {
+        let when = match (is_half, connection.has_answered) {
             (true, _) => "in the middle of an answer",
             (false, true) => {
                 self.closes_after_answer = true;
@@ -106,39 +117,42 @@ impl Coil {
             (false, false) => "without an answer",
         };
         let words = if is_end { String::new() } else { format!(": {error}") };
-        Fault::new(FaultKind::Lost, format!("{authority} closed the connection {when}{words}"))
+        OutletError::new(
+            OutletErrorKind::ConnectionLost,
+            format!("{authority} closed the connection {when}{words}"),
+        )
     }
 
-    fn exception(&mut self, request: Request, number: u8) -> Fault {
-        let fault = exception::fault(&self.address, &self.session.authority(), request, number);
-        if fault.kind != FaultKind::Misconfigured {
+    fn exception(&mut self, request: ModbusRequest, number: u8) -> OutletError {
+        let error = exception::outlet_error(&self.address, &self.session.authority(), request, number);
+        if error.kind != OutletErrorKind::Misconfigured {
             self.close();
         }
-        fault
+        error
     }
 
-    fn other(&mut self) -> Fault {
+    fn unexpected_answer(&mut self) -> OutletError {
         self.close();
-        let reason = format!("{} gave another answer than was asked for", self.session.authority());
-        Fault::new(FaultKind::Unconfirmed, reason)
+        let reason = format!("unexpected answer from {}", self.session.authority());
+        OutletError::new(OutletErrorKind::Unconfirmed, reason)
     }
 
     fn close(&mut self) {
-        self.line = None;
-        self.session.closed();
+        self.connection = None;
+        self.session.record_close();
     }
 
-    fn check_lease(&mut self) -> Result<(), Fault> {
+    fn check_lease(&mut self) -> Result<(), OutletError> {
         let checked = self.session.check_lease();
         if checked.is_err() {
-            self.line = None;
+            self.connection = None;
         }
         checked
     }
 }
 
 #[async_trait]
-impl Outlet for Coil {
+impl Outlet for ModbusOutlet {
     fn evidence(&self) -> Evidence {
         let mut evidence = Evidence::new();
         evidence.insert("coil".to_owned(), self.address.coil.into());
@@ -150,50 +164,48 @@ impl Outlet for Coil {
         self.session.attempts
     }
 
-    async fn connect(&mut self) -> Result<(), Fault> {
+    async fn connect(&mut self) -> Result<(), OutletError> {
         self.check_lease()?;
         let closes_after_answer = self.closes_after_answer;
-        if self
-            .line
-            .as_ref()
-            .is_some_and(|line| !(line.connection.is_closed() || closes_after_answer && line.has_answered))
-        {
+        if self.connection.as_ref().is_some_and(|connection| {
+            !(connection.stream.is_closed() || closes_after_answer && connection.has_answered)
+        }) {
             return Ok(());
         }
-        if self.line.take().is_some() {
-            self.session.closed();
+        if self.connection.take().is_some() {
+            self.session.record_close();
         }
         let connection = self.session.connect().await?;
-        self.line = Some(Line { connection, transaction: 0, has_answered: false });
+        self.connection = Some(ModbusConnection { stream: connection, transaction: 0, has_answered: false });
         Ok(())
     }
 
-    async fn read(&mut self) -> Result<Reading, Fault> {
+    async fn read(&mut self) -> Result<OutletReading, OutletError> {
         let (first, count) = self.address.bank();
-        match self.call(Request::Read { first, count }).await? {
-            Answer::Coils(coils) => {
+        match self.call(ModbusRequest::Read { first, count }).await? {
+            ModbusAnswer::Coils(coils) => {
                 let is_set = coils >> (self.address.coil - first) & 1 == 1;
-                Ok(Reading { supply: Some(self.address.supply_of(is_set)), answer: None })
+                Ok(OutletReading { power_state: Some(self.address.power_state_of(is_set)), answer: None })
             }
-            Answer::Written | Answer::Exception(_) => Err(self.other()),
+            ModbusAnswer::Written | ModbusAnswer::Exception(_) => Err(self.unexpected_answer()),
         }
     }
 
-    async fn set(&mut self, supply: Supply) -> Result<(), Fault> {
-        let request = Request::Write { coil: self.address.coil, on: self.address.value_of(supply) };
+    async fn set(&mut self, state: PowerState) -> Result<(), OutletError> {
+        let request = ModbusRequest::Write { coil: self.address.coil, on: self.address.value_of(state) };
         match self.call(request).await? {
-            Answer::Written => Ok(()),
-            Answer::Coils(_) | Answer::Exception(_) => Err(self.other()),
+            ModbusAnswer::Written => Ok(()),
+            ModbusAnswer::Coils(_) | ModbusAnswer::Exception(_) => Err(self.unexpected_answer()),
         }
     }
 }
 
-impl Line {
-    /// Sends a request and reads until what came can be judged.
-    async fn exchange(&mut self, call: Call, received: &mut Vec<u8>) -> io::Result<Arrival> {
-        let stream = self.connection.request();
+impl ModbusConnection {
+    /// Sends a request and reads until a frame is complete or invalid.
+    async fn exchange(&mut self, call: ModbusCall, received: &mut Vec<u8>) -> io::Result<ParsedFrame> {
+        let stream = self.stream.request();
         stream.write_all(&call.encode()).await?;
-        let mut chunk = [0; MAX_FRAME];
+        let mut chunk = [0; MAX_FRAME_BYTES];
         loop {
             match stream.read(&mut chunk).await? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -201,10 +213,12 @@ impl Line {
             }
             loop {
                 match call.parse(received) {
-                    Arrival::Incomplete => break,
-                    Arrival::Late(length) => _ = received.drain(..length),
-                    judged @ (Arrival::Answer(_) | Arrival::Other | Arrival::Foreign { .. }) => {
-                        return Ok(judged);
+                    ParsedFrame::Incomplete => break,
+                    ParsedFrame::Late(length) => _ = received.drain(..length),
+                    parsed @ (ParsedFrame::Answer(_)
+                    | ParsedFrame::Other
+                    | ParsedFrame::NotModbusTcp { .. }) => {
+                        return Ok(parsed);
                     }
                 }
             }
@@ -212,9 +226,9 @@ impl Line {
     }
 }
 
-fn shown(bytes: &[u8]) -> String {
-    let shown = hex(&bytes[..bytes.len().min(MAX_EVIDENCE)]);
-    if bytes.len() > MAX_EVIDENCE { format!("{shown} …") } else { shown }
+fn bytes_text(bytes: &[u8]) -> String {
+    let shown = hex(&bytes[..bytes.len().min(MAX_EVIDENCE_BYTES)]);
+    if bytes.len() > MAX_EVIDENCE_BYTES { format!("{shown} …") } else { shown }
 }
 
 #[cfg(test)]
@@ -223,7 +237,7 @@ mod tests {
     use std::time::Duration;
 
     use clock::SystemClock;
-    use device_io::Lease;
+    use device_io::ProcessLease;
     use tokio::net::TcpListener;
     use tokio::time::Instant;
 
@@ -231,9 +245,9 @@ mod tests {
     use crate::outlet::Readback;
 
     #[tokio::test]
-    async fn what_cannot_be_delivered_within_a_call_and_the_lease_is_not_delivered_later() {
+    async fn delivery_of_a_request_is_bounded_by_the_call_timeout_and_the_lease() {
         let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = Address {
+        let address = CoilAddress {
             host: "127.0.0.1".to_owned(),
             port: relay.local_addr().unwrap().port(),
             coil: 5,
@@ -242,12 +256,12 @@ mod tests {
             rest_for: Duration::ZERO,
             readback: Readback::Alone,
         };
-        let (lease, call_limit) = (Lease::default(), Duration::from_mins(1));
-        let access = Access { clock: Arc::new(SystemClock), lease: lease.clone(), call_limit };
-        let mut coil = Coil::new(access, address);
+        let (lease, call_limit) = (ProcessLease::default(), Duration::from_mins(1));
+        let access = OutletAccess { clock: Arc::new(SystemClock), lease: lease.clone(), call_limit };
+        let mut coil = ModbusOutlet::new(access, address);
         let mut deliver_within = async || {
-            coil.set(Supply::On).await.unwrap();
-            coil.line.as_ref().unwrap().connection.delivery_limit().unwrap()
+            coil.set(PowerState::On).await.unwrap();
+            coil.connection.as_ref().unwrap().stream.delivery_limit().unwrap()
         };
         let echo = async {
             let (mut stream, _) = relay.accept().await.unwrap();
@@ -260,12 +274,12 @@ mod tests {
         let written = async {
             assert_eq!(deliver_within().await, Some(call_limit));
             lease.extend(Instant::now() + call_limit / 2);
-            let left = deliver_within().await.unwrap();
-            assert!(left <= call_limit / 2, "{left:?}");
+            let remaining = deliver_within().await.unwrap();
+            assert!(remaining <= call_limit / 2, "{remaining:?}");
         };
         tokio::select! {
             () = written => {}
-            () = echo => unreachable!("it answers for ever"),
+            () = echo => unreachable!("it answers forever"),
         }
     }
 }

@@ -1,52 +1,54 @@
-//! What an exception of a relay board means. Source: Modbus Application Protocol 1.1b3, 7.
+//! Meaning of Modbus exceptions. Source: Modbus Application Protocol 1.1b3, 7.
 
-use super::address::Address;
-use super::frame::Request;
-use crate::fault::{Fault, FaultKind};
+use super::address::CoilAddress;
+use super::frame::ModbusRequest;
+use crate::error::{OutletError, OutletErrorKind};
 use crate::outlet::Readback;
 
-/// What exception `number` to `request` means at `authority`.
-pub(super) fn fault(address: &Address, authority: &str, request: Request, number: u8) -> Fault {
+/// Returns the error for exception `number` to `request`.
+pub(super) fn outlet_error(
+    address: &CoilAddress,
+    authority: &str,
+    request: ModbusRequest,
+    number: u8,
+) -> OutletError {
     let kind = match number {
-        1..=3 => FaultKind::Misconfigured,
-        6 | 10 => FaultKind::Refused,
-        // It failed, will take long, or is a gateway that gave up waiting: the coil may have been switched.
-        _ => FaultKind::Unconfirmed,
+        1..=3 => OutletErrorKind::Misconfigured,
+        6 | 10 => OutletErrorKind::Refused,
+        // Device failure, acknowledge, or gateway timeout: the coil may have been switched.
+        _ => OutletErrorKind::Unconfirmed,
     };
     let unit = address.unit;
     let reason = match number {
-        1..=3 if matches!(request, Request::Read { .. }) => unreadable(address, authority, number),
-        1 => "illegal function: the device does not know coils".to_owned(),
+        1..=3 if matches!(request, ModbusRequest::Read { .. }) => unreadable(address, authority, number),
+        1 => "illegal function: the device does not support coils".to_owned(),
         2 => format!("illegal data address: the relay board has no coil {}", address.coil),
-        3 => format!(
-            "illegal data value: the relay board does not take what was written to coil {}",
-            address.coil
-        ),
+        3 => {
+            format!("illegal data value: the relay board rejects the value written to coil {}", address.coil)
+        }
         6 => format!("{authority} answered for unit {unit} with exception 6: busy"),
-        10 => format!(
-            "{authority} answered for unit {unit} with exception 10: the gateway has no way to the unit at present"
-        ),
+        10 => format!("{authority} answered for unit {unit} with exception 10: gateway path unavailable"),
         _ => {
             let name = match number {
                 4 => " (server device failure)",
                 5 => " (acknowledge)",
-                11 => " (the unit behind the gateway gives no answer)",
+                11 => " (the unit behind the gateway does not answer)",
                 _ => "",
             };
             format!("{authority} answered with exception {number}{name}")
         }
     };
-    Fault::new(kind, reason)
+    OutletError::new(kind, reason)
 }
 
-/// Why the coil cannot be read as its URL says, and what to write there.
-fn unreadable(address: &Address, authority: &str, number: u8) -> String {
+/// Returns why the coil cannot be read as its URL says, and what to write instead.
+fn unreadable(address: &CoilAddress, authority: &str, number: u8) -> String {
     let (coil, (first, count)) = (address.coil, address.bank());
     let last = first.saturating_add(u16::from(count) - 1);
     let is_bank = address.readback == Readback::Bank;
     match number {
         1 => format!(
-            "illegal function: the device at {authority} reads no coils; if it switches them all the same, write \
+            "illegal function: the device at {authority} cannot read coils; if it can switch them, write \
              `readback=none` in the power URL"
         ),
         2 if is_bank => format!(

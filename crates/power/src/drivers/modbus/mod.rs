@@ -9,31 +9,35 @@ use std::sync::Arc;
 
 use url::Url;
 
-use self::address::Address;
-use self::coil::Coil;
-use crate::options::{OFF, Options, SchemeOption};
-use crate::outlet::{Capabilities, Clients, CycleTiming};
-use crate::scheme::{Port, Scheme};
+use self::address::CoilAddress;
+use self::coil::ModbusOutlet;
+use crate::outlet::{ClientCapacity, CycleTiming, OutletCapabilities};
+use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, SchemeParameter};
+use crate::scheme::{OutletConfig, PowerScheme};
 
 /// `modbus://`.
-pub(super) const SCHEME: Scheme = Scheme {
+pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "modbus",
     path: "HOST[:502]/COIL",
     about: "a coil of a relay board that speaks Modbus TCP",
-    options: &[
-        SchemeOption {
+    parameters: &[
+        SchemeParameter {
             name: "unit",
             example: "1",
             about: "the Modbus unit: 1 to 247, or 255 for the relay board itself",
         },
-        SchemeOption { name: "invert", example: "true", about: "the board has power while the coil is off" },
-        OFF,
-        SchemeOption {
+        SchemeParameter {
+            name: "invert",
+            example: "true",
+            about: "the board has power while the coil is off",
+        },
+        OFF_PARAMETER,
+        SchemeParameter {
             name: "rest",
             example: "1s",
-            about: "what the relay board needs after each connection",
+            about: "how long the relay board needs after each connection",
         },
-        SchemeOption {
+        SchemeParameter {
             name: "readback",
             example: "all8",
             about: "`coil`, `all8` where it reads only whole banks of eight, `none` where it cannot be read",
@@ -42,18 +46,18 @@ pub(super) const SCHEME: Scheme = Scheme {
     parse,
 };
 
-fn parse(url: &Url, options: &Options) -> Result<Port, String> {
-    let address = Address::parse(url, options, &SCHEME.form())?;
-    Ok(Port {
+fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, String> {
+    let address = CoilAddress::parse(url, parameters, &SCHEME.form())?;
+    Ok(OutletConfig {
         device: format!("modbus://{}", device_io::address::authority(&address.host, address.port)),
         outlet: format!("{}?unit={}", address.coil, address.unit),
-        capabilities: Capabilities {
+        capabilities: OutletCapabilities {
             readback: address.readback,
-            cycle: CycleTiming::Caller,
-            clients: Clients::One,
-            settle: address.rest_for,
+            cycle_timing: CycleTiming::Caller,
+            client_capacity: ClientCapacity::One,
+            settle_for: address.rest_for,
         },
-        open: Arc::new(move |access| Box::new(Coil::new(access, address.clone()))),
+        open: Arc::new(move |access| Box::new(ModbusOutlet::new(access, address.clone()))),
     })
 }
 
@@ -64,22 +68,22 @@ mod tests {
     use super::*;
     use crate::outlet::Readback;
 
-    fn parts(text: &str) -> (Url, Options) {
+    fn parts(text: &str) -> (Url, PowerUrlParameters) {
         let url = Url::parse(text).unwrap();
-        let options = Options::read(&url, SCHEME.options).unwrap();
-        (url, options)
+        let parameters = PowerUrlParameters::read(&url, SCHEME.parameters).unwrap();
+        (url, parameters)
     }
 
-    fn read(text: &str) -> Address {
-        let (url, options) = parts(text);
-        Address::parse(&url, &options, "").unwrap()
+    fn read(text: &str) -> CoilAddress {
+        let (url, parameters) = parts(text);
+        CoilAddress::parse(&url, &parameters, "").unwrap()
     }
 
     #[test]
     fn every_part_of_a_url_is_read() {
         let address =
             read("modbus://Relay-3.Lab:1502/65535?unit=247&invert=true&off=500ms&rest=1s&readback=all8");
-        let expected = Address {
+        let expected = CoilAddress {
             host: "relay-3.lab".to_owned(),
             port: 1502,
             coil: 65535,
@@ -100,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_url_is_refused_with_what_would_be_right() {
+    fn a_bad_url_is_refused_with_the_right_form() {
         for (text, right) in [
             ("modbus://relay-3.lab", "0 to 65535"),
             ("modbus://relay-3.lab/65536", "0 to 65535"),
@@ -115,8 +119,8 @@ mod tests {
             ("modbus://relay-3.lab/5?rest=6s", "5s"),
             ("modbus://relay-3.lab/5?readback=8", "`coil`, `all8`"),
         ] {
-            let (url, options) = parts(text);
-            let error = parse(&url, &options).unwrap_err();
+            let (url, parameters) = parts(text);
+            let error = parse(&url, &parameters).unwrap_err();
             assert!(error.contains(right), "{text}: {error}");
         }
     }

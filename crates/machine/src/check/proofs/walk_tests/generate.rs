@@ -1,16 +1,17 @@
-//! Definitions by chance: mostly ones that could be meant, with loops, limits and counters; some damaged.
+//! Random definitions: mostly plausible ones, with loops, limits and counters; some damaged.
 
 use std::fmt::Write as _;
 
-/// Numbers by chance, the same for the same seed.
-pub(super) struct Dice(u64);
+/// Pseudorandom numbers, reproducible by seed.
+pub(super) struct TestRandom(u64);
 
-impl Dice {
+impl TestRandom {
     pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// A number below `below` (Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
+    /// Returns a number below `below` (Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
+    /// 2014).
     pub(super) fn roll(&mut self, below: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -19,7 +20,7 @@ impl Dice {
         usize::try_from((z ^ (z >> 31)) % below as u64).unwrap()
     }
 
-    /// Whether something happens that does so `percent` times in a hundred.
+    /// Returns true with a probability of `percent` %.
     pub(super) fn is(&mut self, percent: usize) -> bool {
         self.roll(100) < percent
     }
@@ -29,10 +30,10 @@ impl Dice {
     }
 }
 
-/// The greatest number that a limit or a condition compares a counter with.
-pub(super) const MOST: i64 = 3;
+/// The greatest number in limits and comparisons.
+pub(super) const MAX_COUNTER_LIMIT: i64 = 3;
 
-/// The last one only when somebody sends an event.
+/// The last one is used only where an event is sent.
 const GUARDS: [&str; 10] = [
     "counters.c < 2",
     "counters.d <= 1",
@@ -55,8 +56,8 @@ const OPERATIONS: [&str; 7] = [
     "{ clear: counters }",
 ];
 
-/// Writes a definition down.
-pub(super) fn definition(dice: &mut Dice) -> String {
+/// Writes a definition.
+pub(super) fn definition(dice: &mut TestRandom) -> String {
     let states = 2 + dice.roll(4);
     let mut text = String::from(
         "machine: m\ninitial: Rest\nevents:\n  b0: { from: board }\n  b1: { from: board }\n  rq: { from: operator }\n",
@@ -70,7 +71,7 @@ pub(super) fn definition(dice: &mut Dice) -> String {
         "groups: {{ asked: {{ states: [Rest, Failed*], on: {{ rq: {{ target: W0{clears} }} }} }} }}"
     )
     .unwrap();
-    // So that every counter is one and every state is reached, whatever else is drawn.
+    // So every counter is counted and every state is reached, whatever else is drawn.
     let ways: Vec<String> = (0..states).map(|state| format!("to{state}: W{state}")).collect();
     writeln!(
         text,
@@ -88,7 +89,7 @@ pub(super) fn definition(dice: &mut Dice) -> String {
     if dice.is(50) { damaged(dice, &text) } else { text }
 }
 
-fn working(dice: &mut Dice, text: &mut String, state: usize, states: usize) {
+fn working(dice: &mut TestRandom, text: &mut String, state: usize, states: usize) {
     writeln!(text, "  W{state}:").unwrap();
     if dice.is(40) {
         let operation = operations(dice, 40);
@@ -138,8 +139,8 @@ fn working(dice: &mut Dice, text: &mut String, state: usize, states: usize) {
     writeln!(text, "    on: {{ {} }}", on.join(", ")).unwrap();
 }
 
-/// A state to go to: mostly onwards, sometimes back.
-fn target(dice: &mut Dice, state: usize, states: usize) -> String {
+/// A target state: mostly a later one, sometimes an earlier one.
+fn target(dice: &mut TestRandom, state: usize, states: usize) -> String {
     match dice.roll(10) {
         0..3 => format!("W{}", (state + 1).min(states - 1)),
         3..5 => format!("W{}", dice.roll(states)),
@@ -149,19 +150,19 @@ fn target(dice: &mut Dice, state: usize, states: usize) -> String {
     }
 }
 
-fn operations(dice: &mut Dice, percent: usize) -> String {
+fn operations(dice: &mut TestRandom, percent: usize) -> String {
     let mut chosen = Vec::new();
     while chosen.len() < 3 && dice.is(percent) {
-        // Clearing is rare, or nothing would ever be bounded.
+        // Clearing is rare, because otherwise nothing would be bounded.
         let among = if dice.is(80) { 5 } else { OPERATIONS.len() };
         chosen.push(OPERATIONS[dice.roll(among)]);
     }
     chosen.join(", ")
 }
 
-fn transitions(dice: &mut Dice, state: usize, states: usize, guards: &[&str]) -> String {
+fn transitions(dice: &mut TestRandom, state: usize, states: usize, guards: &[&str]) -> String {
     let mut chosen = Vec::new();
-    let one = |dice: &mut Dice, guard: String| {
+    let one = |dice: &mut TestRandom, guard: String| {
         let does = operations(dice, 50);
         if dice.is(15) {
             return format!("{{ {guard}do: [{does}] }}");
@@ -178,8 +179,8 @@ fn transitions(dice: &mut Dice, state: usize, states: usize, guards: &[&str]) ->
     chosen.join(", ")
 }
 
-/// The text with a few of its parts exchanged, doubled or lost.
-fn damaged(dice: &mut Dice, text: &str) -> String {
+/// Returns the text with a few of its parts swapped, duplicated or removed.
+fn damaged(dice: &mut TestRandom, text: &str) -> String {
     let pieces = [
         "{", "}", "[", "]", ":", "\n", "  ", "W9", "on", "null", "-1", "é", "\"", "&a", "*a", "counters",
         "$args.", "0s", "",

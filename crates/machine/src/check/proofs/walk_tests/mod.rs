@@ -1,5 +1,5 @@
-//! What the proofs promise, tried: whoever walks by chance through a definition that they pass never comes to a dead end
-//! and never goes round for ever.
+//! Tests the promise of the proofs: a random walk through a definition that passes never reaches a dead end and never
+//! loops endlessly.
 
 mod generate;
 
@@ -9,70 +9,70 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, json};
 
-use super::super::{Checked, check};
+use super::super::{CheckReport, check};
 use crate::testing::load_unproved;
 use crate::testing::vocabulary;
 use crate::{
-    Cause, Decision, Definition, EventName, Instance, Kind, Outcome, Predicted, Prediction, Question, Rule,
-    Sender, Source, StateName, Stimulus, create, decide,
+    Cause, Decision, Definition, EventName, EventSource, Instance, ModelAnswers, ModelQuestion, Outcome,
+    Prediction, Rule, Sender, StateKind, StateName, Stimulus, create, decide,
 };
-use generate::{Dice, MOST, definition};
+use generate::{MAX_COUNTER_LIMIT, TestRandom, definition};
 
 const ACTIONS: [&str; 2] = ["a", "b"];
-/// How many definitions are generated, and how many steps are walked through each that passes.
+/// The number of generated definitions, and of steps through each that passes.
 const DEFINITIONS: u64 = 10_000;
 const STEPS: usize = 10_000;
-/// One of how many definitions that have endless loops is walked through, to see that the walks find them.
+/// One in this many definitions with endless loops is walked through, to see that the walks find them.
 const TRIED_OF_ENDLESS: usize = 30;
 
-/// Somebody who walks through a definition by chance.
+/// A random walk through a definition.
 struct Walker<'d> {
     definition: &'d Definition,
-    dice: Dice,
+    dice: TestRandom,
     instance: Instance,
     now: DateTime<Utc>,
-    /// How often in a hundred times a board, an action or a person does something before the deadline passes.
+    /// How often in a hundred times an event occurs before the deadline.
     liveliness: usize,
-    /// What has been entered since a person did something or the instance was stirred from rest.
+    /// The states entered since the last operator request or start from a resting state.
     seen: HashSet<u64>,
-    /// The most states that have been entered so.
+    /// The maximum number of states entered so.
     longest: usize,
 }
 
 impl<'d> Walker<'d> {
     fn new(definition: &'d Definition, seed: u64) -> Self {
-        let mut dice = Dice::new(seed);
+        let mut dice = TestRandom::new(seed);
         let liveliness = [0, 50, 90, 99][dice.roll(4)];
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let instance = create(definition, "one", Map::new(), now).instance;
         Self { definition, dice, instance, now, liveliness, seen: HashSet::new(), longest: 0 }
     }
 
-    /// Takes a step; says what is wrong where it leads nowhere, or round for ever.
+    /// Takes a step; returns the fault if it is a dead end or an endless loop.
     fn step(&mut self) -> Result<(), String> {
         let definition = self.definition;
         let state = &definition.states[&self.instance.state];
         match state.kind {
-            Kind::Working => {
+            StateKind::Working => {
                 let waits_for_action = state.timeout.is_some() && !state.invoke.is_empty();
                 if self.instance.deadline_at.is_none() && !waits_for_action {
                     return Err(format!("{} waits for ever", self.instance.state));
                 }
             }
-            Kind::Failed
-                if definition.accepted(self.instance.state.as_str(), &Sender::Operator).is_empty() =>
+            StateKind::Failed
+                if definition.accepted_events(self.instance.state.as_str(), &Sender::Operator).is_empty() =>
             {
                 return Err(format!("no operator leads out of {}", self.instance.state));
             }
-            Kind::Final => {
+            StateKind::Final => {
                 self.instance = create(definition, "one", Map::new(), self.now).instance;
                 self.seen.clear();
                 return Ok(());
             }
-            Kind::Resting | Kind::Failed => {}
+            StateKind::Resting | StateKind::Failed => {}
         }
-        // A person is patient while something is under way, and most boards say nothing at rest.
-        let is_patient = state.kind == Kind::Working && self.dice.is(98);
+        // Operators wait while work is in progress, and most reporters are silent at rest.
+        let is_patient = state.kind == StateKind::Working && self.dice.is(98);
         if self.dice.is(2) {
             let states: Vec<&StateName> = definition.states.keys().collect();
             let to = states[self.dice.roll(states.len())].clone();
@@ -91,17 +91,17 @@ impl<'d> Walker<'d> {
         let name = events[self.dice.roll(events.len())].clone();
         let from = &definition.events[&name].from;
         let source = from.first().and_then(Sender::source).unwrap();
-        if source == Source::Operator && is_patient {
+        if source == EventSource::Operator && is_patient {
             return self.wait();
         }
         let args = if self.dice.is(90) { json!({ "x": self.dice.roll(4) }) } else { json!({}) };
         let args = args.as_object().cloned().unwrap_or_default();
-        let visit = (source == Source::Action).then_some(self.instance.visit);
-        let is_operator = source == Source::Operator;
+        let visit = (source == EventSource::Action).then_some(self.instance.visit);
+        let is_operator = source == EventSource::Operator;
         self.take(Cause::Event { name, source, args, visit }, is_operator).1
     }
 
-    /// Lets the time pass, if there is a time limit.
+    /// Lets the time limit expire, if there is one.
     fn wait(&mut self) -> Result<(), String> {
         let visit = self.instance.visit;
         let Some(at) = self.instance.deadline_at else {
@@ -118,18 +118,20 @@ impl<'d> Walker<'d> {
     fn take(&mut self, cause: Cause, is_persons: bool) -> (Outcome, Result<(), String>) {
         self.now += TimeDelta::milliseconds(1);
         let is_event = matches!(cause, Cause::Event { .. });
-        let (from, was_at_rest) = (self.instance.state.clone(), self.is_in(Kind::Resting));
+        let (from, was_at_rest) = (self.instance.state.clone(), self.is_in(StateKind::Resting));
         let stimulus = Stimulus { predicted: self.predicted(is_event), ..Stimulus::new(cause) };
         let Decision { outcome, instance, .. } = decide(self.definition, &self.instance, &stimulus, self.now);
         self.instance = instance;
-        // An event at rest begins a new life; time that passes there does so only where it leads back, as a periodic check.
+        // An event at rest starts a new sequence; a time limit at rest does so only if it leads back, as a periodic
+        // check.
         let is_new_life = was_at_rest && (is_event || from == self.instance.state);
-        let is_final = self.is_in(Kind::Final);
+        let is_final = self.is_in(StateKind::Final);
         if is_persons || is_new_life || is_final {
             self.seen.clear();
         }
         if matches!(outcome, Outcome::Moved { .. }) && !is_final {
-            // All that the next decisions depend on. Who has been here before can go the same way again, and for ever.
+            // Everything that the next decisions depend on. A walk that returns to it can take the same path again,
+            // endlessly.
             let is_new = self.seen.insert(self.standing());
             self.longest = self.longest.max(self.seen.len());
             if !is_new {
@@ -140,18 +142,18 @@ impl<'d> Walker<'d> {
         (outcome, Ok(()))
     }
 
-    /// What a model says, if it says anything.
-    fn predicted(&mut self, is_event: bool) -> Predicted {
-        let mut predicted = Predicted::default();
+    /// A model's answer, if any.
+    fn predicted(&mut self, is_event: bool) -> ModelAnswers {
+        let mut predicted = ModelAnswers::default();
         if is_event && self.dice.is(90) {
-            let question = Question { model: "m".to_owned(), argument: "x".to_owned() };
+            let question = ModelQuestion { model: "m".to_owned(), argument: "x".to_owned() };
             let state = self.dice.pick(&["bad", "good"]).to_owned();
             predicted.insert(question, Prediction::One(state));
         }
         predicted
     }
 
-    fn is_in(&self, kind: Kind) -> bool {
+    fn is_in(&self, kind: StateKind) -> bool {
         self.definition.states[&self.instance.state].kind == kind
     }
 
@@ -160,8 +162,8 @@ impl<'d> Walker<'d> {
         let mut hasher = DefaultHasher::new();
         state.hash(&mut hasher);
         for (counter, count) in counters {
-            // Above all that it is compared with, one number is like another.
-            (counter, count.min(&(MOST + 1))).hash(&mut hasher);
+            // Numbers greater than all compared ones are equivalent.
+            (counter, count.min(&(MAX_COUNTER_LIMIT + 1))).hash(&mut hasher);
         }
         if !data.is_empty() {
             format!("{data:?}").hash(&mut hasher);
@@ -174,25 +176,25 @@ impl<'d> Walker<'d> {
     }
 }
 
-/// What came of some definitions.
+/// The results for a number of definitions.
 #[derive(Debug, Default)]
 struct Tally {
-    /// How many the proofs pass, and how many are refused for endless loops and nothing else.
+    /// How many pass the proofs, and how many are refused only for endless loops.
     passed: usize,
     endless: usize,
-    /// In how many of those a short walk goes round for ever, of how many that were tried.
+    /// In how many of those a short walk loops endlessly, and of how many tried.
     looping: usize,
     tried: usize,
-    /// The most states that a walk entered without a person and without coming to rest, where the proofs pass.
+    /// The maximum number of states entered without an operator and without rest, in definitions that pass.
     longest: usize,
-    /// How many each rule refuses.
+    /// The number of refusals by rule.
     refused: BTreeMap<Rule, usize>,
 }
 
 impl Tally {
     fn add(&mut self, seed: u64) {
-        let text = definition(&mut Dice::new(seed));
-        let Checked { definition, faults } = check(&text, &vocabulary(&ACTIONS));
+        let text = definition(&mut TestRandom::new(seed));
+        let CheckReport { definition, faults } = check(&text, &vocabulary(&ACTIONS));
         let rules: BTreeSet<Rule> =
             faults.iter().filter(|fault| fault.is_error()).map(|fault| fault.rule).collect();
         assert_eq!(definition.is_none(), !rules.is_empty(), "{text}");
@@ -229,7 +231,7 @@ impl Tally {
 }
 
 #[test]
-fn whoever_walks_through_what_is_proved_meets_no_dead_end_and_no_endless_loop() {
+fn random_walks_through_proved_definitions_meet_no_dead_end_and_no_endless_loop() {
     let tally = |first: u64| {
         let mut tally = Tally::default();
         (first..DEFINITIONS).step_by(2).for_each(|seed| tally.add(seed));
@@ -240,9 +242,9 @@ fn whoever_walks_through_what_is_proved_meets_no_dead_end_and_no_endless_loop() 
         tally(0).and(half.join().unwrap())
     });
     assert!(tally.passed >= 300, "{tally:?}");
-    // So the walks would have found what the rule against endless loops keeps out, had it not been kept out. They do not
-    // find all: the proofs take conditions on data for unknown, and counters for whatever they may have been before.
+    // So the walks would have found the endless loops that the rule refuses. They do not find all: the proofs take
+    // conditions on data as unknown, and counters as unknown before the loop.
     assert!(tally.tried >= 30 && tally.looping * 10 >= tally.tried * 8, "{tally:?}");
-    // The definitions are not all alike.
+    // The generated definitions vary.
     assert!(tally.longest >= 8 && tally.refused.len() >= 10, "{tally:?}");
 }

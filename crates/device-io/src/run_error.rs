@@ -1,0 +1,82 @@
+//! Errors of runs at devices. `T` is the type of local fault that the caller distinguishes.
+
+use serde_json::{Map, Value};
+
+/// Observations by name, stored in history unchanged.
+pub type Evidence = Map<String, Value>;
+
+/// Error of a run that did not reach its goal.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{reason}")]
+pub struct RunError<T> {
+    /// The reason, one sentence for the operator.
+    pub reason: String,
+    /// What was observed.
+    pub evidence: Evidence,
+    /// The kind of error.
+    pub kind: RunErrorKind<T>,
+}
+
+/// Kind of a [`RunError`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunErrorKind<T> {
+    /// The run failed; the evidence concerns the device, the request, or their configuration.
+    Failed,
+    /// The run fails until its configuration is changed: no power URL, no such outlet.
+    Misconfigured,
+    /// The run failed to restore what it had switched off; the resource stays off until it is restored.
+    Unrestored {
+        /// What was not restored: `power`.
+        what: &'static str,
+        /// The outlet.
+        at: String,
+    },
+    /// A local fault prevented the run; it says nothing about the device. The run is repeated when the fault is over.
+    Suspended {
+        /// The local fault.
+        trouble: T,
+        /// Whether something may have been written to a device; then the run counts as interrupted.
+        has_acted: bool,
+    },
+}
+
+impl<T> RunError<T> {
+    /// Creates a failure.
+    #[must_use]
+    pub fn failed(reason: impl Into<String>, evidence: Evidence) -> Self {
+        Self { reason: reason.into(), evidence, kind: RunErrorKind::Failed }
+    }
+
+    /// Creates a configuration error.
+    #[must_use]
+    pub fn misconfigured(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), evidence: Evidence::new(), kind: RunErrorKind::Misconfigured }
+    }
+
+    /// Creates an error for a local fault before anything was written to a device.
+    #[must_use]
+    pub fn suspended(trouble: T, reason: impl Into<String>, evidence: Evidence) -> Self {
+        Self { reason: reason.into(), evidence, kind: RunErrorKind::Suspended { trouble, has_acted: false } }
+    }
+
+    /// Creates an error for a local fault after something may have been written to a device.
+    #[must_use]
+    pub fn suspended_midway(trouble: T, reason: impl Into<String>, evidence: Evidence) -> Self {
+        Self { reason: reason.into(), evidence, kind: RunErrorKind::Suspended { trouble, has_acted: true } }
+    }
+
+    /// Converts the local fault to the caller's type.
+    #[must_use]
+    pub fn map_trouble<U>(self, map: impl FnOnce(T) -> U) -> RunError<U> {
+        let Self { reason, evidence, kind } = self;
+        let kind = match kind {
+            RunErrorKind::Failed => RunErrorKind::Failed,
+            RunErrorKind::Misconfigured => RunErrorKind::Misconfigured,
+            RunErrorKind::Unrestored { what, at } => RunErrorKind::Unrestored { what, at },
+            RunErrorKind::Suspended { trouble, has_acted } => {
+                RunErrorKind::Suspended { trouble: map(trouble), has_acted }
+            }
+        };
+        RunError { reason, evidence, kind }
+    }
+}

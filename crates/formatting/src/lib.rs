@@ -1,0 +1,14 @@
+//! Spans of time, times, counts and lists as text: the one formatter of each for the whole workspace.
+//!
+//! A configured span is written as in definitions, options and URLs ([`duration`]: `1m 30s`), so that it can be found there
+//! and pasted. A measured span is rounded for reading ([`elapsed`]: `8 min 25 s`, [`measured`]: `4.20 s`).
+
+mod counts;
+mod lists;
+mod spans;
+mod times;
+
+pub use counts::count;
+pub use lists::list;
+pub use spans::{duration, elapsed, measured};
+pub use times::{since, time};

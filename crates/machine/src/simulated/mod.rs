@@ -1,7 +1,0 @@
-//! What is assumed of actions where nobody measured them: for farms that are simulated.
-
-mod action;
-mod distribution;
-
-pub use action::{SimulatedAction, Site};
-pub use distribution::Distribution;

@@ -1,0 +1,78 @@
+//! The parameters of a power URL.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use machine::parse_span;
+use url::Url;
+
+/// One parameter of a power URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SchemeParameter {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// An example value.
+    pub(crate) example: &'static str,
+    /// Description for help texts.
+    pub(crate) about: &'static str,
+}
+
+/// How long a power cycle keeps the outlet off. All schemes have it.
+pub(crate) const OFF_PARAMETER: SchemeParameter = SchemeParameter {
+    name: "off",
+    example: "2s",
+    about: "how long a power cycle keeps the board off; the default is 2s",
+};
+
+/// Parameters of one power URL: known to its scheme, each given at most once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PowerUrlParameters(Vec<(String, String)>);
+
+impl PowerUrlParameters {
+    /// Reads the parameters of `url`.
+    pub(crate) fn read(url: &Url, known: &[SchemeParameter]) -> Result<Self, String> {
+        let mut parameters: Vec<(String, String)> = Vec::new();
+        for (name, value) in url.query_pairs() {
+            if !known.iter().any(|parameter| parameter.name == name) {
+                let names: Vec<_> = known.iter().map(|parameter| format!("`{}`", parameter.name)).collect();
+                return Err(format!("unknown parameter `{name}`; valid are {}", names.join(", ")));
+            }
+            if parameters.iter().any(|(given, _)| *given == name) {
+                return Err(format!("`{name}` is given twice; give it once"));
+            }
+            parameters.push((name.into_owned(), value.into_owned()));
+        }
+        Ok(Self(parameters))
+    }
+
+    /// The value of a parameter, if it is given.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a parameter is `true`; `false` if it is not given.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, String> {
+        let Some(value) = self.get(name) else { return Ok(false) };
+        value.parse().map_err(|_| format!("`{name}={value}`: write `true` or `false`"))
+    }
+
+    /// A time of at most `max`, if it is given.
+    pub(crate) fn span(&self, name: &str, max: Duration) -> Result<Option<Duration>, String> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let span = parse_span(value).map_err(|error| {
+            format!(
+                "`{name}={value}` is not a time: {error}; write for example `{name}=2s` or `{name}=500ms`"
+            )
+        })?;
+        if span > max {
+            let max = formatting::duration(max);
+            return Err(format!("`{name}={value}` is too long; the maximum is {max}"));
+        }
+        Ok(Some(span))
+    }
+}
+
+/// Parses plain digits; a sign is not accepted.
+pub(crate) fn number<T: FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}

@@ -1,0 +1,56 @@
+//! `lifeguard config`: the configuration file of a server, and where each of its options comes from.
+//!
+//! The options of `serve` are the one table: each is a flag, a variable and a key of the file. The values in the file become
+//! default values of the arguments before the command line is parsed, so a flag or a variable takes precedence.
+
+mod check;
+mod file;
+mod options;
+#[cfg(test)]
+mod reference;
+mod server_options;
+mod settings;
+mod show;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Command, Subcommand};
+
+pub(super) use self::options::{ParseError, ServerConfigArgs, with_configuration};
+pub(super) use self::settings::ServerSettings;
+
+/// Options of `lifeguard config`.
+#[derive(Debug, Args)]
+pub(super) struct ConfigOptions {
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Show every option of a server: its value, and whether a flag, a variable, the configuration file or its default set it
+    Show(Box<show::ShowOptions>),
+    /// Check a configuration file without starting a server
+    Check {
+        /// The configuration file
+        file: PathBuf,
+    },
+}
+
+/// Runs the command; `root` is the whole command line.
+///
+/// # Errors
+///
+/// When its output cannot be written.
+pub(super) fn run(
+    options: &ConfigOptions,
+    settings: &ServerSettings,
+    root: &Command,
+) -> Result<ExitCode, Box<dyn Error>> {
+    match &options.command {
+        ConfigCommand::Show(options) => show::run(options, settings),
+        ConfigCommand::Check { file } => check::run(file, root),
+    }
+}

@@ -1,0 +1,155 @@
+//! The options of a server with their values, and where each value came from.
+
+use std::path::PathBuf;
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches};
+use serde_json::{Value, json};
+
+use super::file::ConfigFile;
+
+/// The options of a server, as they are after flags, variables and the configuration file.
+#[derive(Debug, Clone, Default)]
+pub(in crate::cli) struct ServerSettings {
+    /// The configuration file that was read.
+    pub(in crate::cli) file: Option<PathBuf>,
+    pub(super) settings: Vec<Setting>,
+}
+
+/// An option, its value, and where that came from.
+#[derive(Debug, Clone)]
+pub(super) struct Setting {
+    /// Its name, without dashes.
+    pub(super) option: String,
+    /// Its values; several only where it takes a list.
+    pub(super) values: Vec<String>,
+    /// What applies where there is no value.
+    pub(super) default_note: Option<String>,
+    pub(super) is_secret: bool,
+    pub(super) source: SettingSource,
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SettingSource {
+    Flag,
+    /// A variable, by its name.
+    Variable(String),
+    /// The configuration file.
+    File {
+        path: PathBuf,
+        line: usize,
+    },
+    /// The configuration file names a value, but an option that excludes this one was given by flag or variable.
+    Excluded {
+        path: PathBuf,
+        line: usize,
+        by: String,
+    },
+    Default,
+}
+
+impl ServerSettings {
+    /// Reads the values of `options` from `matches`; those `excluded` are options of the file, each with what excludes it.
+    pub(super) fn new(
+        options: &[Arg],
+        matches: &ArgMatches,
+        file: Option<&ConfigFile>,
+        excluded: &[(String, String)],
+    ) -> Self {
+        let setting = |option: &Arg| {
+            let id = option.get_id().as_str();
+            let name = option.get_long().unwrap_or_default();
+            let in_file = file.and_then(|file| {
+                let entry = file.entries.iter().find(|entry| entry.key == name)?;
+                Some((file.path.clone(), entry.line))
+            });
+            let excluded_by = excluded.iter().find(|(key, _)| key == name).map(|(_, by)| by.clone());
+            let source = match (matches.value_source(id), in_file, excluded_by) {
+                (Some(ValueSource::CommandLine), ..) => SettingSource::Flag,
+                (Some(ValueSource::EnvVariable), ..) => {
+                    let variable = option.get_env().unwrap_or_default();
+                    SettingSource::Variable(variable.to_string_lossy().into_owned())
+                }
+                (_, Some((path, line)), Some(by)) => SettingSource::Excluded { path, line, by },
+                (Some(_), Some((path, line)), None) => SettingSource::File { path, line },
+                _ => SettingSource::Default,
+            };
+            let values = matches.get_raw(id).into_iter().flatten();
+            Setting {
+                option: name.to_owned(),
+                values: values.map(|value| value.to_string_lossy().into_owned()).collect(),
+                default_note: default_note(option),
+                is_secret: option.is_hide_env_values_set(),
+                source,
+            }
+        };
+        Self { file: file.map(|file| file.path.clone()), settings: options.iter().map(setting).collect() }
+    }
+}
+
+/// What the help of an option says of its default where that is no value: `[default: half of all]`.
+pub(super) fn default_note(option: &Arg) -> Option<String> {
+    let help = option.get_help()?.to_string();
+    let (_, rest) = help.rsplit_once("[default: ")?;
+    Some(rest.trim_end().trim_end_matches(']').to_owned())
+}
+
+impl Setting {
+    /// The value as text; a secret is not shown.
+    pub(super) fn value_text(&self) -> String {
+        match (&self.source, &self.default_note) {
+            (SettingSource::Excluded { by, .. }, _) => format!("(not used: --{by} is given)"),
+            _ if !self.values.is_empty() && self.is_secret => "(hidden)".to_owned(),
+            _ if !self.values.is_empty() => self.values.join(", "),
+            (_, Some(note)) => format!("({note})"),
+            (_, None) => "(not set)".to_owned(),
+        }
+    }
+
+    /// Where the value came from, as text.
+    pub(super) fn source_text(&self) -> String {
+        match &self.source {
+            SettingSource::Flag => "flag".to_owned(),
+            SettingSource::Variable(name) => format!("variable {name}"),
+            SettingSource::File { path, line } | SettingSource::Excluded { path, line, .. } => {
+                format!("file {}:{line}", path.display())
+            }
+            SettingSource::Default => "default".to_owned(),
+        }
+    }
+
+    /// The setting as JSON; the value of a secret is left out.
+    pub(super) fn to_json(&self) -> Value {
+        let mut json = json!({ "option": self.option, "value": self.value_json() });
+        let (source, more) = match &self.source {
+            SettingSource::Flag => ("flag", None),
+            SettingSource::Variable(name) => ("variable", Some(("variable", json!(name)))),
+            SettingSource::File { path, line } | SettingSource::Excluded { path, line, .. } => {
+                json["line"] = (*line).into();
+                ("file", Some(("file", json!(path.display().to_string()))))
+            }
+            SettingSource::Default => ("default", None),
+        };
+        json["source"] = source.into();
+        if let Some((key, value)) = more {
+            json[key] = value;
+        }
+        if let SettingSource::Excluded { by, .. } = &self.source {
+            json["excluded_by"] = by.as_str().into();
+        }
+        if self.is_secret && !self.values.is_empty() {
+            json["is_hidden"] = true.into();
+        }
+        json
+    }
+
+    fn value_json(&self) -> Value {
+        match &*self.values {
+            _ if self.is_secret => Value::Null,
+            [] => Value::Null,
+            [value] => value.as_str().into(),
+            values => values.into(),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! `lifeguard config show`: every option of a server, its value, and where it came from.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::super::output::{self, row};
+use super::options::ServerConfigArgs;
+use super::settings::{ServerSettings, Setting};
+
+/// Options of `lifeguard config show`: those of `serve` are taken into account as `serve` would.
+#[derive(Debug, Args)]
+pub(super) struct ShowOptions {
+    #[command(flatten)]
+    server: ServerConfigArgs,
+
+    /// Print the options as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the settings.
+pub(super) fn run(options: &ShowOptions, settings: &ServerSettings) -> Result<ExitCode, Box<dyn Error>> {
+    let text = if options.json {
+        let all: Value = settings.settings.iter().map(Setting::to_json).collect();
+        let file = settings.file.as_ref().map(|file| file.display().to_string());
+        serde_json::to_string_pretty(&json!({ "file": file, "options": all }))?
+    } else {
+        let heading = row(["OPTION", "VALUE", "FROM"].map(str::to_owned));
+        let rows = settings
+            .settings
+            .iter()
+            .map(|setting| row([setting.option.clone(), setting.value_text(), setting.source_text()]));
+        output::table(&std::iter::once(heading).chain(rows).collect::<Vec<_>>())
+    };
+    output::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}

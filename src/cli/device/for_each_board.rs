@@ -1,0 +1,62 @@
+//! Applying one operation to several boards.
+
+use std::error::Error;
+
+use serde_json::Value;
+
+use crate::cli::api_client::ApiClientError;
+use crate::cli::output;
+use crate::formatting::count;
+
+/// Applies an operation to each board; a refusal of one does not stop the others.
+pub(super) async fn for_each_board(
+    names: &[String],
+    as_json: bool,
+    operation: impl AsyncFn(String) -> Result<Value, ApiClientError>,
+    text: fn(&Value) -> String,
+) -> Result<(), Box<dyn Error>> {
+    let mut refused = 0;
+    for name in names {
+        match operation(name.clone()).await {
+            Ok(Value::Object(mut answer)) if as_json => {
+                answer.insert("name".to_owned(), Value::from(name.as_str()));
+                output::print(&Value::Object(answer).to_string())?;
+            }
+            Ok(answer) => output::print(&format!("{name}: {}", text(&answer)))?,
+            Err(error) => refused += report_refusal(name, error, names.len())?,
+        }
+    }
+    check_all_done(refused, names.len())
+}
+
+/// Prints a refusal for one of `count` boards, and counts it; any other error ends the command.
+pub(super) fn report_refusal(
+    name: &str,
+    error: ApiClientError,
+    count: usize,
+) -> Result<usize, ApiClientError> {
+    match error {
+        ApiClientError::Refused { .. } | ApiClientError::BadName(_) if count > 1 => {
+            output::complain(&format!("{name}: {error}"));
+            Ok(1)
+        }
+        ApiClientError::Refused { .. }
+        | ApiClientError::BadName(_)
+        | ApiClientError::NoAnswer { .. }
+        | ApiClientError::NotLifeguard(_)
+        | ApiClientError::BadUrl(_) => Err(error),
+    }
+}
+
+/// The result of a command for `count` boards.
+///
+/// # Errors
+///
+/// When some were refused.
+pub(super) fn check_all_done(refused: usize, boards: usize) -> Result<(), Box<dyn Error>> {
+    if refused == 0 {
+        Ok(())
+    } else {
+        Err(format!("refused for {refused} of {}", count(boards, "board")).into())
+    }
+}

@@ -1,0 +1,321 @@
+-- Writes a batch: what was decided about many instances at one time, in one statement.
+--
+-- The build script makes four statements of this file. Text between `begin` and `end` lines belongs to a section; all other
+-- text belongs to every statement, and comments to none.
+--
+--     statement        sections                       batch
+--     write_moves      unlinked                       instances only move
+--     write_actions    unlinked, actions              actions begin, end or are invoked; entries without a move
+--     write_resources  unlinked, actions, resources   units of resources are granted or released
+--     write_links      links, actions, resources      links change, or instances were decided together
+--
+-- Parameters are columns: arrays of one length that are unnested side by side. They are unnested in a select list, because
+-- as tables each would be stored first. Where an array is shorter than the others, the rest of its column is NULL.
+--
+-- Every part applies only where `applied` says that the instance's part of the batch applies.
+
+WITH
+
+-- Whether no definition was activated since the batch was decided. The lock, on a row or on none, blocks activations until
+-- this transaction is durable.
+activation_check AS MATERIALIZED (
+    SELECT NOT EXISTS (SELECT FROM activation WHERE activation_id > $2 FOR KEY SHARE) AS is_current
+),
+
+-- begin resources
+-- Units are granted and released before any instance is locked. A grant holds only if the revision of the resource is still
+-- the one that the grant was decided by.
+resource_changes AS (
+    INSERT INTO resource AS r (name, capacity, gap_ms, settle_ms, revision, grant_revision, granted_at, released_at)
+    SELECT t.name, t.capacity, coalesce(t.gap_ms, 0), coalesce(t.settle_ms, 0), coalesce(t.revision, 0) + 1,
+           CASE WHEN t.revision = 0 THEN 1 ELSE 0 END,
+           CASE WHEN t.revision IS NOT NULL THEN $3::timestamptz END,
+           CASE WHEN t.is_released THEN $3::timestamptz END
+      FROM (SELECT unnest($61::text[]) AS name, unnest($62::bigint[]) AS revision, unnest($63::int[]) AS capacity,
+                   unnest($64::bigint[]) AS gap_ms, unnest($65::bigint[]) AS settle_ms,
+                   unnest($66::bool[]) AS is_released) t
+     WHERE (SELECT is_current FROM activation_check)
+    ON CONFLICT (name) DO UPDATE
+       SET revision = r.revision + 1,
+           grant_revision = CASE WHEN excluded.granted_at IS NOT NULL AND r.revision = excluded.revision - 1
+                                 THEN r.revision + 1 ELSE r.grant_revision END,
+           granted_at = CASE WHEN r.revision = excluded.revision - 1
+                             THEN coalesce(excluded.granted_at, r.granted_at) ELSE r.granted_at END,
+           released_at = coalesce(excluded.released_at, r.released_at),
+           capacity = CASE WHEN excluded.granted_at IS NOT NULL THEN excluded.capacity ELSE r.capacity END,
+           gap_ms = CASE WHEN excluded.granted_at IS NOT NULL THEN excluded.gap_ms ELSE r.gap_ms END,
+           settle_ms = CASE WHEN excluded.granted_at IS NOT NULL THEN excluded.settle_ms ELSE r.settle_ms END
+ RETURNING r.name, r.grant_revision = r.revision AS is_granted
+),
+
+-- Instances that claim a resource of which units were granted since: there may be none left.
+refused AS MATERIALIZED (
+    SELECT c.id
+      FROM (SELECT unnest($67::bigint[]) AS id, unnest($68::text[]) AS name) c
+     WHERE NOT EXISTS (SELECT FROM resource_changes r WHERE r.name = c.name AND r.is_granted)
+),
+-- end resources
+
+-- begin links
+-- Instances that were decided together are written together: none of them where one was rewritten since it was read, or is
+-- locked. From here on the statement waits for no lock.
+locked AS MATERIALIZED (
+    SELECT i.instance_id, n.coupling, n.size
+      FROM (SELECT unnest($79::bigint[]) AS id, unnest($80::int[]) AS version, unnest($81::bigint[]) AS coupling,
+                   unnest($82::bigint[]) AS size) n
+      JOIN instance i ON i.instance_id = n.id
+     WHERE i.xmin = n.version AND (SELECT is_current FROM activation_check)
+       -- Resources are locked first.
+       AND (SELECT count(*) FROM resource_changes) >= 0 AND n.id <> ALL (ARRAY(SELECT id FROM refused))
+       FOR UPDATE OF i SKIP LOCKED
+),
+complete AS MATERIALIZED (
+    SELECT array_agg(l.instance_id) AS ids
+      FROM (SELECT instance_id, size, count(*) OVER (PARTITION BY coupling) AS found FROM locked) l
+     WHERE l.found = l.size
+),
+-- end links
+
+-- Rows are locked in the order of the array, which is that of their IDs: sessions for batches plan no other join.
+saved AS (
+    UPDATE instance i
+       SET state = n.state, visit = n.visit, entered_at = n.entered_at, deadline_at = n.deadline_at,
+           since = n.since, since_visit = CASE WHEN n.since IS NOT NULL THEN n.visit END,
+           counters = coalesce(n.counters, i.counters), data = coalesce(n.data, i.data)
+-- begin actions
+           , remaining_us = n.remaining_us, remaining_visit = CASE WHEN n.remaining_us IS NOT NULL THEN n.visit END
+-- end actions
+-- begin links
+           , links = CASE WHEN n.links IS NULL THEN i.links ELSE nullif(n.links, '{}') END
+-- end links
+      FROM (SELECT unnest($4::bigint[]) AS id, unnest($5::int[]) AS version, unnest($6::text[]) AS state,
+                   unnest($7::bigint[]) AS visit, unnest($8::timestamptz[]) AS entered_at,
+                   unnest($9::timestamptz[]) AS deadline_at, unnest($10::timestamptz[]) AS since,
+                   unnest($11::jsonb[]) AS counters, unnest($12::jsonb[]) AS data
+-- begin actions
+                   , unnest($29::bool[]) AS is_silent, unnest($30::bigint[]) AS remaining_us
+-- end actions
+-- begin links
+                   , unnest($83::jsonb[]) AS links
+-- end links
+           ) n
+     WHERE i.instance_id = n.id AND i.xmin = n.version AND (SELECT is_current FROM activation_check)
+-- begin resources
+-- begin unlinked
+       -- Resources are locked first.
+       AND (SELECT count(*) FROM resource_changes) >= 0 AND i.instance_id <> ALL (ARRAY(SELECT id FROM refused))
+-- end unlinked
+-- end resources
+-- begin links
+       AND i.instance_id = ANY ((SELECT ids FROM complete)::bigint[])
+-- end links
+ RETURNING i.instance_id, i.visit, i.deadline_at
+-- begin actions
+           , n.is_silent
+-- end actions
+),
+
+-- The log that caches and followers of instances read on from.
+changed AS (
+    INSERT INTO change (xact, origin, instances, visits, deadlines)
+    SELECT pg_current_xact_id()::text::bigint, $1, array_agg(instance_id), array_agg(visit), array_agg(deadline_at)
+      FROM saved
+-- begin actions
+     WHERE is_silent IS NULL
+-- end actions
+    HAVING count(*) > 0
+),
+
+-- begin actions
+-- Deadlines that changed with nothing else that a follower can see: only processes that fire deadlines read them.
+deadline_changes AS (
+    INSERT INTO deadline_change (xact, origin, instances, visits, deadlines)
+    SELECT pg_current_xact_id()::text::bigint, $1, array_agg(instance_id), array_agg(visit), array_agg(deadline_at)
+      FROM saved
+     WHERE is_silent
+    HAVING count(*) > 0
+),
+
+-- Instances that only get history keep their row. The lock is not waited for: this transaction holds locks already.
+history_only AS MATERIALIZED (
+    SELECT i.instance_id
+      FROM (SELECT unnest($31::bigint[]) AS id, unnest($32::int[]) AS version) n
+      JOIN instance i ON i.instance_id = n.id
+     WHERE i.xmin = n.version AND (SELECT is_current FROM activation_check) AND (SELECT count(*) FROM saved) >= 0
+-- begin resources
+-- begin unlinked
+       AND (SELECT count(*) FROM resource_changes) >= 0 AND i.instance_id <> ALL (ARRAY(SELECT id FROM refused))
+-- end unlinked
+-- end resources
+-- begin links
+       AND i.instance_id = ANY ((SELECT ids FROM complete)::bigint[])
+-- end links
+       FOR UPDATE OF i SKIP LOCKED
+),
+-- end actions
+
+-- The instances whose part of the batch applies; mostly all of them.
+applied AS MATERIALIZED (
+    SELECT array_agg(instance_id) AS ids,
+           count(*) = cardinality($4::bigint[])
+-- begin actions
+                      + cardinality($31::bigint[])
+-- end actions
+           AS is_all
+      FROM (SELECT instance_id FROM saved
+-- begin actions
+            UNION ALL SELECT instance_id FROM history_only
+-- end actions
+           ) a
+),
+
+history_rows AS (
+    INSERT INTO history (at, instance_id, visit, spoken_visit, kind, from_state, to_state, outcome, event, source, sender,
+                         reason, args, facts, evidence, predicted)
+    SELECT $3, h.id, h.visit, h.spoken_visit, h.kind, h.from_state, h.to_state, h.outcome, h.event, h.source, h.sender,
+           h.reason, h.args, h.facts, h.evidence, h.predicted
+      FROM (SELECT unnest($13::bigint[]) AS id, unnest($14::bigint[]) AS visit, unnest($15::bigint[]) AS spoken_visit,
+                   unnest($16::text[]) AS kind, unnest($17::text[]) AS from_state, unnest($18::text[]) AS to_state,
+                   unnest($19::text[]) AS outcome, unnest($20::text[]) AS event, unnest($21::text[]) AS source,
+                   unnest($22::text[]) AS sender, unnest($23::text[]) AS reason, unnest($24::jsonb[]) AS args,
+                   unnest($25::jsonb[]) AS facts, unnest($26::jsonb[]) AS evidence,
+                   unnest($27::jsonb[]) AS predicted) h
+     WHERE (SELECT is_all FROM applied) OR h.id = ANY ((SELECT ids FROM applied)::bigint[])
+)
+
+-- begin actions
+-- Instances at rest whose deadline re-entered their state share one entry for each state.
+, reentered AS (
+    INSERT INTO history (at, kind, from_state, instances, visits)
+    SELECT $3, 'kept', r.state, array_agg(r.id), array_agg(r.visit)
+      FROM (SELECT unnest($33::bigint[]) AS id, unnest($34::bigint[]) AS visit, unnest($35::text[]) AS state) r
+     WHERE (SELECT is_all FROM applied) OR r.id = ANY ((SELECT ids FROM applied)::bigint[])
+     GROUP BY r.state
+)
+
+-- Actions are found by their IDs. The plan is made once, mostly while there are few actions; with `status = …` or
+-- `worker_id = …` it would use a partial index of all that wait or run. So conditions name the other status, by which there
+-- is no index: there are two.
+, ended AS (
+    DELETE FROM action a
+     USING (SELECT unnest($36::bigint[]) AS id, unnest($37::bigint[]) AS action) e
+     WHERE a.action_id = e.action
+       AND ((SELECT is_all FROM applied) OR e.id = ANY ((SELECT ids FROM applied)::bigint[]))
+ RETURNING a.action_id
+)
+
+-- Actions of visits that were left, other than compensations and those that end or are suspended here.
+, abandoned AS MATERIALIZED (
+    SELECT a.action_id
+      FROM (SELECT unnest($38::bigint[]) AS id, unnest($39::bigint[]) AS visit) l
+      JOIN action a ON a.instance_id = l.id
+     WHERE a.visit <= l.visit AND NOT a.rescue
+       AND a.action_id <> ALL ($37::bigint[]) AND a.action_id <> ALL ($44::bigint[])
+       AND ((SELECT is_all FROM applied) OR l.id = ANY ((SELECT ids FROM applied)::bigint[]))
+)
+-- Those that wait are deleted, or become their compensation if an earlier run may have left something undone.
+, deleted AS (
+    DELETE FROM action a USING abandoned b
+     WHERE a.action_id = b.action_id AND a.status <> 'RUNNING'
+       AND NOT (a.compensation IS NOT NULL AND a.attempts > 0)
+)
+, compensated AS (
+    UPDATE action a SET action = a.compensation, compensation = NULL, limit_ms = NULL, rescue = true
+      FROM abandoned b
+     WHERE a.action_id = b.action_id AND a.status <> 'RUNNING'
+       AND a.compensation IS NOT NULL AND a.attempts > 0
+)
+-- Those that run are cancelled; their workers stop them.
+, stopped AS (
+    UPDATE action a SET cancelled = true FROM abandoned b
+     WHERE a.action_id = b.action_id AND a.status <> 'WAITING' AND NOT a.cancelled
+ RETURNING a.action_id
+)
+
+-- After the actions that ended, whose resources these may take over.
+, started AS (
+    UPDATE action a
+       SET status = 'RUNNING', worker_id = $28, began_at = $3, attempts = a.attempts + 1,
+           reason = CASE WHEN a.trouble IS NULL THEN a.reason END, trouble = NULL, suspended_at = NULL,
+           granted = s.granted, granted_at = CASE WHEN s.granted IS NOT NULL THEN coalesce(a.granted_at, $3) END
+      FROM (SELECT unnest($40::bigint[]) AS id, unnest($41::bigint[]) AS action, unnest($42::jsonb[]) AS granted) s
+     WHERE a.action_id = s.action AND a.status <> 'RUNNING'
+       AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))
+       AND (SELECT count(*) FROM ended) >= 0
+)
+
+-- An action whose visit has ended, or that left something undone, becomes its compensation.
+, suspended AS (
+    UPDATE action a
+       SET status = 'WAITING', worker_id = NULL, began_at = NULL, suspended_at = $3, granted = NULL, granted_at = NULL,
+           trouble = s.trouble, reason = s.reason, attempts = a.attempts - s.uncounted,
+           action = CASE WHEN a.cancelled OR s.is_compensation THEN coalesce(a.compensation, a.action) ELSE a.action END,
+           compensation = CASE WHEN NOT (a.cancelled OR s.is_compensation) THEN a.compensation END,
+           limit_ms = CASE WHEN NOT (a.cancelled OR s.is_compensation) THEN a.limit_ms END,
+           rescue = a.rescue OR a.cancelled OR s.is_compensation, cancelled = false
+      FROM (SELECT unnest($43::bigint[]) AS id, unnest($44::bigint[]) AS action, unnest($45::text[]) AS trouble,
+                   unnest($46::text[]) AS reason, unnest($47::int[]) AS uncounted,
+                   unnest($48::bool[]) AS is_compensation) s
+     WHERE a.action_id = s.action AND a.status <> 'WAITING' AND a.worker_id IS NOT DISTINCT FROM $28
+       AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))
+)
+
+, invoked AS (
+    INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, compensation, claims, queue, queue_at,
+                        status, asked_at)
+    SELECT n.id, n.visit, n.seq, n.action, n.settings, n.limit_ms, n.place, n.compensation, n.claims, n.queue, n.queue_at,
+           'WAITING', $3
+      FROM (SELECT unnest($49::bigint[]) AS id, unnest($50::bigint[]) AS visit, unnest($51::int[]) AS seq,
+                   unnest($52::text[]) AS action, unnest($53::jsonb[]) AS settings, unnest($54::bigint[]) AS limit_ms,
+                   unnest($55::text[]) AS place, unnest($56::text[]) AS compensation, unnest($57::jsonb[]) AS claims,
+                   unnest($58::text[]) AS queue, unnest($59::timestamptz[]) AS queue_at,
+                   unnest($60::bool[]) AS keeps_actions) n
+     WHERE ((SELECT is_all FROM applied) OR n.id = ANY ((SELECT ids FROM applied)::bigint[]))
+       -- Where the instance keeps its actions, they are invoked anew only if all have ended meanwhile.
+       AND NOT (n.keeps_actions AND EXISTS (
+               SELECT FROM action a WHERE a.instance_id = n.id AND NOT a.cancelled AND NOT a.rescue))
+)
+-- end actions
+
+-- begin resources
+, new_holds AS (
+    INSERT INTO hold (instance_id, name, resource, units, granted_at)
+    SELECT h.id, h.name, h.resource, h.units, $3
+      FROM (SELECT unnest($69::bigint[]) AS id, unnest($70::text[]) AS name, unnest($71::text[]) AS resource,
+                   unnest($72::int[]) AS units) h
+     WHERE ((SELECT is_all FROM applied) OR h.id = ANY ((SELECT ids FROM applied)::bigint[]))
+    ON CONFLICT (instance_id, name) DO NOTHING
+)
+, dropped_holds AS (
+    DELETE FROM hold h
+     USING (SELECT unnest($73::bigint[]) AS id, unnest($74::text[]) AS name) d
+     WHERE h.instance_id = d.id AND h.name = d.name
+       AND ((SELECT is_all FROM applied) OR d.id = ANY ((SELECT ids FROM applied)::bigint[]))
+)
+-- Released units are passed on to waiting actions of other instances, if the whole batch applies. Their locks are not waited
+-- for.
+, passed_on AS (
+    UPDATE action a SET granted = g.granted, granted_at = $3
+      FROM (SELECT unnest($75::bigint[]) AS action, unnest($76::jsonb[]) AS granted) g
+     WHERE a.action_id = g.action AND (SELECT is_all FROM applied)
+       AND a.action_id <> ALL (ARRAY(
+               SELECT c.action
+                 FROM (SELECT unnest($77::bigint[]) AS action, unnest($78::text[]) AS name) c
+                WHERE NOT EXISTS (SELECT FROM resource_changes r WHERE r.name = c.name AND r.is_granted)))
+       AND a.action_id = ANY (ARRAY(
+               SELECT b.action_id FROM action b
+                WHERE b.action_id = ANY ($75::bigint[]) AND b.status <> 'RUNNING' AND b.granted IS NULL
+                  FOR UPDATE SKIP LOCKED))
+)
+-- end resources
+
+-- The IDs are needed only where not all applied. The version is what the rewritten rows have as their `xmin`.
+SELECT CASE WHEN NOT is_all THEN coalesce(ids, '{}') END AS ids,
+       pg_current_xact_id()::text::bigint & 4294967295 AS "version!",
+       coalesce(
+-- begin actions
+                ARRAY(SELECT action_id FROM stopped),
+-- end actions
+                '{}'::bigint[]) AS "stopped!",
+       is_current AS "is_current!"
+  FROM applied, activation_check

@@ -1,0 +1,290 @@
+//! The configuration file: what a server takes from it, what takes precedence, and what is refused.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fs_err as fs;
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use crate::cli::{lifeguard, run};
+use crate::database::database;
+use crate::server_process::ServerProcess;
+
+fn write(folder: &Path, text: &str) -> PathBuf {
+    let file = folder.join("lifeguard.toml");
+    fs::write(&file, text).unwrap();
+    file
+}
+
+/// What a command prints, with the folder's path left out.
+async fn shown(command: Command, folder: &Path) -> String {
+    run(command).await.output_text().replace(folder.to_str().unwrap(), "FOLDER")
+}
+
+/// The lines of `config show` about `options`, with single spaces.
+async fn settings(mut command: Command, folder: &Path, options: &[&str]) -> String {
+    command.current_dir(folder);
+    let text = shown(command, folder).await;
+    let lines =
+        text.lines().filter(|line| options.iter().any(|option| line.starts_with(&format!("{option} "))));
+    lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_is_configured_by_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = database().await;
+    let file = write(
+        folder.path(),
+        &format!(
+            "# The flags of the test take precedence over this one.\n\
+             listen = \"127.0.0.1:1\"\n\
+             tftp-listen = \"127.0.0.1:0\"\n\
+             database-url = \"{}\"\n\
+             boot-root = \"{}\"\n\
+             server-name = [\"boards.lab\"]\n\
+             http-long-polls = 9\n\
+             log = \"info\"\n",
+            database.url(),
+            folder.path().display()
+        ),
+    );
+    let mut command = lifeguard(&["serve", "--config-file"]);
+    command.arg(file);
+    let server = ServerProcess::run(command).unwrap();
+    assert!(server.tftp().is_some(), "TFTP is served where the file says");
+    let client = reqwest::Client::new();
+    for (host, status) in [("boards.lab", 200), ("elsewhere.lab", 421)] {
+        let url = format!("http://{}/healthz", server.http());
+        let answer = client.get(url).header("Host", host).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_flag_takes_precedence_over_a_variable_and_a_variable_over_the_file() {
+    const OPTIONS: [&str; 6] =
+        ["listen", "insecure", "event-timeout", "http-long-polls", "database-url", "log"];
+    let folder = tempfile::tempdir().unwrap();
+    write(
+        folder.path(),
+        "event-timeout = \"5s\"\nhttp-long-polls = 9\ninsecure = true\n\
+         database-url = \"postgres://ann:sesam@db.lab/lifeguard\"\nlog = \"debug\"\n",
+    );
+    let command = || {
+        let mut command = lifeguard(&["config", "show", "--config-file", "lifeguard.toml"]);
+        command.env("LIFEGUARD_HTTP_LONG_POLLS", "8").env("LIFEGUARD_LOG", "");
+        command
+    };
+    assert_snapshot!(settings(command(), folder.path(), &OPTIONS).await, @"
+    listen 127.0.0.1:8080 default
+    insecure true file lifeguard.toml:3
+    database-url (hidden) file lifeguard.toml:4
+    event-timeout 5s file lifeguard.toml:1
+    http-long-polls 8 variable LIFEGUARD_HTTP_LONG_POLLS
+    log debug file lifeguard.toml:5
+    ");
+    let mut over = command();
+    over.args(["--event-timeout", "7s", "--insecure=false", "--http-long-polls", "7", "--log", "warn"]);
+    over.env("LIFEGUARD_EVENT_TIMEOUT", "6s");
+    assert_snapshot!(settings(over, folder.path(), &OPTIONS).await, @"
+    listen 127.0.0.1:8080 default
+    insecure false flag
+    database-url (hidden) file lifeguard.toml:4
+    event-timeout 7s flag
+    http-long-polls 7 flag
+    log warn flag
+    ");
+    // A flag that excludes an option of the file replaces it.
+    let mut other = command();
+    other.args(["--data-dir", "/srv/lifeguard"]);
+    assert_snapshot!(settings(other, folder.path(), &["data-dir", "database-url"]).await, @"
+    database-url (not used: --data-dir is given) file lifeguard.toml:4
+    data-dir /srv/lifeguard flag
+    ");
+    // Without a file.
+    let mut none = lifeguard(&["config", "show", "--config-file", "/dev/null", "--listen", "127.0.0.1:1"]);
+    none.env("LIFEGUARD_INSECURE", "1");
+    assert_snapshot!(settings(none, folder.path(), &OPTIONS).await, @"
+    listen 127.0.0.1:1 flag
+    insecure 1 variable LIFEGUARD_INSECURE
+    database-url (a private PostgreSQL) default
+    event-timeout 30s default
+    http-long-polls 1024 default
+    log (info,sqlx=error for servers) default
+    ");
+}
+
+#[tokio::test]
+async fn the_settings_are_printed_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(
+        folder.path(),
+        "listen = \"127.0.0.1:1\"\ndatabase-url = \"postgres://ann:sesam@db.lab/l\"\nserver-name = [\"a\", \"b\"]\n",
+    );
+    let mut command = lifeguard(&["config", "show", "--json", "--config-file"]);
+    command.arg(&file).env("LIFEGUARD_EVENT_TIMEOUT", "6s");
+    let text = run(command).await.out;
+    assert!(!text.contains("sesam"), "{text}");
+    let shown: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(shown["file"], file.to_str().unwrap());
+    let wanted = ["listen", "database-url", "event-timeout", "server-name", "tftp-listen"];
+    let options = shown["options"].as_array().unwrap().iter();
+    let options = options.filter(|option| wanted.contains(&option["option"].as_str().unwrap()));
+    let lines: Vec<String> = options.map(ToString::to_string).collect();
+    assert_snapshot!(lines.join("\n").replace(folder.path().to_str().unwrap(), "FOLDER"), @r#"
+    {"file":"FOLDER/lifeguard.toml","line":1,"option":"listen","source":"file","value":"127.0.0.1:1"}
+    {"option":"tftp-listen","source":"default","value":null}
+    {"file":"FOLDER/lifeguard.toml","is_hidden":true,"line":2,"option":"database-url","source":"file","value":null}
+    {"option":"event-timeout","source":"variable","value":"6s","variable":"LIFEGUARD_EVENT_TIMEOUT"}
+    {"file":"FOLDER/lifeguard.toml","line":3,"option":"server-name","source":"file","value":["a","b"]}
+    "#);
+}
+
+#[tokio::test]
+async fn a_file_that_is_wrong_is_refused_with_every_position() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut told = Vec::new();
+    for text in [
+        "tftp-lisen = \"0.0.0.0:69\"\n",
+        "listen = \"0.0.0.0\"\nhttp-long-polls = 0\nevent-timeout = \"5M\"\n",
+        "listen = 8080\nhttp-long-polls = \"9\"\ninsecure = \"yes\"\nevent-timeout = 30\n",
+        "log-format = \"xml\"\nlog = \"lifeguard=loud\"\ndatabase-connections = 7\nhistory-retention = \"\"\n",
+        "[tftp]\nlisten = \"0.0.0.0:69\"\n",
+        "database-url = \"mysql://ann:sesam@db.lab/lifeguard\"\n",
+        "data-dir = \"/srv\"\ndatabase-url = \"postgres://db.lab/lifeguard\"\n",
+        "listen = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"\n",
+        "listen = 127.0.0.1:1\n",
+        "config-file = \"other.toml\"\nreason = \"none\"\nserver-name = [1]\n",
+    ] {
+        let file = write(folder.path(), text);
+        let mut command = lifeguard(&["serve", "--config-file"]);
+        command.arg(&file);
+        told.push(format!("{text}{}", shown(command, folder.path()).await));
+    }
+    assert_snapshot!(told.join("\n\n"), @r#"
+    tftp-lisen = "0.0.0.0:69"
+    stderr: lifeguard: FOLDER/lifeguard.toml:1:1: unknown option `tftp-lisen`; did you mean `tftp-listen`?
+    exit 2
+
+    listen = "0.0.0.0"
+    http-long-polls = 0
+    event-timeout = "5M"
+    stderr: lifeguard: FOLDER/lifeguard.toml:1:10: `listen` cannot be `0.0.0.0`: an IP address and a port are needed, such as 127.0.0.1:8080 or [::1]:8080
+    lifeguard: FOLDER/lifeguard.toml:2:19: `http-long-polls` cannot be `0`: a whole number is needed, 1 or more
+    lifeguard: FOLDER/lifeguard.toml:3:17: `event-timeout` cannot be `5M`: `M` is months; minutes are `m`; write it like `30s` or `10m`
+    exit 2
+
+    listen = 8080
+    http-long-polls = "9"
+    insecure = "yes"
+    event-timeout = 30
+    stderr: lifeguard: FOLDER/lifeguard.toml:1:10: `listen`: text in quotes is needed, such as "127.0.0.1:8080"
+    lifeguard: FOLDER/lifeguard.toml:2:19: `http-long-polls`: a whole number is needed, without quotes
+    lifeguard: FOLDER/lifeguard.toml:3:12: `insecure`: `true` or `false` is needed, without quotes
+    lifeguard: FOLDER/lifeguard.toml:4:17: `event-timeout`: text in quotes is needed, such as "30s"
+    exit 2
+
+    log-format = "xml"
+    log = "lifeguard=loud"
+    database-connections = 7
+    history-retention = ""
+    stderr: lifeguard: FOLDER/lifeguard.toml:1:14: `log-format` cannot be `xml`: it is one of text, json
+    lifeguard: FOLDER/lifeguard.toml:2:7: `log` cannot be `lifeguard=loud`: a level such as `info`, or a filter such as `lifeguard=debug,sqlx=error` is needed
+    lifeguard: FOLDER/lifeguard.toml:3:24: `database-connections` cannot be `7`: a whole number from 8 to 1000 is needed
+    lifeguard: FOLDER/lifeguard.toml:4:21: `history-retention` is empty; without the line, the option has its default
+    exit 2
+
+    [tftp]
+    listen = "0.0.0.0:69"
+    stderr: lifeguard: FOLDER/lifeguard.toml:1:2: `tftp` is a table, and options are keys outside of tables; did you mean `tftp-listen`?
+    exit 2
+
+    database-url = "mysql://ann:sesam@db.lab/lifeguard"
+    stderr: lifeguard: FOLDER/lifeguard.toml:1:16: `database-url`: it must begin with postgres:// or postgresql://
+    exit 2
+
+    data-dir = "/srv"
+    database-url = "postgres://db.lab/lifeguard"
+    stderr: lifeguard: FOLDER/lifeguard.toml:2:1: `database-url` and `data-dir` (line 1) exclude each other
+    exit 2
+
+    listen = "127.0.0.1:1"
+    listen = "127.0.0.1:2"
+    stderr: lifeguard: FOLDER/lifeguard.toml:2:1: this is not TOML: duplicate key; a line is like `tftp-listen = "0.0.0.0:69"`, with text in quotes
+    exit 2
+
+    listen = 127.0.0.1:1
+    stderr: lifeguard: FOLDER/lifeguard.toml:1:15: this is not TOML: invalid float; a line is like `tftp-listen = "0.0.0.0:69"`, with text in quotes
+    exit 2
+
+    config-file = "other.toml"
+    reason = "none"
+    server-name = [1]
+    stderr: lifeguard: FOLDER/lifeguard.toml:1:1: unknown option `config-file`
+    lifeguard: FOLDER/lifeguard.toml:2:1: unknown option `reason`
+    lifeguard: FOLDER/lifeguard.toml:3:15: `server-name`: a list of texts in quotes is needed, such as ["a", "b"]
+    exit 2
+    "#);
+}
+
+#[tokio::test]
+async fn a_file_that_is_named_must_exist() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing.toml");
+    let mut by_flag = lifeguard(&["serve", "--config-file"]);
+    by_flag.arg(&missing);
+    let mut by_variable = lifeguard(&["config", "show"]);
+    by_variable.env("LIFEGUARD_CONFIG_FILE", &missing);
+    let told = [shown(by_flag, folder.path()).await, shown(by_variable, folder.path()).await];
+    assert_snapshot!(told.join("\n\n"), @"
+    stderr: lifeguard: --config-file: failed to open file `FOLDER/missing.toml`: No such file or directory (os error 2)
+    exit 2
+
+    stderr: lifeguard: LIFEGUARD_CONFIG_FILE: failed to open file `FOLDER/missing.toml`: No such file or directory (os error 2)
+    exit 2
+    ");
+    // An empty variable is unset; requests to a server read no file.
+    let mut empty = lifeguard(&["config", "show"]);
+    empty.env("LIFEGUARD_CONFIG_FILE", "");
+    assert_eq!(run(empty).await.code, 0);
+    let mut client = lifeguard(&["device", "list", "--help"]);
+    client.env("LIFEGUARD_CONFIG_FILE", &missing);
+    assert_eq!(run(client).await.code, 0);
+}
+
+#[tokio::test]
+async fn a_file_is_checked_without_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut told = Vec::new();
+    for text in ["listen = \"127.0.0.1:1\"\n", "", "listn = \"127.0.0.1:1\"\ninsecure = 1\n"] {
+        let file = write(folder.path(), text);
+        let mut command = lifeguard(&["config", "check"]);
+        command.arg(&file);
+        told.push(shown(command, folder.path()).await);
+    }
+    let mut missing = lifeguard(&["config", "check"]);
+    missing.arg(folder.path().join("missing.toml"));
+    told.push(shown(missing, folder.path()).await);
+    let mut example = lifeguard(&["config", "check", "packaging/lifeguard.toml"]);
+    example.current_dir(env!("CARGO_MANIFEST_DIR"));
+    told.push(shown(example, folder.path()).await);
+    assert_snapshot!(told.join("\n\n"), @"
+    FOLDER/lifeguard.toml: 1 option, no errors
+    exit 0
+
+    FOLDER/lifeguard.toml: 0 options, no errors
+    exit 0
+
+    stderr: lifeguard: FOLDER/lifeguard.toml:1:1: unknown option `listn`; did you mean `listen`?
+    lifeguard: FOLDER/lifeguard.toml:2:12: `insecure`: `true` or `false` is needed, without quotes
+    exit 1
+
+    stderr: lifeguard: failed to open file `FOLDER/missing.toml`: No such file or directory (os error 2)
+    exit 2
+
+    packaging/lifeguard.toml: 0 options, no errors
+    exit 0
+    ");
+}
