@@ -330,7 +330,7 @@ pub(super) async fn run_actions(engine: &Engine, worker: WorkerIdentity, first: 
     let mut next = Some(first);
     while let Some(started) = next {
         let StartedRun { action, granted: _, job, guard } = *started;
-        let attempts = job.attempts.saturating_add(1);
+        let (attempts, subject) = (job.attempts.saturating_add(1), job.subject.clone());
         let result = engine.inner.worker.run(job, action.limit, &guard.token).await;
         let trouble = match &result {
             Err(UnfinishedAction { kind: ActionEnding::Suspended { trouble, .. }, reason, .. }) => {
@@ -341,6 +341,8 @@ pub(super) async fn run_actions(engine: &Engine, worker: WorkerIdentity, first: 
         if let Some((trouble, reason)) = trouble {
             // Reported before the action is seen to wait, so that it is not started here again at once.
             engine.inner.troubles.report(&trouble, &action, reason);
+        } else if !guard.token.is_cancelled() {
+            engine.inner.failing_actions.note(&subject, &action, &units, &result);
         }
         guard.mark_ended();
         let ended = Arc::new(EndedRun { action, worker, result, token: guard.token.clone() });

@@ -35,6 +35,7 @@ mod dwell_times;
 mod error;
 mod face;
 mod facts;
+mod failing_actions;
 mod feed;
 mod feed_reader;
 mod finding_writer;
