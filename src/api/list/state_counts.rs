@@ -32,7 +32,7 @@ struct StateCountsView<'a> {
 
 /// `GET /api/v1/states`: the number of boards in each state.
 async fn states(State(api): State<Arc<ApiContext>>, headers: HeaderMap) -> Result<Response, Problem> {
-    // Labels are those of the definition.
+    // Labels are defined by the definition.
     let kind = query_hash(&("states", api.engine.definition_number(&api.machine)));
     let definition = api.engine.definition(&api.machine).ok();
     if let Some(tag) = current_tag(&api, &headers, &kind).await? {

@@ -194,7 +194,7 @@ async fn read_life(db: &mut PgConnection) -> Result<Option<LifeReading>, StoreEr
     Ok(reading)
 }
 
-/// Begins a life, unless another process has done so: then the row has another life than `shortened`.
+/// Begins a life, unless another process has done so, in which case the row's life differs from `shortened`.
 ///
 /// The tables may be locked and the log of changes may be long, so this may take longer than opening a connection.
 async fn begin_life(
