@@ -148,7 +148,7 @@ pub struct Timeout {
 pub enum TimeoutDue {
     /// This long after the state's first action starts, or after entry if the state invokes none.
     After(Duration),
-    /// At this time, whenever the state was entered.
+    /// At this time, regardless of when the state was entered.
     At(DateTime<Utc>),
 }
 

@@ -57,7 +57,7 @@ pub(super) fn prediction(answer: &Prediction) -> Value {
     }
 }
 
-/// Whether `objects` have at most `most` values in all.
+/// Whether `objects` have at most `max_values` values in all.
 pub(super) fn has_at_most(max_values: usize, objects: [&serde_json::Map<String, Json>; 3]) -> bool {
     let mut remaining = max_values;
     objects.into_iter().all(|entries| entries.values().all(|value| fits(value, &mut remaining)))
