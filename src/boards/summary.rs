@@ -94,7 +94,7 @@ impl<'a> BoardSummary<'a> {
         )
     }
 
-    /// Summarizes a board that was read by itself, by its machine's active definition.
+    /// Summarizes a single board by its machine's active definition.
     #[must_use]
     pub fn of_board(board: &'a Board, definition: Option<&'a Definition>) -> Self {
         let instance = &board.instance;

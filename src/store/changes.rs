@@ -20,7 +20,7 @@ use super::instances::{InstanceId, checked_name_of_row};
 use super::{DatabaseLife, StoreError, Tx, UnavailableCause};
 use crate::machine::{MachineName, Visit};
 
-/// The maximum number of changes in one row: so many fit into one page.
+/// The maximum number of changes in one row: this many fit into one page.
 pub const MAX_CHANGES_PER_ROW: usize = 256;
 
 /// The number by which a process recognises its own changes.
@@ -261,7 +261,7 @@ impl ChangeRow {
 /// Reads what became visible since `since`.
 ///
 /// Returns `None` if the log was pruned beyond the cursor, if the cursor belongs to another life of the database, or if there
-/// are more than `max_rows` rows: then reading all instances anew is cheaper.
+/// are more than `max_rows` rows: then reading all instances again is cheaper.
 ///
 /// # Errors
 ///
@@ -272,7 +272,7 @@ pub async fn read(
     max_rows: u16,
 ) -> Result<Option<ChangesSince>, StoreError> {
     // One statement, so that the rows, the open transactions and the pruned part are of one snapshot. The two parts are
-    // separate and ordered, so that each is an index scan whatever the planner estimates for `since`.
+    // separate and ordered, so that each is an index scan with any estimate of the planner for `since`.
     let rows = sqlx::query_as!(
         ChangeRow,
         r#"WITH now AS MATERIALIZED (

@@ -1,7 +1,7 @@
 //! Workers, the processes that run actions, and their leases.
 //!
-//! A lease runs on the database's clock, in real time whatever the farm's clock shows: it decides whether a process is alive,
-//! and all processes have to agree on that.
+//! A lease runs on the database's clock, in real time and not the farm's time: it decides whether a process
+//! is alive, and all processes have to agree on that.
 
 use std::time::Duration;
 

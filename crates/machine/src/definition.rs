@@ -138,8 +138,8 @@ pub struct Timeout {
     pub target: StateName,
     /// How often it may expire before it leads to another state.
     pub limit: Option<TimeoutLimit>,
-    /// Whether the state's actions continue when it leads back to the same state; otherwise they are started anew. It
-    /// then expires at a full second.
+    /// Whether the state's actions continue when it leads back to the same state; otherwise they are started
+    /// again. It then expires at a full second.
     pub keeps_actions: bool,
 }
 

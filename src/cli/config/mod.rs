@@ -1,7 +1,7 @@
 //! `lifeguard config`: the configuration file of a server, and where each of its options comes from.
 //!
-//! The options of `serve` form one table: each is a flag, a variable and a key of the file. Values in the file
-//! become defaults of the arguments before the command line is parsed: flags and variables take precedence.
+//! The options of `serve` form one table: each is a flag, a variable and a key of the file. Values in the
+//! file become defaults of the arguments before parsing, so flags and variables take precedence.
 
 mod check;
 mod file;

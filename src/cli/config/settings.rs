@@ -50,8 +50,8 @@ pub(super) enum SettingSource {
 }
 
 impl ServerSettings {
-    /// Reads the values of `options` from `matches`. `excluded` are unused options of the file, each with the option
-    /// that excludes it.
+    /// Reads the values of `options` from `matches`. `excluded` are unused options of the file, each with the
+    /// option that excludes it.
     pub(super) fn new(
         options: &[Arg],
         matches: &ArgMatches,

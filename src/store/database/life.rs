@@ -303,7 +303,7 @@ mod tests {
             LifeComparison::Shorter,
             "a late answer does not lower what is known"
         );
-        // Nor does an answer from before a life began restore the earlier life.
+        // An answer from before a life began does not restore the earlier life either.
         let second = LifeComparison::Present(DatabaseLife { number: 2, id: 3 });
         assert_eq!(lives.compare(lives.known(), reading(3, 210, 210)), second);
         for late in [known_before, before_all] {

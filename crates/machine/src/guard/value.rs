@@ -29,8 +29,8 @@ fn from_json(value: &Json) -> Value {
     match value {
         Json::Null => Value::Null,
         Json::Bool(value) => Value::Bool(*value),
-        // Integers become `int` whatever their sign, because `data.n + 1` has no overload for `uint`. `3.0` becomes
-        // `int` too, because a large one would be compared as a rounded double.
+        // Integers become `int` regardless of sign, because `data.n + 1` has no overload for `uint`. `3.0`
+        // becomes `int` too, because a large one would be compared as a rounded double.
         Json::Number(number) => match whole(number) {
             Some(whole) => Value::Int(whole),
             None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),

@@ -12,7 +12,8 @@ use crate::parse_helpers::required;
 use crate::rule::Rule;
 use crate::source::{SourceContent, SourceNode};
 
-/// The maximum length of a list: it is stored anew with each transition, and each value may be as long as a request.
+/// The maximum length of a list: it is stored again with each transition, and each value may be as long as a
+/// request.
 const MAX_APPENDED_VALUES: usize = 20;
 
 /// Appends a value to a list.

@@ -28,7 +28,7 @@ pub(super) fn check(
     let mut reported: BTreeSet<usize> = BTreeSet::new();
     for set in endless_sets(graph) {
         let states: BTreeSet<usize> = set.iter().map(|&edge| graph.edges[edge].from).collect();
-        // Of several loops that share a state, one is reported at a time.
+        // If several loops share a state, one is reported at a time.
         if states.is_disjoint(&reported) {
             let at = |state: usize| positions.state(graph.states[state].0);
             let found = EndlessLoop::shortest(graph, &set, &at);
