@@ -154,7 +154,7 @@ async fn a_refused_tftp_request_is_logged() {
         };
         await_within_timeout(message, logged).await
     };
-    let serving = fields("serving the boot tree by TFTP").await;
+    let serving = fields("TFTP server listening").await;
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.send_to(b"\0\x01../etc/passwd\0octet\0", serving["tftp"].as_str().unwrap()).unwrap();
     let refused = fields("TFTP request refused").await;

@@ -280,7 +280,7 @@ async fn an_inaccessible_parent_directory_is_named_for_root() {
 
     assert!(matches!(error, PrivatePostgresError::DataDirInaccessible { .. }), "{error:?}");
     let text = error.to_string();
-    assert!(text.contains(&format!("may not enter {},", closed.display())), "{text}");
+    assert!(text.contains(&format!("cannot enter {},", closed.display())), "{text}");
 }
 
 #[tokio::test]

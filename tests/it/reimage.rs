@@ -153,7 +153,10 @@ async fn each_step_of_a_reimage_has_a_timeout_a_limit_and_a_failed_state() {
             let at =
                 |key: &str| device[key].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
             assert_eq!((at("deadline") - at("since")).num_seconds(), seconds, "{state}");
-            assert_eq!((&device["then"]["to"], device["then"]["most"].as_i64()), (&json!(to), Some(limit)));
+            assert_eq!(
+                (&device["on_deadline"]["to"], device["on_deadline"]["max_retries"].as_i64()),
+                (&json!(to), Some(limit))
+            );
             world.pass_deadline("b1").await;
             let device = world.get("/api/v1/devices/b1").await;
             assert_eq!(device["state"], to, "after {counted} in {state}");

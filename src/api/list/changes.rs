@@ -8,12 +8,13 @@ use axum::response::{IntoResponse, Response};
 use futures_util::TryStreamExt;
 
 use super::board_json;
+use super::list_cursor::ListCursor;
 use crate::api::client::ClientKey;
 use crate::api::context::ApiContext;
 use crate::api::problem::{Problem, internal_error};
 use crate::boards::store::lists::{self, BoardFilter};
 use crate::machine::Definition;
-use crate::store::changes::{self, ChangeCursor, InstanceChangeKind};
+use crate::store::changes::{self, InstanceChangeKind};
 
 /// The maximum number of rows of the change log that are read for an answer.
 const MAX_CHANGE_LOG_ROWS: u16 = 4096;
@@ -25,21 +26,25 @@ pub(super) async fn list_changes(
     api: &ApiContext,
     client: ClientKey,
     filter: BoardFilter,
-    definition: Option<&Definition>,
+    (number, definition): (Option<i32>, Option<&Definition>),
     since: &str,
 ) -> Result<Response, Problem> {
-    let since: ChangeCursor = since.parse().map_err(|_| {
+    let since: ListCursor = since.parse().map_err(|_| {
         let shown: String = since.chars().take(80).collect();
         Problem::invalid(format!("since: {shown:?} is not a cursor: take the `cursor` of an earlier answer"))
     })?;
     let gone = || {
-        let detail = "too many changes since this cursor, or the cursor has expired: list again without since, \
-                      and continue from the cursor of that answer";
+        let detail = "too many changes since this cursor, or it has expired, or another definition is active: list \
+                      again without since, and continue from the cursor of that answer";
         Problem::new(StatusCode::GONE, "cursor_gone", detail)
     };
+    // Labels and failed tries of all boards can differ under another definition.
+    if since.definition != number {
+        return Err(gone());
+    }
     let _permit = api.snapshot_permits.acquire(client).await?;
     let mut snapshot = api.engine.store().snapshot().await?;
-    let log = changes::read(&mut snapshot, &since, MAX_CHANGE_LOG_ROWS).await?.ok_or_else(gone)?;
+    let log = changes::read(&mut snapshot, &since.changes, MAX_CHANGE_LOG_ROWS).await?.ok_or_else(gone)?;
     let mut among = BTreeSet::new();
     let mut removed = BTreeSet::new();
     for logged in log.changes {
@@ -55,7 +60,8 @@ pub(super) async fn list_changes(
         return Err(gone());
     }
     let among: Vec<_> = among.into_iter().collect();
-    let mut body = format!(r#"{{"cursor":"{}","devices":["#, log.cursor).into_bytes();
+    let cursor = ListCursor { definition: number, changes: log.cursor };
+    let mut body = format!(r#"{{"cursor":"{cursor}","devices":["#).into_bytes();
     if !among.is_empty() {
         let names = lists::read_names(&mut snapshot, &api.machine, &among).await?;
         removed.extend(names);

@@ -11,6 +11,7 @@ use axum::routing::get;
 
 use super::changes::list_changes;
 use super::device_list_stream::DeviceListStream;
+use super::list_cursor::ListCursor;
 use super::list_tags::{current_tag, query_hash};
 use super::unknown_values;
 use crate::api::client::ClientKey;
@@ -106,7 +107,7 @@ async fn list(
                 "since lists all changes: it cannot be combined with after or limit",
             ));
         }
-        return list_changes(&api, client, filter, definition.as_deref(), &since).await;
+        return list_changes(&api, client, filter, (number, definition.as_deref()), &since).await;
     }
     let kind = query_hash(&("devices", raw, number));
     if let Some(tag) = current_tag(&api, &headers, &kind).await? {
@@ -116,6 +117,7 @@ async fn list(
     let mut snapshot = api.engine.store().snapshot().await?;
     let cursor = changes::current_cursor(&mut snapshot).await?;
     let tag = format!("{kind}.{cursor}");
+    let cursor = ListCursor { definition: number, changes: cursor };
     let body = format!(r#"{{"cursor":"{cursor}","devices":["#).into_bytes();
     let (after, remaining) = (after.unwrap_or_default(), limit.unwrap_or(i64::MAX));
     let snapshot = (snapshot, permit);

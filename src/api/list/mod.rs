@@ -7,6 +7,7 @@ mod board_json;
 mod changes;
 mod device_list_stream;
 pub(super) mod devices;
+mod list_cursor;
 mod list_tags;
 pub(super) mod state_counts;
 pub(super) mod timeouts;

@@ -9,6 +9,7 @@ use axum::response::Response;
 use axum::routing::get;
 use serde::Serialize;
 
+use super::list_cursor::ListCursor;
 use super::list_tags::{current_tag, query_hash};
 use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::etag::{json, not_modified};
@@ -33,14 +34,15 @@ struct StateCountsView<'a> {
 /// `GET /api/v1/states`: the number of boards in each state.
 async fn states(State(api): State<Arc<ApiContext>>, headers: HeaderMap) -> Result<Response, Problem> {
     // Labels are defined by the definition.
-    let kind = query_hash(&("states", api.engine.definition_number(&api.machine)));
+    let number = api.engine.definition_number(&api.machine);
+    let kind = query_hash(&("states", number));
     let definition = api.engine.definition(&api.machine).ok();
     if let Some(tag) = current_tag(&api, &headers, &kind).await? {
         return Ok(not_modified(&tag));
     }
     let counts = api.engine.count_by_state(&api.machine).await?;
-    let cursor = counts.cursor.to_string();
-    let tag = format!("{kind}.{cursor}");
+    let tag = format!("{kind}.{}", counts.cursor);
+    let cursor = ListCursor { definition: number, changes: counts.cursor.clone() }.to_string();
     let states = counts.value.keys();
     let labels =
         states.filter_map(|state| Some((state.as_str(), definition.as_ref()?.explicit_label(state)?)));

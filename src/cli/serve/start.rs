@@ -89,7 +89,10 @@ impl LifeguardServer {
                 if let Some(postgres) = postgres
                     && let Err(error) = postgres.stop().await
                 {
-                    tracing::warn!(error = &error as &dyn Error, "cannot stop private PostgreSQL in order");
+                    tracing::warn!(
+                        error = &error as &dyn Error,
+                        "cannot stop the private PostgreSQL in order"
+                    );
                 }
                 Err(error)
             }
