@@ -199,7 +199,7 @@ fn decide_after_end(
         return None;
     }
     if result.is_err() {
-        // The following actions depend on this one.
+        // The remaining actions of the visit depend on this one.
         update.abandon_actions(action.visit);
         return None;
     }
@@ -211,7 +211,8 @@ fn decide_after_end(
     Some(start_run(context, update, next, grant, worker.life))
 }
 
-/// Finds the fault and the reason for which an action could not restore what it switched off, where that is to be retried.
+/// Finds the fault and the reason for which an action could not restore what it switched off, if that is to
+/// be retried.
 ///
 /// The action becomes a compensation: it stays when its state is left, fails or is re-entered.
 fn find_unrestored<'a>(
@@ -230,8 +231,8 @@ fn find_unrestored<'a>(
     }
 }
 
-/// Suspends an action that a local fault prevented, and pauses the timeout of the state. Of an action whose visit has ended
-/// only the compensation is kept.
+/// Suspends an action that a local fault prevented, and pauses the timeout of the state. If the visit of the
+/// action has ended, only its compensation is kept.
 fn suspend_action(
     definition: &Definition,
     update: &mut PendingUpdate,

@@ -179,7 +179,7 @@ async fn reclaim(engine: Engine, worker: WorkerIdentity, reclaim_needed: Arc<Not
                 tracing::debug!(error = &error as &dyn Error, "cannot reclaim actions of expired workers");
             }
         }
-        // The pipeline reads the definitions by itself; this is for explanations meanwhile.
+        // The pipeline reads the definitions itself; until then, explanations use these.
         if engine.inner.definitions.is_behind()
             && let Err(error) = store.within(Store::MAX_STATEMENT_TIME, engine.reload_definitions()).await
         {

@@ -46,7 +46,7 @@ pub async fn find_startable(
     let is_full = |length: usize| i64::try_from(length).is_ok_and(|length| length >= MAX_ACTIONS_READ);
     let has_more = is_full(actions.len()) || is_full(claimants.len());
     let mut found = StartableActions { actions, has_more, next_at: None };
-    // The states of these hold all that they need already.
+    // These need nothing but what their states hold already.
     let (ready, mut claimants): (Vec<_>, Vec<_>) =
         claimants.into_iter().partition(|claimant| claimant.claims.is_empty());
     found.actions.extend(ready.into_iter().map(|Claimant { id, instance, .. }| StartableAction {
@@ -125,7 +125,7 @@ async fn grant_released(
         decided.iter().filter_map(|update| update.started.as_ref()).flat_map(newly_taken).collect();
     for state in &mut states {
         if taken.contains(state.name.as_str()) {
-            // Units of it are granted in the same transaction: the rest is scheduled once that is durable.
+            // Its units are granted in this transaction: the rest is scheduled once that is durable.
             state.overrides.capacity = Some(0);
         }
         if let Some(units) = released_units.get(&state.name) {

@@ -63,7 +63,7 @@ impl PendingUpdate {
             instance: Arc::clone(&versioned.instance),
             base: versioned,
             kinds: Arc::clone(kinds),
-            // The usual number.
+            // Most updates have one entry.
             entries: Vec::with_capacity(1),
             left_visit: None,
             invoked: Vec::new(),
@@ -170,7 +170,8 @@ impl PendingUpdate {
             // A late or repeated stimulus of the engine itself: no answer is expected and nothing changed.
             return decision.outcome;
         }
-        // The end of an action that its state leaves to the deadline, or does not list, needs no reason.
+        // No reason is needed where the state leaves the end of an action to the deadline, or does not list
+        // it.
         let is_action = matches!(stimulus.cause, Cause::Event { source: EventSource::Action, .. });
         let ignored = match &decision.outcome {
             Outcome::Ignored(

@@ -296,7 +296,7 @@ fn build_explanation(
             describe_evidence(evidence)
         )
     }));
-    // While it waits for a resource or holds one, the progress is of the time before.
+    // While it waits for a resource or holds one, the recorded progress is outdated.
     let has_progress =
         explanation.kind == StateKind::Working && pending.iter().all(|action| action.resource.is_none());
     sentences.extend(record.summary.progress.clone().filter(|_| has_progress));

@@ -96,7 +96,7 @@ async fn the_history_of_the_previous_release_replays_to_its_instances() {
 const BEFORE_PLAIN_NAMES: i64 = 20_261_201_070_000;
 
 #[tokio::test]
-async fn the_release_before_reads_adds_and_locks_activations_by_their_earlier_name() {
+async fn the_previous_release_reads_adds_and_locks_activations_by_their_earlier_name() {
     let database = empty_database().await;
     let mut present = PgConnection::connect_with(&database.connect_options()).await.unwrap();
     MIGRATOR.run_to(OF_FARM, &mut present).await.unwrap();

@@ -289,7 +289,7 @@ fn situations(definition: &Definition, state: &StateName) -> Vec<(Instance, Vec<
         .collect()
 }
 
-/// Whether what is `text`, its first sentence above all, answers the question for an instance of `definition`.
+/// Whether `text`, above all its first sentence, answers the question for an instance of `definition`.
 fn answers(definition: &Definition, instance: &Instance, actions: &[PendingAction], text: &str) -> bool {
     let first = text.lines().next().unwrap_or_default();
     let state = &definition.states[&instance.state];

@@ -26,7 +26,7 @@ struct InstanceView {
     visit: Visit,
     deadline: Option<DateTime<Utc>>,
     counters: BTreeMap<CounterName, i64>,
-    /// How often the state's time limit has passed without success, where it has and is counted.
+    /// How often the state's time limit has passed without success, if such failures are counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     failed_tries: Option<i64>,
     /// The last recorded reason of a failure.

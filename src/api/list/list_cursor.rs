@@ -1,11 +1,11 @@
-//! The `cursor` of a list: which changes it contains, and of which definition its labels and failed tries are.
+//! The `cursor` of a list: which changes it contains, and which definition gave its labels and failed tries.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::store::changes::ChangeCursor;
 
-/// What an answer was made of: `DEFINITION.CHANGES`, where `DEFINITION` is 0 for a machine without a definition.
+/// Written `DEFINITION.CHANGES`, where `DEFINITION` is 0 for a machine without a definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ListCursor {
     /// The number of the active definition.

@@ -455,7 +455,7 @@ async fn boards_are_counted_by_state() {
     assert_eq!(counts().await, json!({ "total": 3, "states": { "LockedOut": 2, "New": 1 } }));
 }
 
-/// Inserts boards into the database, faster than by HTTP, each with so many bytes of comments.
+/// Inserts boards into the database, faster than by HTTP, each with this many bytes of comments.
 pub(super) async fn fill(pool: &PgPool, boards: i32, bytes: i32) {
     sqlx::query(
         "WITH made AS (
