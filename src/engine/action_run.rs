@@ -188,9 +188,8 @@ fn decide_after_end(
         None => update.end_action(action.id),
     }
     let present = update.instance().visit;
-    if let Some(report) = end_event(context, update, ended) {
-        let none = SharedFactsByFace::default();
-        pending.decide(id, &report, steps, (definition, &none, now));
+    if let Some(report) = end_event(live, update, ended) {
+        pending.decide(id, &report, steps, (definition, context.shared_facts, now));
     } else if unrestored.is_some() && action.is_compensation {
         return None;
     }
@@ -277,16 +276,9 @@ fn owes_compensation(row: &LiveAction, has_acted: bool) -> bool {
 }
 
 /// Builds the event of the end of an action, where there is one to decide on.
-pub(super) fn end_event(
-    context: ActionContext<'_>,
-    update: &PendingUpdate,
-    ended: &EndedRun,
-) -> Option<Submission> {
+pub(super) fn end_event(live: &[LiveAction], update: &PendingUpdate, ended: &EndedRun) -> Option<Submission> {
     let EndedRun { action, worker, result, token } = ended;
-    let row = context
-        .live_actions
-        .iter()
-        .find(|live| live.action.id == action.id && live.worker == Some(worker.id))?;
+    let row = live.iter().find(|live| live.action.id == action.id && live.worker == Some(worker.id))?;
     let is_interrupted = token.is_cancelled() && result.is_err() && !row.is_cancelled;
     let is_discarded = row.is_cancelled && action.claims.is_empty() && row.action.compensation.is_none();
     let is_suspended = matches!(result, Err(UnfinishedAction { kind: ActionEnding::Suspended { .. }, .. }));

@@ -272,15 +272,7 @@ states:
         let links = linked.keys().map(to).collect();
         let instance = Arc::new(machine::create_linked(definition, "a", links, Map::new(), NOW).instance);
         let (id, version) = (InstanceId(id), RowVersion::nth(1));
-        let versioned = VersionedInstance {
-            id,
-            version,
-            instance,
-            linked,
-            facts: None,
-            has_read_facts: true,
-            has_actions: true,
-        };
+        let versioned = VersionedInstance { id, version, instance, linked, facts: None, has_actions: true };
         PendingUpdate::new(versioned, &Arc::new(ActionRegistry::default()))
     }
 

@@ -1,6 +1,6 @@
 //! Logs failed actions: the first failure of an action of an instance, and the first success after it.
 //!
-//! A device that is away fails the same action every minute; the failures in between are logged at debug.
+//! What is away fails the same action every minute; the failures in between are logged at debug.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -37,7 +37,7 @@ enum StreakChange {
 }
 
 impl FailingActions {
-    /// Logs how a run ended. Runs that a local fault suspended say nothing about the device.
+    /// Logs how a run ended. A run that a local fault suspended has not failed.
     pub(super) fn note(
         &self,
         subject: &JobSubject,

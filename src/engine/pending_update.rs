@@ -121,24 +121,6 @@ impl PendingUpdate {
         machine::reads_facts(definition, &self.instance.state, cause)
     }
 
-    /// Whether the decision on `cause` can depend on the facts of the instance: a guard can read them, and an invoked action
-    /// can claim resources by them.
-    pub(super) fn needs_facts(&self, definition: &Definition, cause: &Cause) -> bool {
-        self.reads_facts(definition, cause)
-            || machine::may_invoke(definition, &self.instance.state, cause)
-            || !definition.links.is_empty()
-    }
-
-    /// Whether the facts have not been read yet.
-    pub(super) fn lacks_facts(&self) -> bool {
-        !self.base.has_read_facts
-    }
-
-    /// Returns the instance as it was read, so that facts can be added.
-    pub(super) fn base_mut(&mut self) -> &mut VersionedInstance {
-        &mut self.base
-    }
-
     /// Decides on a submission, and applies the decision.
     pub(super) fn decide(
         &mut self,

@@ -19,6 +19,7 @@ use crate::explain::{
 use crate::formatting::{count, elapsed, time};
 use crate::machine::{Definition, Instance, Links, MachineName, StateKind, StateName, Visit};
 use crate::store::actions::{self, ActionSummary};
+use crate::store::batches;
 use crate::store::definitions::{self, ActivatedDefinition};
 use crate::store::history::{self, HistoryEntry};
 use crate::store::instances::{self, InstanceId, InstanceKey, LockedInstance};
@@ -257,12 +258,13 @@ impl Engine {
             Some(face) => {
                 let mut db = self.store().reader().await?;
                 let shared = face.read_shared(&mut db).await?;
-                let facts = face.read_facts(&mut db, &[id]).await?.pop();
-                facts.map(|(_, facts)| facts.for_guards(instance, &shared)).unwrap_or_default()
+                let read = batches::read(&mut db, &self.inner.faces, &[id], &[]).await?.pop();
+                let facts = read.and_then(|read| read.facts);
+                facts.map(|facts| facts.for_guards(instance, &shared)).unwrap_or_default()
             }
             None => Map::new(),
         };
-        Ok(explain::explain(&definition, instance, &facts, self.clock().now()))
+        Ok(explain::explain(&definition, instance, Some(&facts), self.clock().now()))
     }
 }
 
@@ -276,7 +278,7 @@ fn build_explanation(
     let instance = &record.instance;
     let (actions, since) = (record.open_actions(), instance.since);
     let pending: Vec<PendingAction> = actions.iter().map(|action| action.pending.clone()).collect();
-    let explanation = explain::explain(definition, instance, &record.summary.facts, now);
+    let explanation = explain::explain(definition, instance, Some(&record.summary.facts), now);
     let circumstances = InstanceCircumstances { since, actions: &pending, requests: &explanation.requests };
     let mut sentences = explain::explain_in_sentences(definition, instance, circumstances, now);
     let dwell_time = times.and_then(|times| state_dwell_statistics(times, instance.state.as_str()));

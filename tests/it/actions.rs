@@ -35,7 +35,7 @@ async fn write_by(
     worker: WorkerId,
     decide: impl FnOnce(&mut DecidedUpdate),
 ) {
-    let seen = batches::read(db, &[id], &[]).await.unwrap().remove(0);
+    let seen = batches::read(db, &lifeguard::engine::Faces::default(), &[id], &[]).await.unwrap().remove(0);
     let mut decided = DecidedUpdate {
         instance: Some(seen.instance.clone()),
         base: seen,
@@ -139,7 +139,12 @@ async fn attempts(store: &Store, id: InstanceId) -> i32 {
 /// The instance's remaining time.
 async fn remaining(store: &Store, id: InstanceId) -> Option<Duration> {
     let mut db = store.connect().await.unwrap();
-    batches::read(&mut db, &[id], &[]).await.unwrap().remove(0).instance.remaining
+    batches::read(&mut db, &lifeguard::engine::Faces::default(), &[id], &[])
+        .await
+        .unwrap()
+        .remove(0)
+        .instance
+        .remaining
 }
 
 fn suspension(action: &RunningAction, is_counted: bool) -> Suspension {

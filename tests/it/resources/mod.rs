@@ -100,7 +100,10 @@ impl TestProcess {
 
     async fn decided(&self, instance: InstanceId) -> DecidedUpdate {
         let mut db = self.store.connect().await.unwrap();
-        let seen = batches::read(&mut db, &[instance], &[]).await.unwrap().remove(0);
+        let seen = batches::read(&mut db, &lifeguard::engine::Faces::default(), &[instance], &[])
+            .await
+            .unwrap()
+            .remove(0);
         DecidedUpdate {
             instance: Some(seen.instance.clone()),
             base: seen,

@@ -25,12 +25,8 @@ impl Face for SelectorFace {
         false
     }
 
-    async fn read_facts(
-        &self,
-        _: &mut DbConnection,
-        _: &[InstanceId],
-    ) -> Result<Vec<(InstanceId, Arc<dyn InstanceFacts>)>, StoreError> {
-        Ok(Vec::new())
+    fn parse_facts(&self, _: &str) -> Result<Arc<dyn InstanceFacts>, serde_json::Error> {
+        unreachable!("it has no instances")
     }
 
     fn selectors(&self) -> &[&str] {
