@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::boot::{BootCoverage, describe_boot};
 use super::face_name::FACE;
-use super::facts::{ANSWERED_URL_FACT, BOOT_CONFIG_FACT, BoardFacts, shared};
+use super::facts::{ANSWERED_URL_FACT, BOOT_CONFIG_FACT, shared};
 use super::store::{boots, devices, images};
 use super::{outlets, refusals};
 use crate::engine::{Face, FaceRefusal, FaceSummary, InstanceRemoval, LearnedFact};
@@ -67,8 +67,13 @@ impl Face for BoardFace {
         self.machine == *machine
     }
 
-    fn parse_facts(&self, stored: &str) -> Result<Arc<dyn InstanceFacts>, serde_json::Error> {
-        Ok(Arc::new(serde_json::from_str::<BoardFacts>(stored)?))
+    async fn read_facts(
+        &self,
+        db: &mut DbConnection,
+        ids: &[InstanceId],
+    ) -> Result<Vec<(InstanceId, Arc<dyn InstanceFacts>)>, StoreError> {
+        let read = devices::read_facts(db, ids).await?;
+        Ok(read.into_iter().map(|(id, facts)| (id, Arc::new(facts) as Arc<dyn InstanceFacts>)).collect())
     }
 
     async fn read_shared(&self, db: &mut DbConnection) -> Result<SharedFacts, StoreError> {
@@ -97,7 +102,7 @@ impl Face for BoardFace {
         instance: &Instance,
         now: DateTime<Utc>,
     ) -> Result<FaceSummary, StoreError> {
-        let facts = devices::find_facts(db, id).await?;
+        let facts = devices::read_facts(db, &[id]).await?.pop().map(|(_, facts)| facts);
         let boot = describe_boot(&boots::read_boot(db, id, now).await?, self.coverage());
         let mut summary = FaceSummary::default();
         summary.details.insert("boot".to_owned(), json!(boot));

@@ -1,6 +1,5 @@
 //! The facts of boards for guards and actions.
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::device::Device;
@@ -11,10 +10,9 @@ use crate::machine::Instance;
 use crate::store::{InstanceFacts, SharedFacts};
 
 /// The facts of a board, as they were read.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::boards) struct BoardFacts {
     /// The inventory data, without comments.
-    #[serde(flatten)]
     pub(in crate::boards) device: Device,
     /// The poll URL at which it has answered.
     pub(in crate::boards) answered_url: Option<String>,

@@ -21,7 +21,7 @@ use super::pending_updates::PendingUpdates;
 use super::step::MissingInput;
 use super::targets::{split_by_kind, targets_of};
 use super::work_item::{CommittedSubmission, InstanceNote, Submission, WorkItem, WorkResult};
-use crate::machine::{Cause, Definition, TimeoutDue};
+use crate::machine::{Cause, Definition, ModelAnswers, TimeoutDue};
 use crate::store::actions::{self, LiveAction};
 use crate::store::batches;
 use crate::store::instances::{InstanceId, InstanceKey};
@@ -70,7 +70,7 @@ impl BatchInput {
         if !unknown.is_empty() {
             let (ids, named) = split_by_kind(unknown.into_iter());
             let mut read = HashMap::new();
-            for versioned in batches::read(db, &engine.inner.faces, &ids, &named).await? {
+            for versioned in batches::read(db, &ids, &named).await? {
                 read.extend(targets_of(&versioned).map(|target| (target, versioned.id)));
                 input.pending.add(PendingUpdate::new(versioned, engine.kinds()));
             }
@@ -78,12 +78,17 @@ impl BatchInput {
                 *id = id.or_else(|| read.get(target.as_ref()).copied());
             }
         }
+        let now = engine.clock().now();
         let (mut with_actions, mut silent) = (Vec::new(), Vec::new());
+        let mut without_facts = HashSet::new();
         let (mut needs_shared, mut is_linked) = (false, false);
         for (work, id) in part.iter().zip(&input.ids) {
             let Some(update) = id.and_then(|id| input.pending.get(id)) else { continue };
             let Ok(definition) = definitions.definition(&update.instance().machine) else { continue };
             is_linked = is_linked || !definition.links.is_empty();
+            if update.lacks_facts() && needs_facts(definition, update, work, now) {
+                without_facts.insert(update.id());
+            }
             match work {
                 WorkItem::Begin { .. } | WorkItem::End { .. } => with_actions.push(update.id()),
                 WorkItem::Due(_) if waits_for_reports(definition, update) => {
@@ -91,6 +96,10 @@ impl BatchInput {
                 }
                 WorkItem::Submitted { .. } | WorkItem::Due(_) | WorkItem::Noted { .. } => {}
             }
+        }
+        if !without_facts.is_empty() {
+            let lacking = input.pending.iter_mut().filter(|update| without_facts.contains(&update.id()));
+            engine.inner.faces.add_facts(db, lacking.map(PendingUpdate::base_mut)).await?;
         }
         if !with_actions.is_empty() {
             for action in actions::list_live(db, &with_actions).await? {
@@ -100,8 +109,7 @@ impl BatchInput {
             }
         }
         if !silent.is_empty() {
-            input.silence_reasons =
-                engine.inner.faces.read_silence(db, &silent, engine.clock().now()).await?;
+            input.silence_reasons = engine.inner.faces.read_silence(db, &silent, now).await?;
         }
         if needs_shared || part.iter().zip(&input.ids).any(|item| input.reads_facts(definitions, item)) {
             input.shared_facts = Some(engine.inner.faces.read_shared(db).await?);
@@ -149,13 +157,17 @@ impl BatchInput {
             };
             let missing: Vec<MissingInput> = part.iter().zip(&self.ids).filter_map(missing_input).collect();
             let needs_shared = missing.contains(&MissingInput::SharedFacts);
+            let without_facts: HashSet<InstanceId> =
+                missing.iter().filter_map(MissingInput::instance_without_facts).collect();
             let targets: HashSet<InstanceKey> =
                 missing.into_iter().filter_map(MissingInput::into_target).collect();
             if needs_shared {
                 self.shared_facts = Some(engine.inner.faces.read_shared(db).await?);
-            } else if targets.is_empty() {
+            } else if targets.is_empty() && without_facts.is_empty() {
                 return Ok(());
             }
+            let lacking = self.pending.iter_mut().filter(|update| without_facts.contains(&update.id()));
+            engine.inner.faces.add_facts(db, lacking.map(PendingUpdate::base_mut)).await?;
             linked_instances::read(engine, db, &mut self.pending, targets).await?;
         }
     }
@@ -202,7 +214,9 @@ impl BatchInput {
             // Another stimulus of this batch led to a state whose guards read facts that were not read.
             let lacks_shared = self.shared_facts.is_none()
                 && cause_of(live, update, &work).is_some_and(|cause| update.reads_facts(definition, &cause));
-            let is_late = update.is_closed() || (is_action && !update.is_untouched()) || lacks_shared;
+            let lacks_facts = update.lacks_facts() && needs_facts(definition, update, &work, now);
+            let is_late =
+                update.is_closed() || (is_action && !update.is_untouched()) || lacks_shared || lacks_facts;
             if is_late || deferred.contains(&id) {
                 deferred.insert(id);
                 retries.push(work);
@@ -317,6 +331,22 @@ fn describe_due(
     let timeout = definition.states.get(&update.instance().state)?.timeout.as_ref()?;
     let is_recorded = matches!(timeout.due, TimeoutDue::At(_)) || now - due > LATE_DEADLINE_THRESHOLD;
     is_recorded.then(|| Map::from_iter([("due_at".to_owned(), json!(due))]))
+}
+
+/// Whether the decision on `work` depends on the facts of the instance.
+fn needs_facts(definition: &Definition, update: &PendingUpdate, work: &WorkItem, now: DateTime<Utc>) -> bool {
+    match work {
+        WorkItem::Submitted { submission, .. } => {
+            update.needs_facts(definition, &submission.cause, submission.predictions.answers(), now)
+        }
+        WorkItem::Due(due) => {
+            let cause = Cause::Deadline { visit: due.visit };
+            update.needs_facts(definition, &cause, ModelAnswers::default(), now)
+        }
+        // The job of an action has them.
+        WorkItem::Begin { .. } | WorkItem::End { .. } => true,
+        WorkItem::Noted { .. } => false,
+    }
 }
 
 /// The submission of a work item whose decision can raise events.

@@ -144,6 +144,9 @@ impl<'a> ChainRun<'a> {
         definition: &Definition,
     ) -> Result<(), MissingInput> {
         let id = update.id();
+        if update.lacks_facts() {
+            return Err(MissingInput::Facts(id));
+        }
         let before = self.instances.remove(&id).unwrap_or_else(|| ChainInstance {
             instance: Arc::clone(update.instance()),
             linked: update.linked().clone(),
@@ -272,7 +275,15 @@ states:
         let links = linked.keys().map(to).collect();
         let instance = Arc::new(machine::create_linked(definition, "a", links, Map::new(), NOW).instance);
         let (id, version) = (InstanceId(id), RowVersion::nth(1));
-        let versioned = VersionedInstance { id, version, instance, linked, facts: None, has_actions: true };
+        let versioned = VersionedInstance {
+            id,
+            version,
+            instance,
+            linked,
+            facts: None,
+            has_read_facts: true,
+            has_actions: true,
+        };
         PendingUpdate::new(versioned, &Arc::new(ActionRegistry::default()))
     }
 

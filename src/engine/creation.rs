@@ -10,7 +10,7 @@ use super::chain::ChainContext;
 use super::claims::{HoldChanges, prepend_holds, with_claims};
 use super::definition_cache::DefinitionSet;
 use super::error::EngineError;
-use super::face::{Faces, NewFacts, SharedFactsByFace};
+use super::face::{NewFacts, SharedFactsByFace};
 use super::grants::{PassOnPlan, pass_on};
 use super::handle::Engine;
 use super::pending_update::PendingUpdate;
@@ -97,7 +97,7 @@ impl Engine {
             let definitions = self.lock_definitions(&mut tx).await?;
             let now = self.clock().now();
             let definition = definitions.definition(machine)?;
-            let (links, ids) = find_linked(&mut tx, &self.inner.faces, definition, links).await?;
+            let (links, ids) = find_linked(&mut tx, definition, links).await?;
             let new_instance = (definition.as_ref(), name, links, ids);
             let mut created = self.insert(&mut tx, new_instance, new_facts, (sender.clone(), now)).await?;
             let raised = self.decide_raised(&mut tx, &definitions, &mut created, now).await?;
@@ -195,6 +195,10 @@ impl Engine {
                     linked_instances::read_in_transaction(self, tx, &mut pending, [target].into()).await?;
                 }
                 Err(MissingInput::SharedFacts) => shared = Some(self.inner.faces.read_shared(tx).await?),
+                Err(MissingInput::Facts(_)) => {
+                    let instances = pending.iter_mut().map(PendingUpdate::base_mut);
+                    self.inner.faces.add_facts(tx, instances).await?;
+                }
                 // No action starts or ends here.
                 Err(MissingInput::NextBatch) => return Ok(RaiseOutcome::Overtaken),
             }
@@ -222,7 +226,6 @@ impl Engine {
 /// Finds the targets of the links of a new instance.
 async fn find_linked(
     tx: &mut Tx,
-    faces: &Faces,
     definition: &Definition,
     links: &LinkTargets,
 ) -> Result<(Links, LinkedIds), EngineError> {
@@ -231,7 +234,7 @@ async fn find_linked(
         let no_link = || EngineError::NoLink { machine: definition.machine.clone(), link: link.clone() };
         let machine = &definition.links.get(link).ok_or_else(no_link)?.machine;
         let named = [(machine.clone(), name.clone())];
-        let versioned = batches::read(tx, faces, &[], &named).await?.pop();
+        let versioned = batches::read(tx, &[], &named).await?.pop();
         let versioned = versioned
             .ok_or_else(|| EngineError::NoInstance(InstanceKey::Name(machine.clone(), name.clone())))?;
         let to = InstanceAddress { machine: machine.clone(), name: name.clone() };

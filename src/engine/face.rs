@@ -1,10 +1,11 @@
 //! Faces: what is known of the instances of a machine from outside the engine.
 //!
-//! The engine knows instances, but not what they represent. Guards and actions read facts. A face has them in tables of its
-//! own, which the view `instance_facts` shows as JSON; the engine reads that with the rows of instances. Facts are cached with
-//! the row of the instance, so a face changes them by [`change_facts`](crate::engine::Engine::change_facts), or rewrites the row itself.
+//! The engine knows instances, but not what they represent. Guards and actions read facts; a face reads them
+//! from its own tables, over the same connection and at the same moment as the engine reads the instances.
+//! Facts are cached with the row of
+//! the instance, so a face changes them by [`change_facts`](crate::engine::Engine::change_facts), or rewrites the row itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,9 +15,10 @@ use serde_json::{Map, Value};
 use super::error::EngineError;
 use super::refusal::FaceRefusal;
 use crate::machine::{Instance, MachineName};
+use crate::store::batches::VersionedInstance;
 use crate::store::claims::Claim;
 use crate::store::instances::{InstanceId, LockedInstance};
-use crate::store::{DbConnection, InstanceFacts, ParseFacts, SharedFacts, Store, StoreError, Tx};
+use crate::store::{DbConnection, InstanceFacts, SharedFacts, Store, StoreError, Tx};
 
 /// Provides the facts about the instances of a machine.
 #[async_trait]
@@ -27,13 +29,16 @@ pub trait Face: Send + Sync + 'static {
     /// Whether it is the face of `machine`.
     fn is_face_of(&self, machine: &MachineName) -> bool;
 
-    /// Parses the facts about one of its instances: the JSON that the view `instance_facts` has of it. The engine reads the
-    /// view with the rows of instances; a face adds its tables to the view by a migration.
+    /// Reads the facts of its instances among `ids`, in one statement.
     ///
     /// # Errors
     ///
-    /// The text is not what the view has of its instances.
-    fn parse_facts(&self, stored: &str) -> Result<Arc<dyn InstanceFacts>, serde_json::Error>;
+    /// [`StoreError`] when the statement fails.
+    async fn read_facts(
+        &self,
+        db: &mut DbConnection,
+        ids: &[InstanceId],
+    ) -> Result<Vec<(InstanceId, Arc<dyn InstanceFacts>)>, StoreError>;
 
     /// Reads the facts that its instances share, in one statement: for guards, and for actions that use a
     /// [shared fact](Self::is_shared_fact).
@@ -217,16 +222,6 @@ impl SharedFactsByFace {
     }
 }
 
-impl ParseFacts for Faces {
-    fn parse_facts(
-        &self,
-        machine: &MachineName,
-        stored: &str,
-    ) -> Result<Option<Arc<dyn InstanceFacts>>, serde_json::Error> {
-        self.of(machine).map(|face| face.parse_facts(stored)).transpose()
-    }
-}
-
 impl Faces {
     /// A set of faces; each has machines of its own.
     #[must_use]
@@ -241,6 +236,31 @@ impl Faces {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &dyn Face> {
         self.0.iter().map(|face| &**face)
+    }
+
+    /// Adds facts to those of `instances` that were read without facts.
+    pub(super) async fn add_facts<'a>(
+        &self,
+        db: &mut DbConnection,
+        instances: impl Iterator<Item = &'a mut VersionedInstance>,
+    ) -> Result<(), StoreError> {
+        let mut lacking: Vec<&mut VersionedInstance> =
+            instances.filter(|versioned| !versioned.has_read_facts).collect();
+        for face in self.iter() {
+            let own = lacking.iter().filter(|versioned| face.is_face_of(&versioned.instance.machine));
+            let ids: Vec<InstanceId> = own.map(|versioned| versioned.id).collect();
+            if ids.is_empty() {
+                continue;
+            }
+            let mut facts: HashMap<_, _> = face.read_facts(db, &ids).await?.into_iter().collect();
+            for versioned in &mut lacking {
+                versioned.facts = facts.remove(&versioned.id).or_else(|| versioned.facts.take());
+            }
+        }
+        for versioned in lacking {
+            versioned.has_read_facts = true;
+        }
+        Ok(())
     }
 
     /// Reads the shared facts.

@@ -13,7 +13,7 @@ use crate::store::actions::RunningAction;
 use crate::store::claims::GrantedUnits;
 use crate::store::instances::InstanceId;
 
-/// The maximum number of failing actions that are remembered; failures of further ones are all logged.
+/// The maximum number of failing actions that are known; the oldest is forgotten, for it may be of a removed instance.
 const MAX_FAILING_ACTIONS: usize = 10_000;
 
 /// The actions whose last run in this process failed.
@@ -83,9 +83,11 @@ impl FailingActions {
             streak.failures += 1;
             return StreakChange::Continued { failures: streak.failures };
         }
-        if streaks.len() < MAX_FAILING_ACTIONS {
-            streaks.insert(key, FailureStreak { since: now, failures: 1 });
+        if streaks.len() >= MAX_FAILING_ACTIONS {
+            let oldest = streaks.iter().min_by_key(|(_, streak)| streak.since).map(|(key, _)| key.clone());
+            oldest.and_then(|oldest| streaks.remove(&oldest));
         }
+        streaks.insert(key, FailureStreak { since: now, failures: 1 });
         StreakChange::Begun
     }
 }

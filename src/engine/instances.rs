@@ -26,8 +26,7 @@ impl Engine {
             return Ok(None);
         }
         let named = [(machine.clone(), name.to_owned())];
-        let mut db = self.store().reader().await?;
-        Ok(batches::read(&mut db, &self.inner.faces, &[], &named).await?.pop())
+        Ok(batches::read(&mut *self.store().reader().await?, &[], &named).await?.pop())
     }
 
     /// Removes an instance, if its entity tag meets `condition`; its actions are cancelled, its history is kept.
@@ -49,7 +48,7 @@ impl Engine {
         self.lock_definitions(&mut tx).await?;
         let locked = self.lock(&mut tx, &InstanceKey::Name(machine.clone(), name.to_owned())).await?;
         if let Some(condition) = condition {
-            let versioned = batches::read(&mut tx, &self.inner.faces, &[locked.id], &[]).await?.pop();
+            let versioned = batches::read(&mut tx, &[locked.id], &[]).await?.pop();
             if !versioned.is_some_and(|versioned| condition.is_met_by(&self.tag(&versioned))) {
                 return Err(EngineError::Changed);
             }

@@ -20,8 +20,8 @@ pub(super) async fn read(
     let ids: Vec<InstanceKey> =
         targets.iter().filter(|target| matches!(target, InstanceKey::Id(_))).cloned().collect();
     // Only numbers are looked up in the cache: a cached name can be outdated, and no write would detect that.
-    let cached = engine.inner.instance_cache.find(db.life(), ids.iter());
-    for versioned in cached.into_iter().flatten() {
+    let cached = engine.inner.instance_cache.find(db.life(), ids.iter()).into_iter().flatten();
+    for versioned in cached.filter(|versioned| versioned.has_read_facts) {
         pending.add(PendingUpdate::from_cache(versioned, engine.kinds()));
     }
     read_in_transaction(engine, db, pending, targets).await
@@ -43,7 +43,9 @@ pub(super) async fn read_in_transaction(
         }
     }
     if !ids.is_empty() || !named.is_empty() {
-        for versioned in batches::read(db, &engine.inner.faces, &ids, &named).await? {
+        let mut read = batches::read(db, &ids, &named).await?;
+        engine.inner.faces.add_facts(db, read.iter_mut()).await?;
+        for versioned in read {
             let (machine, name) = (versioned.instance.machine.clone(), versioned.instance.name.clone());
             pending.note_name(InstanceAddress { machine, name }, versioned.id);
             pending.add(PendingUpdate::new(versioned, engine.kinds()));

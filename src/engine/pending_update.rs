@@ -15,9 +15,10 @@ use super::tag_condition::TagCondition;
 use super::work_item::{InstanceNote, Submission};
 use crate::actions::{ActionRegistry, Facts};
 use crate::machine::{
-    self, Cause, Decision, Definition, Effect, EventSource, IgnoreReason, Instance, Outcome, ResourceName,
-    StateName, Stimulus, Visit,
+    self, Cause, Decision, Definition, Effect, EventSource, IgnoreReason, Instance, ModelAnswers, Outcome,
+    ResourceName, StateName, Stimulus, Visit,
 };
+use crate::store::InstanceFacts;
 use crate::store::actions::{ActionId, NewAction, Suspension};
 use crate::store::batches::{DecidedUpdate, VersionedInstance};
 use crate::store::claims::{Grant, GrantedUnits};
@@ -119,6 +120,33 @@ impl PendingUpdate {
     /// Whether a guard can read facts when it decides on `cause`.
     pub(super) fn reads_facts(&self, definition: &Definition, cause: &Cause) -> bool {
         machine::reads_facts(definition, &self.instance.state, cause)
+    }
+
+    /// Whether the decision on `cause` depends on the facts of the instance: a guard can read them, or it invokes actions,
+    /// which can claim resources by them. A decision that does not read them is made to see what it invokes.
+    pub(super) fn needs_facts(
+        &self,
+        definition: &Definition,
+        cause: &Cause,
+        predicted: ModelAnswers,
+        now: DateTime<Utc>,
+    ) -> bool {
+        if !definition.links.is_empty() || self.reads_facts(definition, cause) {
+            return true;
+        }
+        let stimulus = Stimulus { predicted, ..Stimulus::new(cause.clone()) };
+        let decision = machine::decide(definition, &self.instance, &stimulus, now);
+        decision.effects.iter().any(|effect| matches!(effect, Effect::Invoke { .. } | Effect::Keep { .. }))
+    }
+
+    /// Whether the facts have not been read yet.
+    pub(super) fn lacks_facts(&self) -> bool {
+        !self.base.has_read_facts
+    }
+
+    /// Returns the instance as it was read, so that facts can be added.
+    pub(super) fn base_mut(&mut self) -> &mut VersionedInstance {
+        &mut self.base
     }
 
     /// Decides on a submission, and applies the decision.
@@ -358,9 +386,19 @@ impl PendingUpdate {
             && before.links == after.links
     }
 
+    /// Returns the facts of the face, where it has some.
+    fn known_facts(&self) -> Option<&Arc<dyn InstanceFacts>> {
+        debug_assert!(
+            !self.lacks_facts(),
+            "a decision on {} needs facts that were not read",
+            self.instance.name
+        );
+        self.base.facts.as_ref()
+    }
+
     /// Returns the facts for actions.
     pub(super) fn action_facts(&self, shared: &SharedFactsByFace) -> Facts {
-        let facts = self.base.facts.as_ref();
+        let facts = self.known_facts();
         facts.map(|facts| facts.for_actions(&self.instance, shared.of(facts.face()))).unwrap_or_default()
     }
 
@@ -371,7 +409,7 @@ impl PendingUpdate {
 
     /// Returns the facts for guards of `instance`, a later form of this one.
     pub(super) fn facts_of(&self, instance: &Instance, shared: &SharedFactsByFace) -> Map<String, Value> {
-        let facts = self.base.facts.as_ref();
+        let facts = self.known_facts();
         facts.map(|facts| facts.for_guards(instance, shared.of(facts.face()))).unwrap_or_default()
     }
 }

@@ -55,6 +55,10 @@ impl PendingUpdates {
         self.by_id.get_mut(&id).map(|update| &mut **update)
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut PendingUpdate> {
+        self.by_id.values_mut().map(|update| &mut **update)
+    }
+
     /// Whether the instance `id` is known not to exist.
     pub(super) fn is_missing(&self, id: InstanceId) -> bool {
         self.missing.contains(&id)

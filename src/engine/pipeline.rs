@@ -192,10 +192,7 @@ impl PipelineLane {
         let targets: Vec<Cow<'_, InstanceKey>> = part.iter().map(WorkItem::target).collect();
         // If that fails, all items are retried.
         let engine = self.engine.clone();
-        let free = engine
-            .store()
-            .within(STATEMENT_TIMEOUT, free_targets(&mut db, &engine.inner.faces, &targets))
-            .await;
+        let free = engine.store().within(STATEMENT_TIMEOUT, free_targets(&mut db, &targets)).await;
         self.return_connection(db, free.as_ref().err());
         let free = free.unwrap_or_default();
         part.into_iter().partition(|work| free.contains(work.target().as_ref()))

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::face::Faces;
 use crate::machine::MachineName;
 use crate::store::batches::{self, VersionedInstance};
 use crate::store::instances::{InstanceId, InstanceKey};
@@ -12,11 +11,10 @@ use crate::store::{DbConnection, StoreError};
 /// Finds which of `targets` are not locked.
 pub(super) async fn free_targets(
     db: &mut DbConnection,
-    faces: &Faces,
     targets: &[Cow<'_, InstanceKey>],
 ) -> Result<HashSet<InstanceKey>, StoreError> {
     let (ids, named) = split_by_kind(targets.iter().map(AsRef::as_ref));
-    let versioned = batches::read(db, faces, &ids, &named).await?;
+    let versioned = batches::read(db, &ids, &named).await?;
     let all: Vec<InstanceId> = versioned.iter().map(|versioned| versioned.id).collect();
     let free = batches::find_unlocked(db, &all).await?;
     Ok(versioned.iter().filter(|versioned| free.contains(&versioned.id)).flat_map(targets_of).collect())

@@ -19,7 +19,6 @@ use crate::explain::{
 use crate::formatting::{count, elapsed, time};
 use crate::machine::{Definition, Instance, Links, MachineName, StateKind, StateName, Visit};
 use crate::store::actions::{self, ActionSummary};
-use crate::store::batches;
 use crate::store::definitions::{self, ActivatedDefinition};
 use crate::store::history::{self, HistoryEntry};
 use crate::store::instances::{self, InstanceId, InstanceKey, LockedInstance};
@@ -258,9 +257,8 @@ impl Engine {
             Some(face) => {
                 let mut db = self.store().reader().await?;
                 let shared = face.read_shared(&mut db).await?;
-                let read = batches::read(&mut db, &self.inner.faces, &[id], &[]).await?.pop();
-                let facts = read.and_then(|read| read.facts);
-                facts.map(|facts| facts.for_guards(instance, &shared)).unwrap_or_default()
+                let facts = face.read_facts(&mut db, &[id]).await?.pop();
+                facts.map(|(_, facts)| facts.for_guards(instance, &shared)).unwrap_or_default()
             }
             None => Map::new(),
         };

@@ -2,28 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::machine::{Instance, MachineName};
+use crate::machine::Instance;
 
 /// Facts that several instances share, by a key of the face's choice.
 pub type SharedFacts = BTreeMap<String, Map<String, Value>>;
-
-/// Parses what the view `instance_facts` has of instances.
-pub trait ParseFacts: Sync {
-    /// Parses the facts about an instance of `machine`; nothing where no face has its machine.
-    ///
-    /// # Errors
-    ///
-    /// The text is not what the face stores.
-    fn parse_facts(
-        &self,
-        machine: &MachineName,
-        stored: &str,
-    ) -> Result<Option<Arc<dyn InstanceFacts>>, serde_json::Error>;
-}
 
 /// The facts about an instance, as its face read them. A change of them rewrites the instance's row.
 pub trait InstanceFacts: fmt::Debug + Send + Sync {

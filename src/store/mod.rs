@@ -32,4 +32,4 @@ pub use self::database::{
     DbConnection, HintListener, MIGRATOR, PooledConnection, Snapshot, StartupWait, Store, Tx, hint,
 };
 pub use self::error::{StoreError, UnavailableCause};
-pub use self::facts::{InstanceFacts, ParseFacts, SharedFacts};
+pub use self::facts::{InstanceFacts, SharedFacts};

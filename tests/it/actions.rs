@@ -35,7 +35,7 @@ async fn write_by(
     worker: WorkerId,
     decide: impl FnOnce(&mut DecidedUpdate),
 ) {
-    let seen = batches::read(db, &lifeguard::engine::Faces::default(), &[id], &[]).await.unwrap().remove(0);
+    let seen = batches::read(db, &[id], &[]).await.unwrap().remove(0);
     let mut decided = DecidedUpdate {
         instance: Some(seen.instance.clone()),
         base: seen,
@@ -62,7 +62,9 @@ async fn write_by(
 
 /// The actions that a process with these local faults may start.
 async fn startable(db: &mut DbConnection, troubles: &[String]) -> Vec<StartableAction> {
-    engine::find_startable(db, &Faces::default(), troubles, NOW).await.unwrap().actions
+    let mut found = engine::find_unqueued(db, troubles).await.unwrap().actions;
+    found.extend(engine::find_grantable(db, &Faces::default(), troubles, NOW).await.unwrap().actions);
+    found
 }
 
 /// Starts the only action that may be started.
@@ -139,12 +141,7 @@ async fn attempts(store: &Store, id: InstanceId) -> i32 {
 /// The instance's remaining time.
 async fn remaining(store: &Store, id: InstanceId) -> Option<Duration> {
     let mut db = store.connect().await.unwrap();
-    batches::read(&mut db, &lifeguard::engine::Faces::default(), &[id], &[])
-        .await
-        .unwrap()
-        .remove(0)
-        .instance
-        .remaining
+    batches::read(&mut db, &[id], &[]).await.unwrap().remove(0).instance.remaining
 }
 
 fn suspension(action: &RunningAction, is_counted: bool) -> Suspension {

@@ -24,7 +24,7 @@ use lifeguard::machine::{
 use lifeguard::model::Models;
 use lifeguard::store::history::{self, HistoryContent};
 use lifeguard::store::instances::{InstanceId, InstanceKey, LockedInstance};
-use lifeguard::store::{InstanceFacts, SharedFacts, Store, StoreError, Tx};
+use lifeguard::store::{DbConnection, InstanceFacts, SharedFacts, Store, StoreError, Tx};
 use lifeguard::worker::Worker;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -109,17 +109,13 @@ fn vocabulary(kinds: &Arc<ActionRegistry>) -> Vocabulary {
 
 // --- The facts of coffee machines, in their own table. ---
 
-const MIGRATION: &str = "CREATE TABLE maker (
+const TABLE: &str = "CREATE TABLE maker (
     instance_id bigint PRIMARY KEY REFERENCES instance ON DELETE CASCADE,
     beans       bigint NOT NULL,
     grinders    text[] NOT NULL
-);
-CREATE OR REPLACE VIEW instance_facts AS
-SELECT instance_id, to_jsonb(device) - 'comments' AS facts FROM device
-UNION ALL
-SELECT instance_id, to_jsonb(maker) FROM maker";
+)";
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, sqlx::FromRow)]
 struct Maker {
     /// In grams.
     beans: i64,
@@ -153,8 +149,18 @@ impl Face for MakerFace {
         machine.as_str() == "maker"
     }
 
-    fn parse_facts(&self, stored: &str) -> Result<Arc<dyn InstanceFacts>, serde_json::Error> {
-        Ok(Arc::new(serde_json::from_str::<Maker>(stored)?))
+    async fn read_facts(
+        &self,
+        db: &mut DbConnection,
+        ids: &[InstanceId],
+    ) -> Result<Vec<(InstanceId, Arc<dyn InstanceFacts>)>, StoreError> {
+        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        let sql = "SELECT instance_id, beans, grinders FROM maker WHERE instance_id = ANY ($1)";
+        let rows: Vec<(i64, i64, Vec<String>)> = sqlx::query_as(sql).bind(ids).fetch_all(db).await?;
+        let facts = |(id, beans, grinders)| {
+            (InstanceId(id), Arc::new(Maker { beans, grinders }) as Arc<dyn InstanceFacts>)
+        };
+        Ok(rows.into_iter().map(facts).collect())
     }
 }
 
@@ -305,7 +311,7 @@ struct Cafe {
 impl Cafe {
     async fn open() -> Self {
         let database = Arc::new(database().await);
-        sqlx::raw_sql(MIGRATION).execute(&database.pool().await).await.unwrap();
+        sqlx::query(TABLE).execute(&database.pool().await).await.unwrap();
         Self::start(database, ManualClock::new(World::noon()), SharedRoom::default()).await
     }
 

@@ -122,6 +122,14 @@ async fn the_previous_release_reads_adds_and_locks_activations_by_their_earlier_
                     FROM unnest('{SELECT,INSERT,UPDATE}'::text[]) privilege";
     assert!(sqlx::query_scalar::<_, bool>(rights).fetch_one(&mut present).await.unwrap());
 
+    // Changes of deadlines, which servers of both releases write, read and trim.
+    let write = "INSERT INTO rearmed (xact, origin, instances, visits, deadlines) VALUES (7, NULL, '{1}', '{2}', '{now}')";
+    sqlx::query(write).execute(&mut earlier).await.unwrap();
+    let read = "SELECT count(*) FROM deadline_change WHERE xact = 7";
+    assert_eq!(sqlx::query_scalar::<_, i64>(read).fetch_one(&mut present).await.unwrap(), 1);
+    let trim = "DELETE FROM rearmed WHERE xact <= (SELECT xact FROM rearmed ORDER BY xact DESC LIMIT 1)";
+    assert!(sqlx::query(trim).execute(&mut earlier).await.unwrap().rows_affected() >= 1);
+
     // Neither release activates a definition while the other writes decisions.
     let both = [
         ("LOCK TABLE activation IN ROW SHARE MODE", "LOCK TABLE adoption IN EXCLUSIVE MODE NOWAIT"),

@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 
 use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
-use crate::versions::load;
-use crate::world::{World, unreachable_power};
+use crate::world::World;
 
 /// A board on its own relay board, with the images that it needs.
 async fn board() -> (World, Rack) {
@@ -296,40 +295,4 @@ async fn reports_of_another_visit_are_recorded_and_change_nothing() {
     }
     let answer = world.report_with("b1", &format!("image-running?visit={visit}"), json!({})).await;
     assert_eq!(answer["to"], "Ready");
-}
-
-/// Boards choose by their hardware's images, after a deadline and after an action.
-const CHOICE: &str = "machine: board
-initial: New
-events: { rq-wait: { from: operator }, rq-act: { from: operator } }
-states:
-  New: { about: it is new, resting: true, on: { rq-wait: Waiting, rq-act: Acting } }
-  Waiting: { about: it waits, timeout: { after: 60s, target: Choosing } }
-  Acting:
-    about: it acts
-    invoke: [clear-pxe]
-    timeout: { after: 60s, target: New }
-    on: { clear-pxe-ok: Choosing, clear-pxe-failed: New }
-  Choosing:
-    about: it chooses
-    always: [{ if: \"'linux' in device.images\", target: HasLinux }, HasNothing]
-  HasLinux: { about: there is an image, resting: true, on: { rq-wait: Waiting, rq-act: Acting } }
-  HasNothing: { about: there is no image, resting: true, on: { rq-wait: Waiting, rq-act: Acting } }
-";
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn guards_know_the_images_also_after_a_deadline_and_after_an_action() {
-    let world = World::new().await;
-    world.register("b1", unreachable_power(0)).await;
-    let (status, loaded) = load(&world, CHOICE, "").await;
-    assert_eq!(status, 200, "{loaded}");
-    for expected in ["HasNothing", "HasLinux"] {
-        ask_for(&world, "rq-wait", json!({})).await;
-        world.pass_deadline("b1").await;
-        assert_eq!(world.state("b1").await, expected, "after a deadline");
-        ask_for(&world, "rq-act", json!({})).await;
-        world.until_state("b1", expected).await;
-        world.image("linux").await;
-    }
-    assert_history_gives_instances(world.server.engine.store()).await;
 }

@@ -27,7 +27,8 @@ impl FromStr for ListCursor {
     type Err = BadListCursor;
 
     fn from_str(text: &str) -> Result<Self, BadListCursor> {
-        let (definition, changes) = text.split_once('.').ok_or(BadListCursor)?;
+        // A cursor of the release before names no definition: 0 is none of a machine that has boards.
+        let (definition, changes) = text.split_once('.').unwrap_or(("0", text));
         let number: i32 = definition.parse().map_err(|_| BadListCursor)?;
         let changes = changes.parse().map_err(|_| BadListCursor)?;
         Ok(Self { definition: (number != 0).then_some(number), changes })

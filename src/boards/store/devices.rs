@@ -244,20 +244,38 @@ pub async fn find_mac_at(db: &mut PgConnection, address: &str) -> Result<Option<
     Ok(<[String; 1]>::try_from(macs).ok().map(|[mac]| mac))
 }
 
-/// Finds the facts of a board.
+/// Reads the facts of those of `ids` that are boards.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub(in crate::boards) async fn find_facts(
+pub(in crate::boards) async fn read_facts(
     db: &mut PgConnection,
-    id: InstanceId,
-) -> Result<Option<BoardFacts>, StoreError> {
-    let facts = sqlx::query_scalar!(
-        r#"SELECT facts AS "facts!: Json<BoardFacts>" FROM instance_facts WHERE instance_id = $1"#,
-        id.0,
-    );
-    Ok(facts.fetch_optional(db).await?.map(|Json(facts)| facts))
+    ids: &[InstanceId],
+) -> Result<Vec<(InstanceId, BoardFacts)>, StoreError> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query_as!(
+        FactsRow,
+        r#"SELECT instance_id, to_jsonb(d) - 'comments' AS "device!: Json<Device>", answered_url
+             FROM device d WHERE instance_id = ANY ($1)"#,
+        &ids,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (InstanceId(row.instance_id), BoardFacts::from(row))).collect())
+}
+
+struct FactsRow {
+    instance_id: i64,
+    device: Json<Device>,
+    answered_url: Option<String>,
+}
+
+impl From<FactsRow> for BoardFacts {
+    fn from(row: FactsRow) -> Self {
+        let FactsRow { instance_id: _, device: Json(device), answered_url } = row;
+        Self { device, answered_url }
+    }
 }
 
 /// Stores that boards answered a poll at these URLs, if the URLs are still theirs.

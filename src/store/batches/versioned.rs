@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
 use super::super::instances::{InstanceId, checked_name_of_row, remaining_time};
 use super::super::links::{LinkedIds, StoredLinks};
-use super::super::{DatabaseLife, InstanceFacts, ParseFacts, StoreError};
+use super::super::{DatabaseLife, InstanceFacts, StoreError};
 use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
 
 /// The version of an instance's row: the ID of the transaction that wrote it (`xmin`).
@@ -46,8 +45,10 @@ pub struct VersionedInstance {
     pub instance: Arc<Instance>,
     /// The IDs of the linked instances.
     pub linked: LinkedIds,
-    /// The facts that its face has about it, read with the row.
+    /// The facts that its face provides, if they were read with it.
     pub facts: Option<Arc<dyn InstanceFacts>>,
+    /// Whether its face was asked for them. If not, decisions that depend on facts are not possible.
+    pub has_read_facts: bool,
     /// Whether it may have actions.
     pub has_actions: bool,
 }
@@ -76,26 +77,19 @@ struct VersionedInstanceRow {
     counters: Json<BTreeMap<CounterName, i64>>,
     data: Json<Map<String, Value>>,
     links: Option<Json<StoredLinks>>,
-    facts: Option<Json<Box<RawValue>>>,
     has_actions: bool,
 }
 
-impl VersionedInstanceRow {
-    fn read(self, faces: &dyn ParseFacts) -> Result<VersionedInstance, StoreError> {
-        let row = self;
+impl TryFrom<VersionedInstanceRow> for VersionedInstance {
+    type Error = StoreError;
+
+    fn try_from(row: VersionedInstanceRow) -> Result<Self, StoreError> {
         let (links, linked) = row.links.map(|Json(links)| links.split()).unwrap_or_default();
-        let machine = checked_name_of_row(MachineName::new(&row.machine))?;
-        let facts = match row.facts {
-            Some(Json(stored)) => {
-                faces.parse_facts(&machine, stored.get()).map_err(StoreError::unreadable)?
-            }
-            None => None,
-        };
-        Ok(VersionedInstance {
+        Ok(Self {
             id: InstanceId(row.instance_id),
             version: RowVersion::of(row.version)?,
             instance: Arc::new(Instance {
-                machine,
+                machine: checked_name_of_row(MachineName::new(&row.machine))?,
                 name: row.name,
                 state: checked_name_of_row(StateName::new(&row.state))?,
                 visit: Visit(row.visit),
@@ -108,20 +102,20 @@ impl VersionedInstanceRow {
                 links,
             }),
             linked,
-            facts,
+            facts: None,
+            has_read_facts: false,
             has_actions: row.has_actions,
         })
     }
 }
 
-/// Reads instances by ID and by name, with their facts; missing ones are left out.
+/// Reads instances by ID and by name; missing ones are left out.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
 pub async fn read(
     db: &mut PgConnection,
-    faces: &dyn ParseFacts,
     ids: &[InstanceId],
     named: &[(MachineName, String)],
 ) -> Result<Vec<VersionedInstance>, StoreError> {
@@ -136,7 +130,6 @@ pub async fn read(
                   i.deadline_at AS "deadline_at?", i.remaining_us, i.remaining_visit,
                   i.counters AS "counters!: Json<BTreeMap<CounterName, i64>>",
                   i.data AS "data!: Json<Map<String, Value>>", i.links AS "links?: Json<StoredLinks>",
-                  f.facts AS "facts?: Json<Box<RawValue>>",
                   -- Not `EXISTS`: the planner may read and hash all actions for it.
                   coalesce((SELECT true FROM action a WHERE a.instance_id = i.instance_id LIMIT 1), false)
                       AS "has_actions!"
@@ -146,15 +139,14 @@ pub async fn read(
                    UNION ALL
                    SELECT by_name.xmin::text::bigint AS version, by_name.*
                      FROM unnest($2::text[], $3::text[]) AS wanted (machine, name)
-                     JOIN instance by_name ON by_name.machine = wanted.machine AND by_name.name = wanted.name) i
-             LEFT JOIN instance_facts f ON f.instance_id = i.instance_id"#,
+                     JOIN instance by_name ON by_name.machine = wanted.machine AND by_name.name = wanted.name) i"#,
         &ids,
         &machines as _,
         &names as _,
     )
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(|row| row.read(faces)).collect()
+    rows.into_iter().map(VersionedInstance::try_from).collect()
 }
 
 /// Finds which of `ids` can be locked now; the others are locked by other transactions, or removed.

@@ -113,6 +113,7 @@ async fn boards_are_filtered_sorted_and_paged() {
         ("GET /api/v1/devices?since=0.0-0&limit=1", ""),
         ("GET /api/v1/devices?since=0.0-0&after=b1", ""),
         ("GET /api/v1/devices?since=0.0-0", ""),
+        ("GET /api/v1/devices?since=0-0", ""),
     ];
     assert_snapshot!(contract(&world, requests).await, @r#"
     GET /api/v1/devices?limit=0
@@ -143,6 +144,9 @@ async fn boards_are_filtered_sorted_and_paged() {
     422 invalid: since lists all changes: it cannot be combined with after or limit
 
     GET /api/v1/devices?since=0.0-0
+    410 cursor_gone: too many changes since this cursor, or it has expired, or another definition is active: list again without since, and continue from the cursor of that answer
+
+    GET /api/v1/devices?since=0-0
     410 cursor_gone: too many changes since this cursor, or it has expired, or another definition is active: list again without since, and continue from the cursor of that answer
     "#);
     assert_eq!(names(&world, "?name=%ff&limit=1").await, "?name=%ff&limit=1 ");

@@ -25,8 +25,12 @@ impl Face for SelectorFace {
         false
     }
 
-    fn parse_facts(&self, _: &str) -> Result<Arc<dyn InstanceFacts>, serde_json::Error> {
-        unreachable!("it has no instances")
+    async fn read_facts(
+        &self,
+        _: &mut DbConnection,
+        _: &[InstanceId],
+    ) -> Result<Vec<(InstanceId, Arc<dyn InstanceFacts>)>, StoreError> {
+        Ok(Vec::new())
     }
 
     fn selectors(&self) -> &[&str] {
