@@ -19,24 +19,9 @@ ALTER INDEX adoption_machine RENAME TO activation_machine;
 
 -- The table under its earlier name, for servers of the release before, which may run beside newer ones during an upgrade.
 -- Rows are read, inserted and locked through it as in the table itself, and LOCK TABLE on it locks the table in the same
--- mode. The release after drops it. A view has privileges of its own: it gets those of the table.
+-- mode. The release after drops it.
 CREATE VIEW adoption AS
 SELECT activation_id AS adoption_id, machine, number, at, origin, sender, first_history FROM activation;
-DO $$
-DECLARE
-    granted record;
-BEGIN
-    FOR granted IN
-        SELECT a.grantee, a.privilege_type, a.is_grantable
-          FROM pg_class c, aclexplode(c.relacl) a
-         WHERE c.oid = 'activation'::regclass AND a.grantee <> c.relowner
-    LOOP
-        EXECUTE format('GRANT %s ON adoption TO %s%s', granted.privilege_type,
-                       CASE granted.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(granted.grantee)) END,
-                       CASE WHEN granted.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);
-    END LOOP;
-END
-$$;
 
 -- Deadlines of instances whose state was re-entered without a visible difference: read by the processes that fire
 -- deadlines, and by them only. One row for each transaction, as in `change`. A reader that misses a row fires the earlier
@@ -45,3 +30,24 @@ ALTER TABLE rearmed RENAME TO deadline_change;
 
 -- Readers continue after the last transaction that they have read.
 ALTER INDEX rearmed_xact RENAME TO deadline_change_xact;
+
+-- As for activations: for servers of the release before.
+CREATE VIEW rearmed AS SELECT xact, origin, instances, visits, deadlines FROM deadline_change;
+
+-- A view has privileges of its own: both get those of their tables.
+DO $$
+DECLARE
+    granted record;
+BEGIN
+    FOR granted IN
+        SELECT CASE c.relname WHEN 'activation' THEN 'adoption' ELSE 'rearmed' END AS name,
+               a.grantee, a.privilege_type, a.is_grantable
+          FROM pg_class c, aclexplode(c.relacl) a
+         WHERE c.oid IN ('activation'::regclass, 'deadline_change'::regclass) AND a.grantee <> c.relowner
+    LOOP
+        EXECUTE format('GRANT %s ON %I TO %s%s', granted.privilege_type, granted.name,
+                       CASE granted.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(granted.grantee)) END,
+                       CASE WHEN granted.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);
+    END LOOP;
+END
+$$;

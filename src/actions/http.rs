@@ -18,7 +18,7 @@ use super::trouble::Trouble;
 use crate::clock::{Clock, time_after};
 use crate::formatting;
 
-/// The form of such a URL.
+/// The form of the URL of a request.
 const HTTP_URL_FORM: &str = "`http://HOST[:PORT]/PATH`";
 
 /// Reads the URL of a request.
@@ -91,7 +91,7 @@ pub struct HttpTarget {
     resolved: PresetResolver,
 }
 
-/// The addresses that the client uses: names are resolved before, so that errors of resolving and connecting differ.
+/// The addresses for the client: resolved in advance, so that resolution and connection errors differ.
 #[derive(Clone, Default)]
 struct PresetResolver(Arc<Mutex<Vec<SocketAddr>>>);
 

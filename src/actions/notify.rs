@@ -209,7 +209,7 @@ async fn try_repeatedly(
     Ok(())
 }
 
-/// The way of a notification.
+/// How a notification is sent.
 enum NotifyChannel {
     Post { target: Box<HttpTarget>, origin: String, headers: HeaderMap, message: Vec<u8> },
     Run { command: Vec<String>, message: Vec<u8> },

@@ -1,7 +1,7 @@
 //! Power: on, off, and off and on again, at the outlet that a board's power URL names.
 //!
 //! The crate `power` switches the outlets and observes them. Where a cycle could not restore the power, the action ends as
-//! [`Unrestored`](device_io::RunErrorKind::Unrestored): restoring it is retried whatever becomes of the board's state.
+//! [`Unrestored`](device_io::RunErrorKind::Unrestored): restoring it is retried in any state of the board.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_setting_is_refused_with_what_would_be_right() {
+    fn a_bad_setting_is_refused_with_the_right_form() {
         for (settings, key, right) in [
             (json!({ "interval": 30 }), "interval", "expected a string"),
             (json!({ "interval": "30" }), "interval", "`30s`"),

@@ -34,7 +34,8 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// Finds the local fault in an error at a file in `folder`; nothing where the error is of the file.
+    /// Finds the local fault in an error about a file in `folder`; `None` if the error concerns only that
+    /// file.
     #[must_use]
     pub fn of_file(error: &io::Error, folder: &Path) -> Option<Self> {
         let shortage = LocalTrouble::of_shortage(error).map(Self::from);

@@ -51,14 +51,14 @@ pub(super) async fn read(request: Request, max_bytes: usize) -> Result<Vec<u8>, 
     Ok(bytes)
 }
 
-/// Waits until a body of which `size` bytes have arrived has taken too long; returns the time that it was allowed.
+/// Waits until the timeout of a body of which `size` bytes have arrived; returns the time that was allowed.
 async fn body_timeout(timeout: Option<Duration>, started: Instant, size: usize) -> Option<Duration> {
     let allowed = allowed_time(timeout?, size);
     sleep_real_time(allowed.saturating_sub(started.elapsed())).await;
     Some(allowed)
 }
 
-/// How long a body may take of which `size` bytes have arrived.
+/// How long a body may take when `size` bytes of it have arrived.
 fn allowed_time(timeout: Duration, size: usize) -> Duration {
     timeout + Duration::from_millis(size as u64 * 1000 / u64::from(MIN_BYTES_PER_SECOND))
 }

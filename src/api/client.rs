@@ -14,7 +14,8 @@ use axum::http::request::Parts;
 pub(super) struct ClientKey(IpAddr);
 
 impl ClientKey {
-    /// The key of an address: the IPv4 address, or the IPv6 network (/64), of which one machine has all addresses.
+    /// The key of an address: the IPv4 address, or the IPv6 network (/64), because one machine has all
+    /// addresses of such a network.
     pub(super) fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_has_what_one_of_its_tags_names_be_it_weak() {
+    fn a_client_has_an_answer_if_one_of_its_tags_names_it_even_a_weak_one() {
         for (values, is_known) in [
             (&[][..], false),
             (&["\"a\""], true),

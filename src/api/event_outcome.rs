@@ -18,7 +18,7 @@ pub(super) enum EventOutcome {
         /// The visit that began.
         visit: Visit,
     },
-    /// The event was recorded, and the state stays.
+    /// The event was recorded, and the state did not change.
     Stayed {
         /// Its state.
         state: StateName,

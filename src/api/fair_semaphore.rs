@@ -1,4 +1,4 @@
-//! A semaphore of which one client can have at most half, so that one client cannot lock out the others.
+//! A semaphore of which one client can have at most half, so that no client can lock out the others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -18,7 +18,7 @@ use crate::clock::sleep_real_time;
 #[derive(Debug)]
 pub(super) struct FairSemaphore {
     all: Arc<Semaphore>,
-    /// The most permits of one client.
+    /// The maximum number of permits of one client.
     share: usize,
     /// The clients that have a permit or wait for one.
     clients: Mutex<HashMap<ClientKey, Weak<Semaphore>>>,
@@ -33,7 +33,8 @@ pub(super) struct FairPermit {
 }
 
 impl FairSemaphore {
-    /// A semaphore with so many permits, half of which one client may have; a single permit is shared by all.
+    /// A semaphore with this many permits, half of which one client may have; a single permit is shared by
+    /// all.
     pub(super) fn new(permits: usize) -> Self {
         let share = (permits / 2).max(1);
         Self { all: Arc::new(Semaphore::new(permits)), share, clients: Mutex::default() }

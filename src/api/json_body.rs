@@ -52,7 +52,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         serde_path_to_error::deserialize(value).map(Self).map_err(|error| {
             let path = error.path().to_string();
             let what = reword_library_error(&error.into_inner().to_string());
-            // The path is left out where it is that of the whole, or where the message names the member already.
+            // The path is left out if it is the path of the whole body, or if the message names the member
+            // already.
             Problem::invalid(if path == "." || what.contains(&format!("`{path}`")) {
                 what
             } else {

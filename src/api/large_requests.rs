@@ -83,7 +83,7 @@ impl LargeRequestPermit {
     }
 }
 
-/// Reads a body of at most `max_bytes` within `timeout`, whatever its rate.
+/// Reads a body of at most `max_bytes` within `timeout`, regardless of its rate.
 async fn read_within(timeout: Duration, request: Request, max_bytes: usize) -> Result<Vec<u8>, Problem> {
     tokio::select! {
         bytes = read(request, max_bytes) => bytes,

@@ -132,7 +132,8 @@ impl From<EngineError> for Problem {
                 "this server is stopping; try another one, or again shortly",
             ),
             EngineError::Store(store) if store.is_transient() => unavailable(store),
-            // None was activated, or one for another version of the program, which is logged where it is detected.
+            // No definition was activated, or only one for another version of the program, which is logged
+            // where it is detected.
             EngineError::NoMachine(machine) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no_definition",

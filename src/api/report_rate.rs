@@ -13,14 +13,15 @@ use tokio::time::Instant;
 use crate::clock::sleep_real_time;
 use crate::machine::Visit;
 
-/// How many reports that change nothing are answered without delay, one after the other.
+/// How many reports that change nothing are answered without delay, in a row.
 const MAX_REPORT_BURST: u32 = 10;
-/// The delay of further reports, in real time; after as long without any report, one more is answered without delay.
+/// The delay of further reports, in real time. After this time without any report, one more is answered
+/// without delay.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// The most boards that are tracked; boards without recent reports are removed.
+/// The maximum number of boards that are tracked; boards without recent reports are removed.
 const MAX_TRACKED_BOARDS: usize = 10_000;
 
-/// The rates of boards that recently reported what changed nothing.
+/// The rates of boards whose recent reports changed nothing.
 #[derive(Debug, Default)]
 pub struct ReportRateLimiter {
     boards: Mutex<HashMap<String, BoardReportRate>>,

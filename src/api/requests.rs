@@ -32,8 +32,9 @@ pub(super) fn routes() -> ApiRoutes {
     ]
 }
 
-/// How much later than the one before it each request of a bulk is queued. A single request waits for at most one request of
-/// the bulk per such span, and the bulk makes progress however many single requests there are.
+/// How much later each request of a bulk is queued than the one before it. A single request waits for at most
+/// one request of the bulk per such span, and the bulk makes progress regardless of the number of single
+/// requests.
 const BULK_REQUEST_SPACING: TimeDelta = TimeDelta::minutes(1);
 
 /// The query of `request`.
@@ -83,8 +84,8 @@ async fn request(
     answer(&api, &name, Some(request), api.engine.submit(submission).await?).await
 }
 
-/// `POST /api/v1/devices/{name}/force`: an operator moves a board whatever its state accepts, if it is in the state that the
-/// operator believes it to be in.
+/// `POST /api/v1/devices/{name}/force`: an operator moves a board regardless of what its state accepts, if it
+/// is in the state that the operator believes it to be in.
 async fn force(
     State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,

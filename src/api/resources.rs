@@ -27,7 +27,7 @@ pub(super) fn routes() -> ApiRoutes {
     vec![("/api/v1/resources", get(list)), ("/api/v1/resources/{name}", get(show).put(set))]
 }
 
-/// The limits that an operator sets; what is missing or null is as the claims say.
+/// The limits that an operator sets; for those that are missing or null, the limits of the claims apply.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewLimitsBody {

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
-/// The most unknown names that are logged.
+/// The maximum number of unknown names that are logged.
 const MAX_LOGGED_NAMES: usize = 16;
-/// The most characters of an unknown name that are logged.
+/// The maximum number of characters of an unknown name that are logged.
 const MAX_SHOWN_CHARS: usize = 100;
 
 /// The names of a server, in lower case.
@@ -55,7 +55,7 @@ impl ServerNames {
         }
     }
 
-    /// Whether a page of `origin` is of this server, where the request was sent to `host`.
+    /// Whether a page of `origin` belongs to this server, if the request was sent to `host`.
     pub(super) fn is_our_page(&self, origin: &str, host: Option<&str>) -> bool {
         let http = origin.strip_prefix("http://").map(|authority| (authority, "80"));
         let https = || origin.strip_prefix("https://").map(|authority| (authority, "443"));

@@ -26,8 +26,8 @@ pub(super) fn parse(text: &str) -> Result<Duration, Problem> {
 /// definition.
 const DEFINITION_RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Reads an instance, and again whenever it changes, until it meets `condition`, or `timeout` has passed in real time, or the
-/// server stops; returns it as it was read last.
+/// Reads an instance again whenever it changes, until it meets `condition`, `timeout` has passed in real
+/// time, or the server stops. Returns the last reading.
 pub(super) async fn until(
     api: &ApiContext,
     client: ClientKey,

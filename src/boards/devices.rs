@@ -97,7 +97,7 @@ impl FactChange for DeviceChange {
         {
             return Err(refusal.into());
         }
-        // Boards that have shared an outlet since before this was refused may still be changed otherwise.
+        // Earlier releases accepted shared outlets; such boards can still be changed in other fields.
         let is_rewired = changed.contains_key("power_url");
         let outlet = outlet_of(&device).filter(|_| is_rewired);
         let conflict = devices::find_conflict(tx, Some(id), &device.mac, outlet.as_deref()).await?;

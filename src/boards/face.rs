@@ -1,4 +1,4 @@
-//! The face of boards: what the engine needs of them.
+//! The face of boards: provides to the engine what it needs to know about boards.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -33,7 +33,7 @@ pub struct BoardSummary<'a> {
     pub image: Option<ImageName<'a>>,
     /// The image that is being installed.
     pub next_image: Option<ImageName<'a>>,
-    /// How often the state's time limit has passed without success, where it has and is counted.
+    /// How often the state's time limit has passed without success, if such failures are counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_tries: Option<i64>,
     /// The last recorded reason of a failure.
@@ -42,7 +42,7 @@ pub struct BoardSummary<'a> {
     /// Why it is locked out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock_reason: Option<&'a str>,
-    /// The one problem to show where there is room for one.
+    /// The most important problem, for views that show only one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Cow<'a, str>>,
 }
@@ -94,7 +94,7 @@ impl<'a> BoardSummary<'a> {
         )
     }
 
-    /// Summarizes a board that was read by itself, by its machine's active definition.
+    /// Summarizes a single board by its machine's active definition.
     #[must_use]
     pub fn of_board(board: &'a Board, definition: Option<&'a Definition>) -> Self {
         let instance = &board.instance;

@@ -1,4 +1,4 @@
-//! The vocabulary of boards' definitions besides the kernel's own: the sender `board`, the facts `device`.
+//! What boards add to the kernel's vocabulary for definitions: the sender `board`, the facts `device`.
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};

@@ -1,4 +1,4 @@
-//! The command line: its options and commands, and the errors of what is typed.
+//! The command line: its options and commands, and errors in what users type.
 
 use std::ffi::OsString;
 use std::iter;
@@ -25,7 +25,7 @@ pub struct Cli {
     #[command(subcommand)]
     pub(super) command: CliCommand,
 
-    /// The options of a server, where the command is about one.
+    /// The options of a server, if the command takes them.
     #[arg(skip)]
     pub(super) settings: ServerSettings,
 }
@@ -132,7 +132,7 @@ fn read(command: &mut Command, words: &[OsString]) -> Result<Cli, ParseError> {
     Ok(Cli { settings: settings.unwrap_or_default(), ..cli })
 }
 
-/// Whether `--server` was given for a command that asks none.
+/// Whether `--server` was given for a command that uses no server.
 fn is_server_named_in_vain(command: &Command, matches: &ArgMatches) -> bool {
     if let Some((name, inner)) = matches.subcommand() {
         return command.find_subcommand(name).is_some_and(|command| is_server_named_in_vain(command, inner));

@@ -178,7 +178,7 @@ const WITHOUT_SERVER: &[&str] = &[
 /// The commands whose help shows the options of the log: the others only send requests to a server, or write no log.
 const WITH_LOG: &[&str] = &["serve", "demo", "machine simulate", "model convert"];
 
-/// Does something to each command, which is named by its path without the program's name.
+/// Applies `change` to each command, together with the command's path without the program's name.
 fn for_each_command(command: Command, path: &str, change: &impl Fn(Command, &str) -> Command) -> Command {
     let command = change(command, path);
     command.mut_subcommands(|inner| {
@@ -222,7 +222,7 @@ pub(super) fn with_own_options_only(root: Command) -> Command {
             command = command.args(log.iter().cloned().map(|arg| arg.hide(is_hidden)));
         }
         match path {
-            // They are those of `serve`, whose help has them.
+            // These options are in the help of `serve`.
             "config show" => command.mut_args(|arg| {
                 let is_own = matches!(arg.get_id().as_str(), "config_file" | "json");
                 if is_own { arg } else { arg.hide(true) }

@@ -44,7 +44,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     ended(result)
 }
 
-/// The exit code of a command that has none but success.
+/// Adds exit code 0 to the success of a command that has no other one.
 fn done(result: Result<(), Box<dyn Error>>) -> Result<ExitCode, Box<dyn Error>> {
     result.map(|()| ExitCode::SUCCESS)
 }

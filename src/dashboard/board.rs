@@ -18,7 +18,7 @@ use crate::store::instances::InstanceId;
 
 /// How often the page refreshes itself, in seconds: people read it for longer than the list.
 const BOARD_REFRESH_S: u32 = 5;
-/// The most entries of the history that the page shows.
+/// The maximum number of history entries that the page shows.
 const MAX_HISTORY_ENTRIES: i64 = 30;
 
 /// The page.

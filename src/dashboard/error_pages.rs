@@ -11,7 +11,7 @@ use super::layout::{Layout, html};
 use crate::engine::EngineError;
 use crate::store::StoreError;
 
-/// How often a page refreshes itself while the database is unavailable, in seconds: mostly it is back soon.
+/// How often a page refreshes itself while the database is unavailable, in seconds: it is usually back soon.
 const DATABASE_UNAVAILABLE_REFRESH_S: u32 = 2;
 /// How often other error pages refresh themselves, in seconds.
 const ERROR_REFRESH_S: u32 = 5;

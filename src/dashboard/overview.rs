@@ -8,7 +8,7 @@ use crate::boards::store::lists::{self, BoardFilter, BoardListRow};
 use crate::machine::{Definition, MachineName, StateKind, is_failed_state_name};
 use crate::store::{Snapshot, StoreError, instances};
 
-/// The most boards that the page shows; in a larger farm, those that need attention come first.
+/// The maximum number of boards that the page shows; in a larger farm, those that need attention come first.
 const MAX_SHOWN_BOARDS: i64 = 1000;
 
 /// The boards of a farm by state.

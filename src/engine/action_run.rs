@@ -188,9 +188,8 @@ fn decide_after_end(
         None => update.end_action(action.id),
     }
     let present = update.instance().visit;
-    if let Some(report) = end_event(context, update, ended) {
-        let none = SharedFactsByFace::default();
-        pending.decide(id, &report, steps, (definition, &none, now));
+    if let Some(report) = end_event(live, update, ended) {
+        pending.decide(id, &report, steps, (definition, context.shared_facts, now));
     } else if unrestored.is_some() && action.is_compensation {
         return None;
     }
@@ -199,7 +198,7 @@ fn decide_after_end(
         return None;
     }
     if result.is_err() {
-        // The following actions depend on this one.
+        // The remaining actions of the visit depend on this one.
         update.abandon_actions(action.visit);
         return None;
     }
@@ -211,7 +210,8 @@ fn decide_after_end(
     Some(start_run(context, update, next, grant, worker.life))
 }
 
-/// Finds the fault and the reason for which an action could not restore what it switched off, where that is to be retried.
+/// Finds the fault and the reason for which an action could not restore what it switched off, if that is to
+/// be retried.
 ///
 /// The action becomes a compensation: it stays when its state is left, fails or is re-entered.
 fn find_unrestored<'a>(
@@ -230,8 +230,8 @@ fn find_unrestored<'a>(
     }
 }
 
-/// Suspends an action that a local fault prevented, and pauses the timeout of the state. Of an action whose visit has ended
-/// only the compensation is kept.
+/// Suspends an action that a local fault prevented, and pauses the timeout of the state. If the visit of the
+/// action has ended, only its compensation is kept.
 fn suspend_action(
     definition: &Definition,
     update: &mut PendingUpdate,
@@ -276,16 +276,9 @@ fn owes_compensation(row: &LiveAction, has_acted: bool) -> bool {
 }
 
 /// Builds the event of the end of an action, where there is one to decide on.
-pub(super) fn end_event(
-    context: ActionContext<'_>,
-    update: &PendingUpdate,
-    ended: &EndedRun,
-) -> Option<Submission> {
+pub(super) fn end_event(live: &[LiveAction], update: &PendingUpdate, ended: &EndedRun) -> Option<Submission> {
     let EndedRun { action, worker, result, token } = ended;
-    let row = context
-        .live_actions
-        .iter()
-        .find(|live| live.action.id == action.id && live.worker == Some(worker.id))?;
+    let row = live.iter().find(|live| live.action.id == action.id && live.worker == Some(worker.id))?;
     let is_interrupted = token.is_cancelled() && result.is_err() && !row.is_cancelled;
     let is_discarded = row.is_cancelled && action.claims.is_empty() && row.action.compensation.is_none();
     let is_suspended = matches!(result, Err(UnfinishedAction { kind: ActionEnding::Suspended { .. }, .. }));
@@ -330,7 +323,7 @@ pub(super) async fn run_actions(engine: &Engine, worker: WorkerIdentity, first: 
     let mut next = Some(first);
     while let Some(started) = next {
         let StartedRun { action, granted: _, job, guard } = *started;
-        let attempts = job.attempts.saturating_add(1);
+        let (attempts, subject) = (job.attempts.saturating_add(1), job.subject.clone());
         let result = engine.inner.worker.run(job, action.limit, &guard.token).await;
         let trouble = match &result {
             Err(UnfinishedAction { kind: ActionEnding::Suspended { trouble, .. }, reason, .. }) => {
@@ -341,6 +334,8 @@ pub(super) async fn run_actions(engine: &Engine, worker: WorkerIdentity, first: 
         if let Some((trouble, reason)) = trouble {
             // Reported before the action is seen to wait, so that it is not started here again at once.
             engine.inner.troubles.report(&trouble, &action, reason);
+        } else if !guard.token.is_cancelled() {
+            engine.inner.failing_actions.note(&subject, &action, &units, &result);
         }
         guard.mark_ended();
         let ended = Arc::new(EndedRun { action, worker, result, token: guard.token.clone() });

@@ -22,7 +22,7 @@ pub(super) async fn write(
     decisions: &BatchDecisions,
 ) -> Result<BatchResult, StoreError> {
     let BatchDecisions { decided, worker, decided_at: at, orphans, .. } = decisions;
-    // First, because a failure after the batch is durable would have it written again.
+    // Done first: a failure after the batch is durable would cause the batch to be written again.
     let store = engine.store();
     let outages = db.outages();
     store.within_on(outages, Store::MAX_STATEMENT_TIME, delete_orphans(db, orphans)).await?;
@@ -181,7 +181,7 @@ fn log_state_changes(updates: &[DecidedUpdate], applied: &BatchResult) {
     }
 }
 
-/// The event that a cause is, in one word.
+/// Returns the name of a cause, for the log.
 fn event_name(cause: &Cause) -> &str {
     match cause {
         Cause::Event { name, .. } => name.as_str(),

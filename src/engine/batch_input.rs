@@ -21,7 +21,7 @@ use super::pending_updates::PendingUpdates;
 use super::step::MissingInput;
 use super::targets::{split_by_kind, targets_of};
 use super::work_item::{CommittedSubmission, InstanceNote, Submission, WorkItem, WorkResult};
-use crate::machine::{Cause, Definition, TimeoutDue};
+use crate::machine::{Cause, Definition, ModelAnswers, TimeoutDue};
 use crate::store::actions::{self, LiveAction};
 use crate::store::batches;
 use crate::store::instances::{InstanceId, InstanceKey};
@@ -78,6 +78,7 @@ impl BatchInput {
                 *id = id.or_else(|| read.get(target.as_ref()).copied());
             }
         }
+        let now = engine.clock().now();
         let (mut with_actions, mut silent) = (Vec::new(), Vec::new());
         let mut without_facts = HashSet::new();
         let (mut needs_shared, mut is_linked) = (false, false);
@@ -85,7 +86,7 @@ impl BatchInput {
             let Some(update) = id.and_then(|id| input.pending.get(id)) else { continue };
             let Ok(definition) = definitions.definition(&update.instance().machine) else { continue };
             is_linked = is_linked || !definition.links.is_empty();
-            if update.lacks_facts() && needs_facts(definition, update, work) {
+            if update.lacks_facts() && needs_facts(definition, update, work, now) {
                 without_facts.insert(update.id());
             }
             match work {
@@ -93,10 +94,7 @@ impl BatchInput {
                 WorkItem::Due(_) if waits_for_reports(definition, update) => {
                     silent.push((update.id(), update.instance().machine.clone()));
                 }
-                WorkItem::Submitted { submission, .. } => {
-                    needs_shared = needs_shared || update.reads_facts(definition, &submission.cause);
-                }
-                WorkItem::Due(_) | WorkItem::Noted { .. } => {}
+                WorkItem::Submitted { .. } | WorkItem::Due(_) | WorkItem::Noted { .. } => {}
             }
         }
         if !without_facts.is_empty() {
@@ -111,16 +109,28 @@ impl BatchInput {
             }
         }
         if !silent.is_empty() {
-            input.silence_reasons =
-                engine.inner.faces.read_silence(db, &silent, engine.clock().now()).await?;
+            input.silence_reasons = engine.inner.faces.read_silence(db, &silent, now).await?;
         }
-        if needs_shared {
+        if needs_shared || part.iter().zip(&input.ids).any(|item| input.reads_facts(definitions, item)) {
             input.shared_facts = Some(engine.inner.faces.read_shared(db).await?);
         }
         if is_linked {
             input.read_linked(engine, definitions, db, part).await?;
         }
         Ok(input)
+    }
+
+    /// Whether a guard can read facts when it is decided on a work item.
+    fn reads_facts(&self, definitions: &DefinitionSet, (work, id): (&WorkItem, &Option<InstanceId>)) -> bool {
+        let Some(update) = id.and_then(|id| self.pending.get(id)) else { return false };
+        let Ok(definition) = definitions.definition(&update.instance().machine) else { return false };
+        cause_of(self.live_actions(update.id()), update, work)
+            .is_some_and(|cause| update.reads_facts(definition, &cause))
+    }
+
+    /// The open actions of an instance of which one starts or ends.
+    fn live_actions(&self, id: InstanceId) -> &[LiveAction] {
+        self.actions.get(&id).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Reads the instances at which events can be raised, and those that become linked.
@@ -131,7 +141,7 @@ impl BatchInput {
         db: &mut PooledConnection,
         part: &[WorkItem],
     ) -> Result<(), StoreError> {
-        let (now, none) = (engine.clock().now(), SharedFactsByFace::default());
+        let now = engine.clock().now();
         loop {
             let shared = self.shared_facts.as_ref();
             let chain_context =
@@ -139,27 +149,25 @@ impl BatchInput {
             let missing_input = |(work, id): (&WorkItem, &Option<InstanceId>)| {
                 let update = self.pending.get((*id)?)?;
                 let definition = definitions.definition(&update.instance().machine).ok()?;
-                let live = self.actions.get(&update.id()).map(Vec::as_slice).unwrap_or_default();
-                let shared = shared.unwrap_or(&none);
-                let context = action_run::ActionContext {
-                    engine,
-                    definition,
-                    live_actions: live,
-                    shared_facts: shared,
-                    now,
-                };
-                let submission = submission_of(context, update, work)?;
+                if definition.links.is_empty() {
+                    return None;
+                }
+                let submission = submission_of(self.live_actions(update.id()), update, work)?;
                 chain_context.decide(update.id(), &submission).err()
             };
             let missing: Vec<MissingInput> = part.iter().zip(&self.ids).filter_map(missing_input).collect();
             let needs_shared = missing.contains(&MissingInput::SharedFacts);
+            let without_facts: HashSet<InstanceId> =
+                missing.iter().filter_map(MissingInput::instance_without_facts).collect();
             let targets: HashSet<InstanceKey> =
                 missing.into_iter().filter_map(MissingInput::into_target).collect();
             if needs_shared {
                 self.shared_facts = Some(engine.inner.faces.read_shared(db).await?);
-            } else if targets.is_empty() {
+            } else if targets.is_empty() && without_facts.is_empty() {
                 return Ok(());
             }
+            let lacking = self.pending.iter_mut().filter(|update| without_facts.contains(&update.id()));
+            engine.inner.faces.add_facts(db, lacking.map(PendingUpdate::base_mut)).await?;
             linked_instances::read(engine, db, &mut self.pending, targets).await?;
         }
     }
@@ -202,10 +210,11 @@ impl BatchInput {
             };
             // An action starts or ends on the row as it was read, before other updates of the batch.
             let is_action = matches!(work, WorkItem::Begin { .. } | WorkItem::End { .. });
+            let live = self.actions.get(&id).map(Vec::as_slice).unwrap_or_default();
             // Another stimulus of this batch led to a state whose guards read facts that were not read.
             let lacks_shared = self.shared_facts.is_none()
-                && matches!(&work, WorkItem::Submitted { submission, .. } if update.reads_facts(definition, &submission.cause));
-            let lacks_facts = update.lacks_facts() && needs_facts(definition, update, &work);
+                && cause_of(live, update, &work).is_some_and(|cause| update.reads_facts(definition, &cause));
+            let lacks_facts = update.lacks_facts() && needs_facts(definition, update, &work, now);
             let is_late =
                 update.is_closed() || (is_action && !update.is_untouched()) || lacks_shared || lacks_facts;
             if is_late || deferred.contains(&id) {
@@ -214,7 +223,6 @@ impl BatchInput {
                 continue;
             }
             let shared = self.shared_facts.as_ref().unwrap_or(&none);
-            let live = self.actions.get(&id).map(Vec::as_slice).unwrap_or_default();
             let context = action_run::ActionContext {
                 engine,
                 definition,
@@ -228,9 +236,9 @@ impl BatchInput {
                 shared_facts: self.shared_facts.as_ref(),
                 now,
             };
-            let steps = match submission_of(context, update, &work)
-                .map(|submission| chain_context.decide(id, &submission))
-            {
+            let submission =
+                (!definition.links.is_empty()).then(|| submission_of(live, update, &work)).flatten();
+            let steps = match submission.map(|submission| chain_context.decide(id, &submission)) {
                 None => None,
                 Some(Ok(steps)) => Some(steps),
                 // Another stimulus of this batch requires further instances to be read.
@@ -325,34 +333,49 @@ fn describe_due(
     is_recorded.then(|| Map::from_iter([("due_at".to_owned(), json!(due))]))
 }
 
-/// The submission of a work item of an instance that can be linked, where its decision can raise events.
+/// Whether the decision on `work` depends on the facts of the instance.
+fn needs_facts(definition: &Definition, update: &PendingUpdate, work: &WorkItem, now: DateTime<Utc>) -> bool {
+    match work {
+        WorkItem::Submitted { submission, .. } => {
+            update.needs_facts(definition, &submission.cause, submission.predictions.answers(), now)
+        }
+        WorkItem::Due(due) => {
+            let cause = Cause::Deadline { visit: due.visit };
+            update.needs_facts(definition, &cause, ModelAnswers::default(), now)
+        }
+        // The job of an action has them.
+        WorkItem::Begin { .. } | WorkItem::End { .. } => true,
+        WorkItem::Noted { .. } => false,
+    }
+}
+
+/// The submission of a work item whose decision can raise events.
 fn submission_of<'a>(
-    context: action_run::ActionContext<'_>,
+    live: &[LiveAction],
     update: &PendingUpdate,
     work: &'a WorkItem,
 ) -> Option<Cow<'a, Submission>> {
-    if context.definition.links.is_empty() {
-        return None;
-    }
     match work {
         WorkItem::Submitted { submission, .. } => Some(Cow::Borrowed(submission)),
         WorkItem::Due(due) => {
             let cause = Cause::Deadline { visit: due.visit };
             Some(Cow::Owned(Submission::new(InstanceKey::Id(update.id()), cause)))
         }
-        WorkItem::End { ended, .. } => action_run::end_event(context, update, ended).map(Cow::Owned),
+        WorkItem::End { ended, .. } => action_run::end_event(live, update, ended).map(Cow::Owned),
         WorkItem::Begin { .. } | WorkItem::Noted { .. } => None,
     }
 }
 
-/// Whether the decision on `work` can depend on the facts of the instance.
-fn needs_facts(definition: &Definition, update: &PendingUpdate, work: &WorkItem) -> bool {
+/// The cause of the decision on a work item, where guards are evaluated for it.
+fn cause_of<'a>(live: &[LiveAction], update: &PendingUpdate, work: &'a WorkItem) -> Option<Cow<'a, Cause>> {
     match work {
-        WorkItem::Submitted { submission, .. } => update.needs_facts(definition, &submission.cause),
-        WorkItem::Due(due) => update.needs_facts(definition, &Cause::Deadline { visit: due.visit }),
-        // The job of an action has them.
-        WorkItem::Begin { .. } | WorkItem::End { .. } => true,
-        WorkItem::Noted { .. } => false,
+        WorkItem::Submitted { submission, .. } => Some(Cow::Borrowed(&submission.cause)),
+        WorkItem::Due(due) => Some(Cow::Owned(Cause::Deadline { visit: due.visit })),
+        WorkItem::End { ended, .. } => {
+            action_run::end_event(live, update, ended).map(|event| Cow::Owned(event.cause))
+        }
+        // The start of an action only starts the clock of its state.
+        WorkItem::Begin { .. } | WorkItem::Noted { .. } => None,
     }
 }
 

@@ -118,7 +118,7 @@ impl<'a> ChainRun<'a> {
     fn find(&self, to: &InstanceAddress) -> Result<Option<&'a PendingUpdate>, MissingInput> {
         let pending = self.context.pending;
         let Some(sender) = self.chain.raised_by() else {
-            // It started the chain, or raised an event that is refused.
+            // The sender started the chain, or raised an event that is refused.
             return Ok(self.ids_by_address.get(to).and_then(|id| pending.get(*id)));
         };
         let ids = self.routes.get(&(sender.clone(), to.clone()));
@@ -144,6 +144,9 @@ impl<'a> ChainRun<'a> {
         definition: &Definition,
     ) -> Result<(), MissingInput> {
         let id = update.id();
+        if update.lacks_facts() {
+            return Err(MissingInput::Facts(id));
+        }
         let before = self.instances.remove(&id).unwrap_or_else(|| ChainInstance {
             instance: Arc::clone(update.instance()),
             linked: update.linked().clone(),

@@ -195,6 +195,10 @@ impl Engine {
                     linked_instances::read_in_transaction(self, tx, &mut pending, [target].into()).await?;
                 }
                 Err(MissingInput::SharedFacts) => shared = Some(self.inner.faces.read_shared(tx).await?),
+                Err(MissingInput::Facts(_)) => {
+                    let instances = pending.iter_mut().map(PendingUpdate::base_mut);
+                    self.inner.faces.add_facts(tx, instances).await?;
+                }
                 // No action starts or ends here.
                 Err(MissingInput::NextBatch) => return Ok(RaiseOutcome::Overtaken),
             }

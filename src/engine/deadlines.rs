@@ -56,11 +56,11 @@ pub(super) struct Deadlines {
 }
 
 struct DeadlinesState {
-    /// Deadlines fire only from then on,
+    /// Deadlines do not fire before this time.
     held_until: Instant,
-    /// before the lease of this process ends,
+    /// Deadlines do not fire after this time, when the lease of this process ends.
     lease_ends_at: Instant,
-    /// and while it accepts reports, which ends when it stops.
+    /// Whether this process accepts no more reports; deadlines do not fire then.
     is_closed: bool,
     /// The life of the database that the deadlines belong to.
     life: DatabaseLife,

@@ -73,20 +73,27 @@ async fn run_registered(engine: &Engine, registered: RegisteredWorker, stop: &Ca
     background.spawn(reclaim(engine.clone(), worker, reclaim_needed));
     let mut tasks = JoinSet::new();
     let mut is_healthy = true;
-    while !stop.is_cancelled() && !lease_expired.is_cancelled() {
-        let found = tokio::select! {
-            found = engine.store().within(Store::MAX_STATEMENT_TIME, find_work(engine, worker)) => found,
-            () = stop.cancelled() => break,
-            () = lease_expired.cancelled() => break,
-        };
-        let mut next_at = None;
-        let handed_out = match found {
-            Ok(StartableActions { actions, has_more, next_at: next }) => {
-                next_at = next;
-                hand_out(engine, worker, actions, &mut tasks).await.map(|started| has_more && started > 0)
+    'looks: while !stop.is_cancelled() && !lease_expired.is_cancelled() {
+        let (mut next_at, mut handed_out) = (None, Ok(false));
+        // What needs no grant does not wait until the queues are read.
+        for work in [WaitingActions::Unqueued, WaitingActions::Queued] {
+            let found = tokio::select! {
+                found = engine.store().within(Store::MAX_STATEMENT_TIME, find_work(engine, worker, work)) => found,
+                () = stop.cancelled() => break 'looks,
+                () = lease_expired.cancelled() => break 'looks,
+            };
+            let started = match found {
+                Ok(StartableActions { actions, has_more, next_at: next }) => {
+                    next_at = next;
+                    hand_out(engine, worker, actions, &mut tasks).await.map(|started| has_more && started > 0)
+                }
+                Err(error) => Err(error),
+            };
+            handed_out = handed_out.and_then(|may_have_more| started.map(|more| may_have_more || more));
+            if handed_out.is_err() {
+                break;
             }
-            Err(error) => Err(error),
-        };
+        }
         match handed_out {
             // There can be more than were read.
             Ok(true) => continue,
@@ -179,7 +186,7 @@ async fn reclaim(engine: Engine, worker: WorkerIdentity, reclaim_needed: Arc<Not
                 tracing::debug!(error = &error as &dyn Error, "cannot reclaim actions of expired workers");
             }
         }
-        // The pipeline reads the definitions by itself; this is for explanations meanwhile.
+        // The pipeline reads the definitions itself; until then, explanations use these.
         if engine.inner.definitions.is_behind()
             && let Err(error) = store.within(Store::MAX_STATEMENT_TIME, engine.reload_definitions()).await
         {
@@ -252,18 +259,37 @@ async fn revoke_grants(engine: &Engine, worker: WorkerIdentity) -> Result<usize,
     Ok(revoked)
 }
 
-/// Stops cancelled actions, and finds those that can start.
-async fn find_work(engine: &Engine, worker: WorkerIdentity) -> Result<StartableActions, StoreError> {
+/// What a look at waiting actions reads.
+#[derive(Debug, Clone, Copy)]
+enum WaitingActions {
+    /// Actions that need no grant.
+    Unqueued,
+    /// Actions that wait for resources.
+    Queued,
+}
+
+/// Finds actions that can start; stops cancelled ones on the way.
+async fn find_work(
+    engine: &Engine,
+    worker: WorkerIdentity,
+    work: WaitingActions,
+) -> Result<StartableActions, StoreError> {
     let mut db = engine.store().reader().await?;
     if db.life() != worker.life {
         // The lease will not be renewed.
         return Ok(StartableActions::default());
     }
-    for cancelled in actions::list_cancelled(&mut db, worker.id).await? {
-        engine.inner.running.cancel(cancelled);
+    let troubles = engine.inner.troubles.keys();
+    match work {
+        WaitingActions::Unqueued => grants::find_unqueued(&mut db, &troubles).await,
+        WaitingActions::Queued => {
+            for cancelled in actions::list_cancelled(&mut db, worker.id).await? {
+                engine.inner.running.cancel(cancelled);
+            }
+            let now = engine.clock().now();
+            grants::find_grantable(&mut db, &engine.inner.faces, &troubles, now).await
+        }
     }
-    grants::find_startable(&mut db, &engine.inner.faces, &engine.inner.troubles.keys(), engine.clock().now())
-        .await
 }
 
 /// Starts actions, and returns the number of started ones.

@@ -1,7 +1,8 @@
-//! Faces: what the engine is told about the instances of a machine from outside.
+//! Faces: what is known of the instances of a machine from outside the engine.
 //!
-//! The engine knows instances and nothing of what they represent. Guards and actions read facts; a face reads them from its own
-//! tables, over the same connection and at the same moment as the engine reads the instances. Facts are cached with the row of
+//! The engine knows instances, but not what they represent. Guards and actions read facts; a face reads them
+//! from its own tables, over the same connection and at the same moment as the engine reads the instances.
+//! Facts are cached with the row of
 //! the instance, so a face changes them by [`change_facts`](crate::engine::Engine::change_facts), or rewrites the row itself.
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,7 +20,7 @@ use crate::store::claims::Claim;
 use crate::store::instances::{InstanceId, LockedInstance};
 use crate::store::{DbConnection, InstanceFacts, SharedFacts, Store, StoreError, Tx};
 
-/// Provides what is known of the instances of a machine.
+/// Provides the facts about the instances of a machine.
 #[async_trait]
 pub trait Face: Send + Sync + 'static {
     /// Its name, which distinguishes its facts from those of other faces.
@@ -237,7 +238,7 @@ impl Faces {
         self.0.iter().map(|face| &**face)
     }
 
-    /// Adds facts to those of `instances` that were read without.
+    /// Adds facts to those of `instances` that were read without facts.
     pub(super) async fn add_facts<'a>(
         &self,
         db: &mut DbConnection,

@@ -30,23 +30,39 @@ pub struct StartableActions {
     pub next_at: Option<DateTime<Utc>>,
 }
 
-/// Finds the actions that can start at `now`; those suspended by one of `troubles` are left out.
+/// Finds the actions that need no grant to start; those suspended by one of `troubles` are left out.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails.
-pub async fn find_startable(
+pub async fn find_unqueued(
+    db: &mut DbConnection,
+    troubles: &[String],
+) -> Result<StartableActions, StoreError> {
+    let actions = queue::list_startable(db, MAX_ACTIONS_READ, troubles).await?;
+    let has_more = is_full(actions.len());
+    Ok(StartableActions { actions, has_more, next_at: None })
+}
+
+fn is_full(length: usize) -> bool {
+    i64::try_from(length).is_ok_and(|length| length >= MAX_ACTIONS_READ)
+}
+
+/// Finds the actions whose claims can be granted at `now`; those suspended by one of `troubles` are left out.
+///
+/// # Errors
+///
+/// [`StoreError`] when a statement fails.
+pub async fn find_grantable(
     db: &mut DbConnection,
     faces: &Faces,
     troubles: &[String],
     now: DateTime<Utc>,
 ) -> Result<StartableActions, StoreError> {
-    let actions = queue::list_startable(db, MAX_ACTIONS_READ, troubles).await?;
     let claimants = queue::list_claimants(db, MAX_ACTIONS_READ, troubles, None).await?;
-    let is_full = |length: usize| i64::try_from(length).is_ok_and(|length| length >= MAX_ACTIONS_READ);
-    let has_more = is_full(actions.len()) || is_full(claimants.len());
-    let mut found = StartableActions { actions, has_more, next_at: None };
-    // The states of these hold all that they need already.
+    let has_more = is_full(claimants.len());
+    let mut found = StartableActions { has_more, ..StartableActions::default() };
+    // These need nothing but what their states hold already.
     let (ready, mut claimants): (Vec<_>, Vec<_>) =
         claimants.into_iter().partition(|claimant| claimant.claims.is_empty());
     found.actions.extend(ready.into_iter().map(|Claimant { id, instance, .. }| StartableAction {
@@ -125,7 +141,7 @@ async fn grant_released(
         decided.iter().filter_map(|update| update.started.as_ref()).flat_map(newly_taken).collect();
     for state in &mut states {
         if taken.contains(state.name.as_str()) {
-            // Units of it are granted in the same transaction: the rest is scheduled once that is durable.
+            // Its units are granted in this transaction: the rest is scheduled once that is durable.
             state.overrides.capacity = Some(0);
         }
         if let Some(units) = released_units.get(&state.name) {

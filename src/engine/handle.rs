@@ -13,8 +13,8 @@ use super::retention::Retention;
 use super::retry_counters::RetryCounters;
 use super::work_queue::WorkQueue;
 use super::{
-    cached_view, definition_cache, diagram_cache, dwell_times, pending_findings, running_actions,
-    timekeeping, troubles, turn_times,
+    cached_view, definition_cache, diagram_cache, dwell_times, failing_actions, pending_findings,
+    running_actions, timekeeping, troubles, turn_times,
 };
 use crate::actions::ActionRegistry;
 use crate::clock::Clock;
@@ -59,6 +59,7 @@ pub(super) struct EngineInner {
     pub(super) state_counts: cached_view::StateCountsByMachine,
     pub(super) dwell_times: dwell_times::DwellTimesByMachine,
     pub(super) turn_times: turn_times::TurnTimes,
+    pub(super) failing_actions: failing_actions::FailingActions,
     pub(super) farm_time: timekeeping::FarmTime,
     pub(super) diagrams: diagram_cache::DiagramCache,
 }

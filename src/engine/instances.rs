@@ -44,7 +44,7 @@ impl Engine {
         sender: Option<String>,
     ) -> Result<(), EngineError> {
         let mut tx = self.store().begin().await?;
-        // An activation can change the deadline: the change log must have them in order.
+        // An activation can change the deadline too: the lock keeps both changes in order in the change log.
         self.lock_definitions(&mut tx).await?;
         let locked = self.lock(&mut tx, &InstanceKey::Name(machine.clone(), name.to_owned())).await?;
         if let Some(condition) = condition {

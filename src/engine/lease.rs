@@ -41,8 +41,9 @@ pub(super) struct RegisteredWorker {
     db: Option<DatabaseSession>,
 }
 
-/// Leases that end too far in the future for the present clock of the database, with the time since when each is unchanged.
-/// After that clock was put back, the lease of a crashed process would last that much longer.
+/// Leases that end too far in the future for the present clock of the database, each with the time since when
+/// it is unchanged. Without this, the lease of a crashed process would last longer after that clock was put
+/// back.
 #[derive(Debug, Default)]
 pub(super) struct FutureLeases(HashMap<WorkerId, (DateTime<Utc>, Instant)>);
 

@@ -19,7 +19,7 @@ pub(super) async fn read(
 ) -> Result<(), StoreError> {
     let ids: Vec<InstanceKey> =
         targets.iter().filter(|target| matches!(target, InstanceKey::Id(_))).cloned().collect();
-    // A number always identifies the same instance. A cached name can be outdated, and no write would detect it.
+    // Only numbers are looked up in the cache: a cached name can be outdated, and no write would detect that.
     let cached = engine.inner.instance_cache.find(db.life(), ids.iter()).into_iter().flatten();
     for versioned in cached.filter(|versioned| versioned.has_read_facts) {
         pending.add(PendingUpdate::from_cache(versioned, engine.kinds()));

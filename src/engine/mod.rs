@@ -35,6 +35,7 @@ mod dwell_times;
 mod error;
 mod face;
 mod facts;
+mod failing_actions;
 mod feed;
 mod feed_reader;
 mod finding_writer;
@@ -87,7 +88,7 @@ pub use self::face::{
     ChangedFacts, Face, FaceSummary, Faces, FactChange, InstanceRemoval, LearnedFact, NewFacts,
 };
 pub use self::feed::{FeedFollower, FeedUpdate};
-pub use self::grants::{PassOnPlan, StartableActions, find_startable, pass_on};
+pub use self::grants::{PassOnPlan, StartableActions, find_grantable, find_unqueued, pass_on};
 pub use self::handle::Engine;
 pub use self::history_text::{describe_cause, describe_values};
 pub use self::open_action::OpenAction;

@@ -1,6 +1,6 @@
 //! Findings of running actions that are not written yet: facts about instances and configuration errors.
 //!
-//! They are no decisions. Findings that are lost in a crash are found again by the next run.
+//! Findings are not decisions. Findings that are lost in a crash are found again by the next run.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

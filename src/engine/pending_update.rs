@@ -15,9 +15,10 @@ use super::tag_condition::TagCondition;
 use super::work_item::{InstanceNote, Submission};
 use crate::actions::{ActionRegistry, Facts};
 use crate::machine::{
-    self, Cause, Decision, Definition, Effect, EventSource, IgnoreReason, Instance, Outcome, ResourceName,
-    StateName, Stimulus, Visit,
+    self, Cause, Decision, Definition, Effect, EventSource, IgnoreReason, Instance, ModelAnswers, Outcome,
+    ResourceName, StateName, Stimulus, Visit,
 };
+use crate::store::InstanceFacts;
 use crate::store::actions::{ActionId, NewAction, Suspension};
 use crate::store::batches::{DecidedUpdate, VersionedInstance};
 use crate::store::claims::{Grant, GrantedUnits};
@@ -63,7 +64,7 @@ impl PendingUpdate {
             instance: Arc::clone(&versioned.instance),
             base: versioned,
             kinds: Arc::clone(kinds),
-            // The usual number.
+            // Most updates have one entry.
             entries: Vec::with_capacity(1),
             left_visit: None,
             invoked: Vec::new(),
@@ -121,12 +122,21 @@ impl PendingUpdate {
         machine::reads_facts(definition, &self.instance.state, cause)
     }
 
-    /// Whether the decision on `cause` can depend on the facts of the instance: a guard can read them, and an invoked action
-    /// can claim resources by them.
-    pub(super) fn needs_facts(&self, definition: &Definition, cause: &Cause) -> bool {
-        self.reads_facts(definition, cause)
-            || machine::may_invoke(definition, &self.instance.state, cause)
-            || !definition.links.is_empty()
+    /// Whether the decision on `cause` depends on the facts of the instance: a guard can read them, or it invokes actions,
+    /// which can claim resources by them. A decision that does not read them is made to see what it invokes.
+    pub(super) fn needs_facts(
+        &self,
+        definition: &Definition,
+        cause: &Cause,
+        predicted: ModelAnswers,
+        now: DateTime<Utc>,
+    ) -> bool {
+        if !definition.links.is_empty() || self.reads_facts(definition, cause) {
+            return true;
+        }
+        let stimulus = Stimulus { predicted, ..Stimulus::new(cause.clone()) };
+        let decision = machine::decide(definition, &self.instance, &stimulus, now);
+        decision.effects.iter().any(|effect| matches!(effect, Effect::Invoke { .. } | Effect::Keep { .. }))
     }
 
     /// Whether the facts have not been read yet.
@@ -170,7 +180,8 @@ impl PendingUpdate {
             // A late or repeated stimulus of the engine itself: no answer is expected and nothing changed.
             return decision.outcome;
         }
-        // The end of an action that its state leaves to the deadline, or does not list, needs no reason.
+        // No reason is needed where the state leaves the end of an action to the deadline, or does not list
+        // it.
         let is_action = matches!(stimulus.cause, Cause::Event { source: EventSource::Action, .. });
         let ignored = match &decision.outcome {
             Outcome::Ignored(
@@ -375,9 +386,19 @@ impl PendingUpdate {
             && before.links == after.links
     }
 
+    /// Returns the facts of the face, where it has some.
+    fn known_facts(&self) -> Option<&Arc<dyn InstanceFacts>> {
+        debug_assert!(
+            !self.lacks_facts(),
+            "a decision on {} needs facts that were not read",
+            self.instance.name
+        );
+        self.base.facts.as_ref()
+    }
+
     /// Returns the facts for actions.
     pub(super) fn action_facts(&self, shared: &SharedFactsByFace) -> Facts {
-        let facts = self.base.facts.as_ref();
+        let facts = self.known_facts();
         facts.map(|facts| facts.for_actions(&self.instance, shared.of(facts.face()))).unwrap_or_default()
     }
 
@@ -388,7 +409,7 @@ impl PendingUpdate {
 
     /// Returns the facts for guards of `instance`, a later form of this one.
     pub(super) fn facts_of(&self, instance: &Instance, shared: &SharedFactsByFace) -> Map<String, Value> {
-        let facts = self.base.facts.as_ref();
+        let facts = self.known_facts();
         facts.map(|facts| facts.for_guards(instance, shared.of(facts.face()))).unwrap_or_default()
     }
 }

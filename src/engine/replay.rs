@@ -41,7 +41,7 @@ pub struct ReplayReport {
     pub instances: u64,
     /// The number of entries of history.
     pub entries: u64,
-    /// The number of instances whose first entries are no longer in history; they are not replayed.
+    /// The number of instances whose first entries are no longer in history; these are not replayed.
     pub forgotten: u64,
     /// Entries and instances that cannot be read; the instances are replayed up to there.
     pub unreadable: Vec<UnreadableRecord>,

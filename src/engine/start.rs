@@ -18,8 +18,8 @@ use super::retention::Retention;
 use super::retry_counters::RetryCounters;
 use super::work_queue::WorkQueue;
 use super::{
-    cached_view, diagram_cache, dwell_times, pending_findings, running_actions, timekeeping, troubles,
-    turn_times,
+    cached_view, diagram_cache, dwell_times, failing_actions, pending_findings, running_actions, timekeeping,
+    troubles, turn_times,
 };
 use crate::clock::Clock;
 use crate::machine::Vocabulary;
@@ -101,6 +101,7 @@ impl Engine {
             state_counts: cached_view::StateCountsByMachine::default(),
             dwell_times: dwell_times::DwellTimesByMachine::default(),
             turn_times: turn_times::TurnTimes::default(),
+            failing_actions: failing_actions::FailingActions::default(),
             farm_time: timekeeping::FarmTime::default(),
             diagrams: diagram_cache::DiagramCache::default(),
         };

@@ -25,6 +25,8 @@ pub(super) struct ChainStep {
 pub(super) enum MissingInput {
     /// An instance has to be read.
     Instance(InstanceKey),
+    /// The facts of an instance have to be read: it is in the batch for something that needs none.
+    Facts(InstanceId),
     /// The shared facts have to be read.
     SharedFacts,
     /// An action of one of the instances starts or ends in this batch: the next batch sees the result.
@@ -35,7 +37,14 @@ impl MissingInput {
     pub(super) fn into_target(self) -> Option<InstanceKey> {
         match self {
             Self::Instance(target) => Some(target),
-            Self::SharedFacts | Self::NextBatch => None,
+            Self::Facts(_) | Self::SharedFacts | Self::NextBatch => None,
+        }
+    }
+
+    pub(super) fn instance_without_facts(&self) -> Option<InstanceId> {
+        match self {
+            Self::Facts(id) => Some(*id),
+            Self::Instance(_) | Self::SharedFacts | Self::NextBatch => None,
         }
     }
 }

@@ -51,7 +51,7 @@ impl Engine {
                     // Boxed, because it is rare and large: otherwise the future of every request would be as large.
                     Box::pin(self.inner.running.wait_for_ends(id)).await;
                 }
-                // Also for the conditions of a definition that was activated meanwhile.
+                // Conditions of a definition that was activated meanwhile can need predictions as well.
                 SubmissionAnswer::NeedsPredictions(questions, returned) => {
                     submission = returned;
                     Box::pin(self.ask_models(&mut submission, questions)).await;

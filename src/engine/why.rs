@@ -262,7 +262,7 @@ impl Engine {
             }
             None => Map::new(),
         };
-        Ok(explain::explain(&definition, instance, &facts, self.clock().now()))
+        Ok(explain::explain(&definition, instance, Some(&facts), self.clock().now()))
     }
 }
 
@@ -276,7 +276,7 @@ fn build_explanation(
     let instance = &record.instance;
     let (actions, since) = (record.open_actions(), instance.since);
     let pending: Vec<PendingAction> = actions.iter().map(|action| action.pending.clone()).collect();
-    let explanation = explain::explain(definition, instance, &record.summary.facts, now);
+    let explanation = explain::explain(definition, instance, Some(&record.summary.facts), now);
     let circumstances = InstanceCircumstances { since, actions: &pending, requests: &explanation.requests };
     let mut sentences = explain::explain_in_sentences(definition, instance, circumstances, now);
     let dwell_time = times.and_then(|times| state_dwell_statistics(times, instance.state.as_str()));
@@ -296,7 +296,7 @@ fn build_explanation(
             describe_evidence(evidence)
         )
     }));
-    // While it waits for a resource or holds one, the progress is of the time before.
+    // While it waits for a resource or holds one, the recorded progress is outdated.
     let has_progress =
         explanation.kind == StateKind::Working && pending.iter().all(|action| action.resource.is_none());
     sentences.extend(record.summary.progress.clone().filter(|_| has_progress));

@@ -165,7 +165,7 @@ impl WorkItem {
         }
     }
 
-    /// Whether it expects a tag of the instance.
+    /// Whether it has a condition on the entity tag of the instance.
     pub(super) fn has_condition(&self) -> bool {
         matches!(self, Self::Submitted { submission, .. } if submission.tag_condition.is_some())
     }

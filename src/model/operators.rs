@@ -14,7 +14,7 @@ const FLOAT_TYPES: [u64; 4] = [1, 10, 11, 16];
 struct OperatorFindings {
     takes_integers: bool,
     divides: bool,
-    /// A remainder of integers: any other must say `fmod`.
+    /// Whether there is a remainder of integers: `Mod` without `fmod`.
     has_remainder: bool,
 }
 

@@ -20,7 +20,7 @@ use super::instances::{InstanceId, checked_name_of_row};
 use super::{DatabaseLife, StoreError, Tx, UnavailableCause};
 use crate::machine::{MachineName, Visit};
 
-/// The maximum number of changes in one row: so many fit into one page.
+/// The maximum number of changes in one row: this many fit into one page.
 pub const MAX_CHANGES_PER_ROW: usize = 256;
 
 /// The number by which a process recognises its own changes.
@@ -64,7 +64,7 @@ pub struct LoggedChange {
     pub change: InstanceChange,
 }
 
-/// The changes since a cursor, in the order of transaction IDs.
+/// Changes since a cursor, in the order of transaction IDs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangesSince {
     /// The changes; an instance may occur several times.
@@ -77,8 +77,9 @@ pub struct ChangesSince {
 ///
 /// It consists of the greatest visible transaction ID and the lower IDs whose transactions were open. **Equal cursors mean
 /// equal sets of changes.** A change is visible if its transaction was committed. Above the greatest ID nothing was visible.
-/// Every lower ID had been assigned, so its transaction was either open, and is listed, or had ended, and the way in which it
-/// ended never changes. The reverse does not hold: if an open transaction ends without having changed an instance, equal sets
+/// Every lower ID had been assigned, so its transaction was either open, and is listed, or had ended, and the
+/// outcome ended never changes. The reverse does not hold: if an open transaction ends without having changed
+/// an instance, equal sets
 /// have different cursors. [`is_current`] and [`read`] check exactly whether a set is still the same.
 ///
 /// Both parts survive a crash of the database: the greatest ID was committed durably, so no ID up to it is assigned again.
@@ -260,7 +261,7 @@ impl ChangeRow {
 /// Reads what became visible since `since`.
 ///
 /// Returns `None` if the log was pruned beyond the cursor, if the cursor belongs to another life of the database, or if there
-/// are more than `max_rows` rows: then reading all instances anew is cheaper.
+/// are more than `max_rows` rows: then reading all instances again is cheaper.
 ///
 /// # Errors
 ///
@@ -271,7 +272,7 @@ pub async fn read(
     max_rows: u16,
 ) -> Result<Option<ChangesSince>, StoreError> {
     // One statement, so that the rows, the open transactions and the pruned part are of one snapshot. The two parts are
-    // separate and ordered, so that each is an index scan whatever the planner estimates for `since`.
+    // separate and ordered, so that each is an index scan with any estimate of the planner for `since`.
     let rows = sqlx::query_as!(
         ChangeRow,
         r#"WITH now AS MATERIALIZED (

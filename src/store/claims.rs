@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 /// Units of a resource that an action needs before it can begin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// The resources that satisfy the claim: the first free one is granted. Mostly there is one. If there is a selector, this
-    /// is what it currently selects, which is not stored.
+    /// The resources that satisfy the claim: the first free one is granted. Usually there is one. If there is
+    /// a selector, this is what it currently selects, which is not stored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub any_of: Vec<String>,
     /// The selector by which a face finds the resources, if they are not listed.
@@ -118,7 +118,7 @@ pub struct Grant {
     pub based_on: Vec<GrantBasis>,
 }
 
-/// Claims as columns of a row: the claims, their queue, and the lock for servers of the release before.
+/// Claims as columns of a row: the claims, their queue, and the lock for servers of the previous release.
 pub(super) struct ClaimColumns<'a> {
     pub(super) claims: Option<&'a [Claim]>,
     pub(super) queue: Option<Cow<'a, str>>,
@@ -130,13 +130,13 @@ impl<'a> ClaimColumns<'a> {
         Self {
             claims: (!claims.is_empty()).then_some(claims),
             queue: claims.first().map(Claim::queue_name),
-            // Servers of the release before do not know holds.
+            // Servers of the previous release do not know holds.
             place: claims.iter().filter(|claim| claim.hold.is_none()).find_map(Claim::exclusive_resource),
         }
     }
 }
 
-/// Returns the claims of a row; a row of a server of the release before has only its lock.
+/// Returns the claims of a row; a row of a server of the previous release has only its lock.
 pub(super) fn claims_of(claims: Option<Vec<Claim>>, place: Option<&str>) -> Vec<Claim> {
     claims.unwrap_or_else(|| place.map(Claim::exclusive).into_iter().collect())
 }

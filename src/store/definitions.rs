@@ -192,7 +192,8 @@ pub async fn digest(db: &mut PgConnection, source: &str) -> Result<String, Store
     Ok(digest)
 }
 
-/// Activates a text for `machine`, under the number that it had before or the next one, and returns the number.
+/// Activates a text for `machine`, and returns its number: the number that the text had before, or the next
+/// one.
 ///
 /// `tx` has called [`block_decisions`].
 ///

@@ -106,7 +106,8 @@ impl UnavailableCause {
         }
     }
 
-    /// Whether a starting server waits for the cause to pass; one that only a change of configuration can fix ends the start.
+    /// Whether a starting server waits until the cause is gone. A cause that only a change of configuration
+    /// can remove ends the start.
     #[must_use]
     pub fn is_worth_waiting(&self) -> bool {
         !matches!(
@@ -221,7 +222,7 @@ impl From<sqlx::migrate::MigrateError> for StoreError {
     fn from(error: sqlx::migrate::MigrateError) -> Self {
         use sqlx::migrate::MigrateError::Execute;
         let Execute(error) = error else { return Self::Migration(Arc::new(error)) };
-        // Why a migration was interrupted says more than that it was.
+        // The reason why a migration was interrupted is more specific than the interruption.
         match Self::from(error) {
             Self::Statement(error) => match Arc::try_unwrap(error) {
                 Ok(error) => Self::Migration(Arc::new(Execute(error))),

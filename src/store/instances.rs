@@ -233,7 +233,8 @@ pub async fn insert(
     Ok(id.map(InstanceId))
 }
 
-/// Rewrites the rows of locked instances unchanged, so that decisions on what was read of them before do not apply.
+/// Rewrites the rows of locked instances unchanged, so that decisions on earlier readings of them are not
+/// applied.
 ///
 /// # Errors
 ///

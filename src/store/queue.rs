@@ -121,8 +121,8 @@ impl From<StartableRow> for StartableAction {
 
 /// Lists at most `limit` actions that wait for resources, in the order of their queues; only for `resources` if given.
 ///
-/// Of each queue as many as units of its resource are free, and in addition all whose instances have holds. The other
-/// conditions are those of [`list_startable`].
+/// At most as many actions are read from each queue as units of its resource are free, and in addition all
+/// actions whose instances have holds. The other conditions are those of [`list_startable`].
 ///
 /// # Errors
 ///
@@ -211,7 +211,7 @@ impl From<ClaimantRow> for Claimant {
     }
 }
 
-/// The maximum number of actions that are read of one queue; they are its first ones, however long it is.
+/// The maximum number of actions that are read from one queue: the first ones, however long the queue is.
 pub const MAX_CLAIMANTS_PER_QUEUE: i64 = 64;
 
 /// Reads the state of resources at one moment, including those of which no units were ever granted.

@@ -70,7 +70,7 @@ pub async fn list_names(db: &mut PgConnection) -> Result<Vec<String>, StoreError
     Ok(names.fetch_all(db).await?)
 }
 
-/// The holds of states by the active definitions.
+/// The holds of states according to the active definitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DefinedHolds {
     /// The last activation of these definitions.
@@ -115,7 +115,7 @@ impl From<HoldRow> for GrantedUnits {
     }
 }
 
-/// Deletes holds that the states of their instances do not have by `defined`, and returns how many.
+/// Deletes holds that the states of their instances do not have according to `defined`, and returns how many.
 ///
 /// They are left over from an earlier definition of the machine.
 ///
@@ -149,7 +149,7 @@ pub async fn drop_stray_holds(
     )
     .fetch_all(&mut **tx)
     .await?;
-    // Decisions on holds that were read before do not apply.
+    // Decisions on holds that were read before are not applied.
     let instances: Vec<InstanceId> = instances.into_iter().map(InstanceId).collect();
     instances::touch(tx, &instances).await?;
     // The instances may have moved on before they were locked.

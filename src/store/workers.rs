@@ -1,7 +1,7 @@
 //! Workers, the processes that run actions, and their leases.
 //!
-//! A lease runs on the database's clock, in real time whatever the farm's clock shows: it decides whether a process is alive,
-//! and all processes have to agree on that.
+//! A lease runs on the database's clock, in real time and not the farm's time: it decides whether a process
+//! is alive, and all processes have to agree on that.
 
 use std::time::Duration;
 
@@ -26,8 +26,9 @@ pub struct WorkerRegistration {
 
 /// Registers a worker with a lease of `lease`.
 ///
-/// It fires no deadlines for as long as no worker was listening before, by the rows of expired workers, and at most for
-/// `max_hold`: boards could not report in that time. Workers that register during the hold observe it as well.
+/// It fires no deadlines for as long as no worker was listening before, according to the rows of expired
+/// workers, and at most for `max_hold`: boards could not report in that time. Workers that register during
+/// the hold observe it as well.
 ///
 /// # Errors
 ///

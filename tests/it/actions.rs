@@ -62,7 +62,9 @@ async fn write_by(
 
 /// The actions that a process with these local faults may start.
 async fn startable(db: &mut DbConnection, troubles: &[String]) -> Vec<StartableAction> {
-    engine::find_startable(db, &Faces::default(), troubles, NOW).await.unwrap().actions
+    let mut found = engine::find_unqueued(db, troubles).await.unwrap().actions;
+    found.extend(engine::find_grantable(db, &Faces::default(), troubles, NOW).await.unwrap().actions);
+    found
 }
 
 /// Starts the only action that may be started.

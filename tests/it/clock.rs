@@ -72,8 +72,8 @@ impl SteppedServer {
         serde_json::from_slice(&answer).unwrap_or_default()
     }
 
-    /// Winds the timer and returns how long it ran by this process's clock, while the server is kept awake: each look
-    /// at its queue checks what is due.
+    /// Winds the timer and returns how long it ran by this process's clock. Meanwhile the server is kept
+    /// awake by other events, because it checks for due deadlines whenever it takes events from its queue.
     async fn measure(&self, after_winding: impl FnOnce()) -> Duration {
         self.call(Method::POST, "/egg/events/wind", "").await;
         let wound_at = Instant::now();

@@ -1,7 +1,7 @@
 //! Tests of the source files: no import cycle, no import from the parent module, and few long files.
 //!
-//! A module that declares files contains `mod` lines and `pub use`. What its files share has its own file. So all
-//! imports of a file are below it or beside it, and it can be moved.
+//! A module that declares files contains only `mod` lines and `pub use`; anything shared by its files is in a
+//! file of its own. So all imports of a file are below it or beside it, and the file can be moved.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -367,7 +367,8 @@ fn is_inline_module(line: &str) -> bool {
     line.ends_with('{') && declared.is_some_and(|name| name.trim_end_matches(" {").chars().all(is_of_name))
 }
 
-/// Converts a path inside so many inline modules to one at file level; `None` if it leads into the file itself.
+/// Converts a path inside this many inline modules to one at file level; `None` if it leads into the file
+/// itself.
 fn outside(modules: usize, mut path: Vec<String>) -> Option<Vec<String>> {
     if path.first().is_some_and(|first| first == "super") {
         let up = path.iter().take_while(|part| *part == "super").count();

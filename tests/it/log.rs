@@ -1,4 +1,4 @@
-//! Tests of the log: it never makes the program fail, and has colours only on a terminal.
+//! Tests of the log: what it says, that it never makes the program fail, and that it has colours only on a terminal.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -116,49 +116,89 @@ fn a_log_on_a_terminal_has_colours_unless_disabled() {
     assert!(!plain.is_empty() && !plain.contains('\u{1b}'), "{plain}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_tftp_request_is_logged() {
-    let database = database().await;
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
-    command.args([
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--tftp-listen",
-        "127.0.0.1:0",
-        "--log-format",
-        "json",
-    ]);
-    command.args(["--database-url", &database.url(), "--boot-root"]).arg(folder.path());
-    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let log = BufReader::new(child.stderr.take().unwrap());
-    let _server =
-        LoggingServer { child, http: ([127, 0, 0, 1], 0).into(), http_client: reqwest::Client::new() };
-    let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
-    std::thread::spawn(move || {
-        let lines = log.lines().map_while(Result::ok);
-        lines.map(|line| serde_json::from_str::<Value>(&line).unwrap_or_default()).for_each(|line| {
-            // The test may have ended.
-            let _ = sender.send(line);
+/// The lines of a server's log, as they are written.
+struct JsonLog(tokio::sync::mpsc::UnboundedReceiver<Value>);
+
+impl JsonLog {
+    /// Starts a server with `arguments` that logs JSON.
+    fn start(database: &TestDatabase, arguments: &[&str]) -> (LoggingServer, Self) {
+        let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
+        command.args(["serve", "--log-format", "json", "--listen", &http.to_string()]);
+        command.args(["--database-url", &database.url()]).args(arguments);
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = tokio::sync::mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            let lines = log.lines().map_while(Result::ok);
+            lines.map(|line| serde_json::from_str::<Value>(&line).unwrap_or_default()).for_each(|line| {
+                // The test may have ended.
+                let _ = sender.send(line);
+            });
         });
-    });
-    let mut fields = async |message: &str| {
+        (LoggingServer { child, http, http_client: reqwest::Client::new() }, Self(lines))
+    }
+
+    /// Waits for the next line with this message; returns its level and fields.
+    async fn next(&mut self, message: &str) -> (String, Value) {
         let logged = async {
             loop {
-                let line = lines.recv().await.expect("the log has ended");
+                let line = self.0.recv().await.expect("the log has ended");
                 if line["fields"]["message"] == message {
-                    break line["fields"].clone();
+                    break (line["level"].as_str().unwrap().to_owned(), line["fields"].clone());
                 }
             }
         };
         await_within_timeout(message, logged).await
-    };
-    let serving = fields("TFTP server listening").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_tftp_request_is_logged() {
+    let database = database().await;
+    let folder = tempfile::tempdir().unwrap();
+    let boot_root = folder.path().to_str().unwrap();
+    let (_server, mut log) =
+        JsonLog::start(&database, &["--tftp-listen", "127.0.0.1:0", "--boot-root", boot_root]);
+    let (_, listening) = log.next("TFTP server listening").await;
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-    client.send_to(b"\0\x01../etc/passwd\0octet\0", serving["tftp"].as_str().unwrap()).unwrap();
-    let refused = fields("TFTP request refused").await;
-    assert_eq!(refused["file"], "../etc/passwd");
+    client.send_to(b"\0\x01../etc/passwd\0octet\0", listening["tftp"].as_str().unwrap()).unwrap();
+    let (level, refused) = log.next("TFTP request refused").await;
+    assert_eq!((&*level, &refused["file"]), ("INFO", &json!("../etc/passwd")));
     assert_eq!(refused["error"], "outside the boot tree");
     assert_eq!(refused["peer"], client.local_addr().unwrap().to_string());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn state_changes_are_logged_and_so_is_a_relay_board_that_is_away() {
+    let database = database().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (server, mut log) = JsonLog::start(&database, &["--boot-root", folder.path().to_str().unwrap()]);
+    log.next("serving").await;
+    let post = async |path: &str, body: Value| {
+        let url = format!("http://{}/api/v1/devices{path}", server.http);
+        let answer = server.http_client.post(url).json(&body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+    };
+    // Nothing listens at this port.
+    let power_url = "modbus://127.0.0.1:1/1";
+    let board =
+        json!({ "name": "b1", "mac": "02:00:00:00:00:01", "hardware": "panda", "power_url": power_url });
+    post("", board).await;
+    post("/b1/force", json!({ "from": "New", "to": "Ready", "reason": "it is ready" })).await;
+    let (level, forced) = log.next("state changed").await;
+    let of_forced = json!({
+        "message": "state changed", "machine": "board", "instance": "b1", "from": "New", "to": "Ready",
+        "event": "force", "visit": forced["visit"],
+    });
+    assert_eq!((&*level, &forced), ("INFO", &of_forced));
+    post("/b1/requests/rq-reboot", json!({})).await;
+    let (level, mut failed) = log.next("action failed").await;
+    let reason = failed.as_object_mut().unwrap().remove("reason").unwrap();
+    assert!(reason.as_str().unwrap().contains("127.0.0.1:1"), "{reason}");
+    let of_failed = json!({
+        "message": "action failed", "machine": "board", "instance": "b1", "action": "power-cycle",
+        "resource": "modbus://127.0.0.1:1",
+    });
+    assert_eq!((&*level, &failed), ("WARN", &of_failed));
 }

@@ -68,7 +68,7 @@ fn literal(argument: &str) -> Option<String> {
     Some(std::iter::once(*first).chain(rest.iter().map(|line| line.trim_start())).collect())
 }
 
-/// Finds the messages that `source` logs at `level`; without a message, what is in the place of it.
+/// Finds the messages that `source` logs at `level`; for a call without a message, its arguments.
 fn messages(source: &str, level: &str) -> Vec<String> {
     let call = format!("{level}!(");
     let is_name = |char: char| char.is_alphanumeric() || char == '_';

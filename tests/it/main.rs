@@ -18,6 +18,7 @@ mod demo;
 mod doc_commands;
 mod docs;
 mod engine;
+mod facts;
 mod farm;
 mod files;
 mod firmware;

@@ -96,7 +96,7 @@ async fn the_history_of_the_previous_release_replays_to_its_instances() {
 const BEFORE_PLAIN_NAMES: i64 = 20_261_201_070_000;
 
 #[tokio::test]
-async fn the_release_before_reads_adds_and_locks_activations_by_their_earlier_name() {
+async fn the_previous_release_reads_adds_and_locks_activations_by_their_earlier_name() {
     let database = empty_database().await;
     let mut present = PgConnection::connect_with(&database.connect_options()).await.unwrap();
     MIGRATOR.run_to(OF_FARM, &mut present).await.unwrap();
@@ -121,6 +121,14 @@ async fn the_release_before_reads_adds_and_locks_activations_by_their_earlier_na
                          AND NOT has_table_privilege('public', 'adoption', 'INSERT')
                     FROM unnest('{SELECT,INSERT,UPDATE}'::text[]) privilege";
     assert!(sqlx::query_scalar::<_, bool>(rights).fetch_one(&mut present).await.unwrap());
+
+    // Changes of deadlines, which servers of both releases write, read and trim.
+    let write = "INSERT INTO rearmed (xact, origin, instances, visits, deadlines) VALUES (7, NULL, '{1}', '{2}', '{now}')";
+    sqlx::query(write).execute(&mut earlier).await.unwrap();
+    let read = "SELECT count(*) FROM deadline_change WHERE xact = 7";
+    assert_eq!(sqlx::query_scalar::<_, i64>(read).fetch_one(&mut present).await.unwrap(), 1);
+    let trim = "DELETE FROM rearmed WHERE xact <= (SELECT xact FROM rearmed ORDER BY xact DESC LIMIT 1)";
+    assert!(sqlx::query(trim).execute(&mut earlier).await.unwrap().rows_affected() >= 1);
 
     // Neither release activates a definition while the other writes decisions.
     let both = [

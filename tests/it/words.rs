@@ -1,4 +1,4 @@
-//! Plain words: the words that the code had for things that have ordinary names do not come back.
+//! Plain words: words that were replaced by the ordinary names of things do not return.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -347,7 +347,7 @@ pub(crate) async fn until_lock_waiter(pool: &sqlx::PgPool) {
     until_lock_waiters(pool, 1).await;
 }
 
-/// Waits until so many processes wait for locks.
+/// Waits until this many processes wait for locks.
 pub(crate) async fn until_lock_waiters(pool: &sqlx::PgPool, wanted: i64) {
     wait_until("enough wait for a lock", async || {
         let waiting = "SELECT count(*) FROM pg_stat_activity

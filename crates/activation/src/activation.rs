@@ -78,7 +78,8 @@ impl Activation {
         let counters = std::mem::take(&mut instance.counters);
         for (counter, count) in counters {
             let counter = self.counters.get(&counter).cloned().unwrap_or(counter);
-            // Of two counters that get the same name, the greater count is kept, so that a limit is not granted twice.
+            // If two counters get the same name, the greater count is kept, so that a limit is not granted
+            // twice.
             let sum = instance.counters.entry(counter).or_insert(count);
             *sum = count.max(*sum);
         }

@@ -21,7 +21,7 @@ use crate::client::BenchConnection;
 use crate::numbers::{float, millis};
 
 /// The step from board to board, a prime that divides no number of boards, so that all boards are visited and neighbours
-/// seldom follow one another.
+/// rarely follow one another.
 const BOARD_STEP: u64 = 7919;
 
 /// Options of the hidden command `load`, the second process.

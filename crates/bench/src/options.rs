@@ -23,8 +23,8 @@ pub(crate) struct BenchOptions {
     #[arg(long, value_name = "NAME", value_enum, value_delimiter = ',')]
     only: Vec<Figure>,
 
-    /// Measure each figure so often, alternating with its comparison [default: 5; with --quick 2, or 1 where
-    /// deadlines are watched]
+    /// Measure each figure this many times, alternating with its comparison [default: 5; with --quick 2, or 1
+    /// where deadlines are watched]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     repeats: Option<u8>,
 

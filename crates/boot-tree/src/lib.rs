@@ -1,8 +1,8 @@
 //! The boot tree: the directory that boards boot from. Serving files and writing links use the same name resolution, so
 //! that a link that was set is the one that is served.
 //!
-//! Nothing outside the root is ever opened, whatever links are in the tree; see `walk.rs`. The root is resolved for
-//! each name, so that it can be replaced, unmounted and mounted again while the server runs.
+//! Nothing outside the root is ever opened, regardless of links in the tree; see `walk.rs`. The root is
+//! resolved for each name, so that it can be replaced, unmounted and mounted again while the server runs.
 //!
 //! ```text
 //! ROOT/configs/NAME                        boot configs, written by the operator

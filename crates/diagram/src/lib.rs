@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Texts have reserved boxes and rows, and lines have reserved channels, so that no text overlaps another one or a line,
-//! whatever the definition. Pure: the same definition and overlay give the same diagram.
+//! for any definition. Pure: the same definition and overlay give the same diagram.
 
 mod cards;
 mod contents;

@@ -61,7 +61,7 @@ pub struct TimeoutConsequence {
 pub fn explain(
     definition: &Definition,
     instance: &Instance,
-    facts: &Map<String, Value>,
+    facts: Option<&Map<String, Value>>,
     now: DateTime<Utc>,
 ) -> Explanation {
     let state = definition.states.get(&instance.state);

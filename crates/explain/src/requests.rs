@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use machine::{
     Cause, Definition, EventName, EventSource, IgnoreReason, Instance, Outcome, Sender, StateName, Stimulus,
-    decide,
+    decide, reads_facts,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -21,16 +21,16 @@ pub struct PossibleRequest {
     pub targets: Vec<StateName>,
     /// The names of its required arguments.
     pub required_args: Vec<String>,
-    /// Why it would be refused now; not known for a request with arguments.
+    /// Why it would be refused now; not known for a request with arguments, or where facts decide that are not known.
     pub refusal_reason: Option<String>,
 }
 
-/// Lists what an operator can request now; `facts` are those that guards read.
+/// Lists what an operator can request now; `facts` are those that guards read, where they are known.
 #[must_use]
 pub fn requests(
     definition: &Definition,
     instance: &Instance,
-    facts: &Map<String, Value>,
+    facts: Option<&Map<String, Value>>,
     now: DateTime<Utc>,
 ) -> Vec<PossibleRequest> {
     let Some(state) = definition.states.get(&instance.state) else { return Vec::new() };
@@ -38,11 +38,12 @@ pub fn requests(
         let declared = definition.events.get(event).filter(|event| event.from.contains(&Sender::Operator))?;
         let mut targets = state.on.get(event).map(|on| targets(on, &instance.state)).unwrap_or_default();
         let mut refusal_reason = None;
+        let (source, args) = (EventSource::Operator, Map::new());
+        let cause = Cause::Event { name: event.clone(), source, args, visit: None };
+        let is_decidable = facts.is_some() || !reads_facts(definition, &instance.state, &cause);
         // The arguments are not known, and guards can read them.
-        if declared.args.is_empty() {
-            let (source, args) = (EventSource::Operator, Map::new());
-            let cause = Cause::Event { name: event.clone(), source, args, visit: None };
-            let stimulus = Stimulus { facts: facts.clone(), ..Stimulus::new(cause) };
+        if declared.args.is_empty() && is_decidable {
+            let stimulus = Stimulus { facts: facts.cloned().unwrap_or_default(), ..Stimulus::new(cause) };
             let decision = decide(definition, instance, &stimulus, now);
             match decision.outcome {
                 Outcome::Moved { to, .. } => targets = vec![to],

@@ -12,7 +12,7 @@ use crate::pending_action::PendingAction;
 use crate::requests::PossibleRequest;
 use crate::situation_text::SituationText;
 
-/// What is known of an instance besides itself and its definition.
+/// What is known of an instance in addition to its row and its definition.
 #[derive(Debug, Clone, Copy)]
 pub struct InstanceCircumstances<'a> {
     /// Since when it is in its state; re-entries by the state's own timeout do not count.

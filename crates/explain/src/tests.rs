@@ -70,7 +70,7 @@ fn suspended(action: &str, seconds: i64, reason: &str) -> PendingAction {
 fn sentences(definition: &Definition, instance: &Instance, actions: &[PendingAction]) -> String {
     let now = noon() + TimeDelta::minutes(3);
     let device = json!({ "images": ["self-test"] }).as_object().unwrap().clone();
-    let requests = requests(definition, instance, &device, now);
+    let requests = requests(definition, instance, Some(&device), now);
     let circumstances = InstanceCircumstances { since: noon(), actions, requests: &requests };
     explain_in_sentences(definition, instance, circumstances, now).join("\n")
 }
@@ -289,7 +289,7 @@ fn situations(definition: &Definition, state: &StateName) -> Vec<(Instance, Vec<
         .collect()
 }
 
-/// Whether what is `text`, its first sentence above all, answers the question for an instance of `definition`.
+/// Whether `text`, above all its first sentence, answers the question for an instance of `definition`.
 fn answers(definition: &Definition, instance: &Instance, actions: &[PendingAction], text: &str) -> bool {
     let first = text.lines().next().unwrap_or_default();
     let state = &definition.states[&instance.state];
@@ -353,7 +353,7 @@ states:
     let definition = load_unproved(LEASE, &vocabulary(ACTIONS)).unwrap();
     let mut lease = instance(&definition, "Asking");
     let text = |lease: &Instance| {
-        let requests = requests(&definition, lease, &Map::new(), noon());
+        let requests = requests(&definition, lease, Some(&Map::new()), noon());
         let circumstances = InstanceCircumstances { since: noon(), actions: &[], requests: &requests };
         explain_in_sentences(&definition, lease, circumstances, noon()).join("\n")
     };

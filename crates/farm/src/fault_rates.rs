@@ -44,7 +44,7 @@ pub struct FaultRates {
     pub crashes: f64,
     /// A relay board lies about a coil or hangs for a minute; per relay board and minute.
     pub relay_fault: f64,
-    /// The share of boards that never boot and need hands. A share above 0 is at least one board.
+    /// The share of boards that never boot and need repair. A share above 0 is at least one board.
     pub dead_share: f64,
 }
 

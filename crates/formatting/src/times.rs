@@ -11,7 +11,7 @@ pub fn time(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     at.format(form).to_string()
 }
 
-/// Writes since when something is so: the time, and how long ago that is.
+/// Writes a start time and how long ago it was.
 #[must_use]
 pub fn since(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     format!("since {} ({})", time(at, now), elapsed(now - at))

@@ -138,8 +138,8 @@ pub struct Timeout {
     pub target: StateName,
     /// How often it may expire before it leads to another state.
     pub limit: Option<TimeoutLimit>,
-    /// Whether the state's actions continue when it leads back to the same state; otherwise they are started anew. It
-    /// then expires at a full second.
+    /// Whether the state's actions continue when it leads back to the same state; otherwise they are started
+    /// again. It then expires at a full second.
     pub keeps_actions: bool,
 }
 
@@ -148,7 +148,7 @@ pub struct Timeout {
 pub enum TimeoutDue {
     /// This long after the state's first action starts, or after entry if the state invokes none.
     After(Duration),
-    /// At this time, whenever the state was entered.
+    /// At this time, regardless of when the state was entered.
     At(DateTime<Utc>),
 }
 

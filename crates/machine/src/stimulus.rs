@@ -72,7 +72,7 @@ pub enum Cause {
         /// The visit that set it.
         visit: Visit,
     },
-    /// An operator moves the instance by force, whatever its state handles.
+    /// An operator moves the instance by force, regardless of what its state handles.
     Force {
         /// The state that the operator expects it to be in.
         expected: StateName,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The number of a state entry: it grows by one with every entry, including re-entries.
 ///
-/// It is a fencing number: whatever carries an earlier visit than the instance's own is stale and changes nothing.
+/// It is a fencing number: a message with an earlier visit than the instance's is stale and changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Visit(pub i64);

@@ -4,7 +4,7 @@
 //! cycle:  read ─ refused, unreadable ─▶ failed, nothing was written
 //!          │
 //!          ▼
-//!         off ─▶ wait `off=` ─▶ on ─▶ ok      after the first write, the power is restored whatever fails
+//!         off ─▶ wait `off=` ─▶ on ─▶ ok      after the first write, the power is always restored
 //! ```
 //!
 //! The power is switched off only after the outlet was read successfully. Where the device times the cycle, `off`

@@ -1,4 +1,4 @@
-//! Finds the installed server programs; if there are none, tells what to install.
+//! Finds the installed server programs; if there are none, says what to install.
 
 use std::path::{Path, PathBuf};
 

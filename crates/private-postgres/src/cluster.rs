@@ -162,7 +162,8 @@ impl Cluster {
         Ok(if output.status.success() { "lz4" } else { "on" })
     }
 
-    /// Returns the settings, which override those of the cluster's files. Of two with the same name the later counts.
+    /// Returns the settings, which override those of the cluster's files. If two have the same name, the
+    /// later one counts.
     fn all_settings(&self, wal_compression: &str) -> Vec<(String, String)> {
         let durable = match self.durability {
             CommitDurability::Full => "on",

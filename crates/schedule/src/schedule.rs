@@ -14,7 +14,7 @@ const MAX_ASSIGNMENT_ATTEMPTS: usize = 1000;
 pub struct GrantPlan<K, R> {
     /// Grants in the order of the queue.
     pub grants: Vec<PlannedGrant<K, R>>,
-    /// The earliest time at which a gap or a settle time ends that alone delays a request.
+    /// The earliest end of a gap or a settle time that alone delays a request.
     pub next_at: Option<i64>,
 }
 
@@ -104,8 +104,8 @@ impl<'a, R: Clone + Ord> ScheduleState<'a, R> {
     fn choose<K>(&mut self, ResourceRequest { needs, holds, .. }: &ResourceRequest<K, R>) -> GrantChoice<R> {
         let Some(chosen) = self.assign(needs, |left| left.units - if *holds { 0 } else { left.reserved })
         else {
-            // Reserves what the request would be granted if no units were held, if necessary of resources that are out
-            // of use. A request that exceeds even that reserves nothing.
+            // Reserves what the request would be granted if no units were held, even of resources that are
+            // out of use. A request that exceeds even that reserves nothing.
             let in_use = self.assign(needs, |left| left.resource.capacity.into());
             let all = in_use.or_else(|| self.assign(needs, |left| left.resource.capacity.max(1).into()));
             for (name, units) in all.unwrap_or_default() {
@@ -153,8 +153,8 @@ impl<'a, R: Clone + Ord> ScheduleState<'a, R> {
         self.left.get(name).map_or(self.now, |left| left.free_from.max(self.now))
     }
 
-    /// Reserves units for a waiting request: of a resource that lacks units all of them, of others only against requesters
-    /// that hold nothing.
+    /// Reserves units for a waiting request. If the resource lacks units, nobody else gets those that are
+    /// left; otherwise only requesters that hold nothing are refused them.
     fn reserve(&mut self, name: &R, units: u32) {
         match self.left.get_mut(name) {
             Some(left) if left.units >= left.clamp(units) => left.reserved += left.clamp(units),

@@ -1,7 +1,7 @@
 //! Percentiles by nearest rank.
 
-/// The rank, from 1, of the percentile `percent` (0 to 100) among `count` sorted values: the least rank that at least
-/// `percent` of 100 values do not exceed.
+/// The rank, from 1, of the percentile `percent` (0 to 100) among `count` sorted values: the least rank such
+/// that at least `percent` % of the values are not above its value.
 ///
 /// For values that are counted, not stored: the percentile is the value at which the running count reaches this rank.
 #[must_use]
@@ -10,7 +10,7 @@ pub fn percentile_rank(count: u64, percent: u64) -> u64 {
     u64::try_from(rank).unwrap_or(u64::MAX)
 }
 
-/// The least of `values` that at least `percent` (0 to 100) of 100 do not exceed; `None` for no values.
+/// The least of `values` such that at least `percent` % (0 to 100) are not above it; `None` for no values.
 #[must_use]
 pub fn percentile(values: &[f64], percent: u64) -> Option<f64> {
     let mut sorted = values.to_vec();

@@ -28,7 +28,7 @@ pub struct TftpLimits {
     pub max_retransmits: u32,
     /// How long to wait for a client that has never answered.
     pub first_answer_timeout: Duration,
-    /// How long a client that has answered may be silent, whatever its `timeout` option says.
+    /// How long a client that has answered may be silent, regardless of its `timeout` option.
     pub max_silence: Duration,
     /// The longest time of one transfer.
     pub max_transfer_time: Duration,

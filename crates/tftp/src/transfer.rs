@@ -115,7 +115,7 @@ pub(super) struct Transfer {
     pub limits: TftpLimits,
     /// State shared with the server.
     pub progress: Arc<TransferProgress>,
-    /// The largest window in blocks, whatever the client requests.
+    /// The largest window in blocks, regardless of the client's request.
     pub max_window_blocks: u64,
 }
 

@@ -188,7 +188,7 @@ impl TypedActionKind for PollAction {
 
     fn description(&self) -> ActionDescription {
         ActionDescription {
-            // A run that has not found the board silent is no result.
+            // A run that has not found the board silent has no result.
             late_trouble: Some(Trouble::Renewal),
             facts: &[POLL_URL, ANSWERED_URL],
             restarted_by_facts: &[POLL_URL],

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_poll_url_is_refused_with_what_would_be_right() {
+    fn a_bad_poll_url_is_refused_with_the_right_form() {
         for (text, right) in [
             ("board-1.lab", "tcp://HOST:PORT"),
             ("tcp://board-1.lab", "needs a port"),

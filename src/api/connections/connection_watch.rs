@@ -4,9 +4,9 @@
 //! Header ──request──▶ Busy ──answer written──▶ Idle ──first byte──▶ Header
 //! ```
 //!
-//! Each connection has one timer, which is reset only where a deadline is earlier than the one it is set for, so that it costs
-//! nothing per request. (The timers of the HTTP library allocate for each request, and count the time between two requests
-//! as that of the second one's header.)
+//! Each connection has one timer, which is reset only if a deadline is earlier than the one for which it is
+//! set, so that it costs nothing per request. (The timers of the HTTP library allocate for each request, and
+//! count the time between two requests towards the header of the second one.)
 
 use std::future::poll_fn;
 use std::pin::pin;

@@ -32,7 +32,7 @@ impl HttpLimits {
     /// The default of `max_connections`.
     pub const DEFAULT_MAX_CONNECTIONS: usize = 4096;
 
-    /// The limits of a server with so many connections; one client may have half of them.
+    /// The limits of a server with this many connections; one client may have half of them.
     #[must_use]
     pub fn with_max_connections(connections: usize) -> Self {
         Self {

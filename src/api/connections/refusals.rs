@@ -95,7 +95,7 @@ impl ConnectionRefusals {
     }
 }
 
-/// Sends the answer, whatever the request.
+/// Sends the answer, regardless of the request.
 async fn answer(mut stream: TcpStream, detail: &str) -> io::Result<()> {
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).document().to_string();
     let head = format!(

@@ -94,7 +94,8 @@ impl ConnectionRegistry {
 }
 
 impl OpenConnections {
-    /// Closes the oldest idle connection of the client that has the most connections, and more than `than`.
+    /// Closes the oldest idle connection of the client that has the most connections, if it has more than
+    /// `than`.
     fn close_idle_of_largest(&mut self, than: usize) -> bool {
         let has_idle = |own: &Vec<Arc<ConnectionWatch>>| own.iter().any(|watch| watch.is_idle());
         let others = self.by_client.iter().filter(|(_, own)| own.len() > than && has_idle(own));

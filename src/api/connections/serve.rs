@@ -21,8 +21,8 @@ use crate::api::server_names::ServerNames;
 use crate::clock::sleep_real_time;
 use crate::store::Store;
 
-/// How long open connections may take to end once the server stops, in real time. Clients without an answer by then are
-/// disconnected; their requests may still be decided.
+/// How long open connections may take to end once the server stops, in real time. Clients that have no answer
+/// by then are disconnected; their requests may still be decided.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The options of an HTTP server.

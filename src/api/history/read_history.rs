@@ -23,17 +23,17 @@ use crate::store::{Store, StoreError};
 pub(in crate::api) struct HistoryPageQuery {
     /// Only entries before the one with this number.
     before: Option<i64>,
-    /// The most entries.
+    /// The maximum number of entries.
     limit: Option<i64>,
 }
 
-/// The most entries of a page.
+/// The maximum number of entries of a page.
 const MAX_HISTORY_ENTRIES: i64 = 1000;
 /// How many entries are read first: entries can be large.
 const FIRST_READ_ENTRIES: i64 = 16;
-/// The most entries that are read at once, where they are small.
+/// The maximum number of entries that are read at once, if they are small.
 const MAX_READ_ENTRIES: i64 = 256;
-/// Parts of an answer are read larger until they have so many bytes.
+/// Parts of an answer are read larger until they have this many bytes.
 const HISTORY_PART_BYTES: usize = 64 * 1024;
 
 /// Answers with a page of an instance's history: in one piece where it is short, otherwise in parts that are read as the
@@ -89,7 +89,7 @@ struct HistoryReader {
 }
 
 impl HistoryReader {
-    /// Reads the next part as JSON; the flag is set where another one follows.
+    /// Reads the next part as JSON; the flag is set if another part follows.
     async fn next_part(&mut self) -> Result<(Vec<u8>, bool), Problem> {
         let wanted = self.entries_per_read.min(self.remaining);
         let store = self.api.engine.store();

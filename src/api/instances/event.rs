@@ -37,8 +37,8 @@ struct EventQuery {
 /// `PUT` or `POST /api/v1/machines/{machine}/{instance}/events/{event}?visit=`: sends an event that the definition
 /// declares, with its arguments as the body; with `If-Match` only if the tag of the instance matches.
 ///
-/// An event that changes nothing is answered by 409, but by 200 where it is a report of the instance itself, which may have
-/// been repeated.
+/// An event that changes nothing is answered by 409, except a report of the instance itself, which may have
+/// been repeated and is answered by 200.
 async fn send(
     State(api): State<Arc<ApiContext>>,
     Path((machine, name, event)): Path<(String, String, String)>,

@@ -25,8 +25,8 @@ pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/machines/{machine}/{instance}/force", post(force))]
 }
 
-/// `POST /api/v1/machines/{machine}/{instance}/force`: moves an instance whatever its state accepts, if it is in the state
-/// that the operator believes it to be in.
+/// `POST /api/v1/machines/{machine}/{instance}/force`: moves an instance regardless of what its state
+/// accepts, if it is in the state that the operator believes it to be in.
 async fn force(
     State(api): State<Arc<ApiContext>>,
     Path((machine, name)): Path<(String, String)>,

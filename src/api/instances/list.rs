@@ -14,7 +14,7 @@ use crate::api::problem::Problem;
 use crate::api::query_parameters::QueryParameters;
 use crate::store::instances::{self, InstanceSummary};
 
-/// The most instances of a page.
+/// The maximum number of instances of a page.
 const MAX_LISTED_INSTANCES: i64 = 1000;
 
 /// The routes of this file.
@@ -29,7 +29,7 @@ struct InstanceListQuery {
     /// Only names after this one.
     #[serde(default)]
     after: String,
-    /// The most instances.
+    /// The maximum number of instances.
     limit: Option<i64>,
 }
 

@@ -31,7 +31,7 @@ pub(in crate::api) fn machine_of(api: &ApiContext, machine: &str) -> Result<Mach
     }
 }
 
-/// No machine has the name `machine`; the problem suggests a similar name.
+/// The problem that no machine has the name `machine`; it suggests a similar name.
 pub(in crate::api) fn no_machine(api: &ApiContext, machine: &str) -> Problem {
     let suggestion = similar_machine(api, machine).map(|name| format!("; did you mean `{name}`?"));
     let detail = format!("there is no machine {machine:?}{}", suggestion.unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Shows one instance, on request after it has changed.
+//! Shows one instance, on request only after it has changed.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(in crate::api) fn routes() -> ApiRoutes {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct InstanceShowQuery {
-    /// How long to wait for the instance to change from the one that `If-None-Match` names.
+    /// How long to wait until the instance differs from the one that `If-None-Match` names.
     wait: Option<String>,
 }
 
@@ -47,9 +47,5 @@ async fn show(
         Some(text) => wait::until(&api, client, wait::parse(&text)?, (&machine, &name), is_modified).await?,
         None => find(&api, &machine, &name).await?,
     };
-    if is_modified(&instance) {
-        view(&api, &instance).await
-    } else {
-        Ok(not_modified(&api.engine.tag(&instance)))
-    }
+    if is_modified(&instance) { view(&api, &instance) } else { Ok(not_modified(&api.engine.tag(&instance))) }
 }

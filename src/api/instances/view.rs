@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::api::context::ApiContext;
 use crate::api::etag;
 use crate::api::problem::{Problem, internal_error};
-use crate::explain::Explanation;
+use crate::explain::{Explanation, explain};
 use crate::machine::{CounterName, Links, MachineName, StateName, Visit};
 use crate::store::batches::VersionedInstance;
 
@@ -26,7 +26,7 @@ struct InstanceView {
     visit: Visit,
     deadline: Option<DateTime<Utc>>,
     counters: BTreeMap<CounterName, i64>,
-    /// How often the state's time limit has passed without success, where it has and is counted.
+    /// How often the state's time limit has passed without success, if such failures are counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     failed_tries: Option<i64>,
     /// The last recorded reason of a failure.
@@ -41,7 +41,7 @@ struct InstanceView {
 }
 
 /// Answers with an instance in full.
-pub(super) async fn view(api: &ApiContext, versioned: &VersionedInstance) -> Result<Response, Problem> {
+pub(super) fn view(api: &ApiContext, versioned: &VersionedInstance) -> Result<Response, Problem> {
     let instance = &versioned.instance;
     let definition = api.engine.definition(&instance.machine)?;
     let view = InstanceView {
@@ -57,7 +57,8 @@ pub(super) async fn view(api: &ApiContext, versioned: &VersionedInstance) -> Res
         failure: instance.data.get("failure").and_then(Value::as_str).map(str::to_owned),
         data: instance.data.clone(),
         links: instance.links.clone(),
-        explanation: api.engine.explain(versioned.id, instance).await?,
+        // Not by facts: they are not covered by the entity tag.
+        explanation: explain(&definition, instance, None, api.engine.clock().now()),
     };
     Ok(etag::json(
         &api.engine.tag(versioned),

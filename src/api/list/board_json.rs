@@ -1,8 +1,8 @@
 //! A board of a list, as JSON.
 //!
-//! This writer is kept for its speed: the benchmark's target for the list of all boards is 30 ms, and serde's structures take
-//! four times as long to write, mostly to check for each board that the names of members need no escape. The values are those
-//! of [`BoardSummary`], which serde writes for single boards.
+//! This writer exists for its speed: the benchmark's target for the list of all boards is 30 ms, and serde's
+//! structures take four times as long to write, mostly because each board's member names are checked for
+//! characters to escape. The values are those of [`BoardSummary`], which serde writes for single boards.
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};

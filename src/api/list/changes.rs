@@ -16,9 +16,9 @@ use crate::boards::store::lists::{self, BoardFilter};
 use crate::machine::Definition;
 use crate::store::changes::{self, InstanceChangeKind};
 
-/// The most rows of the change log that are read for an answer.
+/// The maximum number of rows of the change log that are read for an answer.
 const MAX_CHANGE_LOG_ROWS: u16 = 4096;
-/// The most changed boards of an answer; for more, a new list is cheaper.
+/// The maximum number of changed boards in an answer; for more, a new list is cheaper.
 const MAX_CHANGED_BOARDS: usize = 10_000;
 
 /// Answers with the changes since an earlier answer.

@@ -23,12 +23,12 @@ use crate::clock::sleep_real_time;
 use crate::machine::{Definition, MachineName};
 use crate::store::{Snapshot, StoreError};
 
-/// How many boards are read by one statement, so that the database does not sort and send a whole farm for a client that
-/// disconnects.
+/// How many boards are read by one statement. The limit keeps the database from sorting and sending a whole
+/// farm for a client that disconnects.
 const BOARDS_PER_READ: i64 = 10_000;
 /// The size of a part that is sent at once, in bytes.
 const LIST_PART_BYTES: usize = 64 * 1024;
-/// How much longer the timeout of the database is than ours, so that ours passes first and names what took too long.
+/// How much longer the timeout of the database is than ours: ours passes first and names what took too long.
 const DATABASE_TIMEOUT_MARGIN: Duration = Duration::from_secs(5);
 
 /// A list to send.

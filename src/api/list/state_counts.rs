@@ -33,7 +33,7 @@ struct StateCountsView<'a> {
 
 /// `GET /api/v1/states`: the number of boards in each state.
 async fn states(State(api): State<Arc<ApiContext>>, headers: HeaderMap) -> Result<Response, Problem> {
-    // Labels are those of the definition.
+    // Labels are defined by the definition.
     let number = api.engine.definition_number(&api.machine);
     let kind = query_hash(&("states", number));
     let definition = api.engine.definition(&api.machine).ok();

@@ -21,7 +21,7 @@ use crate::engine::{
 };
 use crate::formatting;
 
-/// The most stranded instances that an answer names.
+/// The maximum number of stranded instances that an answer names.
 const MAX_NAMED_STRANDED: usize = 1000;
 
 /// The routes of this file.

@@ -141,8 +141,8 @@ const FIRST_FILTER_PARAMETER: usize = 8;
 
 /// The statement of [`read`].
 ///
-/// It is not checked as it is compiled: its columns depend on the table of fields, and the macros of sqlx would copy each text
-/// of each row. It is built once, of nothing but that table.
+/// It is not checked at compile time: its columns depend on the table of fields, and the macros of sqlx would
+/// copy each text of each row. It is built once, from that table only.
 static LIST_SQL: LazyLock<&'static str> = LazyLock::new(|| {
     let column = |field: &&DeviceField| match field.parser {
         FieldParser::Text(_) => format!(", d.{}", field.name),

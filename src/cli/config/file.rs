@@ -122,7 +122,7 @@ pub(super) fn check(text: &str, root: &Command) -> Result<Vec<ConfigEntry>, Vec<
             Err((span, message)) => faults.push(fault(span, message)),
         }
     }
-    // Tables come after the keys that stand alone, whatever their position in the text.
+    // Tables come after the keys that stand alone, regardless of their position in the text.
     faults.sort_by_key(|fault| (fault.line, fault.column));
     if faults.is_empty() { Ok(entries) } else { Err(faults) }
 }

@@ -1,7 +1,7 @@
 //! `lifeguard config`: the configuration file of a server, and where each of its options comes from.
 //!
-//! The options of `serve` are the one table: each is a flag, a variable and a key of the file. The values in the file become
-//! default values of the arguments before the command line is parsed, so a flag or a variable takes precedence.
+//! The options of `serve` form one table: each is a flag, a variable and a key of the file. Values in the
+//! file become defaults of the arguments before parsing, so flags and variables take precedence.
 
 mod check;
 mod file;

@@ -26,7 +26,7 @@ pub(in crate::cli) struct ServerConfigArgs {
     pub(in crate::cli) options: ServeOptions,
 }
 
-/// Parses the command line, with the configuration file's values as defaults where the command is one of a server.
+/// Parses the command line; a command of a server gets defaults from the configuration file.
 ///
 /// # Errors
 ///
@@ -115,7 +115,7 @@ fn read_default(path: &Path, root: &Command) -> Result<Option<ConfigFile>, Parse
     }
 }
 
-/// Makes `values` the default of an option: of the whole program's where it is one of the log, or of the command at `path`.
+/// Sets the default of an option: of the whole program for the log, otherwise of the command at `path`.
 fn with_default(command: Command, path: &[&str], key: &str, values: &[String]) -> Command {
     let owner = |command: &Command| {
         let arg = command.get_arguments().find(|arg| arg.get_long() == Some(key));

@@ -1,6 +1,6 @@
 //! The reference of all options in `docs/configuration.md` and the example file, which are made from the options themselves.
 //!
-//! `UPDATE_DOCS=1 cargo test -p lifeguard --lib config::reference` writes both anew.
+//! `UPDATE_DOCS=1 cargo test -p lifeguard --lib config::reference` rewrites both.
 
 use std::fmt::Write as _;
 

@@ -17,7 +17,7 @@ pub(super) fn server_options(root: &Command) -> Vec<Arg> {
     own.chain(log).cloned().collect()
 }
 
-/// The same command, which reads no variable.
+/// Returns the command without its variables.
 pub(super) fn without_variables(root: &Command) -> Command {
     fn reset(command: Command) -> Command {
         command.mut_args(|arg| arg.env(Resettable::Reset)).mut_subcommands(reset)

@@ -50,7 +50,8 @@ pub(super) enum SettingSource {
 }
 
 impl ServerSettings {
-    /// Reads the values of `options` from `matches`; those `excluded` are options of the file, each with what excludes it.
+    /// Reads the values of `options` from `matches`. `excluded` are unused options of the file, each with the
+    /// option that excludes it.
     pub(super) fn new(
         options: &[Arg],
         matches: &ArgMatches,
@@ -88,7 +89,7 @@ impl ServerSettings {
     }
 }
 
-/// What the help of an option says of its default where that is no value: `[default: half of all]`.
+/// The default in the help of an option, if it is described in words: `[default: half of all]`.
 pub(super) fn default_note(option: &Arg) -> Option<String> {
     let help = option.get_help()?.to_string();
     let (_, rest) = help.rsplit_once("[default: ")?;

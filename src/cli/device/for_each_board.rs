@@ -48,7 +48,7 @@ pub(super) fn report_refusal(
     }
 }
 
-/// The result of a command for `count` boards.
+/// Returns the result of a command for this number of boards.
 ///
 /// # Errors
 ///

@@ -13,7 +13,7 @@ use crate::machine::{ActionInvocation, ActionName, Visit};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ActionId(pub i64);
 
-/// A worker's ID in the database. A worker whose lease has expired registers anew, with another ID.
+/// A worker's ID in the database. After its lease has expired, a worker gets another ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WorkerId(pub i64);
 

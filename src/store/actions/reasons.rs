@@ -5,7 +5,7 @@ use sqlx::postgres::PgConnection;
 use super::super::StoreError;
 use super::action::ActionId;
 
-/// Lists the reasons of those of `actions` that run; `None` for actions that make progress.
+/// Lists the reasons of the running ones among `actions`; `None` for actions that make progress.
 ///
 /// # Errors
 ///

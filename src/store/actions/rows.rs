@@ -144,7 +144,8 @@ pub async fn replace_waiting_claims(
 
 /// Revokes grants of waiting actions that were made before `before`, and returns how many instances had one.
 ///
-/// No process started these actions in time: those that could have local faults.
+/// No process started these actions in time: the processes that could have started them may have local
+/// faults.
 ///
 /// # Errors
 ///
@@ -162,7 +163,7 @@ pub async fn revoke_grants(tx: &mut Tx, before: DateTime<Utc>) -> Result<usize, 
     if instances.is_empty() {
         return Ok(0);
     }
-    // Decisions to start one of them that were made before do not apply then.
+    // Earlier decisions to start one of these actions are not applied then.
     let ids: Vec<InstanceId> = instances.iter().copied().map(InstanceId).collect();
     super::super::instances::touch(tx, &ids).await?;
     sqlx::query!(

@@ -49,7 +49,7 @@ pub async fn hand_back(
     )
     .execute(&mut **tx)
     .await?;
-    // Decisions on what was read of these instances before do not apply then.
+    // Earlier decisions on these instances are not applied then.
     let instances = sqlx::query_scalar!(
         "SELECT instance_id FROM instance
           WHERE instance_id IN (SELECT instance_id FROM action

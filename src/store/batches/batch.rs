@@ -40,8 +40,8 @@ pub struct DecidedUpdate {
     pub keeps_actions: bool,
     /// The IDs of the linked instances, if the links changed.
     pub linked: Option<LinkedIds>,
-    /// The ID shared by the instances that were decided together because one of them raised an event at another: their
-    /// parts are written all or none.
+    /// The ID shared by the instances that were decided together because one of them raised an event at
+    /// another: their updates are written together or not at all.
     pub coupling: Option<InstanceId>,
     /// Whether the change is invisible to followers: the state was re-entered and only the deadline is later.
     pub is_silent: bool,
@@ -79,7 +79,7 @@ pub struct Batch<'a> {
     pub decided: &'a [DecidedUpdate],
     /// The holds that are dropped, with their units.
     pub dropped_holds: &'a [(InstanceId, GrantedUnits)],
-    /// The grants that are passed on: they apply only if all of `decided` does.
+    /// The grants that are passed on: they apply only if all of `decided` applies.
     pub passed_on_grants: &'a [PassedOnGrant],
 }
 

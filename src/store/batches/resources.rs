@@ -79,8 +79,8 @@ impl<'a> ResourceColumns<'a> {
         for passed_on in batch.passed_on_grants {
             take(&passed_on.grant.based_on);
         }
-        // Of grants that were decided by different revisions the latest counts; the others are as overtaken as by another
-        // process.
+        // If grants were decided by different revisions, the latest revision counts; the other grants count
+        // as overtaken, as if another process had written first.
         let valid_name = |taken: &'a GrantBasis| {
             let latest = changes.get(taken.resource.as_str()).and_then(|change| change.taken);
             if latest.is_some_and(|(revision, _)| revision == taken.revision) {

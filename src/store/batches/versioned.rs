@@ -45,9 +45,9 @@ pub struct VersionedInstance {
     pub instance: Arc<Instance>,
     /// The IDs of the linked instances.
     pub linked: LinkedIds,
-    /// The facts that its face has, if they were read with it.
+    /// The facts that its face provides, if they were read with it.
     pub facts: Option<Arc<dyn InstanceFacts>>,
-    /// Whether its face was asked for them. Without, nothing may be decided that depends on them.
+    /// Whether its face was asked for them. If not, decisions that depend on facts are not possible.
     pub has_read_facts: bool,
     /// Whether it may have actions.
     pub has_actions: bool,

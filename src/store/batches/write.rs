@@ -1,9 +1,10 @@
 //! Writing a batch by one statement.
 //!
-//! The statement stands in `write.sql`, in sections. One statement for all batches would take the locks of all tables and open
-//! all their indexes for each lone event, which costs as much as the rest of it. So there are four, which touch only the tables
-//! that a batch needs. sqlx cannot compose statements of files, and `query_file!` cannot read files that are made at build time:
-//! the build script makes a macro around `query_as!` for each, which is checked as it is compiled like all other SQL.
+//! The SQL is in `write.sql`, in sections. One statement for all batches would lock all tables and open all
+//! their indexes for each single event, which costs as much as everything else. So there are four statements,
+//! each of which touches only the tables that a batch needs. sqlx cannot compose statements from files, and
+//! `query_file!` cannot read files that are generated at build time: the build script generates a macro
+//! around `query_as!` for each statement, which is checked at compile time like all other SQL.
 
 use std::collections::HashSet;
 
@@ -22,7 +23,7 @@ use super::versioned::RowVersion;
 // The macros `write_moves`, `write_actions`, `write_resources` and `write_links`.
 include!(concat!(env!("OUT_DIR"), "/batch_statements.rs"));
 
-/// What the statement answers.
+/// The result row of the statement.
 struct BatchResultRow {
     /// The instances whose part applied; nothing where all did.
     ids: Option<Vec<i64>>,
@@ -40,8 +41,9 @@ struct BatchResultRow {
 ///
 /// # Errors
 ///
-/// [`StoreError::Constraint`] `action_place` when a server of the release before holds what an action that begins claims
-/// exclusively; [`StoreError::Locked`] when a row lock was not released in time; nothing was written then.
+/// [`StoreError::Constraint`] `action_place` when a server of the previous release holds what an action that
+/// begins claims exclusively; [`StoreError::Locked`] when a row lock was not released in time; nothing was
+/// written then.
 #[tracing::instrument(name = "store.batch.write", level = "debug", skip_all, fields(instances = batch.decided.len()))]
 pub async fn write(
     db: &mut PgConnection,

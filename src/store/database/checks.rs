@@ -70,7 +70,8 @@ impl Store {
         let answered = if let Some(answered) = in_time(health::CHECK_TIMEOUT, check.as_mut()).await {
             answered
         } else {
-            // Further hosts are still to be tried, or a life is being begun: requests must not wait for it.
+            // Other hosts are still being tried, or a new life is being started: requests must not wait for
+            // that.
             self.health
                 .note(HealthPart::Database, Err(Arc::new(UnavailableCause::Silent(health::CHECK_TIMEOUT))));
             check.await
@@ -84,7 +85,7 @@ impl Store {
         let had_fault = self.health.has_writing_fault();
         let checked = match self.batch_writers.keep().await {
             Ok(()) if had_fault => self.try_writing().await,
-            // No write was tried, so a fault noted meanwhile stays.
+            // No write was tried, so a fault that was noted meanwhile is kept.
             Ok(()) => return,
             Err(error) => Err(error),
         };

@@ -14,8 +14,8 @@ pub struct ConnectionBudget {
     pub writers: u32,
     /// The maximum number of concurrent readers.
     pub readers: u32,
-    /// The maximum number of snapshots. They have a pool of their own: a list lasts as long as its client takes to read it, up to
-    /// a minute, and short reads must not wait for that.
+    /// The maximum number of snapshots. They have a pool of their own: a list holds its snapshot until its
+    /// client has read it, which may take a minute, and short reads must not wait for that.
     pub snapshots: u32,
 }
 

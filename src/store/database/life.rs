@@ -194,7 +194,7 @@ async fn read_life(db: &mut PgConnection) -> Result<Option<LifeReading>, StoreEr
     Ok(reading)
 }
 
-/// Begins a life, unless another process has done so: then the row has another life than `shortened`.
+/// Begins a life, unless another process has done so, in which case the row's life differs from `shortened`.
 ///
 /// The tables may be locked and the log of changes may be long, so this may take longer than opening a connection.
 async fn begin_life(
@@ -303,7 +303,7 @@ mod tests {
             LifeComparison::Shorter,
             "a late answer does not lower what is known"
         );
-        // Nor does an answer from before a life began restore the earlier life.
+        // An answer from before a life began does not restore the earlier life either.
         let second = LifeComparison::Present(DatabaseLife { number: 2, id: 3 });
         assert_eq!(lives.compare(lives.known(), reading(3, 210, 210)), second);
         for late in [known_before, before_all] {

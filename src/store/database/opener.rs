@@ -140,7 +140,8 @@ impl ConnectionOpener {
                     if self.options.hosts.len() > 1 {
                         tracing::debug!(host = %display_host(host), error = &error as &dyn std::error::Error, "database host skipped");
                     }
-                    // The error of an unreachable host is more specific than that another one is a standby.
+                    // The error of an unreachable host is more specific than the error that another host is a
+                    // standby.
                     let is_standby =
                         matches!(error.cause().map(|cause| cause.code()), Some("in_recovery" | "read_only"));
                     if last.is_none() || !is_standby {

@@ -16,7 +16,8 @@ pub(super) enum ConnectionPurpose {
 /// Settings of all sessions: time limits, so that a process that hangs in a transaction does not block others for long, and no
 /// JIT compilation, which takes longer than the statements.
 const COMMON_SETTINGS: [(&str, &str); 7] = [
-    // Acknowledged writes are durable, whatever the defaults of the server and the role. The stronger `remote_apply` stays.
+    // Acknowledged writes are durable under any defaults of server and role. The stronger `remote_apply` is
+    // kept.
     ("synchronous_commit", "on"),
     ("lock_timeout", "2s"),
     ("statement_timeout", "20s"),

@@ -85,7 +85,8 @@ impl Store {
         self.opener.open(ConnectionPurpose::Lease).await
     }
 
-    /// Acquires a connection for reading. A task must not hold two, or a snapshot besides: they are few.
+    /// Acquires a connection for reading. A task must not hold two, or one together with a snapshot: they are
+    /// few.
     ///
     /// # Errors
     ///

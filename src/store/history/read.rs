@@ -50,7 +50,7 @@ pub async fn list(
 ///
 /// [`StoreError`] when the statement fails.
 pub async fn list_all(db: &mut PgConnection, instance: InstanceId) -> Result<Vec<HistoryEntry>, StoreError> {
-    // The entry that began a visit comes first, whatever the order of IDs within one transaction.
+    // The entry that began a visit comes first, regardless of the order of IDs within one transaction.
     let rows = sqlx::query_as!(
         HistoryRow,
         r#"SELECT $1::bigint AS "instance_id!", history_id AS "history_id!", at AS "at!", kind AS "kind!", event,

@@ -49,7 +49,7 @@ fn parse<T: DeserializeOwned + Default>(
 impl HistoryRow {
     fn content(&self) -> Result<HistoryContent, String> {
         let spoken = self.spoken_visit.map(Visit);
-        // The visit of an internal stimulus is mostly that before the entry, and then not stored.
+        // The visit of an internal stimulus is usually that before the entry, and is not stored then.
         let internal_visit =
             spoken.unwrap_or_else(|| visit_before(self.outcome.is_none(), Visit(self.visit)));
         let args: Map<String, Value> = parse("args", self.args.as_ref())?;

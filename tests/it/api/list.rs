@@ -113,6 +113,7 @@ async fn boards_are_filtered_sorted_and_paged() {
         ("GET /api/v1/devices?since=0.0-0&limit=1", ""),
         ("GET /api/v1/devices?since=0.0-0&after=b1", ""),
         ("GET /api/v1/devices?since=0.0-0", ""),
+        ("GET /api/v1/devices?since=0-0", ""),
     ];
     assert_snapshot!(contract(&world, requests).await, @r#"
     GET /api/v1/devices?limit=0
@@ -143,6 +144,9 @@ async fn boards_are_filtered_sorted_and_paged() {
     422 invalid: since lists all changes: it cannot be combined with after or limit
 
     GET /api/v1/devices?since=0.0-0
+    410 cursor_gone: too many changes since this cursor, or it has expired, or another definition is active: list again without since, and continue from the cursor of that answer
+
+    GET /api/v1/devices?since=0-0
     410 cursor_gone: too many changes since this cursor, or it has expired, or another definition is active: list again without since, and continue from the cursor of that answer
     "#);
     assert_eq!(names(&world, "?name=%ff&limit=1").await, "?name=%ff&limit=1 ");
@@ -455,7 +459,7 @@ async fn boards_are_counted_by_state() {
     assert_eq!(counts().await, json!({ "total": 3, "states": { "LockedOut": 2, "New": 1 } }));
 }
 
-/// Inserts boards into the database, faster than by HTTP, each with so many bytes of comments.
+/// Inserts boards into the database, faster than by HTTP, each with this many bytes of comments.
 pub(super) async fn fill(pool: &PgPool, boards: i32, bytes: i32) {
     sqlx::query(
         "WITH made AS (

@@ -5,7 +5,7 @@ use super::send;
 use crate::world::{World, unreachable_power};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_page_lists_boards_by_state_with_those_needing_hands_first() {
+async fn the_page_lists_boards_by_state_with_those_needing_attention_first() {
     let world = World::new().await;
     let empty = send(&world, "GET /", "").await;
     assert_eq!((empty.status, empty.header("content-type")), (200, "text/html; charset=utf-8"));
@@ -38,7 +38,7 @@ async fn the_page_lists_boards_by_state_with_those_needing_hands_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn for_a_large_farm_the_page_shows_boards_needing_hands_and_counts_the_rest() {
+async fn for_a_large_farm_the_page_shows_boards_needing_attention_and_counts_the_rest() {
     let world = World::new().await;
     let pool = world.database.pool().await;
     fill(&pool, 2000, 0).await;

@@ -25,7 +25,7 @@ async fn get(hosting: &Hosting, path: &str) -> Value {
     answer.json()
 }
 
-/// A body with so many rows, of six bytes each.
+/// A body with this many rows, of six bytes each.
 fn big(count: usize) -> String {
     let rows = vec!["[1,2]"; count].join(",");
     format!(r#"{{"name": "colors_v1", "values": [{rows}]}}"#)

@@ -30,7 +30,7 @@ async fn until_ready(world: &World) {
     .await;
 }
 
-/// Advances a board by so many visits.
+/// Advances a board by this many visits.
 async fn change_states(world: &World, name: &str, visits: usize) {
     for to in ["LockedOut", "Maintenance"].into_iter().cycle().take(visits) {
         world.force(name, to).await;

@@ -251,7 +251,8 @@ impl LimitedDatabase {
         sqlx::query_scalar::<_, i32>(sql).fetch_all(&self.pool).await.unwrap().into_iter().collect()
     }
 
-    /// Waits until there are only so many: four are two that write events, the health check's, and one for reading.
+    /// Waits until there are only this many. Four are: two that write events, one for the health check, one
+    /// for reading.
     async fn until_there_are(&self, connections: usize) -> BTreeSet<i32> {
         wait_until("others have ended", async || self.processes().await.len() == connections).await;
         self.processes().await

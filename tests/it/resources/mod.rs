@@ -80,7 +80,11 @@ impl TestProcess {
     }
 
     async fn look(&self, now: DateTime<Utc>) -> StartableActions {
-        engine::find_startable(&mut self.store.connect().await.unwrap(), &self.faces, &[], now).await.unwrap()
+        let mut db = self.store.connect().await.unwrap();
+        let mut unqueued = engine::find_unqueued(&mut db, &[]).await.unwrap();
+        let granted = engine::find_grantable(&mut db, &self.faces, &[], now).await.unwrap();
+        unqueued.actions.extend(granted.actions);
+        StartableActions { actions: unqueued.actions, ..granted }
     }
 
     /// Tries to start each of these; returns the started ones.

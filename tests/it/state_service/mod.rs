@@ -6,7 +6,7 @@ mod time;
 
 use std::collections::BTreeSet;
 
-/// A machine that waits for so many.
+/// A StateService file whose first state waits for this many requests.
 pub(crate) fn waits_for(many: i64) -> String {
     format!(
         "current_state: a\nstates:\n- {{name: a, func: increment, current: {{key: n, value: 0}}, \

@@ -139,7 +139,7 @@ impl SurvivalScene {
         Some(states)
     }
 
-    /// Waits until so many boards are Ready.
+    /// Waits until this many boards are Ready.
     async fn until_ready(&self, wanted: impl Fn(usize) -> bool) {
         let give_up_at = Instant::now() + READY_TIMEOUT;
         loop {

@@ -25,7 +25,7 @@ const MORE_DESCRIPTORS: u64 = 24;
 /// The checked rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum CheckedRule {
-    /// No board is off for longer than allowed, nor at the end.
+    /// No board is off for longer than allowed, or at the end.
     PowerOff,
     /// Nothing is written to the relay of a board known to be Ready.
     Ready,

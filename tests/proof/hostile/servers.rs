@@ -222,7 +222,7 @@ impl Servers {
         self.signal(server, Signal::SIGCONT);
     }
 
-    /// Steps a server's clock by so many seconds from the correct time.
+    /// Steps a server's clock by this many seconds from the correct time.
     pub(super) fn step_clock(&self, server: usize, seconds: i64) {
         fs::write(self.clock_file(server), format!("{seconds:+}")).unwrap();
     }

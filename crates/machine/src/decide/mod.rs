@@ -67,53 +67,11 @@ pub fn advance(
 pub fn reads_facts(definition: &Definition, state: &StateName, cause: &Cause) -> bool {
     let on_event = match cause {
         Cause::Event { name, .. } => definition.states.get(state).and_then(|state| state.on.get(name)),
-        Cause::Created { .. }
-        | Cause::Began { .. }
-        | Cause::Suspend { .. }
-        | Cause::Deadline { .. }
-        | Cause::Force { .. } => None,
+        Cause::Created { .. } | Cause::Deadline { .. } | Cause::Force { .. } => None,
+        // These only start and stop the clock of a state.
+        Cause::Began { .. } | Cause::Suspend { .. } => return false,
     };
     definition.reads_facts_on_entry || on_event.into_iter().flatten().any(Transition::reads_facts)
-}
-
-/// Whether deciding on `cause` in `state` may invoke actions, in the state that it leads to or in one that is passed through.
-#[must_use]
-pub fn may_invoke(definition: &Definition, state: &StateName, cause: &Cause) -> bool {
-    fn targets(transitions: &[Transition]) -> impl Iterator<Item = &StateName> {
-        transitions.iter().filter_map(|transition| match &transition.effect {
-            TransitionEffect::Move { target, .. } => Some(target),
-            TransitionEffect::Stay { .. } | TransitionEffect::Refuse { .. } => None,
-        })
-    }
-    let present = definition.states.get(state);
-    let mut reached: Vec<&StateName> = match cause {
-        Cause::Event { name, .. } => {
-            targets(present.and_then(|state| state.on.get(name)).map(Vec::as_slice).unwrap_or_default())
-                .collect()
-        }
-        Cause::Deadline { .. } => {
-            let timeout = present.and_then(|state| state.timeout.as_ref());
-            let exceeded = timeout.and_then(|timeout| timeout.limit.as_ref()).map(|limit| &limit.exceeded);
-            timeout.map(|timeout| &timeout.target).into_iter().chain(exceeded).collect()
-        }
-        Cause::Force { to, .. } => vec![to],
-        Cause::Created { .. } => vec![&definition.initial],
-        Cause::Began { .. } | Cause::Suspend { .. } => Vec::new(),
-    };
-    let mut next = 0;
-    while let Some(name) = reached.get(next) {
-        next += 1;
-        let Some(state) = definition.states.get(*name) else { continue };
-        if !state.invoke.is_empty() {
-            return true;
-        }
-        for target in targets(&state.always) {
-            if !reached.contains(&target) {
-                reached.push(target);
-            }
-        }
-    }
-    false
 }
 
 /// Returns the questions to ask models before the decision on `cause`, each once: those of all guards of the event, in

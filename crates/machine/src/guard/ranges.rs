@@ -130,7 +130,7 @@ pub(super) fn ranges(node: &IdedExpr, result: ConditionResult) -> CounterRanges 
             };
             ranges(part, negated)
         }
-        // One false operand makes `&&` false, whatever the other is; the same holds for `||` and true.
+        // One false operand makes `&&` false, regardless of the other; the same holds for `||` and true.
         Some((name @ (operators::LOGICAL_AND | operators::LOGICAL_OR), [left, right])) => {
             let (left, right) = (ranges(left, result), ranges(right, result));
             let needs_both = (name == operators::LOGICAL_AND) == is_true;

@@ -29,8 +29,8 @@ fn from_json(value: &Json) -> Value {
     match value {
         Json::Null => Value::Null,
         Json::Bool(value) => Value::Bool(*value),
-        // Integers become `int` whatever their sign, because `data.n + 1` has no overload for `uint`. `3.0` becomes
-        // `int` too, because a large one would be compared as a rounded double.
+        // Integers become `int` regardless of sign, because `data.n + 1` has no overload for `uint`. `3.0`
+        // becomes `int` too, because a large one would be compared as a rounded double.
         Json::Number(number) => match whole(number) {
             Some(whole) => Value::Int(whole),
             None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
@@ -57,7 +57,7 @@ pub(super) fn prediction(answer: &Prediction) -> Value {
     }
 }
 
-/// Whether `objects` have at most `most` values in all.
+/// Whether `objects` have at most `max_values` values in all.
 pub(super) fn has_at_most(max_values: usize, objects: [&serde_json::Map<String, Json>; 3]) -> bool {
     let mut remaining = max_values;
     objects.into_iter().all(|entries| entries.values().all(|value| fits(value, &mut remaining)))

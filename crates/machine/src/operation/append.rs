@@ -12,7 +12,8 @@ use crate::parse_helpers::required;
 use crate::rule::Rule;
 use crate::source::{SourceContent, SourceNode};
 
-/// The maximum length of a list: it is stored anew with each transition, and each value may be as long as a request.
+/// The maximum length of a list: it is stored again with each transition, and each value may be as long as a
+/// request.
 const MAX_APPENDED_VALUES: usize = 20;
 
 /// Appends a value to a list.
@@ -71,7 +72,11 @@ fn value(node: &SourceNode, faults: &mut FaultCollector) -> Option<OperationValu
 fn last(node: &SourceNode, faults: &mut FaultCollector) -> Option<usize> {
     let count = match &node.content {
         SourceContent::Number(number) => number.as_u64().and_then(|count| usize::try_from(count).ok()),
-        SourceContent::Null | SourceContent::Bool(_) | SourceContent::Text(_) | SourceContent::List(_) | SourceContent::Map(_) => None,
+        SourceContent::Null
+        | SourceContent::Bool(_)
+        | SourceContent::Text(_)
+        | SourceContent::List(_)
+        | SourceContent::Map(_) => None,
     };
     let count = count.filter(|count| (1..=MAX_APPENDED_VALUES).contains(count));
     if count.is_none() {
@@ -96,7 +101,10 @@ mod tests {
 
     use super::*;
     use crate::testing::vocabulary;
-    use crate::{Cause, CheckReport, Definition, EventName, Instance, Outcome, EventSource, Stimulus, check, create, decide};
+    use crate::{
+        Cause, CheckReport, Definition, EventName, EventSource, Instance, Outcome, Stimulus, check, create,
+        decide,
+    };
 
     fn checked(append: &str) -> CheckReport {
         let text = format!(
@@ -180,7 +188,11 @@ states:
 
     #[test]
     fn it_is_described_in_words() {
-        let append = AppendOperation { to: "faults".to_owned(), value: OperationValue::Argument("fault".to_owned()), last: 2 };
+        let append = AppendOperation {
+            to: "faults".to_owned(),
+            value: OperationValue::Argument("fault".to_owned()),
+            last: 2,
+        };
         assert_eq!(append.describe(), "append $args.fault to faults, keep the last 2");
     }
 }

@@ -57,7 +57,7 @@ fn is_json(headers: &HeaderMap) -> bool {
         || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
 
-/// Parses a request. The original looks for the two words in JSON of any type.
+/// Parses a request. The original looks for the words `name` and `values` in JSON of any type.
 fn parse_predict_request(body: Value) -> Result<PredictRequest, Problem> {
     let lacks = |word: &str| match &body {
         Value::Object(members) => !members.contains_key(word),
@@ -85,8 +85,8 @@ fn refused(detail: &str) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "invalid", detail)
 }
 
-/// The problem with the status of the original, which has one for all errors. It has none for a missing runtime and for a model
-/// that does not answer in time.
+/// The problem with the status of the original, which uses one status for all errors. The original has no
+/// status for a missing runtime or for a model that does not answer in time.
 fn as_recorded(error: ModelError) -> Problem {
     let is_own_status =
         matches!(error, ModelError::Runtime(_) | ModelError::Busy(_) | ModelError::Stuck { .. });

@@ -3,8 +3,8 @@
 //! An edge that requires a counter below some number can be taken a limited number of times, if that counter is counted
 //! and never cleared. So in every strongly connected set, the check looks for a counter that no edge of the set clears.
 //! If each edge that it bounds counts it too, those edges are limited, and the rest of the set is examined again.
-//! Otherwise either the bounded edges or the counting edges are taken indefinitely, but not both; both rests are
-//! examined. A set with edges and without such a counter is endless.
+//! Otherwise either the bounded edges or the counting edges are taken indefinitely, but not both; the rest is
+//! examined in each case. A set with edges and without such a counter is endless.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ pub(super) fn check(
     let mut reported: BTreeSet<usize> = BTreeSet::new();
     for set in endless_sets(graph) {
         let states: BTreeSet<usize> = set.iter().map(|&edge| graph.edges[edge].from).collect();
-        // Of several loops that share a state, one is reported at a time.
+        // If several loops share a state, one is reported at a time.
         if states.is_disjoint(&reported) {
             let at = |state: usize| positions.state(graph.states[state].0);
             let found = EndlessLoop::shortest(graph, &set, &at);
@@ -49,7 +49,7 @@ fn endless_sets(graph: &StateGraph<'_>) -> Vec<Vec<usize>> {
         steps += graph.states.len() + edges.len();
         let pairs: Vec<IndexEdge> =
             edges.iter().map(|&edge| (graph.edges[edge].from, graph.edges[edge].to)).collect();
-        // The sets have no state in common, so their rests are examined together.
+        // The sets have no state in common, so what is left of them is examined together.
         let (mut rest, mut other) = (Vec::new(), Vec::new());
         for component in cyclic_components(graph.states.len(), &pairs) {
             let set: Vec<usize> = component.into_iter().map(|index| edges[index]).collect();

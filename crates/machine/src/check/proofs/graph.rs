@@ -227,7 +227,7 @@ impl<'d> StateGraph<'d> {
     /// Whether an instance takes this edge without an operator and without having rested.
     pub(super) fn goes_on_by_itself(&self, edge: &StateEdge<'_>) -> bool {
         match self.states[edge.from].1.kind {
-            // It is failed by name only.
+            // A failed state differs from a working one only by its name.
             StateKind::Working | StateKind::Failed => !edge.is_operators,
             // An instance that leaves by an event has rested before. A time limit that leads back to the state is a
             // periodic check; one that leads to another state waits for nobody.

@@ -28,7 +28,7 @@ impl fmt::Display for HeldResource<'_> {
     }
 }
 
-/// A transition to a state that holds some of the same resources and others besides.
+/// A transition to a state that holds some of the same resources and additional ones.
 #[derive(Debug, Clone)]
 pub(crate) struct HoldExtension<'d> {
     pub(crate) machine: &'d MachineName,

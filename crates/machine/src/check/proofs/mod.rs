@@ -1,4 +1,5 @@
-//! Proofs about a parsed definition: whatever happens, every instance makes progress and reaches a resting state.
+//! Proofs about a parsed definition: in every sequence of events, every instance makes progress and reaches a
+//! resting state.
 //!
 //! The proofs cover all paths in the graph of states ([`graph`]). Data, arguments and facts in guards are unknown to
 //! them; counters are tracked through limits, guards and operations.

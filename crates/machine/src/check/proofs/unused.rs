@@ -56,7 +56,7 @@ fn idle_counters(definition: &Definition, positions: &DefinitionPositions<'_>, f
             CounterEffect::Nothing | CounterEffect::Clears(_) | CounterEffect::ClearsAll => None,
         })
         .collect();
-    // A word may mean something else than a counter; then an idle one goes unnoticed, which does no harm.
+    // A word may mean something else than a counter; then an idle counter goes unnoticed, which is harmless.
     let asked: BTreeSet<&str> = transitions(definition)
         .filter_map(|transition| transition.guard.as_ref())
         .flat_map(Guard::words)

@@ -180,7 +180,7 @@ fn cancelled_work_leaves_no_boot_link() {
     assert_eq!((board.state(), &board.instance.data), ("New", &object(json!({ "image": "old" }))));
     assert!(board.instance.counters.is_empty());
 
-    // Nor does a lock-out in the middle of it, once that ends.
+    // A lock-out in the middle of it leaves none either, once it ends.
     board.reimage().send("rq-lock-out", EventSource::Operator, json!({ "reason": "wrong board" }));
     assert_eq!((board.state(), board.datum("next_image")), ("LockedOut", json!("debian")));
     board.go(&["rq-unlock", "clear-pxe-ok"]);
@@ -198,7 +198,8 @@ fn the_last_failure_is_shown_until_it_is_resolved() {
         board.go(&["power-cycle-ok"]);
         assert_eq!(board.datum("failure"), Value::Null, "{request}");
     }
-    // While a board is reimaged, its power says nothing about why the try before failed, nor for longer than it fails.
+    // While a board is reimaged, a failed power cycle replaces the last failure, but only until the power
+    // works again.
     let mut board = Board::new();
     board.reimage().go(&["power-cycle-ok"]);
     board.send("image-failed", REPORTER, json!({ "reason": "checksum" }));

@@ -71,7 +71,7 @@ pub(super) fn definition(dice: &mut TestRandom) -> String {
         "groups: {{ asked: {{ states: [Rest, Failed*], on: {{ rq: {{ target: W0{clears} }} }} }} }}"
     )
     .unwrap();
-    // So every counter is counted and every state is reached, whatever else is drawn.
+    // This way every counter is counted and every state is reached, regardless of what else is drawn.
     let ways: Vec<String> = (0..states).map(|state| format!("to{state}: W{state}")).collect();
     writeln!(
         text,
