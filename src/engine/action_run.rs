@@ -322,7 +322,7 @@ pub(super) async fn run_actions(engine: &Engine, worker: WorkerIdentity, first: 
     let (units, began_at) = (first.granted.clone(), engine.clock().now());
     let mut next = Some(first);
     while let Some(started) = next {
-        let StartedRun { action, granted: _, job, guard } = *started;
+        let StartedRun { action, granted, job, guard } = *started;
         let (attempts, subject) = (job.attempts.saturating_add(1), job.subject.clone());
         let result = engine.inner.worker.run(job, action.limit, &guard.token).await;
         let trouble = match &result {
@@ -335,7 +335,7 @@ pub(super) async fn run_actions(engine: &Engine, worker: WorkerIdentity, first: 
             // Reported before the action is seen to wait, so that it is not started here again at once.
             engine.inner.troubles.report(&trouble, &action, reason);
         } else if !guard.token.is_cancelled() {
-            engine.inner.failing_actions.note(&subject, &action, &units, &result);
+            engine.inner.failing_actions.note(&subject, &action, &granted, &result);
         }
         guard.mark_ended();
         let ended = Arc::new(EndedRun { action, worker, result, token: guard.token.clone() });

@@ -74,7 +74,7 @@ async fn run_registered(engine: &Engine, registered: RegisteredWorker, stop: &Ca
     let mut tasks = JoinSet::new();
     let mut is_healthy = true;
     'looks: while !stop.is_cancelled() && !lease_expired.is_cancelled() {
-        let (mut next_at, mut handed_out) = (None, Ok(false));
+        let (mut next_at, mut may_have_more, mut fault) = (None, false, None);
         // What needs no grant does not wait until the queues are read.
         for work in [WaitingActions::Unqueued, WaitingActions::Queued] {
             let found = tokio::select! {
@@ -89,22 +89,23 @@ async fn run_registered(engine: &Engine, registered: RegisteredWorker, stop: &Ca
                 }
                 Err(error) => Err(error),
             };
-            handed_out = handed_out.and_then(|may_have_more| started.map(|more| may_have_more || more));
-            if handed_out.is_err() {
-                break;
+            match started {
+                Ok(more) => may_have_more |= more,
+                Err(error) => fault = Some(error),
             }
         }
-        match handed_out {
-            // There can be more than were read.
-            Ok(true) => continue,
-            Ok(false) => is_healthy = true,
-            Err(error) => {
+        match fault {
+            None => is_healthy = true,
+            Some(error) => {
                 // The store logs outages of the database.
                 if !error.is_transient() && std::mem::replace(&mut is_healthy, false) {
                     tracing::warn!(error = &error as &dyn Error, "cannot hand out actions");
                 }
                 pause_before_retry().await;
             }
+        }
+        if may_have_more {
+            continue;
         }
         tokio::select! {
             () = stop.cancelled() => {}
@@ -281,11 +282,13 @@ async fn find_work(
     }
     let troubles = engine.inner.troubles.keys();
     match work {
-        WaitingActions::Unqueued => grants::find_unqueued(&mut db, &troubles).await,
-        WaitingActions::Queued => {
+        WaitingActions::Unqueued => {
             for cancelled in actions::list_cancelled(&mut db, worker.id).await? {
                 engine.inner.running.cancel(cancelled);
             }
+            grants::find_unqueued(&mut db, &troubles).await
+        }
+        WaitingActions::Queued => {
             let now = engine.clock().now();
             grants::find_grantable(&mut db, &engine.inner.faces, &troubles, now).await
         }

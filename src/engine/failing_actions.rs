@@ -1,13 +1,15 @@
 //! Logs failed actions: the first failure of an action of an instance, and the first success after it.
 //!
-//! What is away fails the same action every minute; the failures in between are logged at debug.
+//! What is away fails the same action every minute; the failures in between are logged at debug. Another process can have had
+//! the success that ended them, so failures long after the last one stand out again.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::actions::{ActionEnding, Evidence, JobSubject, UnfinishedAction};
+use crate::actions::{Evidence, JobSubject, UnfinishedAction};
 use crate::machine::ActionName;
 use crate::store::actions::RunningAction;
 use crate::store::claims::GrantedUnits;
@@ -15,6 +17,9 @@ use crate::store::instances::InstanceId;
 
 /// The maximum number of failing actions that are known; the oldest is forgotten, for it may be of a removed instance.
 const MAX_FAILING_ACTIONS: usize = 10_000;
+
+/// Failures that are further apart are no longer in a row.
+const MAX_GAP: Duration = Duration::from_mins(15);
 
 /// The actions whose last run in this process failed.
 #[derive(Debug, Default)]
@@ -24,6 +29,7 @@ pub(super) struct FailingActions(Mutex<HashMap<(InstanceId, ActionName), Failure
 #[derive(Debug)]
 struct FailureStreak {
     since: Instant,
+    last: Instant,
     failures: u64,
 }
 
@@ -37,7 +43,7 @@ enum StreakChange {
 }
 
 impl FailingActions {
-    /// Logs how a run ended. A run that a local fault suspended has not failed.
+    /// Logs how a run ended.
     pub(super) fn note(
         &self,
         subject: &JobSubject,
@@ -45,26 +51,24 @@ impl FailingActions {
         granted: &[GrantedUnits],
         result: &Result<Evidence, UnfinishedAction>,
     ) {
-        let failure = match result {
-            Err(UnfinishedAction { kind: ActionEnding::Suspended { .. }, .. }) => return,
-            Err(UnfinishedAction { reason, .. }) => Some(reason),
-            Ok(_) => None,
-        };
+        let failure = result.as_ref().err().map(|UnfinishedAction { reason, .. }| reason);
         let key = (action.instance, action.action.clone());
         let change = self.change(key, failure.is_some(), Instant::now());
         let JobSubject { machine, name: instance, .. } = subject;
         let action = &action.action;
-        let resources = || granted.iter().map(|units| units.resource.as_str()).collect::<Vec<_>>().join(" ");
+        let names: Vec<&str> = granted.iter().map(|units| units.resource.as_str()).collect();
+        // Without a resource the field is left out.
+        let resource = (!names.is_empty()).then(|| names.join(" "));
         let reason = failure.map_or("", String::as_str);
         match change {
             StreakChange::Begun => {
-                tracing::warn!(%machine, %instance, %action, resource = resources(), reason, "action failed");
+                tracing::warn!(%machine, %instance, %action, resource, reason, "action failed");
             }
             StreakChange::Continued { failures } => tracing::debug!(
-                %machine, %instance, %action, resource = resources(), failures, reason, "action failed again"
+                %machine, %instance, %action, resource, failures, reason, "action failed again"
             ),
             StreakChange::Ended { failures, for_s } => tracing::info!(
-                %machine, %instance, %action, resource = resources(), failures, for_s, "action succeeded again"
+                %machine, %instance, %action, resource, failures, for_s, "action succeeded again"
             ),
             StreakChange::None => {}
         }
@@ -72,6 +76,9 @@ impl FailingActions {
 
     fn change(&self, key: (InstanceId, ActionName), is_failure: bool, now: Instant) -> StreakChange {
         let mut streaks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if streaks.get(&key).is_some_and(|streak| now - streak.last > MAX_GAP) {
+            streaks.remove(&key);
+        }
         if !is_failure {
             let ended = streaks.remove(&key);
             return ended.map_or(StreakChange::None, |streak| StreakChange::Ended {
@@ -81,21 +88,20 @@ impl FailingActions {
         }
         if let Some(streak) = streaks.get_mut(&key) {
             streak.failures += 1;
+            streak.last = now;
             return StreakChange::Continued { failures: streak.failures };
         }
         if streaks.len() >= MAX_FAILING_ACTIONS {
-            let oldest = streaks.iter().min_by_key(|(_, streak)| streak.since).map(|(key, _)| key.clone());
+            let oldest = streaks.iter().min_by_key(|(_, streak)| streak.last).map(|(key, _)| key.clone());
             oldest.and_then(|oldest| streaks.remove(&oldest));
         }
-        streaks.insert(key, FailureStreak { since: now, failures: 1 });
+        streaks.insert(key, FailureStreak { since: now, last: now, failures: 1 });
         StreakChange::Begun
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -112,5 +118,11 @@ mod tests {
         assert_eq!(at(1, true, 60), StreakChange::Continued { failures: 2 });
         assert_eq!(at(1, false, 120), StreakChange::Ended { failures: 2, for_s: 120 });
         assert_eq!(at(1, true, 180), StreakChange::Begun);
+        assert_eq!(at(1, true, 180 + 900), StreakChange::Continued { failures: 2 });
+        assert_eq!(
+            at(1, true, 180 + 1801),
+            StreakChange::Begun,
+            "another process may have succeeded meanwhile"
+        );
     }
 }
