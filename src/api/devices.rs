@@ -19,7 +19,7 @@ use super::etag::tagged;
 use super::json_body::JsonBody;
 use super::problem::Problem;
 use crate::boards::{self, Board, BoardSummary, Device, DeviceChange};
-use crate::engine::OpenAction;
+use crate::engine::{EngineError, OpenAction};
 use crate::explain::Explanation;
 use crate::machine::{CounterName, Definition, Links, reword_library_error};
 use crate::store::actions;
@@ -148,7 +148,13 @@ async fn register(
     };
     check_name("name", &name)?;
     let device = Device::read(&name, &new).map_err(Problem::invalid)?;
-    api.boards.register(&name, &device, sender).await?;
+    match api.boards.register(&name, &device, sender).await {
+        Err(EngineError::Exists(_)) => {
+            let detail = format!("there is a board `{name}` already");
+            return Err(Problem::new(StatusCode::CONFLICT, "taken", detail));
+        }
+        registered => registered?,
+    };
     let location = format!("/api/v1/devices/{name}");
     let saved = read(&api, &name).await?;
     let view = saved.saved_view(&api, Some(&device.hardware)).await?;

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::client::ClientKey;
 use super::problem::{Problem, internal_error};
 use crate::clock::sleep_real_time;
+use crate::formatting::duration;
 
 /// A semaphore with a share for each client.
 ///
@@ -57,8 +58,7 @@ impl FairSemaphore {
             biased;
             permit = permit => permit.map_err(|error: tokio::sync::AcquireError| internal_error(&error)),
             () = sleep_real_time(timeout) => {
-                let detail =
-                    format!("other {others} take longer than {} s; try again shortly", timeout.as_secs());
+                let detail = format!("other {others} take longer than {}; try again shortly", duration(timeout));
                 Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail))
             }
         }

@@ -13,6 +13,7 @@ use super::client::ClientKey;
 use super::fair_semaphore::{FairPermit, FairSemaphore};
 use super::problem::{Problem, internal_error};
 use crate::clock::sleep_real_time;
+use crate::formatting::duration;
 
 /// Bodies up to this size are processed without a permit, in bytes.
 const MAX_SMALL_BODY_BYTES: usize = 64 * 1024;
@@ -88,7 +89,7 @@ async fn read_within(timeout: Duration, request: Request, max_bytes: usize) -> R
     tokio::select! {
         bytes = read(request, max_bytes) => bytes,
         () = sleep_real_time(timeout) => {
-            let detail = format!("the body did not arrive within {} s", timeout.as_secs());
+            let detail = format!("the body did not arrive within {}", duration(timeout));
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", detail))
         }
     }

@@ -9,10 +9,9 @@ use crate::machine::{Definition, EventName, IgnoreReason, Instance, Sender, Stat
 pub(super) fn not_accepted(definition: &Definition, instance: &Instance, reason: &IgnoreReason) -> Problem {
     let accepted = definition.accepted_events(instance.state.as_str(), &Sender::Operator);
     let problem = match reason {
-        IgnoreReason::NoState { state } => {
-            let suggestion = suggestion(state.as_str(), definition.states.keys().map(StateName::as_str));
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_state", format!("{reason}{suggestion}"))
-                .with("states", definition.states.keys().collect::<Vec<_>>())
+        IgnoreReason::NoState { state } => no_state(definition, state),
+        IgnoreReason::Unexpected { expected, .. } if !definition.states.contains_key(expected) => {
+            no_state(definition, expected)
         }
         IgnoreReason::Unexpected { .. }
         | IgnoreReason::NoGuardHolds { .. }
@@ -33,6 +32,14 @@ pub(super) fn not_accepted(definition: &Definition, instance: &Instance, reason:
         }
     };
     problem.with("state", &instance.state).with("accepted", accepted)
+}
+
+/// The problem that the definition has no such state; it suggests a similar one.
+fn no_state(definition: &Definition, state: &StateName) -> Problem {
+    let suggestion = suggestion(state.as_str(), definition.states.keys().map(StateName::as_str));
+    let detail = format!("no state {state} in this machine{suggestion}");
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_state", detail)
+        .with("states", definition.states.keys().collect::<Vec<_>>())
 }
 
 fn list(names: &[&EventName]) -> String {

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::client::ClientKey;
@@ -36,6 +36,15 @@ struct NewLimitsBody {
     settle_s: Option<f64>,
 }
 
+/// A resource after its limits were set.
+#[derive(Debug, Serialize)]
+struct SavedResourceView {
+    #[serde(flatten)]
+    resource: ResourceView,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
 /// `GET /api/v1/resources`: all resources that were claimed or have limits set by an operator.
 async fn list(
     State(api): State<Arc<ApiContext>>,
@@ -62,7 +71,7 @@ async fn set(
     Path(name): Path<String>,
     client: ClientKey,
     JsonBody(NewLimitsBody { capacity, gap_s, settle_s }): JsonBody<NewLimitsBody>,
-) -> Result<Json<ResourceView>, Problem> {
+) -> Result<Json<SavedResourceView>, Problem> {
     if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
         return Err(Problem::invalid("name: 1 to 500 bytes without control characters"));
     }
@@ -75,7 +84,8 @@ async fn set(
         settle_ms: millis("settle_s", settle_s)?,
     };
     api.engine.set_limits(&name, limits).await?;
-    Ok(Json(find(&api, client, &name).await?))
+    let warnings = api.boards.warn_of_resource(&name).await?.into_iter().collect();
+    Ok(Json(SavedResourceView { resource: find(&api, client, &name).await?, warnings }))
 }
 
 async fn find(api: &ApiContext, client: ClientKey, name: &str) -> Result<ResourceView, Problem> {

@@ -19,9 +19,15 @@ fn with_zone(time: DateTime<Local>) -> String {
     time.format(&format!("%Y-%m-%d %H:%M:%S {zone}")).to_string()
 }
 
-/// The label of an instance's state, where it differs from the state's name.
-pub(super) fn label(answer: &Value) -> String {
-    if answer["label"] == answer["state"] { String::new() } else { text(answer, "label") }
+/// Adds the column LABEL to a table of instances, if the state of one of them has a label: most machines have none.
+pub(super) fn add_labels(rows: &mut [Vec<String>], listed: &[Value]) {
+    if listed.iter().all(|instance| instance["label"].is_null()) {
+        return;
+    }
+    let labels = listed.iter().map(|instance| output::clipped(&text(instance, "label")));
+    for (row, label) in rows.iter_mut().zip(std::iter::once("LABEL".to_owned()).chain(labels)) {
+        row.push(label);
+    }
 }
 
 /// The outcome of an event or a request.
@@ -29,6 +35,7 @@ pub(super) fn describe_outcome(answer: &Value) -> String {
     match answer["outcome"].as_str() {
         Some("moved") => format!("{} → {}", text(answer, "from"), text(answer, "to")),
         Some("stayed") => format!("noted, still {}", text(answer, "state")),
+        Some("removed") => "removed".to_owned(),
         _ => text(answer, "reason"),
     }
 }
@@ -52,7 +59,7 @@ pub(super) fn describe_instance(device: &Value) -> String {
     add("machine", text(device, "machine"));
     add("name", text(device, "name"));
     add("state", format!("{} since {}", text(device, "state"), local_time(device, "since")));
-    add("", label(device));
+    add("", text(device, "label"));
     add("", text(device, "about"));
     add("failure", text(device, "failure"));
     add("locked out", text(&device["data"], "lock_reason"));

@@ -54,39 +54,41 @@ fn parse_boot_config(text: &str) -> Result<(String, String), String> {
 
 pub(super) async fn run(options: ImageOptions) -> Result<(), Box<dyn Error>> {
     let client = ApiClient::new(&options.server)?;
-    let answer = match options.command {
+    let (answer, text) = match options.command {
         ImageCommand::Set { name, about, boot_configs } => {
             let boot_configs: BTreeMap<_, _> = boot_configs.into_iter().collect();
             let body = json!({ "about": about, "boot_configs": boot_configs });
-            client.call(Method::PUT, &["images", &name], &[], Some(&body)).await?
+            let answer = client.call(Method::PUT, &["images", &name], &[], Some(&body)).await?;
+            let text = format!("{name} is registered: {}", boot_configs_of(&answer));
+            (answer, text)
         }
         ImageCommand::List => {
             let answer = client.get(&["images"], &[]).await?;
-            if !options.server.json {
-                output::print(&table(&answer))?;
-                return Ok(());
-            }
-            answer
+            let text = table(&answer);
+            (answer, text)
         }
-        ImageCommand::Remove { name } => client.call(Method::DELETE, &["images", &name], &[], None).await?,
+        ImageCommand::Remove { name } => {
+            client.call(Method::DELETE, &["images", &name], &[], None).await?;
+            (json!({ "name": name, "outcome": "removed" }), format!("{name}: removed"))
+        }
     };
     output::warn_of(&answer);
-    // The answer to a removal is empty.
-    if options.server.json && !answer.is_null() {
-        output::print(&serde_json::to_string_pretty(&answer)?)?;
-    }
-    Ok(())
+    let printed = if options.server.json { serde_json::to_string_pretty(&answer)? } else { text };
+    Ok(output::print(&printed)?)
+}
+
+/// The boot configs of an image: `HARDWARE=FILE HARDWARE=FILE`.
+fn boot_configs_of(image: &Value) -> String {
+    let configs = image["boot_configs"].as_object().into_iter().flatten();
+    let configs = configs.map(|(hardware, file)| format!("{hardware}={}", file.as_str().unwrap_or_default()));
+    configs.collect::<Vec<_>>().join(" ")
 }
 
 fn table(answer: &Value) -> String {
     let mut rows = vec![vec!["IMAGE".to_owned(), "BOOT CONFIGS".to_owned(), "ABOUT".to_owned()]];
     for image in answer["images"].as_array().into_iter().flatten() {
-        let configs = image["boot_configs"].as_object().into_iter().flatten();
-        let configs: Vec<_> = configs
-            .map(|(hardware, file)| format!("{hardware}={}", file.as_str().unwrap_or_default()))
-            .collect();
         let text = |key: &str| image[key].as_str().unwrap_or_default().to_owned();
-        rows.push(vec![text("name"), configs.join(" "), output::clipped(&text("about"))]);
+        rows.push(vec![text("name"), boot_configs_of(image), output::clipped(&text("about"))]);
     }
     output::table(&rows)
 }

@@ -8,8 +8,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::api_client::{ApiClient, ApiClientError, ServerOptions};
-use super::describe::{describe_history, describe_instance, describe_outcome, label, local_time};
+use super::describe::{add_labels, describe_history, describe_instance, describe_outcome, local_time};
 use super::output::{self, json_object, row, text};
+use super::serve::BOARD_MACHINE;
 use super::why;
 
 /// The command's options.
@@ -85,8 +86,24 @@ enum InstanceCommand {
     Remove(InstanceArgs),
 }
 
+impl InstanceCommand {
+    /// The instance that it changes; nothing where it only shows something.
+    fn changed(&self) -> Option<&InstanceArgs> {
+        match self {
+            Self::Create { which, .. }
+            | Self::Send { which, .. }
+            | Self::Force { which, .. }
+            | Self::Remove(which) => Some(which),
+            Self::List { .. } | Self::Show(_) | Self::Why(_) | Self::History { .. } => None,
+        }
+    }
+}
+
 pub(super) async fn run(options: InstanceOptions) -> Result<(), Box<dyn Error>> {
     let InstanceOptions { server, command } = options;
+    if command.changed().is_some_and(|which| which.machine == BOARD_MACHINE) {
+        return Err(format!("instances of `{BOARD_MACHINE}` are boards: use `lifeguard device`").into());
+    }
     let client = ApiClient::new(&server)?;
     let call =
         async |method: Method, which: &InstanceArgs, more: &[&str], query: &[_], body: Option<&Value>| {
@@ -94,33 +111,45 @@ pub(super) async fn run(options: InstanceOptions) -> Result<(), Box<dyn Error>> 
                 ["machines", &which.machine, &which.name].iter().chain(more).copied().collect();
             client.call(method, &path, query, body).await
         };
-    let (answer, text): (Value, fn(&Value) -> String) = match command {
+    let described = |answer: Value, describe: fn(&Value) -> String| {
+        let text = describe(&answer);
+        (answer, text)
+    };
+    let changed = |answer: Value, InstanceArgs { machine, name }: &InstanceArgs| {
+        let text = format!("{machine} {name}: {}", describe_outcome(&answer));
+        (answer, text)
+    };
+    let (answer, text) = match command {
         InstanceCommand::Create { which, links } => {
             let links = distinct_links(links)?;
             let body = (!links.is_empty()).then(|| json!({ "links": links }));
-            (call(Method::PUT, &which, &[], &[], body.as_ref()).await?, created)
+            described(call(Method::PUT, &which, &[], &[], body.as_ref()).await?, created)
         }
-        InstanceCommand::List { machine } => (list_all(&client, &machine).await?, instance_table),
-        InstanceCommand::Show(which) => (call(Method::GET, &which, &[], &[], None).await?, describe_instance),
+        InstanceCommand::List { machine } => described(list_all(&client, &machine).await?, instance_table),
+        InstanceCommand::Show(which) => {
+            described(call(Method::GET, &which, &[], &[], None).await?, describe_instance)
+        }
         InstanceCommand::Send { which, event, args } => {
             let args = args.unwrap_or_else(|| json!({}));
-            (call(Method::POST, &which, &["events", &event], &[], Some(&args)).await?, describe_outcome)
+            changed(call(Method::POST, &which, &["events", &event], &[], Some(&args)).await?, &which)
         }
-        InstanceCommand::Why(which) => (call(Method::GET, &which, &["why"], &[], None).await?, why::describe),
+        InstanceCommand::Why(which) => {
+            described(call(Method::GET, &which, &["why"], &[], None).await?, why::describe)
+        }
         InstanceCommand::History { which, limit } => {
             let query = [("limit", limit.to_string())];
-            (call(Method::GET, &which, &["history"], &query, None).await?, describe_history)
+            described(call(Method::GET, &which, &["history"], &query, None).await?, describe_history)
         }
         InstanceCommand::Force { which, from, to, reason } => {
             let body = json!({ "from": from, "to": to, "reason": reason });
-            (call(Method::POST, &which, &["force"], &[], Some(&body)).await?, describe_outcome)
+            changed(call(Method::POST, &which, &["force"], &[], Some(&body)).await?, &which)
         }
         InstanceCommand::Remove(which) => {
             call(Method::DELETE, &which, &[], &[], None).await?;
-            (json!({ "outcome": "removed" }), |_| "removed".to_owned())
+            changed(json!({ "outcome": "removed" }), &which)
         }
     };
-    let printed = if server.json { serde_json::to_string_pretty(&answer)? } else { text(&answer) };
+    let printed = if server.json { serde_json::to_string_pretty(&answer)? } else { text };
     Ok(output::print(&printed)?)
 }
 
@@ -143,7 +172,9 @@ fn parse_link(text: &str) -> Result<(String, String), String> {
 }
 
 fn created(answer: &Value) -> String {
-    format!("{} {}: {}", text(answer, "machine"), text(answer, "name"), text(answer, "state"))
+    let [machine, name, state] = ["machine", "name", "state"].map(|key| text(answer, key));
+    let already = if answer["created"] == Value::Bool(false) { " (it exists already)" } else { "" };
+    format!("{machine} {name}: {state}{already}")
 }
 
 /// Lists a machine's instances, page by page.
@@ -164,7 +195,7 @@ async fn list_all(client: &ApiClient, machine: &str) -> Result<Value, ApiClientE
 }
 
 fn instance_table(answer: &Value) -> String {
-    let listed: Vec<&Value> = answer["instances"].as_array().into_iter().flatten().collect();
+    let listed = answer["instances"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut rows = vec![row(["NAME", "STATE", "SINCE", "DEADLINE", "VISIT"].map(str::to_owned))];
     rows.extend(listed.iter().map(|instance| {
         row([
@@ -175,14 +206,7 @@ fn instance_table(answer: &Value) -> String {
             text(instance, "visit"),
         ])
     }));
-    // Most machines have no labels.
-    let labels = listed.iter().map(|instance| output::clipped(&label(instance)));
-    let labels: Vec<String> = std::iter::once("LABEL".to_owned()).chain(labels).collect();
-    if labels.iter().skip(1).any(|label| !label.is_empty()) {
-        for (row, label) in rows.iter_mut().zip(labels) {
-            row.push(label);
-        }
-    }
+    add_labels(&mut rows, listed);
     output::table(&rows)
 }
 

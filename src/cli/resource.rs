@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::api_client::{ApiClient, ServerOptions};
 use super::describe::local_time;
 use super::output::{self, text};
+use crate::formatting::duration;
 use crate::machine::parse_span;
 
 /// The maximum of a gap and a settle time.
@@ -65,6 +66,7 @@ pub(super) async fn run(options: ResourceOptions) -> Result<(), Box<dyn Error>> 
             (client.call(Method::PUT, &["resources", &name], &[], Some(&body)).await?, describe_resource)
         }
     };
+    output::warn_of(&answer);
     let text = if options.server.json { serde_json::to_string_pretty(&answer)? } else { describe(&answer) };
     output::print(&text)?;
     Ok(())
@@ -107,8 +109,9 @@ fn describe_resource(resource: &Value) -> String {
     let mut rows =
         vec![vec!["name".to_owned(), text(resource, "name")], vec!["in use".to_owned(), in_use(resource)]];
     for (name, key) in [("gap", "gap_s"), ("settle", "settle_s")] {
-        if resource[key].as_f64().is_some_and(|seconds| seconds > 0.0) {
-            rows.push(vec![name.to_owned(), format!("{} s", resource[key])]);
+        let span = resource[key].as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        if let Some(span) = span.filter(|span| !span.is_zero()) {
+            rows.push(vec![name.to_owned(), duration(span)]);
         }
     }
     for holder in resource["holders"].as_array().into_iter().flatten() {

@@ -2,13 +2,12 @@
 
 use serde_json::Value;
 
-use super::describe::label;
 use super::output::{self, row, text};
 
 /// Describes one board: the explanation, and what an operator can request.
 pub(super) fn describe(why: &Value) -> String {
-    let label = Some(label(why)).filter(|label| !label.is_empty());
-    let label = label.map(|label| format!(": {}", output::shown(&label))).unwrap_or_default();
+    let label = why["label"].as_str().map(|label| format!(": {}", output::shown(label)));
+    let label = label.unwrap_or_default();
     let mut lines =
         vec![format!("{}  {}{label} ({})", text(why, "name"), text(why, "state"), text(why, "kind"))];
     let sentences = why["sentences"].as_array().into_iter().flatten().filter_map(Value::as_str);

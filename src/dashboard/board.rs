@@ -12,6 +12,7 @@ use super::overview::page_rank;
 use crate::engine::{EngineError, InstanceExplanation, describe_cause, describe_values};
 use crate::explain::PendingAction;
 use crate::formatting::{elapsed, time};
+use crate::machine::Definition;
 use crate::store::StoreError;
 use crate::store::history::{self, HistoryEntry};
 use crate::store::instances::InstanceId;
@@ -41,6 +42,8 @@ struct HistoryTableRow {
     cause: String,
     /// The state that was entered.
     led_to: Option<String>,
+    /// Its label, if it has one.
+    label: Option<String>,
     observed: String,
 }
 
@@ -57,12 +60,17 @@ pub(super) async fn show(State(pages): State<DashboardContext>, Path(name): Path
 async fn read(pages: &DashboardContext, name: &str, now: DateTime<Utc>) -> Result<BoardPage, EngineError> {
     let why = pages.engine.why(&pages.machine, name).await?;
     let history = read_history(pages, why.id).await?;
+    let definition = pages.engine.definition(&pages.machine)?;
     let diagram = pages.engine.draw_diagram(&pages.machine, Some(name)).await?;
     Ok(BoardPage {
-        layout: Layout { title: format!("{}: {}", why.name, why.label), refresh_s: BOARD_REFRESH_S, now },
+        layout: Layout {
+            title: format!("{}: {}", why.name, why.label.as_deref().unwrap_or(why.state.as_str())),
+            refresh_s: BOARD_REFRESH_S,
+            now,
+        },
         rank: page_rank(why.kind),
         why,
-        history: history.iter().map(|entry| HistoryTableRow::new(entry, now)).collect(),
+        history: history.iter().map(|entry| HistoryTableRow::new(entry, &definition, now)).collect(),
         diagram,
     })
 }
@@ -90,11 +98,13 @@ impl BoardPage {
 }
 
 impl HistoryTableRow {
-    fn new(entry: &HistoryEntry, now: DateTime<Utc>) -> Self {
+    fn new(entry: &HistoryEntry, definition: &Definition, now: DateTime<Utc>) -> Self {
+        let led_to = (entry.outcome == "moved").then_some(&entry.to);
         Self {
             at: time(entry.at, now),
             cause: describe_cause(entry),
-            led_to: (entry.outcome == "moved").then(|| entry.to.to_string()),
+            led_to: led_to.map(ToString::to_string),
+            label: led_to.and_then(|state| definition.explicit_label(state.as_str())).map(str::to_owned),
             observed: entry.evidence.as_ref().map(describe_values).unwrap_or_default(),
         }
     }

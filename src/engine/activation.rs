@@ -183,6 +183,12 @@ async fn activate_once(
         definitions::activate(&mut tx, machine, &loaded.source, loaded.provenance, sender, now).await?;
     definitions::migrate_instances(&mut tx, machine, number, &activation, origin, sender, now).await?;
     tx.commit().await?;
+    for CarriedOverInstances { state: from, carried, instances } in &report.carried_over {
+        let to = &carried.to;
+        if to.as_str() != from {
+            tracing::info!(machine = %report.machine, definition = number, %from, %to, instances, "state renamed");
+        }
+    }
     report.number = Some(number);
     Ok(report)
 }

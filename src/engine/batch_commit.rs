@@ -7,7 +7,7 @@ use super::definition_cache::DefinitionSet;
 use super::grants::{PassOnPlan, pass_on};
 use super::handle::Engine;
 use super::work_item::{WorkItem, WorkResult};
-use crate::machine::{Cause, Outcome};
+use crate::machine::{Instance, Outcome};
 use crate::store::actions::{self, ActionId};
 use crate::store::batches::{self, Batch, BatchResult, DecidedUpdate, VersionedInstance};
 use crate::store::history::{HistoryContent, NewHistoryEntry};
@@ -153,42 +153,22 @@ fn log_state_changes(updates: &[DecidedUpdate], applied: &BatchResult) {
         return;
     }
     for update in updates.iter().filter(|update| !applied.overtaken.contains(&update.id())) {
-        let instance = &update.base.instance;
-        let (machine, name) = (instance.machine.as_str(), instance.name.as_str());
+        let Instance { machine, name: instance, .. } = &*update.base.instance;
         for NewHistoryEntry { content, outcome, visit, .. } in &update.entries {
             let (HistoryContent::Stimulus(stimulus), Some(Outcome::Moved { from, to })) = (content, outcome)
             else {
                 continue;
             };
-            let event = event_name(&stimulus.cause);
+            let event = stimulus.cause.event_name();
             if update.is_silent {
-                tracing::debug!(machine, instance = name, %from, %to, event, %visit, "state changed");
+                tracing::debug!(%machine, %instance, %from, %to, %event, %visit, "state changed");
             } else {
-                tracing::info!(machine, instance = name, %from, %to, event, %visit, "state changed");
+                tracing::info!(%machine, %instance, %from, %to, %event, %visit, "state changed");
             }
         }
         if let Some((state, visit)) = &update.reentered {
-            tracing::debug!(
-                machine,
-                instance = name,
-                from = %state,
-                to = %state,
-                event = "deadline",
-                %visit,
-                "state changed"
-            );
+            let event = "deadline";
+            tracing::debug!(%machine, %instance, from = %state, to = %state, %event, %visit, "state changed");
         }
-    }
-}
-
-/// Returns the name of a cause, for the log.
-fn event_name(cause: &Cause) -> &str {
-    match cause {
-        Cause::Event { name, .. } => name.as_str(),
-        Cause::Deadline { .. } => "deadline",
-        Cause::Force { .. } => "force",
-        Cause::Created { .. } => "created",
-        Cause::Began { .. } => "began",
-        Cause::Suspend { .. } => "suspend",
     }
 }

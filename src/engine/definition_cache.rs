@@ -123,7 +123,7 @@ impl DefinitionCache {
             for ActiveDefinition { activated: ActivatedDefinition { machine, number, digest, .. }, .. } in
                 known.machines.values().map(|active| &**active).filter(|active| !present.has(active))
             {
-                tracing::info!(%machine, number, digest, "definition activated");
+                tracing::info!(%machine, definition = number, digest, "definition activated");
             }
             *present = Arc::new(known);
         }
@@ -144,7 +144,7 @@ async fn read(
             if let Some(faults) = faults {
                 tracing::warn!(
                     %machine,
-                    number,
+                    definition = number,
                     %faults,
                     "active definition has invalid action settings, load it again without them"
                 );
@@ -154,7 +154,7 @@ async fn read(
         Err(faults) => {
             tracing::error!(
                 %machine,
-                number,
+                definition = number,
                 %faults,
                 "cannot parse active definition, machine disabled"
             );

@@ -71,6 +71,8 @@ impl Engine {
         let kind = InstanceChangeKind::Removed { machine: machine.clone(), name: name.to_owned() };
         changes::append(&mut tx, self.inner.origin, &[InstanceChange { id: locked.id, kind }]).await?;
         tx.commit().await?;
+        let (state, visit) = (&locked.instance.state, locked.instance.visit);
+        tracing::info!(%machine, instance = %name, %state, %visit, "instance removed");
         self.inner.actions_changed.notify_one();
         self.inner.written.notify_one();
         self.inner.feed.wake_for_own();

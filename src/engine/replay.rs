@@ -80,6 +80,9 @@ pub struct ReplayDifference {
 /// An error of a replay.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
+    /// The machine never had a definition.
+    #[error("there is no machine {0}")]
+    NoMachine(MachineName),
     /// There is no such instance, or the machine has none.
     #[error("{machine} has no instance{}", .name.as_ref().map(|name| format!(" {name:?}")).unwrap_or_default())]
     NoInstance {
@@ -180,6 +183,9 @@ pub async fn replay(
     // All of history is read in one statement.
     snapshot.take_time(REPLAY_READ_TIMEOUT).await?;
     let timeline = DefinitionTimeline::read(&mut snapshot, vocabulary, machine).await?;
+    if timeline.activations.is_empty() {
+        return Err(ReplayError::NoMachine(machine.clone()));
+    }
     let stored = instances::list(&mut snapshot, machine, name.as_deref()).await?;
     if stored.is_empty() {
         return Err(ReplayError::NoInstance { machine: machine.clone(), name: name.clone() });

@@ -278,6 +278,23 @@ impl Engine {
         self.run_blocking(move |times| snapshot.views(&names, times, now)).await
     }
 
+    /// Lists the resources that are used: units of them are or were granted, actions wait for them, or active definitions
+    /// declare them.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Store`] when the database fails.
+    pub async fn used_resources(&self) -> Result<BTreeSet<String>, EngineError> {
+        let mut db = self.store().reader().await?;
+        let names = resources::list_names(&mut db).await?;
+        let ResourceSnapshot { states, waiters, .. } =
+            ResourceSnapshot::read(&mut db, &self.inner.faces, &names).await?;
+        let granted = states.into_iter().filter(|state| state.granted_at.is_some() || state.in_use > 0);
+        let claims = waiters.into_iter().flat_map(|waiter| waiter.claims);
+        let used = granted.map(|state| state.name).chain(claims.flat_map(|claim| claim.any_of));
+        Ok(used.chain(self.declared().into_keys()).collect())
+    }
+
     /// Computes a forecast on a blocking thread: with many waiting actions it takes a while.
     async fn run_blocking<T: Send + 'static>(
         &self,

@@ -122,12 +122,12 @@ impl TroubleTracker {
         }
         if matches!(trouble, Trouble::Unrestored { .. }) {
             if !is_back {
-                tracing::warn!(action, reason, %trouble, "cannot complete compensation, will retry");
+                tracing::warn!(%action, reason, %trouble, "cannot complete compensation, will retry");
             }
         } else if is_first {
-            tracing::warn!(trouble = trouble.kind(), action, reason, "local fault, actions suspended");
+            tracing::warn!(trouble = trouble.kind(), %action, reason, "local fault, actions suspended");
         } else {
-            tracing::debug!(trouble = trouble.kind(), action, reason, "action suspended");
+            tracing::debug!(trouble = trouble.kind(), %action, reason, "action suspended");
         }
     }
 

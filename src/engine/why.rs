@@ -37,8 +37,9 @@ pub struct InstanceExplanation {
     pub name: String,
     /// Its state.
     pub state: StateName,
-    /// The label of the state, or its name.
-    pub label: String,
+    /// The label of the state, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// The kind of the state.
     pub kind: StateKind,
     /// The state's description in the definition, or empty.
@@ -310,7 +311,7 @@ fn build_explanation(
         id: record.id,
         name: instance.name.clone(),
         state: instance.state.clone(),
-        label: definition.label(&instance.state).to_owned(),
+        label: definition.explicit_label(instance.state.as_str()).map(str::to_owned),
         kind: explanation.kind,
         about: explanation.about,
         sentences,

@@ -106,6 +106,7 @@ async fn instances_are_managed_from_the_command_line() {
             "instance create sates web",
             "machine show sates",
             "instance create board b1",
+            "instance create states web",
             "instance send states web a",
             "instance send states web b",
             "instance send states web a --args [1]",
@@ -148,11 +149,15 @@ async fn instances_are_managed_from_the_command_line() {
     exit 1
 
     $ instance create board b1
-    stderr: lifeguard: boards are at /api/v1/devices
+    stderr: lifeguard: instances of `board` are boards: use `lifeguard device`
     exit 1
 
+    $ instance create states web
+    states web: a (it exists already)
+    exit 0
+
     $ instance send states web a
-    noted, still a
+    states web: noted, still a
     exit 0
 
     $ instance send states web b
@@ -181,7 +186,7 @@ async fn instances_are_managed_from_the_command_line() {
     exit 0
 
     $ instance force states web --from a --to b --reason enough
-    a → b
+    states web: a → b
     exit 0
 
     $ instance send states web a
@@ -225,7 +230,7 @@ async fn instances_are_managed_from_the_command_line() {
     exit 0
 
     $ instance remove states web
-    removed
+    states web: removed
     exit 0
 
     $ instance show states web
@@ -261,6 +266,7 @@ async fn boards_are_managed_from_the_command_line() {
             "device list",
             "device reboot b1 b3 b2",
             "device force b1 --from Ready --to LockedOut --reason why",
+            "device force b1 --from Reday --to LockedOut --reason why",
             "device force b1 --from New --to Nowhere --reason why",
             "device force b1 --from New --to Redy --reason why",
             "device force b1 --from New --to ReimageBooted --reason why",
@@ -296,6 +302,7 @@ async fn boards_are_managed_from_the_command_line() {
     .await;
     assert_snapshot!(output, @r#"
     $ image set base --about small --boot-config panda=base.cfg --boot-config beagle=base.cfg
+    base is registered: beagle=base.cfg panda=base.cfg
     exit 0
 
     $ image list
@@ -317,7 +324,7 @@ async fn boards_are_managed_from_the_command_line() {
     exit 0
 
     $ device add b1 --mac 02:00:00:00:00:03 --hardware panda
-    stderr: lifeguard: an instance `b1` exists already
+    stderr: lifeguard: there is a board `b1` already
     exit 1
 
     $ device add b/3 --mac 02:00:00:00:00:03 --hardware panda
@@ -398,11 +405,15 @@ async fn boards_are_managed_from_the_command_line() {
     stderr: lifeguard: b1: rq-reboot: the board has no power URL, so its power cannot be cycled
     lifeguard: b3: there is no board "b3"
     lifeguard: b2: state LockedOut does not wait for rq-reboot; now it takes rq-lock-out, rq-unlock
-    lifeguard: refused for 3 of 3 boards
+    lifeguard: failed for 3 of 3 boards
     exit 1
 
     $ device force b1 --from Ready --to LockedOut --reason why
     stderr: lifeguard: the state is New, not Ready
+    exit 1
+
+    $ device force b1 --from Reday --to LockedOut --reason why
+    stderr: lifeguard: no state Reday in this machine; did you mean `Ready`?
     exit 1
 
     $ device force b1 --from New --to Nowhere --reason why
@@ -414,7 +425,7 @@ async fn boards_are_managed_from_the_command_line() {
     exit 1
 
     $ device force b1 --from New --to ReimageBooted --reason why
-    New → ReimageBooted
+    b1: New → ReimageBooted
     exit 0
 
     $ device show b1
@@ -434,7 +445,7 @@ async fn boards_are_managed_from_the_command_line() {
     exit 0
 
     $ device force b1 --from ReimageBooted --to New --reason enough
-    ReimageBooted → New
+    b1: ReimageBooted → New
     exit 0
 
     $ device cancel b1
@@ -461,11 +472,11 @@ async fn boards_are_managed_from_the_command_line() {
     $ device reimage b2 b4 --image base --boot-config {"quiet":true}
     b4: New → ReimageRebooting
     stderr: lifeguard: b2: state LockedOut does not wait for rq-reimage; now it takes rq-lock-out, rq-unlock
-    lifeguard: refused for 1 of 2 boards
+    lifeguard: failed for 1 of 2 boards
     exit 1
 
     $ device force b4 --from ReimageRebooting --to New --reason enough
-    ReimageRebooting → New
+    b4: ReimageRebooting → New
     exit 0
 
     $ device reimage b4 --image none
@@ -507,14 +518,14 @@ async fn boards_are_managed_from_the_command_line() {
     $ device unlock b1 b2
     b2: LockedOut → New
     stderr: lifeguard: b1: state New does not wait for rq-unlock; now it takes rq-lock-out, rq-maintenance, rq-reboot, rq-reimage, rq-self-test
-    lifeguard: refused for 1 of 2 boards
+    lifeguard: failed for 1 of 2 boards
     exit 1
 
     $ device remove b4 b3 b2
     b2: removed
     stderr: lifeguard: b4: b4 may have a boot link for base; cancel or reboot to remove it, by a forced move to Cancelling if necessary
     lifeguard: b3: there is no board "b3"
-    lifeguard: refused for 2 of 3 boards
+    lifeguard: failed for 2 of 3 boards
     exit 1
 
     $ image remove base
@@ -526,6 +537,7 @@ async fn boards_are_managed_from_the_command_line() {
     exit 1
 
     $ image set spare --boot-config pnada=base.cfg --boot-config sheep=base.cfg
+    spare is registered: pnada=base.cfg sheep=base.cfg
     stderr: lifeguard: warning: no board has hardware `sheep`; known: panda, pnada
     exit 0
 
@@ -534,6 +546,7 @@ async fn boards_are_managed_from_the_command_line() {
     exit 1
 
     $ image remove spare
+    spare: removed
     exit 0
 
     $ image remove spare
@@ -661,10 +674,23 @@ async fn the_state_of_boards_is_explained_in_a_few_lines() {
     world.clock.advance(std::time::Duration::from_secs(42));
     let output = session(
         &world,
-        &["device why b1", "device why b1 b3 b2", "device why b3", "device why ..", "device why"],
+        &[
+            "device list",
+            "device why b1",
+            "device why b1 b3 b2",
+            "device why b3",
+            "device why ..",
+            "device why",
+        ],
     )
     .await;
     assert_snapshot!(output, @r#"
+    $ device list
+    NAME  STATE           SINCE                    DEADLINE                 IMAGE  HARDWARE  ENVIRONMENT  REASON  COMMENTS  LABEL
+    b1    New             2026-01-01 12:00:00 UTC                                  panda
+    b2    ReimageBooting  2026-01-01 12:00:00 UTC  2026-01-01 12:03:00 UTC         panda                                    power is back, waiting for the live image
+    exit 0
+
     $ device why b1
     b1  New (resting)
     Rests since 12:00:00 UTC (42 s): nobody has asked for anything yet; nothing is under way; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
@@ -701,7 +727,7 @@ async fn the_state_of_boards_is_explained_in_a_few_lines() {
       rq-cancel    give up what is under way, and remove the boot link
       rq-lock-out  leave the board alone until it is unlocked; by, the name of who asks, may come with it  needs reason
     stderr: lifeguard: b3: there is no board "b3"
-    lifeguard: refused for 1 of 3 boards
+    lifeguard: failed for 1 of 3 boards
     exit 1
 
     $ device why b3
@@ -720,6 +746,28 @@ async fn the_state_of_boards_is_explained_in_a_few_lines() {
 
     For more information, try '--help'.
     exit 2
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn definitions_and_instances_are_named_alike_and_earlier_options_still_work() {
+    let world = World::new().await;
+    world.register("b1", json!({})).await;
+    let list = at(&world, "machine list").await.out;
+    let heading: Vec<&str> = list.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(heading, ["MACHINE", "DEFINITION", "ACTIVATED", "ORIGIN", "DIGEST"]);
+    for options in ["machine show board --definition 1", "machine show board --number 1"] {
+        let shown = at(&world, options).await;
+        assert!(shown.code == 0 && shown.out.contains("\nmachine: board\n"), "{}", shown.output_text());
+    }
+    for options in ["machine replay --instance b1", "machine replay --device b1"] {
+        let replayed = at(&world, options).await.output_text();
+        assert_eq!(replayed, "1 instance, 1 entry of history\nreplay matches the stored history\nexit 0");
+    }
+    let unknown = at(&world, "machine replay --machine bord").await;
+    assert_snapshot!(unknown.output_text(), @r#"
+    stderr: lifeguard: there is no machine "bord"; did you mean `board`?
+    exit 1
     "#);
 }
 
@@ -789,7 +837,7 @@ async fn json_output_is_the_server_s_answer() {
     $ device reboot b1 b2 --json
     {"from":"New","name":"b1","outcome":"moved","to":"RebootRebooting","visit":2}
     stderr: lifeguard: b2: there is no board "b2"
-    lifeguard: refused for 1 of 2 boards
+    lifeguard: failed for 1 of 2 boards
     exit 1
 
     $ device force b1 --from RebootRebooting --to LockedOut --reason r --json
@@ -816,6 +864,10 @@ async fn json_output_is_the_server_s_answer() {
     exit 0
 
     $ image remove base --json
+    {
+      "name": "base",
+      "outcome": "removed"
+    }
     exit 0
     "#);
 }

@@ -103,6 +103,27 @@ fn every_route_is_on_the_page_of_the_api() {
 }
 
 #[test]
+fn each_limit_names_its_constant() {
+    let page = fs::read_to_string(root().join("docs/limits.md")).unwrap();
+    let mut constants = 0;
+    for line in page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| limit |")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        assert_eq!(cells.len(), 5, "{line}");
+        if cells[4] == "–" {
+            continue;
+        }
+        let named: Vec<&str> = cells[4].split('`').skip(1).step_by(2).collect();
+        let &[constant, file] = named.as_slice() else {
+            panic!("a constant and its file are needed: {line}")
+        };
+        let source = fs::read_to_string(root().join(file)).unwrap();
+        assert!(source.contains(&format!("const {constant}: ")), "{file} has no {constant}");
+        constants += 1;
+    }
+    assert!(constants > 60, "only {constants} constants were found");
+}
+
+#[test]
 fn named_paths_types_and_tests_are_distinguished() {
     let text = "See `src/lib.rs`\n```text\nsrc/main.rs  Alpha::b Word\n```\n`Visit`, `a_b_c_d` | `NAME.rs` `WAITING`";
     let words = named_words(text);

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::openpty;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::database::{TestDatabase, database};
@@ -185,11 +186,16 @@ async fn state_changes_are_logged_and_so_is_a_relay_board_that_is_away() {
     let board =
         json!({ "name": "b1", "mac": "02:00:00:00:00:01", "hardware": "panda", "power_url": power_url });
     post("", board).await;
+    let (level, created) = log.next("instance created").await;
+    let of_created = json!({
+        "message": "instance created", "machine": "board", "instance": "b1", "state": "New", "visit": "1",
+    });
+    assert_eq!((&*level, &created), ("INFO", &of_created));
     post("/b1/force", json!({ "from": "New", "to": "Ready", "reason": "it is ready" })).await;
     let (level, forced) = log.next("state changed").await;
     let of_forced = json!({
         "message": "state changed", "machine": "board", "instance": "b1", "from": "New", "to": "Ready",
-        "event": "force", "visit": forced["visit"],
+        "event": "forced", "visit": forced["visit"],
     });
     assert_eq!((&*level, &forced), ("INFO", &of_forced));
     post("/b1/requests/rq-reboot", json!({})).await;
@@ -201,4 +207,33 @@ async fn state_changes_are_logged_and_so_is_a_relay_board_that_is_away() {
         "resource": "modbus://127.0.0.1:1",
     });
     assert_eq!((&*level, &failed), ("WARN", &of_failed));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn renamed_states_and_removed_instances_are_logged() {
+    let database = database().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (server, mut log) = JsonLog::start(&database, &["--boot-root", folder.path().to_str().unwrap()]);
+    log.next("serving").await;
+    let call = async |method: Method, path: &str, body: &'static str| {
+        let url = format!("http://{}/api/v1/machines/{path}", server.http);
+        let answer = server.http_client.request(method, url).body(body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+    };
+    let first = "machine: lamp\ninitial: Off\nstates: { Off: { resting: true, about: it is dark } }\n";
+    call(Method::PUT, "lamp", first).await;
+    call(Method::PUT, "lamp/hall", "").await;
+    let renamed = "machine: lamp\ninitial: Dark\nrenamed: { Off: Dark }\nstates: { Dark: { resting: true, about: it is dark } }\n";
+    call(Method::PUT, "lamp", renamed).await;
+    call(Method::DELETE, "lamp/hall", "").await;
+    let (level, logged) = log.next("state renamed").await;
+    let expected = json!({
+        "message": "state renamed", "machine": "lamp", "definition": 2, "from": "Off", "to": "Dark", "instances": 1,
+    });
+    assert_eq!((&*level, &logged), ("INFO", &expected));
+    let (level, logged) = log.next("instance removed").await;
+    let expected = json!({
+        "message": "instance removed", "machine": "lamp", "instance": "hall", "state": "Dark", "visit": "1",
+    });
+    assert_eq!((&*level, &logged), ("INFO", &expected));
 }

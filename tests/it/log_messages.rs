@@ -68,20 +68,24 @@ fn literal(argument: &str) -> Option<String> {
     Some(std::iter::once(*first).chain(rest.iter().map(|line| line.trim_start())).collect())
 }
 
-/// Finds the messages that `source` logs at `level`; for a call without a message, its arguments.
-fn messages(source: &str, level: &str) -> Vec<String> {
+/// Finds the arguments of each call in `source` that logs at `level`.
+fn calls(source: &str, level: &str) -> Vec<Vec<String>> {
     let call = format!("{level}!(");
     let is_name = |char: char| char.is_alphanumeric() || char == '_';
     let calls = source.match_indices(&call).filter(|(at, _)| !source[..*at].ends_with(is_name));
-    let message = |(at, _): (usize, &str)| {
-        let arguments = arguments(&source[at + call.len()..]);
-        arguments.iter().find_map(|argument| literal(argument)).unwrap_or_else(|| arguments.join(", "))
-    };
-    calls.map(message).collect()
+    calls.map(|(at, _)| arguments(&source[at + call.len()..])).collect()
 }
 
-/// The messages in the sources, each with its level and a file that logs it.
-fn logged() -> BTreeMap<(String, String), String> {
+/// Finds the messages that `source` logs at `level`; for a call without a message, its arguments.
+fn messages(source: &str, level: &str) -> Vec<String> {
+    let message = |arguments: Vec<String>| {
+        arguments.iter().find_map(|argument| literal(argument)).unwrap_or_else(|| arguments.join(", "))
+    };
+    calls(source, level).into_iter().map(message).collect()
+}
+
+/// The sources of the product without comments, by file.
+fn product_sources() -> Vec<(String, String)> {
     let mut files = Vec::new();
     source_files(&root().join("src"), &mut files);
     for entry in fs_err::read_dir(root().join("crates")).unwrap() {
@@ -90,16 +94,22 @@ fn logged() -> BTreeMap<(String, String), String> {
             source_files(&path.join("src"), &mut files);
         }
     }
-    let mut found = BTreeMap::new();
-    for file in files {
+    let read = |file: PathBuf| {
         let source = fs_err::read_to_string(&file).unwrap();
         // Lines of comments can name the macros.
         let lines = source.lines().filter(|line| !line.trim_start().starts_with("//"));
-        let source = lines.collect::<Vec<_>>().join("\n");
+        (file.strip_prefix(root()).unwrap().display().to_string(), lines.collect::<Vec<_>>().join("\n"))
+    };
+    files.into_iter().map(read).collect()
+}
+
+/// The messages in the sources, each with its level and a file that logs it.
+fn logged() -> BTreeMap<(String, String), String> {
+    let mut found = BTreeMap::new();
+    for (file, source) in product_sources() {
         for level in ["warn", "error"] {
             for message in messages(&source, level) {
-                let name = file.strip_prefix(root()).unwrap().display().to_string();
-                found.insert((message, level.to_owned()), name);
+                found.insert((message, level.to_owned()), file.clone());
             }
         }
     }
@@ -135,6 +145,30 @@ fn every_warning_and_error_is_documented_and_no_other_message_is() {
     assert!(missing.is_empty(), "not in docs/log-messages.md:\n{}", missing.join("\n"));
     assert!(outdated.is_empty(), "in docs/log-messages.md, but not logged:\n{}", outdated.join("\n"));
     assert!(logged.len() > 40, "only {} messages were found", logged.len());
+}
+
+#[test]
+fn fields_with_names_are_written_alike_everywhere() {
+    const NAMES: [&str; 4] = ["action", "event", "instance", "machine"];
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for (file, source) in product_sources() {
+        for argument in ["trace", "debug", "info", "warn", "error"]
+            .iter()
+            .flat_map(|level| calls(&source, level))
+            .flatten()
+        {
+            let (field, value) = argument.split_once('=').unwrap_or((argument.as_str(), argument.as_str()));
+            if NAMES.contains(&field.trim().trim_start_matches('%')) {
+                count += 1;
+                if !value.trim_start().starts_with('%') {
+                    wrong.push(format!("{file}: {argument}"));
+                }
+            }
+        }
+    }
+    assert!(count > 10, "only {count} fields were found");
+    assert!(wrong.is_empty(), "a name is logged with quotes, as elsewhere without:\n{}", wrong.join("\n"));
 }
 
 #[test]

@@ -327,8 +327,15 @@ fn rules_are_explained() {
     set-pxe
     exit 0
     ");
-    let unknown = check_output(&["--explain", "endless"], b"");
-    assert!(unknown.ends_with("lifeguard: no such rule or action: endless\nexit 2"), "{unknown}");
+    for (what, advice) in [
+        ("endless", "`--explain list` lists all"),
+        ("endless-lop", "did you mean `endless-loop`?"),
+        ("pol", "did you mean `poll`?"),
+    ] {
+        let unknown = check_output(&["--explain", what], b"");
+        let error = format!("lifeguard: no such rule or action: {what}; {advice}\nexit 2");
+        assert!(unknown.ends_with(&error) && unknown.lines().count() == 2, "{unknown}");
+    }
 }
 
 /// The example below `heading`, without its indentation.

@@ -37,23 +37,32 @@ async fn labels_are_shown_wherever_people_look() {
         let shown = world.get(path).await;
         assert_eq!((&shown["state"], &shown["label"]), (&json!("RebootComplete"), &json!(LABEL)), "{path}");
     }
-    assert!(world.get("/api/v1/devices/b2").await.get("label").is_none(), "New has no label");
-    assert_eq!(world.get("/api/v1/devices/b2/why").await["label"], "New");
+    for path in [
+        "/api/v1/devices/b2",
+        "/api/v1/devices/b2/why",
+        "/api/v1/machines/board/b2",
+        "/api/v1/machines/board/b2/why",
+    ] {
+        assert!(world.get(path).await.get("label").is_none(), "New has no label: {path}");
+    }
     let listed = world.get("/api/v1/devices").await;
     assert_eq!(listed["devices"][0]["label"], LABEL);
     assert!(listed["devices"][1].get("label").is_none(), "New has no label");
     let instances = world.get("/api/v1/machines/board/instances").await;
-    assert_eq!(
-        (&instances["instances"][0]["label"], &instances["instances"][1]["label"]),
-        (&json!(LABEL), &json!("New"))
-    );
+    assert_eq!(instances["instances"][0]["label"], LABEL);
+    assert!(instances["instances"][1].get("label").is_none(), "New has no label");
     assert_eq!(world.get("/api/v1/states").await["labels"], json!({ "RebootComplete": LABEL }));
     let farm = page(&world, "/").await;
     assert!(farm.contains(&format!("<h2>{LABEL} <small>RebootComplete: 1</small></h2>")), "{farm}");
     let board = page(&world, "/devices/b1").await;
-    for part in [format!("<title>Lifeguard: b1: {LABEL}</title>"), format!("<p><b>{LABEL}</b></p>")] {
+    for part in [
+        format!("<title>Lifeguard: b1: {LABEL}</title>"),
+        format!("<p><b>{LABEL}</b></p>"),
+        format!("<td class=\"state\">→&nbsp;RebootComplete <small>{LABEL}</small></td>"),
+    ] {
         assert!(board.contains(&part), "{part}: {board}");
     }
+    assert!(page(&world, "/devices/b2").await.contains("<title>Lifeguard: b2: New</title>"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

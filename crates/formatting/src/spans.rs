@@ -57,9 +57,15 @@ pub fn elapsed(span: TimeDelta) -> String {
 }
 
 /// Writes measured seconds with three digits below 100 s (`4.20 s`, `48.9 s`), and longer spans as [`elapsed`] does.
+///
+/// Negative spans are written as `0.00 s`, infinite ones and those that are not a number as `unknown`.
 #[must_use]
 pub fn measured(seconds: f64) -> String {
-    if seconds < 9.995 {
+    if !seconds.is_finite() {
+        "unknown".to_owned()
+    } else if seconds <= 0.0 {
+        "0.00 s".to_owned()
+    } else if seconds < 9.995 {
         format!("{seconds:.2} s")
     } else if seconds < 99.95 {
         format!("{seconds:.1} s")
@@ -103,19 +109,11 @@ mod tests {
 
     #[test]
     fn a_measured_span_has_about_three_digits() {
-        let spans =
-            [0.0, 4.2, 48.94, 99.96, 250.0, 5734.0, 100_000.0, 742_080.4, f64::INFINITY].map(measured);
-        let expected = [
-            "0.00 s",
-            "4.20 s",
-            "48.9 s",
-            "1 min 40 s",
-            "4 min 10 s",
-            "1 h 35 min",
-            "1 d 3 h",
-            "8 d 14 h",
-            "292271023 years",
-        ];
+        let spans = [0.0, 4.2, 48.94, 99.96, 250.0, 5734.0, 100_000.0, 742_080.4].map(measured);
+        let expected =
+            ["0.00 s", "4.20 s", "48.9 s", "1 min 40 s", "4 min 10 s", "1 h 35 min", "1 d 3 h", "8 d 14 h"];
         assert_eq!(spans, expected);
+        assert_eq!([-1.0, -0.0, f64::MIN].map(measured), ["0.00 s"; 3]);
+        assert_eq!([f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(measured), ["unknown"; 3]);
     }
 }

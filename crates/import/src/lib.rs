@@ -10,7 +10,7 @@ mod read;
 mod write;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use machine::source_text::{self, FaultCollector};
+use machine::source_text::{self, FaultCollector, ForeignFormat, SourceNode};
 use machine::{CheckReport, Definition, MachineName, SourceFault, SourceFaults, Vocabulary, check};
 
 pub use note::ImportNote;
@@ -32,7 +32,23 @@ pub struct ImportedDefinition {
 #[must_use]
 pub fn is_definition(text: &str) -> bool {
     let root = source_text::read(text, &mut FaultCollector::default());
-    root.is_some_and(|root| root.child("machine").is_some() && root.child("current_state").is_none())
+    root.is_some_and(|root| is_root_of_definition(&root))
+}
+
+fn is_root_of_definition(root: &SourceNode) -> bool {
+    root.child("machine").is_some() && root.child("current_state").is_none()
+}
+
+/// Describes a file that is not of StateService, with advice; `None` if it may be.
+fn describe_other_format(text: &str, root: Option<&SourceNode>) -> Option<String> {
+    if root.is_some_and(is_root_of_definition) {
+        let advice = "nothing has to be imported; `lifeguard machine load FILE` activates it";
+        return Some(format!("this is a machine definition already: {advice}"));
+    }
+    match ForeignFormat::recognize(text, root) {
+        None | Some(ForeignFormat::StateService) => None,
+        Some(format) => Some(format.to_string()),
+    }
 }
 
 /// Translates a StateService file into a definition of `machine`.
@@ -50,8 +66,12 @@ pub fn import(
     vocabulary: &Vocabulary,
 ) -> Result<ImportedDefinition, SourceFaults> {
     let (mut faults, mut notes) = (FaultCollector::default(), Vec::new());
-    let file = source_text::read(text, &mut faults)
-        .and_then(|root| read::read(&root, local, &mut faults, &mut notes));
+    let root = source_text::read(text, &mut faults);
+    if let Some(message) = describe_other_format(text, root.as_ref()) {
+        // Other faults would only distract.
+        return Err(SourceFaults(FaultCollector::of_foreign_file(message).finish()));
+    }
+    let file = root.and_then(|root| read::read(&root, local, &mut faults, &mut notes));
     match file {
         Some(states) if !faults.has_errors() => {
             notes.sort_by_key(|note: &ImportNote| (note.line, note.column));

@@ -62,6 +62,28 @@ fn counting(from: &str, until: &str) -> String {
 }
 
 #[test]
+fn a_file_of_another_format_is_named() {
+    let x_state =
+        r#"{"id": "toggle", "initial": "off", "states": {"off": {"on": {"TOGGLE": "on"}}, "on": {}}}"#;
+    let scxml =
+        "<scxml xmlns=\"http://www.w3.org/2005/07/scxml\" initial=\"a\">\n  <state id=\"a\"/>\n</scxml>\n";
+    let smc = "%start Main::Locked\n%map Main\n%%\nLocked { coin Unlocked {} }\n%%\n";
+    for (text, format) in [
+        (x_state, "an XState machine: it cannot be imported; write a definition"),
+        (scxml, "an SCXML file: it cannot be imported; write a definition"),
+        (smc, "a State Machine Compiler (SMC) file: it cannot be imported; write a definition"),
+        (
+            "machine: m\ninitial: A\nstates: { A: {} }\n",
+            "a machine definition already: nothing has to be imported",
+        ),
+    ] {
+        let reported = refused(text);
+        let expected = format!("states.yaml:1:1: error[form]: this is {format}");
+        assert!(reported.starts_with(&expected) && reported.lines().count() == 1, "{reported}");
+    }
+}
+
+#[test]
 fn a_file_becomes_a_definition() {
     let text = "\
 current_state: wait for all

@@ -87,7 +87,7 @@ fn step<'a>(
             let about = match before.map(|before| before + 1 - u64::from(*begins)) {
                 Some(1) => "waits until something that belongs to it is done".to_owned(),
                 Some(enough) => format!("waits until {enough} things that belong to it are done"),
-                None => "counts for ever".to_owned(),
+                None => "counts without end".to_owned(),
             };
             let begins =
                 format!("    about: {}\n    resting: true\n    on:\n      {name}:\n", quoted(&about));

@@ -97,6 +97,14 @@ impl FaultCollector {
         Self { faults: Vec::new(), tolerated }
     }
 
+    /// Creates a collector with the only fault of a file of another format.
+    #[must_use]
+    pub fn of_foreign_file(message: impl Into<String>) -> Self {
+        let mut faults = Self::default();
+        faults.add(SourcePosition { line: 1, column: 1 }, Rule::Form, message);
+        faults
+    }
+
     /// Adds a fault.
     pub fn add(&mut self, at: SourcePosition, rule: Rule, message: impl Into<String>) {
         if self.is_full(rule.severity()) {

@@ -10,6 +10,7 @@ mod decide;
 mod definition;
 mod error_wording;
 mod fault;
+mod foreign_format;
 mod guard;
 mod instance;
 mod link;

@@ -83,6 +83,21 @@ pub enum Cause {
     },
 }
 
+impl Cause {
+    /// Returns its name in histories and log lines; of an event, the name of the event.
+    #[must_use]
+    pub fn event_name(&self) -> &str {
+        match self {
+            Self::Created { .. } => "created",
+            Self::Event { name, .. } => name.as_str(),
+            Self::Began { .. } => "actions-began",
+            Self::Suspend { .. } => "action-suspended",
+            Self::Deadline { .. } => "deadline",
+            Self::Force { .. } => "forced",
+        }
+    }
+}
+
 /// The decision on a stimulus.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {

@@ -46,19 +46,18 @@ impl HistoryEntryView {
                 ("unreadable", "unreadable".to_owned(), None, ModelAnswers::default())
             }
             HistoryContent::Stimulus(Stimulus { cause, facts: _, predicted }) => {
-                let (kind, event, args) = match cause {
+                let event = cause.event_name().to_owned();
+                let (kind, args) = match cause {
                     Cause::Created { links } => {
                         let args =
                             (!links.is_empty()).then(|| Map::from_iter([("links".to_owned(), json!(links))]));
-                        ("created", "created".to_owned(), args)
+                        ("created", args)
                     }
-                    Cause::Event { name, args, .. } => {
-                        ("event", name.to_string(), (!args.is_empty()).then_some(args))
-                    }
-                    Cause::Began { .. } => ("began", "actions-began".to_owned(), None),
-                    Cause::Suspend { .. } => ("suspend", "action-suspended".to_owned(), None),
-                    Cause::Deadline { .. } => ("deadline", "deadline".to_owned(), None),
-                    Cause::Force { .. } => ("force", "forced".to_owned(), None),
+                    Cause::Event { args, .. } => ("event", (!args.is_empty()).then_some(args)),
+                    Cause::Began { .. } => ("began", None),
+                    Cause::Suspend { .. } => ("suspend", None),
+                    Cause::Deadline { .. } => ("deadline", None),
+                    Cause::Force { .. } => ("force", None),
                 };
                 (kind, event, args, predicted)
             }

@@ -53,14 +53,14 @@ async fn create(
     match api.engine.create_linked((&machine, &name), &links, None, sender).await {
         Ok(_) => {
             let location = format!("/api/v1/machines/{machine}/{name}");
-            let created = view(&api, &find(&api, &machine, &name).await?)?;
+            let created = view(&api, &find(&api, &machine, &name).await?, Some(true))?;
             Ok((StatusCode::CREATED, [(header::LOCATION, location)], created).into_response())
         }
         Err(EngineError::Exists(_)) if KnownTags::of(&headers).is_any() => {
             let detail = format!("{machine} {name} exists already");
             Err(Problem::new(StatusCode::PRECONDITION_FAILED, "changed", detail))
         }
-        Err(EngineError::Exists(_)) => view(&api, &find(&api, &machine, &name).await?),
+        Err(EngineError::Exists(_)) => view(&api, &find(&api, &machine, &name).await?, Some(false)),
         Err(EngineError::NoInstance(InstanceKey::Name(machine, name))) => {
             Err(Problem::invalid(format!("links: there is no {machine} {name:?}")))
         }

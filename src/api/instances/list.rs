@@ -55,11 +55,15 @@ async fn list(
     let next = listed.last().filter(|_| is_full).map(|last| last.name.clone());
     let definition = api.engine.definition(&machine).ok();
     let view = |instance: &InstanceSummary| {
+        let mut view = json!({
+            "name": instance.name, "state": instance.state, "since": instance.since, "visit": instance.visit,
+            "deadline": instance.deadline_at,
+        });
         let label = definition.as_ref().and_then(|definition| definition.explicit_label(&instance.state));
-        json!({
-            "name": instance.name, "state": instance.state, "label": label.unwrap_or(&instance.state),
-            "since": instance.since, "visit": instance.visit, "deadline": instance.deadline_at,
-        })
+        if let Some(label) = label {
+            view["label"] = label.into();
+        }
+        view
     };
     Ok(Json(json!({ "instances": listed.iter().map(view).collect::<Vec<_>>(), "next": next })))
 }

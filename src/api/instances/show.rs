@@ -47,5 +47,9 @@ async fn show(
         Some(text) => wait::until(&api, client, wait::parse(&text)?, (&machine, &name), is_modified).await?,
         None => find(&api, &machine, &name).await?,
     };
-    if is_modified(&instance) { view(&api, &instance) } else { Ok(not_modified(&api.engine.tag(&instance))) }
+    if is_modified(&instance) {
+        view(&api, &instance, None)
+    } else {
+        Ok(not_modified(&api.engine.tag(&instance)))
+    }
 }

@@ -20,8 +20,9 @@ struct InstanceView {
     machine: MachineName,
     name: String,
     state: StateName,
-    /// What people see for the state: its label, or its name.
-    label: String,
+    /// The label of the state, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
     since: DateTime<Utc>,
     visit: Visit,
     deadline: Option<DateTime<Utc>>,
@@ -38,16 +39,23 @@ struct InstanceView {
     links: Links,
     #[serde(flatten)]
     explanation: Explanation,
+    /// In answers to a creation: whether the instance is new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<bool>,
 }
 
-/// Answers with an instance in full.
-pub(super) fn view(api: &ApiContext, versioned: &VersionedInstance) -> Result<Response, Problem> {
+/// Answers with an instance in full; `created` says whether the request created it, if it was to.
+pub(super) fn view(
+    api: &ApiContext,
+    versioned: &VersionedInstance,
+    created: Option<bool>,
+) -> Result<Response, Problem> {
     let instance = &versioned.instance;
     let definition = api.engine.definition(&instance.machine)?;
     let view = InstanceView {
         machine: instance.machine.clone(),
         name: instance.name.clone(),
-        label: definition.label(&instance.state).to_owned(),
+        label: definition.explicit_label(instance.state.as_str()).map(str::to_owned),
         state: instance.state.clone(),
         since: instance.since,
         visit: instance.visit,
@@ -59,6 +67,7 @@ pub(super) fn view(api: &ApiContext, versioned: &VersionedInstance) -> Result<Re
         links: instance.links.clone(),
         // Not by facts: they are not covered by the entity tag.
         explanation: explain(&definition, instance, None, api.engine.clock().now()),
+        created,
     };
     Ok(etag::json(
         &api.engine.tag(versioned),

@@ -13,9 +13,13 @@ use crate::store::{DbConnection, StoreError};
 pub(super) fn refuse_states(definition: &Definition, wanted: &[String]) -> Result<(), Problem> {
     let is_known = |pattern: &&String| definition.states.keys().any(|state| matches(pattern, state.as_str()));
     let Some(unknown) = wanted.iter().find(|pattern| !is_known(pattern)) else { return Ok(()) };
-    let shown: String = unknown.chars().take(80).collect();
-    let suggestion = suggestion(shown.trim_end_matches('*'), definition.states.keys().map(StateName::as_str));
-    let detail = format!("no state `{shown}`{suggestion}");
+    let detail = if unknown.is_empty() {
+        "state: the name of a state is empty".to_owned()
+    } else {
+        let shown = shown(unknown);
+        let known = definition.states.keys().map(StateName::as_str);
+        format!("no state `{shown}`{}", suggestion(shown.trim_end_matches('*'), known))
+    };
     Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_state", detail)
         .with("states", definition.states.keys().collect::<Vec<_>>()))
 }
@@ -41,11 +45,17 @@ pub(super) async fn find_unknown_value(
     filter: &BoardFilter,
 ) -> Result<Option<String>, StoreError> {
     let BoardFilter { states: _, fields, image, name: _, among: _ } = filter;
+    if devices::list_hardware(db).await?.is_empty() {
+        return Ok(None);
+    }
     let mut wanted = Vec::new();
     for field in DEVICE_FIELDS {
         if let (Some(filter), Some(value)) = (field.filter, fields.get(field.name)) {
-            let what = (filter.none_has)(&shown(value));
-            wanted.push((value, what, devices::list_values(db, field.name).await?));
+            let refusal = match value.as_str() {
+                "" => format!("{}: the value is empty", field.name),
+                value => (filter.none_has)(&shown(value)),
+            };
+            wanted.push((value, refusal, devices::list_values(db, field.name).await?));
         }
     }
     if let Some(image) = image {
@@ -55,11 +65,12 @@ pub(super) async fn find_unknown_value(
         known.dedup();
         wanted.push((image, format!("there is no image `{}`", shown(image)), known));
     }
-    let unknown = wanted.into_iter().find(|(value, _, known)| !known.is_empty() && !known.contains(value));
-    Ok(unknown.map(|(value, what, known)| {
+    let unknown = wanted.into_iter().find(|(value, _, known)| !known.contains(value));
+    Ok(unknown.map(|(value, refusal, known)| {
+        let known = known.iter().map(String::as_str).filter(|name| !name.is_empty());
         format!(
-            "{what}{}",
-            suggestion(value, known.iter().map(String::as_str).filter(|name| !name.is_empty()))
+            "{refusal}{}",
+            if known.clone().next().is_some() { suggestion(value, known) } else { String::new() }
         )
     }))
 }

@@ -9,6 +9,7 @@ use axum::routing::get;
 use serde::Deserialize;
 
 use crate::api::context::{ApiContext, ApiRoutes};
+use crate::api::instances::lookup::no_machine;
 use crate::api::problem::Problem;
 use crate::api::query_parameters::QueryParameters;
 use crate::csp;
@@ -41,7 +42,7 @@ async fn diagram(
 ) -> Result<Response, Problem> {
     let name = MachineName::new(&machine).map_err(|_| Problem::no_machine(&machine))?;
     let diagram = match api.engine.draw_diagram(&name, instance.as_deref()).await {
-        Err(EngineError::NoMachine(_)) => return Err(Problem::no_machine(&machine)),
+        Err(EngineError::NoMachine(_)) => return Err(no_machine(&api, &machine)),
         diagram => diagram?,
     };
     let headers = [

@@ -14,6 +14,7 @@ use crate::api::client::ClientKey;
 use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::definition_text::DefinitionText;
 use crate::api::fair_semaphore::FairSemaphore;
+use crate::api::instances::lookup::no_machine;
 use crate::api::large_requests::PERMIT_TIMEOUT;
 use crate::api::problem::Problem;
 use crate::api::query_parameters::QueryParameters;
@@ -100,6 +101,7 @@ async fn replay(
     let request = ReplayRequest { machine: name, name: instance, since, what_if_definition };
     match engine::replay(api.engine.store(), api.engine.vocabulary(), &request).await {
         Ok(report) => Ok(Json(report.into())),
+        Err(ReplayError::NoMachine(_)) => Err(no_machine(&api, &machine)),
         Err(error @ ReplayError::NoInstance { .. }) => {
             Err(Problem::new(StatusCode::NOT_FOUND, "no_instance", error.to_string()))
         }

@@ -8,14 +8,14 @@ use crate::cli::api_client::ApiClientError;
 use crate::cli::output;
 use crate::formatting::count;
 
-/// Applies an operation to each board; a refusal of one does not stop the others.
+/// Applies an operation to each board; a failure of one does not stop the others.
 pub(super) async fn for_each_board(
     names: &[String],
     as_json: bool,
     operation: impl AsyncFn(String) -> Result<Value, ApiClientError>,
     text: fn(&Value) -> String,
 ) -> Result<(), Box<dyn Error>> {
-    let mut refused = 0;
+    let mut failed = 0;
     for name in names {
         match operation(name.clone()).await {
             Ok(Value::Object(mut answer)) if as_json => {
@@ -23,14 +23,14 @@ pub(super) async fn for_each_board(
                 output::print(&Value::Object(answer).to_string())?;
             }
             Ok(answer) => output::print(&format!("{name}: {}", text(&answer)))?,
-            Err(error) => refused += report_refusal(name, error, names.len())?,
+            Err(error) => failed += report_failure(name, error, names.len())?,
         }
     }
-    check_all_done(refused, names.len())
+    check_all_done(failed, names.len())
 }
 
-/// Prints a refusal for one of `count` boards, and counts it; any other error ends the command.
-pub(super) fn report_refusal(
+/// Prints that the server refused the operation for one of `count` boards, and counts it; any other error ends the command.
+pub(super) fn report_failure(
     name: &str,
     error: ApiClientError,
     count: usize,
@@ -53,10 +53,10 @@ pub(super) fn report_refusal(
 /// # Errors
 ///
 /// When some were refused.
-pub(super) fn check_all_done(refused: usize, boards: usize) -> Result<(), Box<dyn Error>> {
-    if refused == 0 {
+pub(super) fn check_all_done(failed: usize, boards: usize) -> Result<(), Box<dyn Error>> {
+    if failed == 0 {
         Ok(())
     } else {
-        Err(format!("refused for {refused} of {}", count(boards, "board")).into())
+        Err(format!("failed for {failed} of {}", count(boards, "board")).into())
     }
 }

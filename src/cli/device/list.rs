@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::cli::api_client::{ApiClient, ApiClientError};
-use crate::cli::describe::{label, local_time};
+use crate::cli::describe::{add_labels, local_time};
 use crate::cli::output::{self, row, text};
 
 /// The number of boards in one request.
@@ -37,7 +37,8 @@ pub(super) fn device_table(answer: &Value) -> String {
     let heading =
         ["NAME", "STATE", "SINCE", "DEADLINE", "IMAGE", "HARDWARE", "ENVIRONMENT", "REASON", "COMMENTS"];
     let mut rows = vec![row(heading.map(str::to_owned))];
-    for device in answer["devices"].as_array().into_iter().flatten() {
+    let listed = answer["devices"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for device in listed {
         rows.push(row([
             text(device, "name"),
             text(device, "state"),
@@ -50,13 +51,13 @@ pub(super) fn device_table(answer: &Value) -> String {
             output::clipped(&text(device, "comments")),
         ]));
     }
+    add_labels(&mut rows, listed);
     output::table(&rows)
 }
 
-/// Why a board is in its state: how many tries have failed, its problem, and the label of the state.
+/// How many tries have failed, and the problem of a board.
 fn reason(device: &Value) -> String {
     let tries = device["failed_tries"].as_i64().map(|tries| format!("{tries} × "));
     let no_problem = if tries.is_some() { "no success" } else { "" };
-    let problem = tries.unwrap_or_default() + device["problem"].as_str().unwrap_or(no_problem);
-    [problem, label(device)].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+    tries.unwrap_or_default() + device["problem"].as_str().unwrap_or(no_problem)
 }

@@ -6,7 +6,7 @@ use std::error::Error;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::for_each_board::{check_all_done, for_each_board, report_refusal};
+use super::for_each_board::{check_all_done, for_each_board, report_failure};
 use super::list::{device_table, list_all};
 use super::options::{DeviceAddOptions, DeviceCommand, DeviceOptions};
 use crate::cli::api_client::ApiClient;
@@ -22,12 +22,12 @@ use crate::cli::why;
 pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Error>> {
     let DeviceOptions { server, command } = options;
     let client = ApiClient::new(&server)?;
-    let show = |answer: &Value, text: fn(&Value) -> String| show(answer, server.json, text);
+    let show = |answer: &Value, text: &dyn Fn(&Value) -> String| show(answer, server.json, text);
     match command {
         DeviceCommand::Add(add) => {
             let answer = client.post(&["devices"], &add_body(add)).await?;
             output::warn_of(&answer);
-            show(&answer, |answer| {
+            show(&answer, &|answer| {
                 format!("{} is registered, {}", text(answer, "name"), text(answer, "state"))
             })
         }
@@ -35,13 +35,15 @@ pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Er
             let wanted = [("state", state), ("image", image)];
             let wanted = wanted.into_iter().filter_map(|(key, value)| Some((key, value?)));
             let query = wanted.chain(fields.0).collect();
-            show(&list_all(&client, query).await?, device_table)
+            show(&list_all(&client, query).await?, &device_table)
         }
-        DeviceCommand::Show { name } => show(&client.get(&["devices", &name], &[]).await?, describe_instance),
+        DeviceCommand::Show { name } => {
+            show(&client.get(&["devices", &name], &[]).await?, &describe_instance)
+        }
         DeviceCommand::Why { names } => why_each(&client, &names, server.json).await,
         DeviceCommand::History { name, limit } => {
             let query = [("limit", limit.to_string())];
-            show(&client.get(&["devices", &name, "history"], &query).await?, describe_history)
+            show(&client.get(&["devices", &name, "history"], &query).await?, &describe_history)
         }
         DeviceCommand::Request(request) => {
             let (request, names, body) = request.into_parts();
@@ -57,7 +59,8 @@ pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Er
         }
         DeviceCommand::Force { name, from, to, reason } => {
             let body = json!({ "from": from, "to": to, "reason": reason });
-            show(&client.post(&["devices", &name, "force"], &body).await?, describe_outcome)
+            let answer = client.post(&["devices", &name, "force"], &body).await?;
+            show(&answer, &|answer| format!("{name}: {}", describe_outcome(answer)))
         }
         DeviceCommand::Remove { names } => {
             let remove = async |name: String| {
@@ -70,14 +73,14 @@ pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Er
 }
 
 /// Prints an answer as JSON or as text.
-fn show(answer: &Value, as_json: bool, text: fn(&Value) -> String) -> Result<(), Box<dyn Error>> {
+fn show(answer: &Value, as_json: bool, text: &dyn Fn(&Value) -> String) -> Result<(), Box<dyn Error>> {
     let printed = if as_json { serde_json::to_string_pretty(answer)? } else { text(answer) };
     Ok(output::print(&printed)?)
 }
 
 /// Prints the explanation of each board.
 async fn why_each(client: &ApiClient, names: &[String], as_json: bool) -> Result<(), Box<dyn Error>> {
-    let (mut answered, mut refused) = (0, 0);
+    let (mut answered, mut failed) = (0, 0);
     for name in names {
         match client.get(&["devices", name, "why"], &[]).await {
             Ok(answer) => {
@@ -85,12 +88,12 @@ async fn why_each(client: &ApiClient, names: &[String], as_json: bool) -> Result
                     output::print("")?;
                 }
                 answered += 1;
-                show(&answer, as_json, why::describe)?;
+                show(&answer, as_json, &why::describe)?;
             }
-            Err(error) => refused += report_refusal(name, error, names.len())?,
+            Err(error) => failed += report_failure(name, error, names.len())?,
         }
     }
-    check_all_done(refused, names.len())
+    check_all_done(failed, names.len())
 }
 
 fn add_body(add: DeviceAddOptions) -> Value {

@@ -11,7 +11,7 @@ use super::super::{faces, output};
 use super::{file, rules};
 use crate::actions::{CommandPolicy, describe_kind};
 use crate::formatting::count;
-use crate::machine::{self, ActionCatalogue as _, CheckReport, Definition, LinkFault, Rule, suggestion};
+use crate::machine::{self, ActionCatalogue as _, CheckReport, Definition, LinkFault, Rule, nearest};
 
 /// Options of `lifeguard machine check`.
 #[derive(Debug, Args)]
@@ -140,6 +140,15 @@ fn explain(what: &str) -> Result<ExitCode, Box<dyn Error>> {
         output::print(describe_kind(&**kind).trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
+    if what != "list" {
+        let known = Rule::ALL.iter().map(|rule| rule.id()).chain(kinds.names());
+        let advice = match nearest(what, known) {
+            Some(similar) => format!("did you mean `{similar}`?"),
+            None => "`--explain list` lists all".to_owned(),
+        };
+        output::complain(&format!("no such rule or action: {what}; {advice}"));
+        return Ok(ExitCode::from(2));
+    }
     let rules = Rule::ALL
         .iter()
         .map(|rule| [rule.id(), &rule.severity().to_string(), rule.summary()].map(str::to_owned).to_vec());
@@ -153,10 +162,5 @@ fn explain(what: &str) -> Result<ExitCode, Box<dyn Error>> {
     let heading = ["ACTION", "SETTINGS"].map(str::to_owned).to_vec();
     let actions: Vec<Vec<String>> = [heading].into_iter().chain(actions).collect();
     output::print(&format!("{}\n\n{}", output::table(&rules), output::table(&actions)))?;
-    if what == "list" {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let known = Rule::ALL.iter().map(|rule| rule.id()).chain(kinds.names());
-    output::complain(&format!("no such rule or action: {what}{}", suggestion(what, known)));
-    Ok(ExitCode::from(2))
+    Ok(ExitCode::SUCCESS)
 }

@@ -37,9 +37,9 @@ pub(super) struct MachineListOptions {
 pub(super) struct MachineShowOptions {
     /// The machine
     machine: String,
-    /// Print the text of this definition instead; `machine show board --number 3 | machine load -` reverts to it
-    #[arg(long, value_name = "NUMBER")]
-    number: Option<i32>,
+    /// Print the text of this definition instead; `machine show board --definition 3 | machine load -` reverts to it
+    #[arg(long, alias = "number", value_name = "NUMBER")]
+    definition: Option<i32>,
     #[command(flatten)]
     server: ServerOptions,
 }
@@ -70,7 +70,7 @@ pub(super) async fn list(options: MachineListOptions) -> Result<(), Box<dyn Erro
 /// Shows the definitions of a machine, or the text of one.
 pub(super) async fn show(options: MachineShowOptions) -> Result<(), Box<dyn Error>> {
     let client = ApiClient::new(&options.server)?;
-    if let Some(number) = options.number {
+    if let Some(number) = options.definition {
         let path = ["machines", &options.machine, "definitions", &number.to_string()];
         let text = client.get_text(&path).await?;
         return Ok(output::print(text.strip_suffix('\n').unwrap_or(&text))?);
@@ -89,7 +89,8 @@ fn print(answer: &Value, activations: &Value, json: bool) -> Result<(), Box<dyn 
 }
 
 fn table(activations: &Value) -> String {
-    let mut rows = vec![["MACHINE", "NUMBER", "SINCE", "ORIGIN", "DIGEST"].map(str::to_owned).to_vec()];
+    let mut rows =
+        vec![["MACHINE", "DEFINITION", "ACTIVATED", "ORIGIN", "DIGEST"].map(str::to_owned).to_vec()];
     for activation in activations.as_array().into_iter().flatten() {
         let origin = match (text(activation, "origin"), text(activation, "sender")) {
             (origin, sender) if sender.is_empty() => origin,

@@ -13,8 +13,8 @@ use super::super::output;
 use super::file;
 use crate::formatting::count;
 
-/// The maximum number of boards in another state that are named.
-const MAX_NAMED_BOARDS: usize = 20;
+/// The maximum number of instances in another state that are named.
+const MAX_NAMED_INSTANCES: usize = 20;
 
 /// Options of `lifeguard machine replay`.
 #[derive(Debug, Args)]
@@ -22,9 +22,9 @@ pub(super) struct ReplayOptions {
     /// The machine whose instances' history is replayed
     #[arg(long, value_name = "MACHINE", default_value = "board")]
     machine: String,
-    /// Replay only the history of this board
-    #[arg(long, value_name = "NAME")]
-    device: Option<String>,
+    /// Replay only the history of this instance
+    #[arg(long, alias = "device", value_name = "NAME")]
+    instance: Option<String>,
     /// Compare only what happened since this time; with --definition, that definition counts as active since then
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<DateTime<Utc>>,
@@ -41,7 +41,7 @@ fn time(text: &str) -> Result<DateTime<Utc>, &'static str> {
 
 /// Replays history. Exit code 0: it matches what is stored; 1: it differs.
 pub(super) async fn run(options: ReplayOptions) -> Result<ExitCode, Box<dyn Error>> {
-    let ReplayOptions { machine, device, since, definition, server } = options;
+    let ReplayOptions { machine, instance, since, definition, server } = options;
     let text = match &definition {
         Some(path) => {
             let text = file::read(path)?;
@@ -51,7 +51,7 @@ pub(super) async fn run(options: ReplayOptions) -> Result<ExitCode, Box<dyn Erro
         None => String::new(),
     };
     let mut query = Vec::new();
-    query.extend(device.map(|device| ("instance", device)));
+    query.extend(instance.map(|instance| ("instance", instance)));
     query.extend(since.map(|since| ("since", since.to_rfc3339())));
     let client = ApiClient::new(&server)?.with_long_timeout();
     let answer =
@@ -69,11 +69,11 @@ pub(super) async fn run(options: ReplayOptions) -> Result<ExitCode, Box<dyn Erro
 fn summary(answer: &Value) -> String {
     let counted = |key: &str, noun| count(answer[key].as_u64().unwrap_or_default(), noun);
     let mut lines =
-        vec![format!("{}, {} of history", counted("instances", "board"), counted("entries", "entry"))];
+        vec![format!("{}, {} of history", counted("instances", "instance"), counted("entries", "entry"))];
     if answer["without_history"].as_u64().unwrap_or_default() > 0 {
         lines.push(format!(
             "{} more cannot be replayed: the first entries are beyond the retention of history",
-            counted("without_history", "board")
+            counted("without_history", "instance")
         ));
     }
     for unreadable in answer["unreadable"].as_array().into_iter().flatten() {
@@ -101,7 +101,7 @@ fn summary(answer: &Value) -> String {
     if !what_if.is_null() {
         lines.push(String::new());
         lines.push(table(what_if));
-        lines.extend(boards_in_other_states(what_if));
+        lines.extend(instances_in_other_states(what_if));
     }
     lines.join("\n")
 }
@@ -125,15 +125,15 @@ fn table(what_if: &Value) -> String {
     output::table(&rows)
 }
 
-fn boards_in_other_states(what_if: &Value) -> Vec<String> {
-    let boards = what_if["elsewhere"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut lines = vec![format!("{} would be in another state", count(boards.len(), "board"))];
-    for board in boards.iter().take(MAX_NAMED_BOARDS) {
-        let part = |key: &str| word(&board[key]);
+fn instances_in_other_states(what_if: &Value) -> Vec<String> {
+    let instances = what_if["elsewhere"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut lines = vec![format!("{} would be in another state", count(instances.len(), "instance"))];
+    for instance in instances.iter().take(MAX_NAMED_INSTANCES) {
+        let part = |key: &str| word(&instance[key]);
         lines.push(format!("  {}: {} instead of {}", part("name"), part("would_be"), part("is")));
     }
-    if boards.len() > MAX_NAMED_BOARDS {
-        lines.push(format!("  and {} more; --json has all", boards.len() - MAX_NAMED_BOARDS));
+    if instances.len() > MAX_NAMED_INSTANCES {
+        lines.push(format!("  and {} more; --json has all", instances.len() - MAX_NAMED_INSTANCES));
     }
     lines
 }

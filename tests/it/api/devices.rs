@@ -192,7 +192,7 @@ async fn an_invalid_board_is_not_registered() {
     name "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb": 422 invalid: name: "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
     name 3: 422 invalid: name: invalid type: number, expected a string
     name null: 422 invalid: name: invalid type: null, expected a string
-    name "b1": 409 taken: an instance `b1` exists already
+    name "b1": 409 taken: there is a board `b1` already
     mac "02:00:00:00:00": 422 invalid: mac: `02:00:00:00:00` is not a MAC address: write twelve hexadecimal digits, as `aa:bb:cc:dd:ee:ff`, `aa-bb-cc-dd-ee-ff` or `aabbccddeeff`
     mac "02:00:00:00:00:0g": 422 invalid: mac: `02:00:00:00:00:0g` is not a MAC address: write twelve hexadecimal digits, as `aa:bb:cc:dd:ee:ff`, `aa-bb-cc-dd-ee-ff` or `aabbccddeeff`
     mac "02-00-00-00-00-01": 409 taken: the MAC address 02:00:00:00:00:01 is already used by board `b1`

@@ -48,15 +48,15 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
     assert_snapshot!(answers, @r#"
     PUT /api/v1/machines/rollout/web
     201 {
-      "about": "somebody has to approve it",
+      "about": "an operator has to approve it",
       "awaited_events": [],
       "counters": {
         "done": 0
       },
+      "created": true,
       "data": {},
       "deadline": null,
       "kind": "resting",
-      "label": "Proposed",
       "machine": "rollout",
       "name": "web",
       "on_deadline": null,
@@ -89,15 +89,15 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
 
     PUT /api/v1/machines/rollout/web
     200 {
-      "about": "somebody has to approve it",
+      "about": "an operator has to approve it",
       "awaited_events": [],
       "counters": {
         "done": 0
       },
+      "created": false,
       "data": {},
       "deadline": null,
       "kind": "resting",
-      "label": "Proposed",
       "machine": "rollout",
       "name": "web",
       "on_deadline": null,
@@ -204,15 +204,15 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
 
     PUT /api/v1/machines/rollout/db
     201 {
-      "about": "somebody has to approve it",
+      "about": "an operator has to approve it",
       "awaited_events": [],
       "counters": {
         "done": 0
       },
+      "created": true,
       "data": {},
       "deadline": null,
       "kind": "resting",
-      "label": "Proposed",
       "machine": "rollout",
       "name": "db",
       "on_deadline": null,
@@ -244,10 +244,10 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
     }
 
     GET /api/v1/machines/rollout/instances?limit=1
-    200 {"instances":[{"deadline":null,"label":"Proposed","name":"db","since":"2026-01-01T12:00:00Z","state":"Proposed","visit":1}],"next":"db"}
+    200 {"instances":[{"deadline":null,"name":"db","since":"2026-01-01T12:00:00Z","state":"Proposed","visit":1}],"next":"db"}
 
     GET /api/v1/machines/rollout/instances?after=db
-    200 {"instances":[{"deadline":null,"label":"Proposed","name":"web","since":"2026-01-01T12:00:00Z","state":"Proposed","visit":3}],"next":null}
+    200 {"instances":[{"deadline":null,"name":"web","since":"2026-01-01T12:00:00Z","state":"Proposed","visit":3}],"next":null}
 
     DELETE /api/v1/machines/rollout/web
     204

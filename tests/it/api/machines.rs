@@ -113,6 +113,9 @@ async fn invalid_names_are_client_errors() {
         ("POST /api/v1/machines/board/replay?instance=%00", ""),
         ("POST /api/v1/machines/board/replay?since=yesterday", ""),
         ("GET /api/v1/machines/board/definitions/first", ""),
+        ("POST /api/v1/machines/bord/replay", ""),
+        ("POST /api/v1/machines/board/replay", ""),
+        ("GET /api/v1/machines/bord/diagram.svg", ""),
     ];
     assert_snapshot!(contract(&world, requests).await, @r#"
     GET /api/v1/machines/board/diagram.svg?instance=%00
@@ -126,5 +129,14 @@ async fn invalid_names_are_client_errors() {
 
     GET /api/v1/machines/board/definitions/first
     404 no_definition: the machine "board" has no definition "first"
+
+    POST /api/v1/machines/bord/replay
+    404 no_machine: there is no machine "bord"; did you mean `board`?
+
+    POST /api/v1/machines/board/replay
+    404 no_instance: board has no instance
+
+    GET /api/v1/machines/bord/diagram.svg
+    404 no_machine: there is no machine "bord"; did you mean `board`?
     "#);
 }

@@ -180,6 +180,7 @@ async fn a_forced_move_is_compared_and_set() {
     let path = "POST /api/v1/devices/b1/force";
     let requests = [
         (path, r#"{"from": "Ready", "to": "LockedOut", "reason": "it smells"}"#),
+        (path, r#"{"from": "Reday", "to": "LockedOut", "reason": "it smells"}"#),
         (path, r#"{"from": "New", "to": "LockdOut", "reason": "it smells"}"#),
         (path, r#"{"from": "New", "to": "Locked out", "reason": "it smells"}"#),
         (path, r#"{"from": "New", "to": "LockedOut", "reason": " \n"}"#),
@@ -195,6 +196,10 @@ async fn a_forced_move_is_compared_and_set() {
     POST /api/v1/devices/b1/force
     409 not_accepted: the state is New, not Ready
     {"accepted":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"],"state":"New"}
+
+    POST /api/v1/devices/b1/force
+    422 no_state: no state Reday in this machine; did you mean `Ready`?
+    {"accepted":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"],"state":"New","states":["Cancelling","FailedBadBoard","FailedBadImage","FailedCancelling","FailedMaintenanceBooting","FailedMaintenanceRebooting","FailedRebootComplete","FailedRebootRebooting","FailedReimageBooted","FailedReimageBooting","FailedReimageClearing","FailedReimageComplete","FailedReimageInstalling","FailedReimageRebooting","FailedSelfTest","FailedSelfTestBooting","FailedSelfTestRebooting","LockedOut","Maintenance","MaintenanceBooting","MaintenanceRebooting","New","Ready","RebootComplete","RebootRebooting","ReimageBooted","ReimageBooting","ReimageClearing","ReimageComplete","ReimageDone","ReimageInstalling","ReimageRebooting","SelfTestBooting","SelfTestRebooting","SelfTestRunning"]}
 
     POST /api/v1/devices/b1/force
     422 no_state: no state LockdOut in this machine; did you mean `LockedOut`?

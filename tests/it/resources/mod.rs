@@ -487,6 +487,29 @@ async fn an_operator_sees_a_resource_with_its_queue_and_sets_its_limits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_of_a_resource_that_nothing_uses_are_set_with_a_warning() {
+    let definition = changed(&[("\nevents:\n", "\nresources: { imaging: 1 }\nevents:\n")]);
+    let world = World::with_definition(&definition).await;
+    world.register("b1", json!({ "power_url": "modbus://relay-3.lab/5" })).await;
+    let warnings = async |resource: &str| {
+        let path = format!("/api/v1/resources/{resource}");
+        let (status, set) = world.call(Method::PUT, &path, Some(json!({ "capacity": 3 }))).await;
+        assert_eq!((status, &set["capacity"]), (StatusCode::OK, &json!(3)), "{set}");
+        set["warnings"].clone()
+    };
+    assert_eq!(warnings("imaging").await, Value::Null, "a definition declares it");
+    assert_eq!(
+        warnings("modbus:%2F%2Frelay-3.lab:502").await,
+        Value::Null,
+        "a board's power is switched by it"
+    );
+    let unused = json!(["nothing uses the resource `imagin`; did you mean `imaging`?"]);
+    for _ in 0..2 {
+        assert_eq!(warnings("imagin").await, unused, "that it has limits does not make it used");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_state_waits_for_its_resource_and_releases_it_when_it_is_left() {
     let holding =
         |state: &str| (format!("  {state}:\n"), format!("  {state}:\n    hold: {{ imaging: 1 }}\n"));

@@ -7,7 +7,6 @@ mod action_outcomes;
 mod always_loops;
 mod counters;
 mod events;
-mod foreign_formats;
 mod groups;
 mod hold;
 mod known_names;
@@ -24,7 +23,8 @@ mod written_operations;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::definition::{Definition, State, Transition};
-use crate::fault::{FaultCollector, SourceFault, SourceFaults, SourcePosition};
+use crate::fault::{FaultCollector, SourceFault, SourceFaults};
+use crate::foreign_format::ForeignFormat;
 use crate::guard::Guard;
 use crate::names::{EventName, StateName};
 use crate::parse_helpers::{required, required_name, valid_name};
@@ -53,11 +53,12 @@ pub fn check(text: &str, vocabulary: &Vocabulary) -> CheckReport {
 
 fn check_into(mut faults: FaultCollector, text: &str, vocabulary: &Vocabulary) -> CheckReport {
     let root = source::read(text, &mut faults);
-    if let Some(message) = foreign_formats::describe(text, root.as_ref()) {
+    if let Some(format) = ForeignFormat::recognize(text, root.as_ref()) {
         // Other faults would only distract.
-        let mut faults = FaultCollector::default();
-        faults.add(SourcePosition { line: 1, column: 1 }, Rule::Form, message);
-        return CheckReport { definition: None, faults: faults.finish() };
+        return CheckReport {
+            definition: None,
+            faults: FaultCollector::of_foreign_file(format.to_string()).finish(),
+        };
     }
     let definition = root.as_ref().and_then(|root| read(root, vocabulary, &mut faults));
     if let (Some(root), Some(definition), false) = (&root, &definition, faults.has_errors()) {

@@ -443,6 +443,7 @@ fn a_file_of_another_program_is_named() {
         "import { createMachine } from 'xstate';\nexport const m = createMachine({ id: 'toggle' });\n";
     let smc = "%{\n// Turnstile\n%}\n%start Main::Locked\n%class Turnstile\n%map Main\n%%\nLocked { coin Unlocked {} }\n%%\n";
     let transitions = "states: [solid, liquid]\ninitial: solid\ntransitions:\n  - [melt, solid, liquid]\n";
+    let scxml = "<?xml version=\"1.0\"?><scxml xmlns=\"http://www.w3.org/2005/07/scxml\" initial=\"a\"/>";
     let amazon = r#"{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}"#;
     for (text, format) in [
         (state_service, "a StateService file: `lifeguard machine import FILE` translates it"),
@@ -450,6 +451,7 @@ fn a_file_of_another_program_is_named() {
         (x_state_script, "an XState machine: it cannot be imported"),
         (smc, "a State Machine Compiler (SMC) file: it cannot be imported"),
         (transitions, "a state machine of Python's `transitions` package: it cannot be imported"),
+        (scxml, "an SCXML file: it cannot be imported"),
         (amazon, "an Amazon States Language file: it cannot be imported"),
     ] {
         let faults = super::check(text, &vocabulary(&ACTIONS)).faults;
