@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use clap::Args;
+use device_io::system_code;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use url::Url;
+
+use crate::formatting::duration;
 
 /// The timeout of a request, in real time.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,13 +48,12 @@ pub(super) fn parse_server(text: &str) -> Result<Url, String> {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiClientError {
     /// The server cannot be reached, or its answer is not HTTP.
-    #[error("no answer from {server} (is `lifeguard serve` running there?)")]
+    #[error("cannot reach {server}: {reason} (is `lifeguard serve` running there?)")]
     NoAnswer {
         /// Its URL.
         server: Url,
-        /// The cause.
-        #[source]
-        source: reqwest::Error,
+        /// The cause, for people.
+        reason: String,
     },
     /// The answer is not that of a Lifeguard server.
     #[error("the server at {0} is not Lifeguard")]
@@ -90,7 +92,7 @@ impl ApiClient {
         let http = reqwest::Client::builder().no_proxy().build();
         match http {
             Ok(http) => Ok(Self { server, http, timeout: REQUEST_TIMEOUT }),
-            Err(source) => Err(ApiClientError::NoAnswer { server, source }),
+            Err(error) => Err(ApiClientError::NoAnswer { server, reason: error.to_string() }),
         }
     }
 
@@ -148,9 +150,9 @@ impl ApiClient {
 
     /// Sends a request, and returns the body of the answer.
     async fn answer(&self, request: RequestBuilder) -> Result<Vec<u8>, ApiClientError> {
-        let no_answer = |source: reqwest::Error| {
-            let source = source.without_url();
-            ApiClientError::NoAnswer { server: self.server.clone(), source }
+        let no_answer = |error: reqwest::Error| {
+            let reason = self.describe_failure(&error);
+            ApiClientError::NoAnswer { server: self.server.clone(), reason }
         };
         let response = request.timeout(self.timeout).send().await.map_err(no_answer)?;
         let status = response.status();
@@ -161,6 +163,21 @@ impl ApiClient {
         let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let detail = answer.get("detail").and_then(Value::as_str).map(str::to_owned);
         Err(ApiClientError::Refused { status, detail: detail.unwrap_or_else(|| status.to_string()) })
+    }
+
+    /// Describes why there was no answer.
+    fn describe_failure(&self, error: &reqwest::Error) -> String {
+        if error.is_timeout() {
+            return format!("no answer within {}", duration(self.timeout));
+        }
+        match system_code(error) {
+            Some(code) => code.desc().to_lowercase(),
+            // The resolver has codes of its own.
+            None if error.is_connect() => {
+                format!("the name {} cannot be resolved", self.server.host_str().unwrap_or_default())
+            }
+            None => "it closed the connection, or its answer is not HTTP".to_owned(),
+        }
     }
 
     fn json(&self, bytes: &[u8]) -> Result<Value, ApiClientError> {

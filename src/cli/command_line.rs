@@ -12,6 +12,7 @@ use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcomma
 use super::config::{ParseError, ServerSettings, with_configuration};
 use super::help::{SERVER_OPTION, with_examples, with_own_options_only};
 use super::log::LogArgs;
+use super::variables::{name_variables, without_empty_variables};
 use super::{config, demo, device, image, instance, machine, model, output, resource};
 use crate::machine::reword_library_error;
 
@@ -38,14 +39,13 @@ fn hide_secret(error: &mut clap::Error) {
     }
 }
 
-/// Ignores environment variables that are empty: they count as unset.
-#[must_use]
-pub fn without_empty_variables(command: Command) -> Command {
+/// Accepts `-1` as the value of every option: whether it fits is for the option to say.
+fn with_negative_numbers(command: Command) -> Command {
     let command = command.mut_args(|arg| {
-        let value = arg.get_env().and_then(std::env::var_os);
-        if value.is_some_and(|value| value.is_empty()) { arg.env(Resettable::Reset) } else { arg }
+        let is_option = !arg.is_positional() && arg.get_action().takes_values();
+        if is_option { arg.allow_negative_numbers(true) } else { arg }
     });
-    command.mut_subcommands(without_empty_variables)
+    command.mut_subcommands(with_negative_numbers)
 }
 
 /// The commands.
@@ -73,7 +73,9 @@ pub(super) enum CliCommand {
 
 /// The whole command line, with examples and without variables that are empty.
 pub(super) fn command() -> Command {
-    without_empty_variables(with_own_options_only(with_examples(Cli::command())))
+    // A variable of a production server would have the demo use its database, and reboot its boards.
+    let root = Cli::command().mut_subcommand("demo", |demo| demo.mut_args(|arg| arg.env(Resettable::Reset)));
+    without_empty_variables(with_negative_numbers(with_own_options_only(with_examples(root))))
 }
 
 /// Parses the command line of this process. Errors are printed on standard error, help on standard output.
@@ -99,9 +101,15 @@ pub fn parse_from(words: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode
             output::complain_in_lines(&text);
             return Err(ExitCode::from(2));
         }
-        Err(ParseError::CommandLine(error)) => error,
+        Err(ParseError::CommandLine(mut error)) => {
+            hide_secret(&mut error);
+            error
+        }
+        Err(ParseError::Variable(mut error)) => {
+            hide_secret(&mut error);
+            name_variables(error, used_command(&mut command, &words))
+        }
     };
-    hide_secret(&mut error);
     // The parser's own usage lists options that came from variables.
     if error.get(ContextKind::Usage).is_some() {
         let usage = used_command(&mut command, &words).render_usage();

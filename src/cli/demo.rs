@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::farm::{self, BoardRegistration, FarmOptions, FaultRates, SimulatedBoa
 use crate::formatting::count;
 use crate::machine::is_failed_state_name;
 
-/// The options of `demo`, which takes those of `serve` too.
+/// The options of `demo`, which takes those of `serve` too, as flags only.
 #[derive(Debug, Args)]
 pub(super) struct DemoOptions {
     /// The number of boards
@@ -68,17 +69,28 @@ const STEP_TIMEOUT: Duration = Duration::from_mins(10);
 const REBOOT_GROUPS: usize = 6;
 /// How often the demo reads the states of the boards, in real time.
 const STATE_POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// The maximum number of tries to remove the temporary directory, and the time between them.
+const MAX_REMOVAL_TRIES: usize = 50;
+const REMOVAL_INTERVAL: Duration = Duration::from_millis(100);
 /// The maximum number of retries while the database is unavailable, one a second.
 const MAX_UNAVAILABLE_RETRIES: usize = 30;
 
 pub(super) async fn run(options: DemoOptions) -> Result<(), Box<dyn Error>> {
-    let signal = asked_to_stop()?;
+    let mut signal = pin!(asked_to_stop()?);
     let mut serve = options.serve.clone().with_secrets()?;
-    let scratch = DemoDirectory::create_unless_given(&mut serve)?;
+    let mut scratch = DemoDirectory::create_unless_given(&mut serve)?;
     serve.tftp_listen.get_or_insert(([127, 0, 0, 1], 0).into());
     let clock: Arc<dyn Clock> = Arc::new(ScaledClock::new(options.speed));
 
-    let server = LifeguardServer::start(serve, Arc::clone(&clock)).await?;
+    // A start waits for a given database as long as necessary.
+    let server = tokio::select! {
+        server = LifeguardServer::start(serve, Arc::clone(&clock)) => server?,
+        () = &mut signal => {
+            scratch.remove_when_unused().await;
+            output::print("Stopped during the start.")?;
+            return Ok(());
+        }
+    };
     let result = run_demo(&options, &server, clock, signal).await;
     server.stop().await?;
     drop(scratch);
@@ -300,6 +312,17 @@ impl DemoDirectory {
         let boot_root = serve.boot_root.get_or_insert_with(|| path.join("boot"));
         directories::create_all_with_mode(boot_root, 0o755)?;
         Ok(Self(Some(path)))
+    }
+
+    /// Removes the directory, for which it waits until a private PostgreSQL that was starting writes no more.
+    async fn remove_when_unused(&mut self) {
+        for _ in 0..MAX_REMOVAL_TRIES {
+            if self.0.as_ref().is_none_or(|path| fs_err::remove_dir_all(path).is_ok()) {
+                self.0 = None;
+                return;
+            }
+            sleep_real_time(REMOVAL_INTERVAL).await;
+        }
     }
 }
 

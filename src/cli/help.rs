@@ -2,16 +2,22 @@
 
 use clap::{Arg, Command};
 
+use super::log::{DEMO_FILTER, SERVER_FILTER};
+
 /// The argument that names the server.
 pub(super) const SERVER_OPTION: &str = "server";
 /// The arguments of the log.
 const LOG_OPTIONS: [&str; 2] = ["log_format", "log"];
 
-/// Two examples of each command.
+/// Two examples of each command, and of each group of commands.
 const EXAMPLES: &[(&str, [&str; 2])] = &[
     (
         "serve",
         ["lifeguard serve", "lifeguard serve --config-file lifeguard.toml --tftp-listen 192.168.7.1:69"],
+    ),
+    (
+        "config",
+        ["lifeguard config show --config-file lifeguard.toml", "lifeguard config check lifeguard.toml"],
     ),
     ("config show", ["lifeguard config show", "lifeguard config show --config-file lifeguard.toml --json"]),
     (
@@ -19,6 +25,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         ["lifeguard config check lifeguard.toml", "lifeguard config check /etc/lifeguard/lifeguard.toml"],
     ),
     ("demo", ["lifeguard demo", "lifeguard demo --boards 48 --faults 0.2 --speed 20"]),
+    ("device", ["lifeguard device list --state 'Failed*'", "lifeguard device why b1"]),
     (
         "device add",
         [
@@ -60,6 +67,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ),
     ("device history", ["lifeguard device history b1", "lifeguard device history b1 --limit 500 --json"]),
     ("device remove", ["lifeguard device remove b1", "lifeguard device remove b1 b2"]),
+    ("image", ["lifeguard image set base --boot-config panda=panda-base.cfg", "lifeguard image list"]),
     (
         "image set",
         [
@@ -72,6 +80,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         "image remove",
         ["lifeguard image remove base", "lifeguard image remove base --server http://lifeguard.lab:8080"],
     ),
+    ("resource", ["lifeguard resource list", "lifeguard resource set imaging --capacity 4"]),
     ("resource list", ["lifeguard resource list", "lifeguard resource list --json"]),
     ("resource show", ["lifeguard resource show imaging", "lifeguard resource show imaging --json"]),
     (
@@ -81,6 +90,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "lifeguard resource set imaging --capacity 8 --gap 5s",
         ],
     ),
+    ("instance", ["lifeguard instance list rollout", "lifeguard instance send rollout web approve"]),
     (
         "instance create",
         ["lifeguard instance create rollout web", "lifeguard instance create reservation r1 --link board=b1"],
@@ -110,6 +120,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         "instance remove",
         ["lifeguard instance remove rollout web", "lifeguard instance remove rollout web --json"],
     ),
+    ("machine", ["lifeguard machine check board.yaml", "lifeguard machine load board.yaml --dry-run"]),
     (
         "machine check",
         ["lifeguard machine check board.yaml", "lifeguard machine check --explain unknown-target"],
@@ -142,6 +153,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "lifeguard machine simulate board.yaml --profile farm.yaml --svg farm.svg",
         ],
     ),
+    ("model", ["lifeguard model list", "lifeguard model convert --python convert/bin/python colors_v1.pkl"]),
     (
         "model convert",
         [
@@ -219,7 +231,9 @@ pub(super) fn with_own_options_only(root: Command) -> Command {
         }
         if !path.is_empty() {
             let is_hidden = !WITH_LOG.contains(&path);
-            command = command.args(log.iter().cloned().map(|arg| arg.hide(is_hidden)));
+            let log = log.iter().cloned().map(|arg| arg.hide(is_hidden));
+            command =
+                command.args(log.map(|arg| if path == "demo" { with_default_of_demo(arg) } else { arg }));
         }
         match path {
             // These options are in the help of `serve`.
@@ -231,6 +245,14 @@ pub(super) fn with_own_options_only(root: Command) -> Command {
         }
     });
     root.arg(server)
+}
+
+/// The log's option with the demo's default in its help.
+fn with_default_of_demo(option: Arg) -> Arg {
+    match option.get_help().map(ToString::to_string) {
+        Some(help) => option.help(help.replace(&format!("{SERVER_FILTER} for servers"), DEMO_FILTER)),
+        None => option,
+    }
 }
 
 #[cfg(test)]
@@ -251,27 +273,23 @@ mod tests {
         words
     }
 
-    /// The paths of all commands that do something.
-    fn leaves(command: &Command, path: &str, found: &mut Vec<String>) {
+    /// The paths of all commands and groups of commands.
+    fn paths(command: &Command, path: &str, found: &mut Vec<String>) {
         for inner in command.get_subcommands() {
             let path = format!("{path} {}", inner.get_name());
-            if inner.has_subcommands() {
-                leaves(inner, &path, found);
-            } else {
-                found.push(path.trim().to_owned());
-            }
+            paths(inner, &path, found);
+            found.push(path.trim().to_owned());
         }
     }
 
     #[test]
     fn every_command_has_two_examples_that_can_be_typed() {
-        let mut paths = Vec::new();
-        leaves(&command(), "", &mut paths);
-        let of: Vec<&str> = EXAMPLES.iter().map(|(of, _)| *of).collect();
-        paths.sort();
-        let mut sorted = of.clone();
-        sorted.sort_unstable();
-        assert_eq!(sorted, paths, "each command once");
+        let mut all = Vec::new();
+        paths(&command(), "", &mut all);
+        all.sort();
+        let mut of: Vec<&str> = EXAMPLES.iter().map(|(of, _)| *of).collect();
+        of.sort_unstable();
+        assert_eq!(of, all, "each command once");
         for (of, examples) in EXAMPLES {
             for example in examples {
                 let matches = command().try_get_matches_from(words(example));
@@ -281,7 +299,9 @@ mod tests {
                     path.push(name);
                     inner = matches;
                 }
-                assert_eq!(path.join(" "), *of, "{example}");
+                let is_group = command().find_subcommand(of).is_some_and(Command::has_subcommands);
+                let path = if is_group { path[0].to_owned() } else { path.join(" ") };
+                assert_eq!(path, *of, "{example}");
             }
         }
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::api_client::{ApiClient, ApiClientError, ServerOptions};
 use super::describe::{add_labels, describe_history, describe_instance, describe_outcome, local_time};
 use super::output::{self, json_object, row, text};
-use super::serve::BOARD_MACHINE;
+use super::serve::{BOARD_MACHINE, number_from};
 use super::why;
 
 /// The command's options.
@@ -65,7 +65,7 @@ enum InstanceCommand {
         #[command(flatten)]
         which: InstanceArgs,
         /// The maximum number of entries
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, default_value_t = 50, value_parser = |text: &str| number_from(text, 1_u32))]
         limit: u32,
     },
     /// Move an instance to another state by force, if it is in the state that you expect

@@ -23,6 +23,11 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// The crates of this workspace that log. A directive for `lifeguard` applies to them too.
 const OUR_CRATES: [&str; 4] = ["device_io", "farm", "private_postgres", "tftp"];
 
+/// The filter of servers.
+pub(super) const SERVER_FILTER: &str = "info,sqlx=error";
+/// The filter of the demo.
+pub(super) const DEMO_FILTER: &str = "warn,sqlx=error";
+
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogFormat {

@@ -17,7 +17,10 @@ pub mod output;
 mod resource;
 mod run;
 pub mod serve;
+mod text_file;
+mod variables;
 mod why;
 
-pub use self::command_line::{Cli, parse, parse_from, without_empty_variables};
+pub use self::command_line::{Cli, parse, parse_from};
 pub use self::run::run;
+pub use self::variables::without_empty_variables;

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use serde_json::Value;
+use serde_json::error::Category;
 
 use crate::machine::reword_library_error;
 
@@ -31,7 +32,7 @@ pub fn fail(text: &str) -> ExitCode {
 /// Prints an error or a warning on standard error.
 pub fn complain(text: &str) {
     // If standard error cannot be written, the message is lost.
-    let _ = writeln!(io::stderr(), "lifeguard: {}", without_passwords(&shown(text)));
+    let _ = writeln!(io::stderr(), "lifeguard: {}", complaint(text));
 }
 
 /// An error with all its causes; a cause that the text already contains is not repeated.
@@ -56,7 +57,7 @@ pub(super) fn complain_in_lines(text: &str) {
 
 /// Prints the text of an error as it is, without the program's name before it.
 pub(super) fn complain_verbatim(text: &str) {
-    let _ = write!(io::stderr(), "{}", without_passwords(&shown(text)));
+    let _ = write!(io::stderr(), "{}", complaint(text));
 }
 
 /// Prints the warnings of a server's answer.
@@ -70,6 +71,21 @@ pub(super) fn warn_of(answer: &Value) {
 pub(super) fn shown(text: &str) -> String {
     let plain = |c: char| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c };
     text.chars().map(plain).collect()
+}
+
+/// The text of an error, without what the terminal must not see and people do not need.
+fn complaint(text: &str) -> String {
+    without_error_numbers(&without_passwords(&shown(text)))
+}
+
+/// Removes the numbers of the system's errors, as in `Permission denied (os error 13)`.
+fn without_error_numbers(text: &str) -> String {
+    let mut pieces = text.split(" (os error ");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |shown, piece| {
+        let rest = piece.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(')');
+        shown + &rest.map_or_else(|| format!(" (os error {piece}"), str::to_owned)
+    })
 }
 
 /// Hides the passwords of URLs in a text, `scheme://user:password@host`.
@@ -134,8 +150,18 @@ pub(super) fn json_object(text: &str) -> Result<Value, String> {
     match serde_json::from_str(text) {
         Ok(value @ Value::Object(_)) => Ok(value),
         Ok(_) => Err("a JSON object is needed".to_owned()),
-        Err(error) => Err(reword_library_error(&error.to_string())),
+        Err(error) => Err(format!("a JSON object is needed: {}", describe_json_error(&error))),
     }
+}
+
+/// Describes why a text is not the JSON that is needed.
+pub(super) fn describe_json_error(error: &serde_json::Error) -> String {
+    let reason = match error.classify() {
+        Category::Data => return reword_library_error(&error.to_string()),
+        Category::Eof => "it ends too early",
+        Category::Syntax | Category::Io => "this is not JSON",
+    };
+    format!("{reason}, at line {} column {}", error.line(), error.column())
 }
 
 /// A row of a table.
@@ -145,7 +171,7 @@ pub(super) fn row<const N: usize>(cells: [String; N]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{table, without_passwords};
+    use super::{table, without_error_numbers, without_passwords};
 
     #[test]
     fn passwords_of_urls_are_not_shown() {
@@ -159,6 +185,17 @@ mod tests {
             ("://", "://"),
         ] {
             assert_eq!(without_passwords(text), shown);
+        }
+    }
+
+    #[test]
+    fn the_numbers_of_the_systems_errors_are_not_shown() {
+        for (text, shown) in [
+            ("a: Permission denied (os error 13)", "a: Permission denied"),
+            ("x (os error 2): y (os error 111), z", "x: y, z"),
+            ("x (os error two)", "x (os error two)"),
+        ] {
+            assert_eq!(without_error_numbers(text), shown);
         }
     }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::api_client::{ApiClient, ServerOptions};
 use super::describe::local_time;
 use super::output::{self, text};
+use super::serve::number_from;
 use crate::formatting::duration;
 use crate::machine::parse_span;
 
@@ -39,7 +40,7 @@ enum ResourceCommand {
         /// Its name
         name: String,
         /// The number of units; with 0 nothing is granted
-        #[arg(long)]
+        #[arg(long, value_parser = |text: &str| number_from(text, 0_u32))]
         capacity: Option<u32>,
         /// The minimum time between two grants, such as 5s
         #[arg(long, value_name = "DURATION", value_parser = limit_span)]

@@ -4,29 +4,35 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use super::command_line::{self, Cli, CliCommand};
-use super::log::ProcessLog;
+use super::log::{DEMO_FILTER, ProcessLog, SERVER_FILTER};
+use super::variables::warn_of_unknown;
 use super::{config, demo, device, image, instance, machine, model, output, resource, serve};
 
 /// Runs one command. Errors are printed on standard error.
 pub async fn run(cli: Cli) -> ExitCode {
     let Cli { log, command, settings } = cli;
     let default_filter = match &command {
-        // The demo prints its own progress, and its faults are simulated. A model's faults are the command's output.
-        CliCommand::Demo(_) | CliCommand::Model(_) => "error",
+        // The demo prints its own progress.
+        CliCommand::Demo(_) => DEMO_FILTER,
+        // A model's faults are the command's output.
+        CliCommand::Model(_) => "error",
         CliCommand::Serve(_)
         | CliCommand::Config(_)
         | CliCommand::Device(_)
         | CliCommand::Image(_)
         | CliCommand::Resource(_)
         | CliCommand::Instance(_)
-        | CliCommand::Machine(_) => "info,sqlx=error",
+        | CliCommand::Machine(_) => SERVER_FILTER,
     };
     let log = match ProcessLog::start(&log, default_filter) {
         Ok(log) => log,
         Err(error) => return output::fail(&error.to_string()),
     };
-    if let (CliCommand::Serve(_), Some(file)) = (&command, &settings.file) {
-        tracing::info!(file = %file.display(), "configuration file read");
+    if matches!(command, CliCommand::Serve(_)) {
+        warn_of_unknown(&command_line::command());
+        if let Some(file) = &settings.file {
+            tracing::info!(file = %file.display(), "configuration file read");
+        }
     }
     let result = match command {
         CliCommand::Serve(config::ServerConfigArgs { options, .. }) => done(serve::run(options).await),

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::ModelError;
 use super::host::lock;
+use crate::formatting::duration;
 
 /// The locks and slots that requests wait for.
 pub(super) struct ModelQueue {
@@ -129,7 +130,10 @@ impl ModelQueue {
         future: impl Future<Output = T>,
     ) -> Result<T, ModelError> {
         let done = timeout_at(deadline, future).await;
-        done.map_err(|_| ModelError::Busy(format!("waited {:?} in all, last for {subject}", self.timeout)))
+        done.map_err(|_| {
+            let waited = duration(self.timeout);
+            ModelError::Busy(format!("waited {waited} in all, last for {subject}"))
+        })
     }
 }
 

@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::formatting::duration;
+
 /// An error of the store. Nothing was committed, except as [`StoreError::Unavailable`] says.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -50,13 +52,13 @@ pub enum UnavailableCause {
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     /// The database did not answer in time.
-    #[error("no answer from the database within {0:?}")]
+    #[error("no answer from the database within {}", duration(*.0))]
     Silent(Duration),
     /// The host name cannot be resolved.
     #[error("the database's host cannot be found")]
     HostUnknown(#[source] io::Error),
     /// All connections of a pool were in use.
-    #[error("no database connection became free within {0:?}")]
+    #[error("no database connection became free within {}", duration(*.0))]
     Busy(Duration),
     /// The database accepts reads only.
     #[error("the database is read-only")]

@@ -1,5 +1,6 @@
 //! The configuration file: what a server takes from it, what takes precedence, and what is refused.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -103,12 +104,19 @@ async fn a_flag_takes_precedence_over_a_variable_and_a_variable_over_the_file() 
     database-url (not used: --data-dir is given) file lifeguard.toml:4
     data-dir /srv/lifeguard flag
     ");
+    // It replaces the variable too.
+    other = command();
+    other.args(["--data-dir", "/srv/lifeguard"]).env("LIFEGUARD_DATABASE_URL", "postgres://u:sesam@h/x");
+    assert_snapshot!(settings(other, folder.path(), &["data-dir", "database-url"]).await, @"
+    database-url (not used: --data-dir is given) variable LIFEGUARD_DATABASE_URL
+    data-dir /srv/lifeguard flag
+    ");
     // Without a file.
     let mut none = lifeguard(&["config", "show", "--config-file", "/dev/null", "--listen", "127.0.0.1:1"]);
-    none.env("LIFEGUARD_INSECURE", "1");
+    none.env("LIFEGUARD_INSECURE", "true");
     assert_snapshot!(settings(none, folder.path(), &OPTIONS).await, @"
     listen 127.0.0.1:1 flag
-    insecure 1 variable LIFEGUARD_INSECURE
+    insecure true variable LIFEGUARD_INSECURE
     database-url (a private PostgreSQL) default
     event-timeout 30s default
     http-long-polls 1024 default
@@ -117,11 +125,95 @@ async fn a_flag_takes_precedence_over_a_variable_and_a_variable_over_the_file() 
 }
 
 #[tokio::test]
+async fn errors_in_variables_name_the_variables() {
+    let mut output = Vec::new();
+    for (words, variables) in [
+        ("config show", [("LISTEN", "foo")].as_slice()),
+        ("serve", &[("EVENT_TIMEOUT", "5M")]),
+        ("serve", &[("INSECURE", "maybe")]),
+        ("serve", &[("LOG_FORMAT", "xml")]),
+        ("serve", &[("DATABASE_URL", "mysql://ann:sesam@db.lab/l")]),
+        ("machine check --explain list", &[("LOG", "lifeguard=loud")]),
+        ("device list", &[("SERVER", "lab")]),
+        ("serve", &[("DATABASE_URL", "postgres://db.lab/l"), ("DATA_DIR", "/srv")]),
+        // What is typed is named as it is typed.
+        ("config show --insecure=maybe", &[("LISTEN", "foo")]),
+        ("config show --data-dir /srv --database-url postgres://db.lab/l", &[]),
+    ] {
+        let mut command = lifeguard(&words.split(' ').collect::<Vec<_>>());
+        command.envs(variables.iter().map(|(name, value)| (format!("LIFEGUARD_{name}"), value)));
+        let text = run(command).await.output_text();
+        output.push(text.replace("\n\nFor more information, try '--help'.", ""));
+    }
+    let mut bytes = lifeguard(&["config", "show"]);
+    bytes.env("LIFEGUARD_LISTEN", std::ffi::OsStr::from_bytes(b"\xff"));
+    output.push(run(bytes).await.err.lines().next().unwrap().to_owned());
+    assert_snapshot!(output.join("\n\n"), @"
+    stderr: error: invalid value 'foo' for 'LIFEGUARD_LISTEN': an IP address and a port are needed, such as 127.0.0.1:8080 or [::1]:8080
+    exit 2
+
+    stderr: error: invalid value '5M' for 'LIFEGUARD_EVENT_TIMEOUT': `M` is months; minutes are `m`; write it like `30s` or `10m`
+    exit 2
+
+    stderr: error: invalid value 'maybe' for 'LIFEGUARD_INSECURE': `true` or `false` is needed
+    exit 2
+
+    stderr: error: invalid value 'xml' for 'LIFEGUARD_LOG_FORMAT'
+      [possible values: text, json]
+    exit 2
+
+    stderr: error: invalid value '…' for 'LIFEGUARD_DATABASE_URL': it must begin with postgres:// or postgresql://
+    exit 2
+
+    stderr: error: invalid value 'lifeguard=loud' for 'LIFEGUARD_LOG': a level such as `info`, or a filter such as `lifeguard=debug,sqlx=error` is needed
+    exit 2
+
+    stderr: error: invalid value 'lab' for 'LIFEGUARD_SERVER': a URL such as http://HOST:PORT is needed
+    exit 2
+
+    stderr: error: the variables LIFEGUARD_DATABASE_URL and LIFEGUARD_DATA_DIR exclude each other
+
+    Usage: lifeguard serve [OPTIONS]
+    exit 2
+
+    stderr: error: invalid value 'maybe' for '--insecure[=<true|false>]': `true` or `false` is needed
+    exit 2
+
+    stderr: error: the argument '--data-dir <DIRECTORY>' cannot be used with '--database-url <URL>'
+
+    Usage: lifeguard config show [OPTIONS]
+    exit 2
+
+    error: LIFEGUARD_LISTEN is not text in UTF-8
+    ");
+}
+
+#[tokio::test]
+async fn a_server_warns_of_variables_that_it_does_not_know() {
+    let mut command = lifeguard(&["serve", "--log-format", "json", "--states", "/nowhere"]);
+    for (name, value) in
+        [("LISTN", "secret"), ("HTTP_WAITS", "9"), ("TEST_NOTHING", "1"), ("EMPTY", ""), ("LOG", "warn")]
+    {
+        command.env(format!("LIFEGUARD_{name}"), value);
+    }
+    let logged = run(command).await.err;
+    assert!(!logged.contains("secret"), "{logged}");
+    let lines = logged.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut fields: Vec<String> = lines.map(|line| line["fields"].to_string()).collect();
+    fields.sort();
+    assert_snapshot!(fields.join("\n"), @r#"
+    {"did_you_mean":"LIFEGUARD_HTTP_LONG_POLLS","message":"unknown variable ignored","variable":"LIFEGUARD_HTTP_WAITS"}
+    {"did_you_mean":"LIFEGUARD_LISTEN","message":"unknown variable ignored","variable":"LIFEGUARD_LISTN"}
+    "#);
+}
+
+#[tokio::test]
 async fn the_settings_are_printed_as_json() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(
         folder.path(),
-        "listen = \"127.0.0.1:1\"\ndatabase-url = \"postgres://ann:sesam@db.lab/l\"\nserver-name = [\"a\", \"b\"]\n",
+        "listen = \"127.0.0.1:1\"\ndatabase-url = \"postgres://ann:sesam@db.lab/l\"\nserver-name = [\"a\", \"b\"]\n\
+         insecure = true\n",
     );
     let mut command = lifeguard(&["config", "show", "--json", "--config-file"]);
     command.arg(&file).env("LIFEGUARD_EVENT_TIMEOUT", "6s");
@@ -129,16 +221,28 @@ async fn the_settings_are_printed_as_json() {
     assert!(!text.contains("sesam"), "{text}");
     let shown: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(shown["file"], file.to_str().unwrap());
-    let wanted = ["listen", "database-url", "event-timeout", "server-name", "tftp-listen"];
+    let wanted = [
+        "listen",
+        "insecure",
+        "allow-commands",
+        "http-long-polls",
+        "database-url",
+        "event-timeout",
+        "server-name",
+        "tftp-listen",
+    ];
     let options = shown["options"].as_array().unwrap().iter();
     let options = options.filter(|option| wanted.contains(&option["option"].as_str().unwrap()));
     let lines: Vec<String> = options.map(ToString::to_string).collect();
     assert_snapshot!(lines.join("\n").replace(folder.path().to_str().unwrap(), "FOLDER"), @r#"
     {"file":"FOLDER/lifeguard.toml","line":1,"option":"listen","source":"file","value":"127.0.0.1:1"}
+    {"file":"FOLDER/lifeguard.toml","line":4,"option":"insecure","source":"file","value":true}
     {"option":"tftp-listen","source":"default","value":null}
     {"file":"FOLDER/lifeguard.toml","is_hidden":true,"line":2,"option":"database-url","source":"file","value":null}
     {"option":"event-timeout","source":"variable","value":"6s","variable":"LIFEGUARD_EVENT_TIMEOUT"}
+    {"option":"allow-commands","source":"default","value":false}
     {"file":"FOLDER/lifeguard.toml","line":3,"option":"server-name","source":"file","value":["a","b"]}
+    {"option":"http-long-polls","source":"default","value":1024}
     "#);
 }
 
@@ -156,6 +260,10 @@ async fn a_file_that_is_wrong_is_refused_with_every_position() {
         "data-dir = \"/srv\"\ndatabase-url = \"postgres://db.lab/lifeguard\"\n",
         "listen = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"\n",
         "listen = 127.0.0.1:1\n",
+        "listen = localhost\n",
+        "listen = \"127.0.0.1:1\n",
+        "model-memory = 99999999999999999999\n",
+        "history-retention = \"12h\"\n",
         "config-file = \"other.toml\"\nreason = \"none\"\nserver-name = [1]\n",
     ] {
         let file = write(folder.path(), text);
@@ -212,11 +320,27 @@ async fn a_file_that_is_wrong_is_refused_with_every_position() {
 
     listen = "127.0.0.1:1"
     listen = "127.0.0.1:2"
-    stderr: lifeguard: FOLDER/lifeguard.toml:2:1: this is not TOML: duplicate key; a line is like `tftp-listen = "0.0.0.0:69"`, with text in quotes
+    stderr: lifeguard: FOLDER/lifeguard.toml:2:1: `listen` is given twice, first in line 1
     exit 2
 
     listen = 127.0.0.1:1
-    stderr: lifeguard: FOLDER/lifeguard.toml:1:15: this is not TOML: invalid float; a line is like `tftp-listen = "0.0.0.0:69"`, with text in quotes
+    stderr: lifeguard: FOLDER/lifeguard.toml:1:15: this is not TOML; a line is like `tftp-listen = "0.0.0.0:69"`, with text in quotes
+    exit 2
+
+    listen = localhost
+    stderr: lifeguard: FOLDER/lifeguard.toml:1:10: this is not TOML; a line is like `tftp-listen = "0.0.0.0:69"`, with text in quotes
+    exit 2
+
+    listen = "127.0.0.1:1
+    stderr: lifeguard: FOLDER/lifeguard.toml:1:22: this is not TOML; a line is like `tftp-listen = "0.0.0.0:69"`, with text in quotes
+    exit 2
+
+    model-memory = 99999999999999999999
+    stderr: lifeguard: FOLDER/lifeguard.toml:1:16: the number is too large
+    exit 2
+
+    history-retention = "12h"
+    stderr: lifeguard: FOLDER/lifeguard.toml:1:21: `history-retention` cannot be `12h`: whole days are needed; write it like `90d`, or `forever`
     exit 2
 
     config-file = "other.toml"
@@ -239,10 +363,10 @@ async fn a_file_that_is_named_must_exist() {
     by_variable.env("LIFEGUARD_CONFIG_FILE", &missing);
     let told = [shown(by_flag, folder.path()).await, shown(by_variable, folder.path()).await];
     assert_snapshot!(told.join("\n\n"), @"
-    stderr: lifeguard: --config-file: failed to open file `FOLDER/missing.toml`: No such file or directory (os error 2)
+    stderr: lifeguard: --config-file: failed to open file `FOLDER/missing.toml`: No such file or directory
     exit 2
 
-    stderr: lifeguard: LIFEGUARD_CONFIG_FILE: failed to open file `FOLDER/missing.toml`: No such file or directory (os error 2)
+    stderr: lifeguard: LIFEGUARD_CONFIG_FILE: failed to open file `FOLDER/missing.toml`: No such file or directory
     exit 2
     ");
     // An empty variable is unset; requests to a server read no file.
@@ -258,12 +382,24 @@ async fn a_file_that_is_named_must_exist() {
 async fn a_file_is_checked_without_a_server() {
     let folder = tempfile::tempdir().unwrap();
     let mut told = Vec::new();
-    for text in ["listen = \"127.0.0.1:1\"\n", "", "listn = \"127.0.0.1:1\"\ninsecure = 1\n"] {
+    for text in [
+        "listen = \"127.0.0.1:1\"\n",
+        "",
+        "listn = \"127.0.0.1:1\"\ninsecure = 1\n",
+        // What a server refuses although each value is accepted.
+        "log = \"info\"\nlisten = \"0.0.0.0:1\"\nstates = \"/nowhere\"\ndatabase-url-file = \"/nowhere\"\n",
+        "machine = \"/nowhere\"\n",
+        "listen = \"0.0.0.0:1\"\ninsecure = true\n",
+    ] {
         let file = write(folder.path(), text);
         let mut command = lifeguard(&["config", "check"]);
         command.arg(&file);
         told.push(shown(command, folder.path()).await);
     }
+    fs::write(folder.path().join("lifeguard.toml"), b"listen = \"\xff\"").unwrap();
+    let mut bytes = lifeguard(&["config", "check"]);
+    bytes.arg(folder.path().join("lifeguard.toml"));
+    told.push(shown(bytes, folder.path()).await);
     let mut missing = lifeguard(&["config", "check"]);
     missing.arg(folder.path().join("missing.toml"));
     told.push(shown(missing, folder.path()).await);
@@ -281,7 +417,21 @@ async fn a_file_is_checked_without_a_server() {
     lifeguard: FOLDER/lifeguard.toml:2:12: `insecure`: `true` or `false` is needed, without quotes
     exit 1
 
-    stderr: lifeguard: failed to open file `FOLDER/missing.toml`: No such file or directory (os error 2)
+    stderr: lifeguard: FOLDER/lifeguard.toml:2: listening beyond loopback without authentication on 0.0.0.0:1: listen on 127.0.0.1, or use --insecure if the network is trusted
+    lifeguard: FOLDER/lifeguard.toml:4: failed to open file `/nowhere`: No such file or directory
+    lifeguard: FOLDER/lifeguard.toml:3: failed to open file `/nowhere`: No such file or directory
+    exit 1
+
+    stderr: lifeguard: FOLDER/lifeguard.toml:1: failed to open file `/nowhere`: No such file or directory
+    exit 1
+
+    FOLDER/lifeguard.toml: 2 options, no errors
+    exit 0
+
+    stderr: lifeguard: FOLDER/lifeguard.toml: this is not text in UTF-8
+    exit 2
+
+    stderr: lifeguard: failed to open file `FOLDER/missing.toml`: No such file or directory
     exit 2
 
     packaging/lifeguard.toml: 0 options, no errors

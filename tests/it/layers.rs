@@ -33,7 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("model", &["clock", "formatting"]),
     ("actions", &["boot_tree", "clock", "device_io", "formatting", "machine", "power"]),
     ("worker", &["actions", "clock", "formatting", "machine"]),
-    ("store", &["activation", "machine"]),
+    ("store", &["activation", "formatting", "machine"]),
     (
         "engine",
         &[
@@ -77,6 +77,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "boot_tree",
             "clock",
             "dashboard",
+            "device_io",
             "diagram",
             "directories",
             "engine",

@@ -112,7 +112,7 @@ fn the_command_reports_faults_and_its_exit_status() {
     ");
     assert_snapshot!(check_output(&["states/none.yaml", fixture], b""), @"
     fixtures/faults/no-deadline-while-booting.yaml:156:3: error[no-deadline]: `ReimageBooted` may wait forever for an event that never comes: give it `timeout: { after: …, target: … }`; or declare `resting: true` if no work is in progress in it
-    lifeguard: failed to open file `states/none.yaml`: No such file or directory (os error 2)
+    lifeguard: failed to open file `states/none.yaml`: No such file or directory
     exit 2
     ");
     assert_snapshot!(check_output(&["-"], b"machine: m\ninitial: A\nstates: { A: { resting: true } }"), @"
@@ -121,7 +121,7 @@ fn the_command_reports_faults_and_its_exit_status() {
     exit 0
     ");
     assert_snapshot!(check_output(&["-"], b"machine: \xff"), @"
-    lifeguard: standard input: stream did not contain valid UTF-8
+    lifeguard: standard input: this is not text in UTF-8
     exit 2
     ");
     assert_snapshot!(check_output(&[], b""), @"

@@ -1,31 +1,54 @@
 //! `lifeguard config check`: what is wrong with a configuration file, and where.
 
 use std::error::Error;
+use std::iter;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Command;
+use clap::{Command, FromArgMatches};
 
 use super::super::output::{self, complain_in_lines};
-use super::file::{self, ConfigFileError};
+use super::super::serve::ServeOptions;
+use super::super::variables::without_variables;
+use super::file::{self, ConfigFile, ConfigFileError};
+use crate::formatting::count;
 
 /// Checks a file: exit code 0 where nothing is wrong, 1 where something is, 2 where it cannot be read.
 pub(super) fn run(path: &Path, root: &Command) -> Result<ExitCode, Box<dyn Error>> {
-    match file::read(path, root) {
+    let refusals = match file::read(path, root) {
         Ok(file) => {
-            let options = match file.entries.len() {
-                1 => "1 option".to_owned(),
-                count => format!("{count} options"),
-            };
-            output::print(&format!("{}: {options}, no errors", path.display()))?;
-            Ok(ExitCode::SUCCESS)
+            let refusals = refusals(&file, root)?;
+            if refusals.is_empty() {
+                let options = count(file.entries.len(), "option");
+                output::print(&format!("{}: {options}, no errors", path.display()))?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            refusals.join("\n")
         }
-        Err(error) => {
-            complain_in_lines(&error.to_string());
-            Ok(match error {
-                ConfigFileError::Faults { .. } => ExitCode::FAILURE,
-                ConfigFileError::Read(_) => ExitCode::from(2),
-            })
+        Err(error @ ConfigFileError::Faults { .. }) => error.to_string(),
+        Err(error @ ConfigFileError::Read(_)) => {
+            output::complain(&error.to_string());
+            return Ok(ExitCode::from(2));
         }
-    }
+    };
+    complain_in_lines(&refusals);
+    Ok(ExitCode::FAILURE)
+}
+
+/// What keeps a server with this file from starting, although each value is accepted.
+fn refusals(file: &ConfigFile, root: &Command) -> Result<Vec<String>, clap::Error> {
+    let values = file.entries.iter().flat_map(|entry| entry.values.iter().map(|value| (&entry.key, value)));
+    let words = values.map(|(key, value)| format!("--{key}={value}"));
+    let command = without_variables(root).no_binary_name(true);
+    let matches = command.try_get_matches_from(iter::once("serve".to_owned()).chain(words))?;
+    let Some(serve) = matches.subcommand_matches("serve") else { return Ok(Vec::new()) };
+    let refusals = ServeOptions::from_arg_matches(serve)?.refusals();
+    let described = refusals.into_iter().map(|(key, reason)| {
+        let path = file.path.display();
+        match file.entries.iter().find(|entry| entry.key == key) {
+            Some(entry) => format!("{path}:{}: {reason}", entry.line),
+            None => format!("{path}: {reason}"),
+        }
+    });
+    Ok(described.collect())
 }

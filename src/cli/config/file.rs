@@ -10,7 +10,9 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Command};
 use toml_edit::{Document, Item, Value};
 
-use super::server_options::{conflicts, server_options, without_variables};
+use super::super::text_file::read_text_file;
+use super::super::variables::without_variables;
+use super::server_options::{conflicts, server_options};
 use crate::machine::{nearest, reword_library_error, suggestion};
 
 /// A configuration file whose values fit their options.
@@ -72,7 +74,7 @@ impl fmt::Display for ConfigFault {
 ///
 /// [`ConfigFileError`]; all faults of the text are found at once.
 pub(super) fn read(path: &Path, root: &Command) -> Result<ConfigFile, ConfigFileError> {
-    let text = fs_err::read_to_string(path)?;
+    let text = read_text_file(path)?;
     let path = path.to_owned();
     match check(&text, root) {
         Ok(entries) => Ok(ConfigFile { path, entries }),
@@ -93,9 +95,9 @@ pub(super) fn check(text: &str, root: &Command) -> Result<Vec<ConfigEntry>, Vec<
         ConfigFault { line, column, message }
     };
     let document = Document::parse(text).map_err(|error| {
-        let message = error.message().trim_end_matches(", expected nothing");
-        let form = "a line is like `tftp-listen = \"0.0.0.0:69\"`, with text in quotes";
-        vec![fault(error.span(), format!("this is not TOML: {message}; {form}"))]
+        let (line, _) = position(error.span());
+        let found = error.span().and_then(|span| text.get(span)).unwrap_or_default();
+        vec![fault(error.span(), syntax_fault(text, line, found))]
     })?;
     let options = server_options(root);
     let (mut entries, mut faults) = (Vec::<ConfigEntry>::new(), Vec::new());
@@ -125,6 +127,21 @@ pub(super) fn check(text: &str, root: &Command) -> Result<Vec<ConfigEntry>, Vec<
     // Tables come after the keys that stand alone, regardless of their position in the text.
     faults.sort_by_key(|fault| (fault.line, fault.column));
     if faults.is_empty() { Ok(entries) } else { Err(faults) }
+}
+
+/// Describes why `text` is not TOML: the parser refused `found` in a line.
+fn syntax_fault(text: &str, line: usize, found: &str) -> String {
+    let digits = found.strip_prefix(['+', '-']).unwrap_or(found);
+    if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_') {
+        return "the number is too large".to_owned();
+    }
+    let is_same_key = |line: &str| line.split_once('=').is_some_and(|(key, _)| key.trim() == found);
+    match text.lines().take(line - 1).position(is_same_key) {
+        Some(first) => format!("`{found}` is given twice, first in line {}", first + 1),
+        None => {
+            "this is not TOML; a line is like `tftp-listen = \"0.0.0.0:69\"`, with text in quotes".to_owned()
+        }
+    }
 }
 
 /// Says which key may have been meant.

@@ -3,10 +3,13 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use clap::builder::Resettable;
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Command};
+use clap::{Arg, ArgMatches, Args, Command};
 
 use super::super::serve::ServeOptions;
+use super::super::variables::{is_variable_set, without_variables};
 use super::file::{self, ConfigFile, ConfigFileError};
 use super::server_options::{FILE_OPTION, conflicts, server_options};
 use super::settings::ServerSettings;
@@ -26,45 +29,60 @@ pub(in crate::cli) struct ServerConfigArgs {
     pub(in crate::cli) options: ServeOptions,
 }
 
-/// Parses the command line; a command of a server gets defaults from the configuration file.
+/// Parses the command line; a command of a server gets defaults from the configuration file. What is typed is parsed first,
+/// without variables, so that an error is about the flags or about the variables.
 ///
 /// # Errors
 ///
 /// [`ParseError`].
 pub(in crate::cli) fn with_configuration(
-    root: &mut Command,
+    root: &Command,
     words: &[OsString],
 ) -> Result<(ArgMatches, Option<ServerSettings>), ParseError> {
-    // Arguments of a command that has parsed once can no longer be changed.
-    let fresh = root.clone();
-    let matches = root.try_get_matches_from_mut(words)?;
-    let path = server_command(&matches).map(|(path, _)| path);
-    let Some(path) = path else { return Ok((matches, None)) };
-    let file = read_file(&matches, &fresh)?;
-    let given = server_command(&matches).map(|(_, matches)| matches);
-    let is_excluded = |key: &str| {
-        let explicit = server_options(root).into_iter().find(|option| {
-            let source = given.and_then(|given| given.value_source(option.get_id().as_str()));
+    let parse = |command: &Command| command.clone().try_get_matches_from(words).map_err(ParseError::Variable);
+    let typed = match without_variables(root).try_get_matches_from(words) {
+        Ok(typed) => typed,
+        // Help names the variables.
+        Err(error) if is_help(error.kind()) => return Err(parse(root).err().unwrap_or(error.into())),
+        Err(error) => return Err(error.into()),
+    };
+    let Some((path, flags)) = server_command(&typed) else { return Ok((parse(root)?, None)) };
+    let options = server_options(root);
+    let excluded_by = |matches: &ArgMatches, key: &str| {
+        let is_excluding = |option: &&Arg| {
+            let source = matches.value_source(option.get_id().as_str());
             let is_given = matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable));
             is_given && option.get_long().is_some_and(|option| conflicts(root, option, key))
-        });
-        explicit.and_then(|option| option.get_long().map(str::to_owned))
+        };
+        let by = options.iter().find(is_excluding).and_then(Arg::get_long);
+        by.map(|by| (key.to_owned(), by.to_owned()))
     };
-    let excluded: Vec<(String, String)> = file
-        .iter()
-        .flat_map(|file| &file.entries)
-        .filter_map(|entry| Some((entry.key.clone(), is_excluded(&entry.key)?)))
-        .collect();
-    let mut configured = fresh;
+    let set = options.iter().filter(|option| is_variable_set(option)).filter_map(Arg::get_long);
+    let mut excluded: Vec<(String, String)> = set.filter_map(|key| excluded_by(flags, key)).collect();
+    let mut configured = root.clone();
+    for (key, _) in &excluded {
+        configured = with_option(configured, &path, key, &|option| option.env(Resettable::Reset));
+    }
+    let matches = parse(&configured)?;
+    let file = read_file(&matches, root)?;
+    let Some((_, given)) = server_command(&matches) else { return Ok((matches, None)) };
     for entry in file.iter().flat_map(|file| &file.entries) {
-        if !excluded.iter().any(|(key, _)| *key == entry.key) {
-            configured = with_default(configured, &path, &entry.key, &entry.values);
+        if let Some(exclusion) = excluded_by(given, &entry.key) {
+            excluded.push(exclusion);
+        } else {
+            let default = |option: Arg| option.default_values(entry.values.clone());
+            configured = with_option(configured, &path, &entry.key, &default);
         }
     }
-    let matches = configured.try_get_matches_from_mut(words)?;
+    let matches = parse(&configured)?;
     let settings = server_command(&matches)
-        .map(|(_, matches)| ServerSettings::new(&server_options(root), matches, file.as_ref(), &excluded));
+        .map(|(_, matches)| ServerSettings::new(&options, matches, file.as_ref(), &excluded));
     Ok((matches, settings))
+}
+
+fn is_help(kind: ErrorKind) -> bool {
+    use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    matches!(kind, DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand | DisplayVersion)
 }
 
 /// Why a command line cannot be used.
@@ -73,6 +91,9 @@ pub(in crate::cli) enum ParseError {
     /// The command line is wrong, or asks for help.
     #[error(transparent)]
     CommandLine(#[from] clap::Error),
+    /// Variables are wrong; the error names the flags of their options.
+    #[error(transparent)]
+    Variable(clap::Error),
     /// The configuration file is wrong.
     #[error("{0}")]
     ConfigFile(String),
@@ -115,22 +136,16 @@ fn read_default(path: &Path, root: &Command) -> Result<Option<ConfigFile>, Parse
     }
 }
 
-/// Sets the default of an option: of the whole program for the log, otherwise of the command at `path`.
-fn with_default(command: Command, path: &[&str], key: &str, values: &[String]) -> Command {
-    let owner = |command: &Command| {
-        let arg = command.get_arguments().find(|arg| arg.get_long() == Some(key));
-        arg.map(|arg| arg.get_id().clone())
-    };
-    let set = |command: Command| match owner(&command) {
-        Some(id) => command.mut_arg(id, |arg| arg.default_values(values.to_vec())),
+/// Changes an option: of the whole program for the log, otherwise of the command at `path`.
+fn with_option(command: Command, path: &[&str], key: &str, change: &dyn Fn(Arg) -> Arg) -> Command {
+    let option = command.get_arguments().find(|option| option.get_long() == Some(key));
+    let command = match option.map(|option| option.get_id().clone()) {
+        Some(id) => command.mut_arg(id, change),
         None => command,
     };
     match path {
-        [] => set(command),
-        [first, rest @ ..] => {
-            let command = set(command);
-            command.mut_subcommand(*first, |inner| with_default(inner, rest, key, values))
-        }
+        [] => command,
+        [first, rest @ ..] => command.mut_subcommand(*first, |inner| with_option(inner, rest, key, change)),
     }
 }
 

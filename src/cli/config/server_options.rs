@@ -1,6 +1,5 @@
 //! The options of a server as clap has them.
 
-use clap::builder::Resettable;
 use clap::{Arg, Command};
 
 /// The arguments of the whole program that configure a server; those of clients and of help do not.
@@ -15,14 +14,6 @@ pub(super) fn server_options(root: &Command) -> Vec<Arg> {
         serve.filter(|arg| !arg.is_global_set() && !matches!(arg.get_id().as_str(), "help" | FILE_OPTION));
     let log = root.get_arguments().filter(|arg| LOG_OPTIONS.contains(&arg.get_id().as_str()));
     own.chain(log).cloned().collect()
-}
-
-/// Returns the command without its variables.
-pub(super) fn without_variables(root: &Command) -> Command {
-    fn reset(command: Command) -> Command {
-        command.mut_args(|arg| arg.env(Resettable::Reset)).mut_subcommands(reset)
-    }
-    reset(root.clone())
 }
 
 /// Whether two options of a server cannot be used together.

@@ -6,7 +6,8 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches};
 use serde_json::{Value, json};
 
-use super::file::ConfigFile;
+use super::super::variables::{is_variable_set, variable_name};
+use super::file::{ConfigFile, ValueForm};
 
 /// The options of a server, as they are after flags, variables and the configuration file.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +27,10 @@ pub(super) struct Setting {
     /// What applies where there is no value.
     pub(super) default_note: Option<String>,
     pub(super) is_secret: bool,
+    pub(super) form: ValueForm,
     pub(super) source: SettingSource,
+    /// The option given by flag or variable that excludes this one; then the value is not used.
+    pub(super) excluded_by: Option<String>,
 }
 
 /// Where a value came from.
@@ -40,17 +44,11 @@ pub(super) enum SettingSource {
         path: PathBuf,
         line: usize,
     },
-    /// The configuration file names a value, but an option that excludes this one was given by flag or variable.
-    Excluded {
-        path: PathBuf,
-        line: usize,
-        by: String,
-    },
     Default,
 }
 
 impl ServerSettings {
-    /// Reads the values of `options` from `matches`. `excluded` are unused options of the file, each with the
+    /// Reads the values of `options` from `matches`. `excluded` are unused options of variables and the file, each with the
     /// option that excludes it.
     pub(super) fn new(
         options: &[Arg],
@@ -63,18 +61,13 @@ impl ServerSettings {
             let name = option.get_long().unwrap_or_default();
             let in_file = file.and_then(|file| {
                 let entry = file.entries.iter().find(|entry| entry.key == name)?;
-                Some((file.path.clone(), entry.line))
+                Some(SettingSource::File { path: file.path.clone(), line: entry.line })
             });
-            let excluded_by = excluded.iter().find(|(key, _)| key == name).map(|(_, by)| by.clone());
-            let source = match (matches.value_source(id), in_file, excluded_by) {
-                (Some(ValueSource::CommandLine), ..) => SettingSource::Flag,
-                (Some(ValueSource::EnvVariable), ..) => {
-                    let variable = option.get_env().unwrap_or_default();
-                    SettingSource::Variable(variable.to_string_lossy().into_owned())
-                }
-                (_, Some((path, line)), Some(by)) => SettingSource::Excluded { path, line, by },
-                (Some(_), Some((path, line)), None) => SettingSource::File { path, line },
-                _ => SettingSource::Default,
+            let variable =
+                variable_name(option).filter(|_| is_variable_set(option)).map(SettingSource::Variable);
+            let source = match matches.value_source(id) {
+                Some(ValueSource::CommandLine) => Some(SettingSource::Flag),
+                _ => variable.or(in_file),
             };
             let values = matches.get_raw(id).into_iter().flatten();
             Setting {
@@ -82,7 +75,9 @@ impl ServerSettings {
                 values: values.map(|value| value.to_string_lossy().into_owned()).collect(),
                 default_note: default_note(option),
                 is_secret: option.is_hide_env_values_set(),
-                source,
+                form: ValueForm::of(option),
+                source: source.unwrap_or(SettingSource::Default),
+                excluded_by: excluded.iter().find(|(key, _)| key == name).map(|(_, by)| by.clone()),
             }
         };
         Self { file: file.map(|file| file.path.clone()), settings: options.iter().map(setting).collect() }
@@ -99,8 +94,8 @@ pub(super) fn default_note(option: &Arg) -> Option<String> {
 impl Setting {
     /// The value as text; a secret is not shown.
     pub(super) fn value_text(&self) -> String {
-        match (&self.source, &self.default_note) {
-            (SettingSource::Excluded { by, .. }, _) => format!("(not used: --{by} is given)"),
+        match (&self.excluded_by, &self.default_note) {
+            (Some(by), _) => format!("(not used: --{by} is given)"),
             _ if !self.values.is_empty() && self.is_secret => "(hidden)".to_owned(),
             _ if !self.values.is_empty() => self.values.join(", "),
             (_, Some(note)) => format!("({note})"),
@@ -113,9 +108,7 @@ impl Setting {
         match &self.source {
             SettingSource::Flag => "flag".to_owned(),
             SettingSource::Variable(name) => format!("variable {name}"),
-            SettingSource::File { path, line } | SettingSource::Excluded { path, line, .. } => {
-                format!("file {}:{line}", path.display())
-            }
+            SettingSource::File { path, line } => format!("file {}:{line}", path.display()),
             SettingSource::Default => "default".to_owned(),
         }
     }
@@ -123,20 +116,21 @@ impl Setting {
     /// The setting as JSON; the value of a secret is left out.
     pub(super) fn to_json(&self) -> Value {
         let mut json = json!({ "option": self.option, "value": self.value_json() });
-        let (source, more) = match &self.source {
-            SettingSource::Flag => ("flag", None),
-            SettingSource::Variable(name) => ("variable", Some(("variable", json!(name)))),
-            SettingSource::File { path, line } | SettingSource::Excluded { path, line, .. } => {
-                json["line"] = (*line).into();
-                ("file", Some(("file", json!(path.display().to_string()))))
+        let source = match &self.source {
+            SettingSource::Flag => "flag",
+            SettingSource::Variable(name) => {
+                json["variable"] = name.as_str().into();
+                "variable"
             }
-            SettingSource::Default => ("default", None),
+            SettingSource::File { path, line } => {
+                json["file"] = path.display().to_string().into();
+                json["line"] = (*line).into();
+                "file"
+            }
+            SettingSource::Default => "default",
         };
         json["source"] = source.into();
-        if let Some((key, value)) = more {
-            json[key] = value;
-        }
-        if let SettingSource::Excluded { by, .. } = &self.source {
+        if let Some(by) = &self.excluded_by {
             json["excluded_by"] = by.as_str().into();
         }
         if self.is_secret && !self.values.is_empty() {
@@ -146,11 +140,13 @@ impl Setting {
     }
 
     fn value_json(&self) -> Value {
-        match &*self.values {
+        match (&*self.values, self.form) {
             _ if self.is_secret => Value::Null,
-            [] => Value::Null,
-            [value] => value.as_str().into(),
-            values => values.into(),
+            ([], _) => Value::Null,
+            (values, ValueForm::TextList) => values.into(),
+            ([value, ..], ValueForm::Boolean) => value.parse::<bool>().map_or(Value::Null, Value::from),
+            ([value, ..], ValueForm::Number) => value.parse::<u64>().map_or(Value::Null, Value::from),
+            ([value, ..], ValueForm::Text) => value.as_str().into(),
         }
     }
 }

@@ -13,12 +13,13 @@ use super::settings::{ServerSettings, Setting};
 /// Options of `lifeguard config show`: those of `serve` are taken into account as `serve` would.
 #[derive(Debug, Args)]
 pub(super) struct ShowOptions {
-    #[command(flatten)]
-    server: ServerConfigArgs,
-
+    // First: what follows the options of `serve` would be under the last of their headings.
     /// Print the options as JSON
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    server: ServerConfigArgs,
 }
 
 /// Prints the settings.

@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use super::fields::{FieldFilters, FieldValues};
 use super::request::RequestCommand;
 use crate::cli::api_client::ServerOptions;
+use crate::cli::serve::number_from;
 
 /// The command's options.
 #[derive(Debug, Args)]
@@ -64,7 +65,7 @@ pub(super) enum DeviceCommand {
         /// The board
         name: String,
         /// The maximum number of entries
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, default_value_t = 50, value_parser = |text: &str| number_from(text, 1_u32))]
         limit: u32,
     },
     /// Remove boards; their open actions are cancelled

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::super::faces;
+use super::super::text_file::read_text;
 use crate::machine::{self, Definition, MAX_SOURCE_BYTES};
 
 /// The text of the definition at `path`; `-` is standard input.
@@ -29,9 +30,7 @@ pub(in crate::cli) fn read(path: &Path) -> Result<String, Box<dyn Error>> {
 
 /// Reads one byte more than the maximum, so that a text that is too long is noticed.
 fn read_all(from: impl Read) -> std::io::Result<String> {
-    let mut text = String::new();
-    from.take(MAX_SOURCE_BYTES as u64 + 1).read_to_string(&mut text)?;
-    Ok(text)
+    read_text(from.take(MAX_SOURCE_BYTES as u64 + 1))
 }
 
 /// The name of the file in messages.

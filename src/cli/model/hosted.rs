@@ -1,7 +1,6 @@
 //! `lifeguard model list`, `show`, `load` and `predict`: the models that a server hosts.
 
 use std::error::Error;
-use std::io::Read;
 
 use clap::Args;
 use reqwest::Method;
@@ -9,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::super::api_client::{ApiClient, ServerOptions};
 use super::super::describe::local_time;
-use super::super::output::{self, row, text};
-use crate::machine::reword_library_error;
+use super::super::output::{self, describe_json_error, row, text};
+use super::super::text_file::read_text;
 
 /// The keys of a model that are shown first.
 const FIRST_SHOWN_KEYS: [&str; 6] = ["name", "status", "error", "states", "team", "model"];
@@ -79,11 +78,10 @@ pub(super) async fn load(options: ModelNameOptions) -> Result<(), Box<dyn Error>
 pub(super) async fn predict(options: ModelPredictOptions) -> Result<(), Box<dyn Error>> {
     let mut rows = options.values;
     if rows == "-" {
-        rows.clear();
-        std::io::stdin().read_to_string(&mut rows).map_err(|error| format!("standard input: {error}"))?;
+        rows = read_text(std::io::stdin()).map_err(|error| format!("standard input: {error}"))?;
     }
     let values: Value = serde_json::from_str(&rows).map_err(|error| {
-        let reason = reword_library_error(&error.to_string());
+        let reason = describe_json_error(&error);
         format!("ROWS: a JSON list of rows is needed, such as [[1, 2.5], [3, 4]]: {reason}")
     })?;
     let path = ["models", options.name.as_str(), "predictions"];

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use nix::unistd::gethostname;
 
-use super::parsers::span;
+use super::parsers::{number_from, span};
 use crate::api::{HttpLimits, HttpOptions, ServerNames};
 
 /// The minimum of `--http-answer-memory`: a quarter of it holds one answer that is made while it is sent.
@@ -79,8 +79,8 @@ impl Default for HttpArgs {
     }
 }
 
-fn count(text: &str) -> Result<usize, &'static str> {
-    text.parse().ok().filter(|count| *count > 0).ok_or("a whole number is needed, 1 or more")
+fn count(text: &str) -> Result<usize, String> {
+    number_from(text, 1)
 }
 
 fn bytes(text: &str) -> Result<u64, &'static str> {

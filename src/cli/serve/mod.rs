@@ -17,7 +17,7 @@ mod tftp_options;
 pub use self::http::HttpArgs;
 pub use self::models::ModelArgs;
 pub use self::options::ServeOptions;
-pub(super) use self::parsers::number_between;
+pub(super) use self::parsers::{number_between, number_from};
 pub use self::run::asked_to_stop;
 pub(super) use self::run::run;
 pub use self::server::LifeguardServer;

@@ -5,14 +5,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 
 use super::http::HttpArgs;
 use super::models::ModelArgs;
-use super::parsers::{address, database_url, number_between, span};
-use super::secrets;
+use super::parsers::{address, boolean, database_url, number_between, retention, span};
 use super::tftp_options::TftpArgs;
+use super::{secrets, server_definitions};
 use crate::engine::Retention;
 use crate::store::{ConnectionBudget, DatabaseUrl};
 
@@ -24,7 +23,7 @@ pub struct ServeOptions {
     pub listen: SocketAddr,
 
     /// Serve HTTP beyond loopback although Lifeguard has no authentication: every client may do everything
-    #[arg(long, env = "LIFEGUARD_INSECURE", value_name = "true|false", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_possible_values = true, value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "LIFEGUARD_INSECURE", value_name = "true|false", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, value_parser = boolean)]
     pub insecure: bool,
 
     /// The address of the TFTP server for the boot tree, such as 0.0.0.0:69 [default: no TFTP server]
@@ -99,11 +98,11 @@ pub struct ServeOptions {
 
     /// Run the programs that machine definitions name in actions (`notify` with `command:`), as the server's user. Every client
     /// that can load a definition can then run any program
-    #[arg(long, env = "LIFEGUARD_ALLOW_COMMANDS", value_name = "true|false", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_possible_values = true, value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "LIFEGUARD_ALLOW_COMMANDS", value_name = "true|false", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, value_parser = boolean)]
     pub allow_commands: bool,
 
     /// How long history is stored, in whole days: `90d`, or `forever`
-    #[arg(long, env = "LIFEGUARD_HISTORY_RETENTION", value_name = "DURATION", default_value = "90d")]
+    #[arg(long, env = "LIFEGUARD_HISTORY_RETENTION", value_name = "DURATION", default_value = "90d", value_parser = retention)]
     pub history_retention: Retention,
 
     /// Names and limits of the HTTP server
@@ -116,6 +115,46 @@ pub struct ServeOptions {
 }
 
 impl ServeOptions {
+    /// What keeps a server with these options from starting, as far as files and options show it: the option, and the reason.
+    pub(in crate::cli) fn refusals(&self) -> Vec<(&'static str, String)> {
+        let url =
+            self.database_url_file.as_deref().map_or(Ok(()), |file| secrets::read_url(file).map(|_| ()));
+        let states = server_definitions::load(self.states.as_deref(), None).map(|_| ());
+        // The shared machine must not be one of the states.
+        let machine = match (&states, &self.machine) {
+            (Ok(()), Some(machine)) => {
+                server_definitions::load(self.states.as_deref(), Some(machine)).map(|_| ())
+            }
+            (Ok(()), None) | (Err(_), _) => Ok(()),
+        };
+        let checks = [
+            ("listen", self.check_listen()),
+            ("database-url-file", url),
+            ("states", states),
+            ("machine", machine),
+        ];
+        let refused =
+            checks.into_iter().filter_map(|(option, check)| Some((option, check.err()?.to_string())));
+        refused.collect()
+    }
+
+    /// Checks that HTTP is served beyond loopback only where that was asked for.
+    ///
+    /// # Errors
+    ///
+    /// What would help.
+    pub(super) fn check_listen(&self) -> Result<(), Box<dyn Error>> {
+        if self.listen.ip().to_canonical().is_loopback() || self.insecure {
+            return Ok(());
+        }
+        Err(format!(
+            "listening beyond loopback without authentication on {}: \
+             listen on 127.0.0.1, or use --insecure if the network is trusted",
+            self.listen
+        )
+        .into())
+    }
+
     /// Reads the database's URL from its file if one is given, and warns if a password is visible as an argument.
     ///
     /// # Errors

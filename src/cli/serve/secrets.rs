@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::path::Path;
 
+use super::super::text_file::read_text_file;
 use crate::store::DatabaseUrl;
 
 /// Reads the database's URL from a file.
@@ -11,11 +12,11 @@ use crate::store::DatabaseUrl;
 ///
 /// When the file cannot be read or contains no database URL. The error does not show its content.
 pub(super) fn read_url(file: &Path) -> Result<DatabaseUrl, Box<dyn Error>> {
-    let text = fs_err::read_to_string(file)?;
+    let text = read_text_file(file)?;
     let url = DatabaseUrl::from(text.trim().to_owned());
     match url.parse() {
         Ok(_) => Ok(url),
-        Err(error) => Err(format!("--database-url-file {}: {error}", file.display()).into()),
+        Err(error) => Err(format!("{}: {error}", file.display()).into()),
     }
 }
 

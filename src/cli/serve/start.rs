@@ -39,14 +39,7 @@ impl LifeguardServer {
     ///
     /// Why a part cannot be started, and what would help. Nothing is left running then.
     pub async fn start(options: ServeOptions, clock: Arc<dyn Clock>) -> Result<Self, Box<dyn Error>> {
-        if !options.listen.ip().to_canonical().is_loopback() && !options.insecure {
-            return Err(format!(
-                "listening beyond loopback without authentication on {}: \
-                 listen on 127.0.0.1, or use --insecure if the network is trusted",
-                options.listen
-            )
-            .into());
-        }
+        options.check_listen()?;
         let budget = DescriptorBudget::new(
             options.http.http_connections,
             options.tftp.tftp_transfers,

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 
-use super::parsers::{number_between, span};
+use super::parsers::{boolean, number_between, span};
 use crate::tftp::{PortMode, TftpLimits};
 
 /// The options of the TFTP server.
 #[derive(Debug, Clone, Args)]
 pub struct TftpArgs {
     /// Answer TFTP requests from the server's port, for boards behind NAT; only for trusted networks
-    #[arg(long, env = "LIFEGUARD_TFTP_SINGLE_PORT", value_name = "true|false", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_possible_values = true, value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "LIFEGUARD_TFTP_SINGLE_PORT", value_name = "true|false", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, value_parser = boolean)]
     pub tftp_single_port: bool,
 
     /// The maximum number of concurrent TFTP transfers

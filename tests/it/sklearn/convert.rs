@@ -91,7 +91,7 @@ fn unconvertible_models_are_refused_with_the_reason_and_leave_no_files() {
     lifeguard: FOLDER/precise.pkl: sample row 2 has 2 numbers, and the model takes 1
     lifeguard: FOLDER/words.csv: line 2, column 1: "two" is not a number
     lifeguard: FOLDER/no.csv: there are no rows in it
-    lifeguard: failed to open file `FOLDER/missing.csv`: No such file or directory (os error 2)
+    lifeguard: failed to open file `FOLDER/missing.csv`: No such file or directory
     "#);
     assert_eq!(names(&odd), before);
     assert_eq!(fs::read_to_string(odd.join("kept.onnx")).unwrap(), "an older file");
@@ -111,6 +111,6 @@ fn missing_python_packages_are_reported_with_the_install_command() {
     assert_snapshot!(output, @"lifeguard: FOLDER/model.pkl: PYTHON lacks scikit-learn and skl2onnx: PYTHON -m pip install scikit-learn skl2onnx");
     let missing = folder.path().join("missing");
     let output = refused(missing.as_os_str(), folder.path(), &[pickle.as_os_str()]);
-    assert_snapshot!(output, @"lifeguard: --python PYTHON: No such file or directory (os error 2)");
+    assert_snapshot!(output, @"lifeguard: --python PYTHON: No such file or directory");
     assert_eq!(names(folder.path()), ["model.pkl", "python"]);
 }

@@ -45,7 +45,7 @@ pub(super) struct ConvertOptions {
     file: PathBuf,
 
     /// The interpreter of the Python environment that has scikit-learn and skl2onnx
-    #[arg(long, env = "LIFEGUARD_PYTHON", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     python: PathBuf,
 
     /// The ONNX file to write; an existing file is replaced [default: FILE with the extension .onnx]

@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::path::Path;
 
-use crate::machine::reword_library_error;
+use crate::cli::output::describe_json_error;
+use crate::cli::text_file::read_text_file;
 
 /// Reads the rows in `path`: a JSON list of lists of numbers, or CSV, whose first line may name the columns.
 ///
@@ -11,7 +12,7 @@ use crate::machine::reword_library_error;
 ///
 /// The fault, with the file and the position.
 pub(super) fn read(path: &Path) -> Result<Vec<Vec<f64>>, Box<dyn Error>> {
-    let text = fs_err::read_to_string(path)?;
+    let text = read_text_file(path)?;
     let rows = parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
     if rows.is_empty() {
         return Err(format!("{}: the file has no rows", path.display()).into());
@@ -23,7 +24,7 @@ fn parse(text: &str) -> Result<Vec<Vec<f64>>, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim_start().starts_with('[') {
         return serde_json::from_str(text)
-            .map_err(|error| reword_library_error(&error.to_string()))
+            .map_err(|error| describe_json_error(&error))
             .map_err(|error| format!("a list of rows is needed, such as [[1, 2.5], [3, 4]]: {error}"));
     }
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
@@ -73,6 +74,8 @@ mod tests {
             ("1,inf", "line 1, column 2: \"inf\" is not a number"),
             ("[[1, \"2\"]]", "expected a number at line 1 column 8"),
             ("[1]", "expected a list at line 1 column 2"),
+            ("[[1, 2", "it ends too early, at line 1 column 6"),
+            ("[[1, x]]", "this is not JSON, at line 1 column 6"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.ends_with(message), "{text}: {error}");
