@@ -13,6 +13,7 @@ use super::pending_update::PendingUpdate;
 use super::pending_updates::PendingUpdates;
 use super::retry_pause::pause_before_retry;
 use super::step::ChainStep;
+use super::troubles::FailedRun;
 use super::work_item::{EndedRun, StartedRun, Submission};
 use crate::actions::{ActionEnding, Evidence, Job, JobSubject, Trouble, UnfinishedAction};
 use crate::machine::{Cause, Definition, EventName, EventSource, Visit};
@@ -333,7 +334,7 @@ pub(super) async fn run_actions(engine: &Engine, worker: WorkerIdentity, first: 
         };
         if let Some((trouble, reason)) = trouble {
             // Reported before the action is seen to wait, so that it is not started here again at once.
-            engine.inner.troubles.report(&trouble, &action, reason);
+            engine.inner.troubles.report(&trouble, &action, FailedRun { subject: &subject, reason });
         } else if !guard.token.is_cancelled() {
             engine.inner.failing_actions.note(&subject, &action, &granted, &result);
         }

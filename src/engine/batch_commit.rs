@@ -161,14 +161,14 @@ fn log_state_changes(updates: &[DecidedUpdate], applied: &BatchResult) {
             };
             let event = stimulus.cause.event_name();
             if update.is_silent {
-                tracing::debug!(%machine, %instance, %from, %to, %event, %visit, "state changed");
+                tracing::debug!(%machine, %instance, %from, %to, %event, visit = visit.0, "state changed");
             } else {
-                tracing::info!(%machine, %instance, %from, %to, %event, %visit, "state changed");
+                tracing::info!(%machine, %instance, %from, %to, %event, visit = visit.0, "state changed");
             }
         }
         if let Some((state, visit)) = &update.reentered {
             let event = "deadline";
-            tracing::debug!(%machine, %instance, from = %state, to = %state, %event, %visit, "state changed");
+            tracing::debug!(%machine, %instance, from = %state, to = %state, %event, visit = visit.0, "state changed");
         }
     }
 }

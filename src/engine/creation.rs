@@ -117,7 +117,7 @@ impl Engine {
                 .and_then(|update| update.instance.clone());
             let instance = own.unwrap_or_else(|| decision.instance.clone().into());
             let (state, visit) = (&decision.instance.state, decision.instance.visit);
-            tracing::info!(%machine, instance = %name, %state, %visit, "instance created");
+            tracing::info!(%machine, instance = %name, %state, visit = visit.0, "instance created");
             self.note_written(life, id, &instance);
             if let RaiseOutcome::Applied(applied) = raised {
                 batch_commit::update_caches(self, life, created.raised, &applied);

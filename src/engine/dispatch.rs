@@ -162,7 +162,7 @@ async fn reclaim(engine: Engine, worker: WorkerIdentity, reclaim_needed: Arc<Not
         // All of these are retried soon.
         match store.within(Store::MAX_STATEMENT_TIME, release_lost_actions(&engine, worker)).await {
             Ok(0) => {}
-            Ok(lost) => tracing::info!(actions = lost, "released actions lost during commit"),
+            Ok(lost) => tracing::info!(actions = lost, "released actions whose start was not confirmed"),
             Err(error) => {
                 tracing::debug!(error = &error as &dyn Error, "cannot release lost actions");
             }

@@ -38,7 +38,7 @@ struct FailureStreak {
 enum StreakChange {
     Begun,
     Continued { failures: u64 },
-    Ended { failures: u64, for_s: u64 },
+    Ended { failures: u64, lasted_s: u64 },
     None,
 }
 
@@ -67,8 +67,8 @@ impl FailingActions {
             StreakChange::Continued { failures } => tracing::debug!(
                 %machine, %instance, %action, resource, failures, reason, "action failed again"
             ),
-            StreakChange::Ended { failures, for_s } => tracing::info!(
-                %machine, %instance, %action, resource, failures, for_s, "action succeeded again"
+            StreakChange::Ended { failures, lasted_s } => tracing::info!(
+                %machine, %instance, %action, resource, failures, lasted_s, "action succeeded again"
             ),
             StreakChange::None => {}
         }
@@ -83,7 +83,7 @@ impl FailingActions {
             let ended = streaks.remove(&key);
             return ended.map_or(StreakChange::None, |streak| StreakChange::Ended {
                 failures: streak.failures,
-                for_s: (now - streak.since).as_secs(),
+                lasted_s: (now - streak.since).as_secs(),
             });
         }
         if let Some(streak) = streaks.get_mut(&key) {
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(at(1, true, 0), StreakChange::Begun);
         assert_eq!(at(2, true, 1), StreakChange::Begun, "another instance");
         assert_eq!(at(1, true, 60), StreakChange::Continued { failures: 2 });
-        assert_eq!(at(1, false, 120), StreakChange::Ended { failures: 2, for_s: 120 });
+        assert_eq!(at(1, false, 120), StreakChange::Ended { failures: 2, lasted_s: 120 });
         assert_eq!(at(1, true, 180), StreakChange::Begun);
         assert_eq!(at(1, true, 180 + 900), StreakChange::Continued { failures: 2 });
         assert_eq!(

@@ -72,7 +72,7 @@ impl Engine {
         changes::append(&mut tx, self.inner.origin, &[InstanceChange { id: locked.id, kind }]).await?;
         tx.commit().await?;
         let (state, visit) = (&locked.instance.state, locked.instance.visit);
-        tracing::info!(%machine, instance = %name, %state, %visit, "instance removed");
+        tracing::info!(%machine, instance = %name, %state, visit = visit.0, "instance removed");
         self.inner.actions_changed.notify_one();
         self.inner.written.notify_one();
         self.inner.feed.wake_for_own();

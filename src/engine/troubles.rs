@@ -17,7 +17,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::actions::{LocalTrouble, Trouble};
+use crate::actions::{JobSubject, LocalTrouble, Trouble};
 use crate::store::actions::RunningAction;
 
 /// The time to the first check.
@@ -70,18 +70,39 @@ pub struct OpenTrouble {
     pub suspended: u64,
 }
 
+/// A run that a fault ended, for the log.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FailedRun<'a> {
+    pub(super) subject: &'a JobSubject,
+    pub(super) reason: &'a str,
+}
+
 impl TroubleTracker {
     fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<String, TrackedTrouble>) -> T) -> T {
         // A panic elsewhere cannot have left it half-written: each use is one call.
         work(&mut self.tracked.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Records that `trouble` suspended an action.
-    pub(super) fn report(&self, trouble: &Trouble, action: &RunningAction, reason: &str) {
-        self.report_at(Instant::now(), trouble, action, reason);
+    /// Records and logs that `trouble` suspended an action.
+    pub(super) fn report(&self, trouble: &Trouble, action: &RunningAction, failed: FailedRun<'_>) {
+        let is_news = self.report_at(Instant::now(), trouble, action);
+        let FailedRun { subject: JobSubject { machine, name: instance, .. }, reason } = failed;
+        let (kind, action) = (trouble.kind(), action.action.as_str());
+        if *trouble == Trouble::Renewal {
+            return;
+        }
+        if !is_news {
+            tracing::debug!(trouble = kind, %machine, %instance, action, reason, "action suspended");
+        } else if matches!(trouble, Trouble::Unrestored { .. }) {
+            tracing::warn!(%machine, %instance, action, reason, %trouble, "cannot complete compensation, will retry");
+        } else {
+            tracing::warn!(trouble = kind, %machine, %instance, action, reason, "local fault, actions suspended");
+        }
     }
 
-    fn report_at(&self, now: Instant, trouble: &Trouble, action: &RunningAction, reason: &str) {
+    /// Records that `trouble` suspended an action; returns whether that is to be logged: it is the first of its kind, or the
+    /// first that was not restored at its outlet.
+    fn report_at(&self, now: Instant, trouble: &Trouble, action: &RunningAction) -> bool {
         let key = trouble.key();
         let (is_first, is_back) = self.with(|troubles| {
             troubles.retain(
@@ -116,19 +137,7 @@ impl TroubleTracker {
             (!is_kind_open, is_back)
         });
         self.opened.notify_one();
-        let action = action.action.as_str();
-        if *trouble == Trouble::Renewal {
-            return;
-        }
-        if matches!(trouble, Trouble::Unrestored { .. }) {
-            if !is_back {
-                tracing::warn!(%action, reason, %trouble, "cannot complete compensation, will retry");
-            }
-        } else if is_first {
-            tracing::warn!(trouble = trouble.kind(), %action, reason, "local fault, actions suspended");
-        } else {
-            tracing::debug!(trouble = trouble.kind(), %action, reason, "action suspended");
-        }
+        if matches!(trouble, Trouble::Unrestored { .. }) { !is_back } else { is_first }
     }
 
     /// Waits until a fault is reported.
@@ -208,7 +217,7 @@ impl TroubleTracker {
         if let Some((lasted, suspended, trouble)) = over.filter(|(.., trouble)| is_logged(trouble)) {
             tracing::info!(
                 trouble = trouble.kind(),
-                lasted_s = lasted.as_secs_f64(),
+                lasted_s = lasted.as_secs(),
                 suspended,
                 "local fault cleared, handing out suspended actions"
             );
@@ -260,9 +269,9 @@ mod tests {
         let (troubles, now) = (TroubleTracker::default(), Instant::now());
         let name = Trouble::Local(LocalTrouble::Name("host-1.invalid".to_owned()));
         for _ in 0..3 {
-            troubles.report_at(now, &LocalTrouble::Descriptors.into(), &action(None), "no descriptor");
+            troubles.report_at(now, &LocalTrouble::Descriptors.into(), &action(None));
         }
-        troubles.report_at(now, &name, &action(None), "no name");
+        troubles.report_at(now, &name, &action(None));
         assert_eq!(suspended(&troubles), [("descriptors", 3), ("name", 1)]);
         assert_eq!(troubles.keys(), ["descriptors", "name host-1.invalid"]);
         assert_eq!((troubles.due(now).len(), troubles.due(now + FIRST_CHECK_DELAY).len()), (0, 2));
@@ -277,7 +286,7 @@ mod tests {
         // A fault of an action with claims is checked more often.
         let (troubles, relay) =
             (TroubleTracker::default(), Trouble::Local(LocalTrouble::Name("relay-1.invalid".to_owned())));
-        troubles.report_at(now, &relay, &action(Some("relay-1.invalid:502")), "no name");
+        troubles.report_at(now, &relay, &action(Some("relay-1.invalid:502")));
         for _ in 0..9 {
             troubles.record_check(now, &relay.key(), false);
         }
@@ -287,7 +296,7 @@ mod tests {
     #[test]
     fn a_fault_that_returns_is_checked_at_longer_intervals_until_it_is_forgotten() {
         let (troubles, now) = (TroubleTracker::default(), Instant::now());
-        let meet = |now| troubles.report_at(now, &LocalTrouble::Memory.into(), &action(None), "no memory");
+        let meet = |now| _ = troubles.report_at(now, &LocalTrouble::Memory.into(), &action(None));
         let mut waits = Vec::new();
         for _ in 0..10 {
             meet(now);
