@@ -92,11 +92,11 @@ impl TroubleTracker {
             return;
         }
         if !is_news {
-            tracing::debug!(trouble = kind, %machine, %instance, action, reason, "action suspended");
+            tracing::debug!(trouble = kind, %machine, %instance, %action, reason, "action suspended");
         } else if matches!(trouble, Trouble::Unrestored { .. }) {
-            tracing::warn!(%machine, %instance, action, reason, %trouble, "cannot complete compensation, will retry");
+            tracing::warn!(%machine, %instance, %action, reason, %trouble, "cannot complete compensation, will retry");
         } else {
-            tracing::warn!(trouble = kind, %machine, %instance, action, reason, "local fault, actions suspended");
+            tracing::warn!(trouble = kind, %machine, %instance, %action, reason, "local fault, actions suspended");
         }
     }
 

@@ -188,7 +188,7 @@ async fn state_changes_are_logged_and_so_is_a_relay_board_that_is_away() {
     post("", board).await;
     let (level, created) = log.next("instance created").await;
     let of_created = json!({
-        "message": "instance created", "machine": "board", "instance": "b1", "state": "New", "visit": "1",
+        "message": "instance created", "machine": "board", "instance": "b1", "state": "New", "visit": 1,
     });
     assert_eq!((&*level, &created), ("INFO", &of_created));
     post("/b1/force", json!({ "from": "New", "to": "Ready", "reason": "it is ready" })).await;
@@ -233,7 +233,7 @@ async fn renamed_states_and_removed_instances_are_logged() {
     assert_eq!((&*level, &logged), ("INFO", &expected));
     let (level, logged) = log.next("instance removed").await;
     let expected = json!({
-        "message": "instance removed", "machine": "lamp", "instance": "hall", "state": "Dark", "visit": "1",
+        "message": "instance removed", "machine": "lamp", "instance": "hall", "state": "Dark", "visit": 1,
     });
     assert_eq!((&*level, &logged), ("INFO", &expected));
 }

@@ -76,21 +76,21 @@ fn unconvertible_models_are_refused_with_the_reason_and_leave_no_files() {
     }
     assert_snapshot!(outputs.join("\n"), @r#"
     lifeguard: FOLDER/histogram.pkl: skl2onnx cannot convert HistGradientBoostingClassifier: ValueError: Unable to create node 'TreeEnsembleClassifier' with name='TreeEnsembleClassifier' and attributes
-    lifeguard: FOLDER/quantity.pkl: LinearRegression predicts a quantity, not a class, and only a class can stand for a state
-    lifeguard: FOLDER/from-one.pkl: its classes are 1, 2, 3; a class is the place of its state in the config, so 0, 1, 2 and so on are needed, or texts
+    lifeguard: FOLDER/quantity.pkl: LinearRegression predicts a quantity, not a class; states need classes
+    lifeguard: FOLDER/from-one.pkl: its classes are 1, 2, 3; a class is the index of its state in the config, so 0, 1, 2 and so on, or texts, are needed
     lifeguard: FOLDER/two-answers.pkl: DecisionTreeClassifier predicts several classes a row, and one is needed
     lifeguard: FOLDER/untrained.pkl: DecisionTreeClassifier has not been trained
-    lifeguard: FOLDER/dictionary.pkl: it holds dict, which is no model of scikit-learn that predicts
-    lifeguard: FOLDER/prints.pkl: it holds NoneType, which is no model of scikit-learn that predicts
+    lifeguard: FOLDER/dictionary.pkl: it contains dict, which is not a scikit-learn model that predicts
+    lifeguard: FOLDER/prints.pkl: it contains NoneType, which is not a scikit-learn model that predicts
     lifeguard: FOLDER/exits.pkl: PYTHON ended without an answer (exit status: 1): the pickle has ended Python
     lifeguard: FOLDER/empty.pkl: it cannot be unpickled: EOFError
     lifeguard: FOLDER/module.pkl: it needs the module nosuch, which PYTHON lacks
     lifeguard: FOLDER/missing.pkl: No such file or directory
-    lifeguard: FOLDER/precise.pkl: rows on which more than rounding decides could not be made up: name some with --samples
-    lifeguard: FOLDER/precise.pkl: sample row 2, [16777217.0]: scikit-learn VERSION says 1, ONNX Runtime, which reckons with 32 bits, says 0; 1 of 2 rows differ, and nothing was written
+    lifeguard: FOLDER/precise.pkl: cannot generate rows where more than rounding decides: give rows with --samples
+    lifeguard: FOLDER/precise.pkl: sample row 2, [16777217.0]: scikit-learn VERSION says 1, ONNX Runtime, with 32-bit numbers, says 0; 1 of 2 rows differ, and nothing was written
     lifeguard: FOLDER/precise.pkl: sample row 2 has 2 numbers, and the model takes 1
     lifeguard: FOLDER/words.csv: line 2, column 1: "two" is not a number
-    lifeguard: FOLDER/no.csv: there are no rows in it
+    lifeguard: FOLDER/no.csv: the file has no rows
     lifeguard: failed to open file `FOLDER/missing.csv`: No such file or directory
     "#);
     assert_eq!(names(&odd), before);
