@@ -138,7 +138,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ),
     ("machine load", ["lifeguard machine load board.yaml --dry-run", "lifeguard machine load board.yaml"]),
     ("machine list", ["lifeguard machine list", "lifeguard machine list --json"]),
-    ("machine show", ["lifeguard machine show board", "lifeguard machine show board --number 3"]),
+    ("machine show", ["lifeguard machine show board", "lifeguard machine show board --definition 3"]),
     (
         "machine replay",
         [

@@ -10,6 +10,7 @@ use super::state::Shard;
 use machine::{Cause, Decision, Effect, Outcome, create_linked};
 use machine::{InstanceAddress, Link, Links, MachineName, StateKind};
 use random::Random;
+use serde_json::Map;
 
 impl Shard<'_> {
     /// Creates the instance `number` of the machine `index`.
@@ -28,8 +29,8 @@ impl Shard<'_> {
             (link.clone(), Link { to, visit: None })
         });
         let links: Links = links.collect();
-        let facts = self.facts(index, &name, machine.reads_facts);
-        let decision = create_linked(machine.definition, &name, links, facts, self.now);
+        // As the engine does it: facts are written after the decision.
+        let decision = create_linked(machine.definition, &name, links, Map::new(), self.now);
         let instance = decision.instance.clone();
         if decision.effects.iter().any(|effect| matches!(effect, Effect::Raise(_))) {
             self.created.push((self.instances.len(), decision));
