@@ -52,8 +52,8 @@ pub enum FieldDefault {
 pub enum FieldParser {
     /// A text: returns the stored spelling, or what is wrong.
     Text(fn(&str) -> Result<String, String>),
-    /// Any JSON: returns the stored value, or what is wrong.
-    Json(fn(&Value) -> Result<Value, String>),
+    /// A list: returns the stored value, or what is wrong.
+    List(fn(&Value) -> Result<Value, String>),
 }
 
 /// A fact that guards read.
@@ -169,7 +169,7 @@ pub const DEVICE_FIELDS: &[DeviceField] = &[
         name: "labels",
         about: "Labels by which boards are selected, separated by commas",
         default: FieldDefault::Empty,
-        parser: FieldParser::Json(checked_labels),
+        parser: FieldParser::List(checked_labels),
         guard_fact: Some(GuardFact { name: "labels", kind: FactKind::List, from_field: Value::clone }),
         is_for_actions: true,
         is_listed: true,
@@ -213,7 +213,7 @@ impl DeviceField {
         let read = match (self.default, given, self.parser) {
             (FieldDefault::Null, Value::Null, _) => Ok(Value::Null),
             (FieldDefault::Empty, Value::Null, FieldParser::Text(_)) => Ok(Value::from("")),
-            (_, _, FieldParser::Json(check)) => check(given),
+            (_, _, FieldParser::List(check)) => check(given),
             (default, _, FieldParser::Text(check)) => String::deserialize(given)
                 .map_err(|error| reword_library_error(&error.to_string()))
                 .and_then(|text| {

@@ -68,8 +68,8 @@ pub struct ListedBoard<'a> {
 pub enum FieldValue<'a> {
     /// A text.
     Text(Option<&'a str>),
-    /// Any other JSON.
-    Json(Option<&'a RawValue>),
+    /// A list, as JSON.
+    List(&'a RawValue),
 }
 
 /// The number of fields that lists show.
@@ -97,44 +97,59 @@ pub const LISTED_FIELDS: [&DeviceField; LISTED_FIELD_COUNT] = {
 };
 
 impl BoardListRow {
-    /// Reads the columns, by name.
+    /// Reads the columns, in the order of the statement.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when a column is missing or unreadable.
     pub fn read(&self) -> Result<ListedBoard<'_>, StoreError> {
-        let Self(row) = self;
-        let mut fields = [FieldValue::Text(None); LISTED_FIELDS.len()];
-        for (field, value) in LISTED_FIELDS.iter().zip(&mut fields) {
-            *value = match field.parser {
-                FieldParser::Text(_) => FieldValue::Text(get(row, field.name)?),
-                FieldParser::Json(_) => FieldValue::Json(get_json(row, field.name)?),
-            };
-        }
+        let mut columns = ColumnReader { row: &self.0, next: 0 };
         Ok(ListedBoard {
-            name: get(row, "name")?,
-            state: get(row, "state")?,
-            visit: get(row, "visit")?,
-            since: get(row, "since")?,
-            deadline_at: get(row, "deadline_at")?,
-            image: get_json(row, "image")?,
-            next_image: get_json(row, "next_image")?,
-            failure: get(row, "failure")?,
-            counters: get::<Json<_>>(row, "counters")?.0,
-            lock_reason: get(row, "lock_reason")?,
-            fields,
+            name: columns.read()?,
+            state: columns.read()?,
+            visit: columns.read()?,
+            since: columns.read()?,
+            deadline_at: columns.read()?,
+            image: columns.read_json()?,
+            next_image: columns.read_json()?,
+            failure: columns.read()?,
+            counters: columns.read::<Json<_>>()?.0,
+            lock_reason: columns.read()?,
+            fields: {
+                let mut fields = [FieldValue::Text(None); LISTED_FIELDS.len()];
+                for (field, value) in LISTED_FIELDS.iter().zip(&mut fields) {
+                    *value = match field.parser {
+                        FieldParser::Text(_) => FieldValue::Text(columns.read()?),
+                        FieldParser::List(_) => FieldValue::List(columns.read_json()?.unwrap_or(*EMPTY_LIST)),
+                    };
+                }
+                fields
+            },
         })
     }
 }
 
-/// Reads a column of [`LIST_SQL`], which has the type of the field.
-fn get<'r, T: Decode<'r, Postgres>>(row: &'r PgRow, column: &str) -> Result<T, sqlx::Error> {
-    row.try_get_unchecked(column)
+/// Reads the columns of [`LIST_SQL`] one after the other, each with the type of its field. Lists are long: the look-up of
+/// columns by name took a quarter of their time.
+struct ColumnReader<'r> {
+    row: &'r PgRow,
+    next: usize,
 }
 
-fn get_json<'r>(row: &'r PgRow, column: &str) -> Result<Option<&'r RawValue>, sqlx::Error> {
-    Ok(get::<Option<Json<_>>>(row, column)?.map(|json| json.0))
+impl<'r> ColumnReader<'r> {
+    fn read<T: Decode<'r, Postgres>>(&mut self) -> Result<T, sqlx::Error> {
+        let column = self.next;
+        self.next += 1;
+        self.row.try_get_unchecked(column)
+    }
+
+    fn read_json(&mut self) -> Result<Option<&'r RawValue>, sqlx::Error> {
+        Ok(self.read::<Option<Json<_>>>()?.map(|json| json.0))
+    }
 }
+
+static EMPTY_LIST: LazyLock<&RawValue> =
+    LazyLock::new(|| serde_json::from_str("[]").unwrap_or(RawValue::NULL));
 
 /// The first parameter of the filters of fields.
 const FIRST_FILTER_PARAMETER: usize = 8;
@@ -146,7 +161,10 @@ const FIRST_FILTER_PARAMETER: usize = 8;
 static LIST_SQL: LazyLock<&'static str> = LazyLock::new(|| {
     let column = |field: &&DeviceField| match field.parser {
         FieldParser::Text(_) => format!(", d.{}", field.name),
-        FieldParser::Json(_) => format!(", to_jsonb(d.{0}) AS {0}", field.name),
+        // Most lists are empty; those are not converted, sent and read row by row.
+        FieldParser::List(_) => {
+            format!(", CASE WHEN cardinality(d.{0}) > 0 THEN to_jsonb(d.{0}) END AS {0}", field.name)
+        }
     };
     let columns: String = LISTED_FIELDS.iter().map(column).collect();
     let filters = DEVICE_FIELDS.iter().filter_map(|field| field.filter);
