@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command, Id};
 
 use crate::machine::nearest;
 
@@ -37,9 +37,10 @@ pub(super) fn without_variables_of_typed(root: &Command, matches: &ArgMatches) -
     let mut typed = BTreeSet::new();
     let mut level = Some(matches);
     while let Some(matches) = level {
-        let given =
-            matches.ids().filter(|id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine));
-        typed.extend(given.map(|id| id.as_str().to_owned()));
+        // An argument of another level can be among the ids; asking for its source would panic.
+        let ids = matches.ids().map(Id::as_str).filter(|id| matches.try_contains_id(id).is_ok());
+        let given = ids.filter(|id| matches.value_source(id) == Some(ValueSource::CommandLine));
+        typed.extend(given.map(str::to_owned));
         level = matches.subcommand().map(|(_, inner)| inner);
     }
     without_variables_of(root.clone(), &|arg| typed.contains(arg.get_id().as_str()))

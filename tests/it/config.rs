@@ -174,12 +174,27 @@ async fn errors_in_variables_name_the_variables() {
     stderr: error: invalid value 'lifeguard=loud' for 'LIFEGUARD_LOG': a level such as `info`, or a filter such as `lifeguard=debug,sqlx=error` is needed; levels are `off`, `error`, `warn`, `info`, `debug` and `trace`
     exit 2
 
+    stderr: error: invalid value 'lifeguard=debug,wran' for '--log <FILTER>': a level such as `info`, or a filter such as `lifeguard=debug,sqlx=error` is needed; levels are `off`, `error`, `warn`, `info`, `debug` and `trace`
+    exit 2
+
     stderr: error: invalid value 'lab' for 'LIFEGUARD_SERVER': a URL such as http://HOST:PORT is needed
     exit 2
 
     stderr: error: the variables LIFEGUARD_DATABASE_URL and LIFEGUARD_DATA_DIR exclude each other
 
     Usage: lifeguard serve [OPTIONS]
+    exit 2
+
+    stderr: lifeguard: cannot reach http://127.0.0.1:1/: connection refused (is `lifeguard serve` running there?)
+    exit 1
+
+    stderr: lifeguard: cannot reach http://127.0.0.1:1/: connection refused (is `lifeguard serve` running there?)
+    exit 1
+
+    stderr: lifeguard: failed to open file `/nowhere.toml`: No such file or directory
+    exit 2
+
+    stderr: lifeguard: failed to open file `/nowhere.toml`: No such file or directory
     exit 2
 
     stderr: error: invalid value 'maybe' for '--insecure[=<true|false>]': `true` or `false` is needed
@@ -269,6 +284,7 @@ async fn a_file_that_is_wrong_is_refused_with_every_position() {
         "listen = localhost\n",
         "listen = \"127.0.0.1:1\n",
         "model-memory = 99999999999999999999\n",
+        "tftp-transfers = 0512\n",
         "history-retention = \"12h\"\n",
         "config-file = \"other.toml\"\nreason = \"none\"\nserver-name = [1]\n",
     ] {
@@ -343,6 +359,10 @@ async fn a_file_that_is_wrong_is_refused_with_every_position() {
 
     model-memory = 99999999999999999999
     stderr: lifeguard: FOLDER/lifeguard.toml:1:16: the number is too large
+    exit 2
+
+    tftp-transfers = 0512
+    stderr: lifeguard: FOLDER/lifeguard.toml:1:18: this is not a number in TOML: it has a leading zero or a misplaced `_`
     exit 2
 
     history-retention = "12h"
