@@ -13,8 +13,10 @@
 //! The crate uses sockets; boards, actions and databases are unknown to it. `docs/adding-a-driver.md` describes how to
 //! add a driver.
 
+mod client;
 mod cycle;
 mod drivers;
+mod endpoint;
 mod error;
 mod operate;
 mod outlet;
@@ -23,6 +25,7 @@ mod scheme;
 mod session;
 mod switching;
 mod url;
+mod wiring;
 
 pub use device_io::Evidence;
 

@@ -2,8 +2,9 @@
 
 mod modbus;
 mod tasmota;
+mod waveshare;
 
 use crate::scheme::PowerScheme;
 
 /// All schemes of power URLs.
-pub(crate) const SCHEMES: &[PowerScheme] = &[modbus::SCHEME, tasmota::SCHEME];
+pub(crate) const SCHEMES: &[PowerScheme] = &[modbus::SCHEME, tasmota::SCHEME, waveshare::SCHEME];

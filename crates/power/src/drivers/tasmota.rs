@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use device_io::http::{self, DeviceHttpError, DeviceResponse};
-use device_io::{DeviceConnection, Evidence, SecretError, SecretFile, address};
+use device_io::{DeviceConnection, Evidence, SecretError, SecretFile};
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
+use crate::endpoint::DeviceEndpoint;
 use crate::error::{OutletError, OutletErrorKind};
 use crate::outlet::{
     ClientCapacity, CycleTiming, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,
@@ -53,8 +54,7 @@ const MAX_EVIDENCE_CHARS: usize = 200;
 /// One channel of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct TasmotaChannel {
-    host: String,
-    port: u16,
+    endpoint: DeviceEndpoint,
     number: u8,
     login: Option<TasmotaLogin>,
 }
@@ -72,13 +72,10 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
     let number = channel.ok_or_else(|| {
         format!("`{text}` is not a channel; a channel is 1 to {}: {}", VALID_CHANNELS.end(), SCHEME.form())
     })?;
-    let port = url.port().unwrap_or(DEFAULT_PORT);
-    if port == 0 {
-        return Err("there is no port 0; a port is 1 to 65535".to_owned());
-    }
-    let channel = TasmotaChannel { host: address::host(url)?, port, number, login: login(parameters)? };
+    let endpoint = DeviceEndpoint::parse(url, DEFAULT_PORT)?;
+    let channel = TasmotaChannel { endpoint, number, login: login(parameters)? };
     Ok(OutletConfig {
-        device: format!("tasmota://{}", address::authority(&channel.host, port)),
+        device: format!("tasmota://{}", channel.endpoint.authority()),
         outlet: number.to_string(),
         capabilities: OutletCapabilities {
             readback: Readback::Alone,
@@ -116,8 +113,7 @@ struct TasmotaCommand {
 
 impl TasmotaOutlet {
     fn new(access: OutletAccess, channel: TasmotaChannel) -> Self {
-        let session =
-            DeviceSession::new(access, (channel.host.clone(), channel.port), "device", Duration::ZERO);
+        let session = DeviceSession::new(access, channel.endpoint.clone(), "device");
         Self { session, channel, connection: None }
     }
 

@@ -2,5 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod conformance;
+mod fake;
+mod fake_modbus;
 mod modbus;
 mod tasmota;
+mod waveshare;

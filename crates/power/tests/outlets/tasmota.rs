@@ -135,8 +135,8 @@ impl TestDevice for Tasmota {
         format!("tasmota://{}/1?{options}", self.addr)
     }
 
-    fn url_of_missing_outlet(&self) -> String {
-        format!("tasmota://{}/9", self.addr)
+    fn url_of_missing_outlet(&self) -> Option<String> {
+        Some(format!("tasmota://{}/9", self.addr))
     }
 
     fn state(&self) -> PowerState {

@@ -1,0 +1,104 @@
+//! Calls to a device that speaks Modbus TCP. [`frame`](super::frame) compares requests and answers byte by byte.
+
+use super::address::ModbusDevice;
+use super::exception::{self, ModbusRefusal};
+use super::frame::{ModbusAnswer, ModbusCall, ModbusRequest, hex};
+use crate::client::{DeviceClient, DeviceProtocol, RequestKind, UnansweredOrder};
+use crate::error::{OutletError, OutletErrorKind};
+use crate::scheme::OutletAccess;
+
+/// The longest part of an answer, in bytes, that goes into the evidence.
+const MAX_EVIDENCE_BYTES: usize = 32;
+
+const MODBUS_TCP: DeviceProtocol = DeviceProtocol {
+    name: "Modbus TCP",
+    device: "relay board",
+    // Its transaction number distinguishes a late answer from the next one.
+    unanswered: UnansweredOrder::KeepsConnection,
+    describe: bytes_text,
+};
+
+/// Client of one unit.
+pub(in crate::drivers) struct ModbusClient {
+    client: DeviceClient,
+    device: ModbusDevice,
+    /// The number of the next request.
+    transaction: u16,
+}
+
+impl ModbusClient {
+    /// Creates the client; nothing is sent.
+    pub(in crate::drivers) fn new(access: OutletAccess, device: ModbusDevice) -> Self {
+        let client = DeviceClient::new(access, device.endpoint.clone(), MODBUS_TCP);
+        Self { client, device, transaction: 0 }
+    }
+
+    /// Number of connection attempts.
+    pub(in crate::drivers) fn attempts(&self) -> u32 {
+        self.client.attempts()
+    }
+
+    /// Connects, unless there is a connection that can take another request.
+    pub(in crate::drivers) async fn connect(&mut self) -> Result<(), OutletError> {
+        self.client.connect().await.map(|_| ())
+    }
+
+    /// Reads `count` coils from `first` on, at most eight; the first is in the lowest bit.
+    pub(in crate::drivers) async fn read_coils(
+        &mut self,
+        first: u16,
+        count: u8,
+        explain: impl FnOnce(ModbusRefusal) -> String,
+    ) -> Result<u8, OutletError> {
+        match self.call(ModbusRequest::Read { first, count }, explain).await? {
+            ModbusAnswer::Coils(coils) => Ok(coils),
+            ModbusAnswer::Written | ModbusAnswer::Exception(_) => Err(self.client.unexpected_answer()),
+        }
+    }
+
+    /// Switches a coil on or off.
+    pub(in crate::drivers) async fn switch_coil(
+        &mut self,
+        coil: u16,
+        is_on: bool,
+        explain: impl FnOnce(ModbusRefusal) -> String,
+    ) -> Result<(), OutletError> {
+        self.call(ModbusRequest::switch(coil, is_on), explain).await.map(|_| ())
+    }
+
+    /// Writes a value that the device defines to a coil.
+    pub(in crate::drivers) async fn write_coil(
+        &mut self,
+        coil: u16,
+        value: u16,
+        explain: impl FnOnce(ModbusRefusal) -> String,
+    ) -> Result<(), OutletError> {
+        self.call(ModbusRequest::Write { coil, value }, explain).await.map(|_| ())
+    }
+
+    async fn call(
+        &mut self,
+        request: ModbusRequest,
+        explain: impl FnOnce(ModbusRefusal) -> String,
+    ) -> Result<ModbusAnswer, OutletError> {
+        self.connect().await?;
+        let call = ModbusCall { request, unit: self.device.unit, transaction: self.transaction };
+        self.transaction += 1;
+        let kind = match request {
+            ModbusRequest::Read { .. } => RequestKind::Query,
+            ModbusRequest::Write { .. } => RequestKind::Order,
+        };
+        let answer = self.client.exchange(kind, &call.encode(), |bytes| call.parse(bytes)).await?;
+        let ModbusAnswer::Exception(number) = answer.value else { return Ok(answer.value) };
+        let error = exception::outlet_error(&self.device, number, explain);
+        if error.kind != OutletErrorKind::Misconfigured {
+            self.client.close();
+        }
+        Err(error.with_answer(answer.text))
+    }
+}
+
+fn bytes_text(bytes: &[u8]) -> String {
+    let shown = hex(&bytes[..bytes.len().min(MAX_EVIDENCE_BYTES)]);
+    if bytes.len() > MAX_EVIDENCE_BYTES { format!("{shown} …") } else { shown }
+}
