@@ -16,6 +16,9 @@ use crate::session::DeviceSession;
 /// Bytes read at once.
 const CHUNK_BYTES: usize = 260;
 
+/// The longest part of an answer, in bytes, that goes into the evidence.
+const MAX_EVIDENCE_BYTES: usize = 32;
+
 /// A protocol, as far as all requests have it in common.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DeviceProtocol {
@@ -98,11 +101,6 @@ impl DeviceClient {
     pub(crate) fn new(access: OutletAccess, endpoint: DeviceEndpoint, protocol: DeviceProtocol) -> Self {
         let session = DeviceSession::new(access, endpoint, protocol.device);
         Self { session, protocol, connection: None, closes_after_answer: false }
-    }
-
-    /// The device's address for messages: `host:port`.
-    pub(crate) fn authority(&self) -> String {
-        self.session.authority()
     }
 
     /// Number of connection attempts.
@@ -255,6 +253,16 @@ impl ClientConnection {
             }
         }
     }
+}
+
+/// Formats the first bytes of an answer in hexadecimal: `01 05 ff`.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(MAX_EVIDENCE_BYTES)];
+    let mut pairs: Vec<String> = shown.iter().map(|byte| format!("{byte:02x}")).collect();
+    if shown.len() < bytes.len() {
+        pairs.push("…".to_owned());
+    }
+    pairs.join(" ")
 }
 
 #[cfg(test)]

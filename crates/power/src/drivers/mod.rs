@@ -1,10 +1,12 @@
 //! The drivers, one file or folder each. A new driver needs its file, a `mod` line and a line in the table here.
 
 mod modbus;
+mod proxr;
 mod tasmota;
 mod waveshare;
 
 use crate::scheme::PowerScheme;
 
 /// All schemes of power URLs.
-pub(crate) const SCHEMES: &[PowerScheme] = &[modbus::SCHEME, tasmota::SCHEME, waveshare::SCHEME];
+pub(crate) const SCHEMES: &[PowerScheme] =
+    &[modbus::SCHEME, waveshare::SCHEME, proxr::SCHEME, tasmota::SCHEME];

@@ -5,5 +5,6 @@ mod conformance;
 mod fake;
 mod fake_modbus;
 mod modbus;
+mod proxr;
 mod tasmota;
 mod waveshare;

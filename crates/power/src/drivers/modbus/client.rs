@@ -2,20 +2,17 @@
 
 use super::address::ModbusDevice;
 use super::exception::{self, ModbusRefusal};
-use super::frame::{ModbusAnswer, ModbusCall, ModbusRequest, hex};
-use crate::client::{DeviceClient, DeviceProtocol, RequestKind, UnansweredOrder};
+use super::frame::{ModbusAnswer, ModbusCall, ModbusRequest};
+use crate::client::{DeviceClient, DeviceProtocol, RequestKind, UnansweredOrder, hex};
 use crate::error::{OutletError, OutletErrorKind};
 use crate::scheme::OutletAccess;
-
-/// The longest part of an answer, in bytes, that goes into the evidence.
-const MAX_EVIDENCE_BYTES: usize = 32;
 
 const MODBUS_TCP: DeviceProtocol = DeviceProtocol {
     name: "Modbus TCP",
     device: "relay board",
     // Its transaction number distinguishes a late answer from the next one.
     unanswered: UnansweredOrder::KeepsConnection,
-    describe: bytes_text,
+    describe: hex,
 };
 
 /// Client of one unit.
@@ -96,9 +93,4 @@ impl ModbusClient {
         }
         Err(error.with_answer(answer.text))
     }
-}
-
-fn bytes_text(bytes: &[u8]) -> String {
-    let shown = hex(&bytes[..bytes.len().min(MAX_EVIDENCE_BYTES)]);
-    if bytes.len() > MAX_EVIDENCE_BYTES { format!("{shown} …") } else { shown }
 }

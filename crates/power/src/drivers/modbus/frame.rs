@@ -118,17 +118,12 @@ impl ModbusCall {
     }
 }
 
-/// Formats bytes in hexadecimal: `01 05 ff`.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    pairs.join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::client::hex;
 
     const WRITE: ModbusCall =
         ModbusCall { request: ModbusRequest::Write { coil: 5, value: COIL_ON }, unit: 1, transaction: 3 };
