@@ -218,7 +218,7 @@ mod tests {
             ("modbus://relay-3.lab/5?off=2", "`off=2s`"),
             ("modbus://relay-3.lab/5?off=0s", "longer than 0s"),
             ("modbus://relay-3.lab/5?off=51s", "50s"),
-            ("modbus://relay-3.lab/5?pulse=1s", "`unit`, `invert`, `off`, `rest`, `readback`"),
+            ("modbus://relay-3.lab/5?pulse=1s", "`unit`, `invert`, `off`, `rest`, `readback`, `framing`"),
             ("modbus://relay-3.lab/5?unit=1&unit=2", "give it once"),
         ] {
             let error = text.parse::<PowerUrl>().unwrap_err().to_string();

@@ -39,7 +39,7 @@ pub(crate) trait FakeProtocol: Clone + Default + Send + Sync + 'static {
     }
 
     /// Decodes the next request.
-    fn decode(&self, session: &mut Self::Session, relays: &[bool; RELAYS], received: &[u8]) -> Decoded;
+    fn decode(&self, session: &mut Self::Session, relays: [bool; RELAYS], received: &[u8]) -> Decoded;
 }
 
 /// The next request, decoded.
@@ -266,7 +266,7 @@ impl<P: FakeProtocol> FakeClient<P> {
             received.clear();
             return Reaction::Sends(FOREIGN.to_vec());
         }
-        let (length, order, answer) = match self.protocol.decode(session, &state.relays, received) {
+        let (length, order, answer) = match self.protocol.decode(session, state.relays, received) {
             Decoded::Incomplete => return Reaction::Waits,
             Decoded::Hangup => return Reaction::SendsAndCloses(Vec::new()),
             Decoded::Request { length, order, answer } => (length, order, answer),

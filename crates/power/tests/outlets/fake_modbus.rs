@@ -11,7 +11,7 @@ const ILLEGAL_ADDRESS: u8 = 2;
 const ILLEGAL_VALUE: u8 = 3;
 
 /// Executes a request without its framing: function and data. Returns the order, and the answer without its framing.
-pub(crate) fn execute(relays: &[bool], body: &[u8]) -> (Option<RelayOrder>, Vec<u8>) {
+pub(crate) fn execute(relays: [bool; 8], body: &[u8]) -> (Option<RelayOrder>, Vec<u8>) {
     let exception = |number| (None, vec![body[0] | 0x80, number]);
     let [function, a0, a1, v0, v1] = *body else { return exception(ILLEGAL_FUNCTION) };
     let (address, value) = (u16::from_be_bytes([a0, a1]), u16::from_be_bytes([v0, v1]));
@@ -20,11 +20,10 @@ pub(crate) fn execute(relays: &[bool], body: &[u8]) -> (Option<RelayOrder>, Vec<
             let coils = (0..8).fold(0, |byte, bit| byte | u8::from(relays[bit]) << bit);
             (None, vec![1, 1, coils])
         }
-        (1, 0..8, _) => exception(ILLEGAL_VALUE),
         (5, 0..8, 0 | 0xff00) => order(body, address, value != 0, None),
         (5, 0x0200..0x0208, 1..=0x7fff) => order(body, address - 0x0200, true, Some(value)),
         (5, 0x0400..0x0408, 1..=0x7fff) => order(body, address - 0x0400, false, Some(value)),
-        (5, 0..8 | 0x0200..0x0208 | 0x0400..0x0408, _) => exception(ILLEGAL_VALUE),
+        (1, 0..8, _) | (5, 0..8 | 0x0200..0x0208 | 0x0400..0x0408, _) => exception(ILLEGAL_VALUE),
         (1 | 5, ..) => exception(ILLEGAL_ADDRESS),
         _ => exception(ILLEGAL_FUNCTION),
     }
@@ -36,7 +35,7 @@ fn order(body: &[u8], relay: u16, is_on: bool, ticks: Option<u16>) -> (Option<Re
 }
 
 /// Decodes a request in a Modbus TCP frame.
-pub(crate) fn decode_tcp(relays: &[bool], received: &[u8]) -> Decoded {
+pub(crate) fn decode_tcp(relays: [bool; 8], received: &[u8]) -> Decoded {
     let [t0, t1, 0, 0, l0, l1, ..] = *received else {
         return if received.len() < 6 { Decoded::Incomplete } else { Decoded::Hangup };
     };
@@ -46,4 +45,22 @@ pub(crate) fn decode_tcp(relays: &[bool], received: &[u8]) -> Decoded {
     let [l0, l1] = u16::try_from(body.len() + 1).unwrap().to_be_bytes();
     let answer = [&[t0, t1, 0, 0, l0, l1, *unit], body.as_slice()].concat();
     Decoded::Request { length, order, answer }
+}
+
+/// Decodes a request in an RTU frame.
+pub(crate) fn decode_rtu(relays: [bool; 8], received: &[u8]) -> Decoded {
+    let Some(frame) = received.first_chunk::<8>() else { return Decoded::Incomplete };
+    if crc(frame) != 0 {
+        return Decoded::Hangup;
+    }
+    let (order, body) = execute(relays, &frame[1..6]);
+    let mut answer = [&frame[..1], body.as_slice()].concat();
+    answer.extend(crc(&answer).to_le_bytes());
+    Decoded::Request { length: frame.len(), order, answer }
+}
+
+/// Source: Modbus over Serial Line 1.02, 6.2.2. With its checksum, a frame has the checksum 0.
+fn crc(frame: &[u8]) -> u16 {
+    let shift = |value: u16, _| if value & 1 == 1 { value >> 1 ^ 0xa001 } else { value >> 1 };
+    frame.iter().fold(0xffff, |value, byte| (0..8).fold(value ^ u16::from(*byte), shift))
 }

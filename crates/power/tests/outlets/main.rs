@@ -5,6 +5,7 @@ mod conformance;
 mod fake;
 mod fake_modbus;
 mod modbus;
+mod modbus_rtu;
 mod proxr;
 mod tasmota;
 mod waveshare;

@@ -30,7 +30,7 @@ impl FakeProtocol for Waveshare {
         None
     }
 
-    fn decode(&self, (): &mut (), relays: &[bool; 8], received: &[u8]) -> Decoded {
+    fn decode(&self, (): &mut (), relays: [bool; 8], received: &[u8]) -> Decoded {
         decode_tcp(relays, received)
     }
 }
@@ -52,7 +52,7 @@ impl FakeProtocol for Inverted {
         None
     }
 
-    fn decode(&self, (): &mut (), relays: &[bool; 8], received: &[u8]) -> Decoded {
+    fn decode(&self, (): &mut (), relays: [bool; 8], received: &[u8]) -> Decoded {
         decode_tcp(relays, received)
     }
 }

@@ -19,14 +19,26 @@ pub(in crate::drivers) struct ModbusDevice {
     pub(in crate::drivers) endpoint: DeviceEndpoint,
     /// The Modbus unit: 1 to 247, or 255 for the relay board itself.
     pub(in crate::drivers) unit: u8,
+    /// How it frames Modbus.
+    pub(super) framing: ModbusFraming,
+}
+
+/// How a device frames Modbus over TCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ModbusFraming {
+    /// Modbus TCP.
+    Tcp,
+    /// RTU frames, as on a serial line.
+    Rtu,
 }
 
 impl ModbusDevice {
-    /// Parses host, port and the parameters `unit` and `rest`.
+    /// Parses host, port and the parameters `unit`, `rest` and `framing`, where the scheme has them.
     pub(in crate::drivers) fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<Self, String> {
         Ok(Self {
             endpoint: DeviceEndpoint::parse(url, DEFAULT_PORT)?.with_rest(parameters, Duration::ZERO)?,
             unit: parameters.get("unit").map_or(Ok(1), unit)?,
+            framing: parameters.get("framing").map_or(Ok(ModbusFraming::Tcp), framing)?,
         })
     }
 }
@@ -79,6 +91,16 @@ fn unit(value: &str) -> Result<u8, String> {
         }
         Some(unit @ (1..=247 | 255)) => Ok(unit),
         _ => Err(format!("`unit={value}`: a unit is 1 to 247, or 255 for the relay board itself")),
+    }
+}
+
+fn framing(value: &str) -> Result<ModbusFraming, String> {
+    match value {
+        "tcp" => Ok(ModbusFraming::Tcp),
+        "rtu" => Ok(ModbusFraming::Rtu),
+        _ => Err(format!(
+            "`framing={value}`: write `tcp`, or `rtu` for a serial server that passes RTU frames on unchanged"
+        )),
     }
 }
 

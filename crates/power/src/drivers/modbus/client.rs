@@ -1,8 +1,10 @@
-//! Calls to a device that speaks Modbus TCP. [`frame`](super::frame) compares requests and answers byte by byte.
+//! Calls to a device that speaks Modbus over TCP. [`frame`](super::frame) and [`rtu`] compare requests and answers byte by
+//! byte.
 
-use super::address::ModbusDevice;
+use super::address::{ModbusDevice, ModbusFraming};
 use super::exception::{self, ModbusRefusal};
 use super::frame::{ModbusAnswer, ModbusCall, ModbusRequest};
+use super::rtu;
 use crate::client::{DeviceClient, DeviceProtocol, RequestKind, UnansweredOrder, hex};
 use crate::error::{OutletError, OutletErrorKind};
 use crate::scheme::OutletAccess;
@@ -15,6 +17,9 @@ const MODBUS_TCP: DeviceProtocol = DeviceProtocol {
     describe: hex,
 };
 
+const MODBUS_RTU: DeviceProtocol =
+    DeviceProtocol { name: "Modbus RTU", unanswered: UnansweredOrder::ClosesConnection, ..MODBUS_TCP };
+
 /// Client of one unit.
 pub(in crate::drivers) struct ModbusClient {
     client: DeviceClient,
@@ -26,7 +31,11 @@ pub(in crate::drivers) struct ModbusClient {
 impl ModbusClient {
     /// Creates the client; nothing is sent.
     pub(in crate::drivers) fn new(access: OutletAccess, device: ModbusDevice) -> Self {
-        let client = DeviceClient::new(access, device.endpoint.clone(), MODBUS_TCP);
+        let protocol = match device.framing {
+            ModbusFraming::Tcp => MODBUS_TCP,
+            ModbusFraming::Rtu => MODBUS_RTU,
+        };
+        let client = DeviceClient::new(access, device.endpoint.clone(), protocol);
         Self { client, device, transaction: 0 }
     }
 
@@ -85,7 +94,14 @@ impl ModbusClient {
             ModbusRequest::Read { .. } => RequestKind::Query,
             ModbusRequest::Write { .. } => RequestKind::Order,
         };
-        let answer = self.client.exchange(kind, &call.encode(), |bytes| call.parse(bytes)).await?;
+        let answer = match self.device.framing {
+            ModbusFraming::Tcp => {
+                self.client.exchange(kind, &call.encode(), |bytes| call.parse(bytes)).await?
+            }
+            ModbusFraming::Rtu => {
+                self.client.exchange(kind, &rtu::encode(call), |bytes| rtu::parse(call, bytes)).await?
+            }
+        };
         let ModbusAnswer::Exception(number) = answer.value else { return Ok(answer.value) };
         let error = exception::outlet_error(&self.device, number, explain);
         if error.kind != OutletErrorKind::Misconfigured {

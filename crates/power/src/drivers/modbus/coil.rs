@@ -1,4 +1,4 @@
-//! One coil of a relay board over Modbus TCP.
+//! One coil of a relay board.
 
 use async_trait::async_trait;
 use device_io::Evidence;

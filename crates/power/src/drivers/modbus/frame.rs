@@ -1,4 +1,4 @@
-//! Modbus TCP frames: the two requests for coils, and the parser of answers.
+//! The two requests for coils, their answers, and Modbus TCP frames. RTU frames: [`rtu`](super::rtu).
 //!
 //! Pure functions; no frame is longer than 260 bytes. An answer is accepted only if it matches the request. Frames of
 //! other requests and bytes that are not Modbus TCP are distinguished.
@@ -14,17 +14,17 @@ const PREFIX_BYTES: usize = 6;
 const VALID_LENGTHS: std::ops::RangeInclusive<usize> = 3..=MAX_FRAME_BYTES - PREFIX_BYTES;
 
 /// The value that switches a coil on. Source: Modbus Application Protocol 1.1b3, 6.5.
-const COIL_ON: u16 = 0xff00;
+pub(super) const COIL_ON: u16 = 0xff00;
 /// The value that switches a coil off. Source: the same.
 const COIL_OFF: u16 = 0;
 
 /// Added to the error where the answer begins like an RTU frame.
 const RTU_HINT: &str = " (looks like an RTU frame)";
 
-const READ_COILS: u8 = 1;
-const WRITE_COIL: u8 = 5;
+pub(super) const READ_COILS: u8 = 1;
+pub(super) const WRITE_COIL: u8 = 5;
 /// Marks the function of an answer as an exception.
-const EXCEPTION_BIT: u8 = 0x80;
+pub(super) const EXCEPTION_BIT: u8 = 0x80;
 
 /// A request to a relay board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(super) enum ModbusRequest {
 pub(super) struct ModbusCall {
     pub(super) request: ModbusRequest,
     pub(super) unit: u8,
-    /// Its number on this connection: an answer carries the number of its request.
+    /// Its number: a Modbus TCP answer carries the number of its request, an RTU answer does not.
     pub(super) transaction: u16,
 }
 
@@ -60,30 +60,49 @@ impl ModbusRequest {
     pub(super) fn switch(coil: u16, is_on: bool) -> Self {
         Self::Write { coil, value: if is_on { COIL_ON } else { COIL_OFF } }
     }
-}
 
-impl ModbusCall {
-    fn function(self) -> u8 {
-        match self.request {
-            ModbusRequest::Read { .. } => READ_COILS,
-            ModbusRequest::Write { .. } => WRITE_COIL,
+    /// The function code.
+    pub(super) fn function(self) -> u8 {
+        match self {
+            Self::Read { .. } => READ_COILS,
+            Self::Write { .. } => WRITE_COIL,
         }
     }
 
-    /// The bytes to send.
-    pub(super) fn encode(self) -> [u8; 12] {
-        let (address, value) = match self.request {
-            ModbusRequest::Read { first, count } => (first, u16::from(count)),
-            ModbusRequest::Write { coil, value } => (coil, value),
+    /// Function and data, without framing.
+    pub(super) fn encode(self) -> [u8; 5] {
+        let (address, value) = match self {
+            Self::Read { first, count } => (first, u16::from(count)),
+            Self::Write { coil, value } => (coil, value),
         };
-        let [[t0, t1], [a0, a1], [v0, v1]] = [self.transaction, address, value].map(u16::to_be_bytes);
-        [t0, t1, 0, 0, 0, 6, self.unit, self.function(), a0, a1, v0, v1]
+        let [[a0, a1], [v0, v1]] = [address, value].map(u16::to_be_bytes);
+        [self.function(), a0, a1, v0, v1]
+    }
+
+    /// Parses function and data of an answer; `None` if it does not answer this request.
+    pub(super) fn parse_answer(self, answer: &[u8]) -> Option<ModbusAnswer> {
+        match (self, answer) {
+            (_, [function, exception, ..]) if *function == self.function() | EXCEPTION_BIT => {
+                Some(ModbusAnswer::Exception(*exception))
+            }
+            (Self::Read { .. }, [READ_COILS, 1, coils]) => Some(ModbusAnswer::Coils(*coils)),
+            (Self::Write { .. }, answer) if *answer == self.encode() => Some(ModbusAnswer::Written),
+            _ => None,
+        }
+    }
+}
+
+impl ModbusCall {
+    /// The bytes to send.
+    pub(super) fn encode(self) -> Vec<u8> {
+        let [t0, t1] = self.transaction.to_be_bytes();
+        [&[t0, t1, 0, 0, 0, 6, self.unit][..], &self.request.encode()].concat()
     }
 
     /// Parses the bytes received so far.
     pub(super) fn parse(self, bytes: &[u8]) -> ParsedAnswer<ModbusAnswer> {
         let is_rtu = matches!(bytes, [unit, function, ..]
-            if *unit == self.unit && function & !EXCEPTION_BIT == self.function());
+            if *unit == self.unit && function & !EXCEPTION_BIT == self.request.function());
         let not_modbus = ParsedAnswer::Foreign(if is_rtu { RTU_HINT } else { "" });
         if bytes.get(2..4).is_some_and(|protocol| protocol != [0, 0]) {
             return not_modbus;
@@ -96,22 +115,13 @@ impl ModbusCall {
             return not_modbus;
         }
         let end = PREFIX_BYTES + length;
-        let Some([unit, function, data @ ..]) = bytes.get(PREFIX_BYTES..end) else {
+        let Some([unit, answer @ ..]) = bytes.get(PREFIX_BYTES..end) else {
             return ParsedAnswer::Incomplete;
         };
         match u16::from_be_bytes([*t0, *t1]) {
-            earlier if earlier < self.transaction => return ParsedAnswer::Skip(end),
-            present if present == self.transaction && *unit == self.unit => {}
-            _ => return ParsedAnswer::Unexpected,
-        }
-        match (self.request, data) {
-            (_, [exception, ..]) if *function == self.function() | EXCEPTION_BIT => {
-                ParsedAnswer::Answer(ModbusAnswer::Exception(*exception))
-            }
-            _ if *function != self.function() => ParsedAnswer::Unexpected,
-            (ModbusRequest::Read { .. }, [1, coils]) => ParsedAnswer::Answer(ModbusAnswer::Coils(*coils)),
-            (ModbusRequest::Write { .. }, data) if *data == self.encode()[8..] => {
-                ParsedAnswer::Answer(ModbusAnswer::Written)
+            earlier if earlier < self.transaction => ParsedAnswer::Skip(end),
+            present if present == self.transaction && *unit == self.unit => {
+                self.request.parse_answer(answer).map_or(ParsedAnswer::Unexpected, ParsedAnswer::Answer)
             }
             _ => ParsedAnswer::Unexpected,
         }

@@ -1,10 +1,11 @@
-//! Coils of relay boards that speak Modbus TCP: `modbus://relay-3.lab:502/5?unit=1&invert=true&rest=1s&readback=all8`.
+//! Coils of relay boards that speak Modbus over TCP: `modbus://relay-3.lab:502/5?unit=1&invert=true&rest=1s&readback=all8`.
 
 mod address;
 mod client;
 mod coil;
 mod exception;
 mod frame;
+mod rtu;
 
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ pub(super) const UNIT_PARAMETER: SchemeParameter = SchemeParameter {
 pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "modbus",
     path: "HOST[:502]/COIL",
-    about: "a coil of a relay board that speaks Modbus TCP",
+    about: "a coil of a relay board that speaks Modbus TCP, or Modbus RTU behind a serial server",
     parameters: &[
         UNIT_PARAMETER,
         INVERT_PARAMETER,
@@ -42,6 +43,11 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
             name: "readback",
             example: "all8",
             about: "`coil`, `all8` where it reads only whole banks of eight, `none` where it cannot be read",
+        },
+        SchemeParameter {
+            name: "framing",
+            example: "rtu",
+            about: "`tcp`, `rtu` where a serial server passes RTU frames on unchanged",
         },
     ],
     parse,
@@ -66,6 +72,7 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
 mod tests {
     use std::time::Duration;
 
+    use super::address::ModbusFraming;
     use super::*;
     use crate::endpoint::DeviceEndpoint;
     use crate::outlet::Readback;
@@ -94,6 +101,7 @@ mod tests {
                     settle_for: Duration::from_secs(1),
                 },
                 unit: 247,
+                framing: ModbusFraming::Tcp,
             },
             coil: 65535,
             wiring: RelayWiring::NormallyClosed,
@@ -108,6 +116,8 @@ mod tests {
         assert_eq!((plain.readback, plain.bank()), (Readback::Alone, (0, 1)));
         assert_eq!(read("modbus://relay-3.lab/9?readback=coil"), read("modbus://relay-3.lab/9"));
         assert_eq!(read("modbus://relay-3.lab/9?readback=none").readback, Readback::None);
+        assert_eq!(read("modbus://relay-3.lab/9?framing=rtu").relay.framing, ModbusFraming::Rtu);
+        assert_eq!(read("modbus://relay-3.lab/9?framing=tcp"), read("modbus://relay-3.lab/9"));
         assert_eq!(read("modbus://[::1]/1").relay.endpoint.host, "::1");
     }
 
@@ -126,6 +136,7 @@ mod tests {
             ("modbus://relay-3.lab/5?invert=yes", "`true` or `false`"),
             ("modbus://relay-3.lab/5?rest=6s", "5s"),
             ("modbus://relay-3.lab/5?readback=8", "`coil`, `all8`"),
+            ("modbus://relay-3.lab/5?framing=ascii", "`tcp`, or `rtu`"),
         ] {
             let (url, parameters) = parts(text);
             let error = parse(&url, &parameters).unwrap_err();
