@@ -18,6 +18,7 @@ mod cycle;
 mod drivers;
 mod endpoint;
 mod error;
+mod login;
 mod operate;
 mod outlet;
 mod parameters;

@@ -1,5 +1,6 @@
 //! The drivers, one file or folder each. A new driver needs its file, a `mod` line and a line in the table here.
 
+mod devantech;
 mod modbus;
 mod proxr;
 mod tasmota;
@@ -9,4 +10,4 @@ use crate::scheme::PowerScheme;
 
 /// All schemes of power URLs.
 pub(crate) const SCHEMES: &[PowerScheme] =
-    &[modbus::SCHEME, waveshare::SCHEME, proxr::SCHEME, tasmota::SCHEME];
+    &[modbus::SCHEME, waveshare::SCHEME, proxr::SCHEME, devantech::SCHEME, tasmota::SCHEME];

@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use device_io::http::{self, DeviceHttpError, DeviceResponse};
-use device_io::{DeviceConnection, Evidence, SecretError, SecretFile};
+use device_io::{DeviceConnection, Evidence};
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
 use crate::endpoint::DeviceEndpoint;
 use crate::error::{OutletError, OutletErrorKind};
+use crate::login::{DeviceLogin, PASSWORD_FILE_PARAMETER, USER_PARAMETER, read_password};
 use crate::outlet::{
     ClientCapacity, CycleTiming, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,
 };
-use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, SchemeParameter, number};
+use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, number};
 use crate::scheme::{OutletAccess, OutletConfig, PowerScheme};
 use crate::session::DeviceSession;
 
@@ -27,27 +28,13 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "tasmota",
     path: "HOST[:80]/CHANNEL",
     about: "a channel of a plug or strip with Tasmota firmware, by HTTP",
-    parameters: &[
-        SchemeParameter {
-            name: "user",
-            example: "admin",
-            about: "user name, if the device has a password; the default is `admin`",
-        },
-        SchemeParameter {
-            name: "password-file",
-            example: "/etc/lifeguard/plug.password",
-            about: "a file on the server that holds the password; its name ends in `.password`, and only the server may read it",
-        },
-        OFF_PARAMETER,
-    ],
+    parameters: &[USER_PARAMETER, PASSWORD_FILE_PARAMETER, OFF_PARAMETER],
     parse,
 };
 
 const DEFAULT_PORT: u16 = 80;
 /// Source: Tasmota, Commands, `Power<x>`: up to 32 relays.
 const VALID_CHANNELS: std::ops::RangeInclusive<u8> = 1..=32;
-/// Source: `WEB_USERNAME` of the firmware.
-const DEFAULT_USER: &str = "admin";
 /// The longest part of an answer, in characters, that goes into the evidence.
 const MAX_EVIDENCE_CHARS: usize = 200;
 
@@ -56,14 +43,7 @@ const MAX_EVIDENCE_CHARS: usize = 200;
 struct TasmotaChannel {
     endpoint: DeviceEndpoint,
     number: u8,
-    login: Option<TasmotaLogin>,
-}
-
-/// User name and password file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct TasmotaLogin {
-    user: String,
-    password: SecretFile,
+    login: Option<DeviceLogin>,
 }
 
 fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, String> {
@@ -73,7 +53,7 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
         format!("`{text}` is not a channel; a channel is 1 to {}: {}", VALID_CHANNELS.end(), SCHEME.form())
     })?;
     let endpoint = DeviceEndpoint::parse(url, DEFAULT_PORT)?;
-    let channel = TasmotaChannel { endpoint, number, login: login(parameters)? };
+    let channel = TasmotaChannel { endpoint, number, login: DeviceLogin::parse(parameters)? };
     Ok(OutletConfig {
         device: format!("tasmota://{}", channel.endpoint.authority()),
         outlet: number.to_string(),
@@ -85,17 +65,6 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
         },
         open: Arc::new(move |access| Box::new(TasmotaOutlet::new(access, channel.clone()))),
     })
-}
-
-fn login(parameters: &PowerUrlParameters) -> Result<Option<TasmotaLogin>, String> {
-    let Some(file) = parameters.get("password-file") else {
-        return match parameters.get("user") {
-            Some(_) => Err("`user` needs `password-file`".to_owned()),
-            None => Ok(None),
-        };
-    };
-    let password = SecretFile::new(file).map_err(|problem| format!("`password-file={file}`: {problem}"))?;
-    Ok(Some(TasmotaLogin { user: parameters.get("user").unwrap_or(DEFAULT_USER).to_owned(), password }))
 }
 
 /// Outlet of one channel.
@@ -119,14 +88,10 @@ impl TasmotaOutlet {
 
     /// Reads the password for each command: it may change at any time.
     async fn password(&self) -> Result<Option<String>, OutletError> {
-        let Some(login) = &self.channel.login else { return Ok(None) };
-        let password = login.password.read().await.map_err(|error| match error {
-            SecretError::Local(trouble) => {
-                OutletError::new(OutletErrorKind::Local(trouble.clone()), trouble.to_string())
-            }
-            SecretError::Misconfigured(reason) => misconfigured(format!("no password: {reason}")),
-        })?;
-        Ok(Some(password))
+        match &self.channel.login {
+            Some(login) => read_password(&login.password).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Builds `Power1`, followed by ` ON` or ` OFF` for an order.

@@ -1,6 +1,7 @@
 //! A relay board of our own behind a TCP port, for one protocol, with the bad habits of real ones.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -236,8 +237,12 @@ impl<P: FakeProtocol> FakeClient<P> {
 
     async fn answer_all(&self, stream: &mut TcpStream) -> std::io::Result<()> {
         let (mut session, mut received) = (P::Session::default(), Vec::new());
-        if self.state.lock().unwrap().behaviour != DeviceBehaviour::Hangs {
-            stream.write_all(&self.protocol.greeting()).await?;
+        let greeting = self.protocol.greeting();
+        let behaviour = self.state.lock().unwrap().behaviour;
+        if behaviour == DeviceBehaviour::Foreign && !greeting.is_empty() {
+            stream.write_all(FOREIGN).await?;
+        } else if behaviour != DeviceBehaviour::Hangs {
+            stream.write_all(&greeting).await?;
         }
         loop {
             let mut chunk = [0; 256];
@@ -295,4 +300,13 @@ impl<P: FakeProtocol> FakeClient<P> {
             Reaction::Sends(answer)
         }
     }
+}
+
+/// Writes a password file; it exists as long as the directory.
+pub(crate) fn password_file(password: &str) -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("relay.password");
+    fs_err::write(&path, password).unwrap();
+    fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    (directory, path.to_str().unwrap().to_owned())
 }
