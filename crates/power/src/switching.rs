@@ -152,7 +152,7 @@ impl SwitchingRun {
             };
             let result = match connected {
                 Ok(()) => self.attempt(target, &mut is_accepted).await,
-                Err(error) => Err(error),
+                Err(error) => Err(self.record_answer(error)),
             };
             match result {
                 Ok(()) => return Ok(()),

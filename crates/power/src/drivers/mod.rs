@@ -2,6 +2,7 @@
 
 mod devantech;
 mod modbus;
+mod numato;
 mod proxr;
 mod tasmota;
 mod waveshare;
@@ -10,4 +11,4 @@ use crate::scheme::PowerScheme;
 
 /// All schemes of power URLs.
 pub(crate) const SCHEMES: &[PowerScheme] =
-    &[modbus::SCHEME, waveshare::SCHEME, proxr::SCHEME, devantech::SCHEME, tasmota::SCHEME];
+    &[modbus::SCHEME, waveshare::SCHEME, proxr::SCHEME, numato::SCHEME, devantech::SCHEME, tasmota::SCHEME];

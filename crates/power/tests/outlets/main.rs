@@ -7,6 +7,7 @@ mod fake;
 mod fake_modbus;
 mod modbus;
 mod modbus_rtu;
+mod numato;
 mod proxr;
 mod tasmota;
 mod waveshare;
