@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use device_io::Evidence;
 use url::Url;
 
-use super::modbus::{ModbusClient, ModbusDevice, ModbusRefusal, UNIT_PARAMETER};
+use super::modbus::{FRAMING_PARAMETER, ModbusClient, ModbusDevice, ModbusRefusal, UNIT_PARAMETER};
 use crate::error::OutletError;
 use crate::outlet::{
     ClientCapacity, CycleTiming, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,
@@ -24,7 +24,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "waveshare",
     path: "HOST[:502]/CHANNEL",
     about: "a channel of a Waveshare Modbus POE ETH Relay, which times power cycles itself",
-    parameters: &[UNIT_PARAMETER, INVERT_PARAMETER, OFF_PARAMETER, REST_PARAMETER],
+    parameters: &[UNIT_PARAMETER, INVERT_PARAMETER, OFF_PARAMETER, REST_PARAMETER, FRAMING_PARAMETER],
     parse,
 };
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::conformance::{self, DeviceBehaviour, TestDevice, run, until};
 use crate::fake::{Decoded, FakeDevice, FakeProtocol, Habits};
-use crate::fake_modbus::decode_tcp;
+use crate::fake_modbus::{decode_rtu, decode_tcp};
 
 #[derive(Clone, Default)]
 struct Waveshare;
@@ -57,6 +57,28 @@ impl FakeProtocol for Inverted {
     }
 }
 
+/// In its other mode: RTU frames over TCP.
+#[derive(Clone, Default)]
+struct Transparent;
+
+impl FakeProtocol for Transparent {
+    const RELAY: usize = 5;
+    const POWER_IF_ON: bool = true;
+    type Session = ();
+
+    fn url(&self, addr: SocketAddr, parameters: &str) -> String {
+        format!("waveshare://{addr}/5?framing=rtu&{parameters}")
+    }
+
+    fn url_of_missing_outlet(&self, _: SocketAddr) -> Option<String> {
+        None
+    }
+
+    fn decode(&self, (): &mut (), relays: [bool; 8], received: &[u8]) -> Decoded {
+        decode_rtu(relays, received)
+    }
+}
+
 const OFF: Duration = Duration::from_secs(1);
 
 async fn with_habits(habits: Habits) -> FakeDevice<Waveshare> {
@@ -90,6 +112,11 @@ async fn a_power_cycle_is_one_order_to_the_relay_board_and_is_read_during_and_af
         let is_read = |request: &&Vec<u8>| request[6..] == [1, 1, 0, 0, 0, 8];
         assert_eq!(state.requests.iter().filter(is_read).count(), state.requests.len() - 1);
     }
+
+    let device = FakeDevice::<Transparent>::on().await;
+    run(PowerOperation::Cycle, &device.url("off=1s")).await.unwrap();
+    assert_eq!(device.lock().requests[1][..6], [1, 5, 0x04, 5, 0, 10]);
+    assert_eq!((device.state(), device.received_orders()), (PowerState::On, vec![PowerState::Off]));
 
     let device = FakeDevice::<Inverted>::on().await;
     run(PowerOperation::Cycle, &device.url("off=1s")).await.unwrap();

@@ -33,7 +33,7 @@ pub(super) enum ModbusFraming {
 }
 
 impl ModbusDevice {
-    /// Parses host, port and the parameters `unit`, `rest` and `framing`, where the scheme has them.
+    /// Parses host, port and the parameters `unit`, `rest` and `framing`.
     pub(in crate::drivers) fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<Self, String> {
         Ok(Self {
             endpoint: DeviceEndpoint::parse(url, DEFAULT_PORT)?.with_rest(parameters, Duration::ZERO)?,
@@ -99,7 +99,7 @@ fn framing(value: &str) -> Result<ModbusFraming, String> {
         "tcp" => Ok(ModbusFraming::Tcp),
         "rtu" => Ok(ModbusFraming::Rtu),
         _ => Err(format!(
-            "`framing={value}`: write `tcp`, or `rtu` for a serial server that passes RTU frames on unchanged"
+            "`framing={value}`: write `tcp`, or `rtu` where RTU frames are passed on unchanged over TCP"
         )),
     }
 }

@@ -29,6 +29,13 @@ pub(super) const UNIT_PARAMETER: SchemeParameter = SchemeParameter {
     about: "the Modbus unit: 1 to 247, or 255 for the relay board itself",
 };
 
+/// The framing. All schemes of Modbus devices have it.
+pub(super) const FRAMING_PARAMETER: SchemeParameter = SchemeParameter {
+    name: "framing",
+    example: "rtu",
+    about: "`tcp`, `rtu` where RTU frames are passed on unchanged over TCP",
+};
+
 /// `modbus://`.
 pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "modbus",
@@ -44,11 +51,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
             example: "all8",
             about: "`coil`, `all8` where it reads only whole banks of eight, `none` where it cannot be read",
         },
-        SchemeParameter {
-            name: "framing",
-            example: "rtu",
-            about: "`tcp`, `rtu` where a serial server passes RTU frames on unchanged",
-        },
+        FRAMING_PARAMETER,
     ],
     parse,
 };
