@@ -16,6 +16,8 @@
 mod cycle;
 mod drivers;
 mod error;
+mod http;
+mod login;
 mod operate;
 mod outlet;
 mod parameters;

@@ -2,5 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod conformance;
+mod http_device;
 mod modbus;
+mod shelly;
 mod tasmota;
