@@ -4,5 +4,6 @@
 mod conformance;
 mod http_device;
 mod modbus;
+mod pdudaemon;
 mod shelly;
 mod tasmota;
