@@ -11,6 +11,8 @@ use crate::session::DeviceSession;
 
 /// The longest part of an answer, in characters, that goes into the evidence.
 const MAX_EVIDENCE_CHARS: usize = 200;
+/// Media type of a plain text.
+pub(crate) const TEXT: &str = "text/plain";
 /// Media type of a JSON body.
 pub(crate) const JSON: &str = "application/json";
 

@@ -3,6 +3,7 @@
 
 mod conformance;
 mod http_device;
+mod labgrid;
 mod modbus;
 mod pdudaemon;
 mod shelly;
