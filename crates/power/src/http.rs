@@ -13,6 +13,8 @@ use crate::session::DeviceSession;
 const MAX_EVIDENCE_CHARS: usize = 200;
 /// Media type of a plain text.
 pub(crate) const TEXT: &str = "text/plain";
+/// Media type of a form.
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 /// Media type of a JSON body.
 pub(crate) const JSON: &str = "application/json";
 

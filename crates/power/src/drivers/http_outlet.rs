@@ -16,6 +16,8 @@ const REFUSED_FOR_NOW: [u16; 4] = [408, 409, 423, 429];
 pub(super) enum StateMatch {
     /// The whole answer is one of these texts.
     Equal { on: String, off: String },
+    /// The answer contains one of these texts, and not the other.
+    Contained { on: String, off: String },
 }
 
 impl StateMatch {
@@ -23,6 +25,7 @@ impl StateMatch {
     fn state(&self, body: &str) -> Option<PowerState> {
         let (is_on, is_off) = match self {
             Self::Equal { on, off } => (body == on, body == off),
+            Self::Contained { on, off } => (body.contains(on), body.contains(off)),
         };
         match (is_on, is_off) {
             (true, false) => Some(PowerState::On),

@@ -1,5 +1,6 @@
 //! The drivers, one file or folder each. A new driver needs its file, a `mod` line and a line in the table here.
 
+mod http;
 mod http_outlet;
 mod labgrid;
 mod modbus;
@@ -11,4 +12,4 @@ use crate::scheme::PowerScheme;
 
 /// All schemes of power URLs.
 pub(crate) const SCHEMES: &[PowerScheme] =
-    &[modbus::SCHEME, pdudaemon::SCHEME, shelly::SCHEME, tasmota::SCHEME, labgrid::SCHEME];
+    &[modbus::SCHEME, pdudaemon::SCHEME, shelly::SCHEME, tasmota::SCHEME, labgrid::SCHEME, http::SCHEME];

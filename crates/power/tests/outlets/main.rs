@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod conformance;
+mod http;
 mod http_device;
 mod labgrid;
 mod modbus;
