@@ -2,6 +2,7 @@
 
 use device_io::http::{self, DeviceHttpError, DeviceRequest, Method};
 use device_io::{Authorization, DeviceConnection, SecretError};
+use url::form_urlencoded;
 
 use crate::error::{OutletError, OutletErrorKind};
 use crate::login::{HttpLogin, LoginMethod};
@@ -107,7 +108,8 @@ impl HttpSession {
         let method = self.login.as_ref().map(|login| login.method);
         if let (Some(LoginMethod::Basic), Some((user, password))) = (method, &credentials) {
             let authorization = Authorization::basic(user, password);
-            request.secrets.extend([password.clone(), authorization.secret().to_owned()]);
+            request.secrets.push(authorization.secret().to_owned());
+            request.secrets.extend(spellings(password));
             request.request.authorization = Some(authorization);
         }
         let (mut answer, challenges) = self.exchange(&request).await?;
@@ -118,7 +120,8 @@ impl HttpSession {
             let authorization =
                 Authorization::digest(&challenges, (user, password), (method.as_str(), target))
                     .ok_or_else(|| self.unknown_challenge(&challenges).with_answer(answer.words))?;
-            request.secrets.extend([password.clone(), authorization.secret().to_owned()]);
+            request.secrets.push(authorization.secret().to_owned());
+            request.secrets.extend(spellings(password));
             request.request.authorization = Some(authorization);
             (answer, _) = self.exchange(&request).await?;
         }
@@ -215,6 +218,16 @@ impl HttpSession {
 /// Creates an error that stays until the power URL or the device's configuration is changed.
 pub(crate) fn misconfigured(reason: String) -> OutletError {
     OutletError::new(OutletErrorKind::Misconfigured, reason)
+}
+
+/// A secret as it may stand in an answer: as it is, in JSON, and in a query. The longest first, since it may hold another.
+pub(crate) fn spellings(secret: &str) -> Vec<String> {
+    let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    let json = serde_json::Value::from(secret).to_string();
+    let json = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or(&json);
+    let mut spellings = vec![encoded.replace('+', "%20"), encoded, json.to_owned(), secret.to_owned()];
+    spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
+    spellings
 }
 
 /// The device's answer for the evidence. Error pages may repeat the request, including the password.

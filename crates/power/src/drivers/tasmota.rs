@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
 use crate::error::{OutletError, OutletErrorKind};
-use crate::http::{HttpAnswer, HttpRequest, HttpSession, misconfigured};
+use crate::http::{HttpAnswer, HttpRequest, HttpSession, misconfigured, spellings};
 use crate::login::{self, HttpLogin, LoginMethod, PASSWORD_FILE_PARAMETER};
 use crate::outlet::{
     ClientCapacity, CycleTiming, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,
@@ -93,8 +93,7 @@ impl TasmotaOutlet {
         let mut secrets = Vec::new();
         if let Some((user, password)) = credentials {
             query.append_pair("user", &user).append_pair("password", &password);
-            let encoded: String = form_urlencoded::byte_serialize(password.as_bytes()).collect();
-            secrets = vec![encoded.replace('+', "%20"), password];
+            secrets = spellings(&password);
         }
         let order_text = order.map_or_else(String::new, |order| format!(" {}", state_word(order)));
         query.append_pair("cmnd", &format!("Power{}{order_text}", self.number));

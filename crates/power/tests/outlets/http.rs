@@ -172,13 +172,15 @@ async fn user_and_password_are_sent_as_the_url_says_and_shown_nowhere() {
 #[tokio::test]
 async fn a_device_that_repeats_the_login_does_not_bring_it_into_the_evidence() {
     let repeats = |request: &Request| {
-        answer("500 Internal Server Error", &format!("{} {PASSWORD}", request.header("authorization")))
+        let sent = request.header("authorization");
+        let spellings = format!("{sent} {PASSWORD} {} se%20cr%22t se+cr%22t", serde_json::json!(PASSWORD));
+        answer("500 Internal Server Error", &spellings)
     };
     let device = HttpDevice::start(DeviceBehaviour::Normal, PowerState::On, repeats).await;
     let (_directory, file) = password_file(PASSWORD);
     let url = format!("http://{}/outlets/3?{READ}&user=me&password-file={file}", device.addr);
     let failed = run(PowerOperation::Off, &url).await.unwrap_err();
-    assert_eq!(failed.evidence["answer"], "Basic … …");
+    assert_eq!(failed.evidence["answer"], "Basic … … \"…\" … …");
     assert!(!format!("{failed:?}").contains("bWU6"), "{failed:?}");
 }
 

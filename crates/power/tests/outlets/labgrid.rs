@@ -93,13 +93,11 @@ labgrid_server!(RestServer, Rest, "/relay/3/value", "rest");
 labgrid_server!(SimpleRestServer, SimpleRest, "/relay/3", "simplerest");
 
 #[tokio::test]
-async fn outlets_of_labgrids_rest_pass_the_conformance_tests() {
-    Box::pin(conformance::run_conformance_tests::<RestServer>()).await;
-}
-
-#[tokio::test]
-async fn outlets_of_labgrids_simplerest_pass_the_conformance_tests() {
-    Box::pin(conformance::run_conformance_tests::<SimpleRestServer>()).await;
+async fn outlets_of_both_models_of_labgrid_pass_the_conformance_tests() {
+    tokio::join!(
+        Box::pin(conformance::run_conformance_tests::<RestServer>()),
+        Box::pin(conformance::run_conformance_tests::<SimpleRestServer>()),
+    );
 }
 
 #[tokio::test]

@@ -155,13 +155,11 @@ shelly_device!(SecondGeneration, PLUG, "2");
 shelly_device!(FirstGeneration, Relay, "1");
 
 #[tokio::test]
-async fn shelly_outlets_of_generation_2_pass_the_conformance_tests() {
-    Box::pin(conformance::run_conformance_tests::<SecondGeneration>()).await;
-}
-
-#[tokio::test]
-async fn shelly_outlets_of_generation_1_pass_the_conformance_tests() {
-    Box::pin(conformance::run_conformance_tests::<FirstGeneration>()).await;
+async fn shelly_outlets_of_both_generations_pass_the_conformance_tests() {
+    tokio::join!(
+        Box::pin(conformance::run_conformance_tests::<SecondGeneration>()),
+        Box::pin(conformance::run_conformance_tests::<FirstGeneration>()),
+    );
 }
 
 async fn one_order_is_a_whole_cycle(device: HttpDevice, generation: u8) -> Vec<Request> {
