@@ -18,6 +18,7 @@ mod cycle;
 mod drivers;
 mod endpoint;
 mod error;
+mod http;
 mod login;
 mod operate;
 mod outlet;

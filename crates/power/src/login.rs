@@ -1,18 +1,18 @@
-//! User name and password of a device, as its power URL says where they are.
+//! User name and password of a device, as its power URL names them: the password is in a file.
 
 use device_io::{SecretError, SecretFile};
 
 use crate::error::{OutletError, OutletErrorKind};
 use crate::parameters::{PowerUrlParameters, SchemeParameter};
 
-/// The user name. Schemes of devices that have users have it.
+/// The user name, [`DEFAULT_USER`] by default.
 pub(crate) const USER_PARAMETER: SchemeParameter = SchemeParameter {
     name: "user",
     example: "admin",
     about: "user name, if the device has a password; the default is `admin`",
 };
 
-/// The password. Schemes of devices that may have one have it.
+/// The file with the password. Schemes of devices that may have a password have it.
 pub(crate) const PASSWORD_FILE_PARAMETER: SchemeParameter = SchemeParameter {
     name: "password-file",
     example: "/etc/lifeguard/plug.password",
@@ -20,7 +20,7 @@ pub(crate) const PASSWORD_FILE_PARAMETER: SchemeParameter = SchemeParameter {
 };
 
 /// The factory setting of all devices that have users.
-const DEFAULT_USER: &str = "admin";
+pub(crate) const DEFAULT_USER: &str = "admin";
 
 /// User name and password file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,15 +30,17 @@ pub(crate) struct DeviceLogin {
 }
 
 impl DeviceLogin {
-    /// Reads the parameters `user` and `password-file`.
-    pub(crate) fn parse(parameters: &PowerUrlParameters) -> Result<Option<Self>, String> {
-        match (password_file(parameters)?, parameters.get(USER_PARAMETER.name)) {
-            (Some(password), user) => {
-                Ok(Some(Self { user: user.unwrap_or(DEFAULT_USER).to_owned(), password }))
-            }
-            (None, Some(_)) => Err("`user` needs `password-file`".to_owned()),
-            (None, None) => Ok(None),
-        }
+    /// Reads the parameters `user` and `password-file`. Without a default user, one needs the other.
+    pub(crate) fn parse(
+        parameters: &PowerUrlParameters,
+        default_user: Option<&str>,
+    ) -> Result<Option<Self>, String> {
+        let user = parameters.get(USER_PARAMETER.name);
+        let Some(password) = password_file(parameters)? else {
+            return if user.is_some() { Err("`user` needs `password-file`".to_owned()) } else { Ok(None) };
+        };
+        let user = user.or(default_user).ok_or("`password-file` needs `user`")?;
+        Ok(Some(Self { user: user.to_owned(), password }))
     }
 }
 

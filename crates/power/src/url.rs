@@ -211,7 +211,7 @@ mod tests {
     fn a_bad_power_url_is_refused_with_the_right_form() {
         for (text, right) in [
             ("relay-3.lab/5", "modbus://HOST"),
-            ("http://relay-3.lab/5", "unknown scheme `http`; write `modbus://"),
+            ("ftp://relay-3.lab/5", "unknown scheme `ftp`; write `modbus://"),
             ("modbus://me:secret@relay-3.lab/5", "no user"),
             ("modbus://relay-3.lab/5#6", "no user"),
             ("modbus://relay-3.lab:65536/5", "modbus://HOST"),

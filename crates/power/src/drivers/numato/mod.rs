@@ -11,7 +11,7 @@ use url::Url;
 
 use self::outlet::NumatoOutlet;
 use crate::endpoint::DeviceEndpoint;
-use crate::login::{DeviceLogin, PASSWORD_FILE_PARAMETER, USER_PARAMETER};
+use crate::login::{DEFAULT_USER, DeviceLogin, PASSWORD_FILE_PARAMETER, USER_PARAMETER};
 use crate::outlet::{ClientCapacity, CycleTiming, OutletCapabilities, Readback};
 use crate::parameters::{INVERT_PARAMETER, OFF_PARAMETER, PowerUrlParameters, REST_PARAMETER, number};
 use crate::scheme::{OutletConfig, PowerScheme};
@@ -50,7 +50,8 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
         format!("`{text}` is not a relay; a relay is 0 to {}: {}", RELAY_DIGITS.len() - 1, SCHEME.form())
     })?;
     let endpoint = DeviceEndpoint::parse(url, DEFAULT_PORT)?.with_rest(parameters, Duration::ZERO)?;
-    let (wiring, login) = (RelayWiring::parse(parameters)?, DeviceLogin::parse(parameters)?);
+    let (wiring, login) =
+        (RelayWiring::parse(parameters)?, DeviceLogin::parse(parameters, Some(DEFAULT_USER))?);
     let relay = NumatoRelay { endpoint, number, digit: digit.into(), wiring, login };
     Ok(OutletConfig {
         device: format!("numato://{}", relay.endpoint.authority()),
