@@ -10,7 +10,7 @@ use super::client::ConnectionInfo;
 use super::connections::MIN_BYTES_PER_SECOND;
 use super::problem::Problem;
 use crate::clock::sleep_real_time;
-use crate::formatting::measured;
+use crate::formatting::duration;
 
 /// How much of a body that is too large is still read, in bytes: a client that goes on sending into a closed connection
 /// never sees the answer.
@@ -65,7 +65,8 @@ fn allowed_time(timeout: Duration, size: usize) -> Duration {
 }
 
 fn too_slow(allowed: Duration) -> Problem {
-    let detail = format!("the body did not arrive within {}", measured(allowed.as_secs_f64()));
+    let detail =
+        format!("the body did not arrive within {}", duration(Duration::from_secs(allowed.as_secs())));
     Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", detail)
 }
 

@@ -72,6 +72,9 @@ async fn request(
     if args.get("image").is_some_and(|image| !image.is_string()) {
         return Err(Problem::invalid("`image` must be the name of an image"));
     }
+    if args.get("reason").and_then(Value::as_str).is_some_and(|reason| reason.trim().is_empty()) {
+        return Err(Problem::invalid("`reason` must not be empty"));
+    }
     if args.get("boot_config").is_some_and(|config| !config.is_object() && !config.is_null()) {
         return Err(Problem::invalid("`boot_config` must be a JSON object"));
     }

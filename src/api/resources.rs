@@ -83,8 +83,8 @@ async fn set(
         gap_ms: millis("gap_s", gap_s)?,
         settle_ms: millis("settle_s", settle_s)?,
     };
-    api.engine.set_limits(&name, limits).await?;
     let warnings = api.boards.warn_of_resource(&name).await?.into_iter().collect();
+    api.engine.set_limits(&name, limits).await?;
     Ok(Json(SavedResourceView { resource: find(&api, client, &name).await?, warnings }))
 }
 

@@ -39,7 +39,12 @@ pub(super) fn checked_host(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn checked_mac(text: &str) -> Result<String, String> {
-    text.parse::<Mac>().map(|mac| mac.to_string()).map_err(|error| error.to_string())
+    let mac = text.parse::<Mac>().map_err(|error| error.to_string())?;
+    if mac.is_of_device() {
+        Ok(mac.to_string())
+    } else {
+        Err(format!("{mac} is the address of no network card"))
+    }
 }
 
 pub(super) fn checked_power_url(text: &str) -> Result<String, String> {

@@ -49,6 +49,16 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
+impl Mac {
+    /// Whether a network card can have it: it is not the zero address, and no group address.
+    ///
+    /// Source: IEEE 802, the lowest bit of the first octet marks group addresses.
+    #[must_use]
+    pub fn is_of_device(self) -> bool {
+        self.0[0] & 1 == 0 && self.0 != [0; 6]
+    }
+}
+
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0.map(|octet| format!("{octet:02x}")).join(":"))

@@ -37,6 +37,13 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         "device list",
         ["lifeguard device list --state 'Failed*'", "lifeguard device list --hardware panda --json"],
     ),
+    (
+        "device set",
+        [
+            "lifeguard device set b1 --power-url modbus://relay-3.lab/5",
+            "lifeguard device set b1 --labels rack-7,ssd --comments ''",
+        ],
+    ),
     ("device show", ["lifeguard device show b1", "lifeguard device show b1 --json"]),
     ("device why", ["lifeguard device why b1", "lifeguard device why b1 b2"]),
     ("device reboot", ["lifeguard device reboot b1", "lifeguard device reboot b1 b2 b3"]),

@@ -146,7 +146,8 @@ pub(super) async fn run(options: InstanceOptions) -> Result<(), Box<dyn Error>> 
         }
         InstanceCommand::Remove(which) => {
             call(Method::DELETE, &which, &[], &[], None).await?;
-            changed(json!({ "outcome": "removed" }), &which)
+            let removed = json!({ "machine": which.machine, "name": which.name, "outcome": "removed" });
+            changed(removed, &which)
         }
     };
     let printed = if server.json { serde_json::to_string_pretty(&answer)? } else { text };

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// The maximum number of queued lines; further lines are dropped. At 200 bytes a line the queue takes less than a megabyte.
@@ -164,10 +164,18 @@ pub enum LogStartError {
     Thread(#[from] io::Error),
 }
 
+const NEEDED_FILTER: &str = "a level such as `info`, or a filter such as `lifeguard=debug,sqlx=error` is needed; \
+                             levels are `off`, `error`, `warn`, `info`, `debug` and `trace`";
+
 /// Parses a log filter.
 fn parse_filter(text: &str) -> Result<String, &'static str> {
+    // The filter takes a word alone for a module, all of whose lines it would let through, and no others.
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    if text.split(',').map(str::trim).any(|part| !part.contains(['=', '[']) && !is_level(part)) {
+        return Err(NEEDED_FILTER);
+    }
     let filter = EnvFilter::try_new(with_our_crates(text)).map(|_| text.to_owned());
-    filter.map_err(|_| "a level such as `info`, or a filter such as `lifeguard=debug,sqlx=error` is needed")
+    filter.map_err(|_| NEEDED_FILTER)
 }
 
 /// Applies the directives of `filter` for `lifeguard` to our other crates too. The copies come first, so that a directive for

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::command_line::{self, Cli, CliCommand};
 use super::log::{DEMO_FILTER, ProcessLog, SERVER_FILTER};
-use super::variables::warn_of_unknown;
+use super::variables::list_unknown;
 use super::{config, demo, device, image, instance, machine, model, output, resource, serve};
 
 /// Runs one command. Errors are printed on standard error.
@@ -29,7 +29,9 @@ pub async fn run(cli: Cli) -> ExitCode {
         Err(error) => return output::fail(&error.to_string()),
     };
     if matches!(command, CliCommand::Serve(_)) {
-        warn_of_unknown(&command_line::command());
+        for (variable, did_you_mean) in list_unknown(&command_line::command()) {
+            tracing::warn!(variable, did_you_mean, "unknown variable ignored");
+        }
         if let Some(file) = &settings.file {
             tracing::info!(file = %file.display(), "configuration file read");
         }

@@ -1,11 +1,13 @@
 //! The variables of options, `LIFEGUARD_…`: empty ones, unknown ones, and their names in errors.
 
 use std::any::TypeId;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, Command};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command, Id};
 
 use crate::machine::nearest;
 
@@ -26,10 +28,27 @@ pub fn without_empty_variables(command: Command) -> Command {
 
 /// Returns the command without its variables.
 pub(super) fn without_variables(root: &Command) -> Command {
-    fn reset(command: Command) -> Command {
-        command.mut_args(|arg| arg.env(Resettable::Reset)).mut_subcommands(reset)
+    without_variables_of(root.clone(), &|_| true)
+}
+
+/// Returns the command without the variables of the options that were typed in `matches`: a flag takes precedence, also
+/// over a variable with an invalid value, and also where it was typed at another level of the command.
+pub(super) fn without_variables_of_typed(root: &Command, matches: &ArgMatches) -> Command {
+    let mut typed = BTreeSet::new();
+    let mut level = Some(matches);
+    while let Some(matches) = level {
+        // An argument of another level can be among the ids; asking for its source would panic.
+        let ids = matches.ids().map(Id::as_str).filter(|id| matches.try_contains_id(id).is_ok());
+        let given = ids.filter(|id| matches.value_source(id) == Some(ValueSource::CommandLine));
+        typed.extend(given.map(str::to_owned));
+        level = matches.subcommand().map(|(_, inner)| inner);
     }
-    reset(root.clone())
+    without_variables_of(root.clone(), &|arg| typed.contains(arg.get_id().as_str()))
+}
+
+fn without_variables_of(command: Command, is_meant: &dyn Fn(&Arg) -> bool) -> Command {
+    let command = command.mut_args(|arg| if is_meant(&arg) { arg.env(Resettable::Reset) } else { arg });
+    command.mut_subcommands(|inner| without_variables_of(inner, is_meant))
 }
 
 /// The name of an option's variable.
@@ -79,12 +98,11 @@ fn is_not_utf8(option: &Arg) -> bool {
         && option.get_value_parser().type_id() != TypeId::of::<PathBuf>()
 }
 
-/// Warns of variables that no command reads, such as misspelt and renamed ones.
-pub(super) fn warn_of_unknown(root: &Command) {
+/// Lists the variables that no command reads, such as misspelt and renamed ones, each with the one that may have been
+/// meant.
+pub(super) fn list_unknown(root: &Command) -> Vec<(String, Option<String>)> {
     let set = std::env::vars_os().filter(|(_, value)| !value.is_empty());
-    for (variable, did_you_mean) in unknown(root, set.map(|(name, _)| name.to_string_lossy().into_owned())) {
-        tracing::warn!(variable, did_you_mean, "unknown variable ignored");
-    }
+    unknown(root, set.map(|(name, _)| name.to_string_lossy().into_owned()))
 }
 
 /// Those of the variables `set` that no option reads, each with the one that may have been meant.
@@ -103,7 +121,12 @@ fn unknown(root: &Command, set: impl Iterator<Item = String>) -> Vec<(String, Op
         options.iter().find(has_alias).and_then(variable_name)
     };
     let meant = |name: &str| {
-        renamed(name).or_else(|| nearest(name, known.iter().map(String::as_str)).map(str::to_owned))
+        // The prefix, which all share, does not count.
+        let own = |name: &'_ str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
+        let known: Vec<String> = known.iter().map(|name| own(name)).collect();
+        let similar =
+            || nearest(&own(name), known.iter().map(String::as_str)).map(|found| format!("{PREFIX}{found}"));
+        renamed(name).or_else(similar)
     };
     set.filter(is_unknown).map(|name| (name.clone(), meant(&name))).collect()
 }

@@ -180,7 +180,7 @@ async fn reclaim(engine: Engine, worker: WorkerIdentity, reclaim_needed: Arc<Not
         {
             Ok(0) => {}
             Ok(expired) => {
-                tracing::info!(workers = expired, "reclaimed actions of expired workers");
+                tracing::info!(workers = expired, "removed workers that ended or expired");
                 engine.inner.actions_changed.notify_one();
             }
             Err(error) => {

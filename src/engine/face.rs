@@ -1,7 +1,8 @@
 //! Faces: what is known of the instances of a machine from outside the engine.
 //!
 //! The engine knows instances, but not what they represent. Guards and actions read facts; a face reads them from its own
-//! tables, over the same connection as the engine reads the instances. Facts are cached with the row of the instance, so a face changes them by [`change_facts`](crate::engine::Engine::change_facts), or rewrites the row itself.
+//! tables, over the same connection as the engine reads the instances. Facts are cached with the row of the instance, so a
+//! face changes them by [`change_facts`](crate::engine::Engine::change_facts), or rewrites the row itself.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

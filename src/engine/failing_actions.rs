@@ -19,7 +19,7 @@ use crate::store::instances::InstanceId;
 const MAX_FAILING_ACTIONS: usize = 10_000;
 
 /// Failures that are further apart are no longer in a row.
-const MAX_GAP: Duration = Duration::from_mins(15);
+const MAX_FAILURE_GAP: Duration = Duration::from_mins(15);
 
 /// The actions whose last run in this process failed.
 #[derive(Debug, Default)]
@@ -76,15 +76,15 @@ impl FailingActions {
 
     fn change(&self, key: (InstanceId, ActionName), is_failure: bool, now: Instant) -> StreakChange {
         let mut streaks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if streaks.get(&key).is_some_and(|streak| now - streak.last > MAX_GAP) {
-            streaks.remove(&key);
-        }
         if !is_failure {
             let ended = streaks.remove(&key);
             return ended.map_or(StreakChange::None, |streak| StreakChange::Ended {
                 failures: streak.failures,
                 lasted_s: (now - streak.since).as_secs(),
             });
+        }
+        if streaks.get(&key).is_some_and(|streak| now - streak.last > MAX_FAILURE_GAP) {
+            streaks.remove(&key);
         }
         if let Some(streak) = streaks.get_mut(&key) {
             streak.failures += 1;
@@ -124,5 +124,6 @@ mod tests {
             StreakChange::Begun,
             "another process may have succeeded meanwhile"
         );
+        assert_eq!(at(1, false, 180 + 1801 + 3600), StreakChange::Ended { failures: 1, lasted_s: 3600 });
     }
 }

@@ -78,7 +78,8 @@ pub struct ChangesSince {
 /// It consists of the greatest visible transaction ID and the lower IDs whose transactions were open. **Equal cursors mean
 /// equal sets of changes.** A change is visible if its transaction was committed. Above the greatest ID nothing was visible.
 /// Every lower ID had been assigned, so its transaction was either open, and is listed, or had ended, which is final. The
-/// reverse does not hold: if an open transaction ends without having changed an instance, equal sets have different cursors. [`is_current`] and [`read`] check exactly whether a set is still the same.
+/// reverse does not hold: if an open transaction ends without having changed an instance, equal sets have different cursors.
+/// [`is_current`] and [`read`] check exactly whether a set is still the same.
 ///
 /// Both parts survive a crash of the database: the greatest ID was committed durably, so no ID up to it is assigned again.
 /// This is not certain for IDs above it.

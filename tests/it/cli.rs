@@ -285,6 +285,9 @@ async fn boards_are_managed_from_the_command_line() {
             "device add b5 --mac 02:00:00:00:00:04 --hardware panda",
             "device add b5 --mac 02:00:00:00:00:05 --hardware pnada --power-url modbus://127.0.0.1:0001/00?off=9s",
             "device add b5 --mac 02:00:00:00:00:05 --hardware pnada",
+            "device set b5 --labels rack-7 --comments slow",
+            "device set b5 --mac ff:ff:ff:ff:ff:ff",
+            "device set b5",
             "device reimage b2 b4 --image base --boot-config {\"quiet\":true}",
             "device force b4 --from ReimageRebooting --to New --reason enough",
             "device reimage b4 --image none",
@@ -479,6 +482,23 @@ async fn boards_are_managed_from_the_command_line() {
     b5 is registered, New
     stderr: lifeguard: warning: no image has a boot config for hardware `pnada`; did you mean `panda`?
     exit 0
+
+    $ device set b5 --labels rack-7 --comments slow
+    b5 is changed
+    exit 0
+
+    $ device set b5 --mac ff:ff:ff:ff:ff:ff
+    stderr: lifeguard: mac: ff:ff:ff:ff:ff:ff is the address of no network card
+    exit 1
+
+    $ device set b5
+    stderr: error: the following required arguments were not provided:
+      <--mac <MAC>|--hardware <HARDWARE>|--fqdn <FQDN>|--power-url <POWER_URL>|--poll-url <POLL_URL>|--environment <ENVIRONMENT>|--labels <LABELS>|--comments <COMMENTS>>
+
+    Usage: lifeguard device set [OPTIONS] <--mac <MAC>|--hardware <HARDWARE>|--fqdn <FQDN>|--power-url <POWER_URL>|--poll-url <POLL_URL>|--environment <ENVIRONMENT>|--labels <LABELS>|--comments <COMMENTS>> <NAME>
+
+    For more information, try '--help'.
+    exit 2
 
     $ device reimage b2 b4 --image base --boot-config {"quiet":true}
     b4: New → ReimageRebooting

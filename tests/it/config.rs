@@ -134,8 +134,14 @@ async fn errors_in_variables_name_the_variables() {
         ("serve", &[("LOG_FORMAT", "xml")]),
         ("serve", &[("DATABASE_URL", "mysql://ann:sesam@db.lab/l")]),
         ("machine check --explain list", &[("LOG", "lifeguard=loud")]),
+        ("serve --log lifeguard=debug,wran", &[]),
         ("device list", &[("SERVER", "lab")]),
         ("serve", &[("DATABASE_URL", "postgres://db.lab/l"), ("DATA_DIR", "/srv")]),
+        // What is typed takes precedence.
+        ("device list --server http://127.0.0.1:1", &[("SERVER", "lab")]),
+        ("--server http://127.0.0.1:1 device list", &[("SERVER", "lab")]),
+        ("--log info config check /nowhere.toml", &[("LOG", "lifeguard=loud")]),
+        ("config check /nowhere.toml --log-format json", &[("LOG_FORMAT", "xml")]),
         // What is typed is named as it is typed.
         ("config show --insecure=maybe", &[("LISTEN", "foo")]),
         ("config show --data-dir /srv --database-url postgres://db.lab/l", &[]),
@@ -165,7 +171,10 @@ async fn errors_in_variables_name_the_variables() {
     stderr: error: invalid value '…' for 'LIFEGUARD_DATABASE_URL': it must begin with postgres:// or postgresql://
     exit 2
 
-    stderr: error: invalid value 'lifeguard=loud' for 'LIFEGUARD_LOG': a level such as `info`, or a filter such as `lifeguard=debug,sqlx=error` is needed
+    stderr: error: invalid value 'lifeguard=loud' for 'LIFEGUARD_LOG': a level such as `info`, or a filter such as `lifeguard=debug,sqlx=error` is needed; levels are `off`, `error`, `warn`, `info`, `debug` and `trace`
+    exit 2
+
+    stderr: error: invalid value 'lifeguard=debug,wran' for '--log <FILTER>': a level such as `info`, or a filter such as `lifeguard=debug,sqlx=error` is needed; levels are `off`, `error`, `warn`, `info`, `debug` and `trace`
     exit 2
 
     stderr: error: invalid value 'lab' for 'LIFEGUARD_SERVER': a URL such as http://HOST:PORT is needed
@@ -174,6 +183,18 @@ async fn errors_in_variables_name_the_variables() {
     stderr: error: the variables LIFEGUARD_DATABASE_URL and LIFEGUARD_DATA_DIR exclude each other
 
     Usage: lifeguard serve [OPTIONS]
+    exit 2
+
+    stderr: lifeguard: cannot reach http://127.0.0.1:1/: connection refused (is `lifeguard serve` running there?)
+    exit 1
+
+    stderr: lifeguard: cannot reach http://127.0.0.1:1/: connection refused (is `lifeguard serve` running there?)
+    exit 1
+
+    stderr: lifeguard: failed to open file `/nowhere.toml`: No such file or directory
+    exit 2
+
+    stderr: lifeguard: failed to open file `/nowhere.toml`: No such file or directory
     exit 2
 
     stderr: error: invalid value 'maybe' for '--insecure[=<true|false>]': `true` or `false` is needed
@@ -263,6 +284,7 @@ async fn a_file_that_is_wrong_is_refused_with_every_position() {
         "listen = localhost\n",
         "listen = \"127.0.0.1:1\n",
         "model-memory = 99999999999999999999\n",
+        "tftp-transfers = 0512\n",
         "history-retention = \"12h\"\n",
         "config-file = \"other.toml\"\nreason = \"none\"\nserver-name = [1]\n",
     ] {
@@ -299,7 +321,7 @@ async fn a_file_that_is_wrong_is_refused_with_every_position() {
     database-connections = 7
     history-retention = ""
     stderr: lifeguard: FOLDER/lifeguard.toml:1:14: `log-format` cannot be `xml`: it is one of text, json
-    lifeguard: FOLDER/lifeguard.toml:2:7: `log` cannot be `lifeguard=loud`: a level such as `info`, or a filter such as `lifeguard=debug,sqlx=error` is needed
+    lifeguard: FOLDER/lifeguard.toml:2:7: `log` cannot be `lifeguard=loud`: a level such as `info`, or a filter such as `lifeguard=debug,sqlx=error` is needed; levels are `off`, `error`, `warn`, `info`, `debug` and `trace`
     lifeguard: FOLDER/lifeguard.toml:3:24: `database-connections` cannot be `7`: a whole number from 8 to 1000 is needed
     lifeguard: FOLDER/lifeguard.toml:4:21: `history-retention` is empty; without the line, the option has its default
     exit 2
@@ -337,6 +359,10 @@ async fn a_file_that_is_wrong_is_refused_with_every_position() {
 
     model-memory = 99999999999999999999
     stderr: lifeguard: FOLDER/lifeguard.toml:1:16: the number is too large
+    exit 2
+
+    tftp-transfers = 0512
+    stderr: lifeguard: FOLDER/lifeguard.toml:1:18: this is not a number in TOML: it has a leading zero or a misplaced `_`
     exit 2
 
     history-retention = "12h"

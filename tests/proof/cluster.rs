@@ -208,6 +208,8 @@ impl ReplicatedCluster {
         self.make_data(site, other);
         self.replication.lead_to(self.primary());
         self.replication.set(crate::database_proxy::ProxyMode::Pass);
+        // At high load the backup was refused, because the proxy did not listen yet.
+        self.replication.until_open().await;
         let through = self.replication.addr();
         let mut backup = site.postgres_command(&self.bin.join("pg_basebackup"));
         backup.arg("-D").arg(&data).args([

@@ -1,12 +1,15 @@
 //! A TCP proxy between two programs, which can be cut, become unresponsive, close connections, or change its target.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+use crate::cluster::pause;
 
 /// How connections are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,13 @@ impl DatabaseProxy {
     /// Forwards to another target from the next connection on.
     pub(crate) fn lead_to(&self, leads_to: SocketAddr) {
         self.leads_to.send_replace(leads_to);
+    }
+
+    /// Waits until connections are accepted again after [`ProxyMode::Refusing`].
+    pub(crate) async fn until_open(&self) {
+        while TcpStream::connect(self.addr).await.is_err() {
+            pause(Duration::from_millis(10)).await;
+        }
     }
 
     /// Sets the mode; modes other than forwarding close or freeze open connections.

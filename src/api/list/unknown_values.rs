@@ -38,18 +38,16 @@ fn matches(pattern: &str, state: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Describes a value in the filter that is unknown altogether; nothing where there are no boards.
+/// Describes a value in the filter that is unknown altogether; where there are no boards, only an image can be.
 pub(super) async fn find_unknown_value(
     db: &mut DbConnection,
     machine: &MachineName,
     filter: &BoardFilter,
 ) -> Result<Option<String>, StoreError> {
     let BoardFilter { states: _, fields, image, name: _, among: _ } = filter;
-    if devices::list_hardware(db).await?.is_empty() {
-        return Ok(None);
-    }
+    let has_boards = !devices::list_hardware(db).await?.is_empty();
     let mut wanted = Vec::new();
-    for field in DEVICE_FIELDS {
+    for field in DEVICE_FIELDS.iter().filter(|_| has_boards) {
         if let (Some(filter), Some(value)) = (field.filter, fields.get(field.name)) {
             let refusal = match value.as_str() {
                 "" => format!("{}: the value is empty", field.name),

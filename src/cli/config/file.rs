@@ -133,9 +133,16 @@ pub(super) fn check(text: &str, root: &Command) -> Result<Vec<ConfigEntry>, Vec<
 fn syntax_fault(text: &str, line: usize, found: &str) -> String {
     let digits = found.strip_prefix(['+', '-']).unwrap_or(found);
     if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_') {
-        return "the number is too large".to_owned();
+        let is_well_formed = !digits.starts_with('0') && digits.split('_').all(|part| !part.is_empty());
+        let reason = if is_well_formed {
+            "the number is too large"
+        } else {
+            "this is not a number in TOML: it has a leading zero or a misplaced `_`"
+        };
+        return reason.to_owned();
     }
-    let is_same_key = |line: &str| line.split_once('=').is_some_and(|(key, _)| key.trim() == found);
+    let bare = |key: &str| key.trim().trim_matches(['"', '\'']).to_owned();
+    let is_same_key = |line: &str| line.split_once('=').is_some_and(|(key, _)| bare(key) == bare(found));
     match text.lines().take(line - 1).position(is_same_key) {
         Some(first) => format!("`{found}` is given twice, first in line {}", first + 1),
         None => {

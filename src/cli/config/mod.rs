@@ -18,6 +18,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Command, Subcommand};
 
+use super::output::complain;
+use super::variables::list_unknown;
+
 pub(super) use self::options::{ParseError, ServerConfigArgs, with_configuration};
 pub(super) use self::settings::ServerSettings;
 
@@ -32,7 +35,7 @@ pub(super) struct ConfigOptions {
 enum ConfigCommand {
     /// Show every option of a server: its value, and whether a flag, a variable, the configuration file or its default set it
     Show(Box<show::ShowOptions>),
-    /// Check a configuration file without starting a server
+    /// Check a configuration file, without flags and variables, as the current user and from the current directory
     Check {
         /// The configuration file
         file: PathBuf,
@@ -50,7 +53,13 @@ pub(super) fn run(
     root: &Command,
 ) -> Result<ExitCode, Box<dyn Error>> {
     match &options.command {
-        ConfigCommand::Show(options) => show::run(options, settings),
+        ConfigCommand::Show(options) => {
+            for (variable, meant) in list_unknown(root) {
+                let meant = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
+                complain(&format!("warning: {variable} is not a variable of lifeguard, ignored{meant}"));
+            }
+            show::run(options, settings)
+        }
         ConfigCommand::Check { file } => check::run(file, root),
     }
 }

@@ -9,7 +9,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command};
 
 use super::super::serve::ServeOptions;
-use super::super::variables::{is_variable_set, without_variables};
+use super::super::variables::{is_variable_set, without_variables, without_variables_of_typed};
 use super::file::{self, ConfigFile, ConfigFileError};
 use super::server_options::{FILE_OPTION, conflicts, server_options};
 use super::settings::ServerSettings;
@@ -46,7 +46,8 @@ pub(in crate::cli) fn with_configuration(
         Err(error) if is_help(error.kind()) => return Err(parse(root).err().unwrap_or(error.into())),
         Err(error) => return Err(error.into()),
     };
-    let Some((path, flags)) = server_command(&typed) else { return Ok((parse(root)?, None)) };
+    let untyped = without_variables_of_typed(root, &typed);
+    let Some((path, flags)) = server_command(&typed) else { return Ok((parse(&untyped)?, None)) };
     let options = server_options(root);
     let excluded_by = |matches: &ArgMatches, key: &str| {
         let is_excluding = |option: &&Arg| {
@@ -59,7 +60,7 @@ pub(in crate::cli) fn with_configuration(
     };
     let set = options.iter().filter(|option| is_variable_set(option)).filter_map(Arg::get_long);
     let mut excluded: Vec<(String, String)> = set.filter_map(|key| excluded_by(flags, key)).collect();
-    let mut configured = root.clone();
+    let mut configured = untyped;
     for (key, _) in &excluded {
         configured = with_option(configured, &path, key, &|option| option.env(Resettable::Reset));
     }

@@ -1,12 +1,16 @@
 //! The options for the fields of boards: one option for each field.
 
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use clap::{Arg, ArgGroup, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::boards::{DEVICE_FIELDS, DeviceField, FieldDefault};
 
 /// The given values of a board's fields.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FieldValues(pub(super) Vec<(&'static str, String)>);
+
+/// The given new values of a board's fields.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FieldChanges(pub(super) Vec<(&'static str, String)>);
 
 /// The given filters of a list of boards, by field.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +51,35 @@ impl Args for FieldValues {
 }
 
 impl FromArgMatches for FieldValues {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self(given_values(matches, DEVICE_FIELDS.iter())))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0 = given_values(matches, DEVICE_FIELDS.iter());
+        Ok(())
+    }
+}
+
+impl Args for FieldChanges {
+    fn augment_args(command: Command) -> Command {
+        let names: Vec<&str> = DEVICE_FIELDS.iter().map(|field| field.name).collect();
+        let command = DEVICE_FIELDS.iter().fold(command, |command, field| {
+            let option = option(field, field.about);
+            command.arg(match field.help {
+                Some(help) => option.long_help(help()),
+                None => option,
+            })
+        });
+        command.group(ArgGroup::new("changes").args(names).required(true).multiple(true))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for FieldChanges {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         Ok(Self(given_values(matches, DEVICE_FIELDS.iter())))
     }

@@ -29,7 +29,8 @@ pub(super) async fn for_each_board(
     check_all_done(failed, names.len())
 }
 
-/// Prints that the server refused the operation for one of `count` boards, and counts it; any other error ends the command.
+/// Prints and counts the failure of the operation for one of `count` boards, where the server refused it; any other error ends
+/// the command.
 pub(super) fn report_failure(
     name: &str,
     error: ApiClientError,
@@ -52,7 +53,7 @@ pub(super) fn report_failure(
 ///
 /// # Errors
 ///
-/// When some were refused.
+/// When it failed for some.
 pub(super) fn check_all_done(failed: usize, boards: usize) -> Result<(), Box<dyn Error>> {
     if failed == 0 {
         Ok(())

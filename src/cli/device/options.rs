@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::fields::{FieldFilters, FieldValues};
+use super::fields::{FieldChanges, FieldFilters, FieldValues};
 use super::request::RequestCommand;
 use crate::cli::api_client::ServerOptions;
 use crate::cli::serve::number_from;
@@ -21,6 +21,13 @@ pub(in crate::cli) struct DeviceOptions {
 pub(super) enum DeviceCommand {
     /// Register a board
     Add(DeviceAddOptions),
+    /// Change what is known of a board; an empty value removes an optional one
+    Set {
+        /// The board
+        name: String,
+        #[command(flatten)]
+        changes: FieldChanges,
+    },
     /// List boards
     List {
         /// Only boards in these states, separated by commas; `Failed*` matches all that begin with Failed

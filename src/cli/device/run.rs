@@ -6,6 +6,7 @@ use std::error::Error;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
+use super::fields::FieldChanges;
 use super::for_each_board::{check_all_done, for_each_board, report_failure};
 use super::list::{device_table, list_all};
 use super::options::{DeviceAddOptions, DeviceCommand, DeviceOptions};
@@ -30,6 +31,12 @@ pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Er
             show(&answer, &|answer| {
                 format!("{} is registered, {}", text(answer, "name"), text(answer, "state"))
             })
+        }
+        DeviceCommand::Set { name, changes } => {
+            let answer =
+                client.call(Method::PATCH, &["devices", &name], &[], Some(&change_body(changes))).await?;
+            output::warn_of(&answer);
+            show(&answer, &|_| format!("{name} is changed"))
         }
         DeviceCommand::List { state, fields, image } => {
             let wanted = [("state", state), ("image", image)];
@@ -94,6 +101,14 @@ async fn why_each(client: &ApiClient, names: &[String], as_json: bool) -> Result
         }
     }
     check_all_done(failed, names.len())
+}
+
+/// Only optional fields can be empty, which the server checks.
+fn change_body(changes: FieldChanges) -> Value {
+    let member = |(key, value): (&str, String)| {
+        (key.to_owned(), if value.is_empty() { Value::Null } else { Value::from(value) })
+    };
+    changes.0.into_iter().map(member).collect::<Map<_, _>>().into()
 }
 
 fn add_body(add: DeviceAddOptions) -> Value {
