@@ -1,5 +1,6 @@
 //! Tests that each driver passes. A driver's own file implements [`TestDevice`] and calls [`run_conformance_tests`].
 
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use power::{
     DEFAULT_CALL_TIMEOUT, Evidence, OutletAccess, OutletErrorKind, PowerContext, PowerOperation,
     PowerRunError, PowerRunErrorKind, PowerState, PowerUrl, Readback, operate,
 };
+use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -96,6 +98,16 @@ async fn run_in(
 
 pub(crate) async fn run(operation: PowerOperation, url: &str) -> Result<Evidence, PowerRunError> {
     run_in(&context(DEFAULT_CALL_TIMEOUT), operation, url).await
+}
+
+/// A file with a password that only its owner may read, in a directory that lives as long as the test.
+pub(crate) fn password_file(password: &str) -> (TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("device.password");
+    fs_err::write(&path, password).unwrap();
+    fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (directory, path)
 }
 
 fn time(evidence: &Evidence, name: &str) -> DateTime<Utc> {

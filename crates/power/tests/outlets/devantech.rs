@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use power::{PowerOperation, PowerRunErrorKind, PowerState, PowerUrl};
 
-use crate::conformance::{self, DeviceBehaviour, TestDevice, run};
-use crate::fake::{Decoded, FakeDevice, FakeProtocol, Habits, RelayOrder, password_file};
+use crate::conformance::{self, DeviceBehaviour, TestDevice, password_file, run};
+use crate::fake::{Decoded, FakeDevice, FakeProtocol, Habits, RelayOrder};
 
 const PASSWORD: &str = "apple";
 

@@ -1,7 +1,6 @@
 //! A relay board of our own behind a TCP port, for one protocol, with the bad habits of real ones.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -300,13 +299,4 @@ impl<P: FakeProtocol> FakeClient<P> {
             Reaction::Sends(answer)
         }
     }
-}
-
-/// Writes a password file; it exists as long as the directory.
-pub(crate) fn password_file(password: &str) -> (tempfile::TempDir, String) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("relay.password");
-    fs_err::write(&path, password).unwrap();
-    fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    (directory, path.to_str().unwrap().to_owned())
 }

@@ -1,21 +1,14 @@
 //! A fake device with one outlet and HTTP: one request per connection, and the bad habits of [`DeviceBehaviour`].
 
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use clock::SystemClock;
-use device_io::ProcessLease;
-use power::{
-    DEFAULT_CALL_TIMEOUT, Evidence, PowerContext, PowerOperation, PowerRunError, PowerState, operate,
-};
-use tempfile::TempDir;
+use power::PowerState;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::conformance::DeviceBehaviour;
 
@@ -234,28 +227,4 @@ pub(crate) fn answer(status: &str, body: &str) -> Vec<u8> {
 pub(crate) fn unauthorized(challenge: &str) -> Vec<u8> {
     let head = format!("HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: {challenge}\r\n");
     format!("{head}Content-Length: 0\r\nConnection: close\r\n\r\n").into_bytes()
-}
-
-/// A file with a password that only its owner may read, in a directory that lives as long as the test.
-pub(crate) fn password_file(password: &str) -> (TempDir, String) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("plug.password");
-    fs_err::write(&path, password).unwrap();
-    fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let path = path.to_str().unwrap().to_owned();
-    (directory, path)
-}
-
-pub(crate) fn context(call_limit: Duration) -> PowerContext {
-    PowerContext {
-        clock: Arc::new(SystemClock),
-        lease: ProcessLease::default(),
-        call_limit,
-        interrupted_runs: 0,
-    }
-}
-
-pub(crate) async fn run(operation: PowerOperation, url: &str) -> Result<Evidence, PowerRunError> {
-    let context = context(DEFAULT_CALL_TIMEOUT);
-    operate(&url.parse().unwrap(), operation, &context, &CancellationToken::new()).await
 }

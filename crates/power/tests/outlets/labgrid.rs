@@ -2,10 +2,8 @@
 
 use power::{PowerOperation, PowerRunErrorKind, PowerState, PowerUrl};
 
-use crate::conformance::{self, DeviceBehaviour, TestDevice};
-use crate::http_device::{
-    HttpDevice, HttpProtocol, Order, Reported, Request, answer, password_file, run, unauthorized,
-};
+use crate::conformance::{self, DeviceBehaviour, TestDevice, password_file, run};
+use crate::http_device::{HttpDevice, HttpProtocol, Order, Reported, Request, answer, unauthorized};
 
 const PASSWORD: &str = "se cr\"t";
 

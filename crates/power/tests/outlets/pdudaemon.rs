@@ -6,8 +6,8 @@ use std::time::Duration;
 use power::{PowerOperation, PowerRunErrorKind, PowerState, PowerUrl, Readback, operate};
 use tokio_util::sync::CancellationToken;
 
-use crate::conformance::DeviceBehaviour;
-use crate::http_device::{HttpDevice, HttpProtocol, Order, Reported, Request, answer, context, run};
+use crate::conformance::{DeviceBehaviour, context, run};
+use crate::http_device::{HttpDevice, HttpProtocol, Order, Reported, Request, answer};
 
 /// The daemon, with one PDU `pdu-3`.
 struct Daemon;

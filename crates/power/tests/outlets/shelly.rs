@@ -8,10 +8,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::conformance::{self, DeviceBehaviour, TestDevice};
-use crate::http_device::{
-    HttpDevice, HttpProtocol, Order, Reported, Request, answer, context, password_file, run, unauthorized,
-};
+use crate::conformance::{self, DeviceBehaviour, TestDevice, context, password_file, run};
+use crate::http_device::{HttpDevice, HttpProtocol, Order, Reported, Request, answer, unauthorized};
 
 const PASSWORD: &str = "se cr\"t:&";
 const CHALLENGE: &str =
