@@ -208,7 +208,7 @@ impl ReplicatedCluster {
         self.make_data(site, other);
         self.replication.lead_to(self.primary());
         self.replication.set(crate::database_proxy::ProxyMode::Pass);
-        // At high load the backup was refused, because the proxy did not listen yet.
+        // The proxy listens again a moment after its mode was set.
         self.replication.until_open().await;
         let through = self.replication.addr();
         let mut backup = site.postgres_command(&self.bin.join("pg_basebackup"));

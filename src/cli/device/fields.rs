@@ -23,6 +23,15 @@ fn option(field: &DeviceField, about: &'static str) -> Arg {
     Arg::new(field.name).long(long).value_name(value).help(about)
 }
 
+/// The option that gives a field its value.
+fn value_option(field: &DeviceField) -> Arg {
+    let option = option(field, field.about);
+    match field.help {
+        Some(help) => option.long_help(help()),
+        None => option,
+    }
+}
+
 fn given_values(
     matches: &ArgMatches,
     fields: impl Iterator<Item = &'static DeviceField>,
@@ -37,11 +46,7 @@ fn filter_fields() -> impl Iterator<Item = &'static DeviceField> {
 impl Args for FieldValues {
     fn augment_args(command: Command) -> Command {
         DEVICE_FIELDS.iter().fold(command, |command, field| {
-            let option = option(field, field.about).required(field.default == FieldDefault::Required);
-            command.arg(match field.help {
-                Some(help) => option.long_help(help()),
-                None => option,
-            })
+            command.arg(value_option(field).required(field.default == FieldDefault::Required))
         })
     }
 
@@ -64,14 +69,9 @@ impl FromArgMatches for FieldValues {
 impl Args for FieldChanges {
     fn augment_args(command: Command) -> Command {
         let names: Vec<&str> = DEVICE_FIELDS.iter().map(|field| field.name).collect();
-        let command = DEVICE_FIELDS.iter().fold(command, |command, field| {
-            let option = option(field, field.about);
-            command.arg(match field.help {
-                Some(help) => option.long_help(help()),
-                None => option,
-            })
-        });
-        command.group(ArgGroup::new("changes").args(names).required(true).multiple(true))
+        command
+            .args(DEVICE_FIELDS.iter().map(value_option))
+            .group(ArgGroup::new("changes").args(names).required(true).multiple(true))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
