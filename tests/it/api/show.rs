@@ -169,7 +169,7 @@ async fn a_board_is_shown_with_the_explanation_of_its_state() {
       {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","refusal_reason":null,"required_args":["reason"],"targets":["LockedOut"]}
       {"about":"boot the maintenance image and leave the board to a person","event":"rq-maintenance","refusal_reason":"the board has no power URL, so its power cannot be cycled","required_args":[],"targets":["MaintenanceRebooting"]}
       {"about":"power-cycle the board and wait for its image","event":"rq-reboot","refusal_reason":"the board has no power URL, so its power cannot be cycled","required_args":[],"targets":["RebootRebooting"]}
-      {"about":"install an image; boot_config, an object, may come with it","event":"rq-reimage","refusal_reason":null,"required_args":["image"],"targets":["ReimageRebooting"]}
+      {"about":"install an image; boot_config, an object, may come with it","event":"rq-reimage","refusal_reason":"the board has no power URL, so its power cannot be cycled","required_args":["image"],"targets":["ReimageRebooting"]}
       {"about":"boot the self-test image and wait for its verdict","event":"rq-self-test","refusal_reason":"the board has no power URL, so its power cannot be cycled","required_args":[],"targets":["SelfTestRebooting"]}
     actions []
     boot null
