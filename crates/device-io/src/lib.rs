@@ -4,6 +4,7 @@
 //! each write to a device. Faults of this machine ([`LocalTrouble`]) are distinguished from those of a device.
 
 pub mod address;
+mod authentication;
 mod connect;
 mod connection;
 pub mod http;
@@ -15,6 +16,7 @@ mod secret;
 mod trouble;
 
 pub use self::address::DeviceUrlError;
+pub use self::authentication::Authorization;
 pub use self::connect::{ConnectError, connect, resolve};
 pub use self::connection::DeviceConnection;
 pub use self::lease::ProcessLease;

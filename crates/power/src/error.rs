@@ -56,6 +56,14 @@ impl OutletError {
         Self { answer: Some(answer.into()), ..self }
     }
 
+    /// The error came up before the order was sent, so nothing was switched.
+    pub(crate) fn before_order(self) -> Self {
+        if self.kind == OutletErrorKind::WrongProtocol {
+            return Self { kind: OutletErrorKind::Misconfigured, ..self };
+        }
+        if self.may_have_switched() { Self { kind: OutletErrorKind::NotConnected, ..self } } else { self }
+    }
+
     /// The device cannot time a power cycle.
     pub(crate) fn unable_to_cycle() -> Self {
         Self::new(OutletErrorKind::Misconfigured, "the device cannot time a power cycle")

@@ -13,9 +13,13 @@
 //! The crate uses sockets; boards, actions and databases are unknown to it. `docs/adding-a-driver.md` describes how to
 //! add a driver.
 
+mod client;
 mod cycle;
 mod drivers;
+mod endpoint;
 mod error;
+mod http;
+mod login;
 mod operate;
 mod outlet;
 mod parameters;
@@ -23,6 +27,7 @@ mod scheme;
 mod session;
 mod switching;
 mod url;
+mod wiring;
 
 pub use device_io::Evidence;
 

@@ -46,14 +46,14 @@ pub type PowerRunError = device_io::RunError<LocalTrouble>;
 /// Kind of a [`PowerRunError`].
 pub type PowerRunErrorKind = device_io::RunErrorKind<LocalTrouble>;
 
-/// Returns the longest time an operation takes: one timeout for each phase (read, switch off, switch on), plus the
-/// longest off time for a cycle.
+/// Returns the longest time an operation takes: one timeout for each phase (read, switch off, read what the device
+/// restored, switch on), plus the longest off time for a cycle.
 #[must_use]
 pub fn max_operation_time(operation: PowerOperation) -> Duration {
     match operation {
         PowerOperation::On => PHASE_TIMEOUT,
         PowerOperation::Off => 2 * PHASE_TIMEOUT,
-        PowerOperation::Cycle => 3 * PHASE_TIMEOUT + MAX_OFF_TIME,
+        PowerOperation::Cycle => 4 * PHASE_TIMEOUT + MAX_OFF_TIME,
     }
 }
 

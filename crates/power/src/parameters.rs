@@ -24,6 +24,17 @@ pub(crate) const OFF_PARAMETER: SchemeParameter = SchemeParameter {
     about: "how long a power cycle keeps the board off; the default is 2s",
 };
 
+/// Wiring to the normally closed contact. Schemes of relays have it.
+pub(crate) const INVERT_PARAMETER: SchemeParameter =
+    SchemeParameter { name: "invert", example: "true", about: "the board has power while the relay is off" };
+
+/// The rest between connections. Schemes of devices that may need one have it.
+pub(crate) const REST_PARAMETER: SchemeParameter = SchemeParameter {
+    name: "rest",
+    example: "1s",
+    about: "how long the relay board needs after each connection",
+};
+
 /// Parameters of one power URL: known to its scheme, each given at most once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PowerUrlParameters(Vec<(String, String)>);

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clock::{Clock, time_after};
-use device_io::{ConnectError, DeviceConnection, LocalTrouble, ProcessLease, address, connect};
+use device_io::{ConnectError, DeviceConnection, LocalTrouble, ProcessLease, connect};
 
+use crate::endpoint::DeviceEndpoint;
 use crate::error::{OutletError, OutletErrorKind};
 use crate::scheme::OutletAccess;
 
@@ -15,11 +16,9 @@ pub(crate) struct DeviceSession {
     clock: Arc<dyn Clock>,
     call_limit: Duration,
     lease: ProcessLease,
-    host: String,
-    port: u16,
+    endpoint: DeviceEndpoint,
     /// Name of this kind of device in messages.
     device: &'static str,
-    settle_for: Duration,
     /// When the settle time after the last connection ends.
     settled_at: DateTime<Utc>,
     /// Number of connection attempts.
@@ -27,22 +26,17 @@ pub(crate) struct DeviceSession {
 }
 
 impl DeviceSession {
-    /// Prepares for connections to `host`; nothing is sent.
-    pub(crate) fn new(
-        access: OutletAccess,
-        (host, port): (String, u16),
-        device: &'static str,
-        settle_for: Duration,
-    ) -> Self {
+    /// Prepares for connections to `endpoint`; nothing is sent.
+    pub(crate) fn new(access: OutletAccess, endpoint: DeviceEndpoint, device: &'static str) -> Self {
         let OutletAccess { clock, lease, call_limit } = access;
         // Another client may have disconnected just now.
-        let settled_at = time_after(clock.now(), settle_for);
-        Self { clock, call_limit, lease, host, port, device, settle_for, settled_at, attempts: 0 }
+        let settled_at = time_after(clock.now(), endpoint.settle_for);
+        Self { clock, call_limit, lease, endpoint, device, settled_at, attempts: 0 }
     }
 
     /// The device's address for messages: `host:port`.
     pub(crate) fn authority(&self) -> String {
-        address::authority(&self.host, self.port)
+        self.endpoint.authority()
     }
 
     /// The call timeout, formatted for messages.
@@ -55,13 +49,13 @@ impl DeviceSession {
         self.check_lease()?;
         // Bounded by the settle time, because the clock may have been set meanwhile.
         let remaining =
-            (self.settled_at - self.clock.now()).to_std().unwrap_or_default().min(self.settle_for);
+            (self.settled_at - self.clock.now()).to_std().unwrap_or_default().min(self.endpoint.settle_for);
         if !remaining.is_zero() {
             self.clock.sleep(remaining).await;
         }
         self.check_lease()?;
         self.attempts += 1;
-        let connected = connect(&*self.clock, &self.host, self.port, self.call_limit).await;
+        let connected = connect(&*self.clock, &self.endpoint.host, self.endpoint.port, self.call_limit).await;
         self.record_close();
         let stream = connected.map_err(|error| self.connect_error(error))?;
         DeviceConnection::new(stream).map_err(|error| self.no_connection(&error))
@@ -69,7 +63,7 @@ impl DeviceSession {
 
     /// Starts the settle time after a connection was closed.
     pub(crate) fn record_close(&mut self) {
-        self.settled_at = time_after(self.clock.now(), self.settle_for);
+        self.settled_at = time_after(self.clock.now(), self.endpoint.settle_for);
     }
 
     /// Checks that the lease has not expired.

@@ -2,12 +2,15 @@
 //!
 //! Each new connection begins with the write until one write was answered: a device may close the connection after one
 //! answer, and a failing read must not keep a board without power.
+//!
+//! A cycle that the device times is requested once. It is requested again only if a reading within the off time proves
+//! that it did not begin.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use clock::Clock;
+use clock::{Clock, time_after};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{OutletError, OutletErrorKind};
@@ -37,6 +40,8 @@ pub(crate) struct SwitchingRun {
     pub(crate) outlet: Box<dyn Outlet>,
     pub(crate) capabilities: OutletCapabilities,
     pub(crate) off_mode: PowerOffMode,
+    /// When a cycle timed by the device was requested, if the device may have begun it.
+    cycle_requested_at: Option<DateTime<Utc>>,
     /// The state read last; `None` after a write until the next read.
     pub(crate) observed: Option<PowerState>,
     /// The device's answer to that read.
@@ -67,6 +72,7 @@ impl SwitchingRun {
             outlet,
             capabilities,
             off_mode: PowerOffMode::UntilSwitchedOn,
+            cycle_requested_at: None,
             observed: None,
             observed_answer: None,
             last_answer: None,
@@ -146,7 +152,7 @@ impl SwitchingRun {
             };
             let result = match connected {
                 Ok(()) => self.attempt(target, &mut is_accepted).await,
-                Err(error) => Err(error),
+                Err(error) => Err(self.record_answer(error)),
             };
             match result {
                 Ok(()) => return Ok(()),
@@ -167,6 +173,12 @@ impl SwitchingRun {
         target: Option<PowerState>,
         is_accepted: &mut bool,
     ) -> Result<(), OutletError> {
+        if target == Some(PowerState::Off)
+            && let Some(requested_at) = self.cycle_requested_at
+            && !self.has_ignored_cycle(requested_at).await?
+        {
+            return Ok(());
+        }
         let was_accepted = *is_accepted;
         let mut unanswered = None;
         if let Some(target) = target.filter(|_| !was_accepted) {
@@ -186,6 +198,12 @@ impl SwitchingRun {
         match (self.read().await, target) {
             (Ok(observed), Some(target)) if observed != target => {
                 *is_accepted = false;
+                if let Some(requested_at) = self.cycle_requested_at
+                    && target == PowerState::Off
+                    && !self.is_off_time(requested_at)
+                {
+                    return Err(unobserved_cycle());
+                }
                 let reason =
                     format!("the power was switched {} and still reads {}", target.name(), observed.name());
                 Err(unanswered.unwrap_or_else(|| OutletError::new(OutletErrorKind::ReadbackDiffers, reason)))
@@ -199,17 +217,41 @@ impl SwitchingRun {
         }
     }
 
+    /// Whether a reading proves that the device did not begin the cycle requested then; `false` if the power is off.
+    async fn has_ignored_cycle(&mut self, requested_at: DateTime<Utc>) -> Result<bool, OutletError> {
+        if !self.can_read() {
+            return Err(unobserved_cycle());
+        }
+        match self.read().await? {
+            PowerState::Off => Ok(false),
+            PowerState::On if self.is_off_time(requested_at) => Ok(true),
+            PowerState::On => Err(unobserved_cycle()),
+        }
+    }
+
+    /// Whether a cycle requested then would still keep the power off.
+    fn is_off_time(&self, requested_at: DateTime<Utc>) -> bool {
+        match self.off_mode {
+            PowerOffMode::TimedByDevice(off_for) => self.clock.now() < time_after(requested_at, off_for),
+            PowerOffMode::UntilSwitchedOn => false,
+        }
+    }
+
     async fn write(&mut self, target: PowerState) -> Result<(), OutletError> {
         let before = (self.observed.take(), self.has_written);
         // Set before the write: if this call is dropped, its progress is unknown.
         self.has_written = true;
         let written = match (target, self.off_mode) {
-            (PowerState::Off, PowerOffMode::TimedByDevice(off_for)) => self.outlet.cycle(off_for).await,
+            (PowerState::Off, PowerOffMode::TimedByDevice(off_for)) => {
+                self.cycle_requested_at = Some(self.clock.now());
+                self.outlet.cycle(off_for).await
+            }
             (PowerState::On | PowerState::Off, PowerOffMode::UntilSwitchedOn)
             | (PowerState::On, PowerOffMode::TimedByDevice(_)) => self.outlet.set(target).await,
         };
         if written.as_ref().is_err_and(|error| !error.may_have_switched()) {
             (self.observed, self.has_written) = before;
+            self.cycle_requested_at = None;
         }
         written.map_err(|error| self.record_answer(error))
     }
@@ -234,4 +276,10 @@ impl SwitchingRun {
         self.last_answer = error.answer.clone().or(self.last_answer.take());
         error
     }
+}
+
+/// The error where a cycle was requested from the device and the power was not read off during it.
+fn unobserved_cycle() -> OutletError {
+    let reason = "the device was told to cycle the power, but the power was not read off meanwhile";
+    OutletError::new(OutletErrorKind::Unconfirmed, reason)
 }

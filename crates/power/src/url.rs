@@ -211,14 +211,14 @@ mod tests {
     fn a_bad_power_url_is_refused_with_the_right_form() {
         for (text, right) in [
             ("relay-3.lab/5", "modbus://HOST"),
-            ("http://relay-3.lab/5", "unknown scheme `http`; write `modbus://"),
+            ("ftp://relay-3.lab/5", "unknown scheme `ftp`; write `modbus://"),
             ("modbus://me:secret@relay-3.lab/5", "no user"),
             ("modbus://relay-3.lab/5#6", "no user"),
             ("modbus://relay-3.lab:65536/5", "modbus://HOST"),
             ("modbus://relay-3.lab/5?off=2", "`off=2s`"),
             ("modbus://relay-3.lab/5?off=0s", "longer than 0s"),
             ("modbus://relay-3.lab/5?off=51s", "50s"),
-            ("modbus://relay-3.lab/5?pulse=1s", "`unit`, `invert`, `off`, `rest`, `readback`"),
+            ("modbus://relay-3.lab/5?pulse=1s", "`unit`, `invert`, `off`, `rest`, `readback`, `framing`"),
             ("modbus://relay-3.lab/5?unit=1&unit=2", "give it once"),
         ] {
             let error = text.parse::<PowerUrl>().unwrap_err().to_string();

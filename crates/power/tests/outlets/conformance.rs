@@ -1,5 +1,6 @@
 //! Tests that each driver passes. A driver's own file implements [`TestDevice`] and calls [`run_conformance_tests`].
 
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use power::{
     DEFAULT_CALL_TIMEOUT, Evidence, OutletAccess, OutletErrorKind, PowerContext, PowerOperation,
     PowerRunError, PowerRunErrorKind, PowerState, PowerUrl, Readback, operate,
 };
+use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -38,8 +40,8 @@ pub(crate) trait TestDevice {
     /// The outlet's power URL, with `parameters` such as `off=20ms`.
     fn url(&self, parameters: &str) -> String;
 
-    /// The power URL of an outlet that the device does not have.
-    fn url_of_missing_outlet(&self) -> String;
+    /// The power URL of an outlet that the device says it does not have; `None` where it does not say so.
+    fn url_of_missing_outlet(&self) -> Option<String>;
 
     /// The state of the outlet.
     fn state(&self) -> PowerState;
@@ -57,7 +59,7 @@ pub(crate) trait TestDevice {
 /// Timeout of calls to devices that never answer; never used for calls that must succeed.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(200);
 /// Timeout of calls where some are answered and some are not: far longer than an answer takes on a busy machine.
-const LONG_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const LONG_TIMEOUT: Duration = Duration::from_secs(2);
 /// Off time of power cycles in these tests.
 const OFF: Duration = Duration::from_millis(300);
 
@@ -77,7 +79,7 @@ pub(crate) async fn run_conformance_tests<D: TestDevice>() {
     );
 }
 
-fn context(call_limit: Duration) -> PowerContext {
+pub(crate) fn context(call_limit: Duration) -> PowerContext {
     PowerContext {
         clock: Arc::new(SystemClock),
         lease: ProcessLease::default(),
@@ -94,8 +96,18 @@ async fn run_in(
     operate(&url.parse().unwrap(), operation, context, &CancellationToken::new()).await
 }
 
-async fn run(operation: PowerOperation, url: &str) -> Result<Evidence, PowerRunError> {
+pub(crate) async fn run(operation: PowerOperation, url: &str) -> Result<Evidence, PowerRunError> {
     run_in(&context(DEFAULT_CALL_TIMEOUT), operation, url).await
+}
+
+/// A file with a password that only its owner may read, in a directory that lives as long as the test.
+pub(crate) fn password_file(password: &str) -> (TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("device.password");
+    fs_err::write(&path, password).unwrap();
+    fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (directory, path)
 }
 
 fn time(evidence: &Evidence, name: &str) -> DateTime<Utc> {
@@ -103,7 +115,7 @@ fn time(evidence: &Evidence, name: &str) -> DateTime<Utc> {
 }
 
 /// Waits for `condition`, with a time limit.
-async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !condition() {
         assert!(Instant::now() < deadline, "timed out waiting: {what}");
@@ -172,8 +184,9 @@ async fn an_order_confirmed_but_not_followed_fails<D: TestDevice>() {
 
 async fn a_missing_outlet_is_a_configuration_error<D: TestDevice>() {
     let device = D::start(DeviceBehaviour::Normal, PowerState::On).await;
+    let Some(url) = device.url_of_missing_outlet() else { return };
     for operation in [PowerOperation::On, PowerOperation::Off, PowerOperation::Cycle] {
-        let failed = run(operation, &device.url_of_missing_outlet()).await.unwrap_err();
+        let failed = run(operation, &url).await.unwrap_err();
         assert_eq!(failed.kind, PowerRunErrorKind::Misconfigured, "{failed}");
         assert_eq!(failed.evidence["attempts"], 1, "not retried: {failed}");
         assert!(failed.evidence.contains_key("answer"), "the device's answer: {failed:?}");
@@ -227,9 +240,9 @@ async fn nothing_is_sent_after_the_lease_expired<D: TestDevice>() {
         [PowerState::Off],
         "the next holder of the device restores the power"
     );
-    let before = device.connections();
-    run_in(&context, PowerOperation::On, &url).await.unwrap_err();
-    assert_eq!(device.connections(), before);
+    // The device may count a connection only now that was opened before the lease expired.
+    let failed = run_in(&context, PowerOperation::On, &url).await.unwrap_err();
+    assert_eq!(failed.evidence["attempts"], 0);
 }
 
 async fn an_outlet_can_be_read_without_being_switched<D: TestDevice>() {

@@ -2,5 +2,17 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod conformance;
+mod devantech;
+mod fake;
+mod fake_modbus;
+mod http;
+mod http_device;
+mod labgrid;
 mod modbus;
+mod modbus_rtu;
+mod numato;
+mod pdudaemon;
+mod proxr;
+mod shelly;
 mod tasmota;
+mod waveshare;
