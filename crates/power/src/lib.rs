@@ -37,7 +37,8 @@ pub use self::operate::{
     operate,
 };
 pub use self::outlet::{
-    ClientCapacity, CycleTiming, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,
+    ClientCapacity, CycleTiming, MAX_OFF_TIME, Outlet, OutletCapabilities, OutletReading, PowerState,
+    Readback,
 };
 pub use self::scheme::{OutletAccess, PowerScheme};
-pub use self::url::{MAX_OFF_TIME, PowerUrl, schemes};
+pub use self::url::{PowerUrl, schemes};

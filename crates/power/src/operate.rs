@@ -9,10 +9,10 @@ use device_io::{Evidence, LocalTrouble, ProcessLease};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{OutletError, OutletErrorKind};
-use crate::outlet::{PowerState, Readback};
+use crate::outlet::{MAX_OFF_TIME, PowerState, Readback};
 use crate::scheme::OutletAccess;
 use crate::switching::{PHASE_TIMEOUT, SwitchingRun};
-use crate::url::{MAX_OFF_TIME, PowerUrl};
+use crate::url::PowerUrl;
 
 /// Default timeout of one call to a device.
 pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(5);

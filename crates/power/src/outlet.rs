@@ -7,6 +7,8 @@ use device_io::Evidence;
 
 use crate::error::OutletError;
 
+/// The longest time that a power cycle may keep an outlet off.
+pub const MAX_OFF_TIME: Duration = Duration::from_secs(50);
 /// The longest settle time that a power URL may set.
 pub(crate) const MAX_SETTLE_TIME: Duration = Duration::from_secs(5);
 

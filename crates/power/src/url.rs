@@ -7,12 +7,9 @@ use device_io::address;
 use device_io::address::DeviceUrlError;
 
 use crate::drivers::SCHEMES;
-use crate::outlet::{ClientCapacity, Outlet, OutletCapabilities};
+use crate::outlet::{ClientCapacity, MAX_OFF_TIME, Outlet, OutletCapabilities};
 use crate::parameters::PowerUrlParameters;
 use crate::scheme::{OutletAccess, OutletConfig, PowerScheme};
-
-/// The longest time that a power cycle may keep an outlet off.
-pub const MAX_OFF_TIME: Duration = Duration::from_secs(50);
 
 /// Default off time of a power cycle.
 const DEFAULT_OFF_TIME: Duration = Duration::from_secs(2);

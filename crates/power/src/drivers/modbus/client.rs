@@ -5,7 +5,7 @@ use super::address::{ModbusDevice, ModbusFraming};
 use super::exception::{self, ModbusRefusal};
 use super::frame::{ModbusAnswer, ModbusCall, ModbusRequest};
 use super::rtu;
-use crate::client::{DeviceClient, DeviceProtocol, RequestKind, UnansweredOrder, hex};
+use crate::client::{Connected, DeviceClient, DeviceProtocol, RequestKind, UnansweredOrder, hex};
 use crate::error::{OutletError, OutletErrorKind};
 use crate::scheme::OutletAccess;
 
@@ -24,7 +24,7 @@ const MODBUS_RTU: DeviceProtocol =
 pub(in crate::drivers) struct ModbusClient {
     client: DeviceClient,
     device: ModbusDevice,
-    /// The number of the next request.
+    /// The number of the next request on its connection. Only there can an answer be late.
     transaction: u16,
 }
 
@@ -46,7 +46,10 @@ impl ModbusClient {
 
     /// Connects, unless there is a connection that can take another request.
     pub(in crate::drivers) async fn connect(&mut self) -> Result<(), OutletError> {
-        self.client.connect().await.map(|_| ())
+        if self.client.connect().await? == Connected::New {
+            self.transaction = 0;
+        }
+        Ok(())
     }
 
     /// Reads `count` coils from `first` on, at most eight; the first is in the lowest bit.

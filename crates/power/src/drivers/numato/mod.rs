@@ -2,6 +2,7 @@
 
 mod dialogue;
 mod outlet;
+mod relay;
 mod telnet;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use url::Url;
 
 use self::outlet::NumatoOutlet;
+use self::relay::NumatoRelay;
 use crate::endpoint::DeviceEndpoint;
 use crate::login::{DEFAULT_USER, DeviceLogin, PASSWORD_FILE_PARAMETER, USER_PARAMETER};
 use crate::outlet::{ClientCapacity, CycleTiming, OutletCapabilities, Readback};
@@ -30,18 +32,6 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
 const DEFAULT_PORT: u16 = 23;
 /// Source: `reference/field.md` 5.2: relays 0 to 9, then A to V.
 const RELAY_DIGITS: &[u8; 32] = b"0123456789ABCDEFGHIJKLMNOPQRSTUV";
-
-/// A relay of a module.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct NumatoRelay {
-    endpoint: DeviceEndpoint,
-    /// From 0.
-    number: u8,
-    /// The same, as commands spell it.
-    digit: char,
-    wiring: RelayWiring,
-    login: Option<DeviceLogin>,
-}
 
 fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, String> {
     let text = url.path().strip_prefix('/').unwrap_or_default();

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use device_io::Evidence;
 
-use super::NumatoRelay;
 use super::dialogue::{LoginStep, parse_confirmation, parse_login, parse_state};
+use super::relay::NumatoRelay;
 use super::telnet;
 use crate::client::{Connected, DeviceClient, DeviceProtocol, RequestKind, UnansweredOrder};
 use crate::error::{OutletError, OutletErrorKind};

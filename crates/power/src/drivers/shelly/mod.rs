@@ -20,10 +20,9 @@ use self::rpc::SwitchOutlet;
 use crate::endpoint::DeviceEndpoint;
 use crate::http::{HttpLogin, HttpSession, LoginMethod};
 use crate::login::{DEFAULT_USER, PASSWORD_FILE_PARAMETER, USER_PARAMETER};
-use crate::outlet::{ClientCapacity, CycleTiming, Outlet, OutletCapabilities, Readback};
+use crate::outlet::{ClientCapacity, CycleTiming, MAX_OFF_TIME, Outlet, OutletCapabilities, Readback};
 use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, SchemeParameter, number};
 use crate::scheme::{OutletAccess, OutletConfig, PowerScheme};
-use crate::url::MAX_OFF_TIME;
 
 /// `shelly://`.
 pub(super) const SCHEME: PowerScheme = PowerScheme {
