@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use machine::{
-    Cause, Definition, EventName, EventSource, IgnoreReason, Instance, Outcome, Sender, StateName, Stimulus,
-    decide, reads_facts,
+    Cause, Definition, EventName, EventSource, Guard, GuardVariables, IgnoreReason, Instance, ModelAnswers,
+    Outcome, Sender, StateName, Stimulus, Transition, TransitionEffect, decide, reads_facts,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -21,7 +21,7 @@ pub struct PossibleRequest {
     pub targets: Vec<StateName>,
     /// The names of its required arguments.
     pub required_args: Vec<String>,
-    /// Why it would be refused now; not known for a request with arguments, or where facts decide that are not known.
+    /// Why it would be refused now, where that is known: arguments or facts that are not known may decide.
     pub refusal_reason: Option<String>,
 }
 
@@ -41,8 +41,10 @@ pub fn requests(
         let (source, args) = (EventSource::Operator, Map::new());
         let cause = Cause::Event { name: event.clone(), source, args, visit: None };
         let is_decidable = facts.is_some() || !reads_facts(definition, &instance.state, &cause);
-        // The arguments are not known, and guards can read them.
-        if declared.args.is_empty() && is_decidable {
+        if is_decidable && !declared.args.is_empty() {
+            let facts = facts.cloned().unwrap_or_default();
+            refusal_reason = refusal_of_any_arguments(definition, instance, state.on.get(event)?, &facts);
+        } else if is_decidable {
             let stimulus = Stimulus { facts: facts.cloned().unwrap_or_default(), ..Stimulus::new(cause) };
             let decision = decide(definition, instance, &stimulus, now);
             match decision.outcome {
@@ -64,4 +66,29 @@ pub fn requests(
         })
     };
     state.on.keys().filter_map(request).collect()
+}
+
+/// Why the first of `transitions` that applies refuses the request, where no argument can make another one apply.
+fn refusal_of_any_arguments(
+    definition: &Definition,
+    instance: &Instance,
+    transitions: &[Transition],
+    facts: &Map<String, Value>,
+) -> Option<String> {
+    let counters = &*definition.effective_counters(&instance.counters);
+    let (args, predicted) = (&Map::new(), &ModelAnswers::default());
+    let variables = GuardVariables { counters, data: &instance.data, args, facts, predicted };
+    let holds = |guard: &Guard| guard.holds(&definition.counters, variables);
+    let may_apply = |transition: &&Transition| {
+        transition.guard.as_ref().is_none_or(|guard| guard.reads_arguments() || holds(guard))
+    };
+    let first = transitions.iter().find(may_apply)?;
+    match &first.effect {
+        TransitionEffect::Refuse { reason } if !first.guard.as_ref().is_some_and(Guard::reads_arguments) => {
+            Some(reason.clone())
+        }
+        TransitionEffect::Refuse { .. } | TransitionEffect::Move { .. } | TransitionEffect::Stay { .. } => {
+            None
+        }
+    }
 }

@@ -372,3 +372,22 @@ states:
     In this state rq-end raises release at thing/t1 and forget at thing/t1.
     ");
 }
+
+#[test]
+fn a_request_that_is_refused_whatever_its_arguments_is_shown_as_refused() {
+    let definition = board();
+    let ready = instance(&definition, "Ready");
+    let refusal = |device: serde_json::Value| {
+        let facts = device.as_object().unwrap().clone();
+        let requests = requests(&definition, &ready, Some(&facts), noon());
+        let reimage = requests.into_iter().find(|request| request.event.as_str() == "rq-reimage").unwrap();
+        reimage.refusal_reason
+    };
+    let no_power = "the board has no power URL, so its power cannot be cycled";
+    assert_eq!(refusal(json!({ "power": false, "images": ["linux"] })).as_deref(), Some(no_power));
+    // Whether the image has a boot config depends on which image is asked for.
+    assert_eq!(refusal(json!({ "power": true, "images": [] })), None);
+    assert!(
+        requests(&definition, &ready, None, noon()).iter().all(|request| request.refusal_reason.is_none())
+    );
+}

@@ -70,6 +70,8 @@ pub enum FieldValue<'a> {
     Text(Option<&'a str>),
     /// A list, as JSON.
     List(&'a RawValue),
+    /// A list without elements.
+    EmptyList([(); 0]),
 }
 
 /// The number of fields that lists show.
@@ -120,7 +122,9 @@ impl BoardListRow {
                 for (field, value) in LISTED_FIELDS.iter().zip(&mut fields) {
                     *value = match field.parser {
                         FieldParser::Text(_) => FieldValue::Text(columns.read()?),
-                        FieldParser::List(_) => FieldValue::List(columns.read_json()?.unwrap_or(*EMPTY_LIST)),
+                        FieldParser::List(_) => {
+                            columns.read_json()?.map_or(FieldValue::EmptyList([]), FieldValue::List)
+                        }
                     };
                 }
                 fields
@@ -147,9 +151,6 @@ impl<'r> ColumnReader<'r> {
         Ok(self.read::<Option<Json<_>>>()?.map(|json| json.0))
     }
 }
-
-static EMPTY_LIST: LazyLock<&RawValue> =
-    LazyLock::new(|| serde_json::from_str("[]").unwrap_or(RawValue::NULL));
 
 /// The first parameter of the filters of fields.
 const FIRST_FILTER_PARAMETER: usize = 8;

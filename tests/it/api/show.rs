@@ -87,7 +87,7 @@ async fn a_board_is_shown_with_the_explanation_of_its_state() {
         {
           "about": "install an image; boot_config, an object, may come with it",
           "event": "rq-reimage",
-          "refusal_reason": null,
+          "refusal_reason": "the board has no power URL, so its power cannot be cycled",
           "required_args": [
             "image"
           ],

@@ -176,8 +176,8 @@ async fn resting_and_failed_boards_show_the_available_requests() {
     Last evidence, at 12:00:00 UTC (0 s ago): it reported image-failed: no card.
 
     unwired, FailedRebootRebooting, failed
-    Needs an operator since 12:00:00 UTC (0 s): power could not be cycled: look at the failure, the relay board and the network; failure: board unwired has no power URL, so its power cannot be switched; nothing is under way; an operator may ask for rq-cancel, rq-lock-out or rq-reimage, or move it by force.
-    Refused now: rq-maintenance (the board has no power URL, so its power cannot be cycled), rq-reboot (the board has no power URL, so its power cannot be cycled), rq-self-test (the board has no power URL, so its power cannot be cycled).
+    Needs an operator since 12:00:00 UTC (0 s): power could not be cycled: look at the failure, the relay board and the network; failure: board unwired has no power URL, so its power cannot be switched; nothing is under way; an operator may ask for rq-cancel or rq-lock-out, or move it by force.
+    Refused now: rq-maintenance (the board has no power URL, so its power cannot be cycled), rq-reboot (the board has no power URL, so its power cannot be cycled), rq-reimage (the board has no power URL, so its power cannot be cycled), rq-self-test (the board has no power URL, so its power cannot be cycled).
     It came from RebootRebooting at 12:00:00 UTC, when power-cycle-failed came: board unwired has no power URL, so its power cannot be switched.
     No dwell statistics yet: no samples since 2026-01-01.
     Last evidence, at 12:00:00 UTC (0 s ago): power-cycle-failed came: board unwired has no power URL, so its power cannot be switched.

@@ -116,7 +116,7 @@ type Damage = fn(&mut RunRecord);
 
 #[test]
 fn each_fault_is_found() {
-    let harms: [(&str, CheckedRule, Damage); 26] = [
+    let harms: [(&str, CheckedRule, Damage); 27] = [
         ("dark at the end", CheckedRule::PowerOff, |record| record.boards[0].power.truncate(4)),
         ("dark for long", CheckedRule::PowerOff, |record| record.boards[0].power[2].0 = at(60)),
         ("dark while another relay board is struck", CheckedRule::PowerOff, |record| {
@@ -154,6 +154,10 @@ fn each_fault_is_found() {
         ("not Ready in the end", CheckedRule::Rest, |record| {
             end(record).state = "FailedRebootComplete".to_owned();
         }),
+        ("at rest before anything was tried", CheckedRule::Rest, |record| {
+            record.boards[0].habit = RelayHealth::Broken(&["Modbus TCP"]);
+            end(record).state = "New".to_owned();
+        }),
         ("no rest", CheckedRule::Rest, |record| {
             record.rested.get_mut(NAME).unwrap().state = "RebootComplete".to_owned();
         }),
@@ -187,7 +191,7 @@ fn strike(record: &mut RunRecord, struck: FaultTarget, from: i64, to: i64) {
 
 #[test]
 fn injected_faults_excuse_only_their_own_effects() {
-    let excused: [(&str, Damage); 5] = [
+    let excused: [(&str, Damage); 7] = [
         ("dark while its relay board was struck", |record| {
             record.boards[0].power[2].0 = at(60);
             strike(record, FaultTarget::Relay(0), 15, 45);
@@ -196,6 +200,17 @@ fn injected_faults_excuse_only_their_own_effects() {
             record.boards[0].power[2].0 = at(60);
             strike(record, FaultTarget::Database, 12, 25);
             strike(record, FaultTarget::Database, 30, 40);
+        }),
+        ("power restored after a promotion had lost the power cycle", |record| {
+            record.boards[0].writes.splice(2..2, [(at(49), false), (at(51), true)]);
+            let seen = record.sightings.get_mut(NAME).unwrap();
+            seen.splice(3..3, [sighting(48, "RebootRebooting", 5), sighting(50, "Ready", 4)]);
+        }),
+        ("cancelled, at a relay board that does not work", |record| {
+            record.boards[0].habit = RelayHealth::Broken(&["Modbus TCP"]);
+            history(record).push(row(95, "rq-cancel", "Ready", "New", 8));
+            *end(record) = FinalState { state: "New".to_owned(), visit: 8, reason: String::new() };
+            record.mirror.insert(NAME.to_owned(), ("New".to_owned(), 8));
         }),
         ("lost with the primary", |record| {
             history(record)[4].mark = None;

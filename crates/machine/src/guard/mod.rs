@@ -47,6 +47,7 @@ pub struct Guard {
     has_macro: bool,
     /// The object by which it reads facts.
     facts: Option<String>,
+    reads_args: bool,
     questions: BTreeSet<ModelQuestion>,
 }
 
@@ -85,7 +86,8 @@ impl Guard {
                 let references = program.references();
                 let facts = scope.facts.iter().find(|facts| references.has_variable(&facts.name));
                 let facts = facts.map(|facts| facts.name.clone());
-                Ok(Self { text: text.to_owned(), program, has_macro, facts, questions })
+                let reads_args = references.has_variable("args");
+                Ok(Self { text: text.to_owned(), program, has_macro, facts, reads_args, questions })
             }
             Err(errors) => Err(errors.errors.iter().map(|error| syntax_fault(text, error)).collect()),
         }
@@ -101,6 +103,12 @@ impl Guard {
     #[must_use]
     pub fn reads_facts(&self) -> bool {
         self.facts.is_some()
+    }
+
+    /// Whether it depends on the arguments of an event, or on what models answer about them.
+    #[must_use]
+    pub fn reads_arguments(&self) -> bool {
+        self.reads_args || !self.questions.is_empty()
     }
 
     /// Returns its questions to models.
