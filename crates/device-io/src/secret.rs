@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::io::AsyncReadExt;
 
+use crate::credential::CredentialName;
 use crate::trouble::LocalTrouble;
 
 /// Required suffix of the file name, so that registering a board cannot send any other file of the server to a device.
@@ -24,12 +25,28 @@ pub enum SecretError {
     /// A local fault of this machine.
     #[error("{0}")]
     Local(LocalTrouble),
-    /// The file is missing or invalid.
+    /// It is missing or invalid, until the configuration or its file is changed.
     #[error("{0}")]
     Misconfigured(String),
 }
 
+impl SecretError {
+    /// Names the credential that a fault concerns.
+    pub(crate) fn of_credential(self, name: &CredentialName) -> Self {
+        match self {
+            Self::Local(trouble) => Self::Local(trouble),
+            Self::Misconfigured(reason) => Self::Misconfigured(format!("credential `{name}`: {reason}")),
+        }
+    }
+}
+
 impl SecretFile {
+    /// Creates a reference to a file that the configuration of this server names; it is not opened yet.
+    #[must_use]
+    pub fn configured(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
     /// Creates a reference to a file; it is not opened yet.
     ///
     /// # Errors

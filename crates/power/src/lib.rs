@@ -14,6 +14,7 @@
 //! add a driver.
 
 mod client;
+mod credential;
 mod cycle;
 mod drivers;
 mod endpoint;

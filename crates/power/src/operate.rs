@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::SecondsFormat;
 use clock::Clock;
-use device_io::{Evidence, LocalTrouble, ProcessLease};
+use device_io::{Credentials, Evidence, LocalTrouble, ProcessLease};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{OutletError, OutletErrorKind};
@@ -39,6 +39,8 @@ pub struct PowerContext {
     pub call_limit: Duration,
     /// Number of earlier runs of the same operation that did not finish.
     pub interrupted_runs: u32,
+    /// The credentials of this server, which power URLs name.
+    pub credentials: Credentials,
 }
 
 /// Error of an operation.
@@ -72,8 +74,8 @@ pub async fn operate(
     context: &PowerContext,
     cancel: &CancellationToken,
 ) -> Result<Evidence, PowerRunError> {
-    let PowerContext { clock, lease, call_limit, interrupted_runs } = context.clone();
-    let access = OutletAccess { clock: Arc::clone(&clock), lease, call_limit };
+    let PowerContext { clock, lease, call_limit, interrupted_runs, credentials } = context.clone();
+    let access = OutletAccess { clock: Arc::clone(&clock), lease, call_limit, credentials };
     let mut switching = SwitchingRun::new(clock, url.open(access), url.capabilities());
     let result = match operation {
         PowerOperation::On => switching.switch_on(cancel).await,

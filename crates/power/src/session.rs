@@ -28,7 +28,7 @@ pub(crate) struct DeviceSession {
 impl DeviceSession {
     /// Prepares for connections to `endpoint`; nothing is sent.
     pub(crate) fn new(access: OutletAccess, endpoint: DeviceEndpoint, device: &'static str) -> Self {
-        let OutletAccess { clock, lease, call_limit } = access;
+        let OutletAccess { clock, lease, call_limit, credentials: _ } = access;
         // Another client may have disconnected just now.
         let settled_at = time_after(clock.now(), endpoint.settle_for);
         Self { clock, call_limit, lease, endpoint, device, settled_at, attempts: 0 }

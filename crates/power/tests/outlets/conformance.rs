@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clock::{Clock, SystemClock};
-use device_io::ProcessLease;
+use device_io::{Credentials, ProcessLease};
 use power::{
     DEFAULT_CALL_TIMEOUT, Evidence, OutletAccess, OutletErrorKind, PowerContext, PowerOperation,
     PowerRunError, PowerRunErrorKind, PowerState, PowerUrl, Readback, operate,
@@ -85,6 +85,7 @@ pub(crate) fn context(call_limit: Duration) -> PowerContext {
         lease: ProcessLease::default(),
         call_limit,
         interrupted_runs: 0,
+        credentials: Credentials::default(),
     }
 }
 
@@ -251,7 +252,12 @@ async fn an_outlet_can_be_read_without_being_switched<D: TestDevice>() {
         let url: PowerUrl = device.url("").parse().unwrap();
         assert_ne!(url.capabilities().readback, Readback::None);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let access = OutletAccess { clock, lease: ProcessLease::default(), call_limit: DEFAULT_CALL_TIMEOUT };
+        let access = OutletAccess {
+            clock,
+            lease: ProcessLease::default(),
+            call_limit: DEFAULT_CALL_TIMEOUT,
+            credentials: Credentials::default(),
+        };
         assert_eq!(url.open(access.clone()).read().await.unwrap().power_state, Some(state));
         device.set_behaviour(DeviceBehaviour::Hangs).await;
         let error = url.open(OutletAccess { call_limit: SHORT_TIMEOUT, ..access }).read().await.unwrap_err();

@@ -1,0 +1,210 @@
+//! Credentials of devices by name: URLs, the database and history hold the name, this server's configuration the rest.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::secret::{SecretError, SecretFile};
+
+/// The longest name of a credential.
+const MAX_NAME_BYTES: usize = 64;
+/// The file named in errors where no other was read.
+const DEFAULT_FILE: &str = "/etc/lifeguard/lifeguard.toml";
+
+/// A text that is shown nowhere: it has no `Display`, and `Debug` leaves it out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the text, for the request that needs it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The name of a credential: letters, digits, `-` and `_`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CredentialName(String);
+
+impl CredentialName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    ///
+    /// What a name looks like.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let is_valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if text.is_empty() || text.len() > MAX_NAME_BYTES || !text.chars().all(is_valid) {
+            return Err(format!(
+                "`{text}` is not the name of a credential: letters, digits, `-` and `_`, {MAX_NAME_BYTES} at most"
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CredentialName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a secret of a credential is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// In the configuration file itself.
+    Text(Secret),
+    /// In a file of its own.
+    File(SecretFile),
+}
+
+impl SecretSource {
+    async fn read(&self) -> Result<Secret, SecretError> {
+        match self {
+            Self::Text(secret) => Ok(secret.clone()),
+            Self::File(file) => file.read().await.map(Secret),
+        }
+    }
+}
+
+/// A credential as it is configured.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CredentialSource {
+    /// The user name.
+    pub user: Option<String>,
+    /// The password; of SNMP the community or the password of authentication.
+    pub password: Option<SecretSource>,
+    /// The password of encryption, of SNMPv3.
+    pub privacy_password: Option<SecretSource>,
+}
+
+/// A credential with its secrets, as they were when it was read.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// The user name.
+    pub user: Option<String>,
+    /// The password; of SNMP the community or the password of authentication.
+    pub password: Option<Secret>,
+    /// The password of encryption, of SNMPv3.
+    pub privacy_password: Option<Secret>,
+    name: CredentialName,
+    file: Arc<Path>,
+}
+
+impl Credential {
+    /// Returns the user name.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::Misconfigured`] where it has none, with what to set.
+    pub fn require_user(&self) -> Result<&str, SecretError> {
+        self.user.as_deref().ok_or_else(|| self.missing("user", "`user`"))
+    }
+
+    /// Returns the password.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::Misconfigured`] where it has none, with what to set.
+    pub fn require_password(&self) -> Result<&Secret, SecretError> {
+        self.password.as_ref().ok_or_else(|| self.missing("password", "`password` or `password-file`"))
+    }
+
+    /// Returns the password of encryption.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::Misconfigured`] where it has none, with what to set.
+    pub fn require_privacy_password(&self) -> Result<&Secret, SecretError> {
+        let keys = "`privacy-password` or `privacy-password-file`";
+        self.privacy_password.as_ref().ok_or_else(|| self.missing("privacy password", keys))
+    }
+
+    fn missing(&self, what: &str, keys: &str) -> SecretError {
+        let Self { name, file, .. } = self;
+        let file = file.display();
+        SecretError::Misconfigured(format!(
+            "credential `{name}` has no {what}: set {keys} in [credentials.{name}] of {file}, and restart this server"
+        ))
+    }
+}
+
+/// The credentials of this server by name. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    by_name: Arc<BTreeMap<CredentialName, CredentialSource>>,
+    file: Arc<Path>,
+}
+
+impl Credentials {
+    /// The credentials of the configuration file `file`, which errors name as the place for missing ones.
+    #[must_use]
+    pub fn new(file: impl Into<PathBuf>, by_name: BTreeMap<CredentialName, CredentialSource>) -> Self {
+        Self { by_name: Arc::new(by_name), file: file.into().into() }
+    }
+
+    /// Whether there is a credential of this name.
+    #[must_use]
+    pub fn contains(&self, name: &CredentialName) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// Reads a credential. Not cached: its files may change at any time.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::Misconfigured`] where there is none of this name or one of its files cannot be used,
+    /// [`SecretError::Local`] for a fault of this machine.
+    pub async fn read(&self, name: &CredentialName) -> Result<Credential, SecretError> {
+        let Some(source) = self.by_name.get(name) else {
+            return Err(SecretError::Misconfigured(self.unknown_reason(name)));
+        };
+        let read = async |secret: &Option<SecretSource>| match secret {
+            Some(secret) => secret.read().await.map(Some).map_err(|error| error.of_credential(name)),
+            None => Ok(None),
+        };
+        Ok(Credential {
+            user: source.user.clone(),
+            password: read(&source.password).await?,
+            privacy_password: read(&source.privacy_password).await?,
+            name: name.clone(),
+            file: Arc::clone(&self.file),
+        })
+    }
+
+    /// Says that this server has no credential of this name, and where it would be.
+    #[must_use]
+    pub fn unknown_reason(&self, name: &CredentialName) -> String {
+        let file = self.file.display();
+        format!(
+            "this server has no credential `{name}`: add [credentials.{name}] to {file}, and restart this server"
+        )
+    }
+}
+
+/// No credentials.
+impl Default for Credentials {
+    fn default() -> Self {
+        Self::new(DEFAULT_FILE, BTreeMap::new())
+    }
+}
