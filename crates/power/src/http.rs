@@ -1,19 +1,18 @@
-//! HTTP requests to a device, one per connection, with the login of its power URL, and what goes wrong with them.
+//! HTTP and HTTPS requests to a device, one per connection, with the login of its power URL, and what goes wrong with them.
 
-use device_io::http::{self, DeviceHttpError, DeviceRequest, Method};
+use device_io::http::{self, DeviceHttpError, DeviceRequest, DeviceResponse, Method};
 use device_io::{Authorization, DeviceConnection};
 use url::form_urlencoded;
 
 use crate::endpoint::DeviceEndpoint;
 use crate::error::{OutletError, OutletErrorKind};
+use crate::evidence::evidence_text;
 use crate::login::{DeviceLogin, read_password};
 use crate::outlet::PowerState;
 use crate::parameters::PowerUrlParameters;
 use crate::scheme::OutletAccess;
 use crate::session::DeviceSession;
 
-/// The longest part of an answer, in characters, that goes into the evidence.
-const MAX_EVIDENCE_CHARS: usize = 200;
 /// Media type of a plain text.
 pub(crate) const TEXT: &str = "text/plain";
 /// Media type of a form.
@@ -81,8 +80,12 @@ impl HttpRequest {
 pub(crate) struct HttpAnswer {
     pub(crate) status: u16,
     pub(crate) body: String,
-    /// The body for the evidence: without secrets, and not too long.
+    /// What the device says, for the evidence: without secrets, and not too long.
     pub(crate) words: String,
+    /// Where the device says when it will be ready.
+    pub(crate) retry_after: Option<String>,
+    /// Where a redirect leads.
+    pub(crate) location: Option<String>,
 }
 
 /// Requests of one run to a device.
@@ -90,13 +93,20 @@ pub(crate) struct HttpSession {
     session: DeviceSession,
     connection: Option<DeviceConnection>,
     login: Option<HttpLogin>,
+    /// Picks what the device says from the body of an answer; `None` stands for all of it.
+    pick_words: fn(&str) -> Option<String>,
 }
 
 impl HttpSession {
     /// Prepares for requests to `endpoint`; nothing is sent.
     pub(crate) fn new(access: OutletAccess, endpoint: DeviceEndpoint, login: Option<HttpLogin>) -> Self {
         let session = DeviceSession::new(access, endpoint, "device");
-        Self { session, connection: None, login }
+        Self { session, connection: None, login, pick_words: |_| None }
+    }
+
+    /// Picks what the device says, for the evidence, from the body of an answer by `pick_words`.
+    pub(crate) fn with_words(self, pick_words: fn(&str) -> Option<String>) -> Self {
+        Self { pick_words, ..self }
     }
 
     /// The device's address for messages: `host:port`.
@@ -174,11 +184,10 @@ impl HttpSession {
         let error = match result {
             Some(Ok(answer)) => {
                 connection.answered();
-                let words = evidence_text(&answer.body, &request.secrets);
-                return Ok((
-                    HttpAnswer { status: answer.status, body: answer.body, words },
-                    answer.challenges,
-                ));
+                let picked = (self.pick_words)(&answer.body);
+                let words = evidence_text(picked.as_deref().unwrap_or(&answer.body), &request.secrets);
+                let DeviceResponse { status, challenges, retry_after, location, body } = answer;
+                return Ok((HttpAnswer { status, body, words, retry_after, location }, challenges));
             }
             Some(Err(error)) => self.http_error(&error, &received),
             None => self.timeout_error(request.order, &received),
@@ -253,16 +262,4 @@ pub(crate) fn spellings(secret: &str) -> Vec<String> {
     let mut spellings = vec![encoded.replace('+', "%20"), encoded, json.to_owned(), secret.to_owned()];
     spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
     spellings
-}
-
-/// The device's answer for the evidence. Error pages may repeat the request, including the password.
-fn evidence_text(text: &str, secrets: &[String]) -> String {
-    let mut text = text.trim().to_owned();
-    for secret in secrets {
-        text = text.replace(secret, "…");
-    }
-    match text.char_indices().nth(MAX_EVIDENCE_CHARS) {
-        Some((end, _)) => format!("{} …", &text[..end]),
-        None => text,
-    }
 }

@@ -19,6 +19,7 @@ mod cycle;
 mod drivers;
 mod endpoint;
 mod error;
+mod evidence;
 mod http;
 mod login;
 mod operate;

@@ -3,6 +3,9 @@
 //! Each new connection begins with the write until one write was answered: a device may close the connection after one
 //! answer, and a failing read must not keep a board without power.
 //!
+//! A device may need time until a reading shows an order (`OutletCapabilities::effect_within`). Until then it is read again,
+//! the order is not repeated, and an opposite order is not sent: a reading would not tell which of the two it shows.
+//!
 //! A cycle that the device times is requested once. It is requested again only if a reading within the off time proves
 //! that it did not begin.
 
@@ -16,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{OutletError, OutletErrorKind};
 use crate::outlet::{Outlet, OutletCapabilities, PowerState, Readback};
 
-/// Timeout of one phase (reading, switching on or switching off), all connections included.
+/// Timeout of one phase (reading, switching on or switching off), all connections included, without the time that the
+/// device needs until a reading shows an order.
 pub(crate) const PHASE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Tries per phase: a device that serves another client refuses the first connection.
 pub(crate) const PHASE_TRIES: u32 = 3;
@@ -24,6 +28,9 @@ pub(crate) const PHASE_TRIES: u32 = 3;
 const BACK_OFF: Duration = Duration::from_millis(250);
 /// The longest delay between two tries.
 const MAX_BACK_OFF: Duration = Duration::from_secs(1);
+
+/// Time between two readings until one shows the order.
+const EFFECT_POLL: Duration = Duration::from_secs(1);
 
 /// How the power is switched off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +41,14 @@ pub(crate) enum PowerOffMode {
     TimedByDevice(Duration),
 }
 
+/// An order that no reading has shown yet.
+#[derive(Debug, Clone, Copy)]
+struct PendingOrder {
+    state: PowerState,
+    /// When its effect is due at the latest.
+    due_at: DateTime<Utc>,
+}
+
 /// One run at one outlet, with its observations so far.
 pub(crate) struct SwitchingRun {
     pub(crate) clock: Arc<dyn Clock>,
@@ -42,6 +57,8 @@ pub(crate) struct SwitchingRun {
     pub(crate) off_mode: PowerOffMode,
     /// When a cycle timed by the device was requested, if the device may have begun it.
     cycle_requested_at: Option<DateTime<Utc>>,
+    /// The last order, if the device may need time for it.
+    pending: Option<PendingOrder>,
     /// The state read last; `None` after a write until the next read.
     pub(crate) observed: Option<PowerState>,
     /// The device's answer to that read.
@@ -73,6 +90,7 @@ impl SwitchingRun {
             capabilities,
             off_mode: PowerOffMode::UntilSwitchedOn,
             cycle_requested_at: None,
+            pending: None,
             observed: None,
             observed_answer: None,
             last_answer: None,
@@ -82,6 +100,11 @@ impl SwitchingRun {
             is_resumed: false,
             is_unrestored: false,
         }
+    }
+
+    /// Expects that an earlier run, which was interrupted, has just switched off.
+    pub(crate) fn expect_interrupted_order(&mut self) {
+        self.expect_effect(PowerState::Off);
     }
 
     /// Whether the outlet can be read.
@@ -108,7 +131,31 @@ impl SwitchingRun {
         tries: u32,
         cancel: &CancellationToken,
     ) -> Result<(), OutletError> {
+        self.await_opposite_effect(target, cancel).await;
         self.within_phase(Some(target), tries, cancel).await
+    }
+
+    /// Waits until an opposite order has taken effect, or no longer can.
+    async fn await_opposite_effect(&mut self, target: PowerState, cancel: &CancellationToken) {
+        let Some(pending) = self.pending.filter(|pending| pending.state != target) else { return };
+        let remaining = (pending.due_at - self.clock.now()).to_std().unwrap_or_default();
+        let clock = Arc::clone(&self.clock);
+        let reading = async {
+            while self.pending.is_some() {
+                // Whether it can be read or not: the time alone decides.
+                if self.read_anew().await.is_err_and(|error| error.kind == OutletErrorKind::LeaseExpired) {
+                    return;
+                }
+                if self.pending.is_some() {
+                    self.clock.sleep(EFFECT_POLL).await;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => {}
+            _ended = clock.timeout(remaining, reading) => {}
+        }
     }
 
     async fn within_phase(
@@ -118,12 +165,14 @@ impl SwitchingRun {
         cancel: &CancellationToken,
     ) -> Result<(), OutletError> {
         let (clock, mut last) = (Arc::clone(&self.clock), None);
-        let result = clock.timeout(PHASE_TIMEOUT, self.repeat(target, tries, cancel, &mut last)).await;
+        let effect_within = target.map_or(Duration::ZERO, |_| self.capabilities.effect_within);
+        let limit = PHASE_TIMEOUT + effect_within;
+        let result = clock.timeout(limit, self.repeat(target, tries, cancel, &mut last)).await;
         result.unwrap_or_else(|| {
             let timed_out = || {
                 OutletError::new(
                     OutletErrorKind::ConnectionLost,
-                    format!("timed out after {}", formatting::duration(PHASE_TIMEOUT)),
+                    format!("timed out after {}", formatting::duration(limit)),
                 )
             };
             Err(last.unwrap_or_else(timed_out))
@@ -186,6 +235,7 @@ impl SwitchingRun {
                 Ok(()) => *is_accepted = true,
                 // Read back on the same connection; a new one would begin with the write.
                 Err(error) if error.kind == OutletErrorKind::AnswerPending => unanswered = Some(error),
+                Err(error) if self.is_effect_due(target) => unanswered = Some(error),
                 Err(error) => {
                     *is_accepted = error.kind == OutletErrorKind::Unconfirmed && self.can_read();
                     return Err(error);
@@ -195,7 +245,7 @@ impl SwitchingRun {
         if !self.can_read() {
             return unanswered.map_or(Ok(()), Err);
         }
-        match (self.read().await, target) {
+        match (self.read_back(target).await, target) {
             (Ok(observed), Some(target)) if observed != target => {
                 *is_accepted = false;
                 if let Some(requested_at) = self.cycle_requested_at
@@ -252,8 +302,42 @@ impl SwitchingRun {
         if written.as_ref().is_err_and(|error| !error.may_have_switched()) {
             (self.observed, self.has_written) = before;
             self.cycle_requested_at = None;
+        } else {
+            self.expect_effect(target);
         }
         written.map_err(|error| self.record_answer(error))
+    }
+
+    /// Expects the effect of an order sent now, where the device needs time for it.
+    fn expect_effect(&mut self, state: PowerState) {
+        let effect_within = self.capabilities.effect_within;
+        let due_at = time_after(self.clock.now(), effect_within);
+        self.pending = (!effect_within.is_zero()).then_some(PendingOrder { state, due_at });
+    }
+
+    /// Whether an order for `target` may still take effect.
+    fn is_effect_due(&self, target: PowerState) -> bool {
+        self.pending.is_some_and(|pending| pending.state == target && self.clock.now() < pending.due_at)
+    }
+
+    /// Reads the outlet; again and again while an order for `target` may still take effect. Not cancelled: what was ordered
+    /// is observed.
+    async fn read_back(&mut self, target: Option<PowerState>) -> Result<PowerState, OutletError> {
+        let mut reading = self.read().await;
+        while let Some(target) = target
+            && self.is_effect_due(target)
+            && reading.as_ref().err().is_none_or(|error| error.kind != OutletErrorKind::LeaseExpired)
+        {
+            self.clock.sleep(EFFECT_POLL.min(self.capabilities.effect_within)).await;
+            reading = self.read_anew().await;
+        }
+        reading
+    }
+
+    /// Connects, where the device has closed the connection, and reads.
+    async fn read_anew(&mut self) -> Result<PowerState, OutletError> {
+        self.outlet.connect().await.map_err(|error| self.record_answer(error))?;
+        self.read().await
     }
 
     async fn read(&mut self) -> Result<PowerState, OutletError> {
@@ -261,6 +345,7 @@ impl SwitchingRun {
         self.observed = reading.power_state;
         self.last_answer = reading.answer.clone().or(self.last_answer.take());
         self.observed_answer = reading.answer;
+        self.pending = self.pending.filter(|pending| Some(pending.state) != reading.power_state);
         match reading.power_state {
             Some(PowerState::Off) => self.off_at = self.off_at.or(Some(self.clock.now())),
             Some(PowerState::On) => self.on_at = Some(self.clock.now()),

@@ -8,7 +8,7 @@ use device_io::address::DeviceUrlError;
 
 use crate::drivers::SCHEMES;
 use crate::outlet::{ClientCapacity, Outlet, OutletCapabilities};
-use crate::parameters::PowerUrlParameters;
+use crate::parameters::{EFFECT_PARAMETER, PowerUrlParameters, REST_PARAMETER};
 use crate::scheme::{OutletAccess, OutletConfig, PowerScheme};
 
 /// The longest time that a power cycle may keep an outlet off.
@@ -21,6 +21,8 @@ const DEFAULT_OFF_TIME: Duration = Duration::from_secs(2);
 const MAX_CYCLE_TIME: Duration = Duration::from_secs(45);
 /// Settle times in one power cycle, at a device that closes after each answer.
 const RESTS_PER_CYCLE: u32 = 5;
+/// Orders in one power cycle.
+const ORDERS_PER_CYCLE: u32 = 2;
 /// Kind of URL named in errors.
 const URL_KIND: &str = "power";
 
@@ -46,16 +48,22 @@ impl PowerUrl {
     /// [`DeviceUrlError`] when it is not a power URL, or when a power cycle could never finish in time.
     pub fn read_new(text: &str) -> Result<Self, DeviceUrlError> {
         let url: Self = text.parse()?;
-        let total = url.off_for + RESTS_PER_CYCLE * url.capabilities().settle_for;
+        let OutletCapabilities { settle_for, effect_within, .. } = url.capabilities();
+        let total = url.off_for + RESTS_PER_CYCLE * settle_for + ORDERS_PER_CYCLE * effect_within;
         if total > MAX_CYCLE_TIME {
             let (total, max) = (formatting::duration(total), formatting::duration(MAX_CYCLE_TIME));
-            let summary = if has_rest(url.scheme) {
-                format!("`off` and {RESTS_PER_CYCLE} times `rest` add up to {total}")
-            } else {
-                format!("`off` is {total}")
-            };
+            let mut parts = vec!["`off`".to_owned()];
+            for (parameter, times) in
+                [(REST_PARAMETER, RESTS_PER_CYCLE), (EFFECT_PARAMETER, ORDERS_PER_CYCLE)]
+            {
+                if url.scheme.parameters.contains(&parameter) {
+                    parts.push(format!("{times} times `{}`", parameter.name));
+                }
+            }
+            let verb = if parts.len() == 1 { "is" } else { "add up to" };
             let problem = format!(
-                "{summary}, but a power cycle must finish within the minute that its state allows: the maximum is {max}"
+                "{} {verb} {total}, but a power cycle must finish within the minute that its state allows: the maximum is {max}",
+                parts.join(" and ")
             );
             return Err(DeviceUrlError::new(text, URL_KIND, problem));
         }
@@ -105,13 +113,15 @@ impl PowerUrl {
             return Err("`off` must be longer than 0s, for example `off=2s`".to_owned());
         }
         let config = (scheme.parse)(&url, &parameters)?;
+        let total = off_for + ORDERS_PER_CYCLE * config.capabilities.effect_within;
+        if total > MAX_OFF_TIME {
+            let (total, max) = (formatting::duration(total), formatting::duration(MAX_OFF_TIME));
+            return Err(format!(
+                "`off` and {ORDERS_PER_CYCLE} times `effect` are {total}; the maximum is {max}"
+            ));
+        }
         Ok(Self { scheme, config, off_for })
     }
-}
-
-/// Whether the scheme has a settle time between connections.
-fn has_rest(scheme: &PowerScheme) -> bool {
-    scheme.parameters.iter().any(|parameter| parameter.name == "rest")
 }
 
 /// The forms of all schemes.

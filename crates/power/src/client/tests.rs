@@ -25,7 +25,8 @@ fn client(relay: &TcpListener, lease: &ProcessLease, call_limit: Duration) -> De
         credentials: Credentials::default(),
     };
     let port = relay.local_addr().unwrap().port();
-    let endpoint = DeviceEndpoint { host: "127.0.0.1".to_owned(), port, settle_for: Duration::ZERO };
+    let endpoint =
+        DeviceEndpoint { host: "127.0.0.1".to_owned(), port, settle_for: Duration::ZERO, certificate: None };
     DeviceClient::new(access, endpoint, PROTOCOL)
 }
 

@@ -25,5 +25,7 @@ pub(crate) const SCHEMES: &[PowerScheme] = &[
     shelly::SCHEME,
     tasmota::SCHEME,
     labgrid::SCHEME,
+    labgrid::HTTPS_SCHEME,
     http::SCHEME,
+    http::HTTPS_SCHEME,
 ];

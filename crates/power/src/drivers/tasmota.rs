@@ -60,6 +60,7 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
             cycle_timing: CycleTiming::Caller,
             client_capacity: ClientCapacity::One,
             settle_for: Duration::ZERO,
+            effect_within: Duration::ZERO,
         },
         open: Arc::new(move |access| Box::new(TasmotaOutlet::new(access, channel.clone()))),
     })

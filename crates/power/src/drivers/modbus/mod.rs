@@ -66,6 +66,7 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
             cycle_timing: CycleTiming::Caller,
             client_capacity: ClientCapacity::One,
             settle_for: address.relay.endpoint.settle_for,
+            effect_within: Duration::ZERO,
         },
         open: Arc::new(move |access| Box::new(ModbusOutlet::new(access, address.clone()))),
     })
@@ -102,6 +103,7 @@ mod tests {
                     host: "relay-3.lab".to_owned(),
                     port: 1502,
                     settle_for: Duration::from_secs(1),
+                    certificate: None,
                 },
                 unit: 247,
                 framing: ModbusFraming::Tcp,

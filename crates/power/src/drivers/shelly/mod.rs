@@ -90,6 +90,7 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
             cycle_timing: CycleTiming::Device { shortest: SHORTEST_TIMED_OFF, longest: MAX_OFF_TIME },
             client_capacity: ClientCapacity::One,
             settle_for: Duration::ZERO,
+            effect_within: Duration::ZERO,
         },
         open: Arc::new(move |access| open(access, channel.clone())),
     })
