@@ -20,7 +20,6 @@ mod drivers;
 mod endpoint;
 mod error;
 mod http;
-mod login;
 mod operate;
 mod outlet;
 mod parameters;

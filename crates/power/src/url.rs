@@ -3,9 +3,11 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use device_io::CredentialName;
 use device_io::address;
 use device_io::address::DeviceUrlError;
 
+use crate::credential::credential_name;
 use crate::drivers::SCHEMES;
 use crate::outlet::{ClientCapacity, Outlet, OutletCapabilities};
 use crate::parameters::PowerUrlParameters;
@@ -29,6 +31,7 @@ const URL_KIND: &str = "power";
 pub struct PowerUrl {
     scheme: &'static PowerScheme,
     config: OutletConfig,
+    credential: Option<CredentialName>,
     off_for: Duration,
 }
 
@@ -77,6 +80,12 @@ impl PowerUrl {
         format!("{}/{}", self.config.device, self.config.outlet)
     }
 
+    /// The credential that the outlet needs, if its URL names one.
+    #[must_use]
+    pub fn credential(&self) -> Option<&CredentialName> {
+        self.credential.as_ref()
+    }
+
     /// The off time of a power cycle.
     #[must_use]
     pub fn off_for(&self) -> Duration {
@@ -105,7 +114,8 @@ impl PowerUrl {
             return Err("`off` must be longer than 0s, for example `off=2s`".to_owned());
         }
         let config = (scheme.parse)(&url, &parameters)?;
-        Ok(Self { scheme, config, off_for })
+        let credential = credential_name(&parameters)?;
+        Ok(Self { scheme, config, credential, off_for })
     }
 }
 

@@ -9,9 +9,9 @@ use device_io::http::Method;
 use url::Url;
 
 use super::http_outlet::{HttpOutlet, HttpOutletRequests, StateMatch};
+use crate::credential::CREDENTIAL_PARAMETER;
 use crate::endpoint::DeviceEndpoint;
 use crate::http::{FORM, HttpLogin, HttpRequest, HttpSession, JSON, LoginMethod, TEXT};
-use crate::login::PASSWORD_FILE_PARAMETER;
 use crate::outlet::{ClientCapacity, CycleTiming, OutletCapabilities, PowerState, Readback};
 use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, SchemeParameter};
 use crate::scheme::{OutletConfig, PowerScheme};
@@ -35,8 +35,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
             "basic",
             "how user and password are sent: `basic` or `digest`; the default is `basic`",
         ),
-        parameter("user", "me", "user name, if the device requires one"),
-        PASSWORD_FILE_PARAMETER,
+        CREDENTIAL_PARAMETER,
         OFF_PARAMETER,
     ],
     parse,
@@ -162,9 +161,9 @@ fn login_method(parameters: &PowerUrlParameters) -> Result<LoginMethod, String> 
 /// Power URLs are stored and shown, so that they must hold no secret.
 fn refuse_secret(name: &str, text: &str) -> Result<(), String> {
     match address::secret_name(text) {
-        Some(secret) => Err(format!(
-            "`{name}` holds a secret, `{secret}`, and power URLs are shown; use `user` and `password-file`"
-        )),
+        Some(secret) => {
+            Err(format!("`{name}` holds a secret, `{secret}`, and power URLs are shown; use `credential`"))
+        }
         None => Ok(()),
     }
 }
