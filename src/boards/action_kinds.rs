@@ -43,8 +43,8 @@ mod tests {
             assert!(none.iter().all(|fault| fault.key.is_none()), "{action}: {none:?}");
         }
         let limit = |name: &str| registry.description(name).map(|description| description.limit);
-        assert_eq!(limit("power-on"), Some(Duration::from_secs(15)));
-        assert_eq!(limit("power-off"), Some(Duration::from_secs(30)));
+        assert_eq!(limit("power-on"), Some(Duration::from_secs(45)));
+        assert_eq!(limit("power-off"), Some(Duration::from_secs(45)));
         assert_eq!(limit("power-cycle"), Some(Duration::from_secs(110)));
         assert_eq!(limit("set-pxe"), Some(Duration::from_secs(5)));
         assert_eq!(limit("poll"), Some(Duration::from_hours(24)));

@@ -208,3 +208,65 @@ impl Default for Credentials {
         Self::new(DEFAULT_FILE, BTreeMap::new())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_short_and_of_plain_characters() {
+        for name in ["plugs", "rack-7_PDU", &"a".repeat(MAX_NAME_BYTES)] {
+            assert_eq!(CredentialName::new(name).unwrap().as_str(), name);
+        }
+        for name in ["", "rack 7", "../plugs", "a.b", "é", &"a".repeat(MAX_NAME_BYTES + 1)] {
+            let error = CredentialName::new(name).unwrap_err();
+            assert!(error.contains("letters, digits, `-` and `_`"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn secrets_are_exposed_on_request_only() {
+        let name = CredentialName::new("switch").unwrap();
+        let text = |text: &str| Some(SecretSource::Text(Secret::new(text)));
+        let source = CredentialSource {
+            user: Some("ops".to_owned()),
+            password: text("hunter-2"),
+            privacy_password: text("hunter-3"),
+        };
+        let credentials = Credentials::new("farm.toml", BTreeMap::from([(name.clone(), source)]));
+        let credential = credentials.read(&name).await.unwrap();
+        assert_eq!(credential.require_user().unwrap(), "ops");
+        assert_eq!(credential.require_password().unwrap().expose(), "hunter-2");
+        assert_eq!(credential.require_privacy_password().unwrap().expose(), "hunter-3");
+        let shown = format!("{credentials:?} {credential:?}");
+        assert!(shown.contains("Secret(…)") && !shown.contains("hunter"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_said_with_the_place_for_it() {
+        let (known, unknown) =
+            (CredentialName::new("switch").unwrap(), CredentialName::new("plugs").unwrap());
+        let by_name = BTreeMap::from([(known.clone(), CredentialSource::default())]);
+        let credentials = Credentials::new("farm.toml", by_name);
+        assert!(credentials.contains(&known) && !credentials.contains(&unknown));
+        let credential = credentials.read(&known).await.unwrap();
+        for (error, what) in [
+            (credential.require_user().unwrap_err(), "no user: set `user` in"),
+            (credential.require_password().unwrap_err(), "no password: set `password` or `password-file` in"),
+            (
+                credential.require_privacy_password().unwrap_err(),
+                "no privacy password: set `privacy-password` or `privacy-password-file` in",
+            ),
+        ] {
+            let expected = format!(
+                "credential `switch` has {what} [credentials.switch] of farm.toml, and restart this server"
+            );
+            assert_eq!(error.to_string(), expected);
+        }
+        let error = credentials.read(&unknown).await.unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "this server has no credential `plugs`: add [credentials.plugs] to farm.toml, and restart this server"
+        );
+    }
+}

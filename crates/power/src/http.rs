@@ -1,13 +1,13 @@
 //! HTTP and HTTPS requests to a device, one per connection, with the login of its power URL, and what goes wrong with them.
 
 use device_io::http::{self, DeviceHttpError, DeviceRequest, DeviceResponse, Method};
-use device_io::{Authorization, DeviceConnection};
+use device_io::{Authorization, Credentials, DeviceConnection};
 use url::form_urlencoded;
 
+use crate::credential::{DeviceLogin, UserPassword};
 use crate::endpoint::DeviceEndpoint;
 use crate::error::{OutletError, OutletErrorKind};
 use crate::evidence::evidence_text;
-use crate::login::{DeviceLogin, read_password};
 use crate::outlet::PowerState;
 use crate::parameters::PowerUrlParameters;
 use crate::scheme::OutletAccess;
@@ -31,7 +31,7 @@ pub(crate) enum LoginMethod {
     Digest,
 }
 
-/// User name and password file, and how they are sent.
+/// The credential of a device, and how user and password are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HttpLogin {
     login: DeviceLogin,
@@ -43,7 +43,7 @@ impl HttpLogin {
     pub(crate) fn parse(
         parameters: &PowerUrlParameters,
         method: LoginMethod,
-        default_user: Option<&str>,
+        default_user: Option<&'static str>,
     ) -> Result<Option<Self>, String> {
         Ok(DeviceLogin::parse(parameters, default_user)?.map(|login| Self { login, method }))
     }
@@ -93,6 +93,7 @@ pub(crate) struct HttpSession {
     session: DeviceSession,
     connection: Option<DeviceConnection>,
     login: Option<HttpLogin>,
+    credentials: Credentials,
     /// Picks what the device says from the body of an answer; `None` stands for all of it.
     pick_words: fn(&str) -> Option<String>,
 }
@@ -100,8 +101,9 @@ pub(crate) struct HttpSession {
 impl HttpSession {
     /// Prepares for requests to `endpoint`; nothing is sent.
     pub(crate) fn new(access: OutletAccess, endpoint: DeviceEndpoint, login: Option<HttpLogin>) -> Self {
+        let credentials = access.credentials.clone();
         let session = DeviceSession::new(access, endpoint, "device");
-        Self { session, connection: None, login, pick_words: |_| None }
+        Self { session, connection: None, login, credentials, pick_words: |_| None }
     }
 
     /// Picks what the device says, for the evidence, from the body of an answer by `pick_words`.
@@ -129,28 +131,30 @@ impl HttpSession {
         Ok(())
     }
 
-    /// Reads user and password for each request: the password may change at any time.
-    pub(crate) async fn credentials(&self) -> Result<Option<(String, String)>, OutletError> {
+    /// Reads user and password for each request: they may change at any time.
+    pub(crate) async fn user_password(&self) -> Result<Option<UserPassword>, OutletError> {
         let Some(HttpLogin { login, .. }) = &self.login else { return Ok(None) };
-        Ok(Some((login.user.clone(), read_password(&login.password).await?)))
+        login.read(&self.credentials).await.map(Some)
     }
 
     /// Sends a request, with the login of the power URL, and returns the answer.
     ///
     /// A device with Digest authentication answers with a challenge first; it executes only the second request.
     pub(crate) async fn send(&mut self, mut request: HttpRequest) -> Result<HttpAnswer, OutletError> {
-        let credentials = self.credentials().await?;
+        let login = self.user_password().await?;
         let method = self.login.as_ref().map(|login| login.method);
-        if let (Some(LoginMethod::Basic), Some((user, password))) = (method, &credentials) {
+        if let (Some(LoginMethod::Basic), Some(UserPassword { user, password })) = (method, &login) {
+            let password = password.expose();
             let authorization = Authorization::basic(user, password);
             request.secrets.push(authorization.secret().to_owned());
             request.secrets.extend(spellings(password));
             request.request.authorization = Some(authorization);
         }
         let (mut answer, challenges) = self.exchange(&request).await?;
-        if let (401, Some(LoginMethod::Digest), Some((user, password))) =
-            (answer.status, method, &credentials)
+        if let (401, Some(LoginMethod::Digest), Some(UserPassword { user, password })) =
+            (answer.status, method, &login)
         {
+            let password = password.expose();
             let DeviceRequest { method, target, .. } = &request.request;
             let authorization =
                 Authorization::digest(&challenges, (user, password), (method.as_str(), target))
@@ -233,9 +237,9 @@ impl HttpSession {
         let authority = self.authority();
         misconfigured(match &self.login {
             Some(HttpLogin { login, .. }) => {
-                format!("{authority} rejects user `{}` with the password in {}", login.user, login.password)
+                format!("{authority} rejects user and password of credential `{}`", login.credential)
             }
-            None => format!("{authority} requires a password: write `password-file` in the power URL"),
+            None => format!("{authority} requires a password: write `credential=NAME` in the power URL"),
         })
     }
 

@@ -21,7 +21,6 @@ mod endpoint;
 mod error;
 mod evidence;
 mod http;
-mod login;
 mod operate;
 mod outlet;
 mod parameters;

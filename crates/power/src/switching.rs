@@ -3,11 +3,10 @@
 //! Each new connection begins with the write until one write was answered: a device may close the connection after one
 //! answer, and a failing read must not keep a board without power.
 //!
-//! A device may need time until a reading shows an order (`OutletCapabilities::effect_within`). Until then it is read again,
-//! the order is not repeated, and an opposite order is not sent: a reading would not tell which of the two it shows.
-//!
 //! A cycle that the device times is requested once. It is requested again only if a reading within the off time proves
 //! that it did not begin.
+
+mod effect;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use chrono::{DateTime, Utc};
 use clock::{Clock, time_after};
 use tokio_util::sync::CancellationToken;
 
+use self::effect::PendingOrder;
 use crate::error::{OutletError, OutletErrorKind};
 use crate::outlet::{Outlet, OutletCapabilities, PowerState, Readback};
 
@@ -29,9 +29,6 @@ const BACK_OFF: Duration = Duration::from_millis(250);
 /// The longest delay between two tries.
 const MAX_BACK_OFF: Duration = Duration::from_secs(1);
 
-/// Time between two readings until one shows the order.
-const EFFECT_POLL: Duration = Duration::from_secs(1);
-
 /// How the power is switched off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PowerOffMode {
@@ -39,14 +36,6 @@ pub(crate) enum PowerOffMode {
     UntilSwitchedOn,
     /// By a device that restores it by itself after this time.
     TimedByDevice(Duration),
-}
-
-/// An order that no reading has shown yet.
-#[derive(Debug, Clone, Copy)]
-struct PendingOrder {
-    state: PowerState,
-    /// When its effect is due at the latest.
-    due_at: DateTime<Utc>,
 }
 
 /// One run at one outlet, with its observations so far.
@@ -102,11 +91,6 @@ impl SwitchingRun {
         }
     }
 
-    /// Expects that an earlier run, which was interrupted, has just switched off.
-    pub(crate) fn expect_interrupted_order(&mut self) {
-        self.expect_effect(PowerState::Off);
-    }
-
     /// Whether the outlet can be read.
     pub(crate) fn can_read(&self) -> bool {
         self.capabilities.readback != Readback::None
@@ -133,29 +117,6 @@ impl SwitchingRun {
     ) -> Result<(), OutletError> {
         self.await_opposite_effect(target, cancel).await;
         self.within_phase(Some(target), tries, cancel).await
-    }
-
-    /// Waits until an opposite order has taken effect, or no longer can.
-    async fn await_opposite_effect(&mut self, target: PowerState, cancel: &CancellationToken) {
-        let Some(pending) = self.pending.filter(|pending| pending.state != target) else { return };
-        let remaining = (pending.due_at - self.clock.now()).to_std().unwrap_or_default();
-        let clock = Arc::clone(&self.clock);
-        let reading = async {
-            while self.pending.is_some() {
-                // Whether it can be read or not: the time alone decides.
-                if self.read_anew().await.is_err_and(|error| error.kind == OutletErrorKind::LeaseExpired) {
-                    return;
-                }
-                if self.pending.is_some() {
-                    self.clock.sleep(EFFECT_POLL).await;
-                }
-            }
-        };
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => {}
-            _ended = clock.timeout(remaining, reading) => {}
-        }
     }
 
     async fn within_phase(
@@ -306,38 +267,6 @@ impl SwitchingRun {
             self.expect_effect(target);
         }
         written.map_err(|error| self.record_answer(error))
-    }
-
-    /// Expects the effect of an order sent now, where the device needs time for it.
-    fn expect_effect(&mut self, state: PowerState) {
-        let effect_within = self.capabilities.effect_within;
-        let due_at = time_after(self.clock.now(), effect_within);
-        self.pending = (!effect_within.is_zero()).then_some(PendingOrder { state, due_at });
-    }
-
-    /// Whether an order for `target` may still take effect.
-    fn is_effect_due(&self, target: PowerState) -> bool {
-        self.pending.is_some_and(|pending| pending.state == target && self.clock.now() < pending.due_at)
-    }
-
-    /// Reads the outlet; again and again while an order for `target` may still take effect. Not cancelled: what was ordered
-    /// is observed.
-    async fn read_back(&mut self, target: Option<PowerState>) -> Result<PowerState, OutletError> {
-        let mut reading = self.read().await;
-        while let Some(target) = target
-            && self.is_effect_due(target)
-            && reading.as_ref().err().is_none_or(|error| error.kind != OutletErrorKind::LeaseExpired)
-        {
-            self.clock.sleep(EFFECT_POLL.min(self.capabilities.effect_within)).await;
-            reading = self.read_anew().await;
-        }
-        reading
-    }
-
-    /// Connects, where the device has closed the connection, and reads.
-    async fn read_anew(&mut self) -> Result<PowerState, OutletError> {
-        self.outlet.connect().await.map_err(|error| self.record_answer(error))?;
-        self.read().await
     }
 
     async fn read(&mut self) -> Result<PowerState, OutletError> {

@@ -3,9 +3,11 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use device_io::CredentialName;
 use device_io::address;
 use device_io::address::DeviceUrlError;
 
+use crate::credential::credential_name;
 use crate::drivers::SCHEMES;
 use crate::outlet::{ClientCapacity, Outlet, OutletCapabilities};
 use crate::parameters::{EFFECT_PARAMETER, PowerUrlParameters, REST_PARAMETER};
@@ -31,6 +33,7 @@ const URL_KIND: &str = "power";
 pub struct PowerUrl {
     scheme: &'static PowerScheme,
     config: OutletConfig,
+    credential: Option<CredentialName>,
     off_for: Duration,
 }
 
@@ -85,6 +88,12 @@ impl PowerUrl {
         format!("{}/{}", self.config.device, self.config.outlet)
     }
 
+    /// The credential that the outlet needs, if its URL names one.
+    #[must_use]
+    pub fn credential(&self) -> Option<&CredentialName> {
+        self.credential.as_ref()
+    }
+
     /// The off time of a power cycle.
     #[must_use]
     pub fn off_for(&self) -> Duration {
@@ -120,7 +129,8 @@ impl PowerUrl {
                 "`off` and {ORDERS_PER_CYCLE} times `effect` are {total}; the maximum is {max}"
             ));
         }
-        Ok(Self { scheme, config, off_for })
+        let credential = credential_name(&parameters)?;
+        Ok(Self { scheme, config, credential, off_for })
     }
 }
 
@@ -201,9 +211,11 @@ mod tests {
     fn every_scheme_and_parameter_is_documented_in_power_md() {
         let page = include_str!("../../../docs/power.md");
         for scheme in SCHEMES {
-            let title = format!("\n## `{}://{}`\n", scheme.name, scheme.path);
-            let (_, section) = page.split_once(&title).unwrap_or_else(|| panic!("no section {title}"));
-            let section = section.split("\n## ").next().unwrap();
+            // Schemes with and without TLS share a section.
+            let name = format!("`{}://{}`", scheme.name, scheme.path);
+            let is_titled = |section: &&str| section.lines().next().is_some_and(|title| title.contains(&name));
+            let section = page.split("\n## ").skip(1).find(is_titled);
+            let section = section.unwrap_or_else(|| panic!("no section {name}"));
             for parameter in
                 scheme.parameters.iter().filter(|parameter| **parameter != crate::parameters::OFF_PARAMETER)
             {

@@ -9,9 +9,9 @@ use device_io::http::Method;
 use url::Url;
 
 use super::http_outlet::{HttpOutlet, HttpOutletRequests, StateMatch};
+use crate::credential::CREDENTIAL_PARAMETER;
 use crate::endpoint::DeviceEndpoint;
 use crate::http::{FORM, HttpLogin, HttpRequest, HttpSession, JSON, LoginMethod, TEXT};
-use crate::login::PASSWORD_FILE_PARAMETER;
 use crate::outlet::{ClientCapacity, CycleTiming, OutletCapabilities, PowerState, Readback};
 use crate::parameters::{
     CERTIFICATE_PARAMETER, OFF_PARAMETER, PowerUrlParameters, SchemeParameter, without_tls,
@@ -46,8 +46,7 @@ const PARAMETERS: &[SchemeParameter] = &[
     parameter("on-answer", "ON", "text that only the answer of an outlet that is on contains"),
     parameter("off-answer", "OFF", "text that only the answer of an outlet that is off contains"),
     parameter("auth", "basic", "how user and password are sent: `basic` or `digest`; the default is `basic`"),
-    parameter("user", "me", "user name, if the device requires one"),
-    PASSWORD_FILE_PARAMETER,
+    CREDENTIAL_PARAMETER,
     OFF_PARAMETER,
     CERTIFICATE_PARAMETER,
 ];
@@ -171,9 +170,9 @@ fn login_method(parameters: &PowerUrlParameters) -> Result<LoginMethod, String> 
 /// Power URLs are stored and shown, so that they must hold no secret.
 fn refuse_secret(name: &str, text: &str) -> Result<(), String> {
     match address::secret_name(text) {
-        Some(secret) => Err(format!(
-            "`{name}` holds a secret, `{secret}`, and power URLs are shown; use `user` and `password-file`"
-        )),
+        Some(secret) => {
+            Err(format!("`{name}` holds a secret, `{secret}`, and power URLs are shown; use `credential`"))
+        }
         None => Ok(()),
     }
 }

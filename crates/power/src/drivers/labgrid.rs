@@ -10,9 +10,9 @@ use device_io::http::Method;
 use url::Url;
 
 use super::http_outlet::{HttpOutlet, HttpOutletRequests, StateMatch};
+use crate::credential::CREDENTIAL_PARAMETER;
 use crate::endpoint::DeviceEndpoint;
 use crate::http::{HttpLogin, HttpRequest, HttpSession, LoginMethod, TEXT};
-use crate::login::PASSWORD_FILE_PARAMETER;
 use crate::outlet::{ClientCapacity, CycleTiming, OutletCapabilities, PowerState, Readback};
 use crate::parameters::{
     CERTIFICATE_PARAMETER, OFF_PARAMETER, PowerUrlParameters, SchemeParameter, without_tls,
@@ -43,12 +43,7 @@ const PARAMETERS: &[SchemeParameter] = &[
         example: "rest",
         about: "labgrid's `model`: `rest` puts the value to PATH, `simplerest` gets PATH/VALUE; the default is `rest`",
     },
-    SchemeParameter {
-        name: "user",
-        example: "me",
-        about: "user name, if the server requires one (Basic authentication)",
-    },
-    PASSWORD_FILE_PARAMETER,
+    CREDENTIAL_PARAMETER,
     OFF_PARAMETER,
     CERTIFICATE_PARAMETER,
 ];

@@ -1,17 +1,16 @@
 //! Tests that each driver passes. A driver's own file implements [`TestDevice`] and calls [`run_conformance_tests`].
 
-use std::os::unix::fs::PermissionsExt;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clock::{Clock, SystemClock};
-use device_io::{Credentials, ProcessLease};
+use device_io::{CredentialName, CredentialSource, Credentials, ProcessLease, Secret, SecretSource};
 use power::{
     DEFAULT_CALL_TIMEOUT, Evidence, OutletAccess, OutletErrorKind, PowerContext, PowerOperation,
     PowerRunError, PowerRunErrorKind, PowerState, PowerUrl, Readback, operate,
 };
-use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -89,7 +88,7 @@ pub(crate) fn context(call_limit: Duration) -> PowerContext {
     }
 }
 
-async fn run_in(
+pub(crate) async fn run_in(
     context: &PowerContext,
     operation: PowerOperation,
     url: &str,
@@ -101,14 +100,25 @@ pub(crate) async fn run(operation: PowerOperation, url: &str) -> Result<Evidence
     run_in(&context(DEFAULT_CALL_TIMEOUT), operation, url).await
 }
 
-/// A file with a password that only its owner may read, in a directory that lives as long as the test.
-pub(crate) fn password_file(password: &str) -> (TempDir, String) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("device.password");
-    fs_err::write(&path, password).unwrap();
-    fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let path = path.to_str().unwrap().to_owned();
-    (directory, path)
+/// Runs `operation` at a server with one credential, `plugs`, with this user and password.
+pub(crate) async fn run_with(
+    (user, password): (Option<&str>, &str),
+    operation: PowerOperation,
+    url: &str,
+) -> Result<Evidence, PowerRunError> {
+    let credential = CredentialSource {
+        user: user.map(str::to_owned),
+        password: Some(SecretSource::Text(Secret::new(password))),
+        privacy_password: None,
+    };
+    run_in(&context_with(credential), operation, url).await
+}
+
+/// The context of a server with one credential, `plugs`.
+pub(crate) fn context_with(credential: CredentialSource) -> PowerContext {
+    let by_name = BTreeMap::from([(CredentialName::new("plugs").unwrap(), credential)]);
+    let credentials = Credentials::new("/etc/lifeguard/lifeguard.toml", by_name);
+    PowerContext { credentials, ..context(DEFAULT_CALL_TIMEOUT) }
 }
 
 fn time(evidence: &Evidence, name: &str) -> DateTime<Utc> {

@@ -1,4 +1,4 @@
-//! Relays of Numato Lab's Ethernet modules, by telnet: `numato://relay-3.lab:23/5?password-file=…`.
+//! Relays of Numato Lab's Ethernet modules, by telnet: `numato://relay-3.lab:23/5?credential=relays`.
 
 mod dialogue;
 mod outlet;
@@ -10,8 +10,8 @@ use std::time::Duration;
 use url::Url;
 
 use self::outlet::NumatoOutlet;
+use crate::credential::{CREDENTIAL_PARAMETER, DEFAULT_USER, DeviceLogin};
 use crate::endpoint::DeviceEndpoint;
-use crate::login::{DEFAULT_USER, DeviceLogin, PASSWORD_FILE_PARAMETER, USER_PARAMETER};
 use crate::outlet::{ClientCapacity, CycleTiming, OutletCapabilities, Readback};
 use crate::parameters::{INVERT_PARAMETER, OFF_PARAMETER, PowerUrlParameters, REST_PARAMETER, number};
 use crate::scheme::{OutletConfig, PowerScheme};
@@ -22,7 +22,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "numato",
     path: "HOST[:23]/RELAY",
     about: "a relay of a Numato Lab Ethernet module, by telnet",
-    parameters: &[INVERT_PARAMETER, USER_PARAMETER, PASSWORD_FILE_PARAMETER, OFF_PARAMETER, REST_PARAMETER],
+    parameters: &[INVERT_PARAMETER, CREDENTIAL_PARAMETER, OFF_PARAMETER, REST_PARAMETER],
     parse,
 };
 
