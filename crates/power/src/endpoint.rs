@@ -42,7 +42,9 @@ impl DeviceEndpoint {
         }
         let name = CERTIFICATE_PARAMETER.name;
         let certificate = match parameters.get(name) {
-            Some(text) => text.parse().map_err(|problem| format!("`{name}={text}`: {problem}"))?,
+            Some(text) => {
+                text.parse::<CertificateCheck>().map_err(|problem| format!("`{name}={text}`: {problem}"))?
+            }
             None => CertificateCheck::SystemRoots,
         };
         Ok(Self { certificate: Some(certificate), ..Self::parse(url, HTTPS_PORT)? })

@@ -62,7 +62,7 @@ impl DeviceSession {
         self.record_close();
         let stream = connected.map_err(|error| self.connect_error(error))?;
         let stream = match &self.endpoint.certificate {
-            None => stream.into(),
+            None => DeviceStream::from(stream),
             Some(check) => {
                 let secured = self.secure(stream, check).await;
                 self.record_close();

@@ -59,7 +59,7 @@ impl PowerUrl {
             for (parameter, times) in
                 [(REST_PARAMETER, RESTS_PER_CYCLE), (EFFECT_PARAMETER, ORDERS_PER_CYCLE)]
             {
-                if url.scheme.parameters.contains(&parameter) {
+                if url.scheme.parameters.iter().any(|known| known.name == parameter.name) {
                     parts.push(format!("{times} times `{}`", parameter.name));
                 }
             }
@@ -213,7 +213,8 @@ mod tests {
         for scheme in SCHEMES {
             // Schemes with and without TLS share a section.
             let name = format!("`{}://{}`", scheme.name, scheme.path);
-            let is_titled = |section: &&str| section.lines().next().is_some_and(|title| title.contains(&name));
+            let is_titled =
+                |section: &&str| section.lines().next().is_some_and(|title| title.contains(&name));
             let section = page.split("\n## ").skip(1).find(is_titled);
             let section = section.unwrap_or_else(|| panic!("no section {name}"));
             for parameter in

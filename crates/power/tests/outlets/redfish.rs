@@ -108,7 +108,7 @@ async fn no_order_is_sent_for_the_state_that_a_system_has() {
             evidence["answer"],
             format!("\"PowerState\": \"{}\"", state_name(state == PowerState::On))
         );
-        assert_eq!(device.received_orders(), []);
+        assert!(device.received_orders().is_empty(), "{operation:?}");
     }
     let device = BmcDevice::start(DeviceBehaviour::Normal, PowerState::Off).await;
     run(PowerOperation::Cycle, &device.url("off=20ms")).await.unwrap();

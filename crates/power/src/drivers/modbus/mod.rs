@@ -8,6 +8,7 @@ mod frame;
 mod rtu;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use url::Url;
 
@@ -74,8 +75,6 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::address::ModbusFraming;
     use super::*;
     use crate::endpoint::DeviceEndpoint;

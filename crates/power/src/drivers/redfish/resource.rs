@@ -100,7 +100,7 @@ pub(super) fn only_member(collection: &Value) -> Result<String, String> {
     match *paths {
         [path] if path.starts_with('/') => Ok(path.to_owned()),
         _ => {
-            let ids = paths.iter().map(|path| path.rsplit('/').next().unwrap_or(path));
+            let ids = paths.iter().map(|path| path.trim_end_matches('/').rsplit('/').next().unwrap_or(path));
             let more = if paths.len() > MAX_LISTED_MEMBERS { ", …" } else { "" };
             let ids: Vec<_> = ids.take(MAX_LISTED_MEMBERS).map(|id| format!("`{id}`")).collect();
             Err(format!("{}{more}", ids.join(", ")))
