@@ -134,6 +134,7 @@ fn handshake_error(
 }
 
 /// Says what is wrong with a certificate, as the end of a sentence about it.
+#[expect(clippy::wildcard_enum_match_arm, reason = "of the others only their names are shown")]
 fn certificate_problem(error: &CertificateError) -> String {
     let day = |time: &UnixTime| {
         let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
