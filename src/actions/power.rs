@@ -31,6 +31,14 @@ pub fn power_outlet(power_url: &str) -> Option<String> {
     power_url.parse().ok().map(|url: PowerUrl| url.outlet())
 }
 
+/// Says that the credential of a power URL is not among `credentials`; `None` where it is, or where none is needed.
+#[must_use]
+pub fn missing_credential(power_url: &str, credentials: &Credentials) -> Option<String> {
+    let url: PowerUrl = power_url.parse().ok()?;
+    let name = url.credential()?;
+    (!credentials.contains(name)).then(|| credentials.unknown_reason(name))
+}
+
 /// The fact with the power URL of a board.
 const POWER_URL: &str = "power_url";
 

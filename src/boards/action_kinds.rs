@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
+use device_io::Credentials;
+
 use super::boot_link::{ClearBootLink, SetBootLink};
 use crate::actions::{ActionRegistry, CommandPolicy};
 
-/// Returns the kinds for instances of any machine, and those of boards, which change links in the boot tree at `boot_root`.
+/// Returns the kinds for instances of any machine, with the credentials of this server, and those of boards, which change
+/// links in the boot tree at `boot_root`.
 #[must_use]
-pub fn action_kinds(boot_root: &Path, commands: CommandPolicy) -> ActionRegistry {
-    ActionRegistry::standard(commands)
+pub fn action_kinds(boot_root: &Path, commands: CommandPolicy, credentials: &Credentials) -> ActionRegistry {
+    ActionRegistry::standard(commands, credentials)
         .with(ClearBootLink::new(boot_root.to_owned()))
         .with(SetBootLink::new(boot_root.to_owned()))
 }
@@ -23,7 +26,7 @@ mod tests {
     use crate::machine::{ActionCatalogue as _, ActionName};
 
     fn registry() -> ActionRegistry {
-        action_kinds(Path::new(""), CommandPolicy::Refused)
+        action_kinds(Path::new(""), CommandPolicy::Refused, &Credentials::default())
     }
 
     fn name(name: &str) -> ActionName {

@@ -180,7 +180,7 @@ impl Credentials {
             return Err(SecretError::Misconfigured(self.unknown_reason(name)));
         };
         let read = async |secret: &Option<SecretSource>| match secret {
-            Some(secret) => secret.read().await.map(Some).map_err(|error| error.of_credential(name)),
+            Some(secret) => secret.read().await.map(Some).map_err(|error| of_credential(name, error)),
             None => Ok(None),
         };
         Ok(Credential {
@@ -192,6 +192,17 @@ impl Credentials {
         })
     }
 
+    /// Lists the credentials that cannot be read at present, each with the reason.
+    pub async fn list_unreadable(&self) -> Vec<(CredentialName, SecretError)> {
+        let mut unreadable = Vec::new();
+        for name in self.by_name.keys() {
+            if let Err(error) = self.read(name).await {
+                unreadable.push((name.clone(), error));
+            }
+        }
+        unreadable
+    }
+
     /// Says that this server has no credential of this name, and where it would be.
     #[must_use]
     pub fn unknown_reason(&self, name: &CredentialName) -> String {
@@ -199,6 +210,16 @@ impl Credentials {
         format!(
             "this server has no credential `{name}`: add [credentials.{name}] to {file}, and restart this server"
         )
+    }
+}
+
+/// Names the credential that a fault of its file concerns.
+fn of_credential(name: &CredentialName, error: SecretError) -> SecretError {
+    match error {
+        SecretError::Local(trouble) => SecretError::Local(trouble),
+        SecretError::Misconfigured(reason) => {
+            SecretError::Misconfigured(format!("credential `{name}`: {reason}"))
+        }
     }
 }
 

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use tokio::io::AsyncReadExt;
 
-use crate::credential::CredentialName;
 use crate::trouble::LocalTrouble;
 
 /// Required suffix of the file name, so that registering a board cannot send any other file of the server to a device.
@@ -28,16 +27,6 @@ pub enum SecretError {
     /// It is missing or invalid, until the configuration or its file is changed.
     #[error("{0}")]
     Misconfigured(String),
-}
-
-impl SecretError {
-    /// Names the credential that a fault concerns.
-    pub(crate) fn of_credential(self, name: &CredentialName) -> Self {
-        match self {
-            Self::Local(trouble) => Self::Local(trouble),
-            Self::Misconfigured(reason) => Self::Misconfigured(format!("credential `{name}`: {reason}")),
-        }
-    }
 }
 
 impl SecretFile {

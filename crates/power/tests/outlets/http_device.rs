@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use power::PowerState;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -161,6 +161,8 @@ pub(crate) struct HttpDevice {
     pub(crate) addr: SocketAddr,
     shared: Shared,
     _server: JoinSet<()>,
+    /// Keeps the port of a device that refuses connections.
+    _refusing: Option<TcpSocket>,
 }
 
 impl HttpDevice {
@@ -179,8 +181,9 @@ impl HttpDevice {
         state: PowerState,
         protocol: impl HttpProtocol,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = socket.local_addr().unwrap();
         let state = State {
             behaviour,
             is_on: state == PowerState::On,
@@ -191,7 +194,10 @@ impl HttpDevice {
         };
         let shared = Shared(Arc::new(Mutex::new(state)), Arc::new(protocol));
         let (mut server, accepting) = (JoinSet::new(), shared.clone());
-        if behaviour != DeviceBehaviour::Refuses {
+        let refusing = if behaviour == DeviceBehaviour::Refuses {
+            Some(socket)
+        } else {
+            let listener = socket.listen(128).unwrap();
             server.spawn(async move {
                 let mut served = JoinSet::new();
                 while let Ok((stream, _)) = listener.accept().await {
@@ -209,8 +215,9 @@ impl HttpDevice {
                     });
                 }
             });
-        }
-        Self { addr, shared, _server: server }
+            None
+        };
+        Self { addr, shared, _server: server, _refusing: refusing }
     }
 
     /// A device that follows no order and always gives this answer.
