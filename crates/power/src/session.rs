@@ -75,14 +75,13 @@ impl DeviceSession {
     /// Begins TLS on a new connection. Only the handshake is sent, which switches nothing.
     async fn secure(&self, stream: TcpStream, check: &CertificateCheck) -> Result<DeviceStream, OutletError> {
         let handshake = tls::handshake(stream, &self.endpoint.host, check, self.clock.now());
-        match self.within_call(handshake).await.map_err(OutletError::before_order)? {
-            Some(secured) => secured.map_err(|error| self.tls_error(error, check)),
-            None => {
-                let (authority, limit) = (self.authority(), self.limit_text());
-                let reason = format!("no answer from {authority} to the TLS handshake within {limit}");
-                Err(OutletError::new(OutletErrorKind::NotConnected, reason))
-            }
-        }
+        let secured = self.within_call(handshake).await.map_err(OutletError::before_order)?;
+        let secured = secured.ok_or_else(|| {
+            let (authority, limit) = (self.authority(), self.limit_text());
+            let reason = format!("no answer from {authority} to the TLS handshake within {limit}");
+            OutletError::new(OutletErrorKind::NotConnected, reason)
+        })?;
+        secured.map_err(|error| self.tls_error(error, check))
     }
 
     /// Starts the settle time after a connection was closed.

@@ -57,13 +57,11 @@ impl RedfishOutlet {
     /// Reads a resource, with the device's words.
     async fn get(&mut self, path: &str) -> Result<(Value, String), OutletError> {
         let answer = self.send(path, HttpRequest::get(path, None)).await?;
-        match serde_json::from_str::<Value>(&answer.body) {
-            Ok(resource @ Value::Object(_)) => Ok((resource, answer.words)),
-            Ok(_) | Err(_) => {
-                let reason = format!("{} answered, but not with Redfish", self.session.authority());
-                Err(OutletError::new(OutletErrorKind::WrongProtocol, reason).with_answer(answer.words))
-            }
+        if let Ok(resource @ Value::Object(_)) = serde_json::from_str(&answer.body) {
+            return Ok((resource, answer.words));
         }
+        let reason = format!("{} answered, but not with Redfish", self.session.authority());
+        Err(OutletError::new(OutletErrorKind::WrongProtocol, reason).with_answer(answer.words))
     }
 
     /// The path of the power URL, or of the only system.

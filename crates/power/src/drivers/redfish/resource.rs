@@ -20,7 +20,7 @@ struct PowerActionKind {
     off: &'static [&'static str],
 }
 
-/// Source: DSP2046, ComputerSystem `Reset` and Outlet `PowerControl`.
+/// Source: DSP2046, `ComputerSystem.Reset` and `Outlet.PowerControl`.
 const KINDS: &[PowerActionKind] = &[
     PowerActionKind {
         name: "#ComputerSystem.Reset",
