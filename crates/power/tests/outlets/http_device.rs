@@ -175,6 +175,7 @@ impl HttpDevice {
     }
 
     /// Starts the device with TLS, where there is an acceptor.
+    #[expect(clippy::unused_async, reason = "it needs a runtime, as all that starts a fake device")]
     pub(crate) async fn start_with(
         tls: Option<TlsAcceptor>,
         behaviour: DeviceBehaviour,

@@ -1,4 +1,4 @@
-//! `redfish://` at a service that others wrote: sushy-emulator of OpenStack, whose systems follow an order 1 to 11 s after
+//! `redfish://` at a service that others wrote: sushy-emulator of sushy-tools, whose systems follow an order 1 to 11 s after
 //! they accepted it.
 
 use std::ffi::OsString;
@@ -59,7 +59,8 @@ impl Sushy {
         let mut read = String::new();
         let authority = loop {
             let line = lines.next_line().await.unwrap();
-            let line = line.unwrap_or_else(|| panic!("sushy-emulator ended: {read}"));
+            assert!(line.is_some(), "sushy-emulator ended: {read}");
+            let line = line.unwrap();
             if let Some((_, url)) = line.split_once("Running on http") {
                 break url.trim_start_matches('s').trim_start_matches("://").trim().to_owned();
             }
