@@ -94,7 +94,7 @@ pub struct CredentialSource {
     pub user: Option<String>,
     /// The password; of SNMP the community or the password of authentication.
     pub password: Option<SecretSource>,
-    /// The password of encryption, of SNMPv3.
+    /// The password of encryption, of SNMP version 3.
     pub privacy_password: Option<SecretSource>,
 }
 
@@ -105,7 +105,7 @@ pub struct Credential {
     pub user: Option<String>,
     /// The password; of SNMP the community or the password of authentication.
     pub password: Option<Secret>,
-    /// The password of encryption, of SNMPv3.
+    /// The password of encryption, of SNMP version 3.
     pub privacy_password: Option<Secret>,
     name: CredentialName,
     file: Arc<Path>,
