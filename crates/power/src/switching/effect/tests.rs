@@ -61,15 +61,10 @@ impl LateOutlet {
 
     /// The state once every order has taken effect.
     async fn final_state(&self) -> PowerState {
-        loop {
-            let device = self.device();
-            let (state, is_settled) = (device.state, device.ordered.is_none());
-            drop(device);
-            if is_settled {
-                return state;
-            }
+        while self.device().ordered.is_some() {
             tokio::task::yield_now().await;
         }
+        self.device().state
     }
 }
 
