@@ -26,7 +26,7 @@ mod trouble;
 
 pub use ::power::{PowerOperation, PowerUrl, schemes as power_schemes};
 pub use command_policy::CommandPolicy;
-pub use device_io::{DeviceUrlError, LocalTrouble, ProcessLease};
+pub use device_io::{Credentials, DeviceUrlError, LocalTrouble, ProcessLease};
 pub use ending::{ActionEnding, Evidence, UnfinishedAction};
 pub use finding::{Finding, FindingReporter};
 pub use job::{Facts, Job, JobSubject};
@@ -36,7 +36,7 @@ pub use kind::{
 pub use kind_page::describe_kind;
 pub use notify::{NotifyAction, NotifySettings};
 pub use poll::{PollAction, PollSettings, PollUrl};
-pub use power::{PowerAction, power_outlet, power_resource};
+pub use power::{PowerAction, missing_credential, power_outlet, power_resource};
 pub use registry::ActionRegistry;
 pub use settings::{ActionSettings, NoSettings, SettingField, SettingInfo};
 pub use trouble::Trouble;

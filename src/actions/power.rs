@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ::power::{DEFAULT_CALL_TIMEOUT, PowerContext, PowerOperation, PowerUrl, max_operation_time, operate};
 use async_trait::async_trait;
-use device_io::DeviceUrlError;
+use device_io::{Credentials, DeviceUrlError};
 use tokio_util::sync::CancellationToken;
 
 use super::ending::{Evidence, UnfinishedAction};
@@ -31,6 +31,14 @@ pub fn power_outlet(power_url: &str) -> Option<String> {
     power_url.parse().ok().map(|url: PowerUrl| url.outlet())
 }
 
+/// Says that the credential of a power URL is not among `credentials`; `None` where it is, or where none is needed.
+#[must_use]
+pub fn missing_credential(power_url: &str, credentials: &Credentials) -> Option<String> {
+    let url: PowerUrl = power_url.parse().ok()?;
+    let name = url.credential()?;
+    (!credentials.contains(name)).then(|| credentials.unknown_reason(name))
+}
+
 /// The fact with the power URL of a board.
 const POWER_URL: &str = "power_url";
 
@@ -39,19 +47,27 @@ const POWER_URL: &str = "power_url";
 pub struct PowerAction {
     operation: PowerOperation,
     call_limit: Duration,
+    credentials: Credentials,
 }
 
 impl PowerAction {
     /// The kind of action for `operation`.
     #[must_use]
     pub fn new(operation: PowerOperation) -> Self {
-        Self { operation, call_limit: DEFAULT_CALL_TIMEOUT }
+        Self { operation, call_limit: DEFAULT_CALL_TIMEOUT, credentials: Credentials::default() }
     }
 
     /// Sets the time limit of a call to a device; the default is 5 s.
     #[must_use]
     pub fn with_call_limit(mut self, limit: Duration) -> Self {
         self.call_limit = limit;
+        self
+    }
+
+    /// Sets the credentials that power URLs name; the default is none.
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = credentials;
         self
     }
 }
@@ -101,6 +117,7 @@ impl TypedActionKind for PowerAction {
             lease: job.lease.clone(),
             call_limit: self.call_limit,
             interrupted_runs: job.attempts,
+            credentials: self.credentials.clone(),
         };
         let ended = operate(&url, self.operation, &context, cancel).await;
         ended.map_err(|unfinished| unfinished.map_trouble(Trouble::from))

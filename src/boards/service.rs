@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use device_io::Credentials;
+
 use super::boot::{BootCoverage, BootProgress};
 use super::device::Board;
 use super::face::BoardFace;
@@ -17,13 +19,20 @@ use crate::store::instances::InstanceId;
 pub struct BoardService {
     engine: Engine,
     face: Arc<BoardFace>,
+    credentials: Credentials,
 }
 
 impl BoardService {
     /// Creates the service over `engine`, which was created with `face`.
     #[must_use]
     pub fn new(engine: Engine, face: Arc<BoardFace>) -> Self {
-        Self { engine, face }
+        Self { engine, face, credentials: Credentials::default() }
+    }
+
+    /// Sets the credentials that power URLs can name at this server; the default is none.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Credentials) -> Self {
+        Self { credentials, ..self }
     }
 
     /// Returns the engine that drives the boards.
@@ -84,6 +93,12 @@ impl BoardService {
             let known = (!used.is_empty()).then(|| suggestion(name, used.iter().map(String::as_str)));
             format!("nothing uses the resource `{name}`{}", known.unwrap_or_default())
         }))
+    }
+
+    /// Returns a warning if this server lacks the credential that `power_url` names. Another server may have it.
+    #[must_use]
+    pub fn warn_of_credential(&self, power_url: &str) -> Option<String> {
+        actions::missing_credential(power_url, &self.credentials)
     }
 
     /// Sets what requests of boards may have been missed.

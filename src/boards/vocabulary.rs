@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use device_io::Credentials;
+
 use super::action_kinds::action_kinds;
 use super::field::DEVICE_FIELDS;
 use crate::actions::CommandPolicy;
@@ -29,7 +31,7 @@ pub fn vocabulary() -> &'static Vocabulary {
 }
 
 fn build() -> Result<Vocabulary, BadVocabulary> {
-    Vocabulary::new(Arc::new(action_kinds(Path::new(""), CommandPolicy::default())))
+    Vocabulary::new(Arc::new(action_kinds(Path::new(""), CommandPolicy::default(), &Credentials::default())))
         .with_sender(SENDER)?
         .with_facts(device())
 }

@@ -3,14 +3,20 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use device_io::Credentials;
+
 use crate::actions::{ActionRegistry, CommandPolicy};
 use crate::boards::{self, BoardFace};
 use crate::engine::Faces;
 use crate::machine::Vocabulary;
 
 /// The kinds of action of a server whose boards boot from `boot_root`.
-pub(super) fn action_kinds(boot_root: &Path, commands: CommandPolicy) -> ActionRegistry {
-    boards::action_kinds(boot_root, commands)
+pub(super) fn action_kinds(
+    boot_root: &Path,
+    commands: CommandPolicy,
+    credentials: &Credentials,
+) -> ActionRegistry {
+    boards::action_kinds(boot_root, commands, credentials)
 }
 
 /// The names that definitions may use.

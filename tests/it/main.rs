@@ -13,6 +13,7 @@ mod clock;
 mod coffee;
 mod config;
 mod core_vocabulary;
+mod credentials;
 mod database;
 mod demo;
 mod doc_commands;

@@ -120,7 +120,7 @@ mod tests {
                 "tasmota://plug.lab/1?user=me&Password=secret&off=2s",
                 "tasmota://plug.lab/1?user=me&Password=…&off=2s",
             ),
-            ("tasmota://plug.lab/1?password-file=/x", "tasmota://plug.lab/1?password-file=/x"),
+            ("tasmota://plug.lab/1?credential=plugs", "tasmota://plug.lab/1?credential=plugs"),
             ("http://pdu.lab?on-path=/on%3Fpass%3Dx&off=2s", "http://pdu.lab?on-path=…&off=2s"),
             ("http://pdu.lab?on-path=/on%253Fpass%253Dx", "http://pdu.lab?on-path=…"),
             ("http://pdu.lab?on-body={\"token\": \"x\"}", "http://pdu.lab?on-body=…"),

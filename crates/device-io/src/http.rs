@@ -1,25 +1,22 @@
 //! HTTP requests to devices, one per connection.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
 use http_body_util::{BodyExt, Full, Limited};
 pub use hyper::Method;
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+    WWW_AUTHENTICATE,
+};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::authentication::Authorization;
+use crate::recording::RecordingStream;
 
 /// The longest body of an answer.
 const MAX_BODY_BYTES: usize = 64 * 1024;
-/// How many received bytes are recorded for the evidence.
-const MAX_RECORDED_BYTES: usize = 4096;
 
 /// A request to a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +38,10 @@ pub struct DeviceResponse {
     pub status: u16,
     /// The `WWW-Authenticate` headers.
     pub challenges: Vec<String>,
+    /// Where the device says when it will be ready.
+    pub retry_after: Option<String>,
+    /// Where a redirect leads.
+    pub location: Option<String>,
     /// The body as text; invalid UTF-8 is replaced.
     pub body: String,
 }
@@ -89,7 +90,7 @@ impl DeviceRequest {
 ///
 /// [`DeviceHttpError`]; except for [`DeviceHttpError::Request`], the device may have executed the request.
 pub async fn send(
-    stream: &mut TcpStream,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin + Send),
     authority: &str,
     request: &DeviceRequest,
     received: &mut Vec<u8>,
@@ -100,9 +101,11 @@ pub async fn send(
     let exchange = async move {
         let response = sender.send_request(request).await.map_err(http_error)?;
         let status = response.status().as_u16();
-        let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
-        let challenges =
-            challenges.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
+        let headers = response.headers();
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let header = |name: HeaderName| headers.get(name).map(text);
+        let challenges = headers.get_all(WWW_AUTHENTICATE).iter().map(text).collect();
+        let (retry_after, location) = (header(RETRY_AFTER), header(LOCATION));
         let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await.map_err(|error| {
             match error.downcast::<hyper::Error>() {
                 Ok(error) => http_error(*error),
@@ -112,6 +115,8 @@ pub async fn send(
         Ok(DeviceResponse {
             status,
             challenges,
+            retry_after,
+            location,
             body: String::from_utf8_lossy(&body.to_bytes()).into_owned(),
         })
     };
@@ -134,50 +139,13 @@ fn http_error(error: hyper::Error) -> DeviceHttpError {
     }
 }
 
-/// A stream that records the first bytes received.
-struct RecordingStream<'a> {
-    stream: &'a mut TcpStream,
-    received: &'a mut Vec<u8>,
-}
-
-impl AsyncRead for RecordingStream<'_> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = ready!(Pin::new(&mut *self.stream).poll_read(context, buffer));
-        let free = MAX_RECORDED_BYTES - self.received.len();
-        self.received.extend(buffer.filled().iter().skip(before).take(free));
-        Poll::Ready(read)
-    }
-}
-
-impl AsyncWrite for RecordingStream<'_> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream).poll_shutdown(context)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::recording::MAX_RECORDED_BYTES;
 
     /// Sends a request to a device that answers with these bytes and closes; returns the result and the recorded bytes.
     async fn ask(answer: &[u8]) -> (Result<DeviceResponse, DeviceHttpError>, Vec<u8>) {
@@ -206,7 +174,13 @@ mod tests {
             "HTTP/1.0 200 OK\r\n\r\nbody",
         ] {
             let (answer, received) = ask(bytes.as_bytes()).await;
-            let expected = DeviceResponse { status: 200, challenges: Vec::new(), body: "body".to_owned() };
+            let expected = DeviceResponse {
+                status: 200,
+                challenges: Vec::new(),
+                retry_after: None,
+                location: None,
+                body: "body".to_owned(),
+            };
             assert_eq!(answer.unwrap(), expected, "{bytes}");
             assert_eq!(received, bytes.as_bytes());
         }

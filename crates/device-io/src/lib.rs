@@ -5,20 +5,26 @@
 
 pub mod address;
 mod authentication;
+mod certificate;
 mod connect;
 mod connection;
+mod credential;
 pub mod http;
 mod lease;
 mod probe;
+mod recording;
 pub mod resolver;
 mod run_error;
 mod secret;
+pub mod tls;
 mod trouble;
 
 pub use self::address::DeviceUrlError;
 pub use self::authentication::Authorization;
+pub use self::certificate::{CertificateCheck, CertificateFingerprint};
 pub use self::connect::{ConnectError, connect, resolve};
 pub use self::connection::DeviceConnection;
+pub use self::credential::{Credential, CredentialName, CredentialSource, Credentials, Secret, SecretSource};
 pub use self::lease::ProcessLease;
 pub use self::probe::is_trouble_over;
 pub use self::run_error::{Evidence, RunError, RunErrorKind};

@@ -236,6 +236,7 @@ impl ClientConnection {
         let stream = self.stream.request();
         // One call: some devices take a command only if it arrives in one packet.
         stream.write_all(request).await?;
+        stream.flush().await?;
         let mut chunk = [0; CHUNK_BYTES];
         loop {
             match stream.read(&mut chunk).await? {

@@ -23,7 +23,8 @@ pub enum OutletErrorKind {
     Local(LocalTrouble),
     /// There is no connection; nothing was sent.
     NotConnected,
-    /// The device refused and will refuse again: no such outlet, or it cannot be read this way. Nothing was switched.
+    /// It fails until the configuration is changed: the device refused (no such outlet, or it cannot be read this way), or
+    /// a credential is missing. Nothing was switched.
     Misconfigured,
     /// The device refused for now. Nothing was switched.
     Refused,

@@ -1,19 +1,18 @@
-//! HTTP requests to a device, one per connection, with the login of its power URL, and what goes wrong with them.
+//! HTTP and HTTPS requests to a device, one per connection, with the login of its power URL, and what goes wrong with them.
 
-use device_io::http::{self, DeviceHttpError, DeviceRequest, Method};
-use device_io::{Authorization, DeviceConnection};
+use device_io::http::{self, DeviceHttpError, DeviceRequest, DeviceResponse, Method};
+use device_io::{Authorization, Credentials, DeviceConnection};
 use url::form_urlencoded;
 
+use crate::credential::{DeviceLogin, UserPassword};
 use crate::endpoint::DeviceEndpoint;
 use crate::error::{OutletError, OutletErrorKind};
-use crate::login::{DeviceLogin, read_password};
+use crate::evidence::evidence_text;
 use crate::outlet::PowerState;
 use crate::parameters::PowerUrlParameters;
 use crate::scheme::OutletAccess;
 use crate::session::DeviceSession;
 
-/// The longest part of an answer, in characters, that goes into the evidence.
-const MAX_EVIDENCE_CHARS: usize = 200;
 /// Media type of a plain text.
 pub(crate) const TEXT: &str = "text/plain";
 /// Media type of a form.
@@ -32,7 +31,7 @@ pub(crate) enum LoginMethod {
     Digest,
 }
 
-/// User name and password file, and how they are sent.
+/// The credential of a device, and how user and password are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HttpLogin {
     login: DeviceLogin,
@@ -44,7 +43,7 @@ impl HttpLogin {
     pub(crate) fn parse(
         parameters: &PowerUrlParameters,
         method: LoginMethod,
-        default_user: Option<&str>,
+        default_user: Option<&'static str>,
     ) -> Result<Option<Self>, String> {
         Ok(DeviceLogin::parse(parameters, default_user)?.map(|login| Self { login, method }))
     }
@@ -81,8 +80,12 @@ impl HttpRequest {
 pub(crate) struct HttpAnswer {
     pub(crate) status: u16,
     pub(crate) body: String,
-    /// The body for the evidence: without secrets, and not too long.
+    /// What the device says, for the evidence: without secrets, and not too long.
     pub(crate) words: String,
+    /// Where the device says when it will be ready.
+    pub(crate) retry_after: Option<String>,
+    /// Where a redirect leads.
+    pub(crate) location: Option<String>,
 }
 
 /// Requests of one run to a device.
@@ -90,13 +93,22 @@ pub(crate) struct HttpSession {
     session: DeviceSession,
     connection: Option<DeviceConnection>,
     login: Option<HttpLogin>,
+    credentials: Credentials,
+    /// Picks what the device says from the body of an answer; `None` stands for all of it.
+    pick_words: fn(&str) -> Option<String>,
 }
 
 impl HttpSession {
     /// Prepares for requests to `endpoint`; nothing is sent.
     pub(crate) fn new(access: OutletAccess, endpoint: DeviceEndpoint, login: Option<HttpLogin>) -> Self {
+        let credentials = access.credentials.clone();
         let session = DeviceSession::new(access, endpoint, "device");
-        Self { session, connection: None, login }
+        Self { session, connection: None, login, credentials, pick_words: |_| None }
+    }
+
+    /// Picks what the device says, for the evidence, from the body of an answer by `pick_words`.
+    pub(crate) fn with_words(self, pick_words: fn(&str) -> Option<String>) -> Self {
+        Self { pick_words, ..self }
     }
 
     /// The device's address for messages: `host:port`.
@@ -119,28 +131,30 @@ impl HttpSession {
         Ok(())
     }
 
-    /// Reads user and password for each request: the password may change at any time.
-    pub(crate) async fn credentials(&self) -> Result<Option<(String, String)>, OutletError> {
+    /// Reads user and password for each request: they may change at any time.
+    pub(crate) async fn user_password(&self) -> Result<Option<UserPassword>, OutletError> {
         let Some(HttpLogin { login, .. }) = &self.login else { return Ok(None) };
-        Ok(Some((login.user.clone(), read_password(&login.password).await?)))
+        login.read(&self.credentials).await.map(Some)
     }
 
     /// Sends a request, with the login of the power URL, and returns the answer.
     ///
     /// A device with Digest authentication answers with a challenge first; it executes only the second request.
     pub(crate) async fn send(&mut self, mut request: HttpRequest) -> Result<HttpAnswer, OutletError> {
-        let credentials = self.credentials().await?;
+        let login = self.user_password().await?;
         let method = self.login.as_ref().map(|login| login.method);
-        if let (Some(LoginMethod::Basic), Some((user, password))) = (method, &credentials) {
+        if let (Some(LoginMethod::Basic), Some(UserPassword { user, password })) = (method, &login) {
+            let password = password.expose();
             let authorization = Authorization::basic(user, password);
             request.secrets.push(authorization.secret().to_owned());
             request.secrets.extend(spellings(password));
             request.request.authorization = Some(authorization);
         }
         let (mut answer, challenges) = self.exchange(&request).await?;
-        if let (401, Some(LoginMethod::Digest), Some((user, password))) =
-            (answer.status, method, &credentials)
+        if let (401, Some(LoginMethod::Digest), Some(UserPassword { user, password })) =
+            (answer.status, method, &login)
         {
+            let password = password.expose();
             let DeviceRequest { method, target, .. } = &request.request;
             let authorization =
                 Authorization::digest(&challenges, (user, password), (method.as_str(), target))
@@ -174,11 +188,10 @@ impl HttpSession {
         let error = match result {
             Some(Ok(answer)) => {
                 connection.answered();
-                let words = evidence_text(&answer.body, &request.secrets);
-                return Ok((
-                    HttpAnswer { status: answer.status, body: answer.body, words },
-                    answer.challenges,
-                ));
+                let picked = (self.pick_words)(&answer.body);
+                let words = evidence_text(picked.as_deref().unwrap_or(&answer.body), &request.secrets);
+                let DeviceResponse { status, challenges, retry_after, location, body } = answer;
+                return Ok((HttpAnswer { status, body, words, retry_after, location }, challenges));
             }
             Some(Err(error)) => self.http_error(&error, &received),
             None => self.timeout_error(request.order, &received),
@@ -224,9 +237,9 @@ impl HttpSession {
         let authority = self.authority();
         misconfigured(match &self.login {
             Some(HttpLogin { login, .. }) => {
-                format!("{authority} rejects user `{}` with the password in {}", login.user, login.password)
+                format!("{authority} rejects user and password of credential `{}`", login.credential)
             }
-            None => format!("{authority} requires a password: write `password-file` in the power URL"),
+            None => format!("{authority} requires a password: write `credential=NAME` in the power URL"),
         })
     }
 
@@ -253,16 +266,4 @@ pub(crate) fn spellings(secret: &str) -> Vec<String> {
     let mut spellings = vec![encoded.replace('+', "%20"), encoded, json.to_owned(), secret.to_owned()];
     spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
     spellings
-}
-
-/// The device's answer for the evidence. Error pages may repeat the request, including the password.
-fn evidence_text(text: &str, secrets: &[String]) -> String {
-    let mut text = text.trim().to_owned();
-    for secret in secrets {
-        text = text.replace(secret, "…");
-    }
-    match text.char_indices().nth(MAX_EVIDENCE_CHARS) {
-        Some((end, _)) => format!("{} …", &text[..end]),
-        None => text,
-    }
 }

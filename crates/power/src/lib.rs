@@ -14,12 +14,13 @@
 //! add a driver.
 
 mod client;
+mod credential;
 mod cycle;
 mod drivers;
 mod endpoint;
 mod error;
+mod evidence;
 mod http;
-mod login;
 mod operate;
 mod outlet;
 mod parameters;

@@ -35,6 +35,28 @@ pub(crate) const REST_PARAMETER: SchemeParameter = SchemeParameter {
     about: "how long the relay board needs after each connection",
 };
 
+/// How a certificate is checked. Schemes with TLS have it.
+pub(crate) const CERTIFICATE_PARAMETER: SchemeParameter = SchemeParameter {
+    name: "certificate",
+    example: "sha256:HEX",
+    about: "fingerprint of the device's certificate, or `unchecked`; the default is a check by the system's roots and the host",
+};
+
+/// The parameters of a scheme without TLS: all of them but [`CERTIFICATE_PARAMETER`], which is the last.
+pub(crate) const fn without_tls(parameters: &'static [SchemeParameter]) -> &'static [SchemeParameter] {
+    match parameters {
+        [others @ .., _certificate] => others,
+        [] => parameters,
+    }
+}
+
+/// The time that an order needs. Schemes of devices that answer an order before they have followed it have it.
+pub(crate) const EFFECT_PARAMETER: SchemeParameter = SchemeParameter {
+    name: "effect",
+    example: "12s",
+    about: "how long the device may need until its reading shows an order; the default is 12s",
+};
+
 /// Parameters of one power URL: known to its scheme, each given at most once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PowerUrlParameters(Vec<(String, String)>);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::Clock;
-use device_io::ProcessLease;
+use device_io::{Credentials, ProcessLease};
 use url::Url;
 
 use crate::outlet::{Outlet, OutletCapabilities};
@@ -69,6 +69,8 @@ pub struct OutletAccess {
     pub lease: ProcessLease,
     /// Timeout of one call to its device.
     pub call_limit: Duration,
+    /// The credentials that power URLs name.
+    pub credentials: Credentials,
 }
 
 /// One outlet as parsed from its URL, not connected yet.

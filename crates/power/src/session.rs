@@ -1,14 +1,17 @@
-//! TCP calls to a device, bounded by the call timeout and the lease, with the device's settle time between connections.
+//! Calls to a device by TCP or TLS, bounded by the call timeout and the lease, with the device's settle time between connections.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clock::{Clock, time_after};
-use device_io::{ConnectError, DeviceConnection, LocalTrouble, ProcessLease, connect};
+use device_io::tls::{self, DeviceStream, TlsError};
+use device_io::{CertificateCheck, ConnectError, DeviceConnection, LocalTrouble, ProcessLease, connect};
+use tokio::net::TcpStream;
 
 use crate::endpoint::DeviceEndpoint;
 use crate::error::{OutletError, OutletErrorKind};
+use crate::evidence::evidence_text;
 use crate::scheme::OutletAccess;
 
 /// Connections of one run to a device.
@@ -28,7 +31,7 @@ pub(crate) struct DeviceSession {
 impl DeviceSession {
     /// Prepares for connections to `endpoint`; nothing is sent.
     pub(crate) fn new(access: OutletAccess, endpoint: DeviceEndpoint, device: &'static str) -> Self {
-        let OutletAccess { clock, lease, call_limit } = access;
+        let OutletAccess { clock, lease, call_limit, credentials: _ } = access;
         // Another client may have disconnected just now.
         let settled_at = time_after(clock.now(), endpoint.settle_for);
         Self { clock, call_limit, lease, endpoint, device, settled_at, attempts: 0 }
@@ -58,7 +61,27 @@ impl DeviceSession {
         let connected = connect(&*self.clock, &self.endpoint.host, self.endpoint.port, self.call_limit).await;
         self.record_close();
         let stream = connected.map_err(|error| self.connect_error(error))?;
+        let stream = match &self.endpoint.certificate {
+            None => DeviceStream::from(stream),
+            Some(check) => {
+                let secured = self.secure(stream, check).await;
+                self.record_close();
+                secured?
+            }
+        };
         DeviceConnection::new(stream).map_err(|error| self.no_connection(&error))
+    }
+
+    /// Begins TLS on a new connection. Only the handshake is sent, which switches nothing.
+    async fn secure(&self, stream: TcpStream, check: &CertificateCheck) -> Result<DeviceStream, OutletError> {
+        let handshake = tls::handshake(stream, &self.endpoint.host, check, self.clock.now());
+        let secured = self.within_call(handshake).await.map_err(OutletError::before_order)?;
+        let secured = secured.ok_or_else(|| {
+            let (authority, limit) = (self.authority(), self.limit_text());
+            let reason = format!("no answer from {authority} to the TLS handshake within {limit}");
+            OutletError::new(OutletErrorKind::NotConnected, reason)
+        })?;
+        secured.map_err(|error| self.tls_error(error, check))
     }
 
     /// Starts the settle time after a connection was closed.
@@ -108,6 +131,43 @@ impl DeviceSession {
             OutletErrorKind::NotConnected,
             format!("no connection to {}: {error}", self.authority()),
         )
+    }
+
+    /// No request was sent. What another power URL, certificate or program would change is a configuration error.
+    fn tls_error(&self, error: TlsError, check: &CertificateCheck) -> OutletError {
+        let authority = self.authority();
+        let misconfigured = |reason| OutletError::new(OutletErrorKind::Misconfigured, reason);
+        match error {
+            TlsError::Certificate { fingerprint, problem } => {
+                let seen = fingerprint.map(|seen| seen.to_string()).unwrap_or_default();
+                let advice = match check {
+                    CertificateCheck::Pinned(pinned) => format!(
+                        "its fingerprint is {seen}, and the power URL has {pinned}; if the device has a new certificate, \
+                         change `certificate`"
+                    ),
+                    CertificateCheck::SystemRoots | CertificateCheck::Unchecked => format!(
+                        "its fingerprint is {seen}; if the device shows the same one, write `certificate={seen}` in the \
+                         power URL"
+                    ),
+                };
+                misconfigured(format!("the certificate of {authority} {problem}: {advice}"))
+            }
+            TlsError::NotTls(received) => {
+                let words = evidence_text(&String::from_utf8_lossy(&received), &[]);
+                misconfigured(format!("{authority} answered, but not with TLS")).with_answer(words)
+            }
+            TlsError::NoRoots => misconfigured(format!(
+                "this machine has no root certificates to check {authority} by: install `ca-certificates`, or write \
+                 `certificate=sha256:…` in the power URL"
+            )),
+            TlsError::Failed(error) => OutletError::new(
+                OutletErrorKind::NotConnected,
+                format!("no TLS connection to {authority}: {error}"),
+            ),
+            error @ (TlsError::HostName(_) | TlsError::Incompatible(_)) => {
+                misconfigured(format!("no TLS connection to {authority}: {error}"))
+            }
+        }
     }
 
     fn connect_error(&self, error: ConnectError) -> OutletError {

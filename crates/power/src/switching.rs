@@ -6,6 +6,8 @@
 //! A cycle that the device times is requested once. It is requested again only if a reading within the off time proves
 //! that it did not begin.
 
+mod effect;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +15,12 @@ use chrono::{DateTime, Utc};
 use clock::{Clock, time_after};
 use tokio_util::sync::CancellationToken;
 
+use self::effect::PendingOrder;
 use crate::error::{OutletError, OutletErrorKind};
 use crate::outlet::{Outlet, OutletCapabilities, PowerState, Readback};
 
-/// Timeout of one phase (reading, switching on or switching off), all connections included.
+/// Timeout of one phase (reading, switching on or switching off), all connections included, without the time that the
+/// device needs until a reading shows an order.
 pub(crate) const PHASE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Tries per phase: a device that serves another client refuses the first connection.
 pub(crate) const PHASE_TRIES: u32 = 3;
@@ -42,6 +46,8 @@ pub(crate) struct SwitchingRun {
     pub(crate) off_mode: PowerOffMode,
     /// When a cycle timed by the device was requested, if the device may have begun it.
     cycle_requested_at: Option<DateTime<Utc>>,
+    /// The last order, if the device may need time for it.
+    pending: Option<PendingOrder>,
     /// The state read last; `None` after a write until the next read.
     pub(crate) observed: Option<PowerState>,
     /// The device's answer to that read.
@@ -73,6 +79,7 @@ impl SwitchingRun {
             capabilities,
             off_mode: PowerOffMode::UntilSwitchedOn,
             cycle_requested_at: None,
+            pending: None,
             observed: None,
             observed_answer: None,
             last_answer: None,
@@ -108,6 +115,7 @@ impl SwitchingRun {
         tries: u32,
         cancel: &CancellationToken,
     ) -> Result<(), OutletError> {
+        self.await_opposite_effect(target, cancel).await;
         self.within_phase(Some(target), tries, cancel).await
     }
 
@@ -118,12 +126,14 @@ impl SwitchingRun {
         cancel: &CancellationToken,
     ) -> Result<(), OutletError> {
         let (clock, mut last) = (Arc::clone(&self.clock), None);
-        let result = clock.timeout(PHASE_TIMEOUT, self.repeat(target, tries, cancel, &mut last)).await;
+        let effect_within = target.map_or(Duration::ZERO, |_| self.capabilities.effect_within);
+        let limit = PHASE_TIMEOUT + effect_within;
+        let result = clock.timeout(limit, self.repeat(target, tries, cancel, &mut last)).await;
         result.unwrap_or_else(|| {
             let timed_out = || {
                 OutletError::new(
                     OutletErrorKind::ConnectionLost,
-                    format!("timed out after {}", formatting::duration(PHASE_TIMEOUT)),
+                    format!("timed out after {}", formatting::duration(limit)),
                 )
             };
             Err(last.unwrap_or_else(timed_out))
@@ -186,6 +196,7 @@ impl SwitchingRun {
                 Ok(()) => *is_accepted = true,
                 // Read back on the same connection; a new one would begin with the write.
                 Err(error) if error.kind == OutletErrorKind::AnswerPending => unanswered = Some(error),
+                Err(error) if self.is_effect_due(target) => unanswered = Some(error),
                 Err(error) => {
                     *is_accepted = error.kind == OutletErrorKind::Unconfirmed && self.can_read();
                     return Err(error);
@@ -195,7 +206,7 @@ impl SwitchingRun {
         if !self.can_read() {
             return unanswered.map_or(Ok(()), Err);
         }
-        match (self.read().await, target) {
+        match (self.read_back(target).await, target) {
             (Ok(observed), Some(target)) if observed != target => {
                 *is_accepted = false;
                 if let Some(requested_at) = self.cycle_requested_at
@@ -252,6 +263,8 @@ impl SwitchingRun {
         if written.as_ref().is_err_and(|error| !error.may_have_switched()) {
             (self.observed, self.has_written) = before;
             self.cycle_requested_at = None;
+        } else {
+            self.expect_effect(target);
         }
         written.map_err(|error| self.record_answer(error))
     }
@@ -261,6 +274,7 @@ impl SwitchingRun {
         self.observed = reading.power_state;
         self.last_answer = reading.answer.clone().or(self.last_answer.take());
         self.observed_answer = reading.answer;
+        self.pending = self.pending.filter(|pending| Some(pending.state) != reading.power_state);
         match reading.power_state {
             Some(PowerState::Off) => self.off_at = self.off_at.or(Some(self.clock.now())),
             Some(PowerState::On) => self.on_at = Some(self.clock.now()),

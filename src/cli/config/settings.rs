@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches};
+use device_io::Credentials;
 use serde_json::{Value, json};
 
 use super::super::variables::{is_variable_set, variable_name};
+use super::credentials::{self, CredentialEntry};
 use super::file::{ConfigFile, ValueForm};
 
 /// The options of a server, as they are after flags, variables and the configuration file.
@@ -15,6 +17,7 @@ pub(in crate::cli) struct ServerSettings {
     /// The configuration file that was read.
     pub(in crate::cli) file: Option<PathBuf>,
     pub(super) settings: Vec<Setting>,
+    pub(super) credentials: Vec<CredentialEntry>,
 }
 
 /// An option, its value, and where that came from.
@@ -80,7 +83,17 @@ impl ServerSettings {
                 excluded_by: excluded.iter().find(|(key, _)| key == name).map(|(_, by)| by.clone()),
             }
         };
-        Self { file: file.map(|file| file.path.clone()), settings: options.iter().map(setting).collect() }
+        Self {
+            file: file.map(|file| file.path.clone()),
+            settings: options.iter().map(setting).collect(),
+            credentials: file.map(|file| file.credentials.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// The credentials of the configuration file.
+    pub(in crate::cli) fn credentials(&self) -> Credentials {
+        let file = self.file.as_deref();
+        file.map_or_else(Credentials::default, |file| credentials::credentials(file, &self.credentials))
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use device_io::Credentials;
 use serde_json::json;
 
 use super::super::{faces, output};
@@ -135,7 +136,7 @@ fn explain(what: &str) -> Result<ExitCode, Box<dyn Error>> {
         output::print(rules::page(rule).trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let kinds = faces::action_kinds(Path::new(""), CommandPolicy::default());
+    let kinds = faces::action_kinds(Path::new(""), CommandPolicy::default(), &Credentials::default());
     if let Some(kind) = kinds.find(what) {
         output::print(describe_kind(&**kind).trim_end())?;
         return Ok(ExitCode::SUCCESS);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
+use device_io::Credentials;
 
 use super::http::HttpArgs;
 use super::models::ModelArgs;
@@ -112,6 +113,10 @@ pub struct ServeOptions {
     /// Hosted models
     #[command(flatten)]
     pub models: ModelArgs,
+
+    /// The credentials of the configuration file, which are no options
+    #[arg(skip)]
+    pub credentials: Credentials,
 }
 
 impl ServeOptions {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::SystemClock;
-use device_io::ProcessLease;
+use device_io::{Credentials, ProcessLease};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -18,9 +18,15 @@ const PROTOCOL: DeviceProtocol = DeviceProtocol {
 };
 
 fn client(relay: &TcpListener, lease: &ProcessLease, call_limit: Duration) -> DeviceClient {
-    let access = OutletAccess { clock: Arc::new(SystemClock), lease: lease.clone(), call_limit };
+    let access = OutletAccess {
+        clock: Arc::new(SystemClock),
+        lease: lease.clone(),
+        call_limit,
+        credentials: Credentials::default(),
+    };
     let port = relay.local_addr().unwrap().port();
-    let endpoint = DeviceEndpoint { host: "127.0.0.1".to_owned(), port, settle_for: Duration::ZERO };
+    let endpoint =
+        DeviceEndpoint { host: "127.0.0.1".to_owned(), port, settle_for: Duration::ZERO, certificate: None };
     DeviceClient::new(access, endpoint, PROTOCOL)
 }
 

@@ -62,6 +62,7 @@ impl FakeOutlet {
             cycle_timing: cycle,
             client_capacity: ClientCapacity::One,
             settle_for: Duration::ZERO,
+            effect_within: Duration::ZERO,
         };
         SwitchingRun::new(Arc::new(SystemClock), Box::new(self.clone()), capabilities)
     }

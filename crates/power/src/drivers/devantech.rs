@@ -1,4 +1,4 @@
-//! Relays of Devantech's network modules, such as ETH008: `devantech://relay-3.lab:17494/5?password-file=…`.
+//! Relays of Devantech's network modules, such as ETH008: `devantech://relay-3.lab:17494/5?credential=relays`.
 //!
 //! Source for numbers without another one: Devantech, ETH8020 technical documentation, TCP/IP commands. It does not say
 //! what becomes of a timed order when another order or a restart comes in between, so the server times cycles.
@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use device_io::{Evidence, SecretFile};
+use device_io::{CredentialName, Credentials, Evidence};
 use url::Url;
 
 use crate::client::{
     Connected, DeviceClient, DeviceProtocol, ParsedAnswer, RequestKind, UnansweredOrder, hex,
 };
+use crate::credential::{CREDENTIAL_PARAMETER, credential_name};
 use crate::endpoint::DeviceEndpoint;
 use crate::error::{OutletError, OutletErrorKind};
-use crate::login::{PASSWORD_FILE_PARAMETER, password_file, read_password};
 use crate::outlet::{
     ClientCapacity, CycleTiming, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,
 };
@@ -28,7 +28,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "devantech",
     path: "HOST[:17494]/RELAY",
     about: "a relay of a Devantech ETH or WIFI module, by its TCP commands",
-    parameters: &[INVERT_PARAMETER, PASSWORD_FILE_PARAMETER, OFF_PARAMETER, REST_PARAMETER],
+    parameters: &[INVERT_PARAMETER, CREDENTIAL_PARAMETER, OFF_PARAMETER, REST_PARAMETER],
     parse,
 };
 
@@ -86,7 +86,7 @@ struct DevantechRelay {
     endpoint: DeviceEndpoint,
     number: u8,
     wiring: RelayWiring,
-    password: Option<SecretFile>,
+    credential: Option<CredentialName>,
 }
 
 fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, String> {
@@ -95,8 +95,8 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
         format!("`{text}` is not a relay; a relay is 1 to {}: {}", VALID_RELAYS.end(), SCHEME.form())
     })?;
     let endpoint = DeviceEndpoint::parse(url, DEFAULT_PORT)?.with_rest(parameters, Duration::ZERO)?;
-    let (wiring, password) = (RelayWiring::parse(parameters)?, password_file(parameters)?);
-    let relay = DevantechRelay { endpoint, number, wiring, password };
+    let (wiring, credential) = (RelayWiring::parse(parameters)?, credential_name(parameters)?);
+    let relay = DevantechRelay { endpoint, number, wiring, credential };
     Ok(OutletConfig {
         device: format!("devantech://{}", relay.endpoint.authority()),
         outlet: number.to_string(),
@@ -105,6 +105,7 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
             cycle_timing: CycleTiming::Caller,
             client_capacity: ClientCapacity::One,
             settle_for: relay.endpoint.settle_for,
+            effect_within: Duration::ZERO,
         },
         open: Arc::new(move |access| Box::new(DevantechOutlet::new(access, relay.clone()))),
     })
@@ -114,13 +115,16 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
 struct DevantechOutlet {
     client: DeviceClient,
     relay: DevantechRelay,
+    credentials: Credentials,
     /// The module, as it said on the present connection; `None` until it said so.
     module: Option<DevantechModule>,
 }
 
 impl DevantechOutlet {
     fn new(access: OutletAccess, relay: DevantechRelay) -> Self {
-        Self { client: DeviceClient::new(access, relay.endpoint.clone(), PROTOCOL), relay, module: None }
+        let credentials = access.credentials.clone();
+        let client = DeviceClient::new(access, relay.endpoint.clone(), PROTOCOL);
+        Self { client, relay, credentials, module: None }
     }
 
     /// Connects, and asks which module it is.
@@ -143,20 +147,24 @@ impl DevantechOutlet {
 
     /// Allows orders. Repeated for each order, because modules forbid them again after 30 s without one.
     async fn send_password(&mut self) -> Result<(), OutletError> {
-        let Some(file) = &self.relay.password else { return Ok(()) };
-        let command = [&[PASSWORD][..], read_password(file).await?.as_bytes()].concat();
+        let Some(name) = &self.relay.credential else { return Ok(()) };
+        let credential = self.credentials.read(name).await?;
+        let command = [&[PASSWORD][..], credential.require_password()?.expose().as_bytes()].concat();
         let answer = self.client.exchange(RequestKind::Query, &command, parse_verdict::<1, 2>).await?;
         if answer.value == Verdict::Success {
             return Ok(());
         }
-        let reason = format!("the relay board rejects the password in {file}");
+        let reason = format!("the relay board rejects the password of credential `{name}`");
         Err(OutletError::new(OutletErrorKind::Misconfigured, reason).with_answer(answer.text))
     }
 
     /// The error of a refused order.
     fn refused(&self) -> OutletError {
-        let cause =
-            if self.relay.password.is_some() { "" } else { "; if it has a password, write `password-file`" };
+        let cause = if self.relay.credential.is_some() {
+            ""
+        } else {
+            "; if it has a password, write `credential=NAME`"
+        };
         let reason = format!("the relay board refuses to switch relay {}{cause}", self.relay.number);
         OutletError::new(OutletErrorKind::Refused, reason)
     }

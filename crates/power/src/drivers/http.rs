@@ -1,4 +1,4 @@
-//! Any outlet with HTTP, by the requests that its power URL describes:
+//! Any outlet with HTTP or HTTPS, by the requests that its power URL describes:
 //! `http://pdu.lab/outlets/3?on-path=/on&off-path=/off&read-path=/state&on-answer=ON&off-answer=OFF`.
 
 use std::sync::Arc;
@@ -9,11 +9,13 @@ use device_io::http::Method;
 use url::Url;
 
 use super::http_outlet::{HttpOutlet, HttpOutletRequests, StateMatch};
+use crate::credential::CREDENTIAL_PARAMETER;
 use crate::endpoint::DeviceEndpoint;
 use crate::http::{FORM, HttpLogin, HttpRequest, HttpSession, JSON, LoginMethod, TEXT};
-use crate::login::PASSWORD_FILE_PARAMETER;
 use crate::outlet::{ClientCapacity, CycleTiming, OutletCapabilities, PowerState, Readback};
-use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, SchemeParameter};
+use crate::parameters::{
+    CERTIFICATE_PARAMETER, OFF_PARAMETER, PowerUrlParameters, SchemeParameter, without_tls,
+};
 use crate::scheme::{OutletConfig, PowerScheme};
 
 /// `http://`.
@@ -21,28 +23,33 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "http",
     path: "HOST[:80][/PATH]",
     about: "any outlet that is switched by HTTP requests; PATH is put before each of the three paths",
-    parameters: &[
-        parameter("on-path", "/on", "path and query that switch on"),
-        parameter("off-path", "/off", "path and query that switch off"),
-        parameter("method", "GET", "method of both: `GET`, `POST` or `PUT`; the default is `GET`"),
-        parameter("on-body", "1", "body of the request that switches on, with `POST` or `PUT`"),
-        parameter("off-body", "0", "body of the request that switches off"),
-        parameter("read-path", "/state", "path and query that read the outlet, by `GET`"),
-        parameter("on-answer", "ON", "text that only the answer of an outlet that is on contains"),
-        parameter("off-answer", "OFF", "text that only the answer of an outlet that is off contains"),
-        parameter(
-            "auth",
-            "basic",
-            "how user and password are sent: `basic` or `digest`; the default is `basic`",
-        ),
-        parameter("user", "me", "user name, if the device requires one"),
-        PASSWORD_FILE_PARAMETER,
-        OFF_PARAMETER,
-    ],
+    parameters: without_tls(PARAMETERS),
     parse,
 };
 
-const DEFAULT_PORT: u16 = 80;
+/// `https://`.
+pub(super) const HTTPS_SCHEME: PowerScheme = PowerScheme {
+    name: "https",
+    path: "HOST[:443][/PATH]",
+    about: "the same by HTTPS",
+    parameters: PARAMETERS,
+    parse,
+};
+
+const PARAMETERS: &[SchemeParameter] = &[
+    parameter("on-path", "/on", "path and query that switch on"),
+    parameter("off-path", "/off", "path and query that switch off"),
+    parameter("method", "GET", "method of both: `GET`, `POST` or `PUT`; the default is `GET`"),
+    parameter("on-body", "1", "body of the request that switches on, with `POST` or `PUT`"),
+    parameter("off-body", "0", "body of the request that switches off"),
+    parameter("read-path", "/state", "path and query that read the outlet, by `GET`"),
+    parameter("on-answer", "ON", "text that only the answer of an outlet that is on contains"),
+    parameter("off-answer", "OFF", "text that only the answer of an outlet that is off contains"),
+    parameter("auth", "basic", "how user and password are sent: `basic` or `digest`; the default is `basic`"),
+    CREDENTIAL_PARAMETER,
+    OFF_PARAMETER,
+    CERTIFICATE_PARAMETER,
+];
 
 const fn parameter(name: &'static str, example: &'static str, about: &'static str) -> SchemeParameter {
     SchemeParameter { name, example, about }
@@ -61,7 +68,7 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
     if (&on_target, &on_body) == (&off_target, &off_body) {
         return Err(format!(
             "on and off are the same request; write `on-path` and `off-path`: {}",
-            SCHEME.form()
+            if url.scheme() == SCHEME.name { SCHEME.form() } else { HTTPS_SCHEME.form() }
         ));
     }
     let state_match = state_match(parameters)?;
@@ -76,16 +83,17 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
         off: HttpRequest::get(off_target, Some(PowerState::Off)).with_body(method, off_body),
         read: state_match.map(|state_match| (HttpRequest::get(read_target, None), state_match)),
     };
-    let endpoint = DeviceEndpoint::parse(url, DEFAULT_PORT)?;
+    let endpoint = DeviceEndpoint::parse_http(url, parameters)?;
     let login = HttpLogin::parse(parameters, login_method(parameters)?, None)?;
     Ok(OutletConfig {
-        device: format!("http://{}", endpoint.authority()),
+        device: format!("{}://{}", url.scheme(), endpoint.authority()),
         outlet: outlet.trim_start_matches('/').to_owned(),
         capabilities: OutletCapabilities {
             readback: if requests.read.is_some() { Readback::Alone } else { Readback::None },
             cycle_timing: CycleTiming::Caller,
             client_capacity: ClientCapacity::One,
             settle_for: Duration::ZERO,
+            effect_within: Duration::ZERO,
         },
         open: Arc::new(move |access| {
             let session = HttpSession::new(access, endpoint.clone(), login.clone());
@@ -162,9 +170,9 @@ fn login_method(parameters: &PowerUrlParameters) -> Result<LoginMethod, String> 
 /// Power URLs are stored and shown, so that they must hold no secret.
 fn refuse_secret(name: &str, text: &str) -> Result<(), String> {
     match address::secret_name(text) {
-        Some(secret) => Err(format!(
-            "`{name}` holds a secret, `{secret}`, and power URLs are shown; use `user` and `password-file`"
-        )),
+        Some(secret) => {
+            Err(format!("`{name}` holds a secret, `{secret}`, and power URLs are shown; use `credential`"))
+        }
         None => Ok(()),
     }
 }

@@ -10,11 +10,13 @@ use device_io::http::Method;
 use url::Url;
 
 use super::http_outlet::{HttpOutlet, HttpOutletRequests, StateMatch};
+use crate::credential::CREDENTIAL_PARAMETER;
 use crate::endpoint::DeviceEndpoint;
 use crate::http::{HttpLogin, HttpRequest, HttpSession, LoginMethod, TEXT};
-use crate::login::PASSWORD_FILE_PARAMETER;
 use crate::outlet::{ClientCapacity, CycleTiming, OutletCapabilities, PowerState, Readback};
-use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, SchemeParameter};
+use crate::parameters::{
+    CERTIFICATE_PARAMETER, OFF_PARAMETER, PowerUrlParameters, SchemeParameter, without_tls,
+};
 use crate::scheme::{OutletConfig, PowerScheme};
 
 /// `labgrid+http://`.
@@ -22,31 +24,37 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "labgrid+http",
     path: "HOST[:80]/PATH",
     about: "an outlet that labgrid's `rest` or `simplerest` switches; PATH has the index filled in, and no value",
-    parameters: &[
-        SchemeParameter {
-            name: "model",
-            example: "rest",
-            about: "labgrid's `model`: `rest` puts the value to PATH, `simplerest` gets PATH/VALUE; the default is `rest`",
-        },
-        SchemeParameter {
-            name: "user",
-            example: "me",
-            about: "user name, if the server requires one (Basic authentication)",
-        },
-        PASSWORD_FILE_PARAMETER,
-        OFF_PARAMETER,
-    ],
+    parameters: without_tls(PARAMETERS),
     parse,
 };
 
-const DEFAULT_PORT: u16 = 80;
+/// `labgrid+https://`.
+pub(super) const HTTPS_SCHEME: PowerScheme = PowerScheme {
+    name: "labgrid+https",
+    path: "HOST[:443]/PATH",
+    about: "the same by HTTPS",
+    parameters: PARAMETERS,
+    parse,
+};
+
+const PARAMETERS: &[SchemeParameter] = &[
+    SchemeParameter {
+        name: "model",
+        example: "rest",
+        about: "labgrid's `model`: `rest` puts the value to PATH, `simplerest` gets PATH/VALUE; the default is `rest`",
+    },
+    CREDENTIAL_PARAMETER,
+    OFF_PARAMETER,
+    CERTIFICATE_PARAMETER,
+];
+
 const ON: &str = "1";
 const OFF: &str = "0";
 
 fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, String> {
     let path = url.path().trim_end_matches('/').to_owned();
     if path.is_empty() || path.contains(['{', '}']) || path.contains("%7B") {
-        let form = SCHEME.form();
+        let form = if url.scheme() == SCHEME.name { SCHEME.form() } else { HTTPS_SCHEME.form() };
         return Err(format!(
             "`{path}` is not a path; fill in labgrid's `{{index}}`, leave out `{{value}}`: {form}"
         ));
@@ -72,16 +80,17 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
         off: order(PowerState::Off)?,
         read: Some((HttpRequest::get(path.as_str(), None), state_match)),
     };
-    let endpoint = DeviceEndpoint::parse(url, DEFAULT_PORT)?;
+    let endpoint = DeviceEndpoint::parse_http(url, parameters)?;
     let login = HttpLogin::parse(parameters, LoginMethod::Basic, None)?;
     Ok(OutletConfig {
-        device: format!("labgrid+http://{}", endpoint.authority()),
+        device: format!("{}://{}", url.scheme(), endpoint.authority()),
         outlet: path.trim_start_matches('/').to_owned(),
         capabilities: OutletCapabilities {
             readback: Readback::Alone,
             cycle_timing: CycleTiming::Caller,
             client_capacity: ClientCapacity::One,
             settle_for: Duration::ZERO,
+            effect_within: Duration::ZERO,
         },
         open: Arc::new(move |access| {
             let session = HttpSession::new(access, endpoint.clone(), login.clone());

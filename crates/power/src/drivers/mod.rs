@@ -8,6 +8,7 @@ mod modbus;
 mod numato;
 mod pdudaemon;
 mod proxr;
+mod redfish;
 mod shelly;
 mod tasmota;
 mod waveshare;
@@ -24,6 +25,10 @@ pub(crate) const SCHEMES: &[PowerScheme] = &[
     pdudaemon::SCHEME,
     shelly::SCHEME,
     tasmota::SCHEME,
+    redfish::SCHEME,
+    redfish::HTTP_SCHEME,
     labgrid::SCHEME,
+    labgrid::HTTPS_SCHEME,
     http::SCHEME,
+    http::HTTPS_SCHEME,
 ];

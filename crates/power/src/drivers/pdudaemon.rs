@@ -61,6 +61,7 @@ fn parse(url: &Url, _: &PowerUrlParameters) -> Result<OutletConfig, String> {
             // It queues the orders for each PDU itself.
             client_capacity: ClientCapacity::Many,
             settle_for: Duration::ZERO,
+            effect_within: Duration::ZERO,
         },
         open: Arc::new(move |access| Box::new(DaemonOutlet::new(access, outlet.clone()))),
     })

@@ -99,6 +99,7 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
             cycle_timing: CycleTiming::Caller,
             client_capacity: ClientCapacity::One,
             settle_for: relay.endpoint.settle_for,
+            effect_within: Duration::ZERO,
         },
         open: Arc::new(move |access| Box::new(ProxrOutlet::new(access, relay.clone()))),
     })

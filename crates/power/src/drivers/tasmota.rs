@@ -1,4 +1,4 @@
-//! Plugs and power strips with Tasmota firmware, by their HTTP commands: `tasmota://plug-3.lab/1?password-file=…`.
+//! Plugs and power strips with Tasmota firmware, by their HTTP commands: `tasmota://plug-3.lab/1?credential=lab-plugs`.
 //!
 //! Source: Tasmota, Commands, and `support_command.ino` of the firmware. The device does not time cycles: its `Backlog`
 //! with `Delay` is cut short by any other command, queries of other clients included, so the off time would be too
@@ -12,10 +12,10 @@ use device_io::Evidence;
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
+use crate::credential::{CREDENTIAL_PARAMETER, DEFAULT_USER, UserPassword};
 use crate::endpoint::DeviceEndpoint;
 use crate::error::{OutletError, OutletErrorKind};
 use crate::http::{HttpAnswer, HttpLogin, HttpRequest, HttpSession, LoginMethod, misconfigured, spellings};
-use crate::login::{DEFAULT_USER, PASSWORD_FILE_PARAMETER, USER_PARAMETER};
 use crate::outlet::{
     ClientCapacity, CycleTiming, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,
 };
@@ -27,7 +27,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "tasmota",
     path: "HOST[:80]/CHANNEL",
     about: "a channel of a plug or strip with Tasmota firmware, by HTTP",
-    parameters: &[USER_PARAMETER, PASSWORD_FILE_PARAMETER, OFF_PARAMETER],
+    parameters: &[CREDENTIAL_PARAMETER, OFF_PARAMETER],
     parse,
 };
 
@@ -60,6 +60,7 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
             cycle_timing: CycleTiming::Caller,
             client_capacity: ClientCapacity::One,
             settle_for: Duration::ZERO,
+            effect_within: Duration::ZERO,
         },
         open: Arc::new(move |access| Box::new(TasmotaOutlet::new(access, channel.clone()))),
     })
@@ -78,12 +79,13 @@ impl TasmotaOutlet {
     }
 
     /// Builds `Power1`, followed by ` ON` or ` OFF` for an order.
-    fn command(&self, order: Option<PowerState>, credentials: Option<(String, String)>) -> HttpRequest {
+    fn command(&self, order: Option<PowerState>, login: Option<UserPassword>) -> HttpRequest {
         let mut query = form_urlencoded::Serializer::new(String::new());
         let mut secrets = Vec::new();
-        if let Some((user, password)) = credentials {
-            query.append_pair("user", &user).append_pair("password", &password);
-            secrets = spellings(&password);
+        if let Some(UserPassword { user, password }) = login {
+            let password = password.expose();
+            query.append_pair("user", &user).append_pair("password", password);
+            secrets = spellings(password);
         }
         let order_text = order.map_or_else(String::new, |order| format!(" {}", state_word(order)));
         query.append_pair("cmnd", &format!("Power{}{order_text}", self.number));
@@ -94,7 +96,7 @@ impl TasmotaOutlet {
 
     /// Sends one command. Returns the state in the answer, and the answer's text.
     async fn ask(&mut self, order: Option<PowerState>) -> Result<(String, String), OutletError> {
-        let command = self.command(order, self.session.credentials().await?);
+        let command = self.command(order, self.session.user_password().await?);
         let answer = self.session.send(command).await?;
         match self.parse_state(&answer) {
             Ok(state) => Ok((state, answer.words)),

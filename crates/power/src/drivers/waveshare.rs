@@ -87,6 +87,7 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
             },
             client_capacity: ClientCapacity::One,
             settle_for: endpoint.settle_for,
+            effect_within: Duration::ZERO,
         },
         open: Arc::new(move |access| Box::new(WaveshareOutlet::new(access, channel.clone()))),
     })

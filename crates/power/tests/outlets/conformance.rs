@@ -1,17 +1,16 @@
 //! Tests that each driver passes. A driver's own file implements [`TestDevice`] and calls [`run_conformance_tests`].
 
-use std::os::unix::fs::PermissionsExt;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clock::{Clock, SystemClock};
-use device_io::ProcessLease;
+use device_io::{CredentialName, CredentialSource, Credentials, ProcessLease, Secret, SecretSource};
 use power::{
     DEFAULT_CALL_TIMEOUT, Evidence, OutletAccess, OutletErrorKind, PowerContext, PowerOperation,
     PowerRunError, PowerRunErrorKind, PowerState, PowerUrl, Readback, operate,
 };
-use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -85,10 +84,11 @@ pub(crate) fn context(call_limit: Duration) -> PowerContext {
         lease: ProcessLease::default(),
         call_limit,
         interrupted_runs: 0,
+        credentials: Credentials::default(),
     }
 }
 
-async fn run_in(
+pub(crate) async fn run_in(
     context: &PowerContext,
     operation: PowerOperation,
     url: &str,
@@ -100,14 +100,25 @@ pub(crate) async fn run(operation: PowerOperation, url: &str) -> Result<Evidence
     run_in(&context(DEFAULT_CALL_TIMEOUT), operation, url).await
 }
 
-/// A file with a password that only its owner may read, in a directory that lives as long as the test.
-pub(crate) fn password_file(password: &str) -> (TempDir, String) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("device.password");
-    fs_err::write(&path, password).unwrap();
-    fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let path = path.to_str().unwrap().to_owned();
-    (directory, path)
+/// Runs `operation` at a server with one credential, `plugs`, with this user and password.
+pub(crate) async fn run_with(
+    (user, password): (Option<&str>, &str),
+    operation: PowerOperation,
+    url: &str,
+) -> Result<Evidence, PowerRunError> {
+    let credential = CredentialSource {
+        user: user.map(str::to_owned),
+        password: Some(SecretSource::Text(Secret::new(password))),
+        privacy_password: None,
+    };
+    run_in(&context_with(credential), operation, url).await
+}
+
+/// The context of a server with one credential, `plugs`.
+pub(crate) fn context_with(credential: CredentialSource) -> PowerContext {
+    let by_name = BTreeMap::from([(CredentialName::new("plugs").unwrap(), credential)]);
+    let credentials = Credentials::new("/etc/lifeguard/lifeguard.toml", by_name);
+    PowerContext { credentials, ..context(DEFAULT_CALL_TIMEOUT) }
 }
 
 fn time(evidence: &Evidence, name: &str) -> DateTime<Utc> {
@@ -251,7 +262,12 @@ async fn an_outlet_can_be_read_without_being_switched<D: TestDevice>() {
         let url: PowerUrl = device.url("").parse().unwrap();
         assert_ne!(url.capabilities().readback, Readback::None);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let access = OutletAccess { clock, lease: ProcessLease::default(), call_limit: DEFAULT_CALL_TIMEOUT };
+        let access = OutletAccess {
+            clock,
+            lease: ProcessLease::default(),
+            call_limit: DEFAULT_CALL_TIMEOUT,
+            credentials: Credentials::default(),
+        };
         assert_eq!(url.open(access.clone()).read().await.unwrap().power_state, Some(state));
         device.set_behaviour(DeviceBehaviour::Hangs).await;
         let error = url.open(OutletAccess { call_limit: SHORT_TIMEOUT, ..access }).read().await.unwrap_err();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use power::{PowerOperation, PowerRunErrorKind, PowerState, PowerUrl};
 
-use crate::conformance::{self, DeviceBehaviour, TestDevice, password_file, run};
+use crate::conformance::{self, DeviceBehaviour, TestDevice, run, run_with};
 use crate::fake::{Decoded, FakeDevice, FakeProtocol, Habits, RelayOrder};
 
 const PASSWORD: &str = "apple";
@@ -121,18 +121,16 @@ async fn a_module_that_is_not_known_is_not_switched() {
 #[tokio::test]
 async fn a_password_is_sent_before_each_order_and_shown_nowhere_else() {
     let device = with(Eth008 { has_password: true, ..Eth008::default() }, Habits::default()).await;
-    let (_directory, file) = password_file(PASSWORD);
-    let url = device.url(&format!("off=20ms&password-file={file}"));
-    let evidence = run(PowerOperation::Cycle, &url).await.unwrap();
+    let url = device.url("off=20ms&credential=plugs");
+    let evidence = run_with((None, PASSWORD), PowerOperation::Cycle, &url).await.unwrap();
     assert_eq!((&evidence["observed"], device.received_orders().len()), (&"on".into(), 2));
 
     let failed = run(PowerOperation::Off, &device.url("")).await.unwrap_err();
-    assert!(failed.reason.ends_with("if it has a password, write `password-file`"), "{failed}");
+    assert!(failed.reason.ends_with("if it has a password, write `credential=NAME`"), "{failed}");
     assert_eq!((failed.kind, device.received_orders().len()), (PowerRunErrorKind::Failed, 2));
 
-    let (_directory, file) = password_file("pear");
-    let failed = run(PowerOperation::Off, &device.url(&format!("password-file={file}"))).await.unwrap_err();
-    assert!(failed.reason.contains("rejects the password in /"), "{failed}");
+    let failed = run_with((None, "pear"), PowerOperation::Off, &url).await.unwrap_err();
+    assert!(failed.reason.ends_with("rejects the password of credential `plugs`"), "{failed}");
     assert_eq!((&failed.kind, &failed.evidence["attempts"]), (&PowerRunErrorKind::Misconfigured, &1.into()));
     assert!(!format!("{failed:?}").contains("pear"), "{failed:?}");
 }
@@ -144,7 +142,7 @@ fn a_bad_url_is_refused_with_the_right_form() {
         ("devantech://relay.lab/21", "1 to 20"),
         ("devantech://relay.lab:0/1", "1 to 65535"),
         ("devantech://relay.lab/1?user=me", "unknown parameter `user`"),
-        ("devantech://relay.lab/1?password-file=/etc/shadow", "whose name ends in `.password`"),
+        ("devantech://relay.lab/1?credential=/etc/shadow", "`/etc/shadow` is not the name of a credential"),
     ] {
         let error = text.parse::<PowerUrl>().unwrap_err().to_string();
         assert!(error.contains(right), "{text}: {error}");

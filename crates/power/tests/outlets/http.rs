@@ -2,7 +2,7 @@
 
 use power::{PowerOperation, PowerRunErrorKind, PowerState, PowerUrl, Readback};
 
-use crate::conformance::{self, DeviceBehaviour, TestDevice, password_file, run};
+use crate::conformance::{self, DeviceBehaviour, TestDevice, run, run_with};
 use crate::http_device::{HttpDevice, HttpProtocol, Order, Reported, Request, answer, unauthorized};
 
 const PASSWORD: &str = "se cr\"t";
@@ -149,17 +149,17 @@ async fn user_and_password_are_sent_as_the_url_says_and_shown_nowhere() {
             unauthorized(self.0)
         }
     }
-    let (_directory, file) = password_file(PASSWORD);
     for (auth, challenge) in [
         ("basic", "Basic realm=\"outlets\""),
         ("digest", "Digest realm=\"outlets\", nonce=\"1\", qop=\"auth\""),
     ] {
         let device = HttpDevice::start(DeviceBehaviour::Normal, PowerState::Off, Locked(challenge)).await;
-        let url = format!("http://{}/outlets/3?{READ}&auth={auth}&password-file={file}", device.addr);
-        assert_eq!(run(PowerOperation::On, &format!("{url}&user=me")).await.unwrap()["observed"], "on");
-        let failed = run(PowerOperation::On, &format!("{url}&user=you")).await.unwrap_err();
-        assert!(failed.reason.contains("rejects user `you`"), "{failed}");
-        let shown = format!("{failed:?}{:?}", format!("{url}&user=you").parse::<PowerUrl>().unwrap());
+        let url = format!("http://{}/outlets/3?{READ}&auth={auth}&credential=plugs", device.addr);
+        let evidence = run_with((Some("me"), PASSWORD), PowerOperation::On, &url).await.unwrap();
+        assert_eq!(evidence["observed"], "on");
+        let failed = run_with((Some("you"), PASSWORD), PowerOperation::On, &url).await.unwrap_err();
+        assert!(failed.reason.ends_with("rejects user and password of credential `plugs`"), "{failed}");
+        let shown = format!("{failed:?}");
         assert!(
             !shown.contains("cr\\\"t") && !shown.contains("Basic ") && !shown.contains("Digest "),
             "{shown}"
@@ -175,9 +175,8 @@ async fn a_device_that_repeats_the_login_does_not_bring_it_into_the_evidence() {
         answer("500 Internal Server Error", &spellings)
     };
     let device = HttpDevice::start(DeviceBehaviour::Normal, PowerState::On, repeats).await;
-    let (_directory, file) = password_file(PASSWORD);
-    let url = format!("http://{}/outlets/3?{READ}&user=me&password-file={file}", device.addr);
-    let failed = run(PowerOperation::Off, &url).await.unwrap_err();
+    let url = format!("http://{}/outlets/3?{READ}&credential=plugs", device.addr);
+    let failed = run_with((Some("me"), PASSWORD), PowerOperation::Off, &url).await.unwrap_err();
     assert_eq!(failed.evidence["answer"], "Basic … … \"…\" … …");
     assert!(!format!("{failed:?}").contains("bWU6"), "{failed:?}");
 }
@@ -195,8 +194,8 @@ fn a_bad_url_is_refused_with_the_right_form() {
         ("on-path=/on&off-path=/off&on-answer=on", "needs both `on-answer` and `off-answer`"),
         ("on-path=/on&off-path=/off&on-answer=1&off-answer=10", "neither may contain the other"),
         ("on-path=/on&off-path=/off&auth=ntlm", "write `basic` or `digest`"),
-        ("on-path=/on&off-path=/off&user=me", "`user` needs `password-file`"),
-        ("on-path=/on&off-path=/off&password-file=/a.password", "`password-file` needs `user`"),
+        ("on-path=/on&off-path=/off&user=me", "unknown parameter `user`"),
+        ("on-path=/on&off-path=/off&credential=a%20b", "`a b` is not the name of a credential"),
         ("on-path=/on%3Fpassword=hidden&off-path=/off", "`on-path` holds a secret, `password`"),
         ("on-path=/on&off-path=/off%3Fuser=me%26Pass%3Dhidden", "`off-path` holds a secret, `pass`"),
         ("method=PUT&on-body={\"token\": \"hidden\"}&off-body=0", "`on-body` holds a secret, `token`"),

@@ -1,14 +1,15 @@
-//! A fake device with one outlet and HTTP: one request per connection, and the bad habits of [`DeviceBehaviour`].
+//! A fake device with one outlet and HTTP or HTTPS: one request per connection, and the bad habits of [`DeviceBehaviour`].
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use power::PowerState;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 
 use crate::conformance::DeviceBehaviour;
 
@@ -99,10 +100,11 @@ impl Shared {
         state
     }
 
-    async fn serve(self, mut stream: TcpStream) {
+    async fn serve(self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         let Some(request) = read_request(&mut stream).await else { return };
         let Some(answer) = self.execute(&request) else { return std::future::pending().await };
         stream.write_all(&answer).await.ok();
+        stream.shutdown().await.ok();
     }
 
     /// Executes a request; returns the answer, if any.
@@ -136,7 +138,7 @@ impl Shared {
     }
 }
 
-async fn read_request(stream: &mut TcpStream) -> Option<Request> {
+async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<Request> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -159,6 +161,8 @@ pub(crate) struct HttpDevice {
     pub(crate) addr: SocketAddr,
     shared: Shared,
     _server: JoinSet<()>,
+    /// Keeps the port of a device that refuses connections.
+    _refusing: Option<TcpSocket>,
 }
 
 impl HttpDevice {
@@ -167,8 +171,20 @@ impl HttpDevice {
         state: PowerState,
         protocol: impl HttpProtocol,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
+        Self::start_with(None, behaviour, state, protocol).await
+    }
+
+    /// Starts the device with TLS, where there is an acceptor.
+    #[expect(clippy::unused_async, reason = "it needs a runtime, as all that starts a fake device")]
+    pub(crate) async fn start_with(
+        tls: Option<TlsAcceptor>,
+        behaviour: DeviceBehaviour,
+        state: PowerState,
+        protocol: impl HttpProtocol,
+    ) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = socket.local_addr().unwrap();
         let state = State {
             behaviour,
             is_on: state == PowerState::On,
@@ -179,16 +195,30 @@ impl HttpDevice {
         };
         let shared = Shared(Arc::new(Mutex::new(state)), Arc::new(protocol));
         let (mut server, accepting) = (JoinSet::new(), shared.clone());
-        if behaviour != DeviceBehaviour::Refuses {
+        let refusing = if behaviour == DeviceBehaviour::Refuses {
+            Some(socket)
+        } else {
+            let listener = socket.listen(128).unwrap();
             server.spawn(async move {
                 let mut served = JoinSet::new();
                 while let Ok((stream, _)) = listener.accept().await {
                     accepting.state().connections += 1;
-                    served.spawn(accepting.clone().serve(stream));
+                    let (device, tls) = (accepting.clone(), tls.clone());
+                    served.spawn(async move {
+                        match tls {
+                            None => device.serve(stream).await,
+                            Some(tls) => {
+                                if let Ok(stream) = tls.accept(stream).await {
+                                    device.serve(stream).await;
+                                }
+                            }
+                        }
+                    });
                 }
             });
-        }
-        Self { addr, shared, _server: server }
+            None
+        };
+        Self { addr, shared, _server: server, _refusing: refusing }
     }
 
     /// A device that follows no order and always gives this answer.

@@ -2,7 +2,7 @@
 
 use power::{PowerOperation, PowerRunErrorKind, PowerState, PowerUrl};
 
-use crate::conformance::{self, DeviceBehaviour, TestDevice, password_file, run};
+use crate::conformance::{self, DeviceBehaviour, TestDevice, run, run_with};
 use crate::http_device::{HttpDevice, HttpProtocol, Order, Reported, Request, answer, unauthorized};
 
 const PASSWORD: &str = "se cr\"t";
@@ -140,13 +140,13 @@ async fn user_and_password_are_sent_and_shown_nowhere() {
             }
         }
     }
-    let (_directory, file) = password_file(PASSWORD);
     let server = HttpDevice::start(DeviceBehaviour::Normal, PowerState::Off, Locked).await;
-    let url = format!("labgrid+http://{}/relay/3/value?password-file={file}", server.addr);
-    assert_eq!(run(PowerOperation::On, &format!("{url}&user=me")).await.unwrap()["observed"], "on");
-    let failed = run(PowerOperation::On, &format!("{url}&user=you")).await.unwrap_err();
-    assert!(failed.reason.contains("rejects user `you`"), "{failed}");
-    let shown = format!("{failed:?}{:?}", format!("{url}&user=you").parse::<PowerUrl>().unwrap());
+    let url = format!("labgrid+http://{}/relay/3/value?credential=plugs", server.addr);
+    let evidence = run_with((Some("me"), PASSWORD), PowerOperation::On, &url).await.unwrap();
+    assert_eq!(evidence["observed"], "on");
+    let failed = run_with((Some("you"), PASSWORD), PowerOperation::On, &url).await.unwrap_err();
+    assert!(failed.reason.ends_with("rejects user and password of credential `plugs`"), "{failed}");
+    let shown = format!("{failed:?}");
     assert!(!shown.contains("cr\\\"t") && !shown.contains("Basic "), "{shown}");
 }
 
@@ -157,8 +157,8 @@ fn a_bad_url_is_refused_with_the_right_form() {
         ("labgrid+http://server.lab/", "is not a path"),
         ("labgrid+http://server.lab/relay/{index}/value", "fill in labgrid's `{index}`"),
         ("labgrid+http://server.lab/relay/3?model=shelly", "write `rest` or `simplerest`"),
-        ("labgrid+http://server.lab/relay/3?user=me", "`user` needs `password-file`"),
-        ("labgrid+http://server.lab/relay/3?password-file=/a.password", "`password-file` needs `user`"),
+        ("labgrid+http://server.lab/relay/3?user=me", "valid are `model`, `credential`"),
+        ("labgrid+http://server.lab/relay/3?credential=a.b", "`a.b` is not the name of a credential"),
         ("labgrid+http://me:secret@server.lab/relay/3", "no user"),
         ("labgrid+http://server.lab:0/relay/3", "1 to 65535"),
     ] {

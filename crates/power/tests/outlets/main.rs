@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod conformance;
+mod credentials;
 mod devantech;
 mod fake;
 mod fake_modbus;
@@ -13,6 +14,9 @@ mod modbus_rtu;
 mod numato;
 mod pdudaemon;
 mod proxr;
+mod redfish;
 mod shelly;
+mod sushy;
 mod tasmota;
+mod tls;
 mod waveshare;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use power::{PowerOperation, PowerRunErrorKind, PowerState, PowerUrl};
 
-use crate::conformance::{self, DeviceBehaviour, TestDevice, password_file, run};
+use crate::conformance::{self, DeviceBehaviour, TestDevice, run, run_with};
 use crate::fake::{Decoded, FakeDevice, FakeProtocol, Habits, RelayOrder};
 
 const PASSWORD: &str = "se cret";
@@ -122,15 +122,14 @@ async fn modules_are_switched_whether_or_not_they_repeat_commands() {
 #[tokio::test]
 async fn modules_with_bad_habits_are_coped_with() {
     let rest = Duration::from_millis(40);
-    let (_directory, file) = password_file(PASSWORD);
     for habits in [
         Habits { rest: Some(rest), ..Habits::default() },
         Habits { half_answers: 1, ..Habits::default() },
         Habits { rest: Some(rest), half_answers: 2, ..Habits::default() },
     ] {
         let device = with(Numato { has_password: true, ..Numato::default() }, habits).await;
-        let url = device.url(&format!("off=20ms&rest=200ms&password-file={file}"));
-        let evidence = run(PowerOperation::Cycle, &url).await.unwrap();
+        let url = device.url("off=20ms&rest=200ms&credential=plugs");
+        let evidence = run_with((None, PASSWORD), PowerOperation::Cycle, &url).await.unwrap();
         assert_eq!(evidence["observed"], "on", "{habits:?}");
         assert_eq!(device.received_orders(), [PowerState::Off, PowerState::On], "{habits:?}");
         assert_eq!(device.lock().turned_away, 0, "{habits:?}");
@@ -151,19 +150,17 @@ async fn an_answer_that_is_neither_on_nor_off_is_recorded() {
 #[tokio::test]
 async fn a_password_is_sent_where_it_is_asked_for_and_shown_nowhere_else() {
     let device = with(Numato { has_password: true, ..Numato::default() }, Habits::default()).await;
-    let (_directory, file) = password_file(PASSWORD);
-    let url = device.url(&format!("off=20ms&password-file={file}"));
-    let evidence = run(PowerOperation::Cycle, &url).await.unwrap();
+    let url = device.url("off=20ms&credential=plugs");
+    let evidence = run_with((None, PASSWORD), PowerOperation::Cycle, &url).await.unwrap();
     assert_eq!((&evidence["observed"], device.received_orders().len()), (&"on".into(), 2));
     assert!(!format!("{evidence:?}").contains(PASSWORD), "{evidence:?}");
 
-    let (_other_directory, other_file) = password_file("wrong");
-    for (parameters, right) in [
-        (String::new(), "requires a password: write `password-file`"),
-        (format!("password-file={other_file}"), "rejects user `admin` with the password in /"),
-        (format!("password-file={file}&user=me"), "rejects user `me` with the password in /"),
+    for (parameters, login, right) in [
+        ("", (None, PASSWORD), "requires a password: write `credential=NAME`"),
+        ("credential=plugs", (None, "wrong"), "rejects user and password of credential `plugs`"),
+        ("credential=plugs", (Some("me"), PASSWORD), "rejects user and password of credential `plugs`"),
     ] {
-        let failed = run(PowerOperation::Off, &device.url(&parameters)).await.unwrap_err();
+        let failed = run_with(login, PowerOperation::Off, &device.url(parameters)).await.unwrap_err();
         assert!(failed.reason.contains(right), "{failed}");
         assert_eq!(
             (&failed.kind, &failed.evidence["attempts"]),
@@ -182,7 +179,7 @@ fn a_bad_url_is_refused_with_the_right_form() {
         ("numato://relay.lab/32", "0 to 31"),
         ("numato://relay.lab/A", "0 to 31"),
         ("numato://relay.lab:0/1", "1 to 65535"),
-        ("numato://relay.lab/1?user=me", "`user` needs `password-file`"),
+        ("numato://relay.lab/1?user=me", "unknown parameter `user`"),
     ] {
         let error = text.parse::<PowerUrl>().unwrap_err().to_string();
         assert!(error.contains(right), "{text}: {error}");

@@ -2,7 +2,6 @@
 //! firmware 12, and of older plugs where noted.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::conformance::{self, DeviceBehaviour, TestDevice, context, password_file, run};
+use crate::conformance::{self, DeviceBehaviour, TestDevice, context, run, run_with};
 
 const LOCKED: &str = r#"{"WARNING":"Need user=<username>&password=<password>"}"#;
 
@@ -244,28 +243,24 @@ async fn slow_answers_are_waited_for_up_to_the_call_timeout() {
 async fn a_password_is_sent_to_the_device_and_shown_nowhere_else() {
     const PASSWORD: &str = "se cr+t&";
     const QUERY: &str = "/cm?user=admin&password=se%20cr%2Bt%26&cmnd=Power1";
-    let (_directory, file) = password_file(PASSWORD);
     let locked: AnswerFn = |target, is_on| match target.strip_prefix(QUERY) {
         Some(order) => strip(&format!("/cm?cmnd=Power1{order}"), is_on),
         None => chunked("401 Unauthorized", LOCKED),
     };
     let device = Tasmota::with(DeviceBehaviour::Normal, PowerState::On, locked).await;
-    let with_password = device.url(&format!("off=20ms&password-file={file}"));
-    let evidence = run(PowerOperation::Cycle, &with_password).await.unwrap();
+    let with_password = device.url("off=20ms&credential=plugs");
+    let evidence = run_with((None, PASSWORD), PowerOperation::Cycle, &with_password).await.unwrap();
     assert_eq!((&evidence["observed"], device.received_orders().len()), (&"on".into(), 2));
 
     // Without the password and with another user, with new and old firmware.
     let old: AnswerFn = |_, _| chunked("200 OK", LOCKED);
-    let other_user = format!("{with_password}&user=me");
-    for (device, url, answer_text) in [
-        (device.addr, device.url(""), "requires a password: write `password-file`"),
-        (device.addr, other_user, "rejects user `me` with the password in /"),
+    for (url, reason) in [
+        (device.url(""), "requires a password: write `credential=NAME`"),
+        (with_password, "rejects user and password of credential `plugs`"),
     ] {
-        let failed = run(PowerOperation::Cycle, &url).await.unwrap_err();
-        assert!(
-            failed.reason.contains(answer_text) && failed.kind == PowerRunErrorKind::Misconfigured,
-            "{device}: {failed:?}"
-        );
+        let failed = run_with((Some("me"), PASSWORD), PowerOperation::Cycle, &url).await.unwrap_err();
+        assert!(failed.reason.contains(reason), "{failed:?}");
+        assert_eq!(failed.kind, PowerRunErrorKind::Misconfigured);
         assert_eq!(failed.evidence["answer"], LOCKED);
     }
     let device = Tasmota::with(DeviceBehaviour::Normal, PowerState::On, old).await;
@@ -277,13 +272,10 @@ async fn a_password_is_sent_to_the_device_and_shown_nowhere_else() {
     let repeats: AnswerFn =
         |target, _| chunked("404 Not Found", &format!("URI: {target}\nArguments: password: {PASSWORD}"));
     let device = Tasmota::with(DeviceBehaviour::Normal, PowerState::On, repeats).await;
-    let url = device.url(&format!("password-file={file}"));
-    let shown = format!("{:?}", run(PowerOperation::On, &url).await.unwrap_err());
+    let url = device.url("credential=plugs");
+    let failed = run_with((None, PASSWORD), PowerOperation::On, &url).await.unwrap_err();
+    let shown = format!("{failed:?}");
     assert!(shown.contains("URI: /cm?user=admin&password=…&cmnd") && !shown.contains("cr"), "{shown}");
-
-    fs_err::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let failed = run(PowerOperation::On, &url).await.unwrap_err();
-    assert!(failed.reason.contains("is readable by others"), "{failed}");
 }
 
 #[test]
@@ -293,8 +285,9 @@ fn a_bad_url_is_refused_with_the_right_form() {
         ("tasmota://plug.lab/0", "1 to 32"),
         ("tasmota://plug.lab/33", "1 to 32"),
         ("tasmota://plug.lab:0/1", "1 to 65535"),
-        ("tasmota://plug.lab/1?user=me", "`user` needs `password-file`"),
-        ("tasmota://plug.lab/1?password-file=/etc/shadow", "whose name ends in `.password`"),
+        ("tasmota://plug.lab/1?user=me", "unknown parameter `user`; valid are `credential`"),
+        ("tasmota://plug.lab/1?credential=", "`` is not the name of a credential"),
+        ("tasmota://plug.lab/1?credential=/etc/shadow", "`/etc/shadow` is not the name of a credential"),
         ("tasmota://plug.lab/1?password=secret", "unknown parameter `password`"),
         ("tasmota://me:secret@plug.lab/1", "no user"),
     ] {

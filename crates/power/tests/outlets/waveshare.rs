@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::SystemClock;
-use device_io::ProcessLease;
+use device_io::{Credentials, ProcessLease};
 use power::{CycleTiming, PowerContext, PowerOperation, PowerRunErrorKind, PowerState, PowerUrl, operate};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -156,6 +156,7 @@ async fn nothing_is_sent_after_the_lease_expired_during_the_off_time() {
         lease: lease.clone(),
         call_limit: conformance::LONG_TIMEOUT,
         interrupted_runs: 0,
+        credentials: Credentials::default(),
     };
     let never = CancellationToken::new();
     let (ended, ()) = tokio::join!(operate(&url, PowerOperation::Cycle, &context, &never), async {

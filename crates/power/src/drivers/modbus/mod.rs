@@ -8,6 +8,7 @@ mod frame;
 mod rtu;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use url::Url;
 
@@ -66,6 +67,7 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
             cycle_timing: CycleTiming::Caller,
             client_capacity: ClientCapacity::One,
             settle_for: address.relay.endpoint.settle_for,
+            effect_within: Duration::ZERO,
         },
         open: Arc::new(move |access| Box::new(ModbusOutlet::new(access, address.clone()))),
     })
@@ -73,8 +75,6 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::address::ModbusFraming;
     use super::*;
     use crate::endpoint::DeviceEndpoint;
@@ -102,6 +102,7 @@ mod tests {
                     host: "relay-3.lab".to_owned(),
                     port: 1502,
                     settle_for: Duration::from_secs(1),
+                    certificate: None,
                 },
                 unit: 247,
                 framing: ModbusFraming::Tcp,

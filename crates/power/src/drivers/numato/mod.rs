@@ -1,4 +1,4 @@
-//! Relays of Numato Lab's Ethernet modules, by telnet: `numato://relay-3.lab:23/5?password-file=…`.
+//! Relays of Numato Lab's Ethernet modules, by telnet: `numato://relay-3.lab:23/5?credential=relays`.
 
 mod dialogue;
 mod outlet;
@@ -12,8 +12,8 @@ use url::Url;
 
 use self::outlet::NumatoOutlet;
 use self::relay::NumatoRelay;
+use crate::credential::{CREDENTIAL_PARAMETER, DEFAULT_USER, DeviceLogin};
 use crate::endpoint::DeviceEndpoint;
-use crate::login::{DEFAULT_USER, DeviceLogin, PASSWORD_FILE_PARAMETER, USER_PARAMETER};
 use crate::outlet::{ClientCapacity, CycleTiming, OutletCapabilities, Readback};
 use crate::parameters::{INVERT_PARAMETER, OFF_PARAMETER, PowerUrlParameters, REST_PARAMETER, number};
 use crate::scheme::{OutletConfig, PowerScheme};
@@ -24,7 +24,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "numato",
     path: "HOST[:23]/RELAY",
     about: "a relay of a Numato Lab Ethernet module, by telnet",
-    parameters: &[INVERT_PARAMETER, USER_PARAMETER, PASSWORD_FILE_PARAMETER, OFF_PARAMETER, REST_PARAMETER],
+    parameters: &[INVERT_PARAMETER, CREDENTIAL_PARAMETER, OFF_PARAMETER, REST_PARAMETER],
     parse,
 };
 
@@ -51,6 +51,7 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
             cycle_timing: CycleTiming::Caller,
             client_capacity: ClientCapacity::One,
             settle_for: relay.endpoint.settle_for,
+            effect_within: Duration::ZERO,
         },
         open: Arc::new(move |access| Box::new(NumatoOutlet::new(access, relay.clone()))),
     })

@@ -1,14 +1,13 @@
 //! One relay of a module: login, and single commands.
 
 use async_trait::async_trait;
-use device_io::Evidence;
+use device_io::{Credentials, Evidence};
 
 use super::dialogue::{LoginStep, parse_confirmation, parse_login, parse_state};
 use super::relay::NumatoRelay;
 use super::telnet;
 use crate::client::{Connected, DeviceClient, DeviceProtocol, RequestKind, UnansweredOrder};
 use crate::error::{OutletError, OutletErrorKind};
-use crate::login::read_password;
 use crate::outlet::{Outlet, OutletReading, PowerState};
 use crate::scheme::OutletAccess;
 
@@ -31,6 +30,7 @@ const PROTOCOL: DeviceProtocol = DeviceProtocol {
 pub(super) struct NumatoOutlet {
     client: DeviceClient,
     relay: NumatoRelay,
+    credentials: Credentials,
     /// Whether a login has begun and not ended.
     is_login_open: bool,
 }
@@ -38,11 +38,9 @@ pub(super) struct NumatoOutlet {
 impl NumatoOutlet {
     /// Creates the outlet; nothing is sent.
     pub(super) fn new(access: OutletAccess, relay: NumatoRelay) -> Self {
-        Self {
-            client: DeviceClient::new(access, relay.endpoint.clone(), PROTOCOL),
-            relay,
-            is_login_open: false,
-        }
+        let credentials = access.credentials.clone();
+        let client = DeviceClient::new(access, relay.endpoint.clone(), PROTOCOL);
+        Self { client, relay, credentials, is_login_open: false }
     }
 
     /// Connects and logs in, unless that was done on the present connection.
@@ -59,6 +57,10 @@ impl NumatoOutlet {
     }
 
     async fn log_in(&mut self) -> Result<(), OutletError> {
+        let login = match &self.relay.login {
+            Some(login) => Some(login.read(&self.credentials).await?),
+            None => None,
+        };
         // The module speaks first.
         let (mut request, mut has_sent_password) = (Vec::new(), false);
         for _ in 0..MAX_LOGIN_STEPS {
@@ -71,14 +73,14 @@ impl NumatoOutlet {
                     return Err(self.login_refused());
                 }
                 LoginStep::Refused => return Err(self.login_refused().with_answer(said.text)),
-                LoginStep::User(refusals) => match &self.relay.login {
+                LoginStep::User(refusals) => match &login {
                     Some(login) => line(&refusals, &login.user),
                     None => return Err(self.login_refused().with_answer(said.text)),
                 },
-                LoginStep::Password(refusals) => match &self.relay.login {
+                LoginStep::Password(refusals) => match &login {
                     Some(login) => {
                         has_sent_password = true;
-                        line(&refusals, &read_password(&login.password).await?)
+                        line(&refusals, login.password.expose())
                     }
                     None => return Err(self.login_refused().with_answer(said.text)),
                 },
@@ -90,12 +92,11 @@ impl NumatoOutlet {
     fn login_refused(&self) -> OutletError {
         let reason = match &self.relay.login {
             Some(login) => {
-                format!(
-                    "the relay board rejects user `{}` with the password in {}",
-                    login.user, login.password
-                )
+                format!("the relay board rejects user and password of credential `{}`", login.credential)
             }
-            None => "the relay board requires a password: write `password-file` in the power URL".to_owned(),
+            None => {
+                "the relay board requires a password: write `credential=NAME` in the power URL".to_owned()
+            }
         };
         OutletError::new(OutletErrorKind::Misconfigured, reason)
     }

@@ -1,7 +1,7 @@
 //! A relay, as its URL names it.
 
+use crate::credential::DeviceLogin;
 use crate::endpoint::DeviceEndpoint;
-use crate::login::DeviceLogin;
 use crate::wiring::RelayWiring;
 
 /// A relay of a module.

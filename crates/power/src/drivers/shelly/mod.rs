@@ -1,4 +1,4 @@
-//! Shelly plugs and relays by HTTP: `shelly://plug-3.lab/0?password-file=…`.
+//! Shelly plugs and relays by HTTP: `shelly://plug-3.lab/0?credential=lab-plugs`.
 //!
 //! Generation 2 and later speak JSON-RPC (`rpc`), the first generation has a page for each relay (`relay`). Both time a
 //! power cycle themselves: the order to switch off carries the time after which the device switches on again, and
@@ -17,9 +17,9 @@ use url::Url;
 
 use self::relay::RelayOutlet;
 use self::rpc::SwitchOutlet;
+use crate::credential::{CREDENTIAL_PARAMETER, DEFAULT_USER};
 use crate::endpoint::DeviceEndpoint;
 use crate::http::{HttpLogin, HttpSession, LoginMethod};
-use crate::login::{DEFAULT_USER, PASSWORD_FILE_PARAMETER, USER_PARAMETER};
 use crate::outlet::{ClientCapacity, CycleTiming, MAX_OFF_TIME, Outlet, OutletCapabilities, Readback};
 use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, SchemeParameter, number};
 use crate::scheme::{OutletAccess, OutletConfig, PowerScheme};
@@ -35,9 +35,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
             example: "2",
             about: "`1` for devices of the first generation; the default is 2, for all later ones too",
         },
-        // Source: Shelly Gen2, "Authentication": it is always `admin`. Gen1 lets the owner choose.
-        USER_PARAMETER,
-        PASSWORD_FILE_PARAMETER,
+        CREDENTIAL_PARAMETER,
         OFF_PARAMETER,
     ],
     parse,
@@ -79,6 +77,7 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
         }
     };
     let endpoint = DeviceEndpoint::parse(url, DEFAULT_PORT)?;
+    // Source: Shelly Gen2, "Authentication": the user is always `admin`. Gen1 lets the owner choose.
     let login = HttpLogin::parse(parameters, method, Some(DEFAULT_USER))?;
     let channel = ShellyChannel { endpoint, number, generation, login };
     Ok(OutletConfig {
@@ -89,6 +88,7 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
             cycle_timing: CycleTiming::Device { shortest: SHORTEST_TIMED_OFF, longest: MAX_OFF_TIME },
             client_capacity: ClientCapacity::One,
             settle_for: Duration::ZERO,
+            effect_within: Duration::ZERO,
         },
         open: Arc::new(move |access| open(access, channel.clone())),
     })
