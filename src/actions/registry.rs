@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use ::power::PowerOperation;
-use device_io::Credentials;
+use ::power::{PowerOperation, PowerSettings};
 use serde_json::{Map, Value};
 
 use super::command_policy::CommandPolicy;
@@ -30,10 +29,10 @@ struct RegisteredKind {
 }
 
 impl ActionRegistry {
-    /// The kinds that instances of any machine can invoke. Power URLs can name these credentials.
+    /// The kinds that instances of any machine can invoke. Power URLs can name these settings.
     #[must_use]
-    pub fn standard(commands: CommandPolicy, credentials: &Credentials) -> Self {
-        let power = |operation| PowerAction::new(operation).with_credentials(credentials.clone());
+    pub fn standard(commands: CommandPolicy, settings: &PowerSettings) -> Self {
+        let power = |operation| PowerAction::new(operation).with_settings(settings.clone());
         Self::default()
             .with(NotifyAction::new(commands))
             .with(PollAction)
@@ -133,7 +132,7 @@ mod tests {
     use super::*;
 
     fn registry() -> ActionRegistry {
-        ActionRegistry::standard(CommandPolicy::Refused, &Credentials::default())
+        ActionRegistry::standard(CommandPolicy::Refused, &PowerSettings::default())
     }
 
     fn name(name: &str) -> ActionName {

@@ -2,16 +2,14 @@
 
 use std::path::Path;
 
-use device_io::Credentials;
-
 use super::boot_link::{ClearBootLink, SetBootLink};
-use crate::actions::{ActionRegistry, CommandPolicy};
+use crate::actions::{ActionRegistry, CommandPolicy, PowerSettings};
 
-/// Returns the kinds for instances of any machine, with the credentials of this server, and those of boards, which change
+/// Returns the kinds for instances of any machine, with what power URLs name at this server, and those of boards, which change
 /// links in the boot tree at `boot_root`.
 #[must_use]
-pub fn action_kinds(boot_root: &Path, commands: CommandPolicy, credentials: &Credentials) -> ActionRegistry {
-    ActionRegistry::standard(commands, credentials)
+pub fn action_kinds(boot_root: &Path, commands: CommandPolicy, settings: &PowerSettings) -> ActionRegistry {
+    ActionRegistry::standard(commands, settings)
         .with(ClearBootLink::new(boot_root.to_owned()))
         .with(SetBootLink::new(boot_root.to_owned()))
 }
@@ -26,7 +24,7 @@ mod tests {
     use crate::machine::{ActionCatalogue as _, ActionName};
 
     fn registry() -> ActionRegistry {
-        action_kinds(Path::new(""), CommandPolicy::Refused, &Credentials::default())
+        action_kinds(Path::new(""), CommandPolicy::Refused, &PowerSettings::default())
     }
 
     fn name(name: &str) -> ActionName {

@@ -3,13 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use device_io::Credentials;
-
 use super::boot::{BootCoverage, BootProgress};
 use super::device::Board;
 use super::face::BoardFace;
 use super::store::{boots, devices};
-use crate::actions;
+use crate::actions::{self, PowerSettings};
 use crate::engine::{Engine, EngineError};
 use crate::machine::{MachineName, suggestion};
 use crate::store::instances::InstanceId;
@@ -19,20 +17,20 @@ use crate::store::instances::InstanceId;
 pub struct BoardService {
     engine: Engine,
     face: Arc<BoardFace>,
-    credentials: Credentials,
+    settings: PowerSettings,
 }
 
 impl BoardService {
     /// Creates the service over `engine`, which was created with `face`.
     #[must_use]
     pub fn new(engine: Engine, face: Arc<BoardFace>) -> Self {
-        Self { engine, face, credentials: Credentials::default() }
+        Self { engine, face, settings: PowerSettings::default() }
     }
 
-    /// Sets the credentials that power URLs can name at this server; the default is none.
+    /// Sets what power URLs can name at this server; the default is nothing.
     #[must_use]
-    pub fn with_credentials(self, credentials: Credentials) -> Self {
-        Self { credentials, ..self }
+    pub fn with_power_settings(self, settings: PowerSettings) -> Self {
+        Self { settings, ..self }
     }
 
     /// Returns the engine that drives the boards.
@@ -98,7 +96,7 @@ impl BoardService {
     /// Returns a warning if this server lacks the credential that `power_url` names. Another server may have it.
     #[must_use]
     pub fn warn_of_credential(&self, power_url: &str) -> Option<String> {
-        actions::missing_credential(power_url, &self.credentials)
+        actions::missing_power_setting(power_url, &self.settings)
     }
 
     /// Sets what requests of boards may have been missed.

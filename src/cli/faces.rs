@@ -3,9 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use device_io::Credentials;
-
-use crate::actions::{ActionRegistry, CommandPolicy};
+use crate::actions::{ActionRegistry, CommandPolicy, PowerSettings};
 use crate::boards::{self, BoardFace};
 use crate::engine::Faces;
 use crate::machine::Vocabulary;
@@ -14,9 +12,9 @@ use crate::machine::Vocabulary;
 pub(super) fn action_kinds(
     boot_root: &Path,
     commands: CommandPolicy,
-    credentials: &Credentials,
+    settings: &PowerSettings,
 ) -> ActionRegistry {
-    boards::action_kinds(boot_root, commands, credentials)
+    boards::action_kinds(boot_root, commands, settings)
 }
 
 /// The names that definitions may use.

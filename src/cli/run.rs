@@ -38,7 +38,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     }
     let result = match command {
         CliCommand::Serve(config::ServerConfigArgs { options, .. }) => {
-            let options = serve::ServeOptions { credentials: settings.credentials(), ..options };
+            let options = serve::ServeOptions { power: settings.power(), ..options };
             done(serve::run(options).await)
         }
         CliCommand::Config(options) => config::run(&options, &settings, &command_line::command()).await,

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use device_io::{CredentialName, CredentialSource, Secret, SecretSource};
 use fs_err as fs;
-use lifeguard::actions::Credentials;
+use lifeguard::actions::{Credentials, PowerSettings};
 use lifeguard::cli::serve::ServeOptions;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -200,7 +200,11 @@ async fn a_password_is_in_no_answer_and_in_no_history() {
     let password = Some(SecretSource::Text(Secret::new("hunter-2")));
     let source = CredentialSource { password, ..CredentialSource::default() };
     let credentials = Credentials::new("lifeguard.toml", BTreeMap::from([(name, source)]));
-    let world = World::with_serve_options(|options| ServeOptions { credentials, ..options }).await;
+    let world = World::with_serve_options(|options| ServeOptions {
+        power: PowerSettings { credentials, ..PowerSettings::default() },
+        ..options
+    })
+    .await;
     let plug = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("tasmota://{}/1?credential=plugs", plug.local_addr().unwrap());
     let _plug = tokio::task::JoinSet::from_iter([serve_plug(plug)]);

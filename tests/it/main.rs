@@ -42,6 +42,7 @@ mod outage;
 mod outdated_definitions;
 mod pipeline;
 mod power;
+mod power_commands;
 mod predict;
 mod private_postgres;
 mod rack;

@@ -1,6 +1,6 @@
-//! Access to devices: URLs, name lookups, TCP connections and requests, local faults, and errors of runs.
+//! Access to devices: URLs, name lookups, TCP connections and requests, programs, local faults, and errors of runs.
 //!
-//! The crate uses sockets; boards, actions and databases are unknown to it. Callers check a [`ProcessLease`] before
+//! The crate uses sockets and processes; boards, actions and databases are unknown to it. Callers check a [`ProcessLease`] before
 //! each write to a device. Faults of this machine ([`LocalTrouble`]) are distinguished from those of a device.
 
 pub mod address;
@@ -12,6 +12,7 @@ mod credential;
 pub mod http;
 mod lease;
 mod probe;
+pub mod program;
 mod recording;
 pub mod resolver;
 mod run_error;

@@ -10,10 +10,11 @@
 //! [`PowerRunErrorKind::Unrestored`]; the caller then retries the restore independently of the request that started the
 //! cycle.
 //!
-//! The crate uses sockets; boards, actions and databases are unknown to it. `docs/adding-a-driver.md` describes how to
+//! The crate uses sockets and programs; boards, actions and databases are unknown to it. `docs/adding-a-driver.md` describes how to
 //! add a driver.
 
 mod client;
+mod commands;
 mod credential;
 mod cycle;
 mod drivers;
@@ -24,14 +25,20 @@ mod http;
 mod operate;
 mod outlet;
 mod parameters;
+mod program;
 mod scheme;
 mod session;
+mod settings;
+mod state_match;
 mod switching;
 mod url;
 mod wiring;
 
 pub use device_io::Evidence;
 
+pub use self::commands::{
+    CommandFault, PowerCommandTable, PowerCommandTexts, PowerCommands, check_commands_name,
+};
 pub use self::error::{OutletError, OutletErrorKind};
 pub use self::operate::{
     DEFAULT_CALL_TIMEOUT, PowerContext, PowerOperation, PowerRunError, PowerRunErrorKind, max_operation_time,
@@ -42,4 +49,5 @@ pub use self::outlet::{
     Readback,
 };
 pub use self::scheme::{OutletAccess, PowerScheme};
+pub use self::settings::PowerSettings;
 pub use self::url::{PowerUrl, schemes};

@@ -8,6 +8,7 @@ use clock::Clock;
 use device_io::{Credentials, Evidence, LocalTrouble, ProcessLease};
 use tokio_util::sync::CancellationToken;
 
+use crate::commands::PowerCommands;
 use crate::error::{OutletError, OutletErrorKind};
 use crate::outlet::{MAX_EFFECT_TIME, MAX_OFF_TIME, PowerState, Readback};
 use crate::scheme::OutletAccess;
@@ -41,6 +42,17 @@ pub struct PowerContext {
     pub interrupted_runs: u32,
     /// The credentials of this server, which power URLs name.
     pub credentials: Credentials,
+    /// The power commands of this server, which power URLs name.
+    pub commands: PowerCommands,
+}
+
+impl PowerContext {
+    /// Returns what a driver needs for this operation.
+    #[must_use]
+    pub fn access(&self) -> OutletAccess {
+        let Self { clock, lease, call_limit, interrupted_runs: _, credentials, commands } = self.clone();
+        OutletAccess { clock, lease, call_limit, credentials, commands }
+    }
 }
 
 /// Error of an operation.
@@ -79,9 +91,11 @@ pub async fn operate(
     context: &PowerContext,
     cancel: &CancellationToken,
 ) -> Result<Evidence, PowerRunError> {
-    let PowerContext { clock, lease, call_limit, interrupted_runs, credentials } = context.clone();
-    let access = OutletAccess { clock: Arc::clone(&clock), lease, call_limit, credentials };
-    let mut switching = SwitchingRun::new(clock, url.open(access), url.capabilities());
+    let interrupted_runs = context.interrupted_runs;
+    let outlet = url.open(context.access());
+    let mut capabilities = url.capabilities();
+    capabilities.readback = outlet.readback().unwrap_or(capabilities.readback);
+    let mut switching = SwitchingRun::new(Arc::clone(&context.clock), outlet, capabilities);
     if interrupted_runs > 0 {
         switching.expect_interrupted_order();
     }

@@ -108,6 +108,11 @@ pub trait Outlet: Send {
     /// Returns the number of connection attempts so far.
     fn attempts(&self) -> u32;
 
+    /// Returns how its state is read, where that depends on more than its URL.
+    fn readback(&self) -> Option<Readback> {
+        None
+    }
+
     /// Prepares for the next call; nothing is switched.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use clock::Clock;
 use device_io::{Credentials, ProcessLease};
 use url::Url;
 
+use crate::commands::PowerCommands;
 use crate::outlet::{Outlet, OutletCapabilities};
 use crate::parameters::{PowerUrlParameters, SchemeParameter};
 
@@ -71,6 +72,8 @@ pub struct OutletAccess {
     pub call_limit: Duration,
     /// The credentials that power URLs name.
     pub credentials: Credentials,
+    /// The power commands that power URLs name.
+    pub commands: PowerCommands,
 }
 
 /// One outlet as parsed from its URL, not connected yet.

@@ -31,7 +31,7 @@ pub(crate) struct DeviceSession {
 impl DeviceSession {
     /// Prepares for connections to `endpoint`; nothing is sent.
     pub(crate) fn new(access: OutletAccess, endpoint: DeviceEndpoint, device: &'static str) -> Self {
-        let OutletAccess { clock, lease, call_limit, credentials: _ } = access;
+        let OutletAccess { clock, lease, call_limit, .. } = access;
         // Another client may have disconnected just now.
         let settled_at = time_after(clock.now(), endpoint.settle_for);
         Self { clock, call_limit, lease, endpoint, device, settled_at, attempts: 0 }
@@ -60,7 +60,7 @@ impl DeviceSession {
         self.attempts += 1;
         let connected = connect(&*self.clock, &self.endpoint.host, self.endpoint.port, self.call_limit).await;
         self.record_close();
-        let stream = connected.map_err(|error| self.connect_error(error))?;
+        let stream = connected.map_err(|error| connect_error(&self.authority(), error))?;
         let stream = match &self.endpoint.certificate {
             None => DeviceStream::from(stream),
             Some(check) => {
@@ -169,23 +169,22 @@ impl DeviceSession {
             }
         }
     }
+}
 
-    fn connect_error(&self, error: ConnectError) -> OutletError {
-        let reason = format!("no connection to {}: {error}", self.authority());
-        match error {
-            ConnectError::Local { trouble, .. } => OutletError::new(OutletErrorKind::Local(trouble), reason),
-            // A restarting resolver reports this too, and a missing name says nothing about the device.
-            ConnectError::NoSuchName(host) => {
-                OutletError::new(OutletErrorKind::Local(LocalTrouble::Name(host)), reason)
-            }
-            ConnectError::Refused(_) => OutletError::new(OutletErrorKind::NotConnected, reason),
-            ConnectError::TimedOut(limit) => {
-                let limit = formatting::duration(limit);
-                OutletError::new(
-                    OutletErrorKind::NotConnected,
-                    format!("no connection to {} within {limit}", self.authority()),
-                )
-            }
+/// The error where there is no connection to a device, or its name cannot be resolved.
+pub(crate) fn connect_error(authority: &str, error: ConnectError) -> OutletError {
+    let reason = format!("no connection to {authority}: {error}");
+    match error {
+        ConnectError::Local { trouble, .. } => OutletError::new(OutletErrorKind::Local(trouble), reason),
+        // A restarting resolver reports this too, and a missing name says nothing about the device.
+        ConnectError::NoSuchName(host) => {
+            OutletError::new(OutletErrorKind::Local(LocalTrouble::Name(host)), reason)
+        }
+        ConnectError::Refused(_) => OutletError::new(OutletErrorKind::NotConnected, reason),
+        ConnectError::TimedOut(limit) => {
+            let limit = formatting::duration(limit);
+            let reason = format!("no connection to {authority} within {limit}");
+            OutletError::new(OutletErrorKind::NotConnected, reason)
         }
     }
 }

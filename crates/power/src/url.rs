@@ -7,6 +7,7 @@ use device_io::CredentialName;
 use device_io::address;
 use device_io::address::DeviceUrlError;
 
+use crate::commands::{COMMANDS_PREFIX, PowerCommands};
 use crate::credential::credential_name;
 use crate::drivers::SCHEMES;
 use crate::outlet::{ClientCapacity, MAX_OFF_TIME, Outlet, OutletCapabilities};
@@ -101,6 +102,14 @@ impl PowerUrl {
     #[must_use]
     pub fn capabilities(&self) -> OutletCapabilities {
         self.config.capabilities
+    }
+
+    /// Says what is wrong where the URL names commands that are not among `commands`, or that do not fit it.
+    #[must_use]
+    pub fn commands_problem(&self, commands: &PowerCommands) -> Option<String> {
+        let OutletConfig { device, outlet, .. } = &self.config;
+        let name = device.strip_prefix(COMMANDS_PREFIX)?;
+        commands.find(name, Some(outlet.as_str()).filter(|outlet| !outlet.is_empty())).err()
     }
 
     /// Creates the driver's outlet; nothing is sent yet.

@@ -12,6 +12,7 @@ use super::super::serve::ServeOptions;
 use super::super::variables::without_variables;
 use super::credentials;
 use super::file::{self, ConfigFile, ConfigFileError};
+use super::power_commands;
 use crate::formatting::count;
 
 /// Checks a file: exit code 0 where nothing is wrong, 1 where something is, 2 where it cannot be read.
@@ -20,13 +21,21 @@ pub(super) async fn run(path: &Path, root: &Command) -> Result<ExitCode, Box<dyn
         Ok(file) => {
             let mut refusals = refusals(&file, root)?;
             refusals.extend(unreadable_credentials(&file).await);
+            let missing = power_commands::list_missing(&file.power_commands);
+            refusals.extend(
+                missing.into_iter().map(|(line, reason)| format!("{}:{line}: {reason}", path.display())),
+            );
             if refusals.is_empty() {
                 let options = count(file.entries.len(), "option");
                 let credentials = match file.credentials.len() {
                     0 => String::new(),
                     number => format!(", {}", count(number, "credential")),
                 };
-                output::print(&format!("{}: {options}{credentials}, no errors", path.display()))?;
+                let commands = match file.power_commands.len() {
+                    0 => String::new(),
+                    number => format!(", {}", count(number, "power command table")),
+                };
+                output::print(&format!("{}: {options}{credentials}{commands}, no errors", path.display()))?;
                 return Ok(ExitCode::SUCCESS);
             }
             refusals.join("\n")

@@ -26,7 +26,8 @@ const KEYS: [&str; 5] = [USER, PASSWORD[0], PASSWORD[1], PRIVACY_PASSWORD[0], PR
 const MAX_VALUE_BYTES: usize = 1024;
 
 /// A part of the text.
-type Span = Option<Range<usize>>;
+/// A part of the text.
+pub(super) type Span = Option<Range<usize>>;
 
 /// A credential of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,7 +139,8 @@ fn read_entry(
     Ok(CredentialEntry { name: credential, source, line: text.position(span).0, password_at })
 }
 
-fn key_span(table: &dyn TableLike, key: &str) -> Span {
+/// Where a key of a table stands.
+pub(super) fn key_span(table: &dyn TableLike, key: &str) -> Span {
     table.get_key_value(key).and_then(|(key, _)| key.span())
 }
 

@@ -1,4 +1,4 @@
-//! Reading the configuration file: TOML whose keys are options of `serve`, and the table of credentials.
+//! Reading the configuration file: TOML whose keys are options of `serve`, and the tables of credentials and power commands.
 
 use std::any::TypeId;
 use std::error::Error;
@@ -12,6 +12,7 @@ use super::super::text_file::read_text_file;
 use super::super::variables::without_variables;
 use super::credentials::{self, CREDENTIALS_KEY, CredentialEntry};
 use super::fault::{ConfigFault, ConfigText};
+use super::power_commands::{self, POWER_COMMANDS_KEY, PowerCommandEntry};
 use super::server_options::{conflicts, server_options};
 use crate::machine::{nearest, reword_library_error, suggestion};
 
@@ -21,6 +22,15 @@ pub(super) struct ConfigFile {
     pub(super) path: PathBuf,
     pub(super) entries: Vec<ConfigEntry>,
     pub(super) credentials: Vec<CredentialEntry>,
+    pub(super) power_commands: Vec<PowerCommandEntry>,
+}
+
+/// What a text sets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct ConfigContent {
+    pub(super) entries: Vec<ConfigEntry>,
+    pub(super) credentials: Vec<CredentialEntry>,
+    pub(super) power_commands: Vec<PowerCommandEntry>,
 }
 
 /// An option that the file sets.
@@ -63,21 +73,18 @@ pub(super) fn read(path: &Path, root: &Command) -> Result<ConfigFile, ConfigFile
     let text = read_text_file(path)?;
     let metadata = fs_err::metadata(path)?;
     let path = path.to_owned();
-    let (entries, credentials) = match check(&text, root) {
-        Ok(checked) => checked,
+    let ConfigContent { entries, credentials, power_commands } = match check(&text, root) {
+        Ok(content) => content,
         Err(faults) => return Err(ConfigFileError::Faults { path, faults }),
     };
     match credentials::check_mode(&path, &metadata, &credentials, ConfigText::new(&text)) {
         Some(fault) => Err(ConfigFileError::Faults { path, faults: vec![fault] }),
-        None => Ok(ConfigFile { path, entries, credentials }),
+        None => Ok(ConfigFile { path, entries, credentials, power_commands }),
     }
 }
 
-/// The options and the credentials of a text, or all its faults.
-pub(super) fn check(
-    text: &str,
-    root: &Command,
-) -> Result<(Vec<ConfigEntry>, Vec<CredentialEntry>), Vec<ConfigFault>> {
+/// What a text sets, or all its faults.
+pub(super) fn check(text: &str, root: &Command) -> Result<ConfigContent, Vec<ConfigFault>> {
     let positions = ConfigText::new(text);
     let document = Document::parse(text).map_err(|error| {
         let (line, _) = positions.position(error.span());
@@ -85,14 +92,21 @@ pub(super) fn check(
         vec![positions.fault(error.span(), syntax_fault(text, line, found))]
     })?;
     let options = server_options(root);
-    let (mut entries, mut credentials, mut faults) = (Vec::<ConfigEntry>::new(), Vec::new(), Vec::new());
+    let (mut content, mut faults) = (ConfigContent::default(), Vec::new());
     for (key, item) in document.as_table() {
         let key_span = document.get_key_value(key).and_then(|(key, _)| key.span());
         let item_span = item.span().or_else(|| key_span.clone());
         let (line, _) = positions.position(key_span.clone());
         if key == CREDENTIALS_KEY {
             match credentials::read(item, key_span, positions) {
-                Ok(found) => credentials = found,
+                Ok(found) => content.credentials = found,
+                Err(found) => faults.extend(found),
+            }
+            continue;
+        }
+        if key == POWER_COMMANDS_KEY {
+            match power_commands::read(item, key_span, positions) {
+                Ok(found) => content.power_commands = found,
                 Err(found) => faults.extend(found),
             }
             continue;
@@ -101,7 +115,7 @@ pub(super) fn check(
             faults.push(positions.fault(key_span, unknown_key(key, item, &options)));
             continue;
         };
-        let conflict = entries.iter().find(|entry| conflicts(root, &entry.key, key));
+        let conflict = content.entries.iter().find(|entry| conflicts(root, &entry.key, key));
         let values = match conflict {
             Some(entry) => Err((
                 key_span,
@@ -112,13 +126,13 @@ pub(super) fn check(
                 .map_err(|message| (item_span, message)),
         };
         match values {
-            Ok(values) => entries.push(ConfigEntry { key: key.to_owned(), values, line }),
+            Ok(values) => content.entries.push(ConfigEntry { key: key.to_owned(), values, line }),
             Err((span, message)) => faults.push(positions.fault(span, message)),
         }
     }
     // Tables come after the keys that stand alone, regardless of their position in the text.
     faults.sort_by_key(|fault| (fault.line, fault.column));
-    if faults.is_empty() { Ok((entries, credentials)) } else { Err(faults) }
+    if faults.is_empty() { Ok(content) } else { Err(faults) }
 }
 
 /// Describes why `text` is not TOML: the parser refused `found` in a line.
@@ -149,7 +163,7 @@ fn syntax_fault(text: &str, line: usize, found: &str) -> String {
 fn unknown_key(key: &str, item: &Item, options: &[Arg]) -> String {
     let known: Vec<&str> = options.iter().filter_map(Arg::get_long).collect();
     if let Some(table) = item.as_table_like() {
-        let meant = nearest(key, [CREDENTIALS_KEY]);
+        let meant = nearest(key, [CREDENTIALS_KEY, POWER_COMMANDS_KEY]);
         if let Some(meant) = meant {
             return format!("unknown table `{key}`; did you mean `{meant}`?");
         }
@@ -259,7 +273,7 @@ mod tests {
     fn values_are_as_on_the_command_line() {
         let text = "# ours\nlisten = \"127.0.0.1:1\"\ninsecure = true\nhttp-long-polls = 9\n\n\
                     server-name = [\"a\", \"b\"]\nlog = \"debug\"\n";
-        let (entries, _) = check(text, &command()).unwrap();
+        let entries = check(text, &command()).unwrap().entries;
         let entries: Vec<_> =
             entries.iter().map(|entry| (&*entry.key, entry.values.join(" "), entry.line)).collect();
         let expected = [
@@ -270,7 +284,7 @@ mod tests {
             ("log", "debug", 7),
         ];
         assert_eq!(entries, expected.map(|(key, value, line)| (key, value.to_owned(), line)));
-        assert_eq!(check("server-name = \"a\"", &command()).unwrap().0[0].values, ["a"]);
+        assert_eq!(check("server-name = \"a\"", &command()).unwrap().entries[0].values, ["a"]);
     }
 
     #[test]

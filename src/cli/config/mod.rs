@@ -9,6 +9,7 @@ mod credentials;
 mod fault;
 mod file;
 mod options;
+mod power_commands;
 #[cfg(test)]
 mod reference;
 mod server_options;

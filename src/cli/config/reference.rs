@@ -17,7 +17,7 @@ const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/lifeguard.
 const MARK: &str = "<!-- Made from the options of `lifeguard serve`: see src/cli/config/reference.rs. -->\n";
 
 /// The end of the example file: tables, which are no options.
-const CREDENTIALS: &str = "
+const TABLES: &str = "
 # --- Credentials ---
 
 # User and passwords of devices, by the name that power URLs give: `credential=lab-plugs`. No flag or variable sets them.
@@ -36,6 +36,17 @@ const CREDENTIALS: &str = "
 #user = \"lifeguard\"
 #password-file = \"/etc/lifeguard/pdus\"
 #privacy-password-file = \"/etc/lifeguard/pdus-privacy\"
+
+# --- Power commands ---
+
+# Commands that switch outlets, by the name that power URLs give: `exec://rack-relays/5`. A command is a list of a program and
+# its arguments; {outlet} is the outlet of the power URL. Without `read` the outlet is not read.
+#[power-commands.rack-relays]
+#on = [\"/usr/local/bin/relay\", \"--on\", \"{outlet}\"]
+#off = [\"/usr/local/bin/relay\", \"--off\", \"{outlet}\"]
+#read = [\"/usr/local/bin/relay\", \"--status\", \"{outlet}\"]
+#on-answer = \"state: on\"
+#off-answer = \"state: off\"
 ";
 
 fn options() -> Vec<Arg> {
@@ -131,7 +142,7 @@ fn example_file() -> String {
         }
         writeln!(text, "#{} = {value}", option.get_long().unwrap()).unwrap();
     }
-    text + CREDENTIALS
+    text + TABLES
 }
 
 /// Lines of at most 118 characters.
@@ -172,7 +183,7 @@ fn the_example_has_every_option_and_each_of_its_values_is_accepted() {
     assert_current(EXAMPLE, &example_file());
     let root = <Cli as clap::CommandFactory>::command();
     let example = example_file();
-    let options_text = example.strip_suffix(CREDENTIALS).unwrap();
+    let options_text = example.strip_suffix(TABLES).unwrap();
     fn settings(text: &str) -> Vec<&str> {
         let lines = text.lines().filter_map(|line| line.strip_prefix('#'));
         lines
@@ -186,6 +197,6 @@ fn the_example_has_every_option_and_each_of_its_values_is_accepted() {
             panic!("{line}: {faults:?}");
         }
     }
-    let (_, credentials) = file::check(&settings(CREDENTIALS).join("\n"), &root).unwrap();
-    assert_eq!(credentials.len(), 3);
+    let content = file::check(&settings(TABLES).join("\n"), &root).unwrap();
+    assert_eq!((content.credentials.len(), content.power_commands.len()), (3, 1));
 }

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches};
-use device_io::Credentials;
 use serde_json::{Value, json};
 
 use super::super::variables::{is_variable_set, variable_name};
 use super::credentials::{self, CredentialEntry};
 use super::file::{ConfigFile, ValueForm};
+use super::power_commands::{self, PowerCommandEntry};
+use crate::actions::PowerSettings;
 
 /// The options of a server, as they are after flags, variables and the configuration file.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +19,7 @@ pub(in crate::cli) struct ServerSettings {
     pub(in crate::cli) file: Option<PathBuf>,
     pub(super) settings: Vec<Setting>,
     pub(super) credentials: Vec<CredentialEntry>,
+    pub(super) power_commands: Vec<PowerCommandEntry>,
 }
 
 /// An option, its value, and where that came from.
@@ -87,13 +89,17 @@ impl ServerSettings {
             file: file.map(|file| file.path.clone()),
             settings: options.iter().map(setting).collect(),
             credentials: file.map(|file| file.credentials.clone()).unwrap_or_default(),
+            power_commands: file.map(|file| file.power_commands.clone()).unwrap_or_default(),
         }
     }
 
-    /// The credentials of the configuration file.
-    pub(in crate::cli) fn credentials(&self) -> Credentials {
-        let file = self.file.as_deref();
-        file.map_or_else(Credentials::default, |file| credentials::credentials(file, &self.credentials))
+    /// The credentials and the power commands of the configuration file.
+    pub(in crate::cli) fn power(&self) -> PowerSettings {
+        let Some(file) = self.file.as_deref() else { return PowerSettings::default() };
+        PowerSettings {
+            credentials: credentials::credentials(file, &self.credentials),
+            commands: power_commands::commands(file, &self.power_commands),
+        }
     }
 }
 

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
-use device_io::Credentials;
 
 use super::http::HttpArgs;
 use super::models::ModelArgs;
 use super::parsers::{address, boolean, database_url, number_between, retention, span};
 use super::tftp_options::TftpArgs;
 use super::{secrets, server_definitions};
+use crate::actions::PowerSettings;
 use crate::engine::Retention;
 use crate::store::{ConnectionBudget, DatabaseUrl};
 
@@ -114,9 +114,9 @@ pub struct ServeOptions {
     #[command(flatten)]
     pub models: ModelArgs,
 
-    /// The credentials of the configuration file, which are no options
+    /// What power URLs name, of the configuration file: no options
     #[arg(skip)]
-    pub credentials: Credentials,
+    pub power: PowerSettings,
 }
 
 impl ServeOptions {

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use device_io::Credentials;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +18,7 @@ use super::options::ServeOptions;
 use super::server::LifeguardServer;
 use super::server_definitions::{self, BOARD_MACHINE, ServerDefinitions};
 use super::tftp_options::TftpArgs;
-use crate::actions::CommandPolicy;
+use crate::actions::{CommandPolicy, PowerSettings};
 use crate::api::{self, ApiContext, HttpOptions, LongPolls};
 use crate::boards::{BoardFace, BoardService};
 use crate::boot_tree::BootTree;
@@ -63,7 +62,7 @@ impl LifeguardServer {
         let DescriptorBudget { limit, reserved, http_connections, tftp_transfers } = budget;
         tracing::info!(limit, reserved, http_connections, tftp_transfers, "file descriptors budgeted");
         // No reason not to start: the files may change at any time, and other boards do not need them.
-        for (credential, error) in options.credentials.list_unreadable().await {
+        for (credential, error) in options.power.credentials.list_unreadable().await {
             tracing::warn!(%credential, error = &error as &dyn Error, "credential cannot be read");
         }
         let parts = ServerParts {
@@ -77,7 +76,7 @@ impl LifeguardServer {
             commands: if options.allow_commands { CommandPolicy::Allowed } else { CommandPolicy::Refused },
             database_connections: options.database_connections,
             event_timeout: options.event_timeout,
-            credentials: options.credentials,
+            power: options.power,
             models: Models::new(options.models.options(&data_dir), Arc::clone(&clock)),
             clock,
         };
@@ -112,7 +111,7 @@ struct ServerParts {
     database_connections: u32,
     event_timeout: Duration,
     models: Models,
-    credentials: Credentials,
+    power: PowerSettings,
     clock: Arc<dyn Clock>,
 }
 
@@ -183,7 +182,7 @@ impl ServerParts {
         for definition in &outdated {
             definition.confirm_active(&store).await?;
         }
-        let kinds = faces::action_kinds(&self.boot_root, self.commands, &self.credentials);
+        let kinds = faces::action_kinds(&self.boot_root, self.commands, &self.power);
         let worker = Worker::new(Arc::new(kinds), Arc::clone(&clock));
         let face = Arc::new(BoardFace::new(machine.clone()));
         let parts = engine::EngineParts {
@@ -198,7 +197,7 @@ impl ServerParts {
             engine::EngineOptions { retention: self.history_retention, event_timeout: self.event_timeout };
         let engine = Engine::new(parts, loaded, options).await;
         let engine = engine.map_err(|error| server_definitions::with_advice(error, shared.as_ref()))?;
-        let boards = BoardService::new(engine.clone(), face).with_credentials(self.credentials.clone());
+        let boards = BoardService::new(engine.clone(), face).with_power_settings(self.power.clone());
         let shared = match shared {
             Some(shared) => Some(shared.create_instance(&engine).await?),
             None => None,

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use super::*;
+use crate::commands::PowerCommands;
 
 const PROTOCOL: DeviceProtocol = DeviceProtocol {
     name: "echoes",
@@ -23,6 +24,7 @@ fn client(relay: &TcpListener, lease: &ProcessLease, call_limit: Duration) -> De
         lease: lease.clone(),
         call_limit,
         credentials: Credentials::default(),
+        commands: PowerCommands::default(),
     };
     let port = relay.local_addr().unwrap().port();
     let endpoint =

@@ -8,7 +8,7 @@ use device_io::address;
 use device_io::http::Method;
 use url::Url;
 
-use super::http_outlet::{HttpOutlet, HttpOutletRequests, StateMatch};
+use super::http_outlet::{HttpOutlet, HttpOutletRequests};
 use crate::credential::CREDENTIAL_PARAMETER;
 use crate::endpoint::DeviceEndpoint;
 use crate::http::{FORM, HttpLogin, HttpRequest, HttpSession, JSON, LoginMethod, TEXT};
@@ -17,6 +17,7 @@ use crate::parameters::{
     CERTIFICATE_PARAMETER, OFF_PARAMETER, PowerUrlParameters, SchemeParameter, without_tls,
 };
 use crate::scheme::{OutletConfig, PowerScheme};
+use crate::state_match::StateMatch;
 
 /// `http://`.
 pub(super) const SCHEME: PowerScheme = PowerScheme {
@@ -146,17 +147,11 @@ fn body(
 
 /// How the outlet is read; `None` where no answers are given.
 fn state_match(parameters: &PowerUrlParameters) -> Result<Option<StateMatch>, String> {
-    let (on, off) = match (parameters.get("on-answer"), parameters.get("off-answer")) {
-        (Some(on), Some(off)) => (on.to_owned(), off.to_owned()),
-        (None, None) if parameters.get("read-path").is_none() => return Ok(None),
-        _ => return Err("a reading needs both `on-answer` and `off-answer`".to_owned()),
-    };
-    if on.contains(&off) || off.contains(&on) {
-        return Err(format!(
-            "`on-answer={on}` and `off-answer={off}`: neither may contain the other, write more of the answer"
-        ));
+    match (parameters.get("on-answer"), parameters.get("off-answer")) {
+        (Some(on), Some(off)) => StateMatch::contained(on, off).map(Some),
+        (None, None) if parameters.get("read-path").is_none() => Ok(None),
+        _ => Err("a reading needs both `on-answer` and `off-answer`".to_owned()),
     }
-    Ok(Some(StateMatch::Contained { on, off }))
 }
 
 fn login_method(parameters: &PowerUrlParameters) -> Result<LoginMethod, String> {

@@ -6,34 +6,11 @@ use device_io::Evidence;
 use crate::error::{OutletError, OutletErrorKind};
 use crate::http::{HttpAnswer, HttpRequest, HttpSession, misconfigured};
 use crate::outlet::{Outlet, OutletReading, PowerState};
+use crate::state_match::StateMatch;
 
 /// Statuses of the class 400 that may be over soon. Source: RFC 9110 section 15.5, RFC 4918 and RFC 6585: timeout,
 /// conflict, locked, too many requests.
 const REFUSED_FOR_NOW: [u16; 4] = [408, 409, 423, 429];
-
-/// How the answer to a reading shows the state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum StateMatch {
-    /// The whole answer is one of these texts.
-    Equal { on: String, off: String },
-    /// The answer contains one of these texts, and not the other.
-    Contained { on: String, off: String },
-}
-
-impl StateMatch {
-    /// The state that an answer shows; `None` where it shows neither.
-    fn state(&self, body: &str) -> Option<PowerState> {
-        let (is_on, is_off) = match self {
-            Self::Equal { on, off } => (body == on, body == off),
-            Self::Contained { on, off } => (body.contains(on), body.contains(off)),
-        };
-        match (is_on, is_off) {
-            (true, false) => Some(PowerState::On),
-            (false, true) => Some(PowerState::Off),
-            (true, true) | (false, false) => None,
-        }
-    }
-}
 
 /// The requests for one outlet.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use device_io::http::Method;
 use url::Url;
 
-use super::http_outlet::{HttpOutlet, HttpOutletRequests, StateMatch};
+use super::http_outlet::{HttpOutlet, HttpOutletRequests};
 use crate::credential::CREDENTIAL_PARAMETER;
 use crate::endpoint::DeviceEndpoint;
 use crate::http::{HttpLogin, HttpRequest, HttpSession, LoginMethod, TEXT};
@@ -18,6 +18,7 @@ use crate::parameters::{
     CERTIFICATE_PARAMETER, OFF_PARAMETER, PowerUrlParameters, SchemeParameter, without_tls,
 };
 use crate::scheme::{OutletConfig, PowerScheme};
+use crate::state_match::StateMatch;
 
 /// `labgrid+http://`.
 pub(super) const SCHEME: PowerScheme = PowerScheme {

@@ -1,8 +1,10 @@
 //! The drivers, one file or folder each. A new driver needs its file, a `mod` line and a line in the table here.
 
 mod devantech;
+mod exec;
 mod http;
 mod http_outlet;
+mod ipmi;
 mod labgrid;
 mod modbus;
 mod numato;
@@ -31,4 +33,6 @@ pub(crate) const SCHEMES: &[PowerScheme] = &[
     labgrid::HTTPS_SCHEME,
     http::SCHEME,
     http::HTTPS_SCHEME,
+    ipmi::SCHEME,
+    exec::SCHEME,
 ];

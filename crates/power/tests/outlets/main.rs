@@ -4,10 +4,16 @@
 mod conformance;
 mod credentials;
 mod devantech;
+mod exec;
 mod fake;
 mod fake_modbus;
+#[expect(dead_code, reason = "shared with the tests of the product, which use more of it")]
+#[path = "../../../../tests/it/foreign_programs.rs"]
+mod foreign_programs;
 mod http;
 mod http_device;
+mod ipmi;
+mod ipmi_bmc;
 mod labgrid;
 mod modbus;
 mod modbus_rtu;

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use clock::SystemClock;
 use device_io::{Credentials, ProcessLease};
-use power::{CycleTiming, PowerContext, PowerOperation, PowerRunErrorKind, PowerState, PowerUrl, operate};
+use power::{
+    CycleTiming, PowerCommands, PowerContext, PowerOperation, PowerRunErrorKind, PowerState, PowerUrl,
+    operate,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -157,6 +160,7 @@ async fn nothing_is_sent_after_the_lease_expired_during_the_off_time() {
         call_limit: conformance::LONG_TIMEOUT,
         interrupted_runs: 0,
         credentials: Credentials::default(),
+        commands: PowerCommands::default(),
     };
     let never = CancellationToken::new();
     let (ended, ()) = tokio::join!(operate(&url, PowerOperation::Cycle, &context, &never), async {
