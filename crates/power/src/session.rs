@@ -1,11 +1,11 @@
-//! TCP calls to a device, bounded by the call timeout and the lease, with the device's settle time between connections.
+//! Calls to a device, bounded by the call timeout and the lease, with the device's settle time between connections.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clock::{Clock, time_after};
-use device_io::{ConnectError, DeviceConnection, LocalTrouble, ProcessLease, connect};
+use device_io::{ConnectError, DatagramSocket, DeviceConnection, LocalTrouble, ProcessLease, connect};
 
 use crate::endpoint::DeviceEndpoint;
 use crate::error::{OutletError, OutletErrorKind};
@@ -59,6 +59,16 @@ impl DeviceSession {
         self.record_close();
         let stream = connected.map_err(|error| self.connect_error(error))?;
         DeviceConnection::new(stream).map_err(|error| self.no_connection(&error))
+    }
+
+    /// Opens a socket for datagrams, each of which is sent only within the lease. Nothing is sent yet.
+    pub(crate) async fn open_socket(&mut self) -> Result<DatagramSocket, OutletError> {
+        self.check_lease()?;
+        self.attempts += 1;
+        let DeviceEndpoint { host, port, settle_for: _ } = &self.endpoint;
+        let opened =
+            DatagramSocket::open(&*self.clock, host, *port, self.call_limit, self.lease.clone()).await;
+        opened.map_err(|error| self.connect_error(error))
     }
 
     /// Starts the settle time after a connection was closed.

@@ -9,6 +9,7 @@ mod numato;
 mod pdudaemon;
 mod proxr;
 mod shelly;
+mod snmp;
 mod tasmota;
 mod waveshare;
 
@@ -21,6 +22,7 @@ pub(crate) const SCHEMES: &[PowerScheme] = &[
     proxr::SCHEME,
     numato::SCHEME,
     devantech::SCHEME,
+    snmp::SCHEME,
     pdudaemon::SCHEME,
     shelly::SCHEME,
     tasmota::SCHEME,

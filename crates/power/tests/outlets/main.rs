@@ -14,5 +14,8 @@ mod numato;
 mod pdudaemon;
 mod proxr;
 mod shelly;
+mod snmp;
+mod snmp_agent;
+mod snmpsim;
 mod tasmota;
 mod waveshare;
