@@ -16,6 +16,8 @@ mod proxr;
 mod shelly;
 mod snmp;
 mod snmp_agent;
+mod snmp_message;
+mod snmp_urls;
 mod snmpsim;
 mod tasmota;
 mod waveshare;

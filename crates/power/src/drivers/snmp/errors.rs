@@ -150,3 +150,47 @@ pub(super) fn foreign(authority: &str, datagram: &[u8]) -> OutletError {
     let reason = format!("{authority} answered, but not with SNMP");
     OutletError::new(OutletErrorKind::WrongProtocol, reason).with_answer(hex(datagram))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_a_configuration_error_unless_it_is_about_time() {
+        for (status, kind) in [
+            (ReportStatus::UnsupportedSecurityLevel { counter: 1 }, OutletErrorKind::Misconfigured),
+            (ReportStatus::UnknownUserName { counter: 1 }, OutletErrorKind::Misconfigured),
+            (ReportStatus::WrongDigest { counter: 1 }, OutletErrorKind::Misconfigured),
+            (ReportStatus::DecryptionError { counter: 1 }, OutletErrorKind::Misconfigured),
+            (ReportStatus::NotInTimeWindow { counter: 1 }, OutletErrorKind::Refused),
+            (ReportStatus::UnknownEngineId { counter: 1 }, OutletErrorKind::Refused),
+        ] {
+            let error = report("pdu.lab:161", &status);
+            assert!(error.kind == kind && error.answer == Some(status.to_string()), "{error:?}");
+            assert!(!error.may_have_switched(), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_answer_says_whether_the_outlet_may_have_been_switched() {
+        for (kind, is_sent, expected) in [
+            (RequestKind::Order, true, OutletErrorKind::AnswerPending),
+            (RequestKind::Order, false, OutletErrorKind::NotConnected),
+            (RequestKind::Query, true, OutletErrorKind::ConnectionLost),
+            (RequestKind::Query, false, OutletErrorKind::NotConnected),
+        ] {
+            let record = CallRecord { is_sent, ..CallRecord::default() };
+            assert_eq!(unanswered("pdu.lab:161", kind, "5s", "", &record).kind, expected);
+        }
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let broken = io::Error::from(io::ErrorKind::BrokenPipe);
+        let record = CallRecord { is_sent: true, ..CallRecord::default() };
+        for (kind, error, expected) in [
+            (RequestKind::Order, &refused, OutletErrorKind::NotConnected),
+            (RequestKind::Order, &broken, OutletErrorKind::ConnectionLost),
+            (RequestKind::Query, &broken, OutletErrorKind::NotConnected),
+        ] {
+            assert_eq!(of_socket("pdu.lab:161", kind, error, None, &record).kind, expected);
+        }
+    }
+}

@@ -113,7 +113,9 @@ impl SnmpSecurity {
     pub(super) fn silence_hint(&self) -> &'static str {
         match self {
             Self::Community { .. } => "; a wrong community is not answered either",
-            Self::User(_) => "",
+            Self::User(_) => {
+                "; a user who is set up for another `auth` or `privacy` may not be answered either"
+            }
         }
     }
 
