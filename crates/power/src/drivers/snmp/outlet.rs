@@ -17,7 +17,7 @@ use crate::error::OutletError;
 use crate::outlet::{Outlet, OutletReading, PowerState};
 
 /// How long a device may take to show what it was told, in each of the three tries of a phase. PDUs switch one outlet
-/// after the other. Source: OpenStack Ironic, `[snmp] power_timeout`, 10 s; fence-agents, `--power-timeout`, 20 s.
+/// after the other. Source: Ironic's `[snmp] power_timeout` is 10 s, `--power-timeout` of fence-agents 20 s.
 const FOLLOW_TIME: Duration = Duration::from_secs(4);
 /// Time between two readings during that.
 const FOLLOW_POLL: Duration = Duration::from_millis(250);

@@ -200,12 +200,12 @@ fn algorithm<T: Copy>(
     match parameters.get(parameter) {
         None => Ok(known.first().map(|(_, algorithm)| *algorithm)),
         Some("none") => Ok(None),
-        Some(text) => match known.iter().find(|(name, _)| *name == text) {
-            Some((_, algorithm)) => Ok(Some(*algorithm)),
-            None => {
-                let names: Vec<_> = known.iter().map(|(name, _)| format!("`{name}`")).collect();
-                Err(format!("`{parameter}={text}`: write {} or `none`", names.join(", ")))
-            }
-        },
+        Some(text) => {
+            let names = || known.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let found = known.iter().find(|(name, _)| *name == text);
+            let (_, algorithm) =
+                found.ok_or_else(|| format!("`{parameter}={text}`: write {} or `none`", names()))?;
+            Ok(Some(*algorithm))
+        }
     }
 }

@@ -66,9 +66,9 @@ impl SnmpSocket {
     }
 
     /// Ends the call. The caller takes the reason from the record.
-    fn end(&self, end: CallEnd) -> Box<Error> {
+    fn end<T>(&self, end: CallEnd) -> async_snmp::Result<T> {
         self.record.lock().end = Some(end);
-        Box::new(Error::Closed { target: self.socket.device() })
+        Err(Box::new(Error::Closed { target: self.socket.device() }))
     }
 }
 
@@ -79,8 +79,8 @@ impl Transport for SnmpSocket {
                 self.record.lock().is_sent = true;
                 Ok(())
             }
-            Err(SendError::LeaseExpired) => Err(self.end(CallEnd::LeaseExpired)),
-            Err(SendError::Socket(error)) => Err(self.end(CallEnd::Socket(error))),
+            Err(SendError::LeaseExpired) => self.end(CallEnd::LeaseExpired),
+            Err(SendError::Socket(error)) => self.end(CallEnd::Socket(error)),
         }
     }
 
@@ -97,8 +97,10 @@ impl Transport for SnmpSocket {
         self.send(data).await?;
         let mut buffer = vec![0; UDP_RECEIVE_BUFFER_SIZE];
         loop {
-            let received = self.socket.receive(&mut buffer).await;
-            let length = received.map_err(|error| self.end(CallEnd::Socket(error)))?;
+            let length = match self.socket.receive(&mut buffer).await {
+                Ok(length) => length,
+                Err(error) => return self.end(CallEnd::Socket(error)),
+            };
             let datagram = Bytes::copy_from_slice(&buffer[..length]);
             let identity = registration.evaluate_response_identity(&datagram, true);
             if identity != ResponseIdentity::Reject
@@ -108,10 +110,10 @@ impl Transport for SnmpSocket {
             }
             match unauthenticated_report(&datagram) {
                 Some(status) if identity != ResponseIdentity::Reject => {
-                    return Err(self.end(CallEnd::Report(status)));
+                    return self.end(CallEnd::Report(status));
                 }
                 Some(_) | None if is_snmp(&datagram) => self.record.lock().ignored = Some(datagram),
-                Some(_) | None => return Err(self.end(CallEnd::Foreign(datagram))),
+                Some(_) | None => return self.end(CallEnd::Foreign(datagram)),
             }
         }
     }
