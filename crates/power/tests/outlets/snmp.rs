@@ -22,8 +22,8 @@ pub(crate) fn context_with(credential: CredentialSource) -> PowerContext {
     PowerContext { credentials, ..context(LONG_TIMEOUT) }
 }
 
-pub(crate) fn secret(text: &str) -> Option<SecretSource> {
-    Some(SecretSource::Text(Secret::new(text)))
+pub(crate) fn secret(text: &str) -> SecretSource {
+    SecretSource::Text(Secret::new(text))
 }
 
 #[tokio::test]
@@ -203,7 +203,8 @@ async fn a_state_that_is_neither_on_nor_off_is_told_and_nothing_is_switched() {
 #[tokio::test]
 async fn the_community_is_the_password_of_the_credential_and_is_shown_nowhere() {
     let agent = SnmpAgent::on(APC, AgentHabits::default()).await;
-    let credential = CredentialSource { password: secret("rack-secret"), ..CredentialSource::default() };
+    let credential =
+        CredentialSource { password: Some(secret("rack-secret")), ..CredentialSource::default() };
     let context = PowerContext { call_limit: SHORT_TIMEOUT, ..context_with(credential) };
     let failed = run_in(&context, PowerOperation::Off, &agent.url("credential=lab")).await.unwrap_err();
     assert!(agent.lock().logins.contains(&(0, "rack-secret".to_owned())));
@@ -234,7 +235,7 @@ async fn a_password_too_short_for_version_3_is_a_configuration_error() {
         ("long-enough", "brief", "the privacy password of credential `lab` is too short"),
     ] {
         let user = Some("me".to_owned());
-        let (password, privacy_password) = (secret(password), secret(privacy_password));
+        let (password, privacy_password) = (Some(secret(password)), Some(secret(privacy_password)));
         let context = context_with(CredentialSource { user, password, privacy_password });
         let url = agent.url("version=3&credential=lab");
         let failed = run_in(&context, PowerOperation::On, &url).await.unwrap_err();

@@ -82,10 +82,11 @@ impl Request {
 fn read(bytes: &[u8]) -> (u8, &[u8], &[u8]) {
     let (tag, rest) = bytes.split_first().unwrap();
     let (length, rest) = rest.split_first().unwrap();
-    let (length, rest) = match length {
-        0..=0x7f => (usize::from(*length), rest),
-        0x81 => (usize::from(rest[0]), &rest[1..]),
-        _ => panic!("a length of {length:#x}"),
+    let (length, rest) = if *length < 0x80 {
+        (usize::from(*length), rest)
+    } else {
+        assert_eq!(*length, 0x81, "a length of more than one byte");
+        (usize::from(rest[0]), &rest[1..])
     };
     let (content, rest) = rest.split_at(length);
     (*tag, content, rest)

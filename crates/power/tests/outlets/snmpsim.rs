@@ -89,7 +89,9 @@ impl Snmpsim {
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let mut said = Vec::new();
         loop {
-            let Some(line) = lines.next_line().await.unwrap() else { panic!("it ended: {said:#?}") };
+            let line = lines.next_line().await.unwrap();
+            assert!(line.is_some(), "it ended: {said:#?}");
+            let line = line.unwrap();
             if line.contains("Listening at") {
                 break;
             }
@@ -97,12 +99,12 @@ impl Snmpsim {
         }
         let agent = Self { port, _process: process, _directory: directory };
         // It says so before its port is open.
+        let mut answers = false;
         for _ in 0..20 {
-            if run(PowerOperation::On, &agent.url("7", "version=1")).await.is_ok() {
-                return Some(agent);
-            }
+            answers = answers || run(PowerOperation::On, &agent.url("7", "version=1")).await.is_ok();
         }
-        panic!("it does not answer")
+        assert!(answers, "it does not answer");
+        Some(agent)
     }
 
     fn url(&self, port: &str, parameters: &str) -> String {
@@ -113,7 +115,7 @@ impl Snmpsim {
 /// The context of a server whose credential is this user.
 fn context_of(user: &str, password: &str, privacy_password: &str) -> PowerContext {
     let user = Some(user.to_owned());
-    let (password, privacy_password) = (secret(password), secret(privacy_password));
+    let (password, privacy_password) = (Some(secret(password)), Some(secret(privacy_password)));
     context_with(CredentialSource { user, password, privacy_password })
 }
 
