@@ -1,4 +1,4 @@
-//! Access to devices: URLs, name lookups, TCP connections and requests, programs, local faults, and errors of runs.
+//! Access to devices: URLs, name lookups, TCP connections, datagrams and requests, programs, local faults, and errors of runs.
 //!
 //! The crate uses sockets and processes; boards, actions and databases are unknown to it. Callers check a [`ProcessLease`] before
 //! each write to a device. Faults of this machine ([`LocalTrouble`]) are distinguished from those of a device.
@@ -9,6 +9,7 @@ mod certificate;
 mod connect;
 mod connection;
 mod credential;
+mod datagram;
 pub mod http;
 mod lease;
 mod probe;
@@ -26,6 +27,7 @@ pub use self::certificate::{CertificateCheck, CertificateFingerprint};
 pub use self::connect::{ConnectError, connect, resolve};
 pub use self::connection::DeviceConnection;
 pub use self::credential::{Credential, CredentialName, CredentialSource, Credentials, Secret, SecretSource};
+pub use self::datagram::{DatagramSocket, SendError};
 pub use self::lease::ProcessLease;
 pub use self::probe::is_trouble_over;
 pub use self::run_error::{Evidence, RunError, RunErrorKind};

@@ -16,7 +16,7 @@ const HTTPS_PORT: u16 = 443;
 pub(crate) struct DeviceEndpoint {
     /// Its host name or address; an IPv6 address without brackets.
     pub(crate) host: String,
-    /// Its TCP port.
+    /// Its port.
     pub(crate) port: u16,
     /// How long the device needs after a connection before it accepts the next one.
     pub(crate) settle_for: Duration,

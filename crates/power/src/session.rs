@@ -1,4 +1,4 @@
-//! Calls to a device by TCP or TLS, bounded by the call timeout and the lease, with the device's settle time between connections.
+//! Calls to a device, bounded by the call timeout and the lease, with the device's settle time between connections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clock::{Clock, time_after};
 use device_io::tls::{self, DeviceStream, TlsError};
-use device_io::{CertificateCheck, ConnectError, DeviceConnection, LocalTrouble, ProcessLease, connect};
+use device_io::{
+    CertificateCheck, ConnectError, DatagramSocket, DeviceConnection, LocalTrouble, ProcessLease, connect,
+};
 use tokio::net::TcpStream;
 
 use crate::endpoint::DeviceEndpoint;
@@ -82,6 +84,16 @@ impl DeviceSession {
             OutletError::new(OutletErrorKind::NotConnected, reason)
         })?;
         secured.map_err(|error| self.tls_error(error, check))
+    }
+
+    /// Opens a socket for datagrams, each of which is sent only within the lease. Nothing is sent yet.
+    pub(crate) async fn open_socket(&mut self) -> Result<DatagramSocket, OutletError> {
+        self.check_lease()?;
+        self.attempts += 1;
+        let DeviceEndpoint { host, port, .. } = &self.endpoint;
+        let opened =
+            DatagramSocket::open(&*self.clock, host, *port, self.call_limit, self.lease.clone()).await;
+        opened.map_err(|error| connect_error(&self.authority(), error))
     }
 
     /// Starts the settle time after a connection was closed.

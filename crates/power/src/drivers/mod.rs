@@ -12,6 +12,7 @@ mod pdudaemon;
 mod proxr;
 mod redfish;
 mod shelly;
+mod snmp;
 mod tasmota;
 mod waveshare;
 
@@ -24,6 +25,7 @@ pub(crate) const SCHEMES: &[PowerScheme] = &[
     proxr::SCHEME,
     numato::SCHEME,
     devantech::SCHEME,
+    snmp::SCHEME,
     pdudaemon::SCHEME,
     shelly::SCHEME,
     tasmota::SCHEME,

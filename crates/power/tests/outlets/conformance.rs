@@ -91,7 +91,7 @@ pub(crate) trait TestDevice {
 }
 
 /// Timeout of calls to devices that never answer; never used for calls that must succeed.
-const SHORT_TIMEOUT: Duration = Duration::from_millis(200);
+pub(crate) const SHORT_TIMEOUT: Duration = Duration::from_millis(200);
 /// Timeout of calls where some are answered and some are not: far longer than an answer takes on a busy machine.
 pub(crate) const LONG_TIMEOUT: Duration = Duration::from_secs(2);
 /// Off time of power cycles in these tests.

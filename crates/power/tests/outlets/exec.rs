@@ -95,18 +95,13 @@ impl ScriptedOutlet {
         }
     }
 
-    fn context(&self, texts: PowerCommandTexts, call_limit: Duration) -> PowerContext {
-        let tables = BTreeMap::from([("rack".to_owned(), PowerCommandTable::new(texts).unwrap())]);
-        PowerContext { commands: PowerCommands::new("/etc/farm.toml", tables), ..context(call_limit) }
-    }
-
     async fn run(&self, operation: PowerOperation, url: &str) -> Result<Evidence, PowerRunError> {
-        run_in(&self.context(self.texts(), DEFAULT_CALL_TIMEOUT), operation, url).await
+        run_in(&context_with_commands(self.texts(), DEFAULT_CALL_TIMEOUT), operation, url).await
     }
 
     async fn reading(&self) -> OutletReading {
         let url: PowerUrl = URL.parse().unwrap();
-        url.open(self.context(self.texts(), DEFAULT_CALL_TIMEOUT).access()).read().await.unwrap()
+        url.open(context_with_commands(self.texts(), DEFAULT_CALL_TIMEOUT).access()).read().await.unwrap()
     }
 
     /// Waits until the process whose number a script wrote to `pid` has ended.
@@ -117,6 +112,11 @@ impl ScriptedOutlet {
         })
         .await;
     }
+}
+
+fn context_with_commands(texts: PowerCommandTexts, call_limit: Duration) -> PowerContext {
+    let tables = BTreeMap::from([("rack".to_owned(), PowerCommandTable::new(texts).unwrap())]);
+    PowerContext { commands: PowerCommands::new("/etc/farm.toml", tables), ..context(call_limit) }
 }
 
 async fn run_in(
@@ -135,7 +135,7 @@ impl TestDevice for ScriptedOutlet {
     }
 
     fn configure(&self, context: PowerContext) -> PowerContext {
-        PowerContext { commands: self.context(self.texts(), context.call_limit).commands, ..context }
+        PowerContext { commands: context_with_commands(self.texts(), context.call_limit).commands, ..context }
     }
 
     fn expected_failure(behaviour: DeviceBehaviour) -> ExpectedFailure {
@@ -244,7 +244,7 @@ async fn only_an_output_with_one_of_the_texts_is_a_state() {
 async fn without_a_command_that_reads_an_order_is_accepted_and_not_observed() {
     let outlet = ScriptedOutlet::with_script(SCRIPT, PowerState::On);
     let texts = PowerCommandTexts { read: None, on_answer: None, off_answer: None, ..outlet.texts() };
-    let context = outlet.context(texts, DEFAULT_CALL_TIMEOUT);
+    let context = context_with_commands(texts, DEFAULT_CALL_TIMEOUT);
     let evidence = run_in(&context, PowerOperation::Cycle, &format!("{URL}?off=20ms")).await.unwrap();
     assert_eq!(
         (&evidence["result"], &evidence["readback"]),
@@ -279,7 +279,7 @@ async fn a_table_that_does_not_fit_the_url_is_a_configuration_error() {
         (outlet.texts(), "exec://rack", "are for several outlets (`{outlet}`): write exec://rack/OUTLET"),
         (one.clone(), URL, "are for one outlet: write exec://rack, or put `{outlet}`"),
     ] {
-        let failed = run_in(&outlet.context(texts, DEFAULT_CALL_TIMEOUT), PowerOperation::Cycle, url)
+        let failed = run_in(&context_with_commands(texts, DEFAULT_CALL_TIMEOUT), PowerOperation::Cycle, url)
             .await
             .unwrap_err();
         assert!(failed.reason.contains(reason), "{failed}");
@@ -288,7 +288,7 @@ async fn a_table_that_does_not_fit_the_url_is_a_configuration_error() {
             (PowerRunErrorKind::Misconfigured, &0.into())
         );
     }
-    let context = outlet.context(one, DEFAULT_CALL_TIMEOUT);
+    let context = context_with_commands(one, DEFAULT_CALL_TIMEOUT);
     let evidence = run_in(&context, PowerOperation::On, "exec://rack").await.unwrap();
     assert_eq!(evidence["observed"], "unknown");
 }
@@ -297,9 +297,9 @@ async fn a_table_that_does_not_fit_the_url_is_a_configuration_error() {
 async fn a_command_is_killed_when_the_lease_expires() {
     let script = SCRIPT.replace("exit 0", "trap '' TERM; echo $$ > pid; sleep 1000");
     let outlet = ScriptedOutlet::with_script(&script, PowerState::On);
-    let context = outlet.context(outlet.texts(), Duration::from_secs(15));
+    let context = context_with_commands(outlet.texts(), Duration::from_secs(15));
     // A server has a lease from its start.
-    context.lease.extend(Instant::now() + Duration::from_secs(60));
+    context.lease.extend(Instant::now() + Duration::from_mins(1));
     let url = format!("{URL}?off=20ms");
     let running = run_in(&context, PowerOperation::Cycle, &url);
     let (result, ()) = tokio::join!(running, async {
@@ -319,7 +319,7 @@ async fn the_next_command_waits_for_the_rest() {
     let clock = ManualClock::new(DateTime::UNIX_EPOCH);
     let context = PowerContext {
         clock: Arc::new(clock.clone()),
-        ..outlet.context(outlet.texts(), DEFAULT_CALL_TIMEOUT)
+        ..context_with_commands(outlet.texts(), DEFAULT_CALL_TIMEOUT)
     };
     let url: PowerUrl = format!("{URL}?rest=3s").parse().unwrap();
     let mut opened = url.open(context.access());

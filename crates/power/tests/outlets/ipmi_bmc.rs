@@ -1,6 +1,7 @@
-//! A BMC of others, `ipmi_sim` of OpenIPMI, behind a relay for datagrams with the bad habits of [`DeviceBehaviour`].
+//! A BMC of others, `ipmi_sim` of `OpenIPMI`, behind a relay for datagrams with the bad habits of [`DeviceBehaviour`].
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -173,7 +174,7 @@ async fn until_ready(bmc: SocketAddr) {
             () = clock::sleep_real_time(std::time::Duration::from_millis(100)) => {}
         }
     }
-    panic!("ipmi_sim does not answer");
+    unreachable!("ipmi_sim does not answer");
 }
 
 /// One client of the BMC: `ipmitool` has a socket for each run.
@@ -209,13 +210,20 @@ async fn pass_on(socket: Arc<UdpSocket>, bmc: SocketAddr, shared: Arc<Mutex<Shar
     let mut buffer = [0; 2048];
     while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
         let behaviour = lock(&shared).behaviour;
-        if !sessions.contains_key(&client) {
-            lock(&shared).clients += 1;
-            let session = Arc::new(Session::begin(bmc, orders.clone()).await);
-            sessions.insert(client, Arc::clone(&session));
-            answers.spawn(pass_back(Arc::clone(&socket), client, session, Arc::clone(&shared)));
-        }
-        let session = &sessions[&client];
+        let session = match sessions.entry(client) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                lock(&shared).clients += 1;
+                let session = Arc::new(Session::begin(bmc, orders.clone()).await);
+                answers.spawn(pass_back(
+                    Arc::clone(&socket),
+                    client,
+                    Arc::clone(&session),
+                    Arc::clone(&shared),
+                ));
+                new.insert(session)
+            }
+        };
         match behaviour {
             DeviceBehaviour::Refuses | DeviceBehaviour::Hangs => {}
             DeviceBehaviour::Foreign => _ = socket.send_to(b"HTTP/1.1 400 Bad Request\r\n\r\n", client).await,

@@ -244,7 +244,7 @@ mod tests {
         }
     }
 
-    /// Recorded from ipmitool 1.8.19, most of them at ipmi_sim 1.0.13.
+    /// Recorded from ipmitool 1.8.19, most of them at `ipmi_sim` 1.0.13.
     #[test]
     fn the_words_of_ipmitool_say_what_is_wrong() {
         let v2 = "Error: Unable to establish IPMI v2 / RMCP+ session";

@@ -21,7 +21,8 @@ use crate::error::{OutletError, OutletErrorKind};
 use crate::evidence::evidence_text;
 use crate::http::{misconfigured, spellings};
 use crate::outlet::{
-    ClientCapacity, CycleTiming, MAX_EFFECT_TIME, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,
+    ClientCapacity, CycleTiming, MAX_EFFECT_TIME, Outlet, OutletCapabilities, OutletReading, PowerState,
+    Readback,
 };
 use crate::parameters::{EFFECT_PARAMETER, OFF_PARAMETER, PowerUrlParameters, SchemeParameter, number};
 use crate::program::ProgramSession;
@@ -103,7 +104,8 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
         }
         arguments.extend(["-C".to_owned(), cipher.to_string()]);
     }
-    let effect_within = parameters.span(EFFECT_PARAMETER.name, MAX_EFFECT_TIME)?.unwrap_or(DEFAULT_EFFECT_TIME);
+    let effect_within =
+        parameters.span(EFFECT_PARAMETER.name, MAX_EFFECT_TIME)?.unwrap_or(DEFAULT_EFFECT_TIME);
     let endpoint = DeviceEndpoint::parse(url, DEFAULT_PORT)?;
     let options = IpmiOptions { credential, arguments };
     Ok(OutletConfig {
