@@ -157,15 +157,13 @@ fn value<'a>(key: &str, item: &'a Item) -> Result<&'a str, String> {
 }
 
 fn unknown_key(key: &str, name: &str) -> String {
-    match nearest(key, KEYS) {
-        Some(meant) => format!("unknown key `{key}` of credential `{name}`; did you mean `{meant}`?"),
-        None => {
-            let keys = KEYS.join(", ");
-            format!(
-                "unknown key `{key}` of credential `{name}`, whose keys are {keys}; options of the server stand above all tables"
-            )
-        }
+    if let Some(meant) = nearest(key, KEYS) {
+        return format!("unknown key `{key}` of credential `{name}`; did you mean `{meant}`?");
     }
+    let keys = KEYS.join(", ");
+    format!(
+        "unknown key `{key}` of credential `{name}`, whose keys are {keys}; options of the server stand above all tables"
+    )
 }
 
 /// Refuses a file with a password that others than its owner can read.

@@ -124,15 +124,13 @@ fn answer(key: &str, item: &Item) -> Result<String, String> {
 }
 
 fn unknown_key(key: &str, name: &str) -> String {
-    match nearest(key, KEYS) {
-        Some(meant) => format!("unknown key `{key}` of power commands `{name}`; did you mean `{meant}`?"),
-        None => {
-            let keys = KEYS.join(", ");
-            format!(
-                "unknown key `{key}` of power commands `{name}`, whose keys are {keys}; options of the server stand above all tables"
-            )
-        }
+    if let Some(meant) = nearest(key, KEYS) {
+        return format!("unknown key `{key}` of power commands `{name}`; did you mean `{meant}`?");
     }
+    let keys = KEYS.join(", ");
+    format!(
+        "unknown key `{key}` of power commands `{name}`, whose keys are {keys}; options of the server stand above all tables"
+    )
 }
 
 /// The commands for a server with the file at `path`.

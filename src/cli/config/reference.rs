@@ -178,18 +178,18 @@ fn the_page_has_every_option_with_its_default() {
     assert_current(DOCS, &format!("{text}{MARK}{}", docs_table()));
 }
 
+/// The settings in commented text.
+fn settings(text: &str) -> Vec<&str> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix('#'));
+    lines.filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase() || first == '[')).collect()
+}
+
 #[test]
 fn the_example_has_every_option_and_each_of_its_values_is_accepted() {
     assert_current(EXAMPLE, &example_file());
     let root = <Cli as clap::CommandFactory>::command();
     let example = example_file();
     let options_text = example.strip_suffix(TABLES).unwrap();
-    fn settings(text: &str) -> Vec<&str> {
-        let lines = text.lines().filter_map(|line| line.strip_prefix('#'));
-        lines
-            .filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase() || first == '['))
-            .collect()
-    }
     let lines = settings(options_text);
     assert_eq!(lines.len(), options().len());
     for line in lines {
