@@ -156,5 +156,9 @@ async fn a_board_is_switched_by_commands_and_warned_of_where_they_are_missing() 
     assert_eq!(fs::read_to_string(path.join("orders")).unwrap(), "off\non\n");
     let history = world.history("b1").await;
     let end = history.iter().find(|entry| entry["event"] == "power-cycle-ok").unwrap();
-    assert_eq!((&end["args"]["commands"], &end["args"]["outlet"]), (&json!("rack"), &json!("A1")), "{end:#}");
+    assert_eq!(
+        (&end["evidence"]["commands"], &end["evidence"]["outlet"]),
+        (&json!("rack"), &json!("A1")),
+        "{end:#}"
+    );
 }

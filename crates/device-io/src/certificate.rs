@@ -43,7 +43,7 @@ pub enum CertificateCheck {
     SystemRoots,
     /// It is the certificate with this fingerprint.
     Pinned(CertificateFingerprint),
-    /// Not at all: whoever answers gets what is sent, the password included.
+    /// Not at all: any server that answers gets what is sent, the password included.
     Unchecked,
 }
 

@@ -7,6 +7,7 @@
 //! that it did not begin.
 
 mod effect;
+mod pending_order;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use chrono::{DateTime, Utc};
 use clock::{Clock, time_after};
 use tokio_util::sync::CancellationToken;
 
-use self::effect::PendingOrder;
+use self::pending_order::PendingOrder;
 use crate::error::{OutletError, OutletErrorKind};
 use crate::outlet::{Outlet, OutletCapabilities, PowerState, Readback};
 

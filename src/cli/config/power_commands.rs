@@ -157,7 +157,7 @@ pub(super) fn list_missing(entries: &[PowerCommandEntry]) -> Vec<(usize, String)
     missing.collect()
 }
 
-/// Whether `program`, an absolute path or a name in one of `directories`, is a file that somebody may execute.
+/// Whether `program`, an absolute path or a name in one of `directories`, is an executable file.
 fn is_executable(program: &str, directories: &[PathBuf]) -> bool {
     let is_program = |metadata: Metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
     if program.starts_with('/') {

@@ -1,6 +1,6 @@
 //! Outlets that commands of the server's configuration switch: `exec://rack-relays/5`.
 //!
-//! The power URL comes from whoever may register boards. So it names a table of `lifeguard.toml` and an outlet, and never a
+//! The power URL comes from any client that may register boards. So it names a table of `lifeguard.toml` and an outlet, and never a
 //! program. The outlet is put into arguments; there is no shell.
 
 use std::sync::Arc;

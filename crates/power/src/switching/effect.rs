@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use clock::time_after;
 use tokio_util::sync::CancellationToken;
 
 use super::SwitchingRun;
+use super::pending_order::PendingOrder;
 use crate::error::{OutletError, OutletErrorKind};
 use crate::outlet::PowerState;
 
@@ -18,14 +18,6 @@ use crate::outlet::PowerState;
 const MAX_EFFECT_POLL: Duration = Duration::from_secs(1);
 /// How many readings the time that an order needs is worth, at least.
 const MIN_EFFECT_READINGS: u32 = 8;
-
-/// An order that no reading has shown yet.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PendingOrder {
-    pub(super) state: PowerState,
-    /// When its effect is due at the latest.
-    due_at: DateTime<Utc>,
-}
 
 impl SwitchingRun {
     /// Expects that an earlier run, which was interrupted, has just switched off.

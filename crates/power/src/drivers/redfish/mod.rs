@@ -14,6 +14,7 @@ use std::time::Duration;
 use url::Url;
 
 use self::outlet::RedfishOutlet;
+use self::resource::SYSTEMS;
 use crate::credential::CREDENTIAL_PARAMETER;
 use crate::endpoint::DeviceEndpoint;
 use crate::http::{HttpLogin, HttpSession, LoginMethod};
@@ -45,10 +46,6 @@ pub(super) const HTTP_SCHEME: PowerScheme = PowerScheme {
 const PARAMETERS: &[SchemeParameter] =
     &[CREDENTIAL_PARAMETER, EFFECT_PARAMETER, OFF_PARAMETER, CERTIFICATE_PARAMETER];
 
-/// The collection of computer systems. Source: DSP0266, the links of the service root.
-const SYSTEMS: &str = "/redfish/v1/Systems";
-/// The beginning of all resources. Source: DSP0266, protocol version.
-const ROOT: &str = "/redfish/v1/";
 /// How long a system may need until its `PowerState` shows an order. Measured: sushy-emulator 2.2.0 takes 1 to 11 s.
 const DEFAULT_EFFECT_TIME: Duration = Duration::from_secs(12);
 

@@ -5,8 +5,7 @@ use device_io::Evidence;
 use device_io::http::Method;
 use serde_json::Value;
 
-use super::resource::{PowerResource, only_member, words};
-use super::{ROOT, SYSTEMS};
+use super::resource::{PowerResource, ROOT, SYSTEMS, only_member, words};
 use crate::error::{OutletError, OutletErrorKind};
 use crate::evidence::evidence_text;
 use crate::http::{HttpAnswer, HttpRequest, HttpSession, JSON, misconfigured};

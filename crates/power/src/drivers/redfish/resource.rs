@@ -4,12 +4,16 @@ use serde_json::{Value, json};
 
 use crate::outlet::PowerState;
 
+/// The collection of computer systems. Source: DSP0266, the links of the service root.
+pub(super) const SYSTEMS: &str = "/redfish/v1/Systems";
+/// The beginning of all resources. Source: DSP0266, protocol version.
+pub(super) const ROOT: &str = "/redfish/v1/";
 /// How many members of a collection an error lists.
 const MAX_LISTED_MEMBERS: usize = 20;
 
 /// An action that switches the power.
 #[derive(Debug, PartialEq, Eq)]
-struct PowerActionKind {
+struct ControlKind {
     /// Its name in `Actions`.
     name: &'static str,
     /// Its parameter.
@@ -21,14 +25,14 @@ struct PowerActionKind {
 }
 
 /// Source: DSP2046, `ComputerSystem.Reset` and `Outlet.PowerControl`.
-const KINDS: &[PowerActionKind] = &[
-    PowerActionKind {
+const KINDS: &[ControlKind] = &[
+    ControlKind {
         name: "#ComputerSystem.Reset",
         parameter: "ResetType",
         on: &["On", "ForceOn"],
         off: &["ForceOff"],
     },
-    PowerActionKind { name: "#Outlet.PowerControl", parameter: "PowerState", on: &["On"], off: &["Off"] },
+    ControlKind { name: "#Outlet.PowerControl", parameter: "PowerState", on: &["On"], off: &["Off"] },
 ];
 
 /// A resource whose power can be switched, as it was read.
@@ -36,12 +40,12 @@ const KINDS: &[PowerActionKind] = &[
 pub(super) struct PowerResource {
     /// `None` while it changes, and where it is none of on and off.
     pub(super) power_state: Option<PowerState>,
-    action: PowerAction,
+    action: PowerControl,
 }
 
 #[derive(Debug)]
-struct PowerAction {
-    kind: &'static PowerActionKind,
+struct PowerControl {
+    kind: &'static ControlKind,
     target: String,
     /// The values that the resource allows; `None` where it does not say so.
     allowed: Option<Vec<String>>,
@@ -64,7 +68,7 @@ impl PowerResource {
             // `PoweringOn`, `PoweringOff`, `Paused`; `null` while the controller starts.
             _ => None,
         };
-        Some(Self { power_state, action: PowerAction { kind, target, allowed } })
+        Some(Self { power_state, action: PowerControl { kind, target, allowed } })
     }
 
     /// The path and the body of the order for `state`.
@@ -73,7 +77,7 @@ impl PowerResource {
     ///
     /// What the resource allows instead.
     pub(super) fn order(&self, state: PowerState) -> Result<(String, Value), String> {
-        let PowerAction { kind, target, allowed } = &self.action;
+        let PowerControl { kind, target, allowed } = &self.action;
         let values = match state {
             PowerState::On => kind.on,
             PowerState::Off => kind.off,

@@ -2,7 +2,6 @@
 
 use async_snmp::{Oid, Value};
 
-use super::SCHEME;
 use super::profiles::{DeviceProfile, PROFILES};
 use super::security::SnmpVersion;
 use crate::outlet::PowerState;
@@ -97,8 +96,7 @@ impl SnmpObjects {
     fn from_parameters(path: &str, parameters: &PowerUrlParameters) -> Result<Self, String> {
         let index = index(path).ok_or_else(|| {
             format!(
-                "`{path}` is not an index; an index is a number, or numbers separated by dots: {}",
-                SCHEME.form()
+                "`{path}` is not an index; an index is a number, or numbers separated by dots, such as `5.0`"
             )
         })?;
         let required = |name: &str| {
