@@ -6,9 +6,6 @@
 //! A cycle that the device times is requested once. It is requested again only if a reading within the off time proves
 //! that it did not begin.
 
-mod effect;
-mod pending_order;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +13,9 @@ use chrono::{DateTime, Utc};
 use clock::{Clock, time_after};
 use tokio_util::sync::CancellationToken;
 
-use self::pending_order::PendingOrder;
 use crate::error::{OutletError, OutletErrorKind};
 use crate::outlet::{Outlet, OutletCapabilities, PowerState, Readback};
+use crate::pending_order::PendingOrder;
 
 /// Timeout of one phase (reading, switching on or switching off), all connections included, without the time that the
 /// device needs until a reading shows an order.
@@ -48,7 +45,7 @@ pub(crate) struct SwitchingRun {
     /// When a cycle timed by the device was requested, if the device may have begun it.
     cycle_requested_at: Option<DateTime<Utc>>,
     /// The last order, if the device may need time for it.
-    pending: Option<PendingOrder>,
+    pub(crate) pending: Option<PendingOrder>,
     /// The state read last; `None` after a write until the next read.
     pub(crate) observed: Option<PowerState>,
     /// The device's answer to that read.
@@ -270,7 +267,7 @@ impl SwitchingRun {
         written.map_err(|error| self.record_answer(error))
     }
 
-    async fn read(&mut self) -> Result<PowerState, OutletError> {
+    pub(crate) async fn read(&mut self) -> Result<PowerState, OutletError> {
         let reading = self.outlet.read().await.map_err(|error| self.record_answer(error))?;
         self.observed = reading.power_state;
         self.last_answer = reading.answer.clone().or(self.last_answer.take());
@@ -287,7 +284,7 @@ impl SwitchingRun {
     }
 
     /// Records the device's answer.
-    fn record_answer(&mut self, error: OutletError) -> OutletError {
+    pub(crate) fn record_answer(&mut self, error: OutletError) -> OutletError {
         self.last_answer = error.answer.clone().or(self.last_answer.take());
         error
     }

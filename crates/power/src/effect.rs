@@ -9,10 +9,10 @@ use std::time::Duration;
 use clock::time_after;
 use tokio_util::sync::CancellationToken;
 
-use super::SwitchingRun;
-use super::pending_order::PendingOrder;
 use crate::error::{OutletError, OutletErrorKind};
 use crate::outlet::PowerState;
+use crate::pending_order::PendingOrder;
+use crate::switching::SwitchingRun;
 
 /// Time between two readings until one shows the order, at most.
 const MAX_EFFECT_POLL: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ impl SwitchingRun {
     }
 
     /// Waits until an opposite order has taken effect, or no longer can.
-    pub(super) async fn await_opposite_effect(&mut self, target: PowerState, cancel: &CancellationToken) {
+    pub(crate) async fn await_opposite_effect(&mut self, target: PowerState, cancel: &CancellationToken) {
         let Some(pending) = self.pending.filter(|pending| pending.state != target) else { return };
         let remaining = (pending.due_at - self.clock.now()).to_std().unwrap_or_default();
         let clock = Arc::clone(&self.clock);
@@ -49,20 +49,20 @@ impl SwitchingRun {
     }
 
     /// Expects the effect of an order sent now, where the device needs time for it.
-    pub(super) fn expect_effect(&mut self, state: PowerState) {
+    pub(crate) fn expect_effect(&mut self, state: PowerState) {
         let effect_within = self.capabilities.effect_within;
         let due_at = time_after(self.clock.now(), effect_within);
         self.pending = (!effect_within.is_zero()).then_some(PendingOrder { state, due_at });
     }
 
     /// Whether an order for `target` may still take effect.
-    pub(super) fn is_effect_due(&self, target: PowerState) -> bool {
+    pub(crate) fn is_effect_due(&self, target: PowerState) -> bool {
         self.pending.is_some_and(|pending| pending.state == target && self.clock.now() < pending.due_at)
     }
 
     /// Reads the outlet; again and again while an order for `target` may still take effect. Not cancelled: what was ordered
     /// is observed.
-    pub(super) async fn read_back(&mut self, target: Option<PowerState>) -> Result<PowerState, OutletError> {
+    pub(crate) async fn read_back(&mut self, target: Option<PowerState>) -> Result<PowerState, OutletError> {
         let mut reading = self.read().await;
         while let Some(target) = target
             && self.is_effect_due(target)

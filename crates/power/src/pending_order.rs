@@ -6,8 +6,8 @@ use crate::outlet::PowerState;
 
 /// An order that no reading has shown yet.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PendingOrder {
-    pub(super) state: PowerState,
+pub(crate) struct PendingOrder {
+    pub(crate) state: PowerState,
     /// When its effect is due at the latest.
-    pub(super) due_at: DateTime<Utc>,
+    pub(crate) due_at: DateTime<Utc>,
 }
