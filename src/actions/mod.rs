@@ -17,6 +17,7 @@ mod kind_page;
 mod notify;
 mod poll;
 mod power;
+mod power_scan;
 pub mod program;
 mod registry;
 mod settings;
@@ -24,7 +25,9 @@ pub mod signature;
 pub mod span;
 mod trouble;
 
-pub use ::power::{PowerOperation, PowerUrl, schemes as power_schemes};
+pub use ::power::{
+    CycleTiming, OutletCapabilities, PowerOperation, PowerUrl, Readback, ScanUrl, schemes as power_schemes,
+};
 pub use command_policy::CommandPolicy;
 pub use device_io::{DeviceUrlError, LocalTrouble, ProcessLease};
 pub use ending::{ActionEnding, Evidence, UnfinishedAction};
@@ -37,6 +40,7 @@ pub use kind_page::describe_kind;
 pub use notify::{NotifyAction, NotifySettings};
 pub use poll::{PollAction, PollSettings, PollUrl};
 pub use power::{PowerAction, power_outlet, power_resource};
+pub use power_scan::PowerScanAction;
 pub use registry::ActionRegistry;
 pub use settings::{ActionSettings, NoSettings, SettingField, SettingInfo};
 pub use trouble::Trouble;

@@ -13,6 +13,7 @@ use super::kind::{ActionDescription, ActionKind, ResourceClaim};
 use super::notify::NotifyAction;
 use super::poll::PollAction;
 use super::power::PowerAction;
+use super::power_scan::PowerScanAction;
 use crate::machine::SimulatedAction;
 use crate::machine::{ActionCatalogue, ActionName, SettingFault};
 
@@ -38,6 +39,8 @@ impl ActionRegistry {
             .with(PowerAction::new(PowerOperation::Cycle))
             .with(PowerAction::new(PowerOperation::Off))
             .with(PowerAction::new(PowerOperation::On))
+            .with(PowerAction::new(PowerOperation::Read))
+            .with(PowerScanAction)
     }
 
     /// Adds a kind, or replaces the kind of the same name.
@@ -146,10 +149,12 @@ mod tests {
             registry.claims(&name(action), &Map::new(), &facts)
         };
         let relay = ResourceClaim::exclusive("modbus://relay-3.lab:502".to_owned());
-        for action in ["power-on", "power-off", "power-cycle"] {
+        for action in ["power-on", "power-off", "power-cycle", "power-read"] {
             assert_eq!(claims(action, "modbus://Relay-3.lab/5"), std::slice::from_ref(&relay));
         }
         assert_eq!(claims("poll", "modbus://Relay-3.lab/5"), []);
+        let device = Map::from_iter([("scan_url".to_owned(), json!("modbus://Relay-3.lab?unit=2"))]);
+        assert_eq!(registry.claims(&name("power-scan"), &Map::new(), &device), [relay]);
         assert_eq!(claims("power-on", "modbus://"), []);
         assert_eq!(registry.claims(&name("power-on"), &Map::new(), &Map::new()), []);
     }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! PowerUrl ── drivers (scheme → parse, open) ──▶ dyn Outlet: read, set
-//!     └────── operate: on, off, cycle ── above all drivers ──┘
+//!     └────── operate: on, off, cycle, read ── above all drivers ──┘
+//! ScanUrl  ── scan: which outlets a device has ──────────────┘
 //! ```
 //!
 //! Where the outlet can be read, an operation succeeds only if the state was read back. A power cycle that has begun to
@@ -22,7 +23,9 @@ mod http;
 mod login;
 mod operate;
 mod outlet;
+mod outlet_reader;
 mod parameters;
+mod scan;
 mod scheme;
 mod session;
 mod switching;
@@ -39,5 +42,6 @@ pub use self::operate::{
 pub use self::outlet::{
     ClientCapacity, CycleTiming, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,
 };
+pub use self::scan::{MAX_SCAN_TIME, ScanUrl, scan};
 pub use self::scheme::{OutletAccess, PowerScheme};
 pub use self::url::{MAX_OFF_TIME, PowerUrl, schemes};

@@ -21,6 +21,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "http",
     path: "HOST[:80][/PATH]",
     about: "any outlet that is switched by HTTP requests; PATH is put before each of the three paths",
+    example: "http://pdu.lab/outlets/3?on-path=/on&off-path=/off&read-path=/state&on-answer=ON&off-answer=OFF",
     parameters: &[
         parameter("on-path", "/on", "path and query that switch on"),
         parameter("off-path", "/off", "path and query that switch off"),
@@ -40,6 +41,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
         OFF_PARAMETER,
     ],
     parse,
+    scan: None,
 };
 
 const DEFAULT_PORT: u16 = 80;

@@ -22,6 +22,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "labgrid+http",
     path: "HOST[:80]/PATH",
     about: "an outlet that labgrid's `rest` or `simplerest` switches; PATH has the index filled in, and no value",
+    example: "labgrid+http://pdu.lab/outlets/3",
     parameters: &[
         SchemeParameter {
             name: "model",
@@ -37,6 +38,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
         OFF_PARAMETER,
     ],
     parse,
+    scan: None,
 };
 
 const DEFAULT_PORT: u16 = 80;

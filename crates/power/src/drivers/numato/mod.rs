@@ -14,7 +14,7 @@ use crate::endpoint::DeviceEndpoint;
 use crate::login::{DEFAULT_USER, DeviceLogin, PASSWORD_FILE_PARAMETER, USER_PARAMETER};
 use crate::outlet::{ClientCapacity, CycleTiming, OutletCapabilities, Readback};
 use crate::parameters::{INVERT_PARAMETER, OFF_PARAMETER, PowerUrlParameters, REST_PARAMETER, number};
-use crate::scheme::{OutletConfig, PowerScheme};
+use crate::scheme::{DeviceScan, OutletConfig, PowerScheme};
 use crate::wiring::RelayWiring;
 
 /// `numato://`.
@@ -22,8 +22,10 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "numato",
     path: "HOST[:23]/RELAY",
     about: "a relay of a Numato Lab Ethernet module, by telnet",
+    example: "numato://relay-3.lab/5?password-file=/etc/lifeguard/relay.password",
     parameters: &[INVERT_PARAMETER, USER_PARAMETER, PASSWORD_FILE_PARAMETER, OFF_PARAMETER, REST_PARAMETER],
     parse,
+    scan: Some(DeviceScan::each_outlet(|| (0..RELAY_DIGITS.len()).map(|relay| relay.to_string()).collect())),
 };
 
 /// Source: RFC 854: the registered port of telnet.
