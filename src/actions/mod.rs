@@ -36,7 +36,7 @@ pub use kind::{
 pub use kind_page::describe_kind;
 pub use notify::{NotifyAction, NotifySettings};
 pub use poll::{PollAction, PollSettings, PollUrl};
-pub use power::{PowerAction, power_outlet, power_resource};
+pub use power::{PowerAction, power_claim, power_outlet, power_resource};
 pub use registry::ActionRegistry;
 pub use settings::{ActionSettings, NoSettings, SettingField, SettingInfo};
 pub use trouble::Trouble;

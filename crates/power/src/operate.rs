@@ -39,6 +39,8 @@ pub struct PowerContext {
     pub call_limit: Duration,
     /// Number of earlier runs of the same operation that did not finish.
     pub interrupted_runs: u32,
+    /// The least off time of a cycle, where the URL has a shorter one.
+    pub min_off: Duration,
 }
 
 /// Error of an operation.
@@ -72,13 +74,13 @@ pub async fn operate(
     context: &PowerContext,
     cancel: &CancellationToken,
 ) -> Result<Evidence, PowerRunError> {
-    let PowerContext { clock, lease, call_limit, interrupted_runs } = context.clone();
+    let PowerContext { clock, lease, call_limit, interrupted_runs, min_off } = context.clone();
     let access = OutletAccess { clock: Arc::clone(&clock), lease, call_limit };
     let mut switching = SwitchingRun::new(clock, url.open(access), url.capabilities());
     let result = match operation {
         PowerOperation::On => switching.switch_on(cancel).await,
         PowerOperation::Off => switching.switch_off(cancel).await,
-        PowerOperation::Cycle => switching.cycle(url.off_for(), interrupted_runs, cancel).await,
+        PowerOperation::Cycle => switching.cycle(url.off_for().max(min_off), interrupted_runs, cancel).await,
     };
     let mut evidence = evidence(&switching);
     if interrupted_runs > 0 {

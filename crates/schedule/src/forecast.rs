@@ -41,8 +41,10 @@ pub fn forecast<K: Copy + Ord, R: Clone + Ord>(
     let (starts, _) = grant_times(resources, held, queue, now);
     let mut waiting: BTreeMap<&R, usize> = BTreeMap::new();
     let mut expected = Vec::with_capacity(queue.len());
-    for WithDuration { item: ResourceRequest { key, needs, .. }, .. } in queue {
-        let named = || needs.iter().flat_map(|need| &need.any_of);
+    for WithDuration { item: ResourceRequest { key, needs, later, .. }, .. } in queue {
+        // What has no limits is not waited for.
+        let limited = later.iter().filter(|need| need.any_of.iter().any(|name| resources.contains_key(name)));
+        let named = || needs.iter().chain(limited.clone()).flat_map(|need| &need.any_of);
         // Usually there is one resource; of several, the longest queue counts.
         let ahead = named().filter_map(|name| waiting.get(name).copied()).max().unwrap_or(0);
         for name in named() {
@@ -69,9 +71,9 @@ fn grant_times<K: Copy + Ord, R: Clone + Ord>(
     let mut examined = 0;
     for part in independent_parts(resources, queue) {
         let part = part.get(..MAX_FORECAST_REQUESTS).unwrap_or(&part);
-        let needs = part.iter().flat_map(|request| &request.item.needs);
+        let needs = part.iter().flat_map(|request| request.item.all_needs());
         let names: BTreeSet<&R> = needs.flat_map(|need| &need.any_of).collect();
-        let resource = |name: &&R| Some(((*name).clone(), *resources.get(*name)?));
+        let resource = |name: &&R| Some(((*name).clone(), resources.get(*name)?.clone()));
         let resources = names.iter().filter_map(resource).collect();
         let held = names.iter().filter_map(|name| held_of.get(name)).flatten().copied();
         examined += simulate_grants(resources, held, part, now, &mut starts);
@@ -89,7 +91,7 @@ fn independent_parts<'q, K, R: Ord>(
     let mut first_users: BTreeMap<&R, usize> = BTreeMap::new();
     for (at, request) in queue.iter().enumerate() {
         parents.push(at);
-        for name in request.item.needs.iter().flat_map(|need| &need.any_of) {
+        for name in request.item.all_needs().flat_map(|need| &need.any_of) {
             if resources.contains_key(name) {
                 let own = root_of(&parents, at);
                 let other = root_of(&parents, *first_users.entry(name).or_insert(at));
@@ -147,7 +149,7 @@ fn simulate_grants<'h, K: Copy + Ord, R: Clone + Ord + 'h>(
         held.retain(|(end, units)| {
             let has_ended = end.is_some_and(|end| end <= at);
             if has_ended && let Some(resource) = resources.get_mut(&units.resource) {
-                resource.released_at = Some(at);
+                resource.release(units.units, units.cools, at);
             }
             !has_ended
         });
@@ -163,8 +165,12 @@ mod tests {
 
     fn queue(waiters: usize, needs: impl Fn(usize) -> Vec<usize>) -> Queue {
         let need = |name| crate::request::ResourceNeed::of(name, 1);
-        let request =
-            |key| ResourceRequest { key, needs: needs(key).into_iter().map(need).collect(), holds: false };
+        let request = |key| ResourceRequest {
+            key,
+            needs: needs(key).into_iter().map(need).collect(),
+            later: Vec::new(),
+            holds: false,
+        };
         // Each of a hundred resources is held for another time, so that releases do not coincide.
         (0..waiters)
             .map(|key| WithDuration { item: request(key), duration: i64::try_from(5 + key % 100).ok() })

@@ -85,6 +85,7 @@ pub(crate) fn context(call_limit: Duration) -> PowerContext {
         lease: ProcessLease::default(),
         call_limit,
         interrupted_runs: 0,
+        min_off: Duration::ZERO,
     }
 }
 

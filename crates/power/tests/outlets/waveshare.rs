@@ -156,6 +156,7 @@ async fn nothing_is_sent_after_the_lease_expired_during_the_off_time() {
         lease: lease.clone(),
         call_limit: conformance::LONG_TIMEOUT,
         interrupted_runs: 0,
+        min_off: Duration::ZERO,
     };
     let never = CancellationToken::new();
     let (ended, ()) = tokio::join!(operate(&url, PowerOperation::Cycle, &context, &never), async {
