@@ -182,9 +182,8 @@ async fn read_claimed(
     faces: &Faces,
     claimants: &mut [Claimant],
 ) -> Result<ClaimedResources, StoreError> {
-    faces.select(db, claimants.iter_mut().map(|claimant| (claimant.instance, &mut claimant.claims))).await?;
-    let claims = claimants.iter().map(|claimant| (claimant.instance, claimant.claims.as_slice()));
-    ClaimedResources::read(db, faces, claims, &[]).await
+    let claims = claimants.iter_mut().map(|claimant| (claimant.instance, &mut claimant.claims));
+    ClaimedResources::read(db, faces, claims.collect(), &[]).await
 }
 
 /// Lists the holds that `decided` drops.

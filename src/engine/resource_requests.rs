@@ -32,20 +32,26 @@ pub(super) struct ClaimedResources {
 }
 
 impl ClaimedResources {
-    /// Reads the resources of `claims`, whose selectors are resolved, and `others`.
-    pub(super) async fn read<'a>(
+    /// Resolves the selectors of `claims`, and reads their resources and `others`.
+    pub(super) async fn read(
         db: &mut DbConnection,
         faces: &Faces,
-        claims: impl Iterator<Item = (InstanceId, &'a [Claim])> + Clone + Send,
+        mut claims: Vec<(InstanceId, &mut Vec<Claim>)>,
         others: &[String],
     ) -> Result<Self, StoreError> {
-        let all = claims.clone().flat_map(|(_, claims)| claims);
-        let mut names: BTreeSet<String> = all.clone().flat_map(|claim| claim.any_of.iter().cloned()).collect();
-        let loaded = all.filter(|claim| claim.adds_load).flat_map(|claim| claim.any_of.iter().cloned());
-        let loaded: BTreeSet<String> = loaded.collect();
+        faces.select(db, claims.iter_mut().map(|(instance, claims)| (*instance, &mut **claims))).await?;
+        let (mut names, mut loaded, mut held) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for claim in claims.iter().flat_map(|(_, claims)| claims.iter()) {
+            names.extend(claim.any_of.iter().cloned());
+            loaded.extend(claim.any_of.iter().filter(|_| claim.adds_load).cloned());
+            held.extend(claim.any_of.iter().filter(|_| is_refinable(claim)).cloned());
+        }
+        let [loaded, held] = [loaded, held].map(|names| names.into_iter().collect::<Vec<String>>());
         if !loaded.is_empty() {
-            let loaded: Vec<String> = loaded.into_iter().collect();
             names.extend(resource_settings::list_containers(db, &loaded).await?);
+        }
+        if !loaded.is_empty() && !held.is_empty() {
+            names.extend(resource_settings::list_refined(db, &held).await?);
         }
         names.extend(others.iter().cloned());
         let names: Vec<String> = names.into_iter().collect();
@@ -53,11 +59,31 @@ impl ClaimedResources {
         let has_budget = states.iter().any(|state| state.settings.budget_ma.is_some());
         let mut read = Self::of(states);
         if has_budget {
-            let adding = claims.filter(|(_, claims)| claims.iter().any(|claim| claim.adds_load));
-            let adding: BTreeSet<InstanceId> = adding.map(|(instance, _)| instance).collect();
+            let adding = claims.iter().filter(|(_, claims)| claims.iter().any(|claim| claim.adds_load));
+            let adding: BTreeSet<InstanceId> = adding.map(|(instance, _)| *instance).collect();
             read.loads = faces.read_loads(db, &adding.into_iter().collect::<Vec<_>>()).await?;
         }
+        for (_, claims) in claims {
+            read.refine(claims);
+        }
         Ok(read)
+    }
+
+    /// Makes claims of states on `NAME` claims on `NAME@CONTAINER`, for the innermost container of the devices for which there
+    /// is such a resource.
+    fn refine(&self, claims: &mut [Claim]) {
+        let containers = loaded_devices(claims).filter_map(|device| self.containers(device)).flatten();
+        let containers: Vec<&str> = containers.map(|state| state.name.as_str()).collect();
+        for claim in claims.iter_mut().filter(|claim| is_refinable(claim)) {
+            let Some(name) = claim.any_of.first() else { continue };
+            let mut refined = containers.iter().map(|container| format!("{name}@{container}"));
+            let refined = refined.find(|refined| self.find(refined).is_some_and(|state| state.declared.is_some()));
+            if let Some(refined) = refined {
+                claim.any_of = vec![refined];
+                // Its limits are those that are set for it.
+                claim.limits = ResourceLimits::default();
+            }
+        }
     }
 
     pub(super) fn of(states: Vec<ResourceState>) -> Self {
@@ -159,6 +185,11 @@ impl ClaimedResources {
         }
         grant
     }
+}
+
+/// Whether it claims a resource that states hold, by its name.
+fn is_refinable(claim: &Claim) -> bool {
+    claim.hold.is_some() && claim.select.is_none() && claim.any_of.len() == 1
 }
 
 /// The claims in the order of a request: those of the state come first.

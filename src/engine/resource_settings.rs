@@ -20,10 +20,51 @@ const MIN_UNUSED: TimeDelta = TimeDelta::minutes(1);
 pub enum SettingsUpdate {
     /// The settings of one resource, in place of those before.
     One(String, ResourceSettings),
+    /// Changes of the settings of one resource; the others stay.
+    Patch(String, SettingsPatch),
     /// Of one resource nothing is set any more.
     Remove(String),
     /// The settings of all resources; of those that are missing nothing is set any more.
     All(BTreeMap<String, ResourceSettings>),
+}
+
+/// New values of settings; `Some(None)` unsets one.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SettingsPatch {
+    /// The number of units.
+    pub capacity: Option<Option<u32>>,
+    /// The time between two grants, in milliseconds.
+    pub gap_ms: Option<Option<u64>>,
+    /// The time between a release and the next grant, in milliseconds.
+    pub settle_ms: Option<Option<u64>>,
+    /// How long released units with load count as in use, in milliseconds.
+    pub window_ms: Option<Option<u64>>,
+    /// The load that may be in use, in milliampere.
+    pub budget_ma: Option<Option<u32>>,
+    /// The least time for which a cycle keeps off what it switches, in milliseconds.
+    pub min_off_ms: Option<Option<u64>>,
+    /// The resource that contains it.
+    pub within: Option<Option<String>>,
+    /// What it is, for people.
+    pub about: Option<Option<String>>,
+}
+
+impl SettingsPatch {
+    fn apply_to(self, settings: &mut ResourceSettings) {
+        let overrides = &mut settings.overrides;
+        overrides.capacity = self.capacity.unwrap_or(overrides.capacity);
+        overrides.gap_ms = self.gap_ms.unwrap_or(overrides.gap_ms);
+        overrides.settle_ms = self.settle_ms.unwrap_or(overrides.settle_ms);
+        settings.window_ms = self.window_ms.map_or(settings.window_ms, Option::unwrap_or_default);
+        settings.budget_ma = self.budget_ma.unwrap_or(settings.budget_ma);
+        settings.min_off_ms = self.min_off_ms.map_or(settings.min_off_ms, Option::unwrap_or_default);
+        if let Some(within) = self.within {
+            settings.within = within;
+        }
+        if let Some(about) = self.about {
+            settings.about = about;
+        }
+    }
 }
 
 /// The change of a resource's settings; default settings are none.
@@ -54,6 +95,11 @@ pub async fn update_settings(
     let removed: Vec<String> = match update {
         SettingsUpdate::One(name, settings) => {
             after.insert(name, settings);
+            check_containers(&after)?;
+            Vec::new()
+        }
+        SettingsUpdate::Patch(name, patch) => {
+            patch.apply_to(after.entry(name).or_default());
             check_containers(&after)?;
             Vec::new()
         }

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::resource_requests::loaded_devices;
-use super::resources::{ExpectedTurns, ResourceSnapshot};
+use super::resource_snapshot::{ExpectedTurns, ResourceSnapshot};
 use super::turn_times::TurnTimes;
 use crate::store::claims::ResourceLimits;
 use crate::store::queue::{LimitOverrides, ResourceState};
@@ -93,6 +93,30 @@ pub struct WaiterView {
     pub since: DateTime<Utc>,
     /// When it may be granted; nothing where that cannot be predicted.
     pub expected_at: Option<DateTime<Utc>>,
+}
+
+/// A waiting action, for a list of all.
+#[derive(Debug, Clone, Serialize)]
+pub struct QueuedActionView {
+    /// The action.
+    #[serde(flatten)]
+    pub waiter: WaiterView,
+    /// The resources that it claims.
+    pub resources: Vec<String>,
+}
+
+/// Lists the waiting actions, in the order of their queues.
+pub(super) fn queued_actions(
+    snapshot: &ResourceSnapshot,
+    times: &TurnTimes,
+    now: DateTime<Utc>,
+) -> Vec<QueuedActionView> {
+    let expected = snapshot.expected_turns(snapshot.waiters.len(), times, now);
+    let view = |waiter: &ResourceWaiter| QueuedActionView {
+        waiter: waiter_view(waiter, &expected),
+        resources: waiter.claims.iter().map(|claim| claim.queue_name().into_owned()).collect(),
+    };
+    snapshot.waiters.iter().map(view).collect()
 }
 
 /// Builds the views of the resources `names`.

@@ -49,6 +49,19 @@ pub async fn list_connected(db: &mut PgConnection, names: &[String]) -> Result<V
     Ok(connected.fetch_all(db).await?)
 }
 
+/// Lists the resources `NAME@CONTAINER` of those of `names` that states hold.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_refined(db: &mut PgConnection, names: &[String]) -> Result<Vec<String>, StoreError> {
+    let refined = sqlx::query_scalar!(
+        "SELECT name FROM resource WHERE strpos(name, '@') > 0 AND split_part(name, '@', 1) = ANY ($1)",
+        names,
+    );
+    Ok(refined.fetch_all(db).await?)
+}
+
 /// Locks all resources, in the order of their names: settings are changed by one transaction at a time.
 ///
 /// # Errors

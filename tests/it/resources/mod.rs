@@ -2,6 +2,8 @@
 
 mod killed_servers;
 mod selectors;
+mod settings;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
