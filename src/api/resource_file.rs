@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -47,7 +47,8 @@ impl<S: Send + Sync> FromRequestParts<S> for FormatQuery {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let QueryParameters(FormatFields { format }) = QueryParameters::from_request_parts(parts, state).await?;
+        let QueryParameters(FormatFields { format }) =
+            QueryParameters::from_request_parts(parts, state).await?;
         Ok(Self(format))
     }
 }
@@ -60,7 +61,7 @@ pub(super) struct ImportQuery {
 }
 
 /// The settings of all resources as a file.
-pub(super) async fn export(api: &ApiContext, _: &HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn export(api: &ApiContext) -> Result<Response, Problem> {
     let text = api.boards.export_resources().await?.to_yaml();
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"))], text).into_response())
 }

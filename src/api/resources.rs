@@ -79,7 +79,8 @@ impl SettingsBody {
         if self.capacity.flatten().is_some_and(|units| i32::try_from(units).is_err()) {
             return Err(Problem::invalid("capacity: at most 2147483647"));
         }
-        let span = |name, span: Option<Option<f64>>, max| span.map(|span| millis(name, span, max)).transpose();
+        let span =
+            |name, span: Option<Option<f64>>, max| span.map(|span| millis(name, span, max)).transpose();
         let current = |ampere: Option<f64>| ampere.map(from_ampere).transpose();
         let budget_ma = self.budget_a.map(current).transpose();
         let within = self.within.map(|within| within.filter(|within| !within.is_empty()));
@@ -87,7 +88,8 @@ impl SettingsBody {
             return Err(Problem::invalid(format!("within: {refusal}")));
         }
         let about = self.about.map(|about| about.filter(|about| !about.is_empty()));
-        if about.as_ref().and_then(Option::as_ref).is_some_and(|about| about.len() > MAX_RESOURCE_ABOUT_BYTES) {
+        if about.as_ref().and_then(Option::as_ref).is_some_and(|about| about.len() > MAX_RESOURCE_ABOUT_BYTES)
+        {
             return Err(Problem::invalid("about: at most 500 bytes"));
         }
         Ok(SettingsPatch {
@@ -122,7 +124,7 @@ async fn list(
 ) -> Result<Response, Problem> {
     let _permit = api.snapshot_permits.acquire(client).await?;
     if query.is_yaml() {
-        return resource_file::export(&api, &headers).await;
+        return resource_file::export(&api).await;
     }
     Ok(tagged(&headers, &json!({ "resources": api.engine.resources(None).await? })))
 }

@@ -16,7 +16,10 @@ pub fn parse_current(text: &str) -> Result<u32, String> {
         None => (text.strip_suffix('A').ok_or_else(bad)?, 1000.0),
     };
     let is_plain = |number: &str| number.chars().all(|c| c.is_ascii_digit() || c == '.');
-    let number: f64 = Some(number.trim()).filter(|number| is_plain(number)).and_then(|number| number.parse().ok()).ok_or_else(bad)?;
+    let number: f64 = Some(number.trim())
+        .filter(|number| is_plain(number))
+        .and_then(|number| number.parse().ok())
+        .ok_or_else(bad)?;
     milliampere(number * ma)
 }
 
@@ -56,9 +59,13 @@ mod tests {
 
     #[test]
     fn currents_are_parsed_and_formatted() {
-        for (text, ma, formatted) in
-            [("16A", 16_000, "16A"), ("500mA", 500, "500mA"), ("1.25 A", 1250, "1.25A"), ("0A", 0, "0A"), ("1500mA", 1500, "1.5A")]
-        {
+        for (text, ma, formatted) in [
+            ("16A", 16_000, "16A"),
+            ("500mA", 500, "500mA"),
+            ("1.25 A", 1250, "1.25A"),
+            ("0A", 0, "0A"),
+            ("1500mA", 1500, "1.5A"),
+        ] {
             assert_eq!(parse_current(text), Ok(ma), "{text}");
             assert_eq!(format_current(ma), formatted);
         }

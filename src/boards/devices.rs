@@ -12,9 +12,7 @@ use super::refusals;
 use super::service::BoardService;
 use super::store::devices::{self, OutletAssignment};
 use crate::actions;
-use crate::engine::{
-    ChangedFacts, CommittedSubmission, EngineError, FactChange, NewFacts, to_stored_claim,
-};
+use crate::engine::{ChangedFacts, CommittedSubmission, EngineError, FactChange, NewFacts, to_stored_claim};
 use crate::store::instances::{InstanceId, InstanceKey, LockedInstance};
 use crate::store::{InstanceFacts, Tx};
 

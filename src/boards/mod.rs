@@ -42,8 +42,8 @@ pub use image::{BootConfigs, Image};
 pub use images::ImageWritten;
 pub use mac::{BadMac, Mac, link_name, mac_in_name, mac_of_link};
 pub use resource_file::{
-    MAX_LIMIT_SPAN, MAX_MIN_OFF, MAX_RESOURCE_ABOUT_BYTES, MAX_RESOURCE_NAME_BYTES, ResourceFile, format_settings,
-    refuse_resource_name,
+    MAX_LIMIT_SPAN, MAX_MIN_OFF, MAX_RESOURCE_ABOUT_BYTES, MAX_RESOURCE_NAME_BYTES, ResourceFile,
+    format_settings, refuse_resource_name,
 };
 pub use resource_import::{ImportMode, LoadChange, ResourceImport};
 pub use service::BoardService;

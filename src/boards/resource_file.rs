@@ -34,7 +34,8 @@ pub struct ResourceFile {
 /// Says what is wrong with the name of a resource.
 #[must_use]
 pub fn refuse_resource_name(name: &str) -> Option<&'static str> {
-    let is_bad = name.is_empty() || name.len() > MAX_RESOURCE_NAME_BYTES || name.chars().any(char::is_control);
+    let is_bad =
+        name.is_empty() || name.len() > MAX_RESOURCE_NAME_BYTES || name.chars().any(char::is_control);
     is_bad.then_some("the name of a resource has 1 to 500 bytes without control characters")
 }
 
@@ -150,7 +151,10 @@ fn read_settings(node: &SourceNode, faults: &mut FaultCollector) -> ResourceSett
     }
     ResourceSettings {
         overrides,
-        within: fields.get("within").and_then(|node| node.text("the name of a resource", faults)).map(str::to_owned),
+        within: fields
+            .get("within")
+            .and_then(|node| node.text("the name of a resource", faults))
+            .map(str::to_owned),
         window_ms: span(fields, "window", MAX_LIMIT_SPAN, faults).unwrap_or_default(),
         budget_ma: fields.get("budget").and_then(|node| current(node, faults)),
         min_off_ms: span(fields, "min_off", MAX_MIN_OFF, faults).unwrap_or_default(),
@@ -160,7 +164,8 @@ fn read_settings(node: &SourceNode, faults: &mut FaultCollector) -> ResourceSett
 
 fn capacity(node: &SourceNode, faults: &mut FaultCollector) -> Option<u32> {
     let units = if let SourceContent::Number(number) = &node.content { number.as_u64() } else { None };
-    let units = units.filter(|units| i32::try_from(*units).is_ok()).and_then(|units| u32::try_from(units).ok());
+    let units =
+        units.filter(|units| i32::try_from(*units).is_ok()).and_then(|units| u32::try_from(units).ok());
     if units.is_none() {
         faults.add(node.at, Rule::Form, "the capacity of a resource is 0 to 2147483647 units");
     }
@@ -223,7 +228,10 @@ hardware:
     #[test]
     fn each_fault_has_its_position_and_says_what_would_be_right() {
         for (text, expected) in [
-            ("resources:\n  a: { window: 10 }\n", "f:2:16: error[form]: expected a span such as `500ms`, with its unit"),
+            (
+                "resources:\n  a: { window: 10 }\n",
+                "f:2:16: error[form]: expected a span such as `500ms`, with its unit",
+            ),
             ("resources:\n  a: { within: circiut }\n  circuit: {}\n", "f:2:16: error[unknown-resource]"),
             ("resources:\n  a: { widnow: 10s }\n", "f:2:8: error[form]"),
             ("resources:\n  a: { budget: 16 }\n", "f:2:16: error[form]: expected a current such as `16A`"),

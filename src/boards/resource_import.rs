@@ -109,7 +109,12 @@ impl BoardService {
         let power_urls = boards.iter().filter_map(|board| board.power_url.as_deref());
         used.extend(power_urls.filter_map(actions::power_resource));
         used.extend(containers.iter().cloned());
-        let unused = names.iter().filter(|name| !used.contains(*name));
+        // What states hold of the resource before the `@`, for boards within the one behind it.
+        let is_refined = |name: &str| {
+            name.split_once('@')
+                .is_some_and(|(held, container)| used.contains(held) && used.contains(container))
+        };
+        let unused = names.iter().filter(|name| !used.contains(*name) && !is_refined(name));
         let warning = |name: &String| {
             let known = (!used.is_empty()).then(|| suggestion(name, used.iter().map(String::as_str)));
             format!("nothing uses the resource `{name}`{}", known.unwrap_or_default())
@@ -127,7 +132,9 @@ fn warn_of_loads(
     let too_large = budgets.flat_map(|(name, budget)| {
         let hardware = loads.iter().filter(move |(_, load)| **load > budget);
         hardware.map(move |(hardware, _)| {
-            format!("the load of `{hardware}` is more than the budget of `{name}`: there it is switched on alone")
+            format!(
+                "the load of `{hardware}` is more than the budget of `{name}`: there it is switched on alone"
+            )
         })
     });
     too_large.collect()

@@ -98,8 +98,14 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         ],
     ),
     ("resource queue", ["lifeguard resource queue", "lifeguard resource queue --json"]),
-    ("resource remove", ["lifeguard resource remove circuit-3", "lifeguard resource remove circuit-3 circuit-4"]),
-    ("resource export", ["lifeguard resource export >farm.yaml", "lifeguard resource export | diff farm.yaml -"]),
+    (
+        "resource remove",
+        ["lifeguard resource remove circuit-3", "lifeguard resource remove circuit-3 circuit-4"],
+    ),
+    (
+        "resource export",
+        ["lifeguard resource export >farm.yaml", "lifeguard resource export | diff farm.yaml -"],
+    ),
     (
         "resource import",
         ["lifeguard resource import farm.yaml --dry-run", "lifeguard resource import farm.yaml"],

@@ -1,5 +1,6 @@
 //! Writes the decisions of a batch, and answers the waiting requests.
 
+use chrono::{DateTime, Utc};
 use tracing::Level;
 
 use super::batch_decisions::BatchDecisions;

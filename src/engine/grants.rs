@@ -3,7 +3,7 @@
 //! A grant is valid only if no other transaction has granted units of the same resource meanwhile: the write checks the
 //! revision of the resource.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use schedule::{GrantPlan, ResourceUnits, schedule};
@@ -168,7 +168,8 @@ fn leave_contained(claimants: &mut Vec<Claimant>, resources: &ClaimedResources) 
         let is_contained =
             |device: &str| resources.find(device).is_some_and(|state| state.settings.within.is_some());
         let mut names = claimant.claims.iter().flat_map(|claim| &claim.any_of);
-        let is_left = loaded_devices(&claimant.claims).any(is_contained) || names.any(|name| left.contains(name));
+        let is_left =
+            loaded_devices(&claimant.claims).any(is_contained) || names.any(|name| left.contains(name));
         if is_left {
             left.extend(claimant.claims.iter().flat_map(|claim| claim.any_of.iter().cloned()));
         }

@@ -77,7 +77,8 @@ impl ClaimedResources {
         for claim in claims.iter_mut().filter(|claim| is_refinable(claim)) {
             let Some(name) = claim.any_of.first() else { continue };
             let mut refined = containers.iter().map(|container| format!("{name}@{container}"));
-            let refined = refined.find(|refined| self.find(refined).is_some_and(|state| state.declared.is_some()));
+            let refined =
+                refined.find(|refined| self.find(refined).is_some_and(|state| state.declared.is_some()));
             if let Some(refined) = refined {
                 claim.any_of = vec![refined];
                 // Its limits are those that are set for it.

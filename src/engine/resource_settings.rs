@@ -122,7 +122,7 @@ pub async fn update_settings(
             removed
         }
     };
-    after.retain(|name, settings| before.get(name) != Some(settings));
+    after.retain(|name, settings| before.get(name) != Some(&*settings));
     let changed = after;
     resource_settings::save_settings(tx, &changed).await?;
     resource_settings::delete_unused(tx, &removed, now - MIN_UNUSED).await?;
@@ -201,9 +201,8 @@ mod tests {
 
     #[test]
     fn containers_exist_and_contain_neither_themselves_nor_too_many_others() {
-        let check = |pairs: &[(&str, Option<&str>)]| {
-            check_containers(&all(pairs)).map_err(|refusal| refusal.detail)
-        };
+        let check =
+            |pairs: &[(&str, Option<&str>)]| check_containers(&all(pairs)).map_err(|refusal| refusal.detail);
         assert_eq!(check(&[("d", Some("c")), ("c", Some("s")), ("s", None)]), Ok(()));
         let missing = check(&[("d", Some("circiut")), ("circuit", None)]).unwrap_err();
         assert_eq!(missing, "`d` is within `circiut`, which does not exist; did you mean `circuit`?");

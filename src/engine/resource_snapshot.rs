@@ -50,7 +50,11 @@ pub(super) struct ResourceSnapshot {
 }
 
 impl ResourceSnapshot {
-    pub(super) async fn read(db: &mut DbConnection, faces: &Faces, names: &[String]) -> Result<Self, StoreError> {
+    pub(super) async fn read(
+        db: &mut DbConnection,
+        faces: &Faces,
+        names: &[String],
+    ) -> Result<Self, StoreError> {
         // Others that wait for what contains these affect the forecast as well, and so do their other claims.
         let mut connected = resource_settings::list_connected(db, names).await?;
         // Claims of `NAME@CONTAINER` are stored as `NAME`.
@@ -79,7 +83,12 @@ impl ResourceSnapshot {
     }
 
     /// Forecasts the queues, as far as the first `waiters`.
-    pub(super) fn expected_turns(&self, waiters: usize, times: &TurnTimes, now: DateTime<Utc>) -> ExpectedTurns {
+    pub(super) fn expected_turns(
+        &self,
+        waiters: usize,
+        times: &TurnTimes,
+        now: DateTime<Utc>,
+    ) -> ExpectedTurns {
         let limits = self.limits();
         let mut resources: BTreeMap<Quantity<'_>, LimitedResource> = BTreeMap::new();
         for state in self.resources.states() {
@@ -99,7 +108,12 @@ impl ResourceSnapshot {
     }
 
     /// Forecasts the waiting action of `instance`.
-    pub(super) fn wait_forecast(&self, instance: InstanceId, times: &TurnTimes, now: DateTime<Utc>) -> WaitForecast {
+    pub(super) fn wait_forecast(
+        &self,
+        instance: InstanceId,
+        times: &TurnTimes,
+        now: DateTime<Utc>,
+    ) -> WaitForecast {
         let Some(position) = self.waiters.iter().position(|waiter| waiter.owner.instance == instance) else {
             return WaitForecast::default();
         };

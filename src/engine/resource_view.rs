@@ -135,7 +135,8 @@ pub(super) fn views(
     let mut queues: HashMap<&str, Vec<WaiterView>> = HashMap::new();
     for waiter in &snapshot.waiters {
         let own = waiter.claims.iter().flat_map(|claim| &claim.any_of).map(String::as_str);
-        let containers = loaded_devices(&waiter.claims).filter_map(|device| snapshot.resources.containers(device));
+        let containers =
+            loaded_devices(&waiter.claims).filter_map(|device| snapshot.resources.containers(device));
         let containers = containers.flatten().map(|state| state.name.as_str());
         for name in own.chain(containers).collect::<BTreeSet<&str>>() {
             queues.entry(name).or_default().push(waiter_view(waiter, &expected));
@@ -147,7 +148,8 @@ pub(super) fn views(
         let name = state.name.as_str();
         let settings = &state.settings;
         let ResourceLimits { capacity, gap_ms, settle_ms } = limits.get(name).copied().unwrap_or_default();
-        let LimitOverrides { capacity: set_capacity, gap_ms: set_gap, settle_ms: set_settle } = settings.overrides;
+        let LimitOverrides { capacity: set_capacity, gap_ms: set_gap, settle_ms: set_settle } =
+            settings.overrides;
         let overrides = [
             ("capacity", set_capacity.is_some()),
             ("gap", set_gap.is_some()),
@@ -198,7 +200,8 @@ fn waiter_view(waiter: &ResourceWaiter, expected: &ExpectedTurns) -> WaiterView 
 }
 
 fn holder_view(holder: &ResourceHolder) -> HolderView {
-    let ResourceHolder { owner: InstanceRef { machine, name, .. }, action, units, since, .. } = holder.clone();
+    let ResourceHolder { owner: InstanceRef { machine, name, .. }, action, units, since, .. } =
+        holder.clone();
     HolderView { machine, name, action, units, since }
 }
 

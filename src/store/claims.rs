@@ -61,7 +61,14 @@ impl Claim {
     #[must_use]
     pub fn exclusive(resource: &str) -> Self {
         let limits = ResourceLimits { capacity: Some(1), ..ResourceLimits::default() };
-        Self { any_of: vec![resource.to_owned()], select: None, units: 1, limits, hold: None, adds_load: false }
+        Self {
+            any_of: vec![resource.to_owned()],
+            select: None,
+            units: 1,
+            limits,
+            hold: None,
+            adds_load: false,
+        }
     }
 
     /// The name of the queue: the selector, the resource, or the alternatives. Equal claims wait in one queue.

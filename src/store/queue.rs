@@ -171,28 +171,28 @@ pub async fn list_claimants(
         r#"SELECT v.action_id AS "action_id!", v.instance_id AS "instance_id!",
                   v.claims AS "claims?: Json<Vec<Claim>>", v.place AS "place?", v.rescue AS "rescue!", v.held AS "held!"
              FROM (SELECT w.*, ARRAY(SELECT h.name FROM hold h WHERE h.instance_id = w.instance_id) AS held, r.within,
-                          row_number() OVER (PARTITION BY r.within ORDER BY w.queued_at, w.action_id) AS nth_within
-                     FROM (SELECT a.*, coalesce(a.queue_at, a.asked_at) AS queued_at, f.last, l.queue_name,
-                                  row_number() OVER (PARTITION BY l.queue_name
+                          row_number() OVER (PARTITION BY r.within, w.hold ORDER BY w.queued_at, w.action_id) AS nth_within
+                     FROM (SELECT a.*, coalesce(a.queue_at, a.asked_at) AS queued_at, l.last, l.hold, q.queue_name,
+                                  row_number() OVER (PARTITION BY q.queue_name, l.hold
                                                          ORDER BY coalesce(a.queue_at, a.asked_at), a.action_id) AS nth
                              FROM action a,
-                                  -- The last claim that is not satisfied: what the action itself claims comes after what its
-                                  -- state holds. Holds of the instance satisfy claims; a compensation needs no holds.
+                                  -- The claims that are not satisfied. Holds of the instance satisfy claims; a compensation needs
+                                  -- no holds.
                                   LATERAL (SELECT CASE WHEN a.claims IS NULL
-                                                       THEN jsonb_build_object('any_of', jsonb_build_array(a.place),
-                                                                               'limits', jsonb_build_object('capacity', 1))
-                                                       WHEN NOT a.rescue
-                                                            AND NOT EXISTS (SELECT FROM hold h WHERE h.instance_id = a.instance_id)
-                                                       THEN a.claims -> -1
-                                                       ELSE (SELECT c.value
-                                                               FROM jsonb_array_elements(a.claims) WITH ORDINALITY c (value, nth)
-                                                              WHERE NOT (a.rescue AND c.value ? 'hold') AND NOT EXISTS (
-                                                                        SELECT FROM hold h
-                                                                         WHERE h.instance_id = a.instance_id
-                                                                           AND h.name = c.value ->> 'hold')
-                                                              ORDER BY c.nth DESC LIMIT 1) END AS last) f,
-                                  LATERAL (SELECT coalesce(f.last ->> 'select', array_to_string(
-                                              ARRAY(SELECT jsonb_array_elements_text(f.last -> 'any_of')), ' or ')) AS queue_name) l
+                                                       THEN ARRAY[jsonb_build_object('any_of', jsonb_build_array(a.place),
+                                                                                     'limits', jsonb_build_object('capacity', 1))]
+                                                       ELSE ARRAY(SELECT c.value
+                                                                    FROM jsonb_array_elements(a.claims) WITH ORDINALITY c (value, nth)
+                                                                   WHERE NOT (c.value ? 'hold' AND (a.rescue OR EXISTS (
+                                                                             SELECT FROM hold h
+                                                                              WHERE h.instance_id = a.instance_id
+                                                                                AND h.name = c.value ->> 'hold')))
+                                                                   ORDER BY c.nth) END AS claims) m,
+                                  -- The queue is that of the last claim: what the action itself claims comes after what its state
+                                  -- holds. Who waits for what a state holds keeps nothing of the last claim from others.
+                                  LATERAL (SELECT m.claims[cardinality(m.claims)] AS last, m.claims[1] ->> 'hold' AS hold) l,
+                                  LATERAL (SELECT coalesce(l.last ->> 'select', array_to_string(
+                                              ARRAY(SELECT jsonb_array_elements_text(l.last -> 'any_of')), ' or ')) AS queue_name) q
                             WHERE a.status = 'WAITING' AND (a.trouble IS NULL OR a.trouble <> ALL($2))
                               AND coalesce(a.queue, a.place) IS NOT NULL AND a.granted IS NULL
                               AND ($3::text[] IS NULL OR coalesce(a.queue, a.place) = ANY ($3) OR EXISTS (

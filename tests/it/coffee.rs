@@ -14,8 +14,9 @@ use lifeguard::actions::{
 use lifeguard::clock::ManualClock;
 use lifeguard::engine::replay::{ReplayRequest, replay};
 use lifeguard::engine::{
-    self, ChangedFacts, DefinitionOrigin, Engine, EngineError, Face, Faces, FactChange, LimitOverrides, ResourceSettings, SettingsUpdate,
-    LinkTarget, LinkTargets, LoadedDefinition, NewFacts, ResourceView, Retention, Submission,
+    self, ChangedFacts, DefinitionOrigin, Engine, EngineError, Face, Faces, FactChange, LimitOverrides,
+    LinkTarget, LinkTargets, LoadedDefinition, NewFacts, ResourceSettings, ResourceView, Retention,
+    SettingsUpdate, Submission,
 };
 use lifeguard::machine::{
     self, Cause, EventName, EventSource, FactKind, FactObject, Instance, LinkName, MachineName, Outcome,

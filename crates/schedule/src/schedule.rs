@@ -111,8 +111,7 @@ impl<'a, R: Clone + Ord> ScheduleState<'a, R> {
     /// Reserved units are granted to requesters that hold units already: the waiting request may wait for those.
     fn choose<K>(&mut self, request: &ResourceRequest<K, R>) -> GrantChoice<R> {
         let ResourceRequest { needs, later, holds, key: _ } = request;
-        let is_out_of_use =
-            |name: &R| self.left.get(name).is_some_and(|left| left.resource.capacity == 0);
+        let is_out_of_use = |name: &R| self.left.get(name).is_some_and(|left| left.resource.capacity == 0);
         if later.iter().flat_map(|need| &need.any_of).any(is_out_of_use) {
             return GrantChoice::Waits;
         }

@@ -77,7 +77,12 @@ fn of_several_resources_the_first_free_one_is_granted() {
 fn needs_of_one_request_share_the_units_of_a_resource() {
     let resources = resources(&[("a", LimitedResource::of(1)), ("b", LimitedResource::of(1))]);
     let any = |any_of: &[&'static str]| ResourceNeed { any_of: any_of.to_vec(), ..ResourceNeed::of("a", 1) };
-    let both = [ResourceRequest { key: 1, needs: vec![any(&["a", "b"]), any(&["a", "b"])], later: vec![], holds: false }];
+    let both = [ResourceRequest {
+        key: 1,
+        needs: vec![any(&["a", "b"]), any(&["a", "b"])],
+        later: vec![],
+        holds: false,
+    }];
     let units = |plan: GrantPlan<u32, &'static str>| {
         plan.grants[0].units.iter().map(|units| units.resource).collect::<Vec<_>>()
     };
@@ -85,7 +90,8 @@ fn needs_of_one_request_share_the_units_of_a_resource() {
     let held = [ResourceUnits::of("b", 1)];
     assert_eq!(granted(&schedule(&resources, &held, &both, 0)), []);
     // The first need gets what the second does not need.
-    let one = [ResourceRequest { key: 1, needs: vec![any(&["a", "b"]), any(&["a"])], later: vec![], holds: false }];
+    let one =
+        [ResourceRequest { key: 1, needs: vec![any(&["a", "b"]), any(&["a"])], later: vec![], holds: false }];
     assert_eq!(units(schedule(&resources, &[], &one, 0)), ["b", "a"]);
     // A request that can never be granted reserves nothing.
     let queue = [request(1, &[("a", 1), ("a", 1)]), request(2, &[("a", 1)])];
@@ -123,8 +129,13 @@ fn a_need_above_the_capacity_means_all_units_and_a_resource_without_units_grants
 }
 
 /// A request for a device and what contains it.
-fn switching(key: u32, device: &'static str, containers: &[(&'static str, u32)]) -> ResourceRequest<u32, &'static str> {
-    let containers = containers.iter().map(|(name, units)| ResourceNeed::of(*name, *units).cooling()).collect();
+fn switching(
+    key: u32,
+    device: &'static str,
+    containers: &[(&'static str, u32)],
+) -> ResourceRequest<u32, &'static str> {
+    let containers =
+        containers.iter().map(|(name, units)| ResourceNeed::of(*name, *units).cooling()).collect();
     ResourceRequest { later: containers, ..request(key, &[(device, 1)]) }
 }
 
@@ -148,14 +159,21 @@ fn units_count_as_in_use_for_the_window_after_their_release() {
 
 #[test]
 fn a_request_that_waits_for_its_device_keeps_nothing_of_the_circuit_from_others() {
-    let farm = resources(&[("d1", LimitedResource::of(1)), ("d2", LimitedResource::of(1)), ("c", LimitedResource::of(2)), ("s", LimitedResource::of(1))]);
+    let farm = resources(&[
+        ("d1", LimitedResource::of(1)),
+        ("d2", LimitedResource::of(1)),
+        ("c", LimitedResource::of(2)),
+        ("s", LimitedResource::of(1)),
+    ]);
     let held = [ResourceUnits::of("d1", 1), ResourceUnits::of("c", 1)];
     let queue = [switching(1, "d1", &[("c", 1)]), switching(2, "d2", &[("c", 1)])];
     assert_eq!(granted(&schedule(&farm, &held, &queue, 0)), [2]);
     // The device is free: now its unit of the circuit is kept for it, and so is the device while it waits for the site.
     let held = [ResourceUnits::of("c", 1), ResourceUnits::of("s", 1)];
     let queue = [
-        switching(1, "d1", &[("c", 1), ("s", 1)]), switching(2, "d2", &[("c", 1)]), request(3, &[("d1", 1)]),
+        switching(1, "d1", &[("c", 1), ("s", 1)]),
+        switching(2, "d2", &[("c", 1)]),
+        request(3, &[("d1", 1)]),
     ];
     assert_eq!(granted(&schedule(&farm, &held, &queue, 0)), []);
 }
@@ -170,7 +188,11 @@ fn a_request_whose_container_is_out_of_use_blocks_no_other() {
 #[test]
 fn a_budget_is_shared_by_what_is_switched_on_and_larger_loads_are_switched_on_alone() {
     let farm = resources(&[("load", LimitedResource { window: 5, ..LimitedResource::of(10) })]);
-    let queue = [switching(1, "d1", &[("load", 6)]), switching(2, "d2", &[("load", 5)]), switching(3, "d3", &[("load", 2)])];
+    let queue = [
+        switching(1, "d1", &[("load", 6)]),
+        switching(2, "d2", &[("load", 5)]),
+        switching(3, "d3", &[("load", 2)]),
+    ];
     assert_eq!(granted(&schedule(&farm, &[], &queue, 0)), [1], "the third does not overtake the second");
     assert_eq!(granted(&schedule(&farm, &[], &queue[1..], 0)), [2, 3]);
     let large = [switching(4, "d4", &[("load", 12)]), queue[2].clone()];
@@ -182,8 +204,12 @@ fn a_budget_is_shared_by_what_is_switched_on_and_larger_loads_are_switched_on_al
 fn the_forecast_counts_windows() {
     let farm = resources(&[("c", LimitedResource { window: 10, ..LimitedResource::of(2) })]);
     let devices = ["d1", "d2", "d3", "d4", "d5"];
-    let queue: Vec<_> = (1..).zip(devices).map(|(key, device)| WithDuration { item: switching(key, device, &[("c", 1)]), duration: Some(3) }).collect();
-    let at: Vec<_> = forecast(&farm, &[], &queue, 100).into_iter().map(|expected| (expected.ahead, expected.at)).collect();
+    let queue: Vec<_> = (1..)
+        .zip(devices)
+        .map(|(key, device)| WithDuration { item: switching(key, device, &[("c", 1)]), duration: Some(3) })
+        .collect();
+    let at: Vec<_> =
+        forecast(&farm, &[], &queue, 100).into_iter().map(|expected| (expected.ahead, expected.at)).collect();
     assert_eq!(at, [(0, Some(100)), (1, Some(100)), (2, Some(113)), (3, Some(113)), (4, Some(126))]);
 }
 
@@ -230,8 +256,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         let needs = [(4 + circuit, 1), (6 + circuit, load), (8, 1), (9, load)];
         needs[..levels * 2].iter().map(|(name, units)| ResourceNeed::of(*name, *units).cooling()).collect()
     });
-    let request = (needs, containers, 1..30_i64)
-        .prop_map(|(needs, containers, takes)| Step::Request { needs, containers, takes });
+    let request = (needs, containers, 1..30_i64).prop_map(|(needs, containers, takes)| Step::Request {
+        needs,
+        containers,
+        takes,
+    });
     prop::collection::vec(prop_oneof![request, (1..20_i64).prop_map(Step::Wait)], 1..80)
 }
 

@@ -86,7 +86,7 @@ impl SimulatedResources {
     fn add(&mut self, limited: Option<(usize, LimitedResource)>) {
         let number = self.usage.len();
         self.usage.push(ResourceUsage::default());
-        self.granted_by.push(limited.map(|(dispatcher, _)| dispatcher));
+        self.granted_by.push(limited.as_ref().map(|(dispatcher, _)| *dispatcher));
         if let Some((dispatcher, resource)) = limited {
             self.dispatchers[dispatcher].add(number, resource);
         }

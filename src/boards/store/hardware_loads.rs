@@ -25,7 +25,9 @@ pub async fn list(db: &mut PgConnection) -> Result<BTreeMap<String, u32>, StoreE
 pub async fn save_all(tx: &mut Tx, loads: &BTreeMap<String, u32>) -> Result<(), StoreError> {
     let (hardware, loads_ma): (Vec<String>, Vec<i32>) =
         loads.iter().map(|(hardware, ma)| (hardware.clone(), i32::try_from(*ma).unwrap_or(i32::MAX))).unzip();
-    sqlx::query!("DELETE FROM hardware_load WHERE hardware <> ALL ($1)", &hardware).execute(&mut **tx).await?;
+    sqlx::query!("DELETE FROM hardware_load WHERE hardware <> ALL ($1)", &hardware)
+        .execute(&mut **tx)
+        .await?;
     sqlx::query!(
         "INSERT INTO hardware_load (hardware, load_ma)
          SELECT n.hardware, n.load_ma FROM unnest($1::text[], $2::int[]) n (hardware, load_ma)
@@ -43,10 +45,7 @@ pub async fn save_all(tx: &mut Tx, loads: &BTreeMap<String, u32>) -> Result<(), 
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn read(
-    db: &mut PgConnection,
-    ids: &[InstanceId],
-) -> Result<Vec<(InstanceId, u32)>, StoreError> {
+pub async fn read(db: &mut PgConnection, ids: &[InstanceId]) -> Result<Vec<(InstanceId, u32)>, StoreError> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query!(
         "SELECT d.instance_id, l.load_ma FROM device d JOIN hardware_load l USING (hardware)

@@ -47,7 +47,10 @@ fn sentence(forecast: &Value) -> String {
     let queued = count(forecast["queued"].as_u64().unwrap_or_default(), "board");
     match forecast["last_expected_at"].as_str() {
         Some(_) => {
-            format!("{queued} queued; the last is expected to start at {}", local_time(forecast, "last_expected_at"))
+            format!(
+                "{queued} queued; the last is expected to start at {}",
+                local_time(forecast, "last_expected_at")
+            )
         }
         None => format!("{queued} queued; when the last starts is not known yet"),
     }
@@ -65,11 +68,18 @@ mod tests {
             { "name": "other", "expected_at": "2026-01-01T13:00:00Z" },
             { "name": "b4", "expected_at": null },
         ] });
-        let of = |names: &[&str]| forecast(&queue, &names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
-        assert_eq!(of(&["b2", "b1", "b3"]), Some(json!({ "queued": 2, "last_expected_at": "2026-01-01T12:00:15Z" })));
+        let of = |names: &[&str]| {
+            forecast(&queue, &names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            of(&["b2", "b1", "b3"]),
+            Some(json!({ "queued": 2, "last_expected_at": "2026-01-01T12:00:15Z" }))
+        );
         assert_eq!(of(&["b3"]), None);
         let unknown = of(&["b1", "b4"]).unwrap();
         assert_eq!(sentence(&unknown), "2 boards queued; when the last starts is not known yet");
-        assert!(sentence(&of(&["b1"]).unwrap()).starts_with("1 board queued; the last is expected to start at "));
+        assert!(
+            sentence(&of(&["b1"]).unwrap()).starts_with("1 board queued; the last is expected to start at ")
+        );
     }
 }

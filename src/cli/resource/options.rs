@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use crate::boards::{MAX_LIMIT_SPAN, MAX_MIN_OFF, parse_current};
@@ -89,8 +89,7 @@ impl SettingName {
 
 /// The settings of a resource.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("setting").required(true).multiple(true)
-    .args(["capacity", "gap", "settle", "window", "budget", "min_off", "within", "about", "unset"]))]
+#[group(required = true, multiple = true)]
 pub(super) struct SettingsOptions {
     /// The number of units; with 0 nothing is granted
     #[arg(long, value_parser = |text: &str| number_from(text, 0_u32))]
@@ -178,7 +177,7 @@ mod tests {
     #[test]
     fn only_what_is_given_is_changed() {
         let patch = |options: &[&str]| {
-            let args = [&["resource", "set", "a"], options].concat();
+            let args = [&["resource", "set", "a"][..], options].concat();
             let parsed = TestArgs::try_parse_from(args).map_err(|error| error.to_string())?;
             match parsed.options.command {
                 ResourceCommand::Set { settings, .. } => Ok(settings.into_patch()),

@@ -40,7 +40,12 @@ pub(super) fn resource_table(answer: &Value) -> String {
     output::table(&rows)
 }
 
-fn add_rows(within: &BTreeMap<&str, Vec<&Value>>, container: &str, depth: usize, rows: &mut Vec<Vec<String>>) {
+fn add_rows(
+    within: &BTreeMap<&str, Vec<&Value>>,
+    container: &str,
+    depth: usize,
+    rows: &mut Vec<Vec<String>>,
+) {
     for resource in within.get(container).into_iter().flatten() {
         let waiting = resource["queue"].as_array().map_or(0, Vec::len);
         let cooling = resource["cooling"]["units"].as_u64().filter(|units| *units > 0);
@@ -105,7 +110,11 @@ fn cooling(resource: &Value) -> Option<String> {
     let load = cooling["load_a"].as_f64().filter(|load| *load > 0.0);
     let load = load.map(|load| format!(" with {load} A")).unwrap_or_default();
     let until = local_time(cooling, "until");
-    Some(format!("{}{load}, the first until {}, the last until {until}", count(units, "unit"), local_time(cooling, "next_at")))
+    Some(format!(
+        "{}{load}, the first until {}, the last until {until}",
+        count(units, "unit"),
+        local_time(cooling, "next_at")
+    ))
 }
 
 /// All waiting actions as a table.

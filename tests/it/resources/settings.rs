@@ -50,7 +50,10 @@ async fn boards_on_a_circuit_are_switched_on_within_its_window_and_kept_off_for_
     world.pass_time_until("b0", "its power is back", |device| device["state"] == "RebootComplete").await;
     let circuit = world.get("/api/v1/resources/circuit").await;
     let cooling = &circuit["cooling"];
-    assert_eq!((&circuit["in_use"], &cooling["units"], &cooling["load_a"]), (&json!(0), &json!(1), &json!(1.5)));
+    assert_eq!(
+        (&circuit["in_use"], &cooling["units"], &cooling["load_a"]),
+        (&json!(0), &json!(1), &json!(1.5))
+    );
     assert_eq!(circuit["queue"][0]["name"], "b1", "{circuit}");
     let waits = world.get("/api/v1/queue").await;
     assert_eq!((&waits["queue"][0]["name"], waits["queue"].as_array().unwrap().len()), (&json!("b1"), 1));
@@ -70,11 +73,14 @@ async fn boards_on_a_circuit_are_switched_on_within_its_window_and_kept_off_for_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_are_changed_one_by_one_or_all_and_unset() {
     let world = World::new().await;
-    let call = async |method, resource: &str, body: Value| {
-        world.call(method, &path(resource), Some(body)).await
-    };
-    let (status, set) =
-        call(Method::PUT, "circuit", json!({ "capacity": 3, "window_s": 10, "budget_a": 16, "about": "left" })).await;
+    let call =
+        async |method, resource: &str, body: Value| world.call(method, &path(resource), Some(body)).await;
+    let (status, set) = call(
+        Method::PUT,
+        "circuit",
+        json!({ "capacity": 3, "window_s": 10, "budget_a": 16, "about": "left" }),
+    )
+    .await;
     assert_eq!((status, &set["within"]), (StatusCode::OK, &Value::Null), "{set}");
     let (status, refused) = call(Method::PATCH, "relay", json!({ "within": "circiut" })).await;
     assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &json!("no_container")), "{refused}");
@@ -84,7 +90,10 @@ async fn settings_are_changed_one_by_one_or_all_and_unset() {
     let (_, changed) = call(Method::PATCH, "circuit", json!({ "window_s": null, "gap_s": 2 })).await;
     let shown = ["capacity", "gap_s", "window_s", "budget_a", "about"].map(|key| changed[key].clone());
     assert_eq!(shown, [json!(3), json!(2.0), json!(0.0), json!(16.0), json!("left")]);
-    assert_eq!(call(Method::PATCH, "circuit", json!({ "within": "relay" })).await.1["code"], "container_cycle");
+    assert_eq!(
+        call(Method::PATCH, "circuit", json!({ "within": "relay" })).await.1["code"],
+        "container_cycle"
+    );
     for (body, expected) in [
         (json!({ "min_off_s": 46 }), "min_off_s: 0 to 45"),
         (json!({ "budget_a": -1 }), "budget_a: a current is 0 to 1000000 A"),
@@ -127,14 +136,18 @@ hardware:
     let bad = FILE.replace("window: 10s", "window: 10").replace("within: circuit", "within: circiut");
     let (status, refused) = import(&world, &bad, "").await;
     assert_eq!((status, &refused["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("bad_resources")));
-    let lines: Vec<_> = refused["faults"].as_array().unwrap().iter().map(|fault| fault["line"].clone()).collect();
+    let lines: Vec<_> =
+        refused["faults"].as_array().unwrap().iter().map(|fault| fault["line"].clone()).collect();
     assert_eq!(lines, [json!(2), json!(3)], "{refused}");
     let renamed = FILE.replace("site", "lab").replace("relay-3", "relay-4");
     let (_, changed) = import(&world, &renamed, "").await;
     assert_eq!(changed["changes"].as_array().unwrap().len(), 5, "{changed}");
     assert_eq!(changed["changes"][4]["after"], Value::Null, "{changed}");
     let unused = changed["warnings"][0].as_str().unwrap();
-    assert!(unused.starts_with("nothing uses the resource `modbus://relay-4.lab:502`; did you mean"), "{changed}");
+    assert!(
+        unused.starts_with("nothing uses the resource `modbus://relay-4.lab:502`; did you mean"),
+        "{changed}"
+    );
     assert_eq!(export(&world).await, renamed);
 }
 
@@ -157,7 +170,8 @@ async fn the_command_line_shows_resources_within_each_other_and_what_a_bulk_will
     let asked = command(&world, &["device", "reboot", "b0", "b1"]).await;
     assert!(asked.out.ends_with("2 boards queued; when the last starts is not known yet\n"), "{}", asked.out);
     let listed = command(&world, &["resource", "list"]).await.out;
-    let names: Vec<&str> = listed.lines().skip(1).map(|line| line.split("  0 of").next().unwrap().trim_end()).collect();
+    let names: Vec<&str> =
+        listed.lines().skip(1).map(|line| line.split("  0 of").next().unwrap().trim_end()).collect();
     assert_eq!(names[0], "lab", "{listed}");
     assert!(names[1].starts_with("  circuit") && names[2].starts_with(&format!("    {relay}")), "{listed}");
     let shown = command(&world, &["resource", "show", "circuit"]).await.out;

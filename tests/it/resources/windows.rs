@@ -84,7 +84,7 @@ impl TestProcess {
     }
 
     async fn name(&self, instance: InstanceId) -> String {
-        self.decided(instance).await.base.instance.name
+        self.decided(instance).await.base.instance.name.clone()
     }
 
     async fn usage(&self, resource: &str) -> (u32, u32, usize) {
@@ -282,7 +282,8 @@ async fn settings_that_contain_themselves_are_refused_and_unused_resources_are_f
     let update = async |update| {
         let mut tx = one.store.begin().await.unwrap();
         let now = at(0) + Duration::from_mins(2);
-        let changes = engine::update_settings(&mut tx, update, now).await.map_err(|error| error.to_string())?;
+        let changes =
+            engine::update_settings(&mut tx, update, now).await.map_err(|error| error.to_string())?;
         tx.commit().await.unwrap();
         Ok::<usize, String>(changes.len())
     };
@@ -294,4 +295,38 @@ async fn settings_that_contain_themselves_are_refused_and_unused_resources_are_f
     let mut db = one.store.reader().await.unwrap();
     let left = lifeguard::store::resources::list_names(&mut db).await.unwrap();
     assert_eq!(left, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_state_holds_the_resource_of_the_innermost_container_that_has_one() {
+    let database = database().await;
+    let one = TestProcess::new(&database).await;
+    one.set(&[
+        ("lab", ResourceSettings::default()),
+        ("circuit", within("lab")),
+        ("imaging@lab", limits(Some(1), 0)),
+    ])
+    .await;
+    one.set(&[("d0", within("circuit")), ("d1", within("circuit"))]).await;
+    let imaging = Claim {
+        hold: Some("imaging".to_owned()),
+        limits: ResourceLimits::default(),
+        ..claim("imaging", 1, 0, 0)
+    };
+    for (name, device) in [("b0", "d0"), ("b1", "d1"), ("b2", "elsewhere")] {
+        one.ask(name, [vec![imaging.clone()], switching(device)].concat(), None, at(0)).await;
+    }
+    let looked = one.look(at(1)).await;
+    assert_eq!(one.start(&looked.actions, at(1)).await.len(), 2);
+    let first = looked.actions[0].instance;
+    assert_eq!(
+        (one.holders("imaging@lab").await, one.holders("imaging").await),
+        (vec!["b0".into()], vec!["b2".into()])
+    );
+    one.end(first, at(2)).await;
+    assert_eq!(one.look(at(3)).await.actions, [], "its state holds the unit");
+    one.leave(first, "imaging", at(4)).await;
+    let looked = one.look(at(4)).await;
+    assert_eq!(one.start(&looked.actions, at(4)).await.len(), 1);
+    assert_eq!(one.holders("imaging@lab").await, ["b1"]);
 }
