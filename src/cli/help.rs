@@ -104,7 +104,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ),
     (
         "resource export",
-        ["lifeguard resource export >farm.yaml", "lifeguard resource export | diff farm.yaml -"],
+        ["lifeguard resource export", "lifeguard resource export --server http://lifeguard.lab:8080"],
     ),
     (
         "resource import",

@@ -174,7 +174,7 @@ pub async fn save_settings(
 ///
 /// # Errors
 ///
-/// [`StoreError`] when the statement fails.
+/// [`StoreError`] when a statement fails.
 pub async fn delete_unused(tx: &mut Tx, names: &[String], since: DateTime<Utc>) -> Result<(), StoreError> {
     sqlx::query!(
         "DELETE FROM resource r
@@ -183,6 +183,13 @@ pub async fn delete_unused(tx: &mut Tx, names: &[String], since: DateTime<Utc>) 
             AND NOT EXISTS (SELECT FROM resource_usage() u WHERE u.name = r.name)",
         names,
         since,
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "DELETE FROM cooling c
+          WHERE c.resource = ANY ($1) AND NOT EXISTS (SELECT FROM resource r WHERE r.name = c.resource)",
+        names,
     )
     .execute(&mut **tx)
     .await?;

@@ -3,7 +3,7 @@
 mod file;
 mod options;
 mod run;
-mod text;
+mod views;
 
 pub(super) use self::options::ResourceOptions;
 pub(super) use self::run::run;

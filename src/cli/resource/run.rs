@@ -3,12 +3,12 @@
 use std::error::Error;
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::options::{ResourceCommand, ResourceOptions};
-use super::{file, text};
+use super::{file, views};
 use crate::cli::api_client::ApiClient;
-use crate::cli::output;
+use crate::cli::output::{self, text};
 
 /// Runs the command.
 ///
@@ -24,22 +24,26 @@ pub(in crate::cli) async fn run(options: ResourceOptions) -> Result<(), Box<dyn 
         Ok(output::print(&text)?)
     };
     match command {
-        ResourceCommand::List => print(&client.get(&["resources"], &[]).await?, text::resource_table),
+        ResourceCommand::List => print(&client.get(&["resources"], &[]).await?, views::resource_table),
         ResourceCommand::Show { name } => {
-            print(&client.get(&["resources", &name], &[]).await?, text::describe_resource)
+            print(&client.get(&["resources", &name], &[]).await?, views::describe_resource)
         }
-        ResourceCommand::Queue => print(&client.get(&["queue"], &[]).await?, text::queue_table),
+        ResourceCommand::Queue => print(&client.get(&["queue"], &[]).await?, views::queue_table),
         ResourceCommand::Set { name, settings } => {
             let path = ["resources", &name];
             let answer = client.call(Method::PATCH, &path, &[], Some(&settings.into_patch())).await?;
-            print(&answer, text::describe_resource)
+            print(&answer, views::describe_resource)
         }
         ResourceCommand::Remove { names } => {
             for name in names {
                 client.call(Method::DELETE, &["resources", &name], &[], None).await?;
-                output::print(&format!("{name}: nothing is set any more"))?;
+                let removed = json!({ "name": name, "outcome": "removed" });
+                print(&removed, |removed| format!("{}: nothing is set any more", text(removed, "name")))?;
             }
             Ok(())
+        }
+        ResourceCommand::Export if server.json => {
+            Err("`resource export` prints YAML: leave out --json".into())
         }
         ResourceCommand::Export => {
             let yaml = client.get_text_with(&["resources"], &[("format", "yaml".to_owned())]).await?;
@@ -49,7 +53,7 @@ pub(in crate::cli) async fn run(options: ResourceOptions) -> Result<(), Box<dyn 
             let text = file::read(&file)?;
             let query: &[_] = if dry_run { &[("dry_run", "true".to_owned())] } else { &[] };
             let answer = client.send_text(Method::PUT, &["resources"], query, text).await?;
-            print(&answer, text::describe_import)
+            print(&answer, views::describe_import)
         }
     }
 }
