@@ -10,7 +10,7 @@ use schedule::{GrantPlan, ResourceUnits, schedule};
 
 use super::face::Faces;
 use super::resource_requests::{
-    ClaimedResources, Quantity, limited_load, limited_units, limits, loaded_devices,
+    ClaimedResources, Quantity, limited_load, limited_units, limits, loaded_resources,
 };
 use crate::store::actions::StartableAction;
 use crate::store::batches::{DecidedUpdate, PassedOnGrant};
@@ -166,10 +166,10 @@ fn leave_contained(claimants: &mut Vec<Claimant>, resources: &ClaimedResources) 
     let mut left: HashSet<String> = HashSet::new();
     claimants.retain(|claimant| {
         let is_contained =
-            |device: &str| resources.find(device).is_some_and(|state| state.settings.within.is_some());
+            |name: &str| resources.find(name).is_some_and(|state| state.settings.within.is_some());
         let mut names = claimant.claims.iter().flat_map(|claim| &claim.any_of);
         let is_left =
-            loaded_devices(&claimant.claims).any(is_contained) || names.any(|name| left.contains(name));
+            loaded_resources(&claimant.claims).any(is_contained) || names.any(|name| left.contains(name));
         if is_left {
             left.extend(claimant.claims.iter().flat_map(|claim| claim.any_of.iter().cloned()));
         }

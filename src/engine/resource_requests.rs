@@ -69,10 +69,10 @@ impl ClaimedResources {
         Ok(read)
     }
 
-    /// Makes claims of states on `NAME` claims on `NAME@CONTAINER`, for the innermost container of the devices for which there
+    /// Makes claims of states on `NAME` claims on `NAME@CONTAINER`, for the innermost container of its other claims for which there
     /// is such a resource.
     fn refine(&self, claims: &mut [Claim]) {
-        let containers = loaded_devices(claims).filter_map(|device| self.containers(device)).flatten();
+        let containers = loaded_resources(claims).filter_map(|name| self.containers(name)).flatten();
         let containers: Vec<&str> = containers.map(|state| state.name.as_str()).collect();
         for claim in claims.iter_mut().filter(|claim| is_refinable(claim)) {
             let Some(name) = claim.any_of.first() else { continue };
@@ -136,16 +136,16 @@ impl ClaimedResources {
         };
         let mut needs: Vec<_> = in_order(claims).map(need).collect();
         let holds = claims.iter().filter(|claim| claim.hold.is_some()).count();
-        // Nothing of a device is kept for an action that waits for a resource of its state.
+        // Nothing of its other claims is kept for an action that waits for a resource of its state.
         let has_choice = needs.iter().skip(holds).any(|need| need.any_of.len() != 1);
         let mut later = if holds == 0 || has_choice { Vec::new() } else { needs.split_off(holds) };
         let load = self.load(instance);
         let mut add = |quantity, units| later.push(ResourceNeed::of(quantity, units).cooling());
-        for device in loaded_devices(claims) {
+        for loaded in loaded_resources(claims) {
             if load > 0 {
-                add(Quantity::Load(device), load);
+                add(Quantity::Load(loaded), load);
             }
-            for container in self.containers(device)? {
+            for container in self.containers(loaded)? {
                 add(Quantity::Units(&container.name), 1);
                 if load > 0 {
                     add(Quantity::Load(&container.name), load);
@@ -200,10 +200,10 @@ fn in_order(claims: &[Claim]) -> impl Iterator<Item = &Claim> {
 }
 
 /// The resources that an action adds load to.
-pub(super) fn loaded_devices(claims: &[Claim]) -> impl Iterator<Item = &str> {
+pub(super) fn loaded_resources(claims: &[Claim]) -> impl Iterator<Item = &str> {
     let adding = claims.iter().filter(|claim| claim.adds_load);
     adding.filter_map(|claim| match claim.any_of.as_slice() {
-        [device] => Some(device.as_str()),
+        [name] => Some(name.as_str()),
         _ => None,
     })
 }
@@ -249,9 +249,9 @@ pub(super) fn limited_load(state: &ResourceState) -> Option<LimitedResource> {
     })
 }
 
-fn cooling(state: &ResourceState, units: fn(&queue::CoolingUnits) -> u32) -> Vec<CoolingUnits> {
+fn cooling(state: &ResourceState, units: fn(&queue::ReleasedUnits) -> u32) -> Vec<CoolingUnits> {
     let window = micros(state.settings.window_ms);
-    let cooling = |released: &queue::CoolingUnits| CoolingUnits {
+    let cooling = |released: &queue::ReleasedUnits| CoolingUnits {
         units: units(released),
         until: released.released_at.timestamp_micros().saturating_add(window),
     };

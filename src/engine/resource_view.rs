@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use super::resource_requests::loaded_devices;
+use super::resource_requests::loaded_resources;
 use super::resource_snapshot::{ExpectedTurns, ResourceSnapshot};
 use super::turn_times::TurnTimes;
 use crate::store::claims::ResourceLimits;
@@ -105,7 +105,7 @@ pub struct QueuedActionView {
     pub resources: Vec<String>,
 }
 
-/// Lists the waiting actions, in the order of their queues.
+/// Lists the waiting actions, in the order of their queues, without those that can start at once.
 pub(super) fn queued_actions(
     snapshot: &ResourceSnapshot,
     times: &TurnTimes,
@@ -116,7 +116,11 @@ pub(super) fn queued_actions(
         waiter: waiter_view(waiter, &expected),
         resources: waiter.claims.iter().map(|claim| claim.queue_name().into_owned()).collect(),
     };
-    snapshot.waiters.iter().map(view).collect()
+    let waits = |waiter: &&ResourceWaiter| {
+        let (_, expected_at) = expected.get(&waiter.id).copied().unwrap_or_default();
+        expected_at.is_none_or(|at| at > now)
+    };
+    snapshot.waiters.iter().filter(waits).map(view).collect()
 }
 
 /// Builds the views of the resources `names`.
@@ -136,7 +140,7 @@ pub(super) fn views(
     for waiter in &snapshot.waiters {
         let own = waiter.claims.iter().flat_map(|claim| &claim.any_of).map(String::as_str);
         let containers =
-            loaded_devices(&waiter.claims).filter_map(|device| snapshot.resources.containers(device));
+            loaded_resources(&waiter.claims).filter_map(|name| snapshot.resources.containers(name));
         let containers = containers.flatten().map(|state| state.name.as_str());
         for name in own.chain(containers).collect::<BTreeSet<&str>>() {
             queues.entry(name).or_default().push(waiter_view(waiter, &expected));

@@ -42,12 +42,12 @@ pub struct ResourceState {
     /// The load in use, in milliampere.
     pub load_ma: u32,
     /// The released units that may still count as in use.
-    pub cooling: Vec<CoolingUnits>,
+    pub cooling: Vec<ReleasedUnits>,
 }
 
 /// Units that were released, with the load that came with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CoolingUnits {
+pub struct ReleasedUnits {
     /// The number of units.
     pub units: u32,
     /// The load, in milliampere.
@@ -171,9 +171,9 @@ pub async fn list_claimants(
         r#"SELECT v.action_id AS "action_id!", v.instance_id AS "instance_id!",
                   v.claims AS "claims?: Json<Vec<Claim>>", v.place AS "place?", v.rescue AS "rescue!", v.held AS "held!"
              FROM (SELECT w.*, ARRAY(SELECT h.name FROM hold h WHERE h.instance_id = w.instance_id) AS held, r.within,
-                          row_number() OVER (PARTITION BY r.within, w.hold ORDER BY w.queued_at, w.action_id) AS nth_within
-                     FROM (SELECT a.*, coalesce(a.queue_at, a.asked_at) AS queued_at, l.last, l.hold, q.queue_name,
-                                  row_number() OVER (PARTITION BY q.queue_name, l.hold
+                          row_number() OVER (PARTITION BY r.within, w.hold, w.adds_load ORDER BY w.queued_at, w.action_id) AS nth_within
+                     FROM (SELECT a.*, coalesce(a.queue_at, a.asked_at) AS queued_at, l.last, l.hold, l.adds_load, q.queue_name,
+                                  row_number() OVER (PARTITION BY q.queue_name, l.hold, l.adds_load
                                                          ORDER BY coalesce(a.queue_at, a.asked_at), a.action_id) AS nth
                              FROM action a,
                                   -- The claims that are not satisfied. Holds of the instance satisfy claims; a compensation needs
@@ -189,8 +189,10 @@ pub async fn list_claimants(
                                                                                 AND h.name = c.value ->> 'hold')))
                                                                    ORDER BY c.nth) END AS claims) m,
                                   -- The queue is that of the last claim: what the action itself claims comes after what its state
-                                  -- holds. Who waits for what a state holds keeps nothing of the last claim from others.
-                                  LATERAL (SELECT m.claims[cardinality(m.claims)] AS last, m.claims[1] ->> 'hold' AS hold) l,
+                                  -- holds. Who waits for what a state holds keeps nothing of the last claim from others, and who adds load
+                                  -- does not where a container is out of use: they are queues of their own here.
+                                  LATERAL (SELECT m.claims[cardinality(m.claims)] AS last, m.claims[1] ->> 'hold' AS hold,
+                                                  m.claims[cardinality(m.claims)] ? 'adds_load' AS adds_load) l,
                                   LATERAL (SELECT coalesce(l.last ->> 'select', array_to_string(
                                               ARRAY(SELECT jsonb_array_elements_text(l.last -> 'any_of')), ' or ')) AS queue_name) q
                             WHERE a.status = 'WAITING' AND (a.trouble IS NULL OR a.trouble <> ALL($2))
@@ -308,7 +310,7 @@ impl From<ResourceRow> for ResourceState {
         let ms = |span: Option<i64>| span.and_then(|ms| u64::try_from(ms).ok()).unwrap_or_default();
         let loads = row.cooling_loads.into_iter().zip(row.cooling_since);
         let cooling = row.cooling_units.into_iter().zip(loads);
-        let cooling = cooling.map(|(units, (load_ma, released_at))| CoolingUnits {
+        let cooling = cooling.map(|(units, (load_ma, released_at))| ReleasedUnits {
             units: u32::try_from(units).unwrap_or_default(),
             load_ma: u32::try_from(load_ma).unwrap_or(u32::MAX),
             released_at,

@@ -139,10 +139,10 @@ hardware:
     let lines: Vec<_> =
         refused["faults"].as_array().unwrap().iter().map(|fault| fault["line"].clone()).collect();
     assert_eq!(lines, [json!(2), json!(3)], "{refused}");
-    let renamed = FILE.replace("site", "lab").replace("relay-3", "relay-4");
+    let renamed = FILE.replace("site", "tower").replace("relay-3", "relay-4");
     let (_, changed) = import(&world, &renamed, "").await;
     assert_eq!(changed["changes"].as_array().unwrap().len(), 5, "{changed}");
-    assert_eq!(changed["changes"][4]["after"], Value::Null, "{changed}");
+    assert_eq!(changed["changes"][3]["after"], Value::Null, "{changed}");
     let unused = changed["warnings"][0].as_str().unwrap();
     assert!(
         unused.starts_with("nothing uses the resource `modbus://relay-4.lab:502`; did you mean"),
