@@ -17,6 +17,7 @@ mod kind_page;
 mod notify;
 mod poll;
 mod power;
+mod probe;
 pub mod program;
 mod registry;
 mod settings;
@@ -36,7 +37,8 @@ pub use kind::{
 pub use kind_page::describe_kind;
 pub use notify::{NotifyAction, NotifySettings};
 pub use poll::{PollAction, PollSettings, PollUrl};
-pub use power::{PowerAction, power_outlet, power_resource};
+pub use power::{PowerAction, power_claim, power_outlet};
+pub use probe::ProbeAction;
 pub use registry::ActionRegistry;
 pub use settings::{ActionSettings, NoSettings, SettingField, SettingInfo};
 pub use trouble::Trouble;

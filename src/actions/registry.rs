@@ -13,6 +13,7 @@ use super::kind::{ActionDescription, ActionKind, ResourceClaim};
 use super::notify::NotifyAction;
 use super::poll::PollAction;
 use super::power::PowerAction;
+use super::probe::ProbeAction;
 use crate::machine::SimulatedAction;
 use crate::machine::{ActionCatalogue, ActionName, SettingFault};
 
@@ -38,6 +39,7 @@ impl ActionRegistry {
             .with(PowerAction::new(PowerOperation::Cycle))
             .with(PowerAction::new(PowerOperation::Off))
             .with(PowerAction::new(PowerOperation::On))
+            .with(ProbeAction)
     }
 
     /// Adds a kind, or replaces the kind of the same name.

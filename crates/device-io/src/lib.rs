@@ -21,6 +21,6 @@ pub use self::connect::{ConnectError, connect, resolve};
 pub use self::connection::DeviceConnection;
 pub use self::lease::ProcessLease;
 pub use self::probe::is_trouble_over;
-pub use self::run_error::{Evidence, RunError, RunErrorKind};
+pub use self::run_error::{Evidence, RunError, RunErrorKind, UnreachableDevice};
 pub use self::secret::{SecretError, SecretFile};
 pub use self::trouble::{LocalTrouble, system_code};

@@ -34,7 +34,7 @@ pub use device_io::Evidence;
 pub use self::error::{OutletError, OutletErrorKind};
 pub use self::operate::{
     DEFAULT_CALL_TIMEOUT, PowerContext, PowerOperation, PowerRunError, PowerRunErrorKind, max_operation_time,
-    operate,
+    operate, probe,
 };
 pub use self::outlet::{
     ClientCapacity, CycleTiming, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::SecondsFormat;
 use clock::Clock;
-use device_io::{Evidence, LocalTrouble, ProcessLease};
+use device_io::{Evidence, LocalTrouble, ProcessLease, UnreachableDevice};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{OutletError, OutletErrorKind};
@@ -101,8 +101,52 @@ pub async fn operate(
             // An `On` after an interrupted run restores the power: if it fails, the outlet is left off.
             let is_left_over = operation == PowerOperation::On && interrupted_runs > 0;
             let kind = error_kind(&error, url, &switching, is_left_over);
-            Err(PowerRunError { reason: error.reason, evidence, kind })
+            let unreachable = error.is_unreachable().then(|| UnreachableDevice {
+                resource: url.device().to_owned(),
+                has_acted: switching.has_written,
+            });
+            Err(PowerRunError { reason: error.reason, evidence, kind, unreachable })
         }
+    }
+}
+
+/// Reads the outlet, or only connects to its device where the outlet cannot be read; nothing is written.
+///
+/// Any answer of the device is a success: the evidence says what was observed.
+///
+/// # Errors
+///
+/// [`PowerRunError`], when the device did not answer or could not be asked.
+pub async fn probe(
+    url: &PowerUrl,
+    context: &PowerContext,
+    cancel: &CancellationToken,
+) -> Result<Evidence, PowerRunError> {
+    let PowerContext { clock, lease, call_limit, interrupted_runs: _ } = context.clone();
+    let access = OutletAccess { clock: Arc::clone(&clock), lease, call_limit };
+    let mut switching = SwitchingRun::new(clock, url.open(access), url.capabilities());
+    let result = if switching.can_read() {
+        switching.read_once(cancel).await
+    } else {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(OutletError::cancelled()),
+            connected = switching.outlet.connect() => connected,
+        }
+    };
+    let mut evidence = evidence(&switching);
+    if let Some(answer) = &switching.last_answer {
+        evidence.insert("answer".to_owned(), answer.as_str().into());
+    }
+    match result {
+        Err(error) if !error.is_answer() => {
+            let kind = error_kind(&error, url, &switching, false);
+            let unreachable = error
+                .is_unreachable()
+                .then(|| UnreachableDevice { resource: url.device().to_owned(), has_acted: false });
+            Err(PowerRunError { reason: error.reason, evidence, kind, unreachable })
+        }
+        Ok(()) | Err(_) => Ok(evidence),
     }
 }
 
