@@ -63,7 +63,7 @@ pub(super) enum CliCommand {
     Image(image::ImageOptions),
     /// Show resources, who holds them and who waits for them, and set their limits
     Resource(resource::ResourceOptions),
-    /// Show resources that do not answer and the boards that wait for them, and close such incidents
+    /// Show resources that do not answer and who waits for them, and close such incidents
     Incident(incident::IncidentOptions),
     /// Create, show and move instances of any machine
     Instance(instance::InstanceOptions),

@@ -24,7 +24,9 @@ use crate::actions::{ActionEnding, Evidence, Facts, JobSubject, Trouble, Unfinis
 use crate::machine::{Cause, EventName, EventSource, MachineName, Outcome, is_instance_name};
 use crate::store::actions::RunningAction;
 use crate::store::claims::GrantedUnits;
-use crate::store::incidents::{self, FailureStanding, INCIDENT_MACHINE, Incident, IncidentFilter, RecordedFailure, ResourceFailure};
+use crate::store::incidents::{
+    self, FailureStanding, INCIDENT_MACHINE, Incident, IncidentFilter, RecordedFailure, ResourceFailure,
+};
 use crate::store::instances::InstanceKey;
 use crate::store::{Store, StoreError};
 
@@ -62,7 +64,8 @@ pub struct IncidentView {
 
 impl From<Incident> for IncidentView {
     fn from(incident: Incident) -> Self {
-        let Incident { instance: _, name, resource, opened_at, closed_at, reason, next_probe_at, waiting } = incident;
+        let Incident { instance: _, name, resource, opened_at, closed_at, reason, next_probe_at, waiting } =
+            incident;
         let is_open = closed_at.is_none();
         Self { name, resource, is_open, opened_at, closed_at, reason, waiting, next_probe_at }
     }
@@ -96,8 +99,7 @@ impl Engine {
             }
             Err(unfinished) => unfinished,
         };
-        let is_failure =
-            matches!(unfinished.kind, ActionEnding::Failed | ActionEnding::Unrestored { .. });
+        let is_failure = matches!(unfinished.kind, ActionEnding::Failed | ActionEnding::Unrestored { .. });
         let Some(unreachable) = unfinished.unreachable.clone().filter(|_| is_failure) else {
             return Err(unfinished);
         };
@@ -153,7 +155,8 @@ impl Engine {
             FailureStanding::Single => Ok(false),
             FailureStanding::Open => Ok(true),
             FailureStanding::Several => {
-                let used = self.kinds().description(action.action.as_str()).map_or(&[][..], |kind| kind.facts);
+                let used =
+                    self.kinds().description(action.action.as_str()).map_or(&[][..], |kind| kind.facts);
                 // The probe uses the same facts.
                 let mut args: Map<String, Value> = used
                     .iter()
@@ -264,7 +267,8 @@ fn close_event(name: &str, reason: Option<String>) -> Result<Submission, EngineE
 }
 
 fn incident_machine() -> Result<MachineName, EngineError> {
-    MachineName::new(INCIDENT_MACHINE).map_err(|_| EngineError::NoMachine(MachineName::lossy(INCIDENT_MACHINE)))
+    MachineName::new(INCIDENT_MACHINE)
+        .map_err(|_| EngineError::NoMachine(MachineName::lossy(INCIDENT_MACHINE)))
 }
 
 /// The name of the incident at `resource`: `modbus_relay-3.lab_502` for `modbus://relay-3.lab:502`. Different resources have
@@ -281,9 +285,8 @@ fn incident_name(resource: &str) -> String {
 
 /// The FNV-1a digest, which is the same in all releases.
 fn digest(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |digest, byte| {
-        (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |digest, byte| (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ pub use self::troubles::OpenTrouble;
 pub use self::why::{InstanceExplanation, LastEvidence, StateDwellStatistics};
 pub use self::work_item::{CommittedSubmission, InstanceNote, Submission};
 
-pub use crate::store::incidents::IncidentFilter;
 pub use crate::store::definitions::{ActivatedDefinition, DefinitionOrigin};
+pub use crate::store::incidents::IncidentFilter;
 pub use crate::store::instances::StrandedInstance;
 pub use crate::store::queue::LimitOverrides;

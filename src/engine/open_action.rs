@@ -31,7 +31,10 @@ impl OpenAction {
         // A compensation does not wait for the end of an incident.
         let waits = action.is_queued() && !action.is_compensation;
         let incident = forecast.incidents.iter().filter(|_| waits).find(|incident| {
-            action.claims.iter().any(|claim| claim.any_of.as_slice() == std::slice::from_ref(&incident.resource))
+            action
+                .claims
+                .iter()
+                .any(|claim| claim.any_of.as_slice() == std::slice::from_ref(&incident.resource))
         });
         let forecast = forecast.of(action);
         Self {

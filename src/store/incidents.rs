@@ -219,7 +219,8 @@ struct IncidentRow {
 
 impl From<IncidentRow> for Incident {
     fn from(row: IncidentRow) -> Self {
-        let IncidentRow { instance_id, name, resource, opened_at, closed_at, reason, next_probe_at, waiting } = row;
+        let IncidentRow { instance_id, name, resource, opened_at, closed_at, reason, next_probe_at, waiting } =
+            row;
         let opened_at = opened_at.and_then(|at| at.parse().ok());
         let instance = InstanceId(instance_id);
         Self { instance, name, resource, opened_at, closed_at, reason, next_probe_at, waiting }

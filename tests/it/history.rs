@@ -11,8 +11,8 @@ use insta::assert_snapshot;
 use lifeguard::cli::serve::LifeguardServer;
 use lifeguard::clock::{Clock, ManualClock, SystemClock, time_after};
 use lifeguard::machine::{
-    ActionName, Cause, EventName, EventSource, InstanceAddress, Link, LinkName, Links, MachineName, ModelAnswers,
-    ModelQuestion, Outcome, Prediction, StateName, Stimulus, Visit,
+    ActionName, Cause, EventName, EventSource, InstanceAddress, Link, LinkName, Links, MachineName,
+    ModelAnswers, ModelQuestion, Outcome, Prediction, StateName, Stimulus, Visit,
 };
 use lifeguard::store::history::{self, HistoryContent, HistoryEntry, NewHistoryEntry};
 use lifeguard::store::instances::InstanceId;

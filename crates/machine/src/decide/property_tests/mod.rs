@@ -241,7 +241,8 @@ fn a_retry_invokes_the_action_and_those_after_it_and_takes_back_a_running_time_l
         let Cause::Retry { visit, action } = &made.stimulus.cause else { return Ok(()) };
         let state = &made.definition.states[&made.before.state];
         let position = state.invoke.iter().position(|invoked| invoked.action == *action);
-        let is_timed = matches!(state.timeout.as_ref().map(|timeout| timeout.due), Some(TimeoutDue::After(_)));
+        let is_timed =
+            matches!(state.timeout.as_ref().map(|timeout| timeout.due), Some(TimeoutDue::After(_)));
         let waits = is_timed && made.before.deadline_at.is_none();
         let is_due = *visit == made.before.visit && position.is_some() && !waits;
         prop_assert_eq!(!made.is_ignored(), is_due);
