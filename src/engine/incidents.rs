@@ -8,7 +8,8 @@
 //! the incident's own action probes the resource ── it answers ──▶ closed: the actions start in the order of their queue
 //! ```
 //!
-//! A compensation is never blocked. Where it succeeds, the resource answers, so that closes the incident too.
+//! A compensation is never blocked. Where it succeeds, or an action that began earlier, the resource answers, so that closes
+//! the incident too.
 
 use std::error::Error;
 
@@ -72,6 +73,7 @@ impl From<Incident> for IncidentView {
 }
 
 /// The run of an action, as far as an incident needs it.
+#[derive(Clone, Copy)]
 pub(super) struct EndedAttempt<'a> {
     pub(super) action: &'a RunningAction,
     pub(super) subject: &'a JobSubject,
@@ -89,11 +91,12 @@ impl Engine {
         attempt: EndedAttempt<'_>,
         result: Result<Evidence, UnfinishedAction>,
     ) -> Result<Evidence, UnfinishedAction> {
-        let EndedAttempt { action, subject, granted, .. } = &attempt;
+        let EndedAttempt { action, subject, .. } = &attempt;
         let unfinished = match result {
             Ok(evidence) => {
-                if action.is_compensation && !granted.is_empty() {
-                    self.close_incidents_at(granted, subject).await;
+                let used = self.used_resources_of(&attempt);
+                if !used.is_empty() && subject.machine.as_str() != INCIDENT_MACHINE {
+                    self.clear_resources(&used, subject).await;
                 }
                 return Ok(evidence);
             }
@@ -210,11 +213,29 @@ impl Engine {
         Ok(())
     }
 
-    /// Closes the incidents at these resources, because they answered.
-    async fn close_incidents_at(&self, granted: &[GrantedUnits], subject: &JobSubject) {
-        let resources: Vec<String> = granted.iter().map(|units| units.resource.clone()).collect();
-        let closed = async {
-            let filter = IncidentFilter::OpenAt(&resources);
+    /// Lists the granted resources that the action itself used. The first action of a state is granted also what the later ones
+    /// need.
+    fn used_resources_of(&self, attempt: &EndedAttempt<'_>) -> Vec<String> {
+        let EndedAttempt { action, facts, granted, .. } = attempt;
+        if granted.is_empty() {
+            return Vec::new();
+        }
+        let own = self.kinds().claims(&action.action, &action.settings, facts);
+        let is_own = |units: &&GrantedUnits| own.iter().any(|claim| claim.any_of.contains(&units.resource));
+        granted.iter().filter(is_own).map(|units| units.resource.clone()).collect()
+    }
+
+    /// Forgets failures and closes incidents at these resources, because they answered: what else fails there is not the
+    /// fault of the whole resource.
+    async fn clear_resources(&self, resources: &[String], subject: &JobSubject) {
+        let cleared = async {
+            if !incidents::is_suspect(&mut *self.store().reader().await?, resources).await? {
+                return Ok(());
+            }
+            let mut tx = self.store().begin().await?;
+            incidents::forget_failures_at(&mut tx, resources).await?;
+            tx.commit().await?;
+            let filter = IncidentFilter::OpenAt(resources);
             for incident in incidents::list(&mut *self.store().reader().await?, filter).await? {
                 let reason = format!("{} answered for {subject}", incident.resource);
                 self.close_incident(&incident.name, Some(SENDER.to_owned()), Some(reason)).await?;
@@ -222,7 +243,7 @@ impl Engine {
             Ok::<_, EngineError>(())
         };
         // The next probe closes it otherwise.
-        if let Err(error) = closed.await {
+        if let Err(error) = self.store().within(Store::MAX_STATEMENT_TIME, cleared).await {
             tracing::debug!(error = &error as &dyn Error, "cannot close incident");
         }
     }

@@ -206,6 +206,43 @@ pub async fn forget_failure(tx: &mut Tx, failure: &RecordedFailure) -> Result<()
     Ok(())
 }
 
+/// Whether there are recorded failures or open incidents at `resources`.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn is_suspect(db: &mut PgConnection, resources: &[String]) -> Result<bool, StoreError> {
+    let is_suspect = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM resource_failure WHERE resource = ANY($1))
+               OR EXISTS (SELECT FROM instance i
+                           WHERE i.machine = $2 AND i.state <> $3 AND i.data ->> 'resource' = ANY($1)) AS "is_suspect!""#,
+        resources,
+        INCIDENT_MACHINE,
+        CLOSED_STATE,
+    );
+    Ok(is_suspect.fetch_one(db).await?)
+}
+
+/// Deletes the recorded failures at `resources`, because they answered, except those whose actions are to wait again.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn forget_failures_at(tx: &mut Tx, resources: &[String]) -> Result<(), StoreError> {
+    sqlx::query!(
+        "DELETE FROM resource_failure f
+          WHERE f.resource = ANY($1)
+            AND NOT EXISTS (SELECT FROM instance i
+                             WHERE i.machine = $2 AND i.state <> $3 AND i.data ->> 'resource' = f.resource)",
+        resources,
+        INCIDENT_MACHINE,
+        CLOSED_STATE,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 struct IncidentRow {
     instance_id: i64,
     name: String,

@@ -146,6 +146,36 @@ async fn the_failure_of_one_board_at_a_dead_relay_board_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_success_between_two_failures_shows_that_the_relay_board_answers() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 3);
+    let names = register_boards(&world, &rack, 3).await;
+    let has_failed = async |name: &str| {
+        world.history(name).await.iter().any(|entry| entry["event"] == "power-cycle-failed")
+    };
+    for (name, behaviour) in [
+        ("b0", RelayBehaviour::Refusing),
+        ("b1", RelayBehaviour::OneClientAtATime),
+        ("b2", RelayBehaviour::Refusing),
+    ] {
+        rack.relay.set_behaviour(behaviour);
+        assert_eq!(world.request(name, "rq-reboot", json!({})).await.0, 200);
+        if name == "b1" {
+            world
+                .pass_time_until("b1", "its power is back", |device| device["state"] == "RebootComplete")
+                .await;
+        } else {
+            pass_time_until(&world, "its power cycle failed", async || has_failed(name).await).await;
+        }
+    }
+    assert_eq!(open_incidents(&world).await, Vec::<Value>::new());
+    rack.relay.set_behaviour(RelayBehaviour::OneClientAtATime);
+    for name in [&names[0], &names[2]] {
+        world.pass_time_until(name, "its power is back", |device| device["state"] == "RebootComplete").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_servers_open_one_incident_and_it_survives_the_death_of_one() {
     let world = World::new().await;
     let other = world.second_server().await;
