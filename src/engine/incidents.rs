@@ -13,7 +13,7 @@
 
 use std::error::Error;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -198,7 +198,8 @@ impl Engine {
             let RecordedFailure { resource, instance, visit, action, queued_at } = &failure;
             let cause = Cause::Retry { visit: *visit, action: action.clone() };
             let reason = Some(format!("incident at {resource}"));
-            let queue_at = Some(*queued_at);
+            // Before what has waited for as long: it was at the front of the queue.
+            let queue_at = Some(*queued_at - TimeDelta::microseconds(1));
             let retry = Submission { reason, queue_at, ..Submission::new(InstanceKey::Id(*instance), cause) };
             match self.submit(retry).await {
                 Ok(_) | Err(EngineError::NoInstance(_) | EngineError::NoMachine(_)) => {}
