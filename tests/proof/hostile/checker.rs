@@ -27,7 +27,8 @@ const MORE_DESCRIPTORS: u64 = 24;
 pub(super) enum CheckedRule {
     /// No board is off for longer than allowed, or at the end.
     PowerOff,
-    /// Nothing is written to the relay of a board known to be Ready, except that power is restored.
+    /// Nothing is written to the relay of a board known to be Ready, except that power is restored after a promotion
+    /// lost the power cycle.
     Ready,
     /// A board leaves Ready because of an operator's request or unanswered polls.
     Cause,
@@ -127,18 +128,15 @@ impl RunChecker<'_> {
     /// A promotion can lose that a board was to be power-cycled: then it is Ready while the cycle restores its power.
     fn check_ready(&mut self, board: &BoardRecord) {
         let seen = self.record.sightings.get(&board.name).map(Vec::as_slice).unwrap_or_default();
-        for (index, (at, on)) in board.writes.iter().enumerate() {
-            let was_off = index.checked_sub(1).is_some_and(|before| !board.writes[before].1);
-            if *on && was_off {
-                continue;
-            }
+        let mut off_since = None;
+        for (at, on) in &board.writes {
+            let restored_from = off_since.filter(|_| *on);
+            off_since = if *on { None } else { off_since.or(Some(*at)) };
             let around = |pair: &&[Observation]| pair[0].seen < *at && *at < pair[1].asked;
             let Some([before, after]) = seen.windows(2).find(around) else { continue };
-            let is_one_past = !self
-                .record
-                .lost
-                .iter()
-                .any(|lost| lost.meets(TimeSpan { from: before.asked, to: after.seen }));
+            let from = restored_from.map_or(before.asked, |off_at: Moment| off_at - AFTERMATH);
+            let span = TimeSpan { from, to: after.seen };
+            let is_one_past = !self.record.lost.iter().any(|lost| lost.meets(span));
             let was_ready = before.state == "Ready" && after.state == "Ready" && before.visit == after.visit;
             self.expect(!(was_ready && is_one_past), CheckedRule::Ready, || {
                 format!(

@@ -116,7 +116,7 @@ type Damage = fn(&mut RunRecord);
 
 #[test]
 fn each_fault_is_found() {
-    let harms: [(&str, CheckedRule, Damage); 27] = [
+    let harms: [(&str, CheckedRule, Damage); 28] = [
         ("dark at the end", CheckedRule::PowerOff, |record| record.boards[0].power.truncate(4)),
         ("dark for long", CheckedRule::PowerOff, |record| record.boards[0].power[2].0 = at(60)),
         ("dark while another relay board is struck", CheckedRule::PowerOff, |record| {
@@ -128,6 +128,11 @@ fn each_fault_is_found() {
         }),
         ("a late write to a Ready board", CheckedRule::Ready, |record| {
             record.boards[0].writes.push((at(95), true));
+        }),
+        ("power restored in Ready although no promotion lost anything", CheckedRule::Ready, |record| {
+            record.boards[0].writes.splice(2..2, [(at(49), false), (at(51), true)]);
+            let seen = record.sightings.get_mut(NAME).unwrap();
+            seen.splice(3..3, [sighting(48, "RebootRebooting", 5), sighting(50, "Ready", 4)]);
         }),
         ("healthy and rebooted", CheckedRule::Cause, |record| record.boards[0].answers.truncate(3)),
         ("silent at another time only", CheckedRule::Cause, |record| {
@@ -205,6 +210,7 @@ fn injected_faults_excuse_only_their_own_effects() {
             record.boards[0].writes.splice(2..2, [(at(49), false), (at(51), true)]);
             let seen = record.sightings.get_mut(NAME).unwrap();
             seen.splice(3..3, [sighting(48, "RebootRebooting", 5), sighting(50, "Ready", 4)]);
+            record.lost.push(TimeSpan { from: at(47), to: at(48) });
         }),
         ("cancelled, at a relay board that does not work", |record| {
             record.boards[0].habit = RelayHealth::Broken(&["Modbus TCP"]);
