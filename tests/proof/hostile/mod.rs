@@ -24,6 +24,7 @@ use lifeguard::clock::{Clock, SystemClock};
 use lifeguard::farm;
 use serde_json::{Value, json};
 
+use self::definition::REST;
 use self::record::{RelayHealth, RunRecord, SentMessage};
 use self::servers::SERVERS;
 use self::stage::TestStage;
@@ -31,8 +32,6 @@ use crate::cluster::pause;
 
 /// The default duration of fault injection.
 const STRIKES: Duration = Duration::from_mins(1);
-/// How long boards may take to come to rest.
-const REST: Duration = Duration::from_mins(3);
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var_os(variable)?;
