@@ -17,16 +17,18 @@ mod kind_page;
 mod notify;
 mod poll;
 mod power;
-pub mod program;
 mod registry;
 mod settings;
 pub mod signature;
 pub mod span;
 mod trouble;
 
-pub use ::power::{PowerOperation, PowerUrl, schemes as power_schemes};
+pub use ::power::{
+    PowerCommandTable, PowerCommandTexts, PowerCommands, PowerOperation, PowerSettings, PowerUrl,
+    check_commands_name, schemes as power_schemes,
+};
 pub use command_policy::CommandPolicy;
-pub use device_io::{DeviceUrlError, LocalTrouble, ProcessLease};
+pub use device_io::{Credentials, DeviceUrlError, LocalTrouble, ProcessLease};
 pub use ending::{ActionEnding, Evidence, UnfinishedAction};
 pub use finding::{Finding, FindingReporter};
 pub use job::{Facts, Job, JobSubject};
@@ -36,7 +38,7 @@ pub use kind::{
 pub use kind_page::describe_kind;
 pub use notify::{NotifyAction, NotifySettings};
 pub use poll::{PollAction, PollSettings, PollUrl};
-pub use power::{PowerAction, power_outlet, power_resource};
+pub use power::{PowerAction, missing_power_setting, power_outlet, power_resource};
 pub use registry::ActionRegistry;
 pub use settings::{ActionSettings, NoSettings, SettingField, SettingInfo};
 pub use trouble::Trouble;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use device_io::program::{self, ProgramCall, ProgramError};
 use device_io::{LocalTrouble, SecretError, SecretFile};
 use reqwest::Client;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -18,7 +19,6 @@ use super::ending::{Evidence, UnfinishedAction};
 use super::http::{self, HttpTarget, NoAnswer};
 use super::job::Job;
 use super::kind::{ActionDescription, RunLocation, TypedActionKind};
-use super::program::{self, ProgramError};
 use super::settings::{ActionSettings, SettingField, setting_fault, settings_fault};
 use super::signature::{digest, hmac};
 use super::span;
@@ -309,23 +309,21 @@ impl NotifyChannel {
                 }
             }
             Self::Run { command, message } => {
-                let ended = program::run(&*job.clock, command, message, limit).await;
-                let ended = ended.map_err(|error| match error {
-                    ProgramError::TimedOut { .. } => NotifyFailure::Temporary(error.to_string()),
-                    ProgramError::Io(..) | ProgramError::NoCommand => {
+                let call = ProgramCall { command, input: message, ..ProgramCall::default() };
+                let ended = program::run(&*job.clock, call, limit).await;
+                let (status, text) = ended.map_err(|error| match (error.local_trouble(), &error) {
+                    (Some(trouble), _) => NotifyFailure::Local(trouble.into(), error.to_string()),
+                    (None, ProgramError::TimedOut { .. }) => NotifyFailure::Temporary(error.to_string()),
+                    (None, ProgramError::Io(..) | ProgramError::NoCommand) => {
                         NotifyFailure::Permanent(error.to_string())
                     }
                 })?;
-                let text = if ended.output.is_empty() { &ended.error_output } else { &ended.output };
+                let text = if text.output.is_empty() { text.error_output } else { text.output };
                 evidence.insert(
                     "answer".to_owned(),
                     text.chars().take(MAX_ANSWER_BYTES).collect::<String>().into(),
                 );
-                if ended.status.success() {
-                    Ok(())
-                } else {
-                    Err(NotifyFailure::Temporary(ended.status.to_string()))
-                }
+                if status.success() { Ok(()) } else { Err(NotifyFailure::Temporary(status.to_string())) }
             }
         }
     }

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::power::{DEFAULT_CALL_TIMEOUT, PowerContext, PowerOperation, PowerUrl, max_operation_time, operate};
+use ::power::{
+    DEFAULT_CALL_TIMEOUT, PowerContext, PowerOperation, PowerSettings, PowerUrl, max_operation_time, operate,
+};
 use async_trait::async_trait;
 use device_io::DeviceUrlError;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +33,16 @@ pub fn power_outlet(power_url: &str) -> Option<String> {
     power_url.parse().ok().map(|url: PowerUrl| url.outlet())
 }
 
+/// Says what a power URL names that is not among `settings`: a credential or commands; `None` where nothing is missing.
+#[must_use]
+pub fn missing_power_setting(power_url: &str, settings: &PowerSettings) -> Option<String> {
+    let url: PowerUrl = power_url.parse().ok()?;
+    let credentials = &settings.credentials;
+    let missing = url.credential().filter(|name| !credentials.contains(name));
+    let missing = missing.map(|name| credentials.unknown_reason(name));
+    missing.or_else(|| url.commands_problem(&settings.commands))
+}
+
 /// The fact with the power URL of a board.
 const POWER_URL: &str = "power_url";
 
@@ -39,19 +51,27 @@ const POWER_URL: &str = "power_url";
 pub struct PowerAction {
     operation: PowerOperation,
     call_limit: Duration,
+    settings: PowerSettings,
 }
 
 impl PowerAction {
     /// The kind of action for `operation`.
     #[must_use]
     pub fn new(operation: PowerOperation) -> Self {
-        Self { operation, call_limit: DEFAULT_CALL_TIMEOUT }
+        Self { operation, call_limit: DEFAULT_CALL_TIMEOUT, settings: PowerSettings::default() }
     }
 
     /// Sets the time limit of a call to a device; the default is 5 s.
     #[must_use]
     pub fn with_call_limit(mut self, limit: Duration) -> Self {
         self.call_limit = limit;
+        self
+    }
+
+    /// Sets what power URLs name: credentials and commands; the default is none.
+    #[must_use]
+    pub fn with_settings(mut self, settings: PowerSettings) -> Self {
+        self.settings = settings;
         self
     }
 }
@@ -101,6 +121,8 @@ impl TypedActionKind for PowerAction {
             lease: job.lease.clone(),
             call_limit: self.call_limit,
             interrupted_runs: job.attempts,
+            credentials: self.settings.credentials.clone(),
+            commands: self.settings.commands.clone(),
         };
         let ended = operate(&url, self.operation, &context, cancel).await;
         ended.map_err(|unfinished| unfinished.map_trouble(Trouble::from))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use ::power::PowerOperation;
+use ::power::{PowerOperation, PowerSettings};
 use serde_json::{Map, Value};
 
 use super::command_policy::CommandPolicy;
@@ -29,15 +29,16 @@ struct RegisteredKind {
 }
 
 impl ActionRegistry {
-    /// The kinds that instances of any machine can invoke.
+    /// The kinds that instances of any machine can invoke. Power URLs can name these settings.
     #[must_use]
-    pub fn standard(commands: CommandPolicy) -> Self {
+    pub fn standard(commands: CommandPolicy, settings: &PowerSettings) -> Self {
+        let power = |operation| PowerAction::new(operation).with_settings(settings.clone());
         Self::default()
             .with(NotifyAction::new(commands))
             .with(PollAction)
-            .with(PowerAction::new(PowerOperation::Cycle))
-            .with(PowerAction::new(PowerOperation::Off))
-            .with(PowerAction::new(PowerOperation::On))
+            .with(power(PowerOperation::Cycle))
+            .with(power(PowerOperation::Off))
+            .with(power(PowerOperation::On))
     }
 
     /// Adds a kind, or replaces the kind of the same name.
@@ -131,7 +132,7 @@ mod tests {
     use super::*;
 
     fn registry() -> ActionRegistry {
-        ActionRegistry::standard(CommandPolicy::Refused)
+        ActionRegistry::standard(CommandPolicy::Refused, &PowerSettings::default())
     }
 
     fn name(name: &str) -> ActionName {

@@ -83,17 +83,20 @@ impl FullDevice {
         }
     }
 
-    /// The view after the board's hardware was set to `hardware`, where it was.
+    /// The view after hardware and power URL of the board were set to these values, where they were.
     async fn saved_view(
         &self,
         api: &ApiContext,
         hardware: Option<&str>,
+        power_url: Option<&str>,
     ) -> Result<SavedDeviceView<'_>, Problem> {
-        let warning = match hardware {
+        let of_hardware = match hardware {
             Some(hardware) => api.boards.warn_of_hardware(hardware).await?,
             None => None,
         };
-        Ok(SavedDeviceView { device: self.view(), warnings: warning.into_iter().collect() })
+        let of_credential = power_url.and_then(|url| api.boards.warn_of_credential(url));
+        let warnings = of_hardware.into_iter().chain(of_credential).collect();
+        Ok(SavedDeviceView { device: self.view(), warnings })
     }
 }
 
@@ -157,7 +160,7 @@ async fn register(
     };
     let location = format!("/api/v1/devices/{name}");
     let saved = read(&api, &name).await?;
-    let view = saved.saved_view(&api, Some(&device.hardware)).await?;
+    let view = saved.saved_view(&api, Some(&device.hardware), device.power_url.as_deref()).await?;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(view)).into_response())
 }
 
@@ -170,11 +173,13 @@ async fn change(
 ) -> Result<Response, Problem> {
     device_target(&api, &name)?;
     let change = DeviceChange::read(&new).map_err(Problem::invalid)?;
-    let new_hardware = change.get("hardware").and_then(Value::as_str).map(str::to_owned);
+    let new_value = |field: &str| change.get(field).and_then(Value::as_str).map(str::to_owned);
+    let (hardware, power_url) = (new_value("hardware"), new_value("power_url"));
     api.boards.change(&name, change, sender).await?;
     let saved = read(&api, &name).await?;
     // Without the request's headers: a change is never answered by 304.
-    Ok(tagged(&HeaderMap::new(), &saved.saved_view(&api, new_hardware.as_deref()).await?))
+    let view = saved.saved_view(&api, hardware.as_deref(), power_url.as_deref()).await?;
+    Ok(tagged(&HeaderMap::new(), &view))
 }
 
 /// `DELETE /api/v1/devices/{name}`: removes a board and cancels its actions.

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use super::boot_link::{ClearBootLink, SetBootLink};
-use crate::actions::{ActionRegistry, CommandPolicy};
+use crate::actions::{ActionRegistry, CommandPolicy, PowerSettings};
 
-/// Returns the kinds for instances of any machine, and those of boards, which change links in the boot tree at `boot_root`.
+/// Returns the kinds for instances of any machine, with what power URLs name at this server, and those of boards, which change
+/// links in the boot tree at `boot_root`.
 #[must_use]
-pub fn action_kinds(boot_root: &Path, commands: CommandPolicy) -> ActionRegistry {
-    ActionRegistry::standard(commands)
+pub fn action_kinds(boot_root: &Path, commands: CommandPolicy, settings: &PowerSettings) -> ActionRegistry {
+    ActionRegistry::standard(commands, settings)
         .with(ClearBootLink::new(boot_root.to_owned()))
         .with(SetBootLink::new(boot_root.to_owned()))
 }
@@ -23,7 +24,7 @@ mod tests {
     use crate::machine::{ActionCatalogue as _, ActionName};
 
     fn registry() -> ActionRegistry {
-        action_kinds(Path::new(""), CommandPolicy::Refused)
+        action_kinds(Path::new(""), CommandPolicy::Refused, &PowerSettings::default())
     }
 
     fn name(name: &str) -> ActionName {
@@ -43,9 +44,9 @@ mod tests {
             assert!(none.iter().all(|fault| fault.key.is_none()), "{action}: {none:?}");
         }
         let limit = |name: &str| registry.description(name).map(|description| description.limit);
-        assert_eq!(limit("power-on"), Some(Duration::from_secs(15)));
-        assert_eq!(limit("power-off"), Some(Duration::from_secs(30)));
-        assert_eq!(limit("power-cycle"), Some(Duration::from_secs(95)));
+        assert_eq!(limit("power-on"), Some(Duration::from_secs(45)));
+        assert_eq!(limit("power-off"), Some(Duration::from_secs(45)));
+        assert_eq!(limit("power-cycle"), Some(Duration::from_secs(110)));
         assert_eq!(limit("set-pxe"), Some(Duration::from_secs(5)));
         assert_eq!(limit("poll"), Some(Duration::from_hours(24)));
         assert_eq!(limit("power"), None);

@@ -7,7 +7,7 @@ use super::boot::{BootCoverage, BootProgress};
 use super::device::Board;
 use super::face::BoardFace;
 use super::store::{boots, devices};
-use crate::actions;
+use crate::actions::{self, PowerSettings};
 use crate::engine::{Engine, EngineError};
 use crate::machine::{MachineName, suggestion};
 use crate::store::instances::InstanceId;
@@ -17,13 +17,20 @@ use crate::store::instances::InstanceId;
 pub struct BoardService {
     engine: Engine,
     face: Arc<BoardFace>,
+    settings: PowerSettings,
 }
 
 impl BoardService {
     /// Creates the service over `engine`, which was created with `face`.
     #[must_use]
     pub fn new(engine: Engine, face: Arc<BoardFace>) -> Self {
-        Self { engine, face }
+        Self { engine, face, settings: PowerSettings::default() }
+    }
+
+    /// Sets what power URLs can name at this server; the default is nothing.
+    #[must_use]
+    pub fn with_power_settings(self, settings: PowerSettings) -> Self {
+        Self { settings, ..self }
     }
 
     /// Returns the engine that drives the boards.
@@ -84,6 +91,12 @@ impl BoardService {
             let known = (!used.is_empty()).then(|| suggestion(name, used.iter().map(String::as_str)));
             format!("nothing uses the resource `{name}`{}", known.unwrap_or_default())
         }))
+    }
+
+    /// Returns a warning if this server lacks the credential that `power_url` names. Another server may have it.
+    #[must_use]
+    pub fn warn_of_credential(&self, power_url: &str) -> Option<String> {
+        actions::missing_power_setting(power_url, &self.settings)
     }
 
     /// Sets what requests of boards may have been missed.

@@ -3,14 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::actions::{ActionRegistry, CommandPolicy};
+use crate::actions::{ActionRegistry, CommandPolicy, PowerSettings};
 use crate::boards::{self, BoardFace};
 use crate::engine::Faces;
 use crate::machine::Vocabulary;
 
 /// The kinds of action of a server whose boards boot from `boot_root`.
-pub(super) fn action_kinds(boot_root: &Path, commands: CommandPolicy) -> ActionRegistry {
-    boards::action_kinds(boot_root, commands)
+pub(super) fn action_kinds(
+    boot_root: &Path,
+    commands: CommandPolicy,
+    settings: &PowerSettings,
+) -> ActionRegistry {
+    boards::action_kinds(boot_root, commands, settings)
 }
 
 /// The names that definitions may use.

@@ -37,8 +37,11 @@ pub async fn run(cli: Cli) -> ExitCode {
         }
     }
     let result = match command {
-        CliCommand::Serve(config::ServerConfigArgs { options, .. }) => done(serve::run(options).await),
-        CliCommand::Config(options) => config::run(&options, &settings, &command_line::command()),
+        CliCommand::Serve(config::ServerConfigArgs { options, .. }) => {
+            let options = serve::ServeOptions { power: settings.power(), ..options };
+            done(serve::run(options).await)
+        }
+        CliCommand::Config(options) => config::run(&options, &settings, &command_line::command()).await,
         CliCommand::Demo(options) => done(demo::run(options).await),
         CliCommand::Device(options) => done(device::run(options).await),
         CliCommand::Image(options) => done(image::run(options).await),

@@ -13,9 +13,10 @@ use crate::clock::Clock;
 use crate::formatting;
 use crate::machine::ActionName;
 
-/// How long a timed-out action may take to leave its device in a safe condition: for a power cycle, to end the present
-/// call, to restore power, and to keep the pause of the relay board.
-const CLEANUP_TIMEOUT: Duration = Duration::from_secs(45);
+/// How long a timed-out action may take to leave its device in a safe condition: for a power cycle, to end the phase to
+/// switch off, to wait until that took effect, and to restore power. The phases have 15 s each; a device that follows orders
+/// late may need 15 s more for each of the three.
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Runs actions in this process.
 #[derive(Clone)]

@@ -229,7 +229,7 @@ fn actions_are_explained_with_their_settings() {
 
     Limit
 
-        1m 35s, unless `limit:` says otherwise
+        1m 50s, unless `limit:` says otherwise
 
     If it is interrupted
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lifeguard::actions::PowerSettings;
 use lifeguard::cli::serve::{HttpArgs, LifeguardServer, ModelArgs, ServeOptions, TftpArgs};
 use lifeguard::clock::{Clock, ManualClock, time_after};
 use lifeguard::engine::{Engine, Retention};
@@ -290,6 +291,7 @@ pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions
         history_retention: Retention::For(Duration::from_hours(90 * 24)),
         http: HttpArgs::default(),
         models: ModelArgs::default(),
+        power: PowerSettings::default(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use lifeguard::actions::PowerSettings;
 use lifeguard::cli::serve::{HttpArgs, ModelArgs, ServeOptions, TftpArgs};
 use lifeguard::engine::{Engine, Retention};
 use lifeguard::store::ConnectionBudget;
@@ -86,6 +87,7 @@ impl Bench {
             history_retention: Retention::Forever,
             http: HttpArgs::default(),
             models: ModelArgs::default(),
+            power: PowerSettings::default(),
         })
     }
 

@@ -40,12 +40,33 @@ fn without_secrets(text: &str) -> String {
     };
     let Some(query) = query else { return rest };
     let shown = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, _)) if SECRET_PARAMETERS.contains(&name.to_ascii_lowercase().as_str()) => {
-            format!("{name}=…")
-        }
+        Some((name, _)) if secret_name(&decoded(pair)).is_some() => format!("{name}=…"),
         _ => pair.to_owned(),
     });
     format!("{rest}?{}", shown.collect::<Vec<_>>().join("&"))
+}
+
+/// Returns the name that is followed by a secret in `text`, which may be a query, a form or JSON: `password=` or
+/// `"password": `.
+#[must_use]
+pub fn secret_name(text: &str) -> Option<&'static str> {
+    let lower = text.to_ascii_lowercase();
+    SECRET_PARAMETERS.iter().copied().find(|name| {
+        lower.match_indices(name).any(|(start, _)| {
+            let is_whole = !lower[..start].ends_with(|c: char| c.is_ascii_alphanumeric());
+            let after = lower[start + name.len()..].trim_start_matches(['"', '\'', ' ']);
+            is_whole && after.starts_with(['=', ':'])
+        })
+    })
+}
+
+/// One pair of a query, `name=value`, without percent-encoding, also of a query within its value.
+fn decoded(pair: &str) -> String {
+    let once = |text: &str| -> String {
+        let pairs = url::form_urlencoded::parse(text.as_bytes());
+        pairs.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
+    };
+    once(&once(pair))
 }
 
 /// Parses `text`; refuses parts that no device URL may have. `form` is quoted in errors.
@@ -99,7 +120,11 @@ mod tests {
                 "tasmota://plug.lab/1?user=me&Password=secret&off=2s",
                 "tasmota://plug.lab/1?user=me&Password=…&off=2s",
             ),
-            ("tasmota://plug.lab/1?password-file=/x", "tasmota://plug.lab/1?password-file=/x"),
+            ("tasmota://plug.lab/1?credential=plugs", "tasmota://plug.lab/1?credential=plugs"),
+            ("http://pdu.lab?on-path=/on%3Fpass%3Dx&off=2s", "http://pdu.lab?on-path=…&off=2s"),
+            ("http://pdu.lab?on-path=/on%253Fpass%253Dx", "http://pdu.lab?on-path=…"),
+            ("http://pdu.lab?on-body={\"token\": \"x\"}", "http://pdu.lab?on-body=…"),
+            ("http://pdu.lab?on-path=/monkey%3Dx", "http://pdu.lab?on-path=/monkey%3Dx"),
             ("relay/5", "relay/5"),
         ] {
             let error = DeviceUrlError::new(text, "power", "it is not").to_string();

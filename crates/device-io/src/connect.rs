@@ -83,7 +83,7 @@ pub async fn resolve(
     }
 }
 
-fn local_error(trouble: LocalTrouble, error: Option<&io::Error>) -> ConnectError {
+pub(crate) fn local_error(trouble: LocalTrouble, error: Option<&io::Error>) -> ConnectError {
     let reason = error.map_or_else(|| trouble.to_string(), |error| format!("{trouble}: {error}"));
     ConnectError::Local { trouble, reason }
 }

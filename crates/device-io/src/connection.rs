@@ -1,11 +1,12 @@
-//! TCP connections with bounded delivery.
+//! Connections with bounded delivery.
 
 use std::io;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use socket2::SockRef;
-use tokio::net::TcpStream;
+
+use crate::tls::DeviceStream;
 
 /// The shortest delivery timeout: 0 would select the system's default.
 const MIN_DELIVERY_TIMEOUT: Duration = Duration::from_millis(1);
@@ -14,18 +15,19 @@ const MIN_DELIVERY_TIMEOUT: Duration = Duration::from_millis(1);
 /// may hold the device by then.
 #[derive(Debug)]
 pub struct DeviceConnection {
-    stream: TcpStream,
+    stream: DeviceStream,
     is_answer_due: bool,
 }
 
 impl DeviceConnection {
-    /// Wraps a stream on which nothing was sent.
+    /// Wraps a stream on which no request was sent.
     ///
     /// # Errors
     ///
     /// When a socket option cannot be set.
-    pub fn new(stream: TcpStream) -> io::Result<Self> {
-        SockRef::from(&stream).set_tcp_nodelay(true)?;
+    pub fn new(stream: impl Into<DeviceStream>) -> io::Result<Self> {
+        let stream = stream.into();
+        SockRef::from(stream.tcp()).set_tcp_nodelay(true)?;
         Ok(Self { stream, is_answer_due: false })
     }
 
@@ -35,11 +37,11 @@ impl DeviceConnection {
     ///
     /// When the socket option cannot be set.
     pub fn deliver_within(&self, limit: Duration) -> io::Result<()> {
-        SockRef::from(&self.stream).set_tcp_user_timeout(Some(limit.max(MIN_DELIVERY_TIMEOUT)))
+        SockRef::from(self.stream.tcp()).set_tcp_user_timeout(Some(limit.max(MIN_DELIVERY_TIMEOUT)))
     }
 
     /// Returns the stream for a request; an answer is due until [`answered`](Self::answered).
-    pub fn request(&mut self) -> &mut TcpStream {
+    pub fn request(&mut self) -> &mut DeviceStream {
         self.is_answer_due = true;
         &mut self.stream
     }
@@ -52,7 +54,7 @@ impl DeviceConnection {
     /// Whether the device has closed the connection while no request was pending.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        matches!(self.stream.peek(&mut [0]).now_or_never(), Some(Ok(0) | Err(_)))
+        matches!(self.stream.tcp().peek(&mut [0]).now_or_never(), Some(Ok(0) | Err(_)))
     }
 
     /// Returns the delivery timeout.
@@ -61,7 +63,7 @@ impl DeviceConnection {
     ///
     /// When the socket option cannot be read.
     pub fn delivery_limit(&self) -> io::Result<Option<Duration>> {
-        SockRef::from(&self.stream).tcp_user_timeout()
+        SockRef::from(self.stream.tcp()).tcp_user_timeout()
     }
 }
 
@@ -71,7 +73,7 @@ impl Drop for DeviceConnection {
             return;
         }
         // The connection is closed even if this fails.
-        if let Err(error) = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)) {
+        if let Err(error) = SockRef::from(self.stream.tcp()).set_linger(Some(Duration::ZERO)) {
             tracing::debug!(%error, "cannot discard unsent data of a device connection");
         }
     }

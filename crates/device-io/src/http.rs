@@ -1,28 +1,47 @@
 //! HTTP requests to devices, one per connection.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
+pub use hyper::Method;
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{CONNECTION, HOST};
+use hyper::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+    WWW_AUTHENTICATE,
+};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::authentication::Authorization;
+use crate::recording::RecordingStream;
 
 /// The longest body of an answer.
 const MAX_BODY_BYTES: usize = 64 * 1024;
-/// How many received bytes are recorded for the evidence.
-const MAX_RECORDED_BYTES: usize = 4096;
+
+/// A request to a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceRequest {
+    /// The method.
+    pub method: Method,
+    /// Path and query, such as `/cm?cmnd=Power`.
+    pub target: String,
+    /// User and password, or an answer to a challenge.
+    pub authorization: Option<Authorization>,
+    /// Media type and text of the body.
+    pub body: Option<(&'static str, String)>,
+}
 
 /// The answer of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceResponse {
     /// The status.
     pub status: u16,
+    /// The `WWW-Authenticate` headers.
+    pub challenges: Vec<String>,
+    /// Where the device says when it will be ready.
+    pub retry_after: Option<String>,
+    /// Where a redirect leads.
+    pub location: Option<String>,
     /// The body as text; invalid UTF-8 is replaced.
     pub body: String,
 }
@@ -41,33 +60,65 @@ pub enum DeviceHttpError {
     Closed(#[source] hyper::Error),
 }
 
-/// Requests `target`, such as `/cm?cmnd=Power`, on a new connection to `authority`. The first bytes of the answer are
-/// recorded in `received`, also when the call is dropped before its end.
+impl DeviceRequest {
+    /// A request without a body.
+    #[must_use]
+    pub fn get(target: String) -> Self {
+        Self { method: Method::GET, target, authorization: None, body: None }
+    }
+
+    fn build(&self, authority: &str) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
+        // Devices with few connections get this one back at once.
+        let request = Request::builder().method(&self.method).uri(&self.target);
+        let mut request = request.header(HOST, authority).header(CONNECTION, "close");
+        if let Some(authorization) = &self.authorization {
+            let mut value = HeaderValue::from_bytes(authorization.value().as_bytes())?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        if let Some((media_type, text)) = &self.body {
+            return request.header(CONTENT_TYPE, *media_type).body(Full::from(text.clone()));
+        }
+        request.body(Full::default())
+    }
+}
+
+/// Sends `request` on a new connection to `authority`. The first bytes of the answer are recorded in `received`, also
+/// when the call is dropped before its end.
 ///
 /// # Errors
 ///
 /// [`DeviceHttpError`]; except for [`DeviceHttpError::Request`], the device may have executed the request.
-pub async fn get(
-    stream: &mut TcpStream,
+pub async fn send(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin + Send),
     authority: &str,
-    target: &str,
+    request: &DeviceRequest,
     received: &mut Vec<u8>,
 ) -> Result<DeviceResponse, DeviceHttpError> {
-    // Devices with few connections get this one back at once.
-    let request = Request::get(target).header(HOST, authority).header(CONNECTION, "close");
-    let request = request.body(Empty::<Bytes>::new()).map_err(DeviceHttpError::Request)?;
+    let request = request.build(authority).map_err(DeviceHttpError::Request)?;
     let io = TokioIo::new(RecordingStream { stream, received });
     let (mut sender, connection) = http1::handshake(io).await.map_err(http_error)?;
     let exchange = async move {
         let response = sender.send_request(request).await.map_err(http_error)?;
         let status = response.status().as_u16();
+        let headers = response.headers();
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let header = |name: HeaderName| headers.get(name).map(text);
+        let challenges = headers.get_all(WWW_AUTHENTICATE).iter().map(text).collect();
+        let (retry_after, location) = (header(RETRY_AFTER), header(LOCATION));
         let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await.map_err(|error| {
             match error.downcast::<hyper::Error>() {
                 Ok(error) => http_error(*error),
                 Err(_too_long) => DeviceHttpError::NotHttp,
             }
         })?;
-        Ok(DeviceResponse { status, body: String::from_utf8_lossy(&body.to_bytes()).into_owned() })
+        Ok(DeviceResponse {
+            status,
+            challenges,
+            retry_after,
+            location,
+            body: String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+        })
     };
     let driven = async {
         // The exchange reports how the connection ended.
@@ -88,50 +139,13 @@ fn http_error(error: hyper::Error) -> DeviceHttpError {
     }
 }
 
-/// A stream that records the first bytes received.
-struct RecordingStream<'a> {
-    stream: &'a mut TcpStream,
-    received: &'a mut Vec<u8>,
-}
-
-impl AsyncRead for RecordingStream<'_> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = ready!(Pin::new(&mut *self.stream).poll_read(context, buffer));
-        let free = MAX_RECORDED_BYTES - self.received.len();
-        self.received.extend(buffer.filled().iter().skip(before).take(free));
-        Poll::Ready(read)
-    }
-}
-
-impl AsyncWrite for RecordingStream<'_> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream).poll_shutdown(context)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::recording::MAX_RECORDED_BYTES;
 
     /// Sends a request to a device that answers with these bytes and closes; returns the result and the recorded bytes.
     async fn ask(answer: &[u8]) -> (Result<DeviceResponse, DeviceHttpError>, Vec<u8>) {
@@ -147,7 +161,8 @@ mod tests {
             assert!(request.to_lowercase().contains("host: plug:80\r\n"), "{request}");
             stream.write_all(answer).await.unwrap();
         };
-        let (answer, ()) = tokio::join!(get(&mut stream, "plug:80", "/cm?cmnd=Power", &mut received), device);
+        let request = DeviceRequest::get("/cm?cmnd=Power".to_owned());
+        let (answer, ()) = tokio::join!(send(&mut stream, "plug:80", &request, &mut received), device);
         (answer, received)
     }
 
@@ -159,7 +174,14 @@ mod tests {
             "HTTP/1.0 200 OK\r\n\r\nbody",
         ] {
             let (answer, received) = ask(bytes.as_bytes()).await;
-            assert_eq!(answer.unwrap(), DeviceResponse { status: 200, body: "body".to_owned() }, "{bytes}");
+            let expected = DeviceResponse {
+                status: 200,
+                challenges: Vec::new(),
+                retry_after: None,
+                location: None,
+                body: "body".to_owned(),
+            };
+            assert_eq!(answer.unwrap(), expected, "{bytes}");
             assert_eq!(received, bytes.as_bytes());
         }
     }

@@ -14,7 +14,7 @@ const MIN_FREE_DESCRIPTORS: usize = 16;
 pub async fn is_trouble_over(trouble: &LocalTrouble) -> bool {
     match trouble {
         LocalTrouble::Descriptors => has_descriptors(),
-        LocalTrouble::Memory => true,
+        LocalTrouble::Memory | LocalTrouble::Processes => true,
         LocalTrouble::Network(address) => has_route_to(*address),
         LocalTrouble::Resolver(host) => {
             !matches!(resolver::resolve(host, 0).await, Err(ResolveError::Local(_)))

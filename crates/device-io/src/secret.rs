@@ -24,12 +24,18 @@ pub enum SecretError {
     /// A local fault of this machine.
     #[error("{0}")]
     Local(LocalTrouble),
-    /// The file is missing or invalid.
+    /// It is missing or invalid, until the configuration or its file is changed.
     #[error("{0}")]
     Misconfigured(String),
 }
 
 impl SecretFile {
+    /// Creates a reference to a file that the configuration of this server names; it is not opened yet.
+    #[must_use]
+    pub fn configured(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
     /// Creates a reference to a file; it is not opened yet.
     ///
     /// # Errors

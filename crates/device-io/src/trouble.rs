@@ -18,6 +18,8 @@ pub enum LocalTrouble {
     Descriptors,
     /// The system is out of memory.
     Memory,
+    /// This process, its user or the system may start no further process.
+    Processes,
     /// This machine cannot reach that address: no route, no free port, an interface that is down, or a local firewall.
     Network(IpAddr),
     /// The resolver does not answer; that name was looked up.
@@ -47,6 +49,7 @@ impl LocalTrouble {
         match self {
             Self::Descriptors => "descriptors",
             Self::Memory => "memory",
+            Self::Processes => "processes",
             Self::Network(_) => "network",
             Self::Resolver(_) => "resolver",
             Self::Name(_) => "name",
@@ -59,7 +62,7 @@ impl LocalTrouble {
         let kind = self.kind();
         match self {
             // The resolver is the same for every name.
-            Self::Descriptors | Self::Memory | Self::Resolver(_) => kind.to_owned(),
+            Self::Descriptors | Self::Memory | Self::Processes | Self::Resolver(_) => kind.to_owned(),
             Self::Network(address) => format!("{kind} {address}"),
             Self::Name(host) => format!("{kind} {host}"),
         }
@@ -71,6 +74,7 @@ impl fmt::Display for LocalTrouble {
         match self {
             Self::Descriptors => f.write_str("out of file descriptors"),
             Self::Memory => f.write_str("out of memory"),
+            Self::Processes => f.write_str("no further process can be started"),
             Self::Network(address) => write!(f, "no route to {address} from this machine"),
             Self::Resolver(host) => write!(f, "DNS resolver does not answer (for {host})"),
             Self::Name(host) => write!(f, "the name {host} does not resolve"),

@@ -7,11 +7,13 @@
 //!         off ─▶ wait `off=` ─▶ on ─▶ ok      after the first write, the power is always restored
 //! ```
 //!
-//! The power is switched off only after the outlet was read successfully. Where the device times the cycle, `off`
-//! starts the device's own cycle; afterwards the outlet is read, and switched on only if it is not on.
+//! The power is switched off only after the outlet was read successfully. Where the device times the cycle, `off` is one
+//! request that starts the device's own cycle; the outlet is read during the off time and after it, and switched on only
+//! if it is not on then.
 
 use std::time::Duration;
 
+use clock::time_after;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{OutletError, OutletErrorKind};
@@ -22,6 +24,11 @@ use crate::switching::{PHASE_TRIES, PowerOffMode, SwitchingRun};
 const OFF_TRIES: u32 = 2;
 /// Tries to restore the power: the board is without power until one succeeds.
 const RESTORE_TRIES: u32 = 12;
+/// How long after the off time a device that times a cycle may take to restore the power: it counts in steps of its own,
+/// by its own clock.
+const DEVICE_TOLERANCE: Duration = Duration::from_secs(2);
+/// Time between two readings during that.
+const RESTORE_POLL: Duration = Duration::from_millis(250);
 /// How often an interrupted cycle is resumed; after that it only restores the power.
 const MAX_RESUMES: u32 = 2;
 
@@ -30,7 +37,8 @@ impl SwitchingRun {
     /// written or the device cannot be reached any more.
     ///
     /// `interrupted_runs` counts earlier runs that did not finish. If the power is off after such a run, it is not
-    /// switched off again.
+    /// switched off again. If it is on and the device times cycles, the cycle is not requested again: the device may have
+    /// finished it meanwhile.
     pub(crate) async fn cycle(
         &mut self,
         off_for: Duration,
@@ -38,13 +46,10 @@ impl SwitchingRun {
         cancel: &CancellationToken,
     ) -> Result<(), OutletError> {
         self.is_resumed = interrupted_runs > 0;
+        self.off_mode = self.off_mode_for(off_for);
         if interrupted_runs > MAX_RESUMES {
             self.restore_power().await?;
-            let reason = format!(
-                "power cycle interrupted {}: power restored, not cycled again",
-                formatting::count(interrupted_runs, "time")
-            );
-            return Err(OutletError::new(OutletErrorKind::Interrupted, reason));
+            return Err(interrupted(interrupted_runs, "power restored, not cycled again"));
         }
         let switched_off = match self.read_state(cancel).await {
             Err(error) => {
@@ -60,10 +65,11 @@ impl SwitchingRun {
                 Err(error)
             }
             Ok(()) if interrupted_runs > 0 && self.observed == Some(PowerState::Off) => Ok(()),
-            Ok(()) => {
-                self.off_mode = self.off_mode_for(off_for);
-                self.switch_to(PowerState::Off, OFF_TRIES, cancel).await
+            Ok(()) if interrupted_runs > 0 && self.off_mode != PowerOffMode::UntilSwitchedOn => {
+                let outcome = "the power is on; the device may have cycled it, so it is not cycled again";
+                return Err(interrupted(interrupted_runs, outcome));
             }
+            Ok(()) => self.switch_to(PowerState::Off, OFF_TRIES, cancel).await,
         };
         let is_expired =
             switched_off.as_ref().is_err_and(|error| error.kind == OutletErrorKind::LeaseExpired);
@@ -97,20 +103,24 @@ impl SwitchingRun {
         }
     }
 
-    /// Whether a device that timed the cycle was read to be on again.
+    /// Whether a device that timed the cycle is read to be on again, within its tolerance.
     async fn is_restored(
         &mut self,
         switched_off: &Result<(), OutletError>,
         cancel: &CancellationToken,
     ) -> bool {
-        if self.off_mode == PowerOffMode::UntilSwitchedOn
-            || switched_off.is_err()
-            || cancel.is_cancelled()
-            || !self.can_read()
-        {
+        if self.off_mode == PowerOffMode::UntilSwitchedOn || switched_off.is_err() || !self.can_read() {
             return false;
         }
-        self.read_state(&CancellationToken::new()).await.is_ok() && self.observed == Some(PowerState::On)
+        let deadline = time_after(self.clock.now(), DEVICE_TOLERANCE);
+        while !cancel.is_cancelled() {
+            match self.read_state(cancel).await {
+                Ok(()) if self.observed == Some(PowerState::On) => return true,
+                Ok(()) if self.clock.now() < deadline => self.clock.sleep(RESTORE_POLL).await,
+                Ok(()) | Err(_) => return false,
+            }
+        }
+        false
     }
 
     /// Restores the power. It cannot be cancelled: a board is never left without power.
@@ -132,6 +142,12 @@ impl SwitchingRun {
     pub(crate) async fn switch_on(&mut self, cancel: &CancellationToken) -> Result<(), OutletError> {
         self.switch_to(PowerState::On, PHASE_TRIES, cancel).await
     }
+}
+
+/// The error of a cycle that is not cycled again after interrupted runs.
+fn interrupted(runs: u32, outcome: &str) -> OutletError {
+    let reason = format!("power cycle interrupted {}: {outcome}", formatting::count(runs, "time"));
+    OutletError::new(OutletErrorKind::Interrupted, reason)
 }
 
 #[cfg(test)]

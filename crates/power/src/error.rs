@@ -23,7 +23,8 @@ pub enum OutletErrorKind {
     Local(LocalTrouble),
     /// There is no connection; nothing was sent.
     NotConnected,
-    /// The device refused and will refuse again: no such outlet, or it cannot be read this way. Nothing was switched.
+    /// It fails until the configuration is changed: the device refused (no such outlet, or it cannot be read this way), or
+    /// a credential is missing. Nothing was switched.
     Misconfigured,
     /// The device refused for now. Nothing was switched.
     Refused,
@@ -54,6 +55,14 @@ impl OutletError {
     #[must_use]
     pub fn with_answer(self, answer: impl Into<String>) -> Self {
         Self { answer: Some(answer.into()), ..self }
+    }
+
+    /// The error came up before the order was sent, so nothing was switched.
+    pub(crate) fn before_order(self) -> Self {
+        if self.kind == OutletErrorKind::WrongProtocol {
+            return Self { kind: OutletErrorKind::Misconfigured, ..self };
+        }
+        if self.may_have_switched() { Self { kind: OutletErrorKind::NotConnected, ..self } } else { self }
     }
 
     /// The device cannot time a power cycle.

@@ -10,29 +10,46 @@
 //! [`PowerRunErrorKind::Unrestored`]; the caller then retries the restore independently of the request that started the
 //! cycle.
 //!
-//! The crate uses sockets; boards, actions and databases are unknown to it. `docs/adding-a-driver.md` describes how to
+//! The crate uses sockets and programs; boards, actions and databases are unknown to it. `docs/adding-a-driver.md` describes how to
 //! add a driver.
 
+mod client;
+mod commands;
+mod credential;
 mod cycle;
 mod drivers;
+mod effect;
+mod endpoint;
 mod error;
+mod evidence;
+mod http;
 mod operate;
 mod outlet;
 mod parameters;
+mod pending_order;
+mod program;
 mod scheme;
 mod session;
+mod settings;
+mod state_match;
 mod switching;
 mod url;
+mod wiring;
 
 pub use device_io::Evidence;
 
+pub use self::commands::{
+    CommandFault, PowerCommandTable, PowerCommandTexts, PowerCommands, check_commands_name,
+};
 pub use self::error::{OutletError, OutletErrorKind};
 pub use self::operate::{
     DEFAULT_CALL_TIMEOUT, PowerContext, PowerOperation, PowerRunError, PowerRunErrorKind, max_operation_time,
     operate,
 };
 pub use self::outlet::{
-    ClientCapacity, CycleTiming, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,
+    ClientCapacity, CycleTiming, MAX_OFF_TIME, Outlet, OutletCapabilities, OutletReading, PowerState,
+    Readback,
 };
 pub use self::scheme::{OutletAccess, PowerScheme};
-pub use self::url::{MAX_OFF_TIME, PowerUrl, schemes};
+pub use self::settings::PowerSettings;
+pub use self::url::{PowerUrl, schemes};

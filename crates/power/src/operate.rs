@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use chrono::SecondsFormat;
 use clock::Clock;
-use device_io::{Evidence, LocalTrouble, ProcessLease};
+use device_io::{Credentials, Evidence, LocalTrouble, ProcessLease};
 use tokio_util::sync::CancellationToken;
 
+use crate::commands::PowerCommands;
 use crate::error::{OutletError, OutletErrorKind};
-use crate::outlet::{PowerState, Readback};
+use crate::outlet::{MAX_EFFECT_TIME, MAX_OFF_TIME, PowerState, Readback};
 use crate::scheme::OutletAccess;
 use crate::switching::{PHASE_TIMEOUT, SwitchingRun};
-use crate::url::{MAX_OFF_TIME, PowerUrl};
+use crate::url::PowerUrl;
 
 /// Default timeout of one call to a device.
 pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,6 +40,19 @@ pub struct PowerContext {
     pub call_limit: Duration,
     /// Number of earlier runs of the same operation that did not finish.
     pub interrupted_runs: u32,
+    /// The credentials of this server, which power URLs name.
+    pub credentials: Credentials,
+    /// The power commands of this server, which power URLs name.
+    pub commands: PowerCommands,
+}
+
+impl PowerContext {
+    /// Returns what a driver needs for this operation.
+    #[must_use]
+    pub fn access(&self) -> OutletAccess {
+        let Self { clock, lease, call_limit, interrupted_runs: _, credentials, commands } = self.clone();
+        OutletAccess { clock, lease, call_limit, credentials, commands }
+    }
 }
 
 /// Error of an operation.
@@ -46,14 +60,19 @@ pub type PowerRunError = device_io::RunError<LocalTrouble>;
 /// Kind of a [`PowerRunError`].
 pub type PowerRunErrorKind = device_io::RunErrorKind<LocalTrouble>;
 
-/// Returns the longest time an operation takes: one timeout for each phase (read, switch off, switch on), plus the
-/// longest off time for a cycle.
+/// Returns the longest time an operation takes: one timeout for each phase (read, switch off, read what the device
+/// restored, switch on), plus the longest off time for a cycle, plus the time that a device may need until a reading shows
+/// the order.
+///
+/// Before it switches on, an order to switch off may have to take effect first. In a cycle the off time and two of these
+/// times are [`MAX_OFF_TIME`] at most, and a third one takes no longer than the phase for what the device restores, which
+/// such devices do not have.
 #[must_use]
 pub fn max_operation_time(operation: PowerOperation) -> Duration {
     match operation {
-        PowerOperation::On => PHASE_TIMEOUT,
-        PowerOperation::Off => 2 * PHASE_TIMEOUT,
-        PowerOperation::Cycle => 3 * PHASE_TIMEOUT + MAX_OFF_TIME,
+        PowerOperation::On => PHASE_TIMEOUT + 2 * MAX_EFFECT_TIME,
+        PowerOperation::Off => 2 * PHASE_TIMEOUT + MAX_EFFECT_TIME,
+        PowerOperation::Cycle => 4 * PHASE_TIMEOUT + MAX_OFF_TIME,
     }
 }
 
@@ -72,9 +91,14 @@ pub async fn operate(
     context: &PowerContext,
     cancel: &CancellationToken,
 ) -> Result<Evidence, PowerRunError> {
-    let PowerContext { clock, lease, call_limit, interrupted_runs } = context.clone();
-    let access = OutletAccess { clock: Arc::clone(&clock), lease, call_limit };
-    let mut switching = SwitchingRun::new(clock, url.open(access), url.capabilities());
+    let interrupted_runs = context.interrupted_runs;
+    let outlet = url.open(context.access());
+    let mut capabilities = url.capabilities();
+    capabilities.readback = outlet.readback().unwrap_or(capabilities.readback);
+    let mut switching = SwitchingRun::new(Arc::clone(&context.clock), outlet, capabilities);
+    if interrupted_runs > 0 {
+        switching.expect_interrupted_order();
+    }
     let result = match operation {
         PowerOperation::On => switching.switch_on(cancel).await,
         PowerOperation::Off => switching.switch_off(cancel).await,

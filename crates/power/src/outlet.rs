@@ -7,8 +7,13 @@ use device_io::Evidence;
 
 use crate::error::OutletError;
 
+/// The longest time that a power cycle may keep an outlet off.
+pub const MAX_OFF_TIME: Duration = Duration::from_secs(50);
 /// The longest settle time that a power URL may set.
 pub(crate) const MAX_SETTLE_TIME: Duration = Duration::from_secs(5);
+
+/// The longest time that a device may need until its reading shows an order.
+pub(crate) const MAX_EFFECT_TIME: Duration = Duration::from_secs(15);
 
 /// State of an outlet. Unknown is represented by `None`, never by one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +91,9 @@ pub struct OutletCapabilities {
     pub client_capacity: ClientCapacity,
     /// How long the device needs after a connection before it accepts the next one. The driver waits for it.
     pub settle_for: Duration,
+    /// How long after an order its reading may still show the state before; zero where a reading shows it at once.
+    /// Until then the outlet is read again, and no opposite order is sent.
+    pub effect_within: Duration,
 }
 
 /// One outlet of a device, used by one run.
@@ -99,6 +107,11 @@ pub trait Outlet: Send {
 
     /// Returns the number of connection attempts so far.
     fn attempts(&self) -> u32;
+
+    /// Returns how its state is read, where that depends on more than its URL.
+    fn readback(&self) -> Option<Readback> {
+        None
+    }
 
     /// Prepares for the next call; nothing is switched.
     ///

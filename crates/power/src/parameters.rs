@@ -24,6 +24,39 @@ pub(crate) const OFF_PARAMETER: SchemeParameter = SchemeParameter {
     about: "how long a power cycle keeps the board off; the default is 2s",
 };
 
+/// Wiring to the normally closed contact. Schemes of relays have it.
+pub(crate) const INVERT_PARAMETER: SchemeParameter =
+    SchemeParameter { name: "invert", example: "true", about: "the board has power while the relay is off" };
+
+/// The rest between connections. Schemes of devices that may need one have it.
+pub(crate) const REST_PARAMETER: SchemeParameter = SchemeParameter {
+    name: "rest",
+    example: "1s",
+    about: "how long the relay board needs after each connection",
+};
+
+/// How a certificate is checked. Schemes with TLS have it.
+pub(crate) const CERTIFICATE_PARAMETER: SchemeParameter = SchemeParameter {
+    name: "certificate",
+    example: "sha256:HEX",
+    about: "fingerprint of the device's certificate, or `unchecked`; the default is a check by the system's roots and the host",
+};
+
+/// The parameters of a scheme without TLS: all of them but [`CERTIFICATE_PARAMETER`], which is the last.
+pub(crate) const fn without_tls(parameters: &'static [SchemeParameter]) -> &'static [SchemeParameter] {
+    match parameters {
+        [others @ .., _certificate] => others,
+        [] => parameters,
+    }
+}
+
+/// The time that an order needs. Schemes of devices that answer an order before they have followed it have it.
+pub(crate) const EFFECT_PARAMETER: SchemeParameter = SchemeParameter {
+    name: "effect",
+    example: "12s",
+    about: "how long the device may need until its reading shows an order; the default is 12s",
+};
+
 /// Parameters of one power URL: known to its scheme, each given at most once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PowerUrlParameters(Vec<(String, String)>);

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::Clock;
-use device_io::ProcessLease;
+use device_io::{Credentials, ProcessLease};
 use url::Url;
 
+use crate::commands::PowerCommands;
 use crate::outlet::{Outlet, OutletCapabilities};
 use crate::parameters::{PowerUrlParameters, SchemeParameter};
 
@@ -69,6 +70,10 @@ pub struct OutletAccess {
     pub lease: ProcessLease,
     /// Timeout of one call to its device.
     pub call_limit: Duration,
+    /// The credentials that power URLs name.
+    pub credentials: Credentials,
+    /// The power commands that power URLs name.
+    pub commands: PowerCommands,
 }
 
 /// One outlet as parsed from its URL, not connected yet.

@@ -1,13 +1,19 @@
-//! TCP calls to a device, bounded by the call timeout and the lease, with the device's settle time between connections.
+//! Calls to a device, bounded by the call timeout and the lease, with the device's settle time between connections.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clock::{Clock, time_after};
-use device_io::{ConnectError, DeviceConnection, LocalTrouble, ProcessLease, address, connect};
+use device_io::tls::{self, DeviceStream, TlsError};
+use device_io::{
+    CertificateCheck, ConnectError, DatagramSocket, DeviceConnection, LocalTrouble, ProcessLease, connect,
+};
+use tokio::net::TcpStream;
 
+use crate::endpoint::DeviceEndpoint;
 use crate::error::{OutletError, OutletErrorKind};
+use crate::evidence::evidence_text;
 use crate::scheme::OutletAccess;
 
 /// Connections of one run to a device.
@@ -15,11 +21,9 @@ pub(crate) struct DeviceSession {
     clock: Arc<dyn Clock>,
     call_limit: Duration,
     lease: ProcessLease,
-    host: String,
-    port: u16,
+    endpoint: DeviceEndpoint,
     /// Name of this kind of device in messages.
     device: &'static str,
-    settle_for: Duration,
     /// When the settle time after the last connection ends.
     settled_at: DateTime<Utc>,
     /// Number of connection attempts.
@@ -27,22 +31,17 @@ pub(crate) struct DeviceSession {
 }
 
 impl DeviceSession {
-    /// Prepares for connections to `host`; nothing is sent.
-    pub(crate) fn new(
-        access: OutletAccess,
-        (host, port): (String, u16),
-        device: &'static str,
-        settle_for: Duration,
-    ) -> Self {
-        let OutletAccess { clock, lease, call_limit } = access;
+    /// Prepares for connections to `endpoint`; nothing is sent.
+    pub(crate) fn new(access: OutletAccess, endpoint: DeviceEndpoint, device: &'static str) -> Self {
+        let OutletAccess { clock, lease, call_limit, .. } = access;
         // Another client may have disconnected just now.
-        let settled_at = time_after(clock.now(), settle_for);
-        Self { clock, call_limit, lease, host, port, device, settle_for, settled_at, attempts: 0 }
+        let settled_at = time_after(clock.now(), endpoint.settle_for);
+        Self { clock, call_limit, lease, endpoint, device, settled_at, attempts: 0 }
     }
 
     /// The device's address for messages: `host:port`.
     pub(crate) fn authority(&self) -> String {
-        address::authority(&self.host, self.port)
+        self.endpoint.authority()
     }
 
     /// The call timeout, formatted for messages.
@@ -55,21 +54,51 @@ impl DeviceSession {
         self.check_lease()?;
         // Bounded by the settle time, because the clock may have been set meanwhile.
         let remaining =
-            (self.settled_at - self.clock.now()).to_std().unwrap_or_default().min(self.settle_for);
+            (self.settled_at - self.clock.now()).to_std().unwrap_or_default().min(self.endpoint.settle_for);
         if !remaining.is_zero() {
             self.clock.sleep(remaining).await;
         }
         self.check_lease()?;
         self.attempts += 1;
-        let connected = connect(&*self.clock, &self.host, self.port, self.call_limit).await;
+        let connected = connect(&*self.clock, &self.endpoint.host, self.endpoint.port, self.call_limit).await;
         self.record_close();
-        let stream = connected.map_err(|error| self.connect_error(error))?;
+        let stream = connected.map_err(|error| connect_error(&self.authority(), error))?;
+        let stream = match &self.endpoint.certificate {
+            None => DeviceStream::from(stream),
+            Some(check) => {
+                let secured = self.secure(stream, check).await;
+                self.record_close();
+                secured?
+            }
+        };
         DeviceConnection::new(stream).map_err(|error| self.no_connection(&error))
+    }
+
+    /// Begins TLS on a new connection. Only the handshake is sent, which switches nothing.
+    async fn secure(&self, stream: TcpStream, check: &CertificateCheck) -> Result<DeviceStream, OutletError> {
+        let handshake = tls::handshake(stream, &self.endpoint.host, check, self.clock.now());
+        let secured = self.within_call(handshake).await.map_err(OutletError::before_order)?;
+        let secured = secured.ok_or_else(|| {
+            let (authority, limit) = (self.authority(), self.limit_text());
+            let reason = format!("no answer from {authority} to the TLS handshake within {limit}");
+            OutletError::new(OutletErrorKind::NotConnected, reason)
+        })?;
+        secured.map_err(|error| self.tls_error(error, check))
+    }
+
+    /// Opens a socket for datagrams, each of which is sent only within the lease. Nothing is sent yet.
+    pub(crate) async fn open_socket(&mut self) -> Result<DatagramSocket, OutletError> {
+        self.check_lease()?;
+        self.attempts += 1;
+        let DeviceEndpoint { host, port, .. } = &self.endpoint;
+        let opened =
+            DatagramSocket::open(&*self.clock, host, *port, self.call_limit, self.lease.clone()).await;
+        opened.map_err(|error| connect_error(&self.authority(), error))
     }
 
     /// Starts the settle time after a connection was closed.
     pub(crate) fn record_close(&mut self) {
-        self.settled_at = time_after(self.clock.now(), self.settle_for);
+        self.settled_at = time_after(self.clock.now(), self.endpoint.settle_for);
     }
 
     /// Checks that the lease has not expired.
@@ -116,22 +145,58 @@ impl DeviceSession {
         )
     }
 
-    fn connect_error(&self, error: ConnectError) -> OutletError {
-        let reason = format!("no connection to {}: {error}", self.authority());
+    /// No request was sent. What another power URL, certificate or program would change is a configuration error.
+    fn tls_error(&self, error: TlsError, check: &CertificateCheck) -> OutletError {
+        let authority = self.authority();
+        let misconfigured = |reason| OutletError::new(OutletErrorKind::Misconfigured, reason);
         match error {
-            ConnectError::Local { trouble, .. } => OutletError::new(OutletErrorKind::Local(trouble), reason),
-            // A restarting resolver reports this too, and a missing name says nothing about the device.
-            ConnectError::NoSuchName(host) => {
-                OutletError::new(OutletErrorKind::Local(LocalTrouble::Name(host)), reason)
+            TlsError::Certificate { fingerprint, problem } => {
+                let seen = fingerprint.map(|seen| seen.to_string()).unwrap_or_default();
+                let advice = match check {
+                    CertificateCheck::Pinned(pinned) => format!(
+                        "its fingerprint is {seen}, and the power URL has {pinned}; if the device has a new certificate, \
+                         change `certificate`"
+                    ),
+                    CertificateCheck::SystemRoots | CertificateCheck::Unchecked => format!(
+                        "its fingerprint is {seen}; if the device shows the same one, write `certificate={seen}` in the \
+                         power URL"
+                    ),
+                };
+                misconfigured(format!("the certificate of {authority} {problem}: {advice}"))
             }
-            ConnectError::Refused(_) => OutletError::new(OutletErrorKind::NotConnected, reason),
-            ConnectError::TimedOut(limit) => {
-                let limit = formatting::duration(limit);
-                OutletError::new(
-                    OutletErrorKind::NotConnected,
-                    format!("no connection to {} within {limit}", self.authority()),
-                )
+            TlsError::NotTls(received) => {
+                let words = evidence_text(&String::from_utf8_lossy(&received), &[]);
+                misconfigured(format!("{authority} answered, but not with TLS")).with_answer(words)
             }
+            TlsError::NoRoots => misconfigured(format!(
+                "this machine has no root certificates to check {authority} by: install `ca-certificates`, or write \
+                 `certificate=sha256:…` in the power URL"
+            )),
+            TlsError::Failed(error) => OutletError::new(
+                OutletErrorKind::NotConnected,
+                format!("no TLS connection to {authority}: {error}"),
+            ),
+            error @ (TlsError::HostName(_) | TlsError::Incompatible(_)) => {
+                misconfigured(format!("no TLS connection to {authority}: {error}"))
+            }
+        }
+    }
+}
+
+/// The error where there is no connection to a device, or its name cannot be resolved.
+pub(crate) fn connect_error(authority: &str, error: ConnectError) -> OutletError {
+    let reason = format!("no connection to {authority}: {error}");
+    match error {
+        ConnectError::Local { trouble, .. } => OutletError::new(OutletErrorKind::Local(trouble), reason),
+        // A restarting resolver reports this too, and a missing name says nothing about the device.
+        ConnectError::NoSuchName(host) => {
+            OutletError::new(OutletErrorKind::Local(LocalTrouble::Name(host)), reason)
+        }
+        ConnectError::Refused(_) => OutletError::new(OutletErrorKind::NotConnected, reason),
+        ConnectError::TimedOut(limit) => {
+            let limit = formatting::duration(limit);
+            let reason = format!("no connection to {authority} within {limit}");
+            OutletError::new(OutletErrorKind::NotConnected, reason)
         }
     }
 }

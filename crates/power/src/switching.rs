@@ -2,18 +2,23 @@
 //!
 //! Each new connection begins with the write until one write was answered: a device may close the connection after one
 //! answer, and a failing read must not keep a board without power.
+//!
+//! A cycle that the device times is requested once. It is requested again only if a reading within the off time proves
+//! that it did not begin.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use clock::Clock;
+use clock::{Clock, time_after};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{OutletError, OutletErrorKind};
 use crate::outlet::{Outlet, OutletCapabilities, PowerState, Readback};
+use crate::pending_order::PendingOrder;
 
-/// Timeout of one phase (reading, switching on or switching off), all connections included.
+/// Timeout of one phase (reading, switching on or switching off), all connections included, without the time that the
+/// device needs until a reading shows an order.
 pub(crate) const PHASE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Tries per phase: a device that serves another client refuses the first connection.
 pub(crate) const PHASE_TRIES: u32 = 3;
@@ -37,6 +42,10 @@ pub(crate) struct SwitchingRun {
     pub(crate) outlet: Box<dyn Outlet>,
     pub(crate) capabilities: OutletCapabilities,
     pub(crate) off_mode: PowerOffMode,
+    /// When a cycle timed by the device was requested, if the device may have begun it.
+    cycle_requested_at: Option<DateTime<Utc>>,
+    /// The last order, if the device may need time for it.
+    pub(crate) pending: Option<PendingOrder>,
     /// The state read last; `None` after a write until the next read.
     pub(crate) observed: Option<PowerState>,
     /// The device's answer to that read.
@@ -67,6 +76,8 @@ impl SwitchingRun {
             outlet,
             capabilities,
             off_mode: PowerOffMode::UntilSwitchedOn,
+            cycle_requested_at: None,
+            pending: None,
             observed: None,
             observed_answer: None,
             last_answer: None,
@@ -102,6 +113,7 @@ impl SwitchingRun {
         tries: u32,
         cancel: &CancellationToken,
     ) -> Result<(), OutletError> {
+        self.await_opposite_effect(target, cancel).await;
         self.within_phase(Some(target), tries, cancel).await
     }
 
@@ -112,12 +124,14 @@ impl SwitchingRun {
         cancel: &CancellationToken,
     ) -> Result<(), OutletError> {
         let (clock, mut last) = (Arc::clone(&self.clock), None);
-        let result = clock.timeout(PHASE_TIMEOUT, self.repeat(target, tries, cancel, &mut last)).await;
+        let effect_within = target.map_or(Duration::ZERO, |_| self.capabilities.effect_within);
+        let limit = PHASE_TIMEOUT + effect_within;
+        let result = clock.timeout(limit, self.repeat(target, tries, cancel, &mut last)).await;
         result.unwrap_or_else(|| {
             let timed_out = || {
                 OutletError::new(
                     OutletErrorKind::ConnectionLost,
-                    format!("timed out after {}", formatting::duration(PHASE_TIMEOUT)),
+                    format!("timed out after {}", formatting::duration(limit)),
                 )
             };
             Err(last.unwrap_or_else(timed_out))
@@ -146,7 +160,7 @@ impl SwitchingRun {
             };
             let result = match connected {
                 Ok(()) => self.attempt(target, &mut is_accepted).await,
-                Err(error) => Err(error),
+                Err(error) => Err(self.record_answer(error)),
             };
             match result {
                 Ok(()) => return Ok(()),
@@ -167,6 +181,12 @@ impl SwitchingRun {
         target: Option<PowerState>,
         is_accepted: &mut bool,
     ) -> Result<(), OutletError> {
+        if target == Some(PowerState::Off)
+            && let Some(requested_at) = self.cycle_requested_at
+            && !self.has_ignored_cycle(requested_at).await?
+        {
+            return Ok(());
+        }
         let was_accepted = *is_accepted;
         let mut unanswered = None;
         if let Some(target) = target.filter(|_| !was_accepted) {
@@ -174,6 +194,7 @@ impl SwitchingRun {
                 Ok(()) => *is_accepted = true,
                 // Read back on the same connection; a new one would begin with the write.
                 Err(error) if error.kind == OutletErrorKind::AnswerPending => unanswered = Some(error),
+                Err(error) if self.is_effect_due(target) => unanswered = Some(error),
                 Err(error) => {
                     *is_accepted = error.kind == OutletErrorKind::Unconfirmed && self.can_read();
                     return Err(error);
@@ -183,9 +204,15 @@ impl SwitchingRun {
         if !self.can_read() {
             return unanswered.map_or(Ok(()), Err);
         }
-        match (self.read().await, target) {
+        match (self.read_back(target).await, target) {
             (Ok(observed), Some(target)) if observed != target => {
                 *is_accepted = false;
+                if let Some(requested_at) = self.cycle_requested_at
+                    && target == PowerState::Off
+                    && !self.is_off_time(requested_at)
+                {
+                    return Err(unobserved_cycle());
+                }
                 let reason =
                     format!("the power was switched {} and still reads {}", target.name(), observed.name());
                 Err(unanswered.unwrap_or_else(|| OutletError::new(OutletErrorKind::ReadbackDiffers, reason)))
@@ -199,26 +226,53 @@ impl SwitchingRun {
         }
     }
 
+    /// Whether a reading proves that the device did not begin the cycle requested then; `false` if the power is off.
+    async fn has_ignored_cycle(&mut self, requested_at: DateTime<Utc>) -> Result<bool, OutletError> {
+        if !self.can_read() {
+            return Err(unobserved_cycle());
+        }
+        match self.read().await? {
+            PowerState::Off => Ok(false),
+            PowerState::On if self.is_off_time(requested_at) => Ok(true),
+            PowerState::On => Err(unobserved_cycle()),
+        }
+    }
+
+    /// Whether a cycle requested then would still keep the power off.
+    fn is_off_time(&self, requested_at: DateTime<Utc>) -> bool {
+        match self.off_mode {
+            PowerOffMode::TimedByDevice(off_for) => self.clock.now() < time_after(requested_at, off_for),
+            PowerOffMode::UntilSwitchedOn => false,
+        }
+    }
+
     async fn write(&mut self, target: PowerState) -> Result<(), OutletError> {
         let before = (self.observed.take(), self.has_written);
         // Set before the write: if this call is dropped, its progress is unknown.
         self.has_written = true;
         let written = match (target, self.off_mode) {
-            (PowerState::Off, PowerOffMode::TimedByDevice(off_for)) => self.outlet.cycle(off_for).await,
+            (PowerState::Off, PowerOffMode::TimedByDevice(off_for)) => {
+                self.cycle_requested_at = Some(self.clock.now());
+                self.outlet.cycle(off_for).await
+            }
             (PowerState::On | PowerState::Off, PowerOffMode::UntilSwitchedOn)
             | (PowerState::On, PowerOffMode::TimedByDevice(_)) => self.outlet.set(target).await,
         };
         if written.as_ref().is_err_and(|error| !error.may_have_switched()) {
             (self.observed, self.has_written) = before;
+            self.cycle_requested_at = None;
+        } else {
+            self.expect_effect(target);
         }
         written.map_err(|error| self.record_answer(error))
     }
 
-    async fn read(&mut self) -> Result<PowerState, OutletError> {
+    pub(crate) async fn read(&mut self) -> Result<PowerState, OutletError> {
         let reading = self.outlet.read().await.map_err(|error| self.record_answer(error))?;
         self.observed = reading.power_state;
         self.last_answer = reading.answer.clone().or(self.last_answer.take());
         self.observed_answer = reading.answer;
+        self.pending = self.pending.filter(|pending| Some(pending.state) != reading.power_state);
         match reading.power_state {
             Some(PowerState::Off) => self.off_at = self.off_at.or(Some(self.clock.now())),
             Some(PowerState::On) => self.on_at = Some(self.clock.now()),
@@ -230,8 +284,14 @@ impl SwitchingRun {
     }
 
     /// Records the device's answer.
-    fn record_answer(&mut self, error: OutletError) -> OutletError {
+    pub(crate) fn record_answer(&mut self, error: OutletError) -> OutletError {
         self.last_answer = error.answer.clone().or(self.last_answer.take());
         error
     }
+}
+
+/// The error where a cycle was requested from the device and the power was not read off during it.
+fn unobserved_cycle() -> OutletError {
+    let reason = "the device was told to cycle the power, but the power was not read off meanwhile";
+    OutletError::new(OutletErrorKind::Unconfirmed, reason)
 }

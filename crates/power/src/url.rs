@@ -3,16 +3,16 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use device_io::CredentialName;
 use device_io::address;
 use device_io::address::DeviceUrlError;
 
+use crate::commands::{COMMANDS_PREFIX, PowerCommands};
+use crate::credential::credential_name;
 use crate::drivers::SCHEMES;
-use crate::outlet::{ClientCapacity, Outlet, OutletCapabilities};
-use crate::parameters::PowerUrlParameters;
+use crate::outlet::{ClientCapacity, MAX_OFF_TIME, Outlet, OutletCapabilities};
+use crate::parameters::{EFFECT_PARAMETER, PowerUrlParameters, REST_PARAMETER};
 use crate::scheme::{OutletAccess, OutletConfig, PowerScheme};
-
-/// The longest time that a power cycle may keep an outlet off.
-pub const MAX_OFF_TIME: Duration = Duration::from_secs(50);
 
 /// Default off time of a power cycle.
 const DEFAULT_OFF_TIME: Duration = Duration::from_secs(2);
@@ -21,6 +21,8 @@ const DEFAULT_OFF_TIME: Duration = Duration::from_secs(2);
 const MAX_CYCLE_TIME: Duration = Duration::from_secs(45);
 /// Settle times in one power cycle, at a device that closes after each answer.
 const RESTS_PER_CYCLE: u32 = 5;
+/// Orders in one power cycle.
+const ORDERS_PER_CYCLE: u32 = 2;
 /// Kind of URL named in errors.
 const URL_KIND: &str = "power";
 
@@ -29,6 +31,7 @@ const URL_KIND: &str = "power";
 pub struct PowerUrl {
     scheme: &'static PowerScheme,
     config: OutletConfig,
+    credential: Option<CredentialName>,
     off_for: Duration,
 }
 
@@ -46,16 +49,22 @@ impl PowerUrl {
     /// [`DeviceUrlError`] when it is not a power URL, or when a power cycle could never finish in time.
     pub fn read_new(text: &str) -> Result<Self, DeviceUrlError> {
         let url: Self = text.parse()?;
-        let total = url.off_for + RESTS_PER_CYCLE * url.capabilities().settle_for;
+        let OutletCapabilities { settle_for, effect_within, .. } = url.capabilities();
+        let total = url.off_for + RESTS_PER_CYCLE * settle_for + ORDERS_PER_CYCLE * effect_within;
         if total > MAX_CYCLE_TIME {
             let (total, max) = (formatting::duration(total), formatting::duration(MAX_CYCLE_TIME));
-            let summary = if has_rest(url.scheme) {
-                format!("`off` and {RESTS_PER_CYCLE} times `rest` add up to {total}")
-            } else {
-                format!("`off` is {total}")
-            };
+            let mut parts = vec!["`off`".to_owned()];
+            for (parameter, times) in
+                [(REST_PARAMETER, RESTS_PER_CYCLE), (EFFECT_PARAMETER, ORDERS_PER_CYCLE)]
+            {
+                if url.scheme.parameters.iter().any(|known| known.name == parameter.name) {
+                    parts.push(format!("{times} times `{}`", parameter.name));
+                }
+            }
+            let verb = if parts.len() == 1 { "is" } else { "add up to" };
             let problem = format!(
-                "{summary}, but a power cycle must finish within the minute that its state allows: the maximum is {max}"
+                "{} {verb} {total}, but a power cycle must finish within the minute that its state allows: the maximum is {max}",
+                parts.join(" and ")
             );
             return Err(DeviceUrlError::new(text, URL_KIND, problem));
         }
@@ -77,6 +86,12 @@ impl PowerUrl {
         format!("{}/{}", self.config.device, self.config.outlet)
     }
 
+    /// The credential that the outlet needs, if its URL names one.
+    #[must_use]
+    pub fn credential(&self) -> Option<&CredentialName> {
+        self.credential.as_ref()
+    }
+
     /// The off time of a power cycle.
     #[must_use]
     pub fn off_for(&self) -> Duration {
@@ -87,6 +102,14 @@ impl PowerUrl {
     #[must_use]
     pub fn capabilities(&self) -> OutletCapabilities {
         self.config.capabilities
+    }
+
+    /// Says what is wrong where the URL names commands that are not among `commands`, or that do not fit it.
+    #[must_use]
+    pub fn commands_problem(&self, commands: &PowerCommands) -> Option<String> {
+        let OutletConfig { device, outlet, .. } = &self.config;
+        let name = device.strip_prefix(COMMANDS_PREFIX)?;
+        commands.find(name, Some(outlet.as_str()).filter(|outlet| !outlet.is_empty())).err()
     }
 
     /// Creates the driver's outlet; nothing is sent yet.
@@ -105,13 +128,16 @@ impl PowerUrl {
             return Err("`off` must be longer than 0s, for example `off=2s`".to_owned());
         }
         let config = (scheme.parse)(&url, &parameters)?;
-        Ok(Self { scheme, config, off_for })
+        let total = off_for + ORDERS_PER_CYCLE * config.capabilities.effect_within;
+        if total > MAX_OFF_TIME {
+            let (total, max) = (formatting::duration(total), formatting::duration(MAX_OFF_TIME));
+            return Err(format!(
+                "`off` and {ORDERS_PER_CYCLE} times `effect` are {total}; the maximum is {max}"
+            ));
+        }
+        let credential = credential_name(&parameters)?;
+        Ok(Self { scheme, config, credential, off_for })
     }
-}
-
-/// Whether the scheme has a settle time between connections.
-fn has_rest(scheme: &PowerScheme) -> bool {
-    scheme.parameters.iter().any(|parameter| parameter.name == "rest")
 }
 
 /// The forms of all schemes.
@@ -191,9 +217,12 @@ mod tests {
     fn every_scheme_and_parameter_is_documented_in_power_md() {
         let page = include_str!("../../../docs/power.md");
         for scheme in SCHEMES {
-            let title = format!("\n## `{}://{}`\n", scheme.name, scheme.path);
-            let (_, section) = page.split_once(&title).unwrap_or_else(|| panic!("no section {title}"));
-            let section = section.split("\n## ").next().unwrap();
+            // Schemes with and without TLS share a section.
+            let name = format!("`{}://{}`", scheme.name, scheme.path);
+            let is_titled =
+                |section: &&str| section.lines().next().is_some_and(|title| title.contains(&name));
+            let section = page.split("\n## ").skip(1).find(is_titled);
+            let section = section.unwrap_or_else(|| panic!("no section {name}"));
             for parameter in
                 scheme.parameters.iter().filter(|parameter| **parameter != crate::parameters::OFF_PARAMETER)
             {
@@ -211,14 +240,14 @@ mod tests {
     fn a_bad_power_url_is_refused_with_the_right_form() {
         for (text, right) in [
             ("relay-3.lab/5", "modbus://HOST"),
-            ("http://relay-3.lab/5", "unknown scheme `http`; write `modbus://"),
+            ("ftp://relay-3.lab/5", "unknown scheme `ftp`; write `modbus://"),
             ("modbus://me:secret@relay-3.lab/5", "no user"),
             ("modbus://relay-3.lab/5#6", "no user"),
             ("modbus://relay-3.lab:65536/5", "modbus://HOST"),
             ("modbus://relay-3.lab/5?off=2", "`off=2s`"),
             ("modbus://relay-3.lab/5?off=0s", "longer than 0s"),
             ("modbus://relay-3.lab/5?off=51s", "50s"),
-            ("modbus://relay-3.lab/5?pulse=1s", "`unit`, `invert`, `off`, `rest`, `readback`"),
+            ("modbus://relay-3.lab/5?pulse=1s", "`unit`, `invert`, `off`, `rest`, `readback`, `framing`"),
             ("modbus://relay-3.lab/5?unit=1&unit=2", "give it once"),
         ] {
             let error = text.parse::<PowerUrl>().unwrap_err().to_string();

@@ -10,17 +10,32 @@ use clap::{Command, FromArgMatches};
 use super::super::output::{self, complain_in_lines};
 use super::super::serve::ServeOptions;
 use super::super::variables::without_variables;
+use super::credentials;
 use super::file::{self, ConfigFile, ConfigFileError};
+use super::power_commands;
 use crate::formatting::count;
 
 /// Checks a file: exit code 0 where nothing is wrong, 1 where something is, 2 where it cannot be read.
-pub(super) fn run(path: &Path, root: &Command) -> Result<ExitCode, Box<dyn Error>> {
+pub(super) async fn run(path: &Path, root: &Command) -> Result<ExitCode, Box<dyn Error>> {
     let refusals = match file::read(path, root) {
         Ok(file) => {
-            let refusals = refusals(&file, root)?;
+            let mut refusals = refusals(&file, root)?;
+            refusals.extend(unreadable_credentials(&file).await);
+            let missing = power_commands::list_missing(&file.power_commands);
+            refusals.extend(
+                missing.into_iter().map(|(line, reason)| format!("{}:{line}: {reason}", path.display())),
+            );
             if refusals.is_empty() {
                 let options = count(file.entries.len(), "option");
-                output::print(&format!("{}: {options}, no errors", path.display()))?;
+                let credentials = match file.credentials.len() {
+                    0 => String::new(),
+                    number => format!(", {}", count(number, "credential")),
+                };
+                let commands = match file.power_commands.len() {
+                    0 => String::new(),
+                    number => format!(", {}", count(number, "power command table")),
+                };
+                output::print(&format!("{}: {options}{credentials}{commands}, no errors", path.display()))?;
                 return Ok(ExitCode::SUCCESS);
             }
             refusals.join("\n")
@@ -51,4 +66,14 @@ fn refusals(file: &ConfigFile, root: &Command) -> Result<Vec<String>, clap::Erro
         }
     });
     Ok(described.collect())
+}
+
+/// The credentials whose password files cannot be used.
+async fn unreadable_credentials(file: &ConfigFile) -> Vec<String> {
+    let unreadable = credentials::credentials(&file.path, &file.credentials).list_unreadable().await;
+    let described = unreadable.into_iter().map(|(name, error)| {
+        let line = file.credentials.iter().find(|entry| entry.name == name).map_or(0, |entry| entry.line);
+        format!("{}:{line}: {error}", file.path.display())
+    });
+    described.collect()
 }

@@ -1,9 +1,7 @@
-//! Reading the configuration file: TOML whose keys are options of `serve`.
+//! Reading the configuration file: TOML whose keys are options of `serve`, and the tables of credentials and power commands.
 
 use std::any::TypeId;
 use std::error::Error;
-use std::fmt;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue};
@@ -12,6 +10,9 @@ use toml_edit::{Document, Item, Value};
 
 use super::super::text_file::read_text_file;
 use super::super::variables::without_variables;
+use super::credentials::{self, CREDENTIALS_KEY, CredentialEntry};
+use super::fault::{ConfigFault, ConfigText};
+use super::power_commands::{self, POWER_COMMANDS_KEY, PowerCommandEntry};
 use super::server_options::{conflicts, server_options};
 use crate::machine::{nearest, reword_library_error, suggestion};
 
@@ -20,6 +21,16 @@ use crate::machine::{nearest, reword_library_error, suggestion};
 pub(super) struct ConfigFile {
     pub(super) path: PathBuf,
     pub(super) entries: Vec<ConfigEntry>,
+    pub(super) credentials: Vec<CredentialEntry>,
+    pub(super) power_commands: Vec<PowerCommandEntry>,
+}
+
+/// What a text sets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct ConfigContent {
+    pub(super) entries: Vec<ConfigEntry>,
+    pub(super) credentials: Vec<CredentialEntry>,
+    pub(super) power_commands: Vec<PowerCommandEntry>,
 }
 
 /// An option that the file sets.
@@ -53,21 +64,6 @@ fn display_faults(path: &Path, faults: &[ConfigFault]) -> String {
     faults.iter().map(|fault| format!("{}:{fault}", path.display())).collect::<Vec<_>>().join("\n")
 }
 
-/// A fault in the text, with its position.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct ConfigFault {
-    line: usize,
-    column: usize,
-    message: String,
-}
-
-impl fmt::Display for ConfigFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, column, message } = self;
-        write!(f, "{line}:{column}: {message}")
-    }
-}
-
 /// Reads and checks the file at `path` against the options of `root`'s command `serve`.
 ///
 /// # Errors
@@ -75,41 +71,51 @@ impl fmt::Display for ConfigFault {
 /// [`ConfigFileError`]; all faults of the text are found at once.
 pub(super) fn read(path: &Path, root: &Command) -> Result<ConfigFile, ConfigFileError> {
     let text = read_text_file(path)?;
+    let metadata = fs_err::metadata(path)?;
     let path = path.to_owned();
-    match check(&text, root) {
-        Ok(entries) => Ok(ConfigFile { path, entries }),
-        Err(faults) => Err(ConfigFileError::Faults { path, faults }),
+    let ConfigContent { entries, credentials, power_commands } = match check(&text, root) {
+        Ok(content) => content,
+        Err(faults) => return Err(ConfigFileError::Faults { path, faults }),
+    };
+    match credentials::check_mode(&path, &metadata, &credentials, ConfigText::new(&text)) {
+        Some(fault) => Err(ConfigFileError::Faults { path, faults: vec![fault] }),
+        None => Ok(ConfigFile { path, entries, credentials, power_commands }),
     }
 }
 
-/// The entries of a text, or all its faults.
-pub(super) fn check(text: &str, root: &Command) -> Result<Vec<ConfigEntry>, Vec<ConfigFault>> {
-    let position = |span: Option<Range<usize>>| {
-        let before = span.and_then(|span| text.get(..span.start)).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        (line, column)
-    };
-    let fault = |span, message| {
-        let (line, column) = position(span);
-        ConfigFault { line, column, message }
-    };
+/// What a text sets, or all its faults.
+pub(super) fn check(text: &str, root: &Command) -> Result<ConfigContent, Vec<ConfigFault>> {
+    let positions = ConfigText::new(text);
     let document = Document::parse(text).map_err(|error| {
-        let (line, _) = position(error.span());
+        let (line, _) = positions.position(error.span());
         let found = error.span().and_then(|span| text.get(span)).unwrap_or_default();
-        vec![fault(error.span(), syntax_fault(text, line, found))]
+        vec![positions.fault(error.span(), syntax_fault(text, line, found))]
     })?;
     let options = server_options(root);
-    let (mut entries, mut faults) = (Vec::<ConfigEntry>::new(), Vec::new());
+    let (mut content, mut faults) = (ConfigContent::default(), Vec::new());
     for (key, item) in document.as_table() {
         let key_span = document.get_key_value(key).and_then(|(key, _)| key.span());
         let item_span = item.span().or_else(|| key_span.clone());
-        let (line, _) = position(key_span.clone());
+        let (line, _) = positions.position(key_span.clone());
+        if key == CREDENTIALS_KEY {
+            match credentials::read(item, key_span, positions) {
+                Ok(found) => content.credentials = found,
+                Err(found) => faults.extend(found),
+            }
+            continue;
+        }
+        if key == POWER_COMMANDS_KEY {
+            match power_commands::read(item, key_span, positions) {
+                Ok(found) => content.power_commands = found,
+                Err(found) => faults.extend(found),
+            }
+            continue;
+        }
         let Some(option) = options.iter().find(|option| option.get_long() == Some(key)) else {
-            faults.push(fault(key_span, unknown_key(key, item, &options)));
+            faults.push(positions.fault(key_span, unknown_key(key, item, &options)));
             continue;
         };
-        let conflict = entries.iter().find(|entry| conflicts(root, &entry.key, key));
+        let conflict = content.entries.iter().find(|entry| conflicts(root, &entry.key, key));
         let values = match conflict {
             Some(entry) => Err((
                 key_span,
@@ -120,13 +126,13 @@ pub(super) fn check(text: &str, root: &Command) -> Result<Vec<ConfigEntry>, Vec<
                 .map_err(|message| (item_span, message)),
         };
         match values {
-            Ok(values) => entries.push(ConfigEntry { key: key.to_owned(), values, line }),
-            Err((span, message)) => faults.push(fault(span, message)),
+            Ok(values) => content.entries.push(ConfigEntry { key: key.to_owned(), values, line }),
+            Err((span, message)) => faults.push(positions.fault(span, message)),
         }
     }
     // Tables come after the keys that stand alone, regardless of their position in the text.
     faults.sort_by_key(|fault| (fault.line, fault.column));
-    if faults.is_empty() { Ok(entries) } else { Err(faults) }
+    if faults.is_empty() { Ok(content) } else { Err(faults) }
 }
 
 /// Describes why `text` is not TOML: the parser refused `found` in a line.
@@ -143,8 +149,10 @@ fn syntax_fault(text: &str, line: usize, found: &str) -> String {
     }
     let bare = |key: &str| key.trim().trim_matches(['"', '\'']).to_owned();
     let is_same_key = |line: &str| line.split_once('=').is_some_and(|(key, _)| bare(key) == bare(found));
-    match text.lines().take(line - 1).position(is_same_key) {
-        Some(first) => format!("`{found}` is given twice, first in line {}", first + 1),
+    let before = text.lines().take(line - 1).enumerate();
+    // The last one: another table may have the same key.
+    match before.filter(|(_, line)| is_same_key(line)).last() {
+        Some((first, _)) => format!("`{found}` is given twice, first in line {}", first + 1),
         None => {
             "this is not TOML; a line is like `tftp-listen = \"0.0.0.0:69\"`, with text in quotes".to_owned()
         }
@@ -155,6 +163,10 @@ fn syntax_fault(text: &str, line: usize, found: &str) -> String {
 fn unknown_key(key: &str, item: &Item, options: &[Arg]) -> String {
     let known: Vec<&str> = options.iter().filter_map(Arg::get_long).collect();
     if let Some(table) = item.as_table_like() {
+        let meant = nearest(key, [CREDENTIALS_KEY, POWER_COMMANDS_KEY]);
+        if let Some(meant) = meant {
+            return format!("unknown table `{key}`; did you mean `{meant}`?");
+        }
         // `[tftp]` and `listen` instead of `tftp-listen`.
         let mut joined = table.iter().map(|(inner, _)| format!("{key}-{inner}"));
         let meant = joined.find_map(|joined| nearest(&joined, known.iter().copied()));
@@ -261,7 +273,7 @@ mod tests {
     fn values_are_as_on_the_command_line() {
         let text = "# ours\nlisten = \"127.0.0.1:1\"\ninsecure = true\nhttp-long-polls = 9\n\n\
                     server-name = [\"a\", \"b\"]\nlog = \"debug\"\n";
-        let entries = check(text, &command()).unwrap();
+        let entries = check(text, &command()).unwrap().entries;
         let entries: Vec<_> =
             entries.iter().map(|entry| (&*entry.key, entry.values.join(" "), entry.line)).collect();
         let expected = [
@@ -272,7 +284,7 @@ mod tests {
             ("log", "debug", 7),
         ];
         assert_eq!(entries, expected.map(|(key, value, line)| (key, value.to_owned(), line)));
-        assert_eq!(check("server-name = \"a\"", &command()).unwrap()[0].values, ["a"]);
+        assert_eq!(check("server-name = \"a\"", &command()).unwrap().entries[0].values, ["a"]);
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! `lifeguard config`: the configuration file of a server, and where each of its options comes from.
 //!
 //! The options of `serve` form one table: each is a flag, a variable and a key of the file. Values in the
-//! file become defaults of the arguments before parsing, so flags and variables take precedence.
+//! file become defaults of the arguments before parsing, so flags and variables take precedence. Credentials are in the
+//! file only: arguments can be read by every user of the machine, and variables are inherited.
 
 mod check;
+mod credentials;
+mod fault;
 mod file;
 mod options;
+mod power_commands;
 #[cfg(test)]
 mod reference;
 mod server_options;
@@ -47,7 +51,7 @@ enum ConfigCommand {
 /// # Errors
 ///
 /// When its output cannot be written.
-pub(super) fn run(
+pub(super) async fn run(
     options: &ConfigOptions,
     settings: &ServerSettings,
     root: &Command,
@@ -60,6 +64,6 @@ pub(super) fn run(
             }
             show::run(options, settings)
         }
-        ConfigCommand::Check { file } => check::run(file, root),
+        ConfigCommand::Check { file } => check::run(file, root).await,
     }
 }

@@ -16,6 +16,39 @@ const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/lifeguard.
 /// The generated part of the page follows this line and goes to its end.
 const MARK: &str = "<!-- Made from the options of `lifeguard serve`: see src/cli/config/reference.rs. -->\n";
 
+/// The end of the example file: tables, which are no options.
+const TABLES: &str = "
+# --- Credentials ---
+
+# User and passwords of devices, by the name that power URLs give: `credential=lab-plugs`. No flag or variable sets them.
+# Only the user of the server may read the file of a password (`chmod 600`). It is read for each use, so a new password
+# needs no restart. Such tables stand below all options.
+#[credentials.lab-plugs]
+#user = \"admin\"
+#password-file = \"/etc/lifeguard/lab-plugs\"
+
+# A password can be in this file too, which then only the user of the server may read.
+#[credentials.relays]
+#password = \"change me\"
+
+# SNMPv3: the passwords of authentication and of encryption.
+#[credentials.pdus]
+#user = \"lifeguard\"
+#password-file = \"/etc/lifeguard/pdus\"
+#privacy-password-file = \"/etc/lifeguard/pdus-privacy\"
+
+# --- Power commands ---
+
+# Commands that switch outlets, by the name that power URLs give: `exec://rack-relays/5`. A command is a list of a program and
+# its arguments; {outlet} is the outlet of the power URL. Without `read` the outlet is not read.
+#[power-commands.rack-relays]
+#on = [\"/usr/local/bin/relay\", \"--on\", \"{outlet}\"]
+#off = [\"/usr/local/bin/relay\", \"--off\", \"{outlet}\"]
+#read = [\"/usr/local/bin/relay\", \"--status\", \"{outlet}\"]
+#on-answer = \"state: on\"
+#off-answer = \"state: off\"
+";
+
 fn options() -> Vec<Arg> {
     server_options(&<Cli as clap::CommandFactory>::command())
 }
@@ -109,7 +142,7 @@ fn example_file() -> String {
         }
         writeln!(text, "#{} = {value}", option.get_long().unwrap()).unwrap();
     }
-    text
+    text + TABLES
 }
 
 /// Lines of at most 118 characters.
@@ -145,18 +178,25 @@ fn the_page_has_every_option_with_its_default() {
     assert_current(DOCS, &format!("{text}{MARK}{}", docs_table()));
 }
 
+/// The settings in commented text.
+fn settings(text: &str) -> Vec<&str> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix('#'));
+    lines.filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase() || first == '[')).collect()
+}
+
 #[test]
 fn the_example_has_every_option_and_each_of_its_values_is_accepted() {
     assert_current(EXAMPLE, &example_file());
     let root = <Cli as clap::CommandFactory>::command();
     let example = example_file();
-    let lines = example.lines().filter_map(|line| line.strip_prefix('#'));
-    let lines: Vec<&str> =
-        lines.filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase())).collect();
+    let options_text = example.strip_suffix(TABLES).unwrap();
+    let lines = settings(options_text);
     assert_eq!(lines.len(), options().len());
     for line in lines {
         if let Err(faults) = file::check(line, &root) {
             panic!("{line}: {faults:?}");
         }
     }
+    let content = file::check(&settings(TABLES).join("\n"), &root).unwrap();
+    assert_eq!((content.credentials.len(), content.power_commands.len()), (3, 1));
 }

@@ -7,7 +7,10 @@ use clap::{Arg, ArgMatches};
 use serde_json::{Value, json};
 
 use super::super::variables::{is_variable_set, variable_name};
+use super::credentials::{self, CredentialEntry};
 use super::file::{ConfigFile, ValueForm};
+use super::power_commands::{self, PowerCommandEntry};
+use crate::actions::PowerSettings;
 
 /// The options of a server, as they are after flags, variables and the configuration file.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +18,8 @@ pub(in crate::cli) struct ServerSettings {
     /// The configuration file that was read.
     pub(in crate::cli) file: Option<PathBuf>,
     pub(super) settings: Vec<Setting>,
+    pub(super) credentials: Vec<CredentialEntry>,
+    pub(super) power_commands: Vec<PowerCommandEntry>,
 }
 
 /// An option, its value, and where that came from.
@@ -80,7 +85,21 @@ impl ServerSettings {
                 excluded_by: excluded.iter().find(|(key, _)| key == name).map(|(_, by)| by.clone()),
             }
         };
-        Self { file: file.map(|file| file.path.clone()), settings: options.iter().map(setting).collect() }
+        Self {
+            file: file.map(|file| file.path.clone()),
+            settings: options.iter().map(setting).collect(),
+            credentials: file.map(|file| file.credentials.clone()).unwrap_or_default(),
+            power_commands: file.map(|file| file.power_commands.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// The credentials and the power commands of the configuration file.
+    pub(in crate::cli) fn power(&self) -> PowerSettings {
+        let Some(file) = self.file.as_deref() else { return PowerSettings::default() };
+        PowerSettings {
+            credentials: credentials::credentials(file, &self.credentials),
+            commands: power_commands::commands(file, &self.power_commands),
+        }
     }
 }
 

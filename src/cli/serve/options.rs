@@ -12,6 +12,7 @@ use super::models::ModelArgs;
 use super::parsers::{address, boolean, database_url, number_between, retention, span};
 use super::tftp_options::TftpArgs;
 use super::{secrets, server_definitions};
+use crate::actions::PowerSettings;
 use crate::engine::Retention;
 use crate::store::{ConnectionBudget, DatabaseUrl};
 
@@ -112,6 +113,10 @@ pub struct ServeOptions {
     /// Hosted models
     #[command(flatten)]
     pub models: ModelArgs,
+
+    /// What power URLs name, of the configuration file: no options
+    #[arg(skip)]
+    pub power: PowerSettings,
 }
 
 impl ServeOptions {

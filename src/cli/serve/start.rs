@@ -18,7 +18,7 @@ use super::options::ServeOptions;
 use super::server::LifeguardServer;
 use super::server_definitions::{self, BOARD_MACHINE, ServerDefinitions};
 use super::tftp_options::TftpArgs;
-use crate::actions::CommandPolicy;
+use crate::actions::{CommandPolicy, PowerSettings};
 use crate::api::{self, ApiContext, HttpOptions, LongPolls};
 use crate::boards::{BoardFace, BoardService};
 use crate::boot_tree::BootTree;
@@ -61,6 +61,10 @@ impl LifeguardServer {
         let boot_root = boot_root::find(options.boot_root, &data_dir)?;
         let DescriptorBudget { limit, reserved, http_connections, tftp_transfers } = budget;
         tracing::info!(limit, reserved, http_connections, tftp_transfers, "file descriptors budgeted");
+        // No reason not to start: the files may change at any time, and other boards do not need them.
+        for (credential, error) in options.power.credentials.list_unreadable().await {
+            tracing::warn!(%credential, error = &error as &dyn Error, "credential cannot be read");
+        }
         let parts = ServerParts {
             http,
             http_options: options.http.options(http_connections),
@@ -72,6 +76,7 @@ impl LifeguardServer {
             commands: if options.allow_commands { CommandPolicy::Allowed } else { CommandPolicy::Refused },
             database_connections: options.database_connections,
             event_timeout: options.event_timeout,
+            power: options.power,
             models: Models::new(options.models.options(&data_dir), Arc::clone(&clock)),
             clock,
         };
@@ -106,6 +111,7 @@ struct ServerParts {
     database_connections: u32,
     event_timeout: Duration,
     models: Models,
+    power: PowerSettings,
     clock: Arc<dyn Clock>,
 }
 
@@ -176,7 +182,7 @@ impl ServerParts {
         for definition in &outdated {
             definition.confirm_active(&store).await?;
         }
-        let kinds = faces::action_kinds(&self.boot_root, self.commands);
+        let kinds = faces::action_kinds(&self.boot_root, self.commands, &self.power);
         let worker = Worker::new(Arc::new(kinds), Arc::clone(&clock));
         let face = Arc::new(BoardFace::new(machine.clone()));
         let parts = engine::EngineParts {
@@ -191,7 +197,7 @@ impl ServerParts {
             engine::EngineOptions { retention: self.history_retention, event_timeout: self.event_timeout };
         let engine = Engine::new(parts, loaded, options).await;
         let engine = engine.map_err(|error| server_definitions::with_advice(error, shared.as_ref()))?;
-        let boards = BoardService::new(engine.clone(), face);
+        let boards = BoardService::new(engine.clone(), face).with_power_settings(self.power.clone());
         let shared = match shared {
             Some(shared) => Some(shared.create_instance(&engine).await?),
             None => None,

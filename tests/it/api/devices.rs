@@ -165,7 +165,7 @@ async fn an_invalid_board_is_not_registered() {
         ("fqdn", json!("b2..lab")),
         ("fqdn", json!("")),
         ("power_url", json!("relay/5")),
-        ("power_url", json!("http://relay/5")),
+        ("power_url", json!("ftp://relay/5")),
         ("power_url", json!("modbus://relay")),
         ("poll_url", json!("https://b2/")),
         ("poll_url", json!("tcp://b2")),
@@ -204,8 +204,8 @@ async fn an_invalid_board_is_not_registered() {
     fqdn "b2..lab": 422 invalid: fqdn: "b2..lab" is neither a host name nor an address
     fqdn "": 422 invalid: fqdn: "" is neither a host name nor an address
     power_url "relay/5": 422 invalid: power_url: `relay/5` is not a power URL: relative URL without a base; write FORMS
-    power_url "http://relay/5": 422 invalid: power_url: `http://relay/5` is not a power URL: unknown scheme `http`; write FORMS
-    power_url "modbus://relay": 422 invalid: power_url: `modbus://relay` is not a power URL: `` is not a coil; a coil is 0 to 65535: `modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s&readback=all8]`
+    power_url "ftp://relay/5": 422 invalid: power_url: `ftp://relay/5` is not a power URL: unknown scheme `ftp`; write FORMS
+    power_url "modbus://relay": 422 invalid: power_url: `modbus://relay` is not a power URL: `` is not a coil; a coil is 0 to 65535: `modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s&readback=all8&framing=rtu]`
     poll_url "https://b2/": 422 invalid: poll_url: `https://b2/` is not a poll URL: there is no scheme `https`; write `tcp://HOST:PORT` or `http://HOST[:PORT]/PATH`
     poll_url "tcp://b2": 422 invalid: poll_url: `tcp://b2` is not a poll URL: it needs a port; write `tcp://HOST:PORT` or `http://HOST[:PORT]/PATH`
     comments ["a"]: 422 invalid: comments: invalid type: list, expected a string

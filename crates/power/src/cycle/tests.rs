@@ -20,6 +20,16 @@ struct FakeDevice {
     restores_at: Option<Instant>,
     /// Whether it restores the power by itself after a cycle.
     is_reliable: bool,
+    /// How much longer than requested its own cycle takes.
+    overtime: Duration,
+    /// Whether the answer to the next request for a cycle is lost, and whether the device executes that request.
+    lost_answer: Option<IsExecuted>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IsExecuted {
+    Yes,
+    No,
 }
 
 #[derive(Clone)]
@@ -27,7 +37,14 @@ struct FakeOutlet(Arc<Mutex<FakeDevice>>);
 
 impl FakeOutlet {
     fn new(state: Option<PowerState>) -> Self {
-        let device = FakeDevice { calls: Vec::new(), state, restores_at: None, is_reliable: true };
+        let device = FakeDevice {
+            calls: Vec::new(),
+            state,
+            restores_at: None,
+            is_reliable: true,
+            overtime: Duration::ZERO,
+            lost_answer: None,
+        };
         Self(Arc::new(Mutex::new(device)))
     }
 
@@ -45,6 +62,7 @@ impl FakeOutlet {
             cycle_timing: cycle,
             client_capacity: ClientCapacity::One,
             settle_for: Duration::ZERO,
+            effect_within: Duration::ZERO,
         };
         SwitchingRun::new(Arc::new(SystemClock), Box::new(self.clone()), capabilities)
     }
@@ -84,9 +102,15 @@ impl Outlet for FakeOutlet {
     async fn cycle(&mut self, off_for: Duration) -> Result<(), OutletError> {
         let mut device = self.device();
         device.calls.push("cycle".to_owned());
-        device.state = Some(PowerState::Off);
-        device.restores_at = Some(Instant::now() + off_for);
-        Ok(())
+        let lost_answer = device.lost_answer.take();
+        if lost_answer != Some(IsExecuted::No) {
+            device.state = Some(PowerState::Off);
+            device.restores_at = Some(Instant::now() + off_for + device.overtime);
+        }
+        match lost_answer {
+            Some(_) => Err(OutletError::new(OutletErrorKind::ConnectionLost, "connection lost")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -110,7 +134,48 @@ async fn a_device_that_does_not_restore_power_after_its_own_cycle_is_switched_on
     let (fake, cancel) = (FakeOutlet::new(Some(PowerState::On)), CancellationToken::new());
     fake.device().is_reliable = false;
     fake.switching(timed_by_device(OFF)).cycle(OFF, 0, &cancel).await.unwrap();
-    assert_eq!(fake.calls(), "read cycle read read on read");
+    let calls = fake.calls();
+    assert!(calls.starts_with("read cycle read read read ") && calls.ends_with(" read on read"), "{calls}");
+}
+
+#[tokio::test]
+async fn a_device_that_restores_power_somewhat_late_is_waited_for() {
+    let (fake, cancel) = (FakeOutlet::new(Some(PowerState::On)), CancellationToken::new());
+    fake.device().overtime = RESTORE_POLL / 2;
+    fake.switching(timed_by_device(OFF)).cycle(OFF, 0, &cancel).await.unwrap();
+    assert_eq!(fake.calls(), "read cycle read read read");
+}
+
+#[tokio::test]
+async fn a_cycle_whose_answer_is_lost_is_requested_again_only_if_the_device_did_not_begin_it() {
+    let long = Duration::from_secs(2);
+    for (lost_answer, off_for, calls, is_ok) in [
+        (IsExecuted::Yes, long, "read cycle read read", true),
+        (IsExecuted::No, long, "read cycle read cycle read read", true),
+        // The first reading comes after the off time, so it proves nothing.
+        (IsExecuted::Yes, OFF, "read cycle read on read", false),
+        (IsExecuted::No, OFF, "read cycle read on read", false),
+    ] {
+        let (fake, cancel) = (FakeOutlet::new(Some(PowerState::On)), CancellationToken::new());
+        fake.device().lost_answer = Some(lost_answer);
+        let ended = fake.switching(timed_by_device(OFF)).cycle(off_for, 0, &cancel).await;
+        assert_eq!((fake.calls().as_str(), ended.is_ok()), (calls, is_ok), "{ended:?}");
+        if let Err(error) = ended {
+            assert!(error.reason.ends_with("the power was not read off meanwhile"), "{error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_cycle_timed_by_the_device_is_observed_and_not_requested_again() {
+    let (fake, cancel) = (FakeOutlet::new(Some(PowerState::On)), CancellationToken::new());
+    let error = fake.switching(timed_by_device(OFF)).cycle(OFF, 1, &cancel).await.unwrap_err();
+    assert_eq!((error.kind, fake.calls().as_str()), (OutletErrorKind::Interrupted, "read"));
+
+    let fake = FakeOutlet::new(Some(PowerState::Off));
+    fake.device().restores_at = Some(Instant::now() + OFF);
+    fake.switching(timed_by_device(OFF)).cycle(OFF, 1, &cancel).await.unwrap();
+    assert_eq!(fake.calls(), "read read", "the device restored the power");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Plugs and power strips with Tasmota firmware, by their HTTP commands: `tasmota://plug-3.lab/1?password-file=…`.
+//! Plugs and power strips with Tasmota firmware, by their HTTP commands: `tasmota://plug-3.lab/1?credential=lab-plugs`.
 //!
 //! Source: Tasmota, Commands, and `support_command.ino` of the firmware. The device does not time cycles: its `Backlog`
 //! with `Delay` is cut short by any other command, queries of other clients included, so the off time would be too
@@ -8,62 +8,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use device_io::http::{self, DeviceHttpError, DeviceResponse};
-use device_io::{DeviceConnection, Evidence, SecretError, SecretFile, address};
+use device_io::Evidence;
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
+use crate::credential::{CREDENTIAL_PARAMETER, DEFAULT_USER, UserPassword};
+use crate::endpoint::DeviceEndpoint;
 use crate::error::{OutletError, OutletErrorKind};
+use crate::http::{HttpAnswer, HttpLogin, HttpRequest, HttpSession, LoginMethod, misconfigured, spellings};
 use crate::outlet::{
     ClientCapacity, CycleTiming, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,
 };
-use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, SchemeParameter, number};
+use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, number};
 use crate::scheme::{OutletAccess, OutletConfig, PowerScheme};
-use crate::session::DeviceSession;
 
 /// `tasmota://`.
 pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "tasmota",
     path: "HOST[:80]/CHANNEL",
     about: "a channel of a plug or strip with Tasmota firmware, by HTTP",
-    parameters: &[
-        SchemeParameter {
-            name: "user",
-            example: "admin",
-            about: "user name, if the device has a password; the default is `admin`",
-        },
-        SchemeParameter {
-            name: "password-file",
-            example: "/etc/lifeguard/plug.password",
-            about: "a file on the server that holds the password; its name ends in `.password`, and only the server may read it",
-        },
-        OFF_PARAMETER,
-    ],
+    parameters: &[CREDENTIAL_PARAMETER, OFF_PARAMETER],
     parse,
 };
 
 const DEFAULT_PORT: u16 = 80;
 /// Source: Tasmota, Commands, `Power<x>`: up to 32 relays.
 const VALID_CHANNELS: std::ops::RangeInclusive<u8> = 1..=32;
-/// Source: `WEB_USERNAME` of the firmware.
-const DEFAULT_USER: &str = "admin";
-/// The longest part of an answer, in characters, that goes into the evidence.
-const MAX_EVIDENCE_CHARS: usize = 200;
 
 /// One channel of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct TasmotaChannel {
-    host: String,
-    port: u16,
+    endpoint: DeviceEndpoint,
     number: u8,
-    login: Option<TasmotaLogin>,
-}
-
-/// User name and password file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct TasmotaLogin {
-    user: String,
-    password: SecretFile,
+    login: Option<HttpLogin>,
 }
 
 fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, String> {
@@ -72,154 +49,64 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
     let number = channel.ok_or_else(|| {
         format!("`{text}` is not a channel; a channel is 1 to {}: {}", VALID_CHANNELS.end(), SCHEME.form())
     })?;
-    let port = url.port().unwrap_or(DEFAULT_PORT);
-    if port == 0 {
-        return Err("there is no port 0; a port is 1 to 65535".to_owned());
-    }
-    let channel = TasmotaChannel { host: address::host(url)?, port, number, login: login(parameters)? };
+    let endpoint = DeviceEndpoint::parse(url, DEFAULT_PORT)?;
+    let login = HttpLogin::parse(parameters, LoginMethod::InRequest, Some(DEFAULT_USER))?;
+    let channel = TasmotaChannel { endpoint, number, login };
     Ok(OutletConfig {
-        device: format!("tasmota://{}", address::authority(&channel.host, port)),
+        device: format!("tasmota://{}", channel.endpoint.authority()),
         outlet: number.to_string(),
         capabilities: OutletCapabilities {
             readback: Readback::Alone,
             cycle_timing: CycleTiming::Caller,
             client_capacity: ClientCapacity::One,
             settle_for: Duration::ZERO,
+            effect_within: Duration::ZERO,
         },
         open: Arc::new(move |access| Box::new(TasmotaOutlet::new(access, channel.clone()))),
     })
 }
 
-fn login(parameters: &PowerUrlParameters) -> Result<Option<TasmotaLogin>, String> {
-    let Some(file) = parameters.get("password-file") else {
-        return match parameters.get("user") {
-            Some(_) => Err("`user` needs `password-file`".to_owned()),
-            None => Ok(None),
-        };
-    };
-    let password = SecretFile::new(file).map_err(|problem| format!("`password-file={file}`: {problem}"))?;
-    Ok(Some(TasmotaLogin { user: parameters.get("user").unwrap_or(DEFAULT_USER).to_owned(), password }))
-}
-
 /// Outlet of one channel.
 struct TasmotaOutlet {
-    session: DeviceSession,
-    channel: TasmotaChannel,
-    connection: Option<DeviceConnection>,
-}
-
-/// A command, and the secrets to redact from its answer.
-struct TasmotaCommand {
-    target: String,
-    secrets: Vec<String>,
+    session: HttpSession,
+    number: u8,
 }
 
 impl TasmotaOutlet {
     fn new(access: OutletAccess, channel: TasmotaChannel) -> Self {
-        let session =
-            DeviceSession::new(access, (channel.host.clone(), channel.port), "device", Duration::ZERO);
-        Self { session, channel, connection: None }
-    }
-
-    /// Reads the password for each command: it may change at any time.
-    async fn password(&self) -> Result<Option<String>, OutletError> {
-        let Some(login) = &self.channel.login else { return Ok(None) };
-        let password = login.password.read().await.map_err(|error| match error {
-            SecretError::Local(trouble) => {
-                OutletError::new(OutletErrorKind::Local(trouble.clone()), trouble.to_string())
-            }
-            SecretError::Misconfigured(reason) => misconfigured(format!("no password: {reason}")),
-        })?;
-        Ok(Some(password))
+        let TasmotaChannel { endpoint, number, login } = channel;
+        Self { session: HttpSession::new(access, endpoint, login), number }
     }
 
     /// Builds `Power1`, followed by ` ON` or ` OFF` for an order.
-    fn command(&self, order: Option<PowerState>, password: Option<String>) -> TasmotaCommand {
+    fn command(&self, order: Option<PowerState>, login: Option<UserPassword>) -> HttpRequest {
         let mut query = form_urlencoded::Serializer::new(String::new());
         let mut secrets = Vec::new();
-        if let (Some(login), Some(password)) = (&self.channel.login, password) {
-            query.append_pair("user", &login.user).append_pair("password", &password);
-            let encoded: String = form_urlencoded::byte_serialize(password.as_bytes()).collect();
-            secrets = vec![encoded.replace('+', "%20"), password];
+        if let Some(UserPassword { user, password }) = login {
+            let password = password.expose();
+            query.append_pair("user", &user).append_pair("password", password);
+            secrets = spellings(password);
         }
         let order_text = order.map_or_else(String::new, |order| format!(" {}", state_word(order)));
-        query.append_pair("cmnd", &format!("Power{}{order_text}", self.channel.number));
+        query.append_pair("cmnd", &format!("Power{}{order_text}", self.number));
         // Only `%20` is a blank to every decoder; a literal plus sign is already `%2B` here.
         let target = format!("/cm?{}", query.finish()).replace('+', "%20");
-        TasmotaCommand { target, secrets }
+        HttpRequest::get(target, order).with_secrets(secrets)
     }
 
     /// Sends one command. Returns the state in the answer, and the answer's text.
     async fn ask(&mut self, order: Option<PowerState>) -> Result<(String, String), OutletError> {
-        let command = self.command(order, self.password().await?);
-        self.connect().await?;
-        self.session.check_lease()?;
-        let authority = self.session.authority();
-        // Taken out: a device with few connections closes after each answer.
-        let Some(mut connection) = self.connection.take() else {
-            return Err(OutletError::new(
-                OutletErrorKind::NotConnected,
-                format!("no connection to {authority}"),
-            ));
-        };
-        self.session.limit_delivery(&connection)?;
-        let mut received = Vec::new();
-        let exchange = http::get(connection.request(), &authority, &command.target, &mut received);
-        let result = self.session.within_call(exchange).await?;
-        self.session.record_close();
-        let error = match result {
-            Some(Ok(answer)) => {
-                connection.answered();
-                let words = redacted_text(&answer.body, &command.secrets);
-                return match self.parse_state(&answer) {
-                    Ok(state) => Ok((state, words)),
-                    Err(error) => Err(error.with_answer(words)),
-                };
-            }
-            Some(Err(error)) => self.http_error(&error, &received),
-            None => self.timeout_error(order, &received),
-        };
-        let words = redacted_text(&String::from_utf8_lossy(&received), &command.secrets);
-        Err(if words.is_empty() { error } else { error.with_answer(words) })
-    }
-
-    /// The error when no complete answer came in time.
-    fn timeout_error(&self, order: Option<PowerState>, received: &[u8]) -> OutletError {
-        let (authority, limit) = (self.session.authority(), self.session.limit_text());
-        if !received.is_empty() {
-            let reason = format!("an incomplete answer from {authority} within {limit}");
-            return OutletError::new(OutletErrorKind::ConnectionLost, reason);
-        }
-        let kind =
-            if order.is_some() { OutletErrorKind::AnswerPending } else { OutletErrorKind::ConnectionLost };
-        OutletError::new(kind, format!("no answer from {authority} within {limit}"))
-    }
-
-    /// The error when the bytes received are not an answer.
-    fn http_error(&self, error: &DeviceHttpError, received: &[u8]) -> OutletError {
-        let authority = self.session.authority();
-        match error {
-            DeviceHttpError::NotHttp => OutletError::new(
-                OutletErrorKind::WrongProtocol,
-                format!("{authority} answered, but not with HTTP"),
-            ),
-            DeviceHttpError::Closed(_) => {
-                let when =
-                    if received.is_empty() { "without an answer" } else { "in the middle of an answer" };
-                OutletError::new(
-                    OutletErrorKind::ConnectionLost,
-                    format!("{authority} closed the connection {when}"),
-                )
-            }
-            DeviceHttpError::Request(_) => {
-                misconfigured(format!("cannot send an HTTP request to {authority}"))
-            }
+        let command = self.command(order, self.session.user_password().await?);
+        let answer = self.session.send(command).await?;
+        match self.parse_state(&answer) {
+            Ok(state) => Ok((state, answer.words)),
+            Err(error) => Err(error.with_answer(answer.words)),
         }
     }
 
     /// Returns the channel's state from an answer, as the device spells it.
-    fn parse_state(&self, answer: &DeviceResponse) -> Result<String, OutletError> {
-        let (authority, number) = (self.session.authority(), self.channel.number);
+    fn parse_state(&self, answer: &HttpAnswer) -> Result<String, OutletError> {
+        let (authority, number) = (self.session.authority(), self.number);
         let wrong_protocol = |detail: String| {
             OutletError::new(
                 OutletErrorKind::WrongProtocol,
@@ -228,7 +115,6 @@ impl TasmotaOutlet {
         };
         match answer.status {
             200 => {}
-            401 | 403 => return Err(self.login_refused()),
             status @ 500.. => {
                 let reason = format!("{authority} answered with HTTP status {status}");
                 return Err(OutletError::new(OutletErrorKind::Unconfirmed, reason));
@@ -240,7 +126,7 @@ impl TasmotaOutlet {
         let text = |name: &str| fields.get(name).and_then(Value::as_str);
         // Firmware before 8.2.3 sends this with status 200.
         if text("WARNING").is_some_and(|warning| warning.starts_with("Need user")) {
-            return Err(self.login_refused());
+            return Err(self.session.login_refused());
         }
         if text("WARNING").is_some() {
             return Err(wrong_protocol(": it does not answer commands; set `WebLog 2`".to_owned()));
@@ -255,35 +141,20 @@ impl TasmotaOutlet {
             OutletError::new(OutletErrorKind::Unconfirmed, reason)
         })
     }
-
-    fn login_refused(&self) -> OutletError {
-        let authority = self.session.authority();
-        misconfigured(match &self.channel.login {
-            Some(login) => {
-                format!("{authority} rejects user `{}` with the password in {}", login.user, login.password)
-            }
-            None => format!("{authority} requires a password: write `password-file` in the power URL"),
-        })
-    }
 }
 
 #[async_trait]
 impl Outlet for TasmotaOutlet {
     fn evidence(&self) -> Evidence {
-        Evidence::from_iter([("channel".to_owned(), self.channel.number.into())])
+        Evidence::from_iter([("channel".to_owned(), self.number.into())])
     }
 
     fn attempts(&self) -> u32 {
-        self.session.attempts
+        self.session.attempts()
     }
 
     async fn connect(&mut self) -> Result<(), OutletError> {
-        self.session.check_lease()?;
-        if self.connection.as_ref().is_none_or(DeviceConnection::is_closed) {
-            self.connection = None;
-            self.connection = Some(self.session.connect().await?);
-        }
-        Ok(())
+        self.session.connect().await
     }
 
     async fn read(&mut self) -> Result<OutletReading, OutletError> {
@@ -314,21 +185,5 @@ fn state_word(state_on_device: PowerState) -> &'static str {
     match state_on_device {
         PowerState::On => "ON",
         PowerState::Off => "OFF",
-    }
-}
-
-fn misconfigured(reason: String) -> OutletError {
-    OutletError::new(OutletErrorKind::Misconfigured, reason)
-}
-
-/// The device's answer for the evidence. Tasmota's error pages repeat the request, including the password.
-fn redacted_text(text: &str, secrets: &[String]) -> String {
-    let mut text = text.trim().to_owned();
-    for secret in secrets {
-        text = text.replace(secret, "…");
-    }
-    match text.char_indices().nth(MAX_EVIDENCE_CHARS) {
-        Some((end, _)) => format!("{} …", &text[..end]),
-        None => text,
     }
 }

@@ -34,8 +34,8 @@ impl TestDevice for Relay {
         format!("modbus://{}/{COIL}?{options}", self.0.addr())
     }
 
-    fn url_of_missing_outlet(&self) -> String {
-        format!("modbus://{}/9", self.0.addr())
+    fn url_of_missing_outlet(&self) -> Option<String> {
+        Some(format!("modbus://{}/9", self.0.addr()))
     }
 
     fn state(&self) -> PowerState {

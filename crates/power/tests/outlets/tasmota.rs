@@ -2,22 +2,16 @@
 //! firmware 12, and of older plugs where noted.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use clock::SystemClock;
-use device_io::ProcessLease;
-use power::{
-    DEFAULT_CALL_TIMEOUT, Evidence, PowerContext, PowerOperation, PowerRunError, PowerRunErrorKind,
-    PowerState, operate,
-};
+use power::{PowerOperation, PowerRunErrorKind, PowerState, operate};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::conformance::{self, DeviceBehaviour, TestDevice};
+use crate::conformance::{self, DeviceBehaviour, TestDevice, context, run, run_with};
 
 const LOCKED: &str = r#"{"WARNING":"Need user=<username>&password=<password>"}"#;
 
@@ -135,8 +129,8 @@ impl TestDevice for Tasmota {
         format!("tasmota://{}/1?{options}", self.addr)
     }
 
-    fn url_of_missing_outlet(&self) -> String {
-        format!("tasmota://{}/9", self.addr)
+    fn url_of_missing_outlet(&self) -> Option<String> {
+        Some(format!("tasmota://{}/9", self.addr))
     }
 
     fn state(&self) -> PowerState {
@@ -159,16 +153,6 @@ impl TestDevice for Tasmota {
 #[tokio::test]
 async fn tasmota_outlets_pass_the_conformance_tests() {
     Box::pin(conformance::run_conformance_tests::<Tasmota>()).await;
-}
-
-async fn run(operation: PowerOperation, url: &str) -> Result<Evidence, PowerRunError> {
-    let context = PowerContext {
-        clock: Arc::new(SystemClock),
-        lease: ProcessLease::default(),
-        call_limit: DEFAULT_CALL_TIMEOUT,
-        interrupted_runs: 0,
-    };
-    operate(&url.parse().unwrap(), operation, &context, &CancellationToken::new()).await
 }
 
 #[tokio::test]
@@ -248,12 +232,7 @@ async fn an_answer_that_contradicts_its_order_is_checked_by_reading() {
 #[tokio::test]
 async fn slow_answers_are_waited_for_up_to_the_call_timeout() {
     let device = Tasmota::start(DeviceBehaviour::Hangs, PowerState::On).await;
-    let context = PowerContext {
-        clock: Arc::new(SystemClock),
-        lease: ProcessLease::default(),
-        call_limit: Duration::from_millis(200),
-        interrupted_runs: 0,
-    };
+    let context = context(Duration::from_millis(200));
     let (url, cancel) = (device.url("").parse().unwrap(), CancellationToken::new());
     let failed = operate(&url, PowerOperation::On, &context, &cancel).await.unwrap_err();
     let reason = format!("no answer from {} within 200ms", device.addr);
@@ -264,31 +243,24 @@ async fn slow_answers_are_waited_for_up_to_the_call_timeout() {
 async fn a_password_is_sent_to_the_device_and_shown_nowhere_else() {
     const PASSWORD: &str = "se cr+t&";
     const QUERY: &str = "/cm?user=admin&password=se%20cr%2Bt%26&cmnd=Power1";
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("plug.password");
-    fs_err::write(&path, PASSWORD).unwrap();
-    fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     let locked: AnswerFn = |target, is_on| match target.strip_prefix(QUERY) {
         Some(order) => strip(&format!("/cm?cmnd=Power1{order}"), is_on),
         None => chunked("401 Unauthorized", LOCKED),
     };
     let device = Tasmota::with(DeviceBehaviour::Normal, PowerState::On, locked).await;
-    let with_password = device.url(&format!("off=20ms&password-file={}", path.display()));
-    let evidence = run(PowerOperation::Cycle, &with_password).await.unwrap();
+    let with_password = device.url("off=20ms&credential=plugs");
+    let evidence = run_with((None, PASSWORD), PowerOperation::Cycle, &with_password).await.unwrap();
     assert_eq!((&evidence["observed"], device.received_orders().len()), (&"on".into(), 2));
 
     // Without the password and with another user, with new and old firmware.
     let old: AnswerFn = |_, _| chunked("200 OK", LOCKED);
-    let other_user = format!("{with_password}&user=me");
-    for (device, url, answer_text) in [
-        (device.addr, device.url(""), "requires a password: write `password-file`"),
-        (device.addr, other_user, "rejects user `me` with the password in /"),
+    for (url, reason) in [
+        (device.url(""), "requires a password: write `credential=NAME`"),
+        (with_password, "rejects user and password of credential `plugs`"),
     ] {
-        let failed = run(PowerOperation::Cycle, &url).await.unwrap_err();
-        assert!(
-            failed.reason.contains(answer_text) && failed.kind == PowerRunErrorKind::Misconfigured,
-            "{device}: {failed:?}"
-        );
+        let failed = run_with((Some("me"), PASSWORD), PowerOperation::Cycle, &url).await.unwrap_err();
+        assert!(failed.reason.contains(reason), "{failed:?}");
+        assert_eq!(failed.kind, PowerRunErrorKind::Misconfigured);
         assert_eq!(failed.evidence["answer"], LOCKED);
     }
     let device = Tasmota::with(DeviceBehaviour::Normal, PowerState::On, old).await;
@@ -300,13 +272,10 @@ async fn a_password_is_sent_to_the_device_and_shown_nowhere_else() {
     let repeats: AnswerFn =
         |target, _| chunked("404 Not Found", &format!("URI: {target}\nArguments: password: {PASSWORD}"));
     let device = Tasmota::with(DeviceBehaviour::Normal, PowerState::On, repeats).await;
-    let url = device.url(&format!("password-file={}", path.display()));
-    let shown = format!("{:?}", run(PowerOperation::On, &url).await.unwrap_err());
+    let url = device.url("credential=plugs");
+    let failed = run_with((None, PASSWORD), PowerOperation::On, &url).await.unwrap_err();
+    let shown = format!("{failed:?}");
     assert!(shown.contains("URI: /cm?user=admin&password=…&cmnd") && !shown.contains("cr"), "{shown}");
-
-    fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let failed = run(PowerOperation::On, &url).await.unwrap_err();
-    assert!(failed.reason.contains("is readable by others"), "{failed}");
 }
 
 #[test]
@@ -316,8 +285,9 @@ fn a_bad_url_is_refused_with_the_right_form() {
         ("tasmota://plug.lab/0", "1 to 32"),
         ("tasmota://plug.lab/33", "1 to 32"),
         ("tasmota://plug.lab:0/1", "1 to 65535"),
-        ("tasmota://plug.lab/1?user=me", "`user` needs `password-file`"),
-        ("tasmota://plug.lab/1?password-file=/etc/shadow", "whose name ends in `.password`"),
+        ("tasmota://plug.lab/1?user=me", "unknown parameter `user`; valid are `credential`"),
+        ("tasmota://plug.lab/1?credential=", "`` is not the name of a credential"),
+        ("tasmota://plug.lab/1?credential=/etc/shadow", "`/etc/shadow` is not the name of a credential"),
         ("tasmota://plug.lab/1?password=secret", "unknown parameter `password`"),
         ("tasmota://me:secret@plug.lab/1", "no user"),
     ] {

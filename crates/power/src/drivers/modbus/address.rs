@@ -2,30 +2,56 @@
 
 use std::time::Duration;
 
-use device_io::address;
 use url::Url;
 
-use crate::outlet::{MAX_SETTLE_TIME, PowerState, Readback};
+use crate::endpoint::DeviceEndpoint;
+use crate::outlet::Readback;
 use crate::parameters::{PowerUrlParameters, number};
+use crate::wiring::RelayWiring;
 
 /// Source: Modbus Messaging on TCP/IP Implementation Guide 1.0b, 4.2: the registered port.
 const DEFAULT_PORT: u16 = 502;
 
+/// A device that speaks Modbus over TCP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::drivers) struct ModbusDevice {
+    /// Where it is reached.
+    pub(in crate::drivers) endpoint: DeviceEndpoint,
+    /// The Modbus unit: 1 to 247, or 255 for the relay board itself.
+    pub(in crate::drivers) unit: u8,
+    /// How it frames Modbus.
+    pub(super) framing: ModbusFraming,
+}
+
+/// How a device frames Modbus over TCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ModbusFraming {
+    /// Modbus TCP.
+    Tcp,
+    /// RTU frames, as on a serial line.
+    Rtu,
+}
+
+impl ModbusDevice {
+    /// Parses host, port and the parameters `unit`, `rest` and `framing`.
+    pub(in crate::drivers) fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<Self, String> {
+        Ok(Self {
+            endpoint: DeviceEndpoint::parse(url, DEFAULT_PORT)?.with_rest(parameters, Duration::ZERO)?,
+            unit: parameters.get("unit").map_or(Ok(1), unit)?,
+            framing: parameters.get("framing").map_or(Ok(ModbusFraming::Tcp), framing)?,
+        })
+    }
+}
+
 /// A coil of a relay board.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CoilAddress {
-    /// The relay board's host name or address; an IPv6 address without brackets.
-    pub(super) host: String,
-    /// Its TCP port.
-    pub(super) port: u16,
+    /// Its relay board.
+    pub(super) relay: ModbusDevice,
     /// The coil's address in the protocol, from 0.
     pub(super) coil: u16,
-    /// The Modbus unit of the coil: 1 to 247, or 255 for the relay board itself.
-    pub(super) unit: u8,
-    /// Whether the board has power while the coil is off (wired to the normally closed contact).
-    pub(super) is_inverted: bool,
-    /// How long the relay board needs after a connection before it accepts the next one.
-    pub(super) rest_for: Duration,
+    /// The contact that the board is wired to.
+    pub(super) wiring: RelayWiring,
     /// How the coil is read back: alone, with its bank of eight, or not at all.
     pub(super) readback: Readback,
 }
@@ -33,20 +59,13 @@ pub(super) struct CoilAddress {
 impl CoilAddress {
     /// Parses a URL; `form` is quoted in errors.
     pub(super) fn parse(url: &Url, parameters: &PowerUrlParameters, form: &str) -> Result<Self, String> {
-        let port = url.port().unwrap_or(DEFAULT_PORT);
-        if port == 0 {
-            return Err("there is no port 0; a port is 1 to 65535".to_owned());
-        }
         let coil = url.path().strip_prefix('/').unwrap_or_default();
         let coil =
             number(coil).ok_or_else(|| format!("`{coil}` is not a coil; a coil is 0 to 65535: {form}"))?;
         Ok(Self {
-            host: address::host(url)?,
-            port,
+            relay: ModbusDevice::parse(url, parameters)?,
             coil,
-            unit: parameters.get("unit").map_or(Ok(1), unit)?,
-            is_inverted: parameters.flag("invert")?,
-            rest_for: parameters.span("rest", MAX_SETTLE_TIME)?.unwrap_or_default(),
+            wiring: RelayWiring::parse(parameters)?,
             readback: parameters.get("readback").map_or(Ok(Readback::Alone), readback)?,
         })
     }
@@ -57,16 +76,6 @@ impl CoilAddress {
             Readback::Bank => (self.coil & !7, 8),
             Readback::Alone | Readback::None => (self.coil, 1),
         }
-    }
-
-    /// The power state for this value of the coil.
-    pub(super) fn power_state_of(&self, value: bool) -> PowerState {
-        if value == self.is_inverted { PowerState::Off } else { PowerState::On }
-    }
-
-    /// The coil's value for this power state.
-    pub(super) fn value_of(&self, state: PowerState) -> bool {
-        (state == PowerState::On) != self.is_inverted
     }
 }
 
@@ -82,6 +91,16 @@ fn unit(value: &str) -> Result<u8, String> {
         }
         Some(unit @ (1..=247 | 255)) => Ok(unit),
         _ => Err(format!("`unit={value}`: a unit is 1 to 247, or 255 for the relay board itself")),
+    }
+}
+
+fn framing(value: &str) -> Result<ModbusFraming, String> {
+    match value {
+        "tcp" => Ok(ModbusFraming::Tcp),
+        "rtu" => Ok(ModbusFraming::Rtu),
+        _ => Err(format!(
+            "`framing={value}`: write `tcp`, or `rtu` where RTU frames are passed on unchanged over TCP"
+        )),
     }
 }
 

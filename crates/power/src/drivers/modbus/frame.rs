@@ -1,28 +1,38 @@
-//! Modbus TCP frames: the two requests for coils, and the parser of answers.
+//! The two requests for coils, their answers, and Modbus TCP frames. RTU frames: [`rtu`](super::rtu).
 //!
 //! Pure functions; no frame is longer than 260 bytes. An answer is accepted only if it matches the request. Frames of
 //! other requests and bytes that are not Modbus TCP are distinguished.
 
+use crate::client::ParsedAnswer;
+
 /// The longest frame. Source: Modbus Messaging on TCP/IP Implementation Guide 1.0b, 4.2.
-pub(super) const MAX_FRAME_BYTES: usize = 260;
+const MAX_FRAME_BYTES: usize = 260;
 
 /// Length of the prefix before the unit: transaction, protocol (0 for Modbus) and the number of bytes that follow.
 const PREFIX_BYTES: usize = 6;
 /// Number of bytes after the prefix: at least unit, function and one byte of data.
 const VALID_LENGTHS: std::ops::RangeInclusive<usize> = 3..=MAX_FRAME_BYTES - PREFIX_BYTES;
 
-const READ_COILS: u8 = 1;
-const WRITE_COIL: u8 = 5;
+/// The value that switches a coil on. Source: Modbus Application Protocol 1.1b3, 6.5.
+pub(super) const COIL_ON: u16 = 0xff00;
+/// The value that switches a coil off. Source: the same.
+const COIL_OFF: u16 = 0;
+
+/// Added to the error where the answer begins like an RTU frame.
+const RTU_HINT: &str = " (looks like an RTU frame)";
+
+pub(super) const READ_COILS: u8 = 1;
+pub(super) const WRITE_COIL: u8 = 5;
 /// Marks the function of an answer as an exception.
-const EXCEPTION_BIT: u8 = 0x80;
+pub(super) const EXCEPTION_BIT: u8 = 0x80;
 
 /// A request to a relay board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ModbusRequest {
     /// Reads `count` coils from `first` on, at most eight.
     Read { first: u16, count: u8 },
-    /// Writes one coil.
-    Write { coil: u16, on: bool },
+    /// Writes one coil: [`COIL_ON`], [`COIL_OFF`], or another value where the device defines one.
+    Write { coil: u16, value: u16 },
 }
 
 /// One request on a connection.
@@ -30,7 +40,7 @@ pub(super) enum ModbusRequest {
 pub(super) struct ModbusCall {
     pub(super) request: ModbusRequest,
     pub(super) unit: u8,
-    /// Its number on this connection: an answer carries the number of its request.
+    /// Its number: a Modbus TCP answer carries the number of its request, an RTU answer does not.
     pub(super) transaction: u16,
 }
 
@@ -45,85 +55,77 @@ pub(super) enum ModbusAnswer {
     Exception(u8),
 }
 
-/// The bytes received since a request was sent, parsed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ParsedFrame {
-    /// Not a complete frame yet.
-    Incomplete,
-    /// The answer.
-    Answer(ModbusAnswer),
-    /// A late answer to an earlier request on this connection, with its length.
-    Late(usize),
-    /// A Modbus TCP frame that does not answer this request.
-    Other,
-    /// Not Modbus TCP.
-    NotModbusTcp {
-        /// Whether it begins like an RTU frame that answers this request.
-        is_rtu: bool,
-    },
-}
+impl ModbusRequest {
+    /// The request that switches `coil` on or off.
+    pub(super) fn switch(coil: u16, is_on: bool) -> Self {
+        Self::Write { coil, value: if is_on { COIL_ON } else { COIL_OFF } }
+    }
 
-impl ModbusCall {
-    fn function(self) -> u8 {
-        match self.request {
-            ModbusRequest::Read { .. } => READ_COILS,
-            ModbusRequest::Write { .. } => WRITE_COIL,
+    /// The function code.
+    pub(super) fn function(self) -> u8 {
+        match self {
+            Self::Read { .. } => READ_COILS,
+            Self::Write { .. } => WRITE_COIL,
         }
     }
 
-    /// The bytes to send.
-    pub(super) fn encode(self) -> [u8; 12] {
-        let (address, value) = match self.request {
-            ModbusRequest::Read { first, count } => (first, u16::from(count)),
-            ModbusRequest::Write { coil, on } => (coil, if on { 0xff00 } else { 0 }),
+    /// Function and data, without framing.
+    pub(super) fn encode(self) -> [u8; 5] {
+        let (address, value) = match self {
+            Self::Read { first, count } => (first, u16::from(count)),
+            Self::Write { coil, value } => (coil, value),
         };
-        let [[t0, t1], [a0, a1], [v0, v1]] = [self.transaction, address, value].map(u16::to_be_bytes);
-        [t0, t1, 0, 0, 0, 6, self.unit, self.function(), a0, a1, v0, v1]
+        let [[a0, a1], [v0, v1]] = [address, value].map(u16::to_be_bytes);
+        [self.function(), a0, a1, v0, v1]
+    }
+
+    /// Parses function and data of an answer; `None` if it does not answer this request.
+    pub(super) fn parse_answer(self, answer: &[u8]) -> Option<ModbusAnswer> {
+        match (self, answer) {
+            (_, [function, exception, ..]) if *function == self.function() | EXCEPTION_BIT => {
+                Some(ModbusAnswer::Exception(*exception))
+            }
+            (Self::Read { .. }, [READ_COILS, 1, coils]) => Some(ModbusAnswer::Coils(*coils)),
+            (Self::Write { .. }, answer) if *answer == self.encode() => Some(ModbusAnswer::Written),
+            _ => None,
+        }
+    }
+}
+
+impl ModbusCall {
+    /// The bytes to send.
+    pub(super) fn encode(self) -> Vec<u8> {
+        let [t0, t1] = self.transaction.to_be_bytes();
+        [&[t0, t1, 0, 0, 0, 6, self.unit][..], &self.request.encode()].concat()
     }
 
     /// Parses the bytes received so far.
-    pub(super) fn parse(self, bytes: &[u8]) -> ParsedFrame {
-        let not_modbus = ParsedFrame::NotModbusTcp {
-            is_rtu: matches!(bytes, [unit, function, ..]
-                if *unit == self.unit && function & !EXCEPTION_BIT == self.function()),
-        };
+    pub(super) fn parse(self, bytes: &[u8]) -> ParsedAnswer<ModbusAnswer> {
+        let is_rtu = matches!(bytes, [unit, function, ..]
+            if *unit == self.unit && function & !EXCEPTION_BIT == self.request.function());
+        let not_modbus = ParsedAnswer::Foreign(if is_rtu { RTU_HINT } else { "" });
         if bytes.get(2..4).is_some_and(|protocol| protocol != [0, 0]) {
             return not_modbus;
         }
         let Some([t0, t1, _, _, l0, l1]) = bytes.first_chunk::<PREFIX_BYTES>() else {
-            return ParsedFrame::Incomplete;
+            return ParsedAnswer::Incomplete;
         };
         let length = usize::from(u16::from_be_bytes([*l0, *l1]));
         if !VALID_LENGTHS.contains(&length) {
             return not_modbus;
         }
         let end = PREFIX_BYTES + length;
-        let Some([unit, function, data @ ..]) = bytes.get(PREFIX_BYTES..end) else {
-            return ParsedFrame::Incomplete;
+        let Some([unit, answer @ ..]) = bytes.get(PREFIX_BYTES..end) else {
+            return ParsedAnswer::Incomplete;
         };
         match u16::from_be_bytes([*t0, *t1]) {
-            earlier if earlier < self.transaction => return ParsedFrame::Late(end),
-            present if present == self.transaction && *unit == self.unit => {}
-            _ => return ParsedFrame::Other,
-        }
-        match (self.request, data) {
-            (_, [exception, ..]) if *function == self.function() | EXCEPTION_BIT => {
-                ParsedFrame::Answer(ModbusAnswer::Exception(*exception))
+            earlier if earlier < self.transaction => ParsedAnswer::Skip(end),
+            present if present == self.transaction && *unit == self.unit => {
+                self.request.parse_answer(answer).map_or(ParsedAnswer::Unexpected, ParsedAnswer::Answer)
             }
-            _ if *function != self.function() => ParsedFrame::Other,
-            (ModbusRequest::Read { .. }, [1, coils]) => ParsedFrame::Answer(ModbusAnswer::Coils(*coils)),
-            (ModbusRequest::Write { .. }, data) if *data == self.encode()[8..] => {
-                ParsedFrame::Answer(ModbusAnswer::Written)
-            }
-            _ => ParsedFrame::Other,
+            _ => ParsedAnswer::Unexpected,
         }
     }
-}
-
-/// Formats bytes in hexadecimal: `01 05 ff`.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    pairs.join(" ")
 }
 
 #[cfg(test)]
@@ -131,9 +133,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::client::hex;
 
     const WRITE: ModbusCall =
-        ModbusCall { request: ModbusRequest::Write { coil: 5, on: true }, unit: 1, transaction: 3 };
+        ModbusCall { request: ModbusRequest::Write { coil: 5, value: COIL_ON }, unit: 1, transaction: 3 };
     const READ: ModbusCall =
         ModbusCall { request: ModbusRequest::Read { first: 0, count: 8 }, unit: 1, transaction: 3 };
 
@@ -146,20 +149,24 @@ mod tests {
 
     #[test]
     fn only_the_matching_frame_is_accepted_as_the_answer() {
-        let not_modbus = |is_rtu| ParsedFrame::NotModbusTcp { is_rtu };
+        let not_modbus = |is_rtu| ParsedAnswer::Foreign(if is_rtu { RTU_HINT } else { "" });
         for (call, bytes, expected) in [
-            (WRITE, &[0, 3, 0, 0, 0, 6, 1, 5, 0, 5, 0xff, 0][..], ParsedFrame::Answer(ModbusAnswer::Written)),
-            (READ, &[0, 3, 0, 0, 0, 4, 1, 1, 1, 0b10_0000], ParsedFrame::Answer(ModbusAnswer::Coils(32))),
-            (READ, &[0, 3, 0, 0, 0, 3, 1, 0x81, 3], ParsedFrame::Answer(ModbusAnswer::Exception(3))),
-            (WRITE, &[0, 3, 0, 0, 0, 6, 1, 5, 0, 4, 0xff, 0], ParsedFrame::Other),
-            (WRITE, &[0, 3, 0, 0, 0, 6, 1, 5, 0, 5, 0, 0], ParsedFrame::Other),
-            (WRITE, &[0, 3, 0, 0, 0, 6, 2, 5, 0, 5, 0xff, 0], ParsedFrame::Other),
-            (WRITE, &[0, 4, 0, 0, 0, 6, 1, 5, 0, 5, 0xff, 0], ParsedFrame::Other),
-            (WRITE, &[0, 3, 0, 0, 0, 3, 1, 0x81, 3], ParsedFrame::Other),
-            (READ, &[0, 3, 0, 0, 0, 5, 1, 1, 2, 0, 0], ParsedFrame::Other),
-            (WRITE, &[0, 2, 0, 0, 0, 6, 1, 5, 0, 5, 0, 0], ParsedFrame::Late(12)),
-            (WRITE, &[0, 3, 0, 0, 0, 6, 1, 5, 0, 5, 0xff], ParsedFrame::Incomplete),
-            (WRITE, &[0xff; 3], ParsedFrame::Incomplete),
+            (
+                WRITE,
+                &[0, 3, 0, 0, 0, 6, 1, 5, 0, 5, 0xff, 0][..],
+                ParsedAnswer::Answer(ModbusAnswer::Written),
+            ),
+            (READ, &[0, 3, 0, 0, 0, 4, 1, 1, 1, 0b10_0000], ParsedAnswer::Answer(ModbusAnswer::Coils(32))),
+            (READ, &[0, 3, 0, 0, 0, 3, 1, 0x81, 3], ParsedAnswer::Answer(ModbusAnswer::Exception(3))),
+            (WRITE, &[0, 3, 0, 0, 0, 6, 1, 5, 0, 4, 0xff, 0], ParsedAnswer::Unexpected),
+            (WRITE, &[0, 3, 0, 0, 0, 6, 1, 5, 0, 5, 0, 0], ParsedAnswer::Unexpected),
+            (WRITE, &[0, 3, 0, 0, 0, 6, 2, 5, 0, 5, 0xff, 0], ParsedAnswer::Unexpected),
+            (WRITE, &[0, 4, 0, 0, 0, 6, 1, 5, 0, 5, 0xff, 0], ParsedAnswer::Unexpected),
+            (WRITE, &[0, 3, 0, 0, 0, 3, 1, 0x81, 3], ParsedAnswer::Unexpected),
+            (READ, &[0, 3, 0, 0, 0, 5, 1, 1, 2, 0, 0], ParsedAnswer::Unexpected),
+            (WRITE, &[0, 2, 0, 0, 0, 6, 1, 5, 0, 5, 0, 0], ParsedAnswer::Skip(12)),
+            (WRITE, &[0, 3, 0, 0, 0, 6, 1, 5, 0, 5, 0xff], ParsedAnswer::Incomplete),
+            (WRITE, &[0xff; 3], ParsedAnswer::Incomplete),
             (WRITE, &[1, 5, 0, 5, 0xff, 0, 0x9c, 0x3b], not_modbus(true)),
             // At coil 0 the first four bytes could be those of Modbus TCP.
             (WRITE, &[1, 5, 0, 0, 0xff, 0, 0x8c, 0x3a], not_modbus(true)),
@@ -179,7 +186,7 @@ mod tests {
         ) {
             let call = if is_read { READ } else { WRITE };
             let parsed = call.parse(&bytes);
-            if parsed == ParsedFrame::Incomplete {
+            if parsed == ParsedAnswer::Incomplete {
                 prop_assert!(bytes.len() < MAX_FRAME_BYTES);
             } else {
                 prop_assert_eq!(call.parse(&[&bytes[..], &[more]].concat()), parsed);

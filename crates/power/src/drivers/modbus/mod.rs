@@ -1,47 +1,58 @@
-//! Coils of relay boards that speak Modbus TCP: `modbus://relay-3.lab:502/5?unit=1&invert=true&rest=1s&readback=all8`.
+//! Coils of relay boards that speak Modbus over TCP: `modbus://relay-3.lab:502/5?unit=1&invert=true&rest=1s&readback=all8`.
 
 mod address;
+mod client;
 mod coil;
 mod exception;
 mod frame;
+mod rtu;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use url::Url;
 
 use self::address::CoilAddress;
+pub(super) use self::address::ModbusDevice;
+pub(super) use self::client::ModbusClient;
 use self::coil::ModbusOutlet;
+pub(super) use self::exception::ModbusRefusal;
 use crate::outlet::{ClientCapacity, CycleTiming, OutletCapabilities};
-use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, SchemeParameter};
+use crate::parameters::{
+    INVERT_PARAMETER, OFF_PARAMETER, PowerUrlParameters, REST_PARAMETER, SchemeParameter,
+};
 use crate::scheme::{OutletConfig, PowerScheme};
+
+/// The Modbus unit. All schemes of Modbus devices have it.
+pub(super) const UNIT_PARAMETER: SchemeParameter = SchemeParameter {
+    name: "unit",
+    example: "1",
+    about: "the Modbus unit: 1 to 247, or 255 for the relay board itself",
+};
+
+/// The framing. All schemes of Modbus devices have it.
+pub(super) const FRAMING_PARAMETER: SchemeParameter = SchemeParameter {
+    name: "framing",
+    example: "rtu",
+    about: "`tcp`, `rtu` where RTU frames are passed on unchanged over TCP",
+};
 
 /// `modbus://`.
 pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "modbus",
     path: "HOST[:502]/COIL",
-    about: "a coil of a relay board that speaks Modbus TCP",
+    about: "a coil of a relay board that speaks Modbus TCP, or Modbus RTU behind a serial server",
     parameters: &[
-        SchemeParameter {
-            name: "unit",
-            example: "1",
-            about: "the Modbus unit: 1 to 247, or 255 for the relay board itself",
-        },
-        SchemeParameter {
-            name: "invert",
-            example: "true",
-            about: "the board has power while the coil is off",
-        },
+        UNIT_PARAMETER,
+        INVERT_PARAMETER,
         OFF_PARAMETER,
-        SchemeParameter {
-            name: "rest",
-            example: "1s",
-            about: "how long the relay board needs after each connection",
-        },
+        REST_PARAMETER,
         SchemeParameter {
             name: "readback",
             example: "all8",
             about: "`coil`, `all8` where it reads only whole banks of eight, `none` where it cannot be read",
         },
+        FRAMING_PARAMETER,
     ],
     parse,
 };
@@ -49,13 +60,14 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
 fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, String> {
     let address = CoilAddress::parse(url, parameters, &SCHEME.form())?;
     Ok(OutletConfig {
-        device: format!("modbus://{}", device_io::address::authority(&address.host, address.port)),
-        outlet: format!("{}?unit={}", address.coil, address.unit),
+        device: format!("modbus://{}", address.relay.endpoint.authority()),
+        outlet: format!("{}?unit={}", address.coil, address.relay.unit),
         capabilities: OutletCapabilities {
             readback: address.readback,
             cycle_timing: CycleTiming::Caller,
             client_capacity: ClientCapacity::One,
-            settle_for: address.rest_for,
+            settle_for: address.relay.endpoint.settle_for,
+            effect_within: Duration::ZERO,
         },
         open: Arc::new(move |access| Box::new(ModbusOutlet::new(access, address.clone()))),
     })
@@ -63,10 +75,11 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
+    use super::address::ModbusFraming;
     use super::*;
+    use crate::endpoint::DeviceEndpoint;
     use crate::outlet::Readback;
+    use crate::wiring::RelayWiring;
 
     fn parts(text: &str) -> (Url, PowerUrlParameters) {
         let url = Url::parse(text).unwrap();
@@ -84,23 +97,32 @@ mod tests {
         let address =
             read("modbus://Relay-3.Lab:1502/65535?unit=247&invert=true&off=500ms&rest=1s&readback=all8");
         let expected = CoilAddress {
-            host: "relay-3.lab".to_owned(),
-            port: 1502,
+            relay: ModbusDevice {
+                endpoint: DeviceEndpoint {
+                    host: "relay-3.lab".to_owned(),
+                    port: 1502,
+                    settle_for: Duration::from_secs(1),
+                    certificate: None,
+                },
+                unit: 247,
+                framing: ModbusFraming::Tcp,
+            },
             coil: 65535,
-            unit: 247,
-            is_inverted: true,
-            rest_for: Duration::from_secs(1),
+            wiring: RelayWiring::NormallyClosed,
             readback: Readback::Bank,
         };
         assert_eq!((address.bank(), &address), ((65528, 8), &expected));
         let plain = read("modbus://relay-3.lab/0");
-        assert_eq!((plain.port, plain.coil, plain.unit, plain.is_inverted), (502, 0, 1, false));
-        assert_eq!(plain.rest_for, Duration::ZERO);
-        assert_eq!(read("modbus://relay-3.lab/0?unit=255").unit, 255);
+        assert_eq!((plain.coil, plain.relay.unit, plain.wiring), (0, 1, RelayWiring::NormallyOpen));
+        let endpoint = &plain.relay.endpoint;
+        assert_eq!((endpoint.port, endpoint.settle_for), (502, Duration::ZERO));
+        assert_eq!(read("modbus://relay-3.lab/0?unit=255").relay.unit, 255);
         assert_eq!((plain.readback, plain.bank()), (Readback::Alone, (0, 1)));
         assert_eq!(read("modbus://relay-3.lab/9?readback=coil"), read("modbus://relay-3.lab/9"));
         assert_eq!(read("modbus://relay-3.lab/9?readback=none").readback, Readback::None);
-        assert_eq!(read("modbus://[::1]/1").host, "::1");
+        assert_eq!(read("modbus://relay-3.lab/9?framing=rtu").relay.framing, ModbusFraming::Rtu);
+        assert_eq!(read("modbus://relay-3.lab/9?framing=tcp"), read("modbus://relay-3.lab/9"));
+        assert_eq!(read("modbus://[::1]/1").relay.endpoint.host, "::1");
     }
 
     #[test]
@@ -118,6 +140,7 @@ mod tests {
             ("modbus://relay-3.lab/5?invert=yes", "`true` or `false`"),
             ("modbus://relay-3.lab/5?rest=6s", "5s"),
             ("modbus://relay-3.lab/5?readback=8", "`coil`, `all8`"),
+            ("modbus://relay-3.lab/5?framing=ascii", "`tcp`, or `rtu`"),
         ] {
             let (url, parameters) = parts(text);
             let error = parse(&url, &parameters).unwrap_err();

@@ -1,0 +1,293 @@
+//! Credentials of devices by name: URLs, the database and history hold the name, this server's configuration the rest.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::secret::{SecretError, SecretFile};
+
+/// The longest name of a credential.
+const MAX_NAME_BYTES: usize = 64;
+/// The file named in errors where no other was read.
+const DEFAULT_FILE: &str = "/etc/lifeguard/lifeguard.toml";
+
+/// A text that is shown nowhere: it has no `Display`, and `Debug` leaves it out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the text, for the request that needs it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The name of a credential: letters, digits, `-` and `_`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CredentialName(String);
+
+impl CredentialName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    ///
+    /// What a name looks like.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let is_valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if text.is_empty() || text.len() > MAX_NAME_BYTES || !text.chars().all(is_valid) {
+            return Err(format!(
+                "`{text}` is not the name of a credential: letters, digits, `-` and `_`, {MAX_NAME_BYTES} at most"
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CredentialName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a secret of a credential is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// In the configuration file itself.
+    Text(Secret),
+    /// In a file of its own.
+    File(SecretFile),
+}
+
+impl SecretSource {
+    async fn read(&self) -> Result<Secret, SecretError> {
+        match self {
+            Self::Text(secret) => Ok(secret.clone()),
+            Self::File(file) => file.read().await.map(Secret),
+        }
+    }
+}
+
+/// A credential as it is configured.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CredentialSource {
+    /// The user name.
+    pub user: Option<String>,
+    /// The password; of SNMP the community or the password of authentication.
+    pub password: Option<SecretSource>,
+    /// The password of encryption, of SNMP version 3.
+    pub privacy_password: Option<SecretSource>,
+}
+
+/// A credential with its secrets, as they were when it was read.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// The user name.
+    pub user: Option<String>,
+    /// The password; of SNMP the community or the password of authentication.
+    pub password: Option<Secret>,
+    /// The password of encryption, of SNMP version 3.
+    pub privacy_password: Option<Secret>,
+    name: CredentialName,
+    file: Arc<Path>,
+}
+
+impl Credential {
+    /// Returns the user name.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::Misconfigured`] where it has none, with what to set.
+    pub fn require_user(&self) -> Result<&str, SecretError> {
+        self.user.as_deref().ok_or_else(|| self.missing("user", "`user`"))
+    }
+
+    /// Returns the password.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::Misconfigured`] where it has none, with what to set.
+    pub fn require_password(&self) -> Result<&Secret, SecretError> {
+        self.password.as_ref().ok_or_else(|| self.missing("password", "`password` or `password-file`"))
+    }
+
+    /// Returns the password of encryption.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::Misconfigured`] where it has none, with what to set.
+    pub fn require_privacy_password(&self) -> Result<&Secret, SecretError> {
+        let keys = "`privacy-password` or `privacy-password-file`";
+        self.privacy_password.as_ref().ok_or_else(|| self.missing("privacy password", keys))
+    }
+
+    fn missing(&self, what: &str, keys: &str) -> SecretError {
+        let Self { name, file, .. } = self;
+        let file = file.display();
+        SecretError::Misconfigured(format!(
+            "credential `{name}` has no {what}: set {keys} in [credentials.{name}] of {file}, and restart this server"
+        ))
+    }
+}
+
+/// The credentials of this server by name. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    by_name: Arc<BTreeMap<CredentialName, CredentialSource>>,
+    file: Arc<Path>,
+}
+
+impl Credentials {
+    /// The credentials of the configuration file `file`, which errors name as the place for missing ones.
+    #[must_use]
+    pub fn new(file: impl Into<PathBuf>, by_name: BTreeMap<CredentialName, CredentialSource>) -> Self {
+        Self { by_name: Arc::new(by_name), file: file.into().into() }
+    }
+
+    /// Whether there is a credential of this name.
+    #[must_use]
+    pub fn contains(&self, name: &CredentialName) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// Reads a credential. Not cached: its files may change at any time.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::Misconfigured`] where there is none of this name or one of its files cannot be used,
+    /// [`SecretError::Local`] for a fault of this machine.
+    pub async fn read(&self, name: &CredentialName) -> Result<Credential, SecretError> {
+        let Some(source) = self.by_name.get(name) else {
+            return Err(SecretError::Misconfigured(self.unknown_reason(name)));
+        };
+        let read = async |secret: &Option<SecretSource>| match secret {
+            Some(secret) => secret.read().await.map(Some).map_err(|error| of_credential(name, error)),
+            None => Ok(None),
+        };
+        Ok(Credential {
+            user: source.user.clone(),
+            password: read(&source.password).await?,
+            privacy_password: read(&source.privacy_password).await?,
+            name: name.clone(),
+            file: Arc::clone(&self.file),
+        })
+    }
+
+    /// Lists the credentials that cannot be read at present, each with the reason.
+    pub async fn list_unreadable(&self) -> Vec<(CredentialName, SecretError)> {
+        let mut unreadable = Vec::new();
+        for name in self.by_name.keys() {
+            if let Err(error) = self.read(name).await {
+                unreadable.push((name.clone(), error));
+            }
+        }
+        unreadable
+    }
+
+    /// Says that this server has no credential of this name, and where it would be.
+    #[must_use]
+    pub fn unknown_reason(&self, name: &CredentialName) -> String {
+        let file = self.file.display();
+        format!(
+            "this server has no credential `{name}`: add [credentials.{name}] to {file}, and restart this server"
+        )
+    }
+}
+
+/// Names the credential that a fault of its file concerns.
+fn of_credential(name: &CredentialName, error: SecretError) -> SecretError {
+    match error {
+        SecretError::Local(trouble) => SecretError::Local(trouble),
+        SecretError::Misconfigured(reason) => {
+            SecretError::Misconfigured(format!("credential `{name}`: {reason}"))
+        }
+    }
+}
+
+/// No credentials.
+impl Default for Credentials {
+    fn default() -> Self {
+        Self::new(DEFAULT_FILE, BTreeMap::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_short_and_of_plain_characters() {
+        for name in ["plugs", "rack-7_PDU", &"a".repeat(MAX_NAME_BYTES)] {
+            assert_eq!(CredentialName::new(name).unwrap().as_str(), name);
+        }
+        for name in ["", "rack 7", "../plugs", "a.b", "é", &"a".repeat(MAX_NAME_BYTES + 1)] {
+            let error = CredentialName::new(name).unwrap_err();
+            assert!(error.contains("letters, digits, `-` and `_`"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn secrets_are_exposed_on_request_only() {
+        let name = CredentialName::new("switch").unwrap();
+        let text = |text: &str| Some(SecretSource::Text(Secret::new(text)));
+        let source = CredentialSource {
+            user: Some("ops".to_owned()),
+            password: text("hunter-2"),
+            privacy_password: text("hunter-3"),
+        };
+        let credentials = Credentials::new("farm.toml", BTreeMap::from([(name.clone(), source)]));
+        let credential = credentials.read(&name).await.unwrap();
+        assert_eq!(credential.require_user().unwrap(), "ops");
+        assert_eq!(credential.require_password().unwrap().expose(), "hunter-2");
+        assert_eq!(credential.require_privacy_password().unwrap().expose(), "hunter-3");
+        let shown = format!("{credentials:?} {credential:?}");
+        assert!(shown.contains("Secret(…)") && !shown.contains("hunter"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_said_with_the_place_for_it() {
+        let (known, unknown) =
+            (CredentialName::new("switch").unwrap(), CredentialName::new("plugs").unwrap());
+        let by_name = BTreeMap::from([(known.clone(), CredentialSource::default())]);
+        let credentials = Credentials::new("farm.toml", by_name);
+        assert!(credentials.contains(&known) && !credentials.contains(&unknown));
+        let credential = credentials.read(&known).await.unwrap();
+        for (error, what) in [
+            (credential.require_user().unwrap_err(), "no user: set `user` in"),
+            (credential.require_password().unwrap_err(), "no password: set `password` or `password-file` in"),
+            (
+                credential.require_privacy_password().unwrap_err(),
+                "no privacy password: set `privacy-password` or `privacy-password-file` in",
+            ),
+        ] {
+            let expected = format!(
+                "credential `switch` has {what} [credentials.switch] of farm.toml, and restart this server"
+            );
+            assert_eq!(error.to_string(), expected);
+        }
+        let error = credentials.read(&unknown).await.unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "this server has no credential `plugs`: add [credentials.plugs] to farm.toml, and restart this server"
+        );
+    }
+}
