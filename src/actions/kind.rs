@@ -98,8 +98,8 @@ pub struct ResourceClaim {
     pub any_of: Vec<String>,
     /// The number of units that the action needs.
     pub units: u32,
-    /// The number of units of the resource.
-    pub capacity: u32,
+    /// The number of units of the resource; nothing where it has no limit.
+    pub capacity: Option<u32>,
     /// The time between two grants.
     pub gap: Duration,
     /// The time between a release and the next grant.
@@ -116,7 +116,13 @@ impl ResourceClaim {
     /// A claim on all of the first of these resources that is free.
     #[must_use]
     pub fn one_of(any_of: Vec<String>) -> Self {
-        Self { any_of, units: 1, capacity: 1, gap: Duration::ZERO, settle: Duration::ZERO }
+        Self { any_of, units: 1, capacity: Some(1), gap: Duration::ZERO, settle: Duration::ZERO }
+    }
+
+    /// A claim on a resource that any number of actions can use at a time.
+    #[must_use]
+    pub fn shared(resource: String) -> Self {
+        Self { capacity: None, ..Self::exclusive(resource) }
     }
 }
 

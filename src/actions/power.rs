@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::power::{
-    DEFAULT_CALL_TIMEOUT, PowerContext, PowerOperation, PowerSettings, PowerUrl, max_operation_time, operate,
+    ClientCapacity, DEFAULT_CALL_TIMEOUT, PowerContext, PowerOperation, PowerSettings, PowerUrl,
+    max_operation_time, operate,
 };
 use async_trait::async_trait;
 use device_io::DeviceUrlError;
@@ -20,11 +21,16 @@ use super::settings::NoSettings;
 use super::trouble::Trouble;
 use crate::machine::SimulatedAction;
 
-/// Returns the resource of a power URL: its device, where that accepts one client at a time.
+/// Returns the claim of power actions at a power URL: its device, alone where that accepts one client at a time. Nothing where
+/// the URL is invalid.
 #[must_use]
-pub fn power_resource(power_url: &str) -> Option<String> {
+pub fn power_claim(power_url: &str) -> Option<ResourceClaim> {
     let url: PowerUrl = power_url.parse().ok()?;
-    url.resource().map(str::to_owned)
+    let device = url.device().to_owned();
+    Some(match url.capabilities().client_capacity {
+        ClientCapacity::One => ResourceClaim::exclusive(device),
+        ClientCapacity::Many => ResourceClaim::shared(device),
+    })
 }
 
 /// Returns the normalized name of the outlet of a power URL. No two boards share an outlet.
@@ -44,7 +50,7 @@ pub fn missing_power_setting(power_url: &str, settings: &PowerSettings) -> Optio
 }
 
 /// The fact with the power URL of a board.
-const POWER_URL: &str = "power_url";
+pub(super) const POWER_URL: &str = "power_url";
 
 /// Switches the power of boards.
 #[derive(Debug, Clone)]
@@ -104,9 +110,7 @@ impl TypedActionKind for PowerAction {
     /// The device of the outlet. A board without a valid power URL claims nothing: its action fails before it reaches a
     /// device.
     fn claims(&self, _: &NoSettings, facts: &Facts) -> Vec<ResourceClaim> {
-        let url = facts.get(POWER_URL).and_then(serde_json::Value::as_str);
-        let url = url.and_then(power_resource);
-        url.map(ResourceClaim::exclusive).into_iter().collect()
+        claims_of(facts)
     }
 
     async fn run(
@@ -129,7 +133,13 @@ impl TypedActionKind for PowerAction {
     }
 }
 
-fn power_url(job: &Job) -> Result<PowerUrl, UnfinishedAction> {
+/// The claims of an action at the power URL among `facts`.
+pub(super) fn claims_of(facts: &Facts) -> Vec<ResourceClaim> {
+    let url = facts.get(POWER_URL).and_then(serde_json::Value::as_str);
+    url.and_then(power_claim).into_iter().collect()
+}
+
+pub(super) fn power_url(job: &Job) -> Result<PowerUrl, UnfinishedAction> {
     let Some(text) = job.fact(POWER_URL) else {
         let reason = format!("{} has no power URL, so its power cannot be switched", job.subject);
         return Err(UnfinishedAction::misconfigured(reason));

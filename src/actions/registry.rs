@@ -13,6 +13,7 @@ use super::kind::{ActionDescription, ActionKind, ResourceClaim};
 use super::notify::NotifyAction;
 use super::poll::PollAction;
 use super::power::PowerAction;
+use super::probe::ProbeAction;
 use crate::machine::SimulatedAction;
 use crate::machine::{ActionCatalogue, ActionName, SettingFault};
 
@@ -39,6 +40,7 @@ impl ActionRegistry {
             .with(power(PowerOperation::Cycle))
             .with(power(PowerOperation::Off))
             .with(power(PowerOperation::On))
+            .with(ProbeAction::new(settings.clone()))
     }
 
     /// Adds a kind, or replaces the kind of the same name.

@@ -29,6 +29,8 @@ pub enum Trouble {
     Storage(PathBuf),
     /// This program does not know the action, or the action panicked.
     Program(String),
+    /// There is an incident at this resource: it does not answer. The resource is probed elsewhere.
+    Incident(String),
     /// The action has no result yet and is started again.
     Renewal,
 }
@@ -50,6 +52,7 @@ impl Trouble {
             Self::Unrestored { what, .. } => what,
             Self::Storage(_) => "storage",
             Self::Program(_) => "program",
+            Self::Incident(_) => "incident",
             Self::Renewal => "renewal",
         }
     }
@@ -64,6 +67,7 @@ impl Trouble {
             Self::Unrestored { at, .. } => format!("{kind} {at}"),
             Self::Storage(folder) => format!("{kind} {}", folder.display()),
             Self::Program(action) => format!("{kind} {action}"),
+            Self::Incident(resource) => format!("{kind} {resource}"),
         }
     }
 
@@ -72,7 +76,7 @@ impl Trouble {
     pub async fn is_over(&self) -> bool {
         match self {
             Self::Local(trouble) => is_trouble_over(trouble).await,
-            Self::Unrestored { .. } | Self::Program(_) | Self::Renewal => true,
+            Self::Unrestored { .. } | Self::Program(_) | Self::Incident(_) | Self::Renewal => true,
             Self::Storage(folder) => {
                 let folder = folder.clone();
                 tokio::task::spawn_blocking(move || is_writable_tree(&folder)).await.unwrap_or(false)
@@ -88,6 +92,7 @@ impl fmt::Display for Trouble {
             Self::Unrestored { what, at } => write!(f, "the {what} at {at} could not be restored"),
             Self::Storage(folder) => write!(f, "cannot write files in {}", folder.display()),
             Self::Program(action) => write!(f, "this program cannot run {action}"),
+            Self::Incident(resource) => write!(f, "incident at {resource}"),
             Self::Renewal => f.write_str("no result within its time limit, so it is started again"),
         }
     }

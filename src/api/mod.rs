@@ -33,6 +33,7 @@ mod frontend;
 mod health;
 mod history;
 mod images;
+mod incidents;
 mod instances;
 mod json_body;
 mod large_requests;

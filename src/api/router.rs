@@ -19,6 +19,7 @@ fn routes() -> ApiRoutes {
         super::requests::routes(),
         super::history::device_history::routes(),
         super::images::routes(),
+        super::incidents::routes(),
         super::resources::routes(),
         super::machines::check::routes(),
         super::machines::definitions::routes(),

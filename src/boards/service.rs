@@ -86,7 +86,7 @@ impl BoardService {
         let mut used = self.engine.used_resources().await?;
         let boards = devices::list_outlet_assignments(&mut *self.engine.store().reader().await?).await?;
         let power_urls = boards.iter().filter_map(|board| board.power_url.as_deref());
-        used.extend(power_urls.filter_map(actions::power_resource));
+        used.extend(power_urls.filter_map(actions::power_claim).flat_map(|claim| claim.any_of));
         Ok((!used.contains(name)).then(|| {
             let known = (!used.is_empty()).then(|| suggestion(name, used.iter().map(String::as_str)));
             format!("nothing uses the resource `{name}`{}", known.unwrap_or_default())

@@ -13,7 +13,7 @@ use super::config::{ParseError, ServerSettings, with_configuration};
 use super::help::{SERVER_OPTION, with_examples, with_own_options_only};
 use super::log::LogArgs;
 use super::variables::{name_variables, without_empty_variables};
-use super::{config, demo, device, image, instance, machine, model, output, resource};
+use super::{config, demo, device, image, incident, instance, machine, model, output, resource};
 use crate::machine::reword_library_error;
 
 /// Keeps the boards of a bare-metal farm moving through their lifecycles.
@@ -63,6 +63,8 @@ pub(super) enum CliCommand {
     Image(image::ImageOptions),
     /// Show resources, who holds them and who waits for them, and set their limits
     Resource(resource::ResourceOptions),
+    /// Show resources that do not answer and who waits for them, and close such incidents
+    Incident(incident::IncidentOptions),
     /// Create, show and move instances of any machine
     Instance(instance::InstanceOptions),
     /// Check, draw, simulate and load machine definitions

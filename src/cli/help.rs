@@ -97,6 +97,22 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "lifeguard resource set imaging --capacity 8 --gap 5s",
         ],
     ),
+    ("incident", ["lifeguard incident list", "lifeguard incident close modbus://relay-3.lab:502"]),
+    ("incident list", ["lifeguard incident list", "lifeguard incident list --all --json"]),
+    (
+        "incident show",
+        [
+            "lifeguard incident show modbus://relay-3.lab:502",
+            "lifeguard incident show modbus_relay-3.lab_502 --json",
+        ],
+    ),
+    (
+        "incident close",
+        [
+            "lifeguard incident close modbus://relay-3.lab:502",
+            "lifeguard incident close modbus://relay-3.lab:502 --reason 'relay board was replaced'",
+        ],
+    ),
     ("instance", ["lifeguard instance list rollout", "lifeguard instance send rollout web approve"]),
     (
         "instance create",

@@ -9,6 +9,7 @@ mod device;
 mod faces;
 mod help;
 mod image;
+mod incident;
 mod instance;
 pub mod log;
 mod machine;

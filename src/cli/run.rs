@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::command_line::{self, Cli, CliCommand};
 use super::log::{DEMO_FILTER, ProcessLog, SERVER_FILTER};
 use super::variables::list_unknown;
-use super::{config, demo, device, image, instance, machine, model, output, resource, serve};
+use super::{config, demo, device, image, incident, instance, machine, model, output, resource, serve};
 
 /// Runs one command. Errors are printed on standard error.
 pub async fn run(cli: Cli) -> ExitCode {
@@ -21,6 +21,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         | CliCommand::Device(_)
         | CliCommand::Image(_)
         | CliCommand::Resource(_)
+        | CliCommand::Incident(_)
         | CliCommand::Instance(_)
         | CliCommand::Machine(_) => SERVER_FILTER,
     };
@@ -46,6 +47,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         CliCommand::Device(options) => done(device::run(options).await),
         CliCommand::Image(options) => done(image::run(options).await),
         CliCommand::Resource(options) => done(resource::run(options).await),
+        CliCommand::Incident(options) => done(incident::run(options).await),
         CliCommand::Instance(options) => done(instance::run(options).await),
         CliCommand::Machine(options) => machine::run(options).await,
         CliCommand::Model(options) => done(model::run(options).await),

@@ -84,6 +84,7 @@ impl BoardPage {
     /// Describes how far an action is.
     fn progress(&self, action: &PendingAction) -> String {
         let progress = match (action.started_at, action.requests_ahead, &action.holder) {
+            _ if action.incident.is_some() => "waits for the end of the incident".to_owned(),
             _ if action.suspended_at.is_some() => "is suspended".to_owned(),
             (Some(started_at), ..) => format!("runs for {}", elapsed(self.layout.now - started_at)),
             (None, 0, _) => "is next".to_owned(),

@@ -13,8 +13,10 @@ use super::error_pages::database_error_page;
 use super::layout::{Layout, uncached};
 use super::overview::FarmOverview;
 use crate::boards::{BoardSummary, ImageName};
+use crate::explain::ResourceIncident;
 use crate::formatting::{count, elapsed};
 use crate::machine::Definition;
+use crate::store::incidents::Incident;
 use crate::store::{Snapshot, StoreError};
 
 /// How often the page refreshes itself, in seconds.
@@ -25,6 +27,7 @@ const FARM_REFRESH_S: u32 = 2;
 #[template(path = "boards.html", config = "src/dashboard/askama.toml")]
 struct BoardsPage<'a> {
     layout: Layout,
+    incidents: Vec<String>,
     sections: Vec<StateSection<'a>>,
 }
 
@@ -90,7 +93,14 @@ fn boards_page<'a>(
     };
     let sections = farm.counts.iter().map(section).collect();
     let title = count(farm.counts.values().sum::<i64>(), "board");
-    Ok(BoardsPage { layout: Layout { title, refresh_s: FARM_REFRESH_S, now }, sections })
+    let incidents = farm.incidents.iter().map(|incident| describe_incident(incident, now)).collect();
+    Ok(BoardsPage { layout: Layout { title, refresh_s: FARM_REFRESH_S, now }, incidents, sections })
+}
+
+/// Describes an open incident in one line.
+fn describe_incident(incident: &Incident, now: DateTime<Utc>) -> String {
+    let Incident { resource, opened_at, reason, waiting, next_probe_at, .. } = incident.clone();
+    ResourceIncident { resource, opened_at, reason, waiting, next_probe_at }.describe("board", now)
 }
 
 impl<'a> BoardItem<'a> {

@@ -6,6 +6,7 @@ use futures_util::TryStreamExt;
 
 use crate::boards::store::lists::{self, BoardFilter, BoardListRow};
 use crate::machine::{Definition, MachineName, StateKind, is_failed_state_name};
+use crate::store::incidents::{self, Incident, IncidentFilter};
 use crate::store::{Snapshot, StoreError, instances};
 
 /// The maximum number of boards that the page shows; in a larger farm, those that need attention come first.
@@ -17,6 +18,8 @@ pub(super) struct FarmOverview {
     pub(super) counts: BTreeMap<(u8, String), i64>,
     /// The boards that are shown.
     pub(super) boards: Vec<BoardListRow>,
+    /// The open incidents.
+    pub(super) incidents: Vec<Incident>,
 }
 
 impl FarmOverview {
@@ -26,6 +29,7 @@ impl FarmOverview {
         machine: &MachineName,
         definition: Option<&Definition>,
     ) -> Result<Self, StoreError> {
+        let incidents = incidents::list(snapshot, IncidentFilter::Open).await?;
         let counts = instances::count_by_state(snapshot, machine).await?;
         let ranked =
             |(state, count): (String, i64)| ((page_rank(state_kind(definition, &state)), state), count);
@@ -40,11 +44,11 @@ impl FarmOverview {
             }
         }
         if states.is_empty() {
-            return Ok(Self { counts, boards: Vec::new() });
+            return Ok(Self { counts, boards: Vec::new(), incidents });
         }
         let filter = BoardFilter { states, ..BoardFilter::default() };
         let boards = lists::read(snapshot, machine, &filter, "", MAX_SHOWN_BOARDS).try_collect().await?;
-        Ok(Self { counts, boards })
+        Ok(Self { counts, boards, incidents })
     }
 }
 

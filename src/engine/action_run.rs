@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::error::EngineError;
 use super::face::SharedFactsByFace;
 use super::handle::Engine;
+use super::incidents::EndedAttempt;
 use super::lease::WorkerIdentity;
 use super::pending_update::PendingUpdate;
 use super::pending_updates::PendingUpdates;
@@ -310,12 +311,24 @@ fn build_end_event(
     if let Some(reason) = &reason {
         args.insert("reason".to_owned(), Value::from(reason.as_str()));
     }
-    if result.as_ref().is_err_and(|failed| failed.kind == ActionEnding::Misconfigured) {
-        args.insert("fault".to_owned(), Value::from("configuration"));
+    if let Some(fault) = result.as_ref().err().and_then(fault) {
+        args.insert("fault".to_owned(), Value::from(fault));
     }
     let cause = Cause::Event { name, source: EventSource::Action, args, visit: Some(visit) };
     let evidence = (!evidence.is_empty()).then(|| evidence.clone());
     Some(Submission { evidence, reason, ..Submission::new(InstanceKey::Id(update.id()), cause) })
+}
+
+/// Whose fault a failure is, as the argument `fault` of its event: `configuration` where it repeats until the instance's own
+/// configuration is changed, `resource` where the resource did not answer, nothing where neither is known.
+fn fault(failed: &UnfinishedAction) -> Option<&'static str> {
+    match failed.kind {
+        ActionEnding::Misconfigured => Some("configuration"),
+        ActionEnding::Failed | ActionEnding::Unrestored { .. } => {
+            failed.unreachable.as_ref().map(|_| "resource")
+        }
+        ActionEnding::Suspended { .. } => None,
+    }
 }
 
 /// Runs an action, and the actions that follow it in its visit.
@@ -325,7 +338,13 @@ pub(super) async fn run_actions(engine: &Engine, worker: WorkerIdentity, first: 
     while let Some(started) = next {
         let StartedRun { action, granted, job, guard } = *started;
         let (attempts, subject) = (job.attempts.saturating_add(1), job.subject.clone());
-        let result = engine.inner.worker.run(job, action.limit, &guard.token).await;
+        let facts = job.facts.clone();
+        let mut result = engine.inner.worker.run(job, action.limit, &guard.token).await;
+        if !guard.token.is_cancelled() {
+            let attempt =
+                EndedAttempt { action: &action, subject: &subject, facts: &facts, granted: &granted };
+            result = engine.settle_failure(attempt, result).await;
+        }
         let trouble = match &result {
             Err(UnfinishedAction { kind: ActionEnding::Suspended { trouble, .. }, reason, .. }) => {
                 Some((trouble.clone(), reason.as_str()))
@@ -424,6 +443,7 @@ mod tests {
             reason: "nobody answers".to_owned(),
             evidence: Evidence::new(),
             kind: ActionEnding::Unrestored { what: "heat", at: "outlet 1".to_owned() },
+            unreachable: None,
         });
         assert!(find_unrestored(&compensation, 1000, &result).is_some());
         assert!(find_unrestored(&compensation, 1001, &result).is_none());

@@ -11,6 +11,7 @@ use crate::machine::{Instance, Outcome};
 use crate::store::actions::{self, ActionId};
 use crate::store::batches::{self, Batch, BatchResult, DecidedUpdate, VersionedInstance};
 use crate::store::history::{HistoryContent, NewHistoryEntry};
+use crate::store::incidents::INCIDENT_MACHINE;
 use crate::store::instances::InstanceId;
 use crate::store::{DatabaseLife, DbConnection, PooledConnection, Store, StoreError};
 
@@ -160,7 +161,8 @@ fn log_state_changes(updates: &[DecidedUpdate], applied: &BatchResult) {
                 continue;
             };
             let event = stimulus.cause.event_name();
-            if update.is_silent {
+            // An open incident is entered anew for each probe.
+            if update.is_silent || (from == to && machine.as_str() == INCIDENT_MACHINE) {
                 tracing::debug!(%machine, %instance, %from, %to, %event, visit = visit.0, "state changed");
             } else {
                 tracing::info!(%machine, %instance, %from, %to, %event, visit = visit.0, "state changed");

@@ -21,8 +21,8 @@ use super::pending_updates::PendingUpdates;
 use super::step::MissingInput;
 use super::targets::{split_by_kind, targets_of};
 use super::work_item::{CommittedSubmission, InstanceNote, Submission, WorkItem, WorkResult};
-use crate::machine::{Cause, Definition, ModelAnswers, TimeoutDue};
-use crate::store::actions::{self, LiveAction};
+use crate::machine::{Cause, Definition, IgnoreReason, ModelAnswers, Outcome, TimeoutDue};
+use crate::store::actions::{self, ActionStatus, LiveAction};
 use crate::store::batches;
 use crate::store::instances::{InstanceId, InstanceKey};
 use crate::store::{PooledConnection, StoreError};
@@ -91,6 +91,9 @@ impl BatchInput {
             }
             match work {
                 WorkItem::Begin { .. } | WorkItem::End { .. } => with_actions.push(update.id()),
+                WorkItem::Submitted { submission, .. } if submission.is_retry() => {
+                    with_actions.push(update.id())
+                }
                 WorkItem::Due(_) if waits_for_reports(definition, update) => {
                     silent.push((update.id(), update.instance().machine.clone()));
                 }
@@ -209,7 +212,8 @@ impl BatchInput {
                 }
             };
             // An action starts or ends on the row as it was read, before other updates of the batch.
-            let is_action = matches!(work, WorkItem::Begin { .. } | WorkItem::End { .. });
+            let is_retry = matches!(&work, WorkItem::Submitted { submission, .. } if submission.is_retry());
+            let is_action = is_retry || matches!(work, WorkItem::Begin { .. } | WorkItem::End { .. });
             let live = self.actions.get(&id).map(Vec::as_slice).unwrap_or_default();
             // Another stimulus of this batch led to a state whose guards read facts that were not read.
             let lacks_shared = self.shared_facts.is_none()
@@ -261,7 +265,22 @@ impl BatchInput {
                 {
                     WorkResult::Changed
                 }
+                // Its failure is not committed yet.
+                WorkItem::Submitted { .. } if is_retry && live.iter().any(is_running) => WorkResult::Changed,
+                // It waits again already.
+                WorkItem::Submitted { .. } if is_retry && live.iter().any(is_waiting) => {
+                    let instance = Arc::clone(update.instance());
+                    WorkResult::Committed(CommittedSubmission {
+                        id,
+                        outcome: Outcome::Ignored(IgnoreReason::NotDue),
+                        instance,
+                    })
+                }
                 WorkItem::Submitted { submission, .. } => {
+                    if is_retry {
+                        let seqs = live.iter().filter(|live| live.action.visit == update.instance().visit);
+                        update.set_last_seq(seqs.map(|live| live.seq).max().unwrap_or(0));
+                    }
                     let unasked = submission.missing_questions(definition);
                     if !unasked.is_empty() {
                         done.push((id, work, WorkResult::NeedsPredictions(unasked)));
@@ -319,6 +338,16 @@ impl BatchInput {
         let decided = touched.into_iter().map(|update| update.into_decided()).collect();
         BatchDecisions { decided, answers: done, worker, decided_at: now, orphans }
     }
+}
+
+/// Whether an action of the present visit runs.
+fn is_running(live: &LiveAction) -> bool {
+    !live.action.is_compensation && !live.is_cancelled && live.status == ActionStatus::Running
+}
+
+/// Whether an action of the present visit waits.
+fn is_waiting(live: &LiveAction) -> bool {
+    !live.action.is_compensation && !live.is_cancelled && live.status == ActionStatus::Waiting
 }
 
 /// The time at which a deadline was due, for history: recorded for calendar times and for late deadlines.

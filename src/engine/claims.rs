@@ -87,8 +87,9 @@ pub(super) fn prepend_holds(new: &mut [NewAction], held: &[Claim]) {
 }
 
 /// Converts the claim of an action kind to its stored form.
-pub(super) fn to_stored_claim(claim: &actions::ResourceClaim) -> Claim {
+#[must_use]
+pub fn to_stored_claim(claim: &actions::ResourceClaim) -> Claim {
     let actions::ResourceClaim { any_of, units, capacity, gap, settle } = claim;
-    let limits = ResourceLimits::new(Some(*capacity), *gap, *settle);
+    let limits = ResourceLimits::new(*capacity, *gap, *settle);
     Claim { any_of: any_of.clone(), select: None, units: *units, limits, hold: None }
 }

@@ -187,6 +187,12 @@ async fn reclaim(engine: Engine, worker: WorkerIdentity, reclaim_needed: Arc<Not
                 tracing::debug!(error = &error as &dyn Error, "cannot reclaim actions of expired workers");
             }
         }
+        if let Err(error) = store.within(Store::MAX_STATEMENT_TIME, engine.retry_failed_actions()).await {
+            tracing::debug!(
+                error = &error as &dyn Error,
+                "cannot retry actions that failed before an incident"
+            );
+        }
         // The pipeline reads the definitions itself; until then, explanations use these.
         if engine.inner.definitions.is_behind()
             && let Err(error) = store.within(Store::MAX_STATEMENT_TIME, engine.reload_definitions()).await

@@ -46,6 +46,7 @@ pub fn describe_cause(entry: &HistoryEntry) -> String {
         }
         Cause::Began { .. } => "its actions began".to_owned(),
         Cause::Suspend { .. } => format!("its action was suspended{}", describe_reason(entry)),
+        Cause::Retry { action, .. } => format!("{action} waits again{}", describe_reason(entry)),
         Cause::Deadline { .. } => "its deadline passed".to_owned(),
         Cause::Force { to, reason, .. } => {
             format!("an operator{} moved it to {to} by force: {reason}", describe_sender(entry))
@@ -128,6 +129,7 @@ fn describe_reason(entry: &HistoryEntry) -> String {
             Cause::Created { .. }
             | Cause::Began { .. }
             | Cause::Suspend { .. }
+            | Cause::Retry { .. }
             | Cause::Deadline { .. }
             | Cause::Force { .. } => None,
         },

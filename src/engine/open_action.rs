@@ -28,6 +28,14 @@ impl OpenAction {
     /// The view of `action`; `forecast` is that of its instance.
     #[must_use]
     pub fn new(action: &ActionSummary, forecast: &WaitForecast) -> Self {
+        // A compensation does not wait for the end of an incident.
+        let waits = action.is_queued() && !action.is_compensation;
+        let incident = forecast.incidents.iter().filter(|_| waits).find(|incident| {
+            action
+                .claims
+                .iter()
+                .any(|claim| claim.any_of.as_slice() == std::slice::from_ref(&incident.resource))
+        });
         let forecast = forecast.of(action);
         Self {
             pending: PendingAction {
@@ -36,10 +44,11 @@ impl OpenAction {
                 resource: action.resource(),
                 requests_ahead: i64::try_from(forecast.ahead).unwrap_or(i64::MAX),
                 holder: (!forecast.holders.is_empty()).then(|| forecast.holders.join(", ")),
-                expected_at: forecast.expected_at,
+                expected_at: forecast.expected_at.filter(|_| incident.is_none()),
                 is_leftover: action.is_cancelled || action.is_compensation,
                 suspended_at: action.suspended_at,
                 reason: action.reason.clone(),
+                incident: incident.cloned(),
             },
             status: action.status.clone(),
             is_cancelled: action.is_cancelled,

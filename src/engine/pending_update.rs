@@ -35,6 +35,8 @@ pub(super) struct PendingUpdate {
     entries: Vec<NewHistoryEntry>,
     left_visit: Option<Visit>,
     invoked: Vec<NewAction>,
+    /// The position of the last action of the visit that was invoked before `invoked`.
+    last_seq: i32,
     reentered: Option<(StateName, Visit)>,
     keeps_actions: bool,
     ended: Vec<ActionId>,
@@ -68,6 +70,7 @@ impl PendingUpdate {
             entries: Vec::with_capacity(1),
             left_visit: None,
             invoked: Vec::new(),
+            last_seq: 0,
             reentered: None,
             keeps_actions: false,
             ended: Vec::new(),
@@ -174,8 +177,10 @@ impl PendingUpdate {
         now: DateTime<Utc>,
     ) -> Outcome {
         let Submission { sender, evidence, reason, predictions, .. } = submission;
-        let is_internal =
-            matches!(stimulus.cause, Cause::Deadline { .. } | Cause::Began { .. } | Cause::Suspend { .. });
+        let is_internal = matches!(
+            stimulus.cause,
+            Cause::Deadline { .. } | Cause::Began { .. } | Cause::Suspend { .. } | Cause::Retry { .. }
+        );
         if is_internal && matches!(decision.outcome, Outcome::Ignored(_)) {
             // A late or repeated stimulus of the engine itself: no answer is expected and nothing changed.
             return decision.outcome;
@@ -233,7 +238,7 @@ impl PendingUpdate {
                 // Raised events are decided on by the chain.
                 Effect::Raise(_) => {}
                 Effect::Invoke { actions, .. } | Effect::Keep { actions, .. } => {
-                    let facts = self.action_facts(&SharedFactsByFace::default());
+                    let facts = self.action_facts_of(&decision.instance, &SharedFactsByFace::default());
                     self.invoked = with_claims(&self.kinds, &facts, actions, submission.queue_at);
                     prepend_holds(&mut self.invoked, &holds.entered);
                     self.keeps_actions = matches!(effect, Effect::Keep { .. });
@@ -302,6 +307,11 @@ impl PendingUpdate {
         self.is_rewritten = true;
     }
 
+    /// Sets the position of the last action of the visit, after which further ones are invoked.
+    pub(super) fn set_last_seq(&mut self, last_seq: i32) {
+        self.last_seq = last_seq;
+    }
+
     /// Starts a waiting action with its grant.
     pub(super) fn start_action(&mut self, action: ActionId, grant: Grant) {
         self.started = Some((action, grant));
@@ -345,6 +355,7 @@ impl PendingUpdate {
             entries,
             left_visit,
             invoked,
+            last_seq,
             reentered,
             keeps_actions,
             ended,
@@ -367,6 +378,7 @@ impl PendingUpdate {
             released,
             dropped_holds,
             invoked,
+            last_seq,
             keeps_actions,
             linked,
             coupling,
@@ -398,8 +410,16 @@ impl PendingUpdate {
 
     /// Returns the facts for actions.
     pub(super) fn action_facts(&self, shared: &SharedFactsByFace) -> Facts {
-        let facts = self.known_facts();
-        facts.map(|facts| facts.for_actions(&self.instance, shared.of(facts.face()))).unwrap_or_default()
+        self.action_facts_of(&self.instance, shared)
+    }
+
+    /// Returns the facts for actions of `instance`, a later form of this one. Of an instance without a face nothing is known
+    /// but its data.
+    fn action_facts_of(&self, instance: &Instance, shared: &SharedFactsByFace) -> Facts {
+        match self.known_facts() {
+            Some(facts) => facts.for_actions(instance, shared.of(facts.face())),
+            None => instance.data.clone(),
+        }
     }
 
     /// Returns the facts for guards.

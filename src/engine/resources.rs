@@ -13,8 +13,10 @@ use super::face::Faces;
 use super::grants::{needs, resource};
 use super::handle::Engine;
 use super::turn_times::TurnTimes;
+use crate::explain::ResourceIncident;
 use crate::store::actions::{ActionId, ActionSummary};
 use crate::store::claims::{Claim, ResourceLimits};
+use crate::store::incidents::{self, Incident, IncidentFilter};
 use crate::store::instances::InstanceId;
 use crate::store::queue::{self, LimitOverrides, ResourceState};
 use crate::store::resources::{self, DefinedHolds, InstanceRef, ResourceHolder, ResourceWaiter};
@@ -86,6 +88,8 @@ pub struct WaitForecast {
     pub holders: Vec<String>,
     /// When it may be granted; nothing where that cannot be predicted.
     pub expected_at: Option<DateTime<Utc>>,
+    /// The open incidents at the resources that it needs.
+    pub incidents: Vec<ResourceIncident>,
 }
 
 impl WaitForecast {
@@ -170,7 +174,7 @@ impl ResourceSnapshot {
         let holders = self.holders.iter().filter(needs).map(|holder| holder.owner.name.clone());
         let holders: BTreeSet<String> = holders.collect();
         let ahead = waiting + holders.len();
-        WaitForecast { ahead, holders: holders.into_iter().collect(), expected_at }
+        WaitForecast { ahead, holders: holders.into_iter().collect(), expected_at, incidents: Vec::new() }
     }
 
     /// Builds the views of the resources `names`.
@@ -256,6 +260,11 @@ fn timed_waiter<'a>(
     let names = waiter.claims.iter().flat_map(|claim| &claim.any_of);
     let duration = if is_known { names.filter_map(|name| times.average(name)).max() } else { None };
     WithDuration { item, duration }
+}
+
+fn to_resource_incident(incident: Incident) -> ResourceIncident {
+    let Incident { resource, opened_at, reason, next_probe_at, waiting, .. } = incident;
+    ResourceIncident { resource, opened_at, reason, waiting, next_probe_at }
 }
 
 impl Engine {
@@ -361,9 +370,14 @@ impl Engine {
         if names.is_empty() {
             return Ok(WaitForecast::default());
         }
-        let snapshot =
-            ResourceSnapshot::read(db, &self.inner.faces, &names.into_iter().collect::<Vec<_>>()).await?;
+        let names: Vec<String> = names.into_iter().collect();
+        let snapshot = ResourceSnapshot::read(db, &self.inner.faces, &names).await?;
+        let incidents = incidents::list(db, IncidentFilter::OpenAt(&names)).await?;
+        // An incident does not wait for itself.
+        let incidents = incidents.into_iter().filter(|incident| incident.instance != instance);
+        let incidents = incidents.map(to_resource_incident).collect();
         let now = self.clock().now();
-        self.run_blocking(move |times| snapshot.wait_forecast(instance, times, now)).await
+        let forecast = self.run_blocking(move |times| snapshot.wait_forecast(instance, times, now)).await?;
+        Ok(WaitForecast { incidents, ..forecast })
     }
 }

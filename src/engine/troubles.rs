@@ -85,6 +85,12 @@ impl TroubleTracker {
 
     /// Records and logs that `trouble` suspended an action.
     pub(super) fn report(&self, trouble: &Trouble, action: &RunningAction, failed: FailedRun<'_>) {
+        if let Trouble::Incident(resource) = trouble {
+            // All processes see the incident in the database.
+            let FailedRun { subject, reason } = failed;
+            tracing::debug!(%resource, %subject, action = %action.action, reason, "action suspended by incident");
+            return;
+        }
         let is_news = self.report_at(Instant::now(), trouble, action);
         let FailedRun { subject: JobSubject { machine, name: instance, .. }, reason } = failed;
         let (kind, action) = (trouble.kind(), action.action.as_str());

@@ -67,10 +67,15 @@ impl Submission {
             Cause::Created { .. }
             | Cause::Began { .. }
             | Cause::Suspend { .. }
+            | Cause::Retry { .. }
             | Cause::Deadline { .. }
             | Cause::Force { .. } => None,
         };
         Self { sender, ..Self::new(InstanceKey::Id(id), cause.clone()) }
+    }
+
+    pub(super) fn is_retry(&self) -> bool {
+        matches!(self.cause, Cause::Retry { .. })
     }
 
     pub(super) fn is_report(&self) -> bool {

@@ -15,6 +15,7 @@ pub mod dwell_times;
 mod error;
 mod facts;
 pub mod history;
+pub mod incidents;
 mod instance_ids;
 pub mod instances;
 pub mod links;

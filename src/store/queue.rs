@@ -7,6 +7,7 @@ use sqlx::types::Json;
 use super::StoreError;
 use super::actions::{ActionId, StartableAction};
 use super::claims::{Claim, Grant, GrantedUnits, ResourceLimits, claims_of, missing_claims};
+use super::incidents::{CLOSED_STATE, INCIDENT_MACHINE};
 use super::instances::InstanceId;
 
 /// An action that waits for resources.
@@ -122,7 +123,8 @@ impl From<StartableRow> for StartableAction {
 /// Lists at most `limit` actions that wait for resources, in the order of their queues; only for `resources` if given.
 ///
 /// At most as many actions are read from each queue as units of its resource are free, and in addition all
-/// actions whose instances have holds. The other conditions are those of [`list_startable`].
+/// actions whose instances have holds. Actions that need a resource with an open [incident](super::incidents) are left out.
+/// The other conditions are those of [`list_startable`].
 ///
 /// # Errors
 ///
@@ -135,7 +137,10 @@ pub async fn list_claimants(
 ) -> Result<Vec<Claimant>, StoreError> {
     let rows = sqlx::query_as!(
         ClaimantRow,
-        r#"SELECT w.action_id AS "action_id!", w.instance_id AS "instance_id!",
+        r#"WITH incident AS MATERIALIZED (
+               SELECT i.instance_id, i.data ->> 'resource' AS resource
+                 FROM instance i WHERE i.machine = $5 AND i.state <> $6)
+           SELECT w.action_id AS "action_id!", w.instance_id AS "instance_id!",
                   w.claims AS "claims?: Json<Vec<Claim>>", w.place AS "place?", w.rescue AS "rescue!",
                   ARRAY(SELECT h.name FROM hold h WHERE h.instance_id = w.instance_id) AS "held!"
              FROM (SELECT a.*, coalesce(a.queue_at, a.asked_at) AS queued_at, f.first, l.queue_name,
@@ -166,7 +171,14 @@ pub async fn list_claimants(
                                WHERE c.value ? 'select' OR c.value -> 'any_of' ?| $3))
                       AND NOT EXISTS (SELECT FROM action b
                                        WHERE b.instance_id = a.instance_id AND (b.visit, b.seq) < (a.visit, a.seq)
-                                         AND NOT (b.rescue AND b.status = 'WAITING' AND b.trouble IS NOT NULL))) w
+                                         AND NOT (b.rescue AND b.status = 'WAITING' AND b.trouble IS NOT NULL))
+                      -- Where there is an incident, only its own probe starts, and what compensates.
+                      AND (a.rescue OR NOT EXISTS (
+                              SELECT FROM incident o
+                               WHERE o.instance_id <> a.instance_id
+                                 AND (a.claims IS NULL AND a.place = o.resource
+                                      OR EXISTS (SELECT FROM jsonb_array_elements(a.claims) c
+                                                  WHERE c.value -> 'any_of' = jsonb_build_array(o.resource)))))) w
              LEFT JOIN resource r ON r.name = w.queue_name
              LEFT JOIN resource_use() u ON u.name = w.queue_name,
                   -- The number of free units. NULL, which limits nothing, if the resource is unlimited, one of several, or
@@ -183,6 +195,8 @@ pub async fn list_claimants(
         troubles,
         resources,
         MAX_CLAIMANTS_PER_QUEUE,
+        INCIDENT_MACHINE,
+        CLOSED_STATE,
     )
     .fetch_all(db)
     .await?;

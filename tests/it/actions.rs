@@ -46,6 +46,7 @@ async fn write_by(
         started: None,
         suspended: None,
         invoked: Vec::new(),
+        last_seq: 0,
         keeps_actions: false,
         linked: None,
         coupling: None,

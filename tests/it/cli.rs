@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::models::{Folders, Hosting, onnxruntime};
-use crate::world::{World, unreachable_power};
+use crate::world::{World, pass_a_little_time, unreachable_power, wait_until};
 
 /// What a command printed, and how it ended.
 pub(crate) struct CommandOutput {
@@ -224,7 +224,7 @@ async fn instances_are_managed_from_the_command_line() {
           "definition": 1,
           "event": "a",
           "from": "b",
-          "id": 7,
+          "id": 8,
           "kind": "event",
           "outcome": "ignored",
           "reason": "state b does not wait for a",
@@ -233,7 +233,7 @@ async fn instances_are_managed_from_the_command_line() {
           "visit": 2
         }
       ],
-      "next": 7
+      "next": 8
     }
     exit 0
 
@@ -1059,6 +1059,9 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
         "model list",
         "model show",
         "model load",
+        "incident list",
+        "incident show",
+        "incident close",
         "resource list",
         "resource show",
         "resource set",
@@ -1099,6 +1102,7 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
       device    Register, list, show, reboot and reimage boards of a server
       image     Register images: which boot config boots an image on which hardware
       resource  Show resources, who holds them and who waits for them, and set their limits
+      incident  Show resources that do not answer and who waits for them, and close such incidents
       instance  Create, show and move instances of any machine
       machine   Check, draw, simulate and load machine definitions
       model     Convert scikit-learn models, and use the models that a server hosts
@@ -1307,6 +1311,34 @@ async fn a_missing_answer_is_described_in_plain_words() {
     stderr: lifeguard: cannot reach http://SERVER/: it closed the connection, or its answer is not HTTP (is `lifeguard serve` running there?)
     exit 1
     ");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incident_is_listed_shown_and_closed() {
+    let world = World::new().await;
+    assert_eq!(at(&world, "incident list").await.output_text(), "no incidents\nexit 0");
+    for (coil, name) in ["b1", "b2"].into_iter().enumerate() {
+        world.register(name, json!({ "power_url": format!("modbus://127.0.0.1:1/{coil}") })).await;
+        assert_eq!(world.request(name, "rq-reboot", json!({})).await.0, 200);
+    }
+    let opened = async || {
+        pass_a_little_time(&world.clock).await;
+        at(&world, "incident list").await.out.contains("modbus://127.0.0.1:1  open ")
+    };
+    wait_until("the incident is listed", opened).await;
+    let show = async || at(&world, "incident show modbus://127.0.0.1:1").await.out;
+    wait_until("both boards wait", async || show().await.contains("\nwaiting   b1\nwaiting   b2\n")).await;
+    let shown = show().await;
+    assert!(shown.contains("connection refused") || shown.contains("no connection"), "{shown}");
+    let closed = at(&world, "incident close modbus_127.0.0.1_1 --reason replaced").await;
+    assert!(closed.code == 0 && closed.out.contains("closed"), "{}", closed.output_text());
+    let history = at(&world, "instance history incident modbus_127.0.0.1_1").await.out;
+    assert!(history.contains("replaced"), "{history}");
+    let none = at(&world, "incident show x").await;
+    assert_snapshot!(none.output_text(), @r#"
+    stderr: lifeguard: no such incident: there has been none at "x"
+    exit 1
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -406,7 +406,10 @@ impl Cafe {
                     Cause::Event { name, .. } => name.to_string(),
                     Cause::Began { .. } => "began".to_owned(),
                     Cause::Created { .. } => "created".to_owned(),
-                    Cause::Suspend { .. } | Cause::Deadline { .. } | Cause::Force { .. } => {
+                    Cause::Suspend { .. }
+                    | Cause::Retry { .. }
+                    | Cause::Deadline { .. }
+                    | Cause::Force { .. } => {
                         panic!("unexpected stimulus: {stimulus:?}")
                     }
                 },

@@ -11,8 +11,8 @@ use insta::assert_snapshot;
 use lifeguard::cli::serve::LifeguardServer;
 use lifeguard::clock::{Clock, ManualClock, SystemClock, time_after};
 use lifeguard::machine::{
-    Cause, EventName, EventSource, InstanceAddress, Link, LinkName, Links, MachineName, ModelAnswers,
-    ModelQuestion, Outcome, Prediction, StateName, Stimulus, Visit,
+    ActionName, Cause, EventName, EventSource, InstanceAddress, Link, LinkName, Links, MachineName,
+    ModelAnswers, ModelQuestion, Outcome, Prediction, StateName, Stimulus, Visit,
 };
 use lifeguard::store::history::{self, HistoryContent, HistoryEntry, NewHistoryEntry};
 use lifeguard::store::instances::InstanceId;
@@ -379,6 +379,7 @@ async fn every_kind_of_stimulus_is_read_as_it_was_written() {
                 event(EventSource::Action, Some(Visit(spoken))),
                 Cause::Began { visit: Visit(spoken) },
                 Cause::Suspend { visit: Visit(spoken) },
+                Cause::Retry { visit: Visit(spoken), action: ActionName::new("heat").unwrap() },
                 Cause::Deadline { visit: Visit(spoken) },
                 Cause::Force { expected: from.clone(), to: to.clone(), reason: "so".to_owned() },
             ] {

@@ -324,6 +324,7 @@ fn rules_are_explained() {
     power-cycle
     power-off
     power-on
+    probe
     set-pxe
     exit 0
     ");

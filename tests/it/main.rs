@@ -27,6 +27,7 @@ mod foreign_programs;
 mod fuzz;
 mod guarded_dir;
 mod history;
+mod incidents;
 mod layers;
 mod lifecycle;
 mod links;

@@ -297,7 +297,7 @@ async fn a_definition_without_an_occupied_state_is_refused_with_the_boards_names
     assert!(refused.contains("b1 in FailedBadBoard, b3 in FailedBadBoard"), "{refused}");
     let pool = world.database.pool().await;
     assert_eq!(
-        count(&pool, "SELECT count(*) FROM definition").await,
+        count(&pool, "SELECT count(*) FROM definition WHERE machine = 'board'").await,
         1,
         "what was refused is not remembered"
     );

@@ -295,9 +295,10 @@ pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions
     }
 }
 
-/// Power facts at a relay board that refuses connections: the board accepts requests, but is never switched.
+/// Power facts at a relay board that refuses connections: the board accepts requests, but is never switched. Each coil is at a
+/// relay board of its own, so that no incident opens.
 pub(crate) fn unreachable_power(coil: u16) -> Value {
-    json!({ "power_url": format!("modbus://127.0.0.1:1/{coil}") })
+    json!({ "power_url": format!("modbus://127.0.0.{}:1/{coil}", 1 + coil % 250) })
 }
 
 /// Lets other tasks run before the next check.

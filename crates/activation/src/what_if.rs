@@ -122,6 +122,7 @@ impl<'a> WhatIfReplay<'a> {
             Cause::Event { .. }
             | Cause::Began { .. }
             | Cause::Suspend { .. }
+            | Cause::Retry { .. }
             | Cause::Deadline { .. }
             | Cause::Force { .. } => Links::new(),
         };
@@ -200,6 +201,7 @@ impl<'a> WhatIfReplay<'a> {
             }),
             Cause::Began { .. } => Some(Cause::Began { visit }),
             Cause::Suspend { .. } => Some(Cause::Suspend { visit }),
+            Cause::Retry { action, .. } => Some(Cause::Retry { visit, action: action.clone() }),
             Cause::Deadline { .. } => Some(Cause::Deadline { visit }),
             Cause::Force { to, reason, .. } => Some(Cause::Force {
                 expected: self.instance.state.clone(),
@@ -232,7 +234,7 @@ impl<'a> WhatIfReplay<'a> {
             self.ended.insert(name.clone());
         }
         let decision = decide(self.definition, &self.instance, stimulus, at);
-        if decision.instance.visit != self.instance.visit {
+        if decision.instance.visit != self.instance.visit || matches!(stimulus.cause, Cause::Retry { .. }) {
             self.ended.clear();
         }
         self.tally(&decision);

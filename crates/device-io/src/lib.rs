@@ -30,6 +30,6 @@ pub use self::credential::{Credential, CredentialName, CredentialSource, Credent
 pub use self::datagram::{DatagramSocket, SendError};
 pub use self::lease::ProcessLease;
 pub use self::probe::is_trouble_over;
-pub use self::run_error::{Evidence, RunError, RunErrorKind};
+pub use self::run_error::{Evidence, RunError, RunErrorKind, UnreachableDevice};
 pub use self::secret::{SecretError, SecretFile};
 pub use self::trouble::{LocalTrouble, system_code};

@@ -15,6 +15,17 @@ pub struct RunError<T> {
     pub evidence: Evidence,
     /// The kind of error.
     pub kind: RunErrorKind<T>,
+    /// The device, if the run did not reach its goal because the device did not answer.
+    pub unreachable: Option<UnreachableDevice>,
+}
+
+/// A device that did not answer: no connection, a refused connection, no answer, or closed without an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreachableDevice {
+    /// Its resource.
+    pub resource: String,
+    /// Whether something may have been written to it.
+    pub has_acted: bool,
 }
 
 /// Kind of a [`RunError`].
@@ -41,34 +52,38 @@ pub enum RunErrorKind<T> {
 }
 
 impl<T> RunError<T> {
+    fn new(kind: RunErrorKind<T>, reason: impl Into<String>, evidence: Evidence) -> Self {
+        Self { reason: reason.into(), evidence, kind, unreachable: None }
+    }
+
     /// Creates a failure.
     #[must_use]
     pub fn failed(reason: impl Into<String>, evidence: Evidence) -> Self {
-        Self { reason: reason.into(), evidence, kind: RunErrorKind::Failed }
+        Self::new(RunErrorKind::Failed, reason, evidence)
     }
 
     /// Creates a configuration error.
     #[must_use]
     pub fn misconfigured(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), evidence: Evidence::new(), kind: RunErrorKind::Misconfigured }
+        Self::new(RunErrorKind::Misconfigured, reason, Evidence::new())
     }
 
     /// Creates an error for a local fault before anything was written to a device.
     #[must_use]
     pub fn suspended(trouble: T, reason: impl Into<String>, evidence: Evidence) -> Self {
-        Self { reason: reason.into(), evidence, kind: RunErrorKind::Suspended { trouble, has_acted: false } }
+        Self::new(RunErrorKind::Suspended { trouble, has_acted: false }, reason, evidence)
     }
 
     /// Creates an error for a local fault after something may have been written to a device.
     #[must_use]
     pub fn suspended_midway(trouble: T, reason: impl Into<String>, evidence: Evidence) -> Self {
-        Self { reason: reason.into(), evidence, kind: RunErrorKind::Suspended { trouble, has_acted: true } }
+        Self::new(RunErrorKind::Suspended { trouble, has_acted: true }, reason, evidence)
     }
 
     /// Converts the local fault to the caller's type.
     #[must_use]
     pub fn map_trouble<U>(self, map: impl FnOnce(T) -> U) -> RunError<U> {
-        let Self { reason, evidence, kind } = self;
+        let Self { reason, evidence, kind, unreachable } = self;
         let kind = match kind {
             RunErrorKind::Failed => RunErrorKind::Failed,
             RunErrorKind::Misconfigured => RunErrorKind::Misconfigured,
@@ -77,6 +92,6 @@ impl<T> RunError<T> {
                 RunErrorKind::Suspended { trouble: map(trouble), has_acted }
             }
         };
-        RunError { reason, evidence, kind }
+        RunError { reason, evidence, kind, unreachable }
     }
 }

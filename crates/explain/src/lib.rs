@@ -13,7 +13,7 @@ mod targets;
 
 pub use awaited_events::awaited_events;
 pub use explanation::{AwaitedEvent, Explanation, TimeoutConsequence, explain};
-pub use pending_action::PendingAction;
+pub use pending_action::{PendingAction, ResourceIncident};
 pub use requests::{PossibleRequest, requests};
 pub use sentences::{InstanceCircumstances, explain_in_sentences};
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use formatting::since;
+use formatting::{count, elapsed, since};
 
 /// An action that waits or runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,9 +29,50 @@ pub struct PendingAction {
     /// Why it is suspended; while it runs, why it does nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The open incident at its resource, while it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incident: Option<ResourceIncident>,
+}
+
+/// An open incident at a resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ResourceIncident {
+    /// The resource that does not answer.
+    pub resource: String,
+    /// When it opened.
+    pub opened_at: Option<DateTime<Utc>>,
+    /// Why the last probe failed; before the first, why it opened.
+    pub reason: Option<String>,
+    /// The number of instances that wait for the resource.
+    pub waiting: i64,
+    /// When the resource is probed again; nothing while a probe runs.
+    pub next_probe_at: Option<DateTime<Utc>>,
+}
+
+impl ResourceIncident {
+    /// Describes it for an instance of `machine`: `incident at modbus://relay-3.lab:502, open for 3 min: no answer within 5 s;
+    /// 14 boards wait; next probe in 8 s`.
+    #[must_use]
+    pub fn describe(&self, machine: &str, now: DateTime<Utc>) -> String {
+        let Self { resource, opened_at, reason, waiting, next_probe_at } = self;
+        let open = opened_at.map(|at| format!(", open for {}", elapsed(now - at))).unwrap_or_default();
+        let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let verb = if *waiting == 1 { "waits" } else { "wait" };
+        let probe = match next_probe_at.filter(|at| *at > now) {
+            Some(at) => format!("next probe in {}", elapsed(at - now)),
+            None => "it is being probed".to_owned(),
+        };
+        format!("incident at {resource}{open}{reason}; {} {verb}; {probe}", count(*waiting, machine))
+    }
 }
 
 impl PendingAction {
+    /// Describes the incident that it waits for, where it does.
+    pub(crate) fn incident_text(&self, machine: &str, now: DateTime<Utc>) -> Option<String> {
+        let incident = self.incident.as_ref()?.describe(machine, now);
+        Some(format!("{} waits for {incident}", self.action))
+    }
+
     /// Describes its suspension, where it is suspended.
     pub(crate) fn suspension_text(&self, now: DateTime<Utc>) -> Option<String> {
         let since = since(self.suspended_at?, now);

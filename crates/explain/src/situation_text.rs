@@ -82,6 +82,9 @@ impl SituationText<'_> {
             let but = running.reason.as_ref().map(|reason| format!(", but {reason}")).unwrap_or_default();
             return format!("Runs {}{at} {started}{but}{entered}{awaits}", running.action);
         }
+        if let Some(incident) = first.incident_text(self.instance.machine.as_str(), self.now) {
+            return format!("Waits {since}: {incident}{awaits}");
+        }
         if let Some(suspended) = first.suspension_text(self.now) {
             return format!(
                 "Waits {since}: {suspended}; it is started again when the fault is cleared{awaits}"
@@ -161,7 +164,8 @@ impl SituationText<'_> {
                 format!("{} runs since {}{but}", action.action, time(started_at, self.now))
             }
             None => action
-                .suspension_text(self.now)
+                .incident_text(self.instance.machine.as_str(), self.now)
+                .or_else(|| action.suspension_text(self.now))
                 .unwrap_or_else(|| format!("{} is about to start", action.action)),
         });
         let leads = self.awaited.iter().map(|awaited| {

@@ -14,7 +14,7 @@ use serde_json::{Map, json};
 use crate::*;
 
 const BOARD: &str = include_str!("../../../states/board.yaml");
-const ACTIONS: &[&str] = &["clear-pxe", "poll", "power-cycle", "power-off", "power-on", "set-pxe"];
+const ACTIONS: &[&str] = &["clear-pxe", "poll", "power-cycle", "power-off", "power-on", "probe", "set-pxe"];
 
 fn board() -> Definition {
     load(BOARD, &vocabulary(ACTIONS)).unwrap()
@@ -51,6 +51,7 @@ fn waiting(action: &str, resource: Option<&str>, requests_ahead: i64) -> Pending
         is_leftover: false,
         suspended_at: None,
         reason: None,
+        incident: None,
     }
 }
 
@@ -390,4 +391,31 @@ fn a_request_that_is_refused_whatever_its_arguments_is_shown_as_refused() {
     assert!(
         requests(&definition, &ready, None, noon()).iter().all(|request| request.refusal_reason.is_none())
     );
+}
+
+#[test]
+fn an_instance_that_waits_for_an_incident_says_since_when_why_and_when_it_is_probed() {
+    let board = board();
+    let incident = ResourceIncident {
+        resource: "modbus://relay-3:502".to_owned(),
+        opened_at: Some(noon() + TimeDelta::minutes(1)),
+        reason: Some("no answer within 5s".to_owned()),
+        waiting: 14,
+        next_probe_at: Some(noon() + TimeDelta::seconds(188)),
+    };
+    let first = |incident: ResourceIncident| {
+        let waits = waiting("power-cycle", Some("modbus://relay-3:502"), 3);
+        let actions = [PendingAction { incident: Some(incident), ..suspended_at_noon(waits) }];
+        sentences(&board, &instance(&board, "RebootRebooting"), &actions).lines().next().unwrap().to_owned()
+    };
+    let expected = "Waits since 12:00:00 UTC (3 min): power-cycle waits for incident at modbus://relay-3:502, open for 2 min: no \
+                    answer within 5s; 14 boards wait; next probe in 8 s; it waits for power-cycle-ok or power-cycle-failed";
+    let text = first(incident.clone());
+    assert!(text.starts_with(expected), "{text}");
+    let text = first(ResourceIncident { reason: None, waiting: 1, next_probe_at: None, ..incident });
+    assert!(text.contains(", open for 2 min; 1 board waits; it is being probed; it waits for"), "{text}");
+}
+
+fn suspended_at_noon(action: PendingAction) -> PendingAction {
+    PendingAction { suspended_at: Some(noon()), ..action }
 }

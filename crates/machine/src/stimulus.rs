@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::definition::ActionInvocation;
 use super::instance::Instance;
 use super::link::Links;
-use super::names::{EventName, ResourceName, StateName};
+use super::names::{ActionName, EventName, ResourceName, StateName};
 use super::prediction::ModelAnswers;
 use super::raised_event::RaisedEvent;
 use super::sender::EventSource;
@@ -67,6 +67,14 @@ pub enum Cause {
         /// The visit of the action.
         visit: Visit,
     },
+    /// An action that failed because of a fault that is not the instance's waits again, with those that follow it in its
+    /// state; the state's time limit starts anew with it.
+    Retry {
+        /// The visit of the action.
+        visit: Visit,
+        /// The action.
+        action: ActionName,
+    },
     /// A deadline expires.
     Deadline {
         /// The visit that set it.
@@ -92,6 +100,7 @@ impl Cause {
             Self::Event { name, .. } => name.as_str(),
             Self::Began { .. } => "actions-began",
             Self::Suspend { .. } => "action-suspended",
+            Self::Retry { .. } => "action-retried",
             Self::Deadline { .. } => "deadline",
             Self::Force { .. } => "forced",
         }

@@ -80,6 +80,43 @@ impl OutletError {
         Self::new(OutletErrorKind::Cancelled, format!("{}, then cancelled", self.reason))
     }
 
+    /// Whether the device did not answer, before or after the order. This is a fault of the device or the network; all other
+    /// errors are of one outlet, of its URL, or of this process.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        match self.kind {
+            OutletErrorKind::NotConnected
+            | OutletErrorKind::AnswerPending
+            | OutletErrorKind::ConnectionLost => true,
+            OutletErrorKind::LeaseExpired
+            | OutletErrorKind::Local(_)
+            | OutletErrorKind::Misconfigured
+            | OutletErrorKind::Refused
+            | OutletErrorKind::WrongProtocol
+            | OutletErrorKind::Unconfirmed
+            | OutletErrorKind::Cancelled
+            | OutletErrorKind::ReadbackDiffers
+            | OutletErrorKind::Interrupted => false,
+        }
+    }
+
+    /// Whether the device answered, however unwelcome the answer.
+    pub(crate) fn is_answer(&self) -> bool {
+        match self.kind {
+            OutletErrorKind::Misconfigured
+            | OutletErrorKind::Refused
+            | OutletErrorKind::WrongProtocol
+            | OutletErrorKind::Unconfirmed
+            | OutletErrorKind::ReadbackDiffers => true,
+            OutletErrorKind::NotConnected
+            | OutletErrorKind::AnswerPending
+            | OutletErrorKind::ConnectionLost
+            | OutletErrorKind::LeaseExpired
+            | OutletErrorKind::Local(_)
+            | OutletErrorKind::Cancelled
+            | OutletErrorKind::Interrupted => false,
+        }
+    }
+
     /// Whether the outlet may have been switched despite the error.
     pub(crate) fn may_have_switched(&self) -> bool {
         match self.kind {

@@ -44,7 +44,7 @@ pub use self::commands::{
 pub use self::error::{OutletError, OutletErrorKind};
 pub use self::operate::{
     DEFAULT_CALL_TIMEOUT, PowerContext, PowerOperation, PowerRunError, PowerRunErrorKind, max_operation_time,
-    operate,
+    operate, probe,
 };
 pub use self::outlet::{
     ClientCapacity, CycleTiming, MAX_OFF_TIME, Outlet, OutletCapabilities, OutletReading, PowerState,

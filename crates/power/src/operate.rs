@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::SecondsFormat;
 use clock::Clock;
-use device_io::{Credentials, Evidence, LocalTrouble, ProcessLease};
+use device_io::{Credentials, Evidence, LocalTrouble, ProcessLease, UnreachableDevice};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::PowerCommands;
@@ -92,10 +92,7 @@ pub async fn operate(
     cancel: &CancellationToken,
 ) -> Result<Evidence, PowerRunError> {
     let interrupted_runs = context.interrupted_runs;
-    let outlet = url.open(context.access());
-    let mut capabilities = url.capabilities();
-    capabilities.readback = outlet.readback().unwrap_or(capabilities.readback);
-    let mut switching = SwitchingRun::new(Arc::clone(&context.clock), outlet, capabilities);
+    let mut switching = open(url, context);
     if interrupted_runs > 0 {
         switching.expect_interrupted_order();
     }
@@ -125,9 +122,59 @@ pub async fn operate(
             // An `On` after an interrupted run restores the power: if it fails, the outlet is left off.
             let is_left_over = operation == PowerOperation::On && interrupted_runs > 0;
             let kind = error_kind(&error, url, &switching, is_left_over);
-            Err(PowerRunError { reason: error.reason, evidence, kind })
+            let unreachable = error.is_unreachable().then(|| UnreachableDevice {
+                resource: url.device().to_owned(),
+                has_acted: switching.has_written,
+            });
+            Err(PowerRunError { reason: error.reason, evidence, kind, unreachable })
         }
     }
+}
+
+/// Reads the outlet, or only connects to its device where the outlet cannot be read; nothing is written.
+///
+/// Any answer of the device is a success: the evidence says what was observed.
+///
+/// # Errors
+///
+/// [`PowerRunError`], when the device did not answer or could not be asked.
+pub async fn probe(
+    url: &PowerUrl,
+    context: &PowerContext,
+    cancel: &CancellationToken,
+) -> Result<Evidence, PowerRunError> {
+    let mut switching = open(url, context);
+    let result = if switching.can_read() {
+        switching.read_once(cancel).await
+    } else {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(OutletError::cancelled()),
+            connected = switching.outlet.connect() => connected,
+        }
+    };
+    let mut evidence = evidence(&switching);
+    if let Some(answer) = &switching.last_answer {
+        evidence.insert("answer".to_owned(), answer.as_str().into());
+    }
+    match result {
+        Err(error) if !error.is_answer() => {
+            let kind = error_kind(&error, url, &switching, false);
+            let unreachable = error
+                .is_unreachable()
+                .then(|| UnreachableDevice { resource: url.device().to_owned(), has_acted: false });
+            Err(PowerRunError { reason: error.reason, evidence, kind, unreachable })
+        }
+        Ok(()) | Err(_) => Ok(evidence),
+    }
+}
+
+/// Opens the outlet for one run; nothing is sent yet.
+fn open(url: &PowerUrl, context: &PowerContext) -> SwitchingRun {
+    let outlet = url.open(context.access());
+    let mut capabilities = url.capabilities();
+    capabilities.readback = outlet.readback().unwrap_or(capabilities.readback);
+    SwitchingRun::new(Arc::clone(&context.clock), outlet, capabilities)
 }
 
 fn evidence(switching: &SwitchingRun) -> Evidence {

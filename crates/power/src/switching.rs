@@ -104,6 +104,11 @@ impl SwitchingRun {
         if self.can_read() { self.within_phase(None, PHASE_TRIES, cancel).await } else { Ok(()) }
     }
 
+    /// Reads the outlet, which can be read, by one try.
+    pub(crate) async fn read_once(&mut self, cancel: &CancellationToken) -> Result<(), OutletError> {
+        self.within_phase(None, 1, cancel).await
+    }
+
     /// Switches the power to `target` and reads it back.
     ///
     /// After cancellation it neither connects nor writes again; a write already sent is still read back.

@@ -71,6 +71,12 @@ impl PowerUrl {
         Ok(url)
     }
 
+    /// The device in canonical spelling: `modbus://host:port`.
+    #[must_use]
+    pub fn device(&self) -> &str {
+        &self.config.device
+    }
+
     /// The resource of the device, `modbus://host:port`, if the device serves one client at a time.
     #[must_use]
     pub fn resource(&self) -> Option<&str> {

@@ -56,6 +56,9 @@ impl HistoryEntryView {
                     Cause::Event { args, .. } => ("event", (!args.is_empty()).then_some(args)),
                     Cause::Began { .. } => ("began", None),
                     Cause::Suspend { .. } => ("suspend", None),
+                    Cause::Retry { action, .. } => {
+                        ("retry", Some(Map::from_iter([("action".to_owned(), json!(action))])))
+                    }
                     Cause::Deadline { .. } => ("deadline", None),
                     Cause::Force { .. } => ("force", None),
                 };

@@ -8,10 +8,14 @@ use super::super::faces;
 use super::super::machine::{file, import};
 use crate::engine::{DefinitionOrigin, Engine, EngineError, LoadedDefinition};
 use crate::machine::{self, MachineName};
+use crate::store::incidents::{CLOSED_STATE, INCIDENT_MACHINE};
 use crate::store::{Store, definitions};
 
 /// The built-in board lifecycle.
 const BOARD_DEFINITION: &str = include_str!("../../../states/board.yaml");
+
+/// The built-in lifecycle of incidents.
+const INCIDENT_DEFINITION: &str = include_str!("../../../states/incident.yaml");
 
 /// The machine whose instances are boards.
 pub const BOARD_MACHINE: &str = "board";
@@ -92,6 +96,7 @@ pub(super) fn load(path: Option<&Path>, machine: Option<&Path>) -> Result<Server
         given.add(read);
         given.shared = Some(SharedMachine { machine, file: file.to_owned(), current });
     }
+    given.add_incidents()?;
     Ok(given)
 }
 
@@ -113,6 +118,25 @@ impl ServerDefinitions {
     fn add(&mut self, (loaded, outdated): CheckedDefinition) {
         self.loaded.push(loaded);
         self.outdated.extend(outdated);
+    }
+
+    /// Adds the built-in machine of incidents, unless there is another one, which needs the state by which the engine knows
+    /// that an incident is over.
+    fn add_incidents(&mut self) -> Result<(), Box<dyn Error>> {
+        let own = self.loaded.iter().find(|loaded| loaded.definition.machine.as_str() == INCIDENT_MACHINE);
+        let Some(own) = own else {
+            let text = INCIDENT_DEFINITION.to_owned();
+            self.add(check("states/incident.yaml", text, DefinitionOrigin::BuiltIn)?);
+            return Ok(());
+        };
+        if own.definition.initial.as_str() == CLOSED_STATE {
+            return Ok(());
+        }
+        Err(format!(
+            "the machine `{INCIDENT_MACHINE}` is that of incidents at resources: its initial state must be `{CLOSED_STATE}`; give \
+             another machine another name"
+        )
+        .into())
     }
 
     fn refuse_second(&self, path: &Path, machine: &MachineName) -> Result<(), Box<dyn Error>> {

@@ -30,7 +30,7 @@ pub struct ActionSummary {
     pub began_at: Option<DateTime<Utc>>,
     /// Whether it is the compensation of an action whose visit has ended.
     pub is_compensation: bool,
-    /// When it was suspended.
+    /// When it was suspended by a local fault. What waits for the end of an incident is in the queue of its resource.
     pub suspended_at: Option<DateTime<Utc>>,
     /// Why it is suspended or, while it runs, why it makes no progress.
     pub reason: Option<String>,
@@ -69,7 +69,9 @@ pub async fn list_summaries(
     let rows = sqlx::query_as!(
         ActionSummaryRow,
         r#"SELECT action_id, action, status, cancelled, rescue, claims AS "claims: Json<Vec<Claim>>",
-                  granted AS "granted: Json<Vec<GrantedUnits>>", place, asked_at, began_at, suspended_at, reason, attempts
+                  granted AS "granted: Json<Vec<GrantedUnits>>", place, asked_at, began_at, attempts,
+                  CASE WHEN trouble IS NULL OR trouble NOT LIKE 'incident %' THEN suspended_at END AS suspended_at,
+                  CASE WHEN trouble IS NULL OR trouble NOT LIKE 'incident %' THEN reason END AS reason
              FROM action WHERE instance_id = $1 ORDER BY visit, seq"#,
         instance.0,
     )

@@ -36,6 +36,8 @@ pub struct DecidedUpdate {
     pub dropped_holds: Vec<String>,
     /// The actions that the new visit invokes, in order.
     pub invoked: Vec<NewAction>,
+    /// The position of the action of the same visit after which these come; usually 0.
+    pub last_seq: i32,
     /// Whether `invoked` applies only if none of the actions of an earlier visit of the state is left.
     pub keeps_actions: bool,
     /// The IDs of the linked instances, if the links changed.

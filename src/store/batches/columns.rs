@@ -228,7 +228,7 @@ impl<'a> BatchColumns<'a> {
             saved.data.push((instance.data != before.data).then_some(Json(&instance.data)));
             let linked = update.linked.as_ref();
             saved.links.push(linked.map(|linked| Json(StoredLinks::new(&instance.links, linked))));
-            for (seq, new) in (1..).zip(invoked) {
+            for (seq, new) in (update.last_seq.saturating_add(1)..).zip(invoked) {
                 self.invoked.push(id, instance.visit, seq, new);
                 self.invoked.keeps_actions.push(update.keeps_actions);
             }

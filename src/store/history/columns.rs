@@ -50,6 +50,12 @@ fn stimulus_columns(content: &HistoryContent) -> StimulusColumns<'_> {
         Cause::Suspend { visit } => {
             StimulusColumns { kind: "suspend", spoken_visit: Some(visit.0), ..StimulusColumns::default() }
         }
+        Cause::Retry { visit, action } => StimulusColumns {
+            kind: "retry",
+            event: Some(action.as_str()),
+            spoken_visit: Some(visit.0),
+            ..StimulusColumns::default()
+        },
         Cause::Deadline { visit } => {
             StimulusColumns { kind: "deadline", spoken_visit: Some(visit.0), ..StimulusColumns::default() }
         }
@@ -100,7 +106,7 @@ impl<'a> HistoryColumns<'a> {
             Some(Outcome::Ignored(_)) => Some("ignored"),
         };
         // NULL stands for a visit that follows from the other columns: see the migration of history.
-        let is_internal = matches!(kind, "began" | "suspend" | "deadline");
+        let is_internal = matches!(kind, "began" | "suspend" | "retry" | "deadline");
         let before = visit_before(outcome.is_none(), *visit);
         let spoken_visit = spoken_visit.filter(|spoken| !is_internal || *spoken != before.0);
         self.instances.push(instance.0);

@@ -9,7 +9,7 @@ use sqlx::types::Json;
 
 use super::entry::{HistoryContent, HistoryEntry};
 use super::visits::visit_before;
-use crate::machine::{Cause, EventName, EventSource, Links, StateName, Stimulus, Visit};
+use crate::machine::{ActionName, Cause, EventName, EventSource, Links, StateName, Stimulus, Visit};
 
 /// A row of the table.
 pub(super) struct HistoryRow {
@@ -76,6 +76,11 @@ impl HistoryRow {
             },
             "began" => Cause::Began { visit: internal_visit },
             "suspend" => Cause::Suspend { visit: internal_visit },
+            "retry" => Cause::Retry {
+                visit: internal_visit,
+                action: ActionName::new(self.event.as_deref().unwrap_or_default())
+                    .map_err(|_| unreadable("event"))?,
+            },
             "deadline" => Cause::Deadline { visit: internal_visit },
             "force" => Cause::Force {
                 expected: state("expected")?,

@@ -790,7 +790,7 @@ async fn unknown_filter_values_are_refused_instead_of_giving_an_empty_list() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lists_and_the_page_show_the_last_failure_and_its_count() {
     let world = World::new().await;
-    for (coil, name) in [(1, "b1"), (2, "b2"), (3, "b3")] {
+    for (coil, name) in [(0, "b1"), (1, "b2"), (2, "b3")] {
         world.register(name, unreachable_power(coil)).await;
     }
     world.force("b1", "RebootRebooting").await;

@@ -117,6 +117,7 @@ impl TestProcess {
             released: Vec::new(),
             dropped_holds: Vec::new(),
             invoked: Vec::new(),
+            last_seq: 0,
             keeps_actions: false,
             linked: None,
             coupling: None,

@@ -49,6 +49,7 @@ pub fn advance(
         Cause::Created { .. }
         | Cause::Began { .. }
         | Cause::Suspend { .. }
+        | Cause::Retry { .. }
         | Cause::Deadline { .. }
         | Cause::Force { .. } => &none,
     };
@@ -69,7 +70,7 @@ pub fn reads_facts(definition: &Definition, state: &StateName, cause: &Cause) ->
         Cause::Event { name, .. } => definition.states.get(state).and_then(|state| state.on.get(name)),
         Cause::Created { .. } | Cause::Deadline { .. } | Cause::Force { .. } => None,
         // These only start and stop the clock of a state.
-        Cause::Began { .. } | Cause::Suspend { .. } => return false,
+        Cause::Began { .. } | Cause::Suspend { .. } | Cause::Retry { .. } => return false,
     };
     definition.reads_facts_on_entry || on_event.into_iter().flatten().any(Transition::reads_facts)
 }
@@ -86,6 +87,7 @@ pub fn questions<'d>(
         Cause::Created { .. }
         | Cause::Began { .. }
         | Cause::Suspend { .. }
+        | Cause::Retry { .. }
         | Cause::Deadline { .. }
         | Cause::Force { .. } => None,
     };
@@ -159,6 +161,10 @@ fn follow(
         Cause::Suspend { visit } => {
             fence(*visit, instance.visit)?;
             Ok(step.suspend(state?))
+        }
+        Cause::Retry { visit, action } => {
+            fence(*visit, instance.visit)?;
+            step.retry(state?, action)
         }
         Cause::Deadline { visit } => {
             fence(*visit, instance.visit)?;

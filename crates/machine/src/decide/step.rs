@@ -9,7 +9,7 @@ use super::super::definition::{Definition, State, Timeout, TimeoutDue, Transitio
 use super::super::guard::GuardVariables;
 use super::super::instance::Instance;
 use super::super::link::Links;
-use super::super::names::{CounterName, StateName};
+use super::super::names::{ActionName, CounterName, StateName};
 use super::super::operation::{Operation, OperationContext};
 use super::super::raised_event::RaisedEvent;
 use super::super::stimulus::{Effect, IgnoreReason, Outcome, Stimulus};
@@ -139,6 +139,26 @@ impl<'a> DecisionInProgress<'a> {
             self.instance.deadline_at = None;
         }
         (Outcome::Stayed, Vec::new())
+    }
+
+    /// Invokes `action` and those that follow it in `state` again. A running time limit is taken back: it starts with the first
+    /// of them.
+    pub(super) fn retry(
+        &mut self,
+        state: &State,
+        action: &ActionName,
+    ) -> Result<OutcomeWithEffects, IgnoreReason> {
+        let position = state.invoke.iter().position(|invoked| invoked.action == *action);
+        let actions = position.and_then(|position| state.invoke.get(position..)).unwrap_or_default();
+        if actions.is_empty() {
+            return Err(IgnoreReason::NotDue);
+        }
+        if let Some(Timeout { due: TimeoutDue::After(_), .. }) = &state.timeout {
+            // Without a deadline its actions wait already.
+            self.instance.deadline_at.take().ok_or(IgnoreReason::NotDue)?;
+        }
+        let effect = Effect::Invoke { visit: self.instance.visit, actions: actions.to_vec() };
+        Ok((Outcome::Stayed, vec![effect]))
     }
 
     /// Stays, and removes the deadline.

@@ -128,6 +128,7 @@ fn line(decided: &LinkedDecision) -> String {
         cause @ (Cause::Created { .. }
         | Cause::Began { .. }
         | Cause::Suspend { .. }
+        | Cause::Retry { .. }
         | Cause::Deadline { .. }
         | Cause::Force { .. }) => format!("{cause:?}"),
     };

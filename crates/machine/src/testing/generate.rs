@@ -172,6 +172,10 @@ pub fn cause(generated: &GeneratedCause, instance: &Instance) -> Cause {
     match kind {
         0 => Cause::Began { visit: stated },
         1 if detail % 2 == 0 => Cause::Began { visit: stated },
+        1 if detail % 3 == 0 => {
+            let action = crate::ActionName::new(["a", "b"][to % 2]).unwrap();
+            Cause::Retry { visit: stated, action }
+        }
         1 => Cause::Suspend { visit: stated },
         2 | 3 => Cause::Deadline { visit: stated },
         4 if detail == 0 => Cause::Created { links: crate::Links::new() },

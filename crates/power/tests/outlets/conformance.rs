@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clock::SystemClock;
-use device_io::{CredentialName, CredentialSource, Credentials, ProcessLease, Secret, SecretSource};
+use device_io::{
+    CredentialName, CredentialSource, Credentials, ProcessLease, Secret, SecretSource, UnreachableDevice,
+};
 use power::{
     DEFAULT_CALL_TIMEOUT, Evidence, OutletErrorKind, PowerCommands, PowerContext, PowerOperation,
-    PowerRunError, PowerRunErrorKind, PowerState, PowerUrl, Readback, operate,
+    PowerRunError, PowerRunErrorKind, PowerState, PowerUrl, Readback, operate, probe,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -110,6 +112,7 @@ pub(crate) async fn run_conformance_tests<D: TestDevice>() {
         a_device_that_hangs_while_off_is_reported_as_unrestored::<D>(),
         nothing_is_sent_after_the_lease_expired::<D>(),
         an_outlet_can_be_read_without_being_switched::<D>(),
+        a_probe_reads_and_switches_nothing::<D>(),
     );
 }
 
@@ -218,7 +221,39 @@ async fn unreachable_devices_are_reported_and_not_switched_off<D: TestDevice>() 
         assert!(failed.reason.contains(reason), "{behaviour:?}: {failed}");
         assert_eq!((&failed.kind, &failed.evidence["observed"]), (&kind, &"unknown".into()), "{failed}");
         assert_eq!(failed.evidence.contains_key("answer"), has_answer, "{failed:?}");
+        let resource = device.url("").parse::<PowerUrl>().unwrap().device().to_owned();
+        let unreachable = UnreachableDevice { resource, has_acted: false };
+        let unreachable = (behaviour != DeviceBehaviour::Foreign).then_some(unreachable);
+        assert_eq!(failed.unreachable, unreachable, "{behaviour:?}");
+        // A probe says the same, except that any answer is a success.
+        let probed = probe_at(&device, limit, &device.url("")).await;
+        let probed = probed.map_err(|failed| failed.unreachable);
+        assert_eq!(
+            probed.map(|_| ()),
+            unreachable.map_or(Ok(()), |device| Err(Some(device))),
+            "{behaviour:?}"
+        );
         assert_eq!((device.state(), device.received_orders()), (PowerState::On, Vec::new()), "{behaviour:?}");
+    }
+}
+
+async fn probe_at(
+    device: &impl TestDevice,
+    call_limit: Duration,
+    url: &str,
+) -> Result<Evidence, PowerRunError> {
+    let context = device.configure(context(call_limit));
+    probe(&url.parse().unwrap(), &context, &CancellationToken::new()).await
+}
+
+async fn a_probe_reads_and_switches_nothing<D: TestDevice>() {
+    for state in [PowerState::On, PowerState::Off] {
+        let device = D::start(DeviceBehaviour::Normal, state).await;
+        let evidence = probe_at(&device, DEFAULT_CALL_TIMEOUT, &device.url("")).await.unwrap();
+        assert_eq!((&evidence["observed"], device.state()), (&state.name().into(), state));
+        assert_eq!((device.received_orders(), device.connections()), (Vec::new(), 1));
+        let Some(url) = device.url_of_missing_outlet() else { continue };
+        probe_at(&device, DEFAULT_CALL_TIMEOUT, &url).await.expect("the device answered");
     }
 }
 
@@ -243,7 +278,11 @@ async fn a_missing_outlet_is_a_configuration_error<D: TestDevice>() {
     let Some(url) = device.url_of_missing_outlet() else { return };
     for operation in [PowerOperation::On, PowerOperation::Off, PowerOperation::Cycle] {
         let failed = run_at(&device, DEFAULT_CALL_TIMEOUT, operation, &url).await.unwrap_err();
-        assert_eq!(failed.kind, PowerRunErrorKind::Misconfigured, "{failed}");
+        assert_eq!(
+            (&failed.kind, &failed.unreachable),
+            (&PowerRunErrorKind::Misconfigured, &None),
+            "{failed}"
+        );
         assert_eq!(failed.evidence["attempts"], 1, "not retried: {failed}");
         assert!(failed.evidence.contains_key("answer"), "the device's answer: {failed:?}");
     }
@@ -280,6 +319,7 @@ async fn a_device_that_hangs_while_off_is_reported_as_unrestored<D: TestDevice>(
     assert!(failed.reason.starts_with("cannot restore power: "), "{failed}");
     let at = url.parse::<PowerUrl>().unwrap().outlet();
     assert_eq!(failed.kind, PowerRunErrorKind::Unrestored { what: "power", at });
+    assert!(failed.unreachable.is_some_and(|device| device.has_acted));
 }
 
 async fn nothing_is_sent_after_the_lease_expired<D: TestDevice>() {

@@ -61,6 +61,10 @@ impl Made<'_> {
         matches!(self.stimulus.cause, Cause::Suspend { .. }) && !self.is_ignored()
     }
 
+    fn is_retried(&self) -> bool {
+        matches!(self.stimulus.cause, Cause::Retry { .. }) && !self.is_ignored()
+    }
+
     fn invokes(&self, state: &StateName) -> bool {
         !self.definition.states[state].invoke.is_empty()
     }
@@ -152,7 +156,10 @@ fn an_ignored_stimulus_changes_nothing() {
 fn a_stimulus_for_another_visit_changes_nothing() {
     in_every_decision(false, |made| {
         let spoken = match &made.stimulus.cause {
-            Cause::Began { visit } | Cause::Suspend { visit } | Cause::Deadline { visit } => Some(*visit),
+            Cause::Began { visit }
+            | Cause::Suspend { visit }
+            | Cause::Retry { visit, .. }
+            | Cause::Deadline { visit } => Some(*visit),
             Cause::Event { visit, .. } => *visit,
             Cause::Created { .. } | Cause::Force { .. } => None,
         };
@@ -204,7 +211,7 @@ fn a_deadline_is_armed_if_and_only_if_the_state_says_so() {
                 prop_assert!(made.before.deadline_at.is_none());
                 Some(after(made.before.remaining.unwrap_or(duration)))
             }
-            Some(TimeoutDue::After(_)) if made.is_suspended() => None,
+            Some(TimeoutDue::After(_)) if made.is_suspended() || made.is_retried() => None,
             Some(TimeoutDue::After(duration)) if made.is_kept() => Some(after(duration)),
             Some(TimeoutDue::After(duration)) if made.is_moved() => {
                 (!made.invokes(&made.after().state)).then(|| after(duration))
@@ -225,6 +232,30 @@ fn a_deadline_is_armed_if_and_only_if_the_state_says_so() {
         }
         Ok(())
     });
+}
+
+#[test]
+fn a_retry_invokes_the_action_and_those_after_it_and_takes_back_a_running_time_limit() {
+    let retried = std::cell::Cell::new(0);
+    in_every_decision(false, |made| {
+        let Cause::Retry { visit, action } = &made.stimulus.cause else { return Ok(()) };
+        let state = &made.definition.states[&made.before.state];
+        let position = state.invoke.iter().position(|invoked| invoked.action == *action);
+        let is_timed =
+            matches!(state.timeout.as_ref().map(|timeout| timeout.due), Some(TimeoutDue::After(_)));
+        let waits = is_timed && made.before.deadline_at.is_none();
+        let is_due = *visit == made.before.visit && position.is_some() && !waits;
+        prop_assert_eq!(!made.is_ignored(), is_due);
+        if let Some(position) = position.filter(|_| is_due) {
+            retried.set(retried.get() + 1);
+            let actions = state.invoke[position..].to_vec();
+            prop_assert_eq!(&made.decision.effects, &[Effect::Invoke { visit: *visit, actions }]);
+            let deadline_at = made.before.deadline_at.filter(|_| !is_timed);
+            prop_assert_eq!(made.after(), &Instance { deadline_at, ..made.before.clone() });
+        }
+        Ok(())
+    });
+    assert!(retried.get() > 10, "only {} were retried", retried.get());
 }
 
 #[test]
@@ -294,6 +325,10 @@ fn a_visit_is_an_entry_and_every_entry_is_a_visit() {
 fn leaving_cancels_and_entering_starts_what_the_states_invoke() {
     in_every_decision(false, |made| {
         let mut expected = Vec::new();
+        if made.is_retried() {
+            // What it invokes has a property of its own.
+            return Ok(());
+        }
         if made.is_kept() {
             let actions = made.definition.states[&made.after().state].invoke.clone();
             expected.push(Effect::Keep { visit: made.after().visit, actions });

@@ -1,0 +1,299 @@
+//! Incidents: resources that do not answer, and the failures that opened them.
+//!
+//! An incident is an instance of the machine [`INCIDENT_MACHINE`]: it is open in all states but [`CLOSED_STATE`], and its data
+//! names the resource.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::postgres::PgConnection;
+
+use super::actions::ActionId;
+use super::instances::{InstanceId, checked_name_of_row};
+use super::{StoreError, Tx};
+use crate::machine::{ActionName, Visit};
+
+/// The machine whose instances are incidents.
+pub const INCIDENT_MACHINE: &str = "incident";
+
+/// The state of an incident that is over.
+pub const CLOSED_STATE: &str = "Closed";
+
+/// How long a failure counts: two instances that fail within it have one cause.
+const FAILURE_WINDOW: TimeDelta = TimeDelta::minutes(1);
+
+/// How long a failure is stored: until the action waits again, where an incident opened.
+const MAX_FAILURE_AGE: TimeDelta = TimeDelta::hours(1);
+
+/// The failure of an action that was its resource's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResourceFailure {
+    /// The resource that did not answer.
+    pub resource: String,
+    /// The instance.
+    pub instance: InstanceId,
+    /// The visit that invoked the action.
+    pub visit: Visit,
+    /// The action, whose row still exists.
+    pub action: ActionId,
+    /// When the action ended.
+    pub failed_at: DateTime<Utc>,
+}
+
+/// A recorded failure whose action is to wait again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedFailure {
+    /// The resource that did not answer.
+    pub resource: String,
+    /// The instance.
+    pub instance: InstanceId,
+    /// The visit that invoked the action.
+    pub visit: Visit,
+    /// The action.
+    pub action: ActionName,
+    /// The time of its place in the queue.
+    pub queued_at: DateTime<Utc>,
+}
+
+/// What a failure at a resource means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureStanding {
+    /// No other instance had one lately: the failure is the instance's. It is recorded.
+    Single,
+    /// Other instances had one within the window: an incident has to be opened.
+    Several,
+    /// There is an open incident.
+    Open,
+}
+
+/// An incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incident {
+    /// Its instance.
+    pub instance: InstanceId,
+    /// The name of its instance.
+    pub name: String,
+    /// Its resource.
+    pub resource: String,
+    /// When it opened.
+    pub opened_at: Option<DateTime<Utc>>,
+    /// When it closed; nothing while it is open.
+    pub closed_at: Option<DateTime<Utc>>,
+    /// Why the last probe failed; before the first, why it opened.
+    pub reason: Option<String>,
+    /// When the resource is probed again; nothing while a probe runs.
+    pub next_probe_at: Option<DateTime<Utc>>,
+    /// The number of instances that wait for the resource.
+    pub waiting: i64,
+}
+
+/// Which incidents are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IncidentFilter<'a> {
+    /// The open ones.
+    Open,
+    /// The open ones at these resources.
+    OpenAt(&'a [String]),
+    /// The last one of each resource.
+    All,
+}
+
+/// Compares a failure with those of other instances at its resource, and records it if it is the only one.
+///
+/// Failures at one resource are compared one after the other, until `tx` ends.
+///
+/// # Errors
+///
+/// [`StoreError`] when a statement fails.
+pub async fn record_failure(tx: &mut Tx, failure: &ResourceFailure) -> Result<FailureStanding, StoreError> {
+    let ResourceFailure { resource, instance, visit, action, failed_at } = failure;
+    sqlx::query_scalar!(
+        "SELECT pg_advisory_xact_lock(hashtextextended('incident ' || $1, 0)) IS NULL AS is_locked",
+        resource,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    let found = sqlx::query!(
+        r#"SELECT EXISTS (SELECT FROM instance i
+                           WHERE i.machine = $4 AND i.state <> $5 AND i.data ->> 'resource' = $1) AS "is_open!",
+                  EXISTS (SELECT FROM resource_failure f
+                           WHERE f.resource = $1 AND f.instance_id <> $2 AND f.failed_at >= $3) AS "has_others!""#,
+        resource,
+        instance.0,
+        *failed_at - FAILURE_WINDOW,
+        INCIDENT_MACHINE,
+        CLOSED_STATE,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    if found.is_open {
+        return Ok(FailureStanding::Open);
+    }
+    if found.has_others {
+        return Ok(FailureStanding::Several);
+    }
+    sqlx::query!("DELETE FROM resource_failure WHERE failed_at < $1", *failed_at - MAX_FAILURE_AGE)
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query!(
+        "INSERT INTO resource_failure (resource, instance_id, visit, action, queued_at, failed_at)
+         SELECT $1, a.instance_id, $2, a.action, coalesce(a.queue_at, a.asked_at), $4
+           FROM action a WHERE a.action_id = $3
+         ON CONFLICT (resource, instance_id)
+         DO UPDATE SET visit = excluded.visit, action = excluded.action, queued_at = excluded.queued_at,
+                       failed_at = excluded.failed_at",
+        resource,
+        visit.0,
+        action.0,
+        failed_at,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(FailureStanding::Single)
+}
+
+struct FailureRow {
+    resource: String,
+    instance_id: i64,
+    visit: i64,
+    action: String,
+    queued_at: DateTime<Utc>,
+}
+
+/// Lists the recorded failures at resources with an open incident that came within a minute before it opened: their actions
+/// are to wait again.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_to_retry(db: &mut PgConnection) -> Result<Vec<RecordedFailure>, StoreError> {
+    let rows = sqlx::query_as!(
+        FailureRow,
+        "SELECT f.resource, f.instance_id, f.visit, f.action, f.queued_at
+           FROM resource_failure f
+           JOIN instance i ON i.machine = $1 AND i.state <> $2 AND i.data ->> 'resource' = f.resource
+          WHERE f.failed_at >= (i.data ->> 'opened_at')::timestamptz - interval '1 minute'
+          ORDER BY f.failed_at",
+        INCIDENT_MACHINE,
+        CLOSED_STATE,
+    )
+    .fetch_all(db)
+    .await?;
+    let failure = |row: FailureRow| {
+        Ok(RecordedFailure {
+            resource: row.resource,
+            instance: InstanceId(row.instance_id),
+            visit: Visit(row.visit),
+            action: checked_name_of_row(ActionName::new(&row.action))?,
+            queued_at: row.queued_at,
+        })
+    };
+    rows.into_iter().map(failure).collect()
+}
+
+/// Deletes a recorded failure whose action waits again, or is no longer wanted.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn forget_failure(tx: &mut Tx, failure: &RecordedFailure) -> Result<(), StoreError> {
+    sqlx::query!(
+        "DELETE FROM resource_failure WHERE resource = $1 AND instance_id = $2 AND visit = $3",
+        failure.resource,
+        failure.instance.0,
+        failure.visit.0,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Whether there are recorded failures or open incidents at `resources`.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn is_suspect(db: &mut PgConnection, resources: &[String]) -> Result<bool, StoreError> {
+    let is_suspect = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM resource_failure WHERE resource = ANY($1))
+               OR EXISTS (SELECT FROM instance i
+                           WHERE i.machine = $2 AND i.state <> $3 AND i.data ->> 'resource' = ANY($1)) AS "is_suspect!""#,
+        resources,
+        INCIDENT_MACHINE,
+        CLOSED_STATE,
+    );
+    Ok(is_suspect.fetch_one(db).await?)
+}
+
+/// Deletes the recorded failures at `resources`, because they answered, except those whose actions are to wait again.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn forget_failures_at(tx: &mut Tx, resources: &[String]) -> Result<(), StoreError> {
+    sqlx::query!(
+        "DELETE FROM resource_failure f
+          WHERE f.resource = ANY($1)
+            AND NOT EXISTS (SELECT FROM instance i
+                             WHERE i.machine = $2 AND i.state <> $3 AND i.data ->> 'resource' = f.resource)",
+        resources,
+        INCIDENT_MACHINE,
+        CLOSED_STATE,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+struct IncidentRow {
+    instance_id: i64,
+    name: String,
+    resource: String,
+    opened_at: Option<String>,
+    closed_at: Option<DateTime<Utc>>,
+    reason: Option<String>,
+    next_probe_at: Option<DateTime<Utc>>,
+    waiting: i64,
+}
+
+impl From<IncidentRow> for Incident {
+    fn from(row: IncidentRow) -> Self {
+        let IncidentRow { instance_id, name, resource, opened_at, closed_at, reason, next_probe_at, waiting } =
+            row;
+        let opened_at = opened_at.and_then(|at| at.parse().ok());
+        let instance = InstanceId(instance_id);
+        Self { instance, name, resource, opened_at, closed_at, reason, next_probe_at, waiting }
+    }
+}
+
+/// Lists incidents, the open ones first.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list(db: &mut PgConnection, filter: IncidentFilter<'_>) -> Result<Vec<Incident>, StoreError> {
+    let resources = match filter {
+        IncidentFilter::OpenAt(resources) => Some(resources),
+        IncidentFilter::Open | IncidentFilter::All => None,
+    };
+    let rows = sqlx::query_as!(
+        IncidentRow,
+        r#"SELECT i.instance_id, i.name, i.data ->> 'resource' AS "resource!", i.data ->> 'opened_at' AS opened_at,
+                  CASE WHEN i.state = $2 THEN i.entered_at END AS closed_at,
+                  coalesce(i.data ->> 'probe_reason', i.data ->> 'reason') AS reason, i.deadline_at AS next_probe_at,
+                  (SELECT count(DISTINCT a.instance_id)
+                     FROM action a
+                    WHERE a.status = 'WAITING' AND a.instance_id <> i.instance_id
+                      AND a.claims @> jsonb_build_array(jsonb_build_object('any_of',
+                                          jsonb_build_array(i.data ->> 'resource')))) AS "waiting!"
+             FROM instance i
+            WHERE i.machine = $1 AND i.data ? 'resource' AND (i.state <> $2 OR $4)
+              AND ($3::text[] IS NULL OR i.data ->> 'resource' = ANY($3))
+            ORDER BY i.state = $2, i.name"#,
+        INCIDENT_MACHINE,
+        CLOSED_STATE,
+        resources,
+        filter == IncidentFilter::All,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(Incident::from).collect())
+}
