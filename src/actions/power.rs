@@ -33,6 +33,11 @@ pub fn power_claim(power_url: &str) -> Option<ResourceClaim> {
     })
 }
 
+/// Returns the device of a power URL, `modbus://host:port`. Nothing where the URL is invalid.
+pub(super) fn power_device(power_url: &str) -> Option<String> {
+    power_url.parse().ok().map(|url: PowerUrl| url.device().to_owned())
+}
+
 /// Returns the normalized name of the outlet of a power URL. No two boards share an outlet.
 #[must_use]
 pub fn power_outlet(power_url: &str) -> Option<String> {

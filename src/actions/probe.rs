@@ -1,15 +1,16 @@
-//! Probe: whether the device of a power URL answers. Nothing is switched.
+//! Probe: whether the device of a power URL answers, and a board that it powers. Nothing is switched.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::power::{DEFAULT_CALL_TIMEOUT, PowerContext, PowerSettings, probe};
+use ::power::{DEFAULT_CALL_TIMEOUT, PowerContext, PowerSettings, PowerState, probe};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use super::ending::{Evidence, UnfinishedAction};
 use super::job::{Facts, Job};
 use super::kind::{ActionDescription, ResourceClaim, TypedActionKind};
+use super::poll::{POLL_URL, poll_once};
 use super::power::{POWER_URL, claims_of, power_url};
 use super::settings::NoSettings;
 use super::trouble::Trouble;
@@ -38,12 +39,12 @@ impl TypedActionKind for ProbeAction {
 
     fn description(&self) -> ActionDescription {
         ActionDescription {
-            facts: &[POWER_URL],
+            facts: &[POWER_URL, POLL_URL],
             simulation: SimulatedAction::of_resource(),
             ..ActionDescription::new(
                 "probe",
                 "Reads the outlet of a power URL, or connects to its device where the outlet cannot be read. Succeeds when the \
-                 device answers; nothing is switched.",
+                 device answers; with a poll URL, when also the board answers there or its outlet is off. Nothing is switched.",
                 PROBE_TIMEOUT,
             )
         }
@@ -69,6 +70,24 @@ impl TypedActionKind for ProbeAction {
             commands: self.settings.commands.clone(),
         };
         let ended = probe(&url, &context, cancel).await;
-        ended.map_err(|unfinished| unfinished.map_trouble(Trouble::from))
+        let evidence = ended.map_err(|unfinished| unfinished.map_trouble(Trouble::from))?;
+        let Some(poll_url) = job.fact(POLL_URL) else { return Ok(evidence) };
+        if evidence.get("observed").is_some_and(|observed| observed == PowerState::Off.name()) {
+            // Waiting does not help the board: its power has to be switched on.
+            return Ok(evidence);
+        }
+        let polled = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(UnfinishedAction::failed("cancelled", Evidence::new())),
+            polled = poll_once(poll_url, &*job.clock) => polled,
+        };
+        match polled {
+            Ok(()) => Ok(evidence),
+            Err(silent) => {
+                let reason =
+                    format!("the device answers, but not the board at {poll_url}: {}", silent.reason);
+                Err(UnfinishedAction { reason, evidence, ..silent })
+            }
+        }
     }
 }

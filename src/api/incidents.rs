@@ -62,10 +62,7 @@ async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let incident = find(&api, &name).await?;
-    let resource = api.engine.resources(Some(&incident.resource)).await?.pop();
-    let queue = resource.into_iter().flat_map(|resource| resource.queue);
-    // Its own probe may wait as well.
-    let queue = queue.filter(|waiter| waiter.name != incident.name).map(|waiter| waiter.name).collect();
+    let queue = api.engine.incident_queue(&incident.name).await?;
     Ok(tagged(&headers, &IncidentDetails { incident, queue }))
 }
 

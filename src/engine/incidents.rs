@@ -1,7 +1,7 @@
 //! Incidents: resources that do not answer.
 //!
 //! ```text
-//! actions of two instances fail within a minute, because their resource does not answer
+//! actions of two instances fail within a minute, because their resource, or what it powers, does not answer
 //!   │  the incident opens: an instance of the machine `incident`, one for each resource
 //!   │  these actions wait again, and no other action starts at the resource; deadlines and counters stand still
 //!   ▼
@@ -14,6 +14,7 @@
 use std::error::Error;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use device_io::UnreachableDevice;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -65,8 +66,7 @@ pub struct IncidentView {
 
 impl From<Incident> for IncidentView {
     fn from(incident: Incident) -> Self {
-        let Incident { instance: _, name, resource, opened_at, closed_at, reason, next_probe_at, waiting } =
-            incident;
+        let Incident { name, resource, opened_at, closed_at, reason, next_probe_at, waiting, .. } = incident;
         let is_open = closed_at.is_none();
         Self { name, resource, is_open, opened_at, closed_at, reason, waiting, next_probe_at }
     }
@@ -110,7 +110,7 @@ impl Engine {
             return Err(unfinished);
         }
         let is_open = loop {
-            match self.join_incident(&attempt, &unreachable.resource, &unfinished.reason).await {
+            match self.join_incident(&attempt, &unreachable, &unfinished.reason).await {
                 Ok(is_open) => break is_open,
                 Err(EngineError::Stopping) => break false,
                 Err(_) if self.inner.running.is_stopping_all() => break false,
@@ -131,15 +131,16 @@ impl Engine {
         Err(UnfinishedAction { kind: ActionEnding::Suspended { trouble, has_acted }, ..unfinished })
     }
 
-    /// Records a failure at `resource`, opens an incident where another instance had one within a minute, and says whether one
-    /// is open.
+    /// Records a failure at the resource of `device`, opens an incident where another instance had one within a minute, and says
+    /// whether one is open.
     async fn join_incident(
         &self,
         attempt: &EndedAttempt<'_>,
-        resource: &str,
+        device: &UnreachableDevice,
         reason: &str,
     ) -> Result<bool, EngineError> {
         let EndedAttempt { action, subject, facts, .. } = attempt;
+        let resource = device.resource.as_str();
         let now = self.clock().now();
         let failure = ResourceFailure {
             resource: resource.to_owned(),
@@ -147,6 +148,7 @@ impl Engine {
             visit: action.visit,
             action: action.id,
             failed_at: now,
+            is_suspected: device.is_suspected,
         };
         let recorded = async {
             let mut tx = self.store().begin().await?;
@@ -155,7 +157,7 @@ impl Engine {
             Ok::<_, StoreError>(standing)
         };
         match self.store().within(Store::MAX_STATEMENT_TIME, recorded).await? {
-            FailureStanding::Single => Ok(false),
+            FailureStanding::Single | FailureStanding::Own => Ok(false),
             FailureStanding::Open => Ok(true),
             FailureStanding::Several => {
                 let used =
@@ -237,7 +239,9 @@ impl Engine {
             incidents::forget_failures_at(&mut tx, resources).await?;
             tx.commit().await?;
             let filter = IncidentFilter::OpenAt(resources);
-            for incident in incidents::list(&mut *self.store().reader().await?, filter).await? {
+            let open = incidents::list(&mut *self.store().reader().await?, filter).await?;
+            // That a device answers does not end the silence of its boards.
+            for incident in open.into_iter().filter(|incident| !incident.is_of_silence) {
                 let reason = format!("{} answered for {subject}", incident.resource);
                 self.close_incident(&incident.name, Some(SENDER.to_owned()), Some(reason)).await?;
             }
@@ -257,6 +261,15 @@ impl Engine {
     pub async fn incidents(&self, filter: IncidentFilter<'_>) -> Result<Vec<IncidentView>, EngineError> {
         let incidents = incidents::list(&mut *self.store().reader().await?, filter).await?;
         Ok(incidents.into_iter().map(IncidentView::from).collect())
+    }
+
+    /// Lists the names of the instances that wait for the end of the incident `name`, in the order in which they go on.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Store`] when the database fails.
+    pub async fn incident_queue(&self, name: &str) -> Result<Vec<String>, EngineError> {
+        Ok(incidents::list_waiting(&mut *self.store().reader().await?, name).await?)
     }
 
     /// Closes an incident for an operator, and returns whether it was open.

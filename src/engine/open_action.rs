@@ -29,12 +29,15 @@ impl OpenAction {
     #[must_use]
     pub fn new(action: &ActionSummary, forecast: &WaitForecast) -> Self {
         // A compensation does not wait for the end of an incident.
-        let waits = action.is_queued() && !action.is_compensation;
+        let waits = action.began_at.is_none() && !action.is_compensation;
         let incident = forecast.incidents.iter().filter(|_| waits).find(|incident| {
-            action
-                .claims
-                .iter()
-                .any(|claim| claim.any_of.as_slice() == std::slice::from_ref(&incident.resource))
+            let resource = &incident.resource;
+            action.incident.as_ref() == Some(resource)
+                || action.is_queued()
+                    && action
+                        .claims
+                        .iter()
+                        .any(|claim| claim.any_of.as_slice() == std::slice::from_ref(resource))
         });
         let forecast = forecast.of(action);
         Self {

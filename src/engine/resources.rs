@@ -367,15 +367,24 @@ impl Engine {
         let mut claims: Vec<Claim> = claims.collect();
         self.inner.faces.select(db, std::iter::once((instance, &mut claims))).await?;
         let names: BTreeSet<String> = claims.into_iter().flat_map(|claim| claim.any_of).collect();
-        if names.is_empty() {
+        let names: Vec<String> = names.into_iter().collect();
+        let suspended_by: Vec<&String> =
+            actions.iter().filter_map(|action| action.incident.as_ref()).collect();
+        if names.is_empty() && suspended_by.is_empty() {
             return Ok(WaitForecast::default());
         }
-        let names: Vec<String> = names.into_iter().collect();
+        let suspects: Vec<String> = suspended_by.iter().copied().chain(&names).cloned().collect();
+        let incidents = incidents::list(db, IncidentFilter::OpenAt(&suspects)).await?;
+        // An incident does not wait for itself, and where the resource itself answers, only the suspended actions wait.
+        let blocks = |incident: &Incident| {
+            incident.instance != instance
+                && (!incident.is_silent || suspended_by.contains(&&incident.resource))
+        };
+        let incidents = incidents.into_iter().filter(blocks).map(to_resource_incident).collect();
+        if names.is_empty() {
+            return Ok(WaitForecast { incidents, ..WaitForecast::default() });
+        }
         let snapshot = ResourceSnapshot::read(db, &self.inner.faces, &names).await?;
-        let incidents = incidents::list(db, IncidentFilter::OpenAt(&names)).await?;
-        // An incident does not wait for itself.
-        let incidents = incidents.into_iter().filter(|incident| incident.instance != instance);
-        let incidents = incidents.map(to_resource_incident).collect();
         let now = self.clock().now();
         let forecast = self.run_blocking(move |times| snapshot.wait_forecast(instance, times, now)).await?;
         Ok(WaitForecast { incidents, ..forecast })

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -140,13 +140,13 @@ impl ModelMetrics {
         }
     }
 
-    /// Writes the metrics in Prometheus's text format (Source: `OpenMetrics` 1.0).
+    /// Writes the metrics in Prometheus's text format (Source: `OpenMetrics` 1.0), without the end of the document.
     ///
     /// # Errors
     ///
     /// When `to` cannot be written.
     pub(super) fn encode(&self, to: &mut impl fmt::Write) -> fmt::Result {
-        encode(to, &self.registry)
+        encode_registry(to, &self.registry)
     }
 }
 

@@ -128,7 +128,7 @@ impl Models {
         self.host.runtime()
     }
 
-    /// Writes the metrics in Prometheus's text format.
+    /// Writes the metrics in Prometheus's text format, without the end of the document.
     ///
     /// # Errors
     ///

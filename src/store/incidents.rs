@@ -1,7 +1,7 @@
 //! Incidents: resources that do not answer, and the failures that opened them.
 //!
 //! An incident is an instance of the machine [`INCIDENT_MACHINE`]: it is open in all states but [`CLOSED_STATE`], and its data
-//! names the resource.
+//! names the resource. In [`SILENT_STATE`] the resource itself may be used.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::postgres::PgConnection;
@@ -16,6 +16,12 @@ pub const INCIDENT_MACHINE: &str = "incident";
 
 /// The state of an incident that is over.
 pub const CLOSED_STATE: &str = "Closed";
+
+/// The state of an incident whose resource answers, while what it powers does not.
+pub const SILENT_STATE: &str = "Silent";
+
+/// How long after an incident silence at its resource is the instance's own: its boards had their time to return.
+const OWN_SILENCE_TIME: TimeDelta = TimeDelta::minutes(10);
 
 /// How long a failure counts: two instances that fail within it have one cause.
 const FAILURE_WINDOW: TimeDelta = TimeDelta::minutes(1);
@@ -36,6 +42,8 @@ pub struct ResourceFailure {
     pub action: ActionId,
     /// When the action ended.
     pub failed_at: DateTime<Utc>,
+    /// Whether the resource was not asked: what it powers does not answer.
+    pub is_suspected: bool,
 }
 
 /// A recorded failure whose action is to wait again.
@@ -58,6 +66,8 @@ pub struct RecordedFailure {
 pub enum FailureStanding {
     /// No other instance had one lately: the failure is the instance's. It is recorded.
     Single,
+    /// The failure is the instance's, whatever happens to others.
+    Own,
     /// Other instances had one within the window: an incident has to be opened.
     Several,
     /// There is an open incident.
@@ -83,6 +93,10 @@ pub struct Incident {
     pub next_probe_at: Option<DateTime<Utc>>,
     /// The number of instances that wait for the resource.
     pub waiting: i64,
+    /// Whether it answers, while what it powers does not.
+    pub is_silent: bool,
+    /// Whether it opened because what it powers does not answer.
+    pub is_of_silence: bool,
 }
 
 /// Which incidents are listed.
@@ -104,7 +118,7 @@ pub enum IncidentFilter<'a> {
 ///
 /// [`StoreError`] when a statement fails.
 pub async fn record_failure(tx: &mut Tx, failure: &ResourceFailure) -> Result<FailureStanding, StoreError> {
-    let ResourceFailure { resource, instance, visit, action, failed_at } = failure;
+    let ResourceFailure { resource, instance, visit, action, failed_at, is_suspected } = failure;
     sqlx::query_scalar!(
         "SELECT pg_advisory_xact_lock(hashtextextended('incident ' || $1, 0)) IS NULL AS is_locked",
         resource,
@@ -112,8 +126,11 @@ pub async fn record_failure(tx: &mut Tx, failure: &ResourceFailure) -> Result<Fa
     .fetch_one(&mut **tx)
     .await?;
     let found = sqlx::query!(
-        r#"SELECT EXISTS (SELECT FROM instance i
-                           WHERE i.machine = $4 AND i.state <> $5 AND i.data ->> 'resource' = $1) AS "is_open!",
+        r#"WITH incident AS (
+               SELECT i.state, i.entered_at FROM instance i WHERE i.machine = $4 AND i.data ->> 'resource' = $1)
+           SELECT EXISTS (SELECT FROM incident i WHERE i.state <> $5) AS "is_open!",
+                  EXISTS (SELECT FROM incident i WHERE i.state = $6) AS "is_silent!",
+                  EXISTS (SELECT FROM incident i WHERE i.state = $5 AND i.entered_at >= $7) AS "was_open!",
                   EXISTS (SELECT FROM resource_failure f
                            WHERE f.resource = $1 AND f.instance_id <> $2 AND f.failed_at >= $3) AS "has_others!""#,
         resource,
@@ -121,11 +138,20 @@ pub async fn record_failure(tx: &mut Tx, failure: &ResourceFailure) -> Result<Fa
         *failed_at - FAILURE_WINDOW,
         INCIDENT_MACHINE,
         CLOSED_STATE,
+        SILENT_STATE,
+        *failed_at - OWN_SILENCE_TIME,
     )
     .fetch_one(&mut **tx)
     .await?;
+    if found.is_silent && !is_suspected {
+        // The resource itself does not answer any more.
+        return Ok(FailureStanding::Several);
+    }
     if found.is_open {
         return Ok(FailureStanding::Open);
+    }
+    if found.was_open && *is_suspected {
+        return Ok(FailureStanding::Own);
     }
     if found.has_others {
         return Ok(FailureStanding::Several);
@@ -134,16 +160,17 @@ pub async fn record_failure(tx: &mut Tx, failure: &ResourceFailure) -> Result<Fa
         .execute(&mut **tx)
         .await?;
     sqlx::query!(
-        "INSERT INTO resource_failure (resource, instance_id, visit, action, queued_at, failed_at)
-         SELECT $1, a.instance_id, $2, a.action, coalesce(a.queue_at, a.asked_at), $4
+        "INSERT INTO resource_failure (resource, instance_id, visit, action, queued_at, failed_at, is_suspected)
+         SELECT $1, a.instance_id, $2, a.action, coalesce(a.queue_at, a.asked_at), $4, $5
            FROM action a WHERE a.action_id = $3
          ON CONFLICT (resource, instance_id)
          DO UPDATE SET visit = excluded.visit, action = excluded.action, queued_at = excluded.queued_at,
-                       failed_at = excluded.failed_at",
+                       failed_at = excluded.failed_at, is_suspected = excluded.is_suspected",
         resource,
         visit.0,
         action.0,
         failed_at,
+        is_suspected,
     )
     .execute(&mut **tx)
     .await?;
@@ -158,8 +185,8 @@ struct FailureRow {
     queued_at: DateTime<Utc>,
 }
 
-/// Lists the recorded failures at resources with an open incident that came within a minute before it opened: their actions
-/// are to wait again.
+/// Lists the recorded failures that came within a minute before an incident opened at their resource: their actions are to wait
+/// again, also where it was closed meanwhile.
 ///
 /// # Errors
 ///
@@ -169,11 +196,10 @@ pub async fn list_to_retry(db: &mut PgConnection) -> Result<Vec<RecordedFailure>
         FailureRow,
         "SELECT f.resource, f.instance_id, f.visit, f.action, f.queued_at
            FROM resource_failure f
-           JOIN instance i ON i.machine = $1 AND i.state <> $2 AND i.data ->> 'resource' = f.resource
-          WHERE f.failed_at >= (i.data ->> 'opened_at')::timestamptz - interval '1 minute'
+           JOIN instance i ON i.machine = $1 AND i.data ->> 'resource' = f.resource
+          WHERE (i.data ->> 'opened_at')::timestamptz BETWEEN f.failed_at AND f.failed_at + interval '1 minute'
           ORDER BY f.failed_at",
         INCIDENT_MACHINE,
-        CLOSED_STATE,
     )
     .fetch_all(db)
     .await?;
@@ -213,7 +239,7 @@ pub async fn forget_failure(tx: &mut Tx, failure: &RecordedFailure) -> Result<()
 /// [`StoreError`] when the statement fails.
 pub async fn is_suspect(db: &mut PgConnection, resources: &[String]) -> Result<bool, StoreError> {
     let is_suspect = sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM resource_failure WHERE resource = ANY($1))
+        r#"SELECT EXISTS (SELECT FROM resource_failure WHERE resource = ANY($1) AND NOT is_suspected)
                OR EXISTS (SELECT FROM instance i
                            WHERE i.machine = $2 AND i.state <> $3 AND i.data ->> 'resource' = ANY($1)) AS "is_suspect!""#,
         resources,
@@ -223,7 +249,8 @@ pub async fn is_suspect(db: &mut PgConnection, resources: &[String]) -> Result<b
     Ok(is_suspect.fetch_one(db).await?)
 }
 
-/// Deletes the recorded failures at `resources`, because they answered, except those whose actions are to wait again.
+/// Deletes the recorded failures at `resources`, because they answered, except those whose actions are to wait again. A
+/// resource that answers is no reason for the silence of what it powers, so that stays recorded.
 ///
 /// # Errors
 ///
@@ -231,12 +258,13 @@ pub async fn is_suspect(db: &mut PgConnection, resources: &[String]) -> Result<b
 pub async fn forget_failures_at(tx: &mut Tx, resources: &[String]) -> Result<(), StoreError> {
     sqlx::query!(
         "DELETE FROM resource_failure f
-          WHERE f.resource = ANY($1)
+          WHERE f.resource = ANY($1) AND NOT f.is_suspected
             AND NOT EXISTS (SELECT FROM instance i
-                             WHERE i.machine = $2 AND i.state <> $3 AND i.data ->> 'resource' = f.resource)",
+                             WHERE i.machine = $2 AND i.data ->> 'resource' = f.resource
+                               AND (i.data ->> 'opened_at')::timestamptz
+                                   BETWEEN f.failed_at AND f.failed_at + interval '1 minute')",
         resources,
         INCIDENT_MACHINE,
-        CLOSED_STATE,
     )
     .execute(&mut **tx)
     .await?;
@@ -252,15 +280,24 @@ struct IncidentRow {
     reason: Option<String>,
     next_probe_at: Option<DateTime<Utc>>,
     waiting: i64,
+    is_silent: bool,
+    is_of_silence: bool,
 }
 
 impl From<IncidentRow> for Incident {
     fn from(row: IncidentRow) -> Self {
-        let IncidentRow { instance_id, name, resource, opened_at, closed_at, reason, next_probe_at, waiting } =
-            row;
-        let opened_at = opened_at.and_then(|at| at.parse().ok());
-        let instance = InstanceId(instance_id);
-        Self { instance, name, resource, opened_at, closed_at, reason, next_probe_at, waiting }
+        Self {
+            instance: InstanceId(row.instance_id),
+            name: row.name,
+            resource: row.resource,
+            opened_at: row.opened_at.and_then(|at| at.parse().ok()),
+            closed_at: row.closed_at,
+            reason: row.reason,
+            next_probe_at: row.next_probe_at,
+            waiting: row.waiting,
+            is_silent: row.is_silent,
+            is_of_silence: row.is_of_silence,
+        }
     }
 }
 
@@ -279,11 +316,13 @@ pub async fn list(db: &mut PgConnection, filter: IncidentFilter<'_>) -> Result<V
         r#"SELECT i.instance_id, i.name, i.data ->> 'resource' AS "resource!", i.data ->> 'opened_at' AS opened_at,
                   CASE WHEN i.state = $2 THEN i.entered_at END AS closed_at,
                   coalesce(i.data ->> 'probe_reason', i.data ->> 'reason') AS reason, i.deadline_at AS next_probe_at,
+                  i.state = $5 AS "is_silent!", i.data ? 'poll_url' AS "is_of_silence!",
                   (SELECT count(DISTINCT a.instance_id)
                      FROM action a
                     WHERE a.status = 'WAITING' AND a.instance_id <> i.instance_id
-                      AND a.claims @> jsonb_build_array(jsonb_build_object('any_of',
-                                          jsonb_build_array(i.data ->> 'resource')))) AS "waiting!"
+                      AND (a.trouble = 'incident ' || (i.data ->> 'resource')
+                           OR i.state <> $5 AND a.claims @> jsonb_build_array(jsonb_build_object(
+                                                    'any_of', jsonb_build_array(i.data ->> 'resource'))))) AS "waiting!"
              FROM instance i
             WHERE i.machine = $1 AND i.data ? 'resource' AND (i.state <> $2 OR $4)
               AND ($3::text[] IS NULL OR i.data ->> 'resource' = ANY($3))
@@ -292,8 +331,33 @@ pub async fn list(db: &mut PgConnection, filter: IncidentFilter<'_>) -> Result<V
         CLOSED_STATE,
         resources,
         filter == IncidentFilter::All,
+        SILENT_STATE,
     )
     .fetch_all(db)
     .await?;
     Ok(rows.into_iter().map(Incident::from).collect())
+}
+
+/// Lists the names of the instances that wait for the end of the incident `name`, in the order in which they go on.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_waiting(db: &mut PgConnection, name: &str) -> Result<Vec<String>, StoreError> {
+    let names = sqlx::query_scalar!(
+        "SELECT w.name
+           FROM instance i
+           JOIN action a ON a.status = 'WAITING' AND a.instance_id <> i.instance_id
+            AND (a.trouble = 'incident ' || (i.data ->> 'resource')
+                 OR i.state <> $3 AND a.claims @> jsonb_build_array(jsonb_build_object(
+                                          'any_of', jsonb_build_array(i.data ->> 'resource'))))
+           JOIN instance w ON w.instance_id = a.instance_id
+          WHERE i.machine = $1 AND i.name = $2
+          GROUP BY w.instance_id, w.name
+          ORDER BY min(coalesce(a.queue_at, a.asked_at)), min(a.action_id)",
+        INCIDENT_MACHINE,
+        name,
+        SILENT_STATE,
+    );
+    Ok(names.fetch_all(db).await?)
 }

@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use super::StoreError;
 use super::actions::{ActionId, StartableAction};
 use super::claims::{Claim, Grant, GrantedUnits, ResourceLimits, claims_of, missing_claims};
-use super::incidents::{CLOSED_STATE, INCIDENT_MACHINE};
+use super::incidents::{CLOSED_STATE, INCIDENT_MACHINE, SILENT_STATE};
 use super::instances::InstanceId;
 
 /// An action that waits for resources.
@@ -77,7 +77,8 @@ impl LimitOverrides {
 /// Lists at most `limit` actions that may be started: they have no claims, or have been granted what they claim.
 ///
 /// They are the first of their visit, with nothing of their instance before them but a suspended compensation; the oldest
-/// come first. Actions suspended by one of `troubles`, the local faults of the caller, are left out.
+/// come first. Actions suspended by one of `troubles`, the local faults of the caller, or by an open
+/// [incident](super::incidents) are left out.
 ///
 /// # Errors
 ///
@@ -93,12 +94,17 @@ pub async fn list_startable(
              FROM action a
             WHERE a.status = 'WAITING' AND (a.trouble IS NULL OR a.trouble <> ALL($2))
               AND (coalesce(a.queue, a.place) IS NULL OR a.granted IS NOT NULL)
+              AND (a.trouble IS NULL OR a.trouble NOT LIKE 'incident %' OR NOT EXISTS (
+                      SELECT FROM instance i
+                       WHERE i.machine = $3 AND i.state <> $4 AND a.trouble = 'incident ' || (i.data ->> 'resource')))
               AND NOT EXISTS (SELECT FROM action b
                                WHERE b.instance_id = a.instance_id AND (b.visit, b.seq) < (a.visit, a.seq)
                                  AND NOT (b.rescue AND b.status = 'WAITING' AND b.trouble IS NOT NULL))
             ORDER BY a.action_id LIMIT $1"#,
         limit,
         troubles,
+        INCIDENT_MACHINE,
+        CLOSED_STATE,
     )
     .fetch_all(db)
     .await?;
@@ -139,7 +145,7 @@ pub async fn list_claimants(
         ClaimantRow,
         r#"WITH incident AS MATERIALIZED (
                SELECT i.instance_id, i.data ->> 'resource' AS resource
-                 FROM instance i WHERE i.machine = $5 AND i.state <> $6)
+                 FROM instance i WHERE i.machine = $5 AND i.state NOT IN ($6, $7))
            SELECT w.action_id AS "action_id!", w.instance_id AS "instance_id!",
                   w.claims AS "claims?: Json<Vec<Claim>>", w.place AS "place?", w.rescue AS "rescue!",
                   ARRAY(SELECT h.name FROM hold h WHERE h.instance_id = w.instance_id) AS "held!"
@@ -197,6 +203,7 @@ pub async fn list_claimants(
         MAX_CLAIMANTS_PER_QUEUE,
         INCIDENT_MACHINE,
         CLOSED_STATE,
+        SILENT_STATE,
     )
     .fetch_all(db)
     .await?;

@@ -1,5 +1,8 @@
 //! Tests of incidents: relay boards that do not answer, and the boards that wait for them.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -8,6 +11,8 @@ use lifeguard::farm::relay::RelayBehaviour;
 use lifeguard::store::Store;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
@@ -80,22 +85,57 @@ async fn assert_replays(world: &World) {
     assert_history_gives_instances(&store).await;
 }
 
+/// Lets time pass in steps of a second.
+async fn pass_minutes(world: &World, minutes: i64) {
+    let until = world.clock.now() + TimeDelta::minutes(minutes);
+    while world.clock.now() < until {
+        world.clock.advance(Duration::from_secs(1));
+        yield_briefly().await;
+    }
+}
+
+/// Waits until the board with the bad port failed, which is within a minute from `since`, and checks the reason.
+async fn assert_bad_port_failed(world: &World, since: DateTime<Utc>) {
+    let is_failed = |device: &Value| device["state"] == "FailedRebootRebooting";
+    let failed = world.pass_time_until("bad", "it failed", is_failed).await;
+    let at: DateTime<Utc> = failed["since"].as_str().unwrap().parse().unwrap();
+    assert!(at - since < TimeDelta::minutes(1), "{failed:#}");
+    assert_eq!(
+        failed["data"]["failure"],
+        format!("illegal data address: the relay board has no coil {BAD_COIL}")
+    );
+}
+
+/// A coil that no relay board here has.
+const BAD_COIL: u16 = 90;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_board_that_is_dead_for_five_minutes_is_one_incident_and_costs_no_board_a_try() {
+    device_is_dead_for_five_minutes(14).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_switch_of_sixty_ports_that_is_dead_for_five_minutes_is_one_incident_too() {
+    device_is_dead_for_five_minutes(60).await;
+}
+
+/// A device dies under boards that are about to be rebooted, one of them at a port that it does not have.
+async fn device_is_dead_for_five_minutes(boards: u16) {
     let world = World::new().await;
-    let rack = Rack::new(&world, 14);
-    let names = register_boards(&world, &rack, 14).await;
-    // The relay board has no such coil.
-    world.register("bad", rack.power_facts(40)).await;
+    let rack = Rack::new(&world, boards);
+    let names = register_boards(&world, &rack, boards).await;
+    world.register("bad", rack.power_facts(BAD_COIL)).await;
     rack.relay.set_behaviour(RelayBehaviour::Hanging);
-    reboot(&world, &names).await;
+    let (before, after) = names.split_at(names.len() / 2);
+    reboot(&world, before).await;
     assert_eq!(world.request("bad", "rq-reboot", json!({})).await.0, 200);
+    reboot(&world, after).await;
+    let all = i64::from(boards) + 1;
 
     let incident = until_open(&world).await;
     assert_eq!((&incident["resource"], &incident["open"]), (&json!(rack.resource()), &json!(true)));
-    wait_until("all boards wait", async || open_incidents(&world).await[0]["waiting"] == 15).await;
-    let until = world.clock.now() + TimeDelta::minutes(5);
-    pass_time_until(&world, "five minutes pass", async || world.clock.now() >= until).await;
+    wait_until("all boards wait", async || open_incidents(&world).await[0]["waiting"] == all).await;
+    pass_minutes(&world, 5).await;
 
     let open = open_incidents(&world).await;
     assert_eq!(open.len(), 1, "{open:?}");
@@ -106,24 +146,28 @@ async fn a_relay_board_that_is_dead_for_five_minutes_is_one_incident_and_costs_n
         let why = world.get(&format!("/api/v1/devices/{name}/why")).await;
         let sentence = why["sentences"][0].as_str().unwrap();
         let expected = format!("waits for incident at {}, open for 5 min: no answer from", rack.resource());
-        assert!(sentence.contains(&expected) && sentence.contains("; 15 boards wait; "), "{sentence}");
+        assert!(
+            sentence.contains(&expected) && sentence.contains(&format!("; {all} boards wait; ")),
+            "{sentence}"
+        );
     }
     let page = reqwest::get(format!("http://{}/", world.server.http)).await.unwrap().text().await.unwrap();
     assert!(page.contains("incident at modbus:"), "{page}");
-    assert_eq!(rack.switched(14), []);
+    let metrics =
+        reqwest::get(format!("http://{}/metrics", world.server.http)).await.unwrap().text().await.unwrap();
+    for metric in ["lifeguard_incident_open 1\n".to_owned(), format!("lifeguard_incident_waiting {all}\n")] {
+        assert!(metrics.contains(&metric), "{metrics}");
+    }
+    assert!(metrics.ends_with("# EOF\n") && metrics.matches("# EOF").count() == 1, "{metrics}");
+    assert_eq!(rack.switched(names.len()), []);
 
     rack.relay.set_behaviour(RelayBehaviour::OneClientAtATime);
     until_closed(&world).await;
-    let closed_at = world.clock.now();
-    let failed =
-        world.pass_time_until("bad", "it failed", |device| device["state"] == "FailedRebootRebooting");
-    let failed = failed.await;
-    let at: DateTime<Utc> = failed["since"].as_str().unwrap().parse().unwrap();
-    assert!(at - closed_at < TimeDelta::minutes(1), "{failed:#}");
-    assert_eq!(failed["data"]["failure"], "illegal data address: the relay board has no coil 40");
+    assert_bad_port_failed(&world, world.clock.now()).await;
     until_ready(&world, &names).await;
-    let off: Vec<u16> = rack.switched(14).iter().filter(|(_, is_on)| !is_on).map(|(coil, _)| *coil).collect();
-    assert_eq!(off, (0..14).collect::<Vec<_>>(), "each was cycled once, in the order of the requests");
+    let off = rack.switched(names.len()).into_iter().filter(|(_, is_on)| !is_on).map(|(coil, _)| coil);
+    let off: Vec<u16> = off.collect();
+    assert_eq!(off, (0..boards).collect::<Vec<_>>(), "each was cycled once, in the order of the requests");
     assert_eq!(openings(&world, &incident_of(&rack)).await, 1);
     assert_replays(&world).await;
 }
@@ -278,4 +322,187 @@ async fn outlets_of_a_device_that_serves_many_clients_are_one_incident_too() {
         let device = world.get(&format!("/api/v1/devices/{name}")).await;
         assert_eq!((&device["visit"], &device["counters"]), (&json!(2), &json!({})), "{device:#}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_port_is_failed_within_a_minute_while_the_other_boards_are_rebooted() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 6);
+    let names = register_boards(&world, &rack, 6).await;
+    world.register("bad", rack.power_facts(BAD_COIL)).await;
+    let since = world.clock.now();
+    reboot(&world, &names).await;
+    assert_eq!(world.request("bad", "rq-reboot", json!({})).await.0, 200);
+    assert_bad_port_failed(&world, since).await;
+    until_ready(&world, &names).await;
+    assert_eq!(world.get("/api/v1/incidents?all=true").await["incidents"], json!([]));
+}
+
+/// Ready boards at one relay board, with the ports at which they are polled.
+struct ReadyBoards {
+    rack: Rack,
+    names: Vec<String>,
+    ports: Vec<SocketAddr>,
+    answering: JoinSet<()>,
+}
+
+impl ReadyBoards {
+    async fn new(world: &World, boards: u16) -> Self {
+        let rack = Rack::new(world, boards);
+        let (mut names, mut ports, mut answering) = (Vec::new(), Vec::new(), JoinSet::new());
+        for coil in 0..boards {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap();
+            let polled = Arc::new(AtomicUsize::new(0));
+            answering.spawn(answer_polls(listener, Arc::clone(&polled)));
+            let mut facts = rack.power_facts(coil);
+            facts["poll_url"] = json!(format!("tcp://{port}"));
+            let name = format!("b{coil}");
+            world.register(&name, facts).await;
+            world.force(&name, "Ready").await;
+            pass_time_until(world, "it is polled", async || polled.load(Ordering::Relaxed) > 0).await;
+            names.push(name);
+            ports.push(port);
+        }
+        Self { rack, names, ports, answering }
+    }
+
+    /// None of them answers any more, as without power.
+    async fn fall_silent(&mut self) {
+        self.answering.shutdown().await;
+    }
+
+    /// All of them answer again.
+    async fn answer_again(&mut self) {
+        for port in &self.ports {
+            let listener = TcpListener::bind(port).await.unwrap();
+            self.answering.spawn(answer_polls(listener, Arc::default()));
+        }
+    }
+
+    /// The boards in each state.
+    async fn in_state(&self, world: &World, state: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for name in &self.names {
+            if world.state(name).await == state {
+                found.push(name.clone());
+            }
+        }
+        found
+    }
+
+    /// The boards whose silence counted, in the order in which their reboots were queued.
+    async fn rebooted(&self, world: &World) -> Vec<String> {
+        let mut queued = Vec::new();
+        for name in &self.names {
+            for entry in world.history(name).await {
+                if entry["event"] == "poll-failed" {
+                    queued.push((entry["id"].as_i64().unwrap(), name.clone()));
+                }
+            }
+        }
+        queued.sort();
+        queued.into_iter().map(|(_, name)| name).collect()
+    }
+
+    /// Waits until an incident is open and only the first silent board is to be rebooted.
+    async fn until_one_incident(&self, world: &World) {
+        let incident = until_open(world).await;
+        assert_eq!(incident["resource"], self.rack.resource());
+        let waiting = async || open_incidents(world).await[0]["waiting"].as_u64().unwrap() + 1;
+        pass_time_until(world, "the others wait", async || waiting().await >= self.names.len() as u64).await;
+        assert_eq!(self.rebooted(world).await.len(), 1);
+    }
+}
+
+async fn answer_polls(listener: TcpListener, polled: Arc<AtomicUsize>) {
+    while let Ok((connection, _)) = listener.accept().await {
+        drop(connection);
+        polled.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ready_boards_without_power_are_one_incident_and_are_not_rebooted_when_they_return() {
+    let world = World::new().await;
+    let mut boards = ReadyBoards::new(&world, 6).await;
+    boards.fall_silent().await;
+    boards.rack.relay.set_behaviour(RelayBehaviour::Refusing);
+    boards.until_one_incident(&world).await;
+    pass_minutes(&world, 5).await;
+    assert_eq!((open_incidents(&world).await.len(), boards.rebooted(&world).await.len()), (1, 1));
+    let waiting = &boards.in_state(&world, "Ready").await[0];
+    let why = world.get(&format!("/api/v1/devices/{waiting}/why")).await;
+    let sentence = why["sentences"][0].as_str().unwrap();
+    assert!(
+        sentence.contains(&format!("poll waits for incident at {}", boards.rack.resource())),
+        "{sentence}"
+    );
+
+    boards.rack.relay.set_behaviour(RelayBehaviour::OneClientAtATime);
+    // The relay board is back before its boards are: they have time to boot.
+    pass_minutes(&world, 2).await;
+    assert_eq!(boards.rebooted(&world).await.len(), 1);
+    boards.answer_again().await;
+    until_closed(&world).await;
+    let first = &boards.rebooted(&world).await[0];
+    world.pass_time_until(first, "its power is back", |device| device["state"] == "RebootComplete").await;
+    world.report(first, "image-running").await;
+    pass_minutes(&world, 3).await;
+    assert_eq!(boards.in_state(&world, "Ready").await, boards.names);
+    assert_eq!(boards.rebooted(&world).await.len(), 1);
+    assert_eq!(openings(&world, &incident_of(&boards.rack)).await, 1);
+    assert_replays(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ready_boards_whose_outlets_are_off_after_a_power_cut_return_in_the_order_of_the_queue() {
+    let world = World::new().await;
+    let mut boards = ReadyBoards::new(&world, 6).await;
+    boards.fall_silent().await;
+    boards.rack.relay.set_behaviour(RelayBehaviour::Refusing);
+    boards.until_one_incident(&world).await;
+    for coil in 0..6 {
+        boards.rack.relay.switch(coil, false);
+    }
+    let before = boards.rack.relay.coil_changes().len();
+    boards.rack.relay.set_behaviour(RelayBehaviour::OneClientAtATime);
+    assert_return_by_reboots(&world, &boards, before).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ready_boards_that_stay_silent_are_rebooted_in_the_order_of_the_queue() {
+    let world = World::new().await;
+    let mut boards = ReadyBoards::new(&world, 6).await;
+    boards.fall_silent().await;
+    boards.until_one_incident(&world).await;
+    let silent = async || open_incidents(&world).await[0]["waiting"] == 5;
+    pass_time_until(&world, "the first one is rebooted", silent).await;
+    pass_minutes(&world, 2).await;
+    // The relay board itself is free.
+    assert_eq!(boards.in_state(&world, "RebootComplete").await, boards.rebooted(&world).await);
+    let before = boards.rack.relay.coil_changes().len();
+    assert_return_by_reboots(&world, &boards, before).await;
+}
+
+/// Waits until each board was rebooted once, and checks that they were switched on in the order of their queue.
+async fn assert_return_by_reboots(world: &World, boards: &ReadyBoards, changes_before: usize) {
+    let all = boards.names.len();
+    let are_rebooted = async || boards.in_state(world, "RebootComplete").await.len() == all;
+    pass_time_until(world, "all have power", are_rebooted).await;
+    let mut on: Vec<String> = Vec::new();
+    for change in boards.rack.relay.coil_changes().iter().skip(changes_before).filter(|change| change.is_on) {
+        on.push(format!("b{}", change.coil));
+    }
+    let queue = boards.rebooted(world).await;
+    let on_before: Vec<String> = queue.iter().filter(|name| !on.contains(name)).cloned().collect();
+    assert_eq!([on_before.clone(), on].concat(), queue);
+    assert!(on_before.len() < 2, "{on_before:?}");
+    for name in &boards.names {
+        world.report(name, "image-running").await;
+        let ready = world.until_state(name, "Ready").await;
+        assert_eq!(ready["counters"], json!({}), "{ready:#}");
+    }
+    assert_eq!(openings(world, &incident_of(&boards.rack)).await, 1);
+    assert_replays(world).await;
 }

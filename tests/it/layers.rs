@@ -104,7 +104,7 @@ const ALLOWED_EXTERNAL: &[(&str, &[&str])] = &[
     ("hyper_util::", &["api"]),
     ("tower::", &["api"]),
     ("ort::", &["model"]),
-    ("prometheus_client::", &["model"]),
+    ("prometheus_client::", &["model", "api"]),
 ];
 
 /// External crates of the kernel, and parts of the standard library that it must not use: it is pure.

@@ -10,6 +10,7 @@ use sqlx::{Connection, PgConnection};
 
 use crate::database::empty_database;
 use crate::replay::{assert_history_gives_instances, boards};
+use crate::world::World;
 
 /// The last migration before compensations were stored in the rows of actions, and the one that added them.
 const BEFORE_COMPENSATION: i64 = 20_261_130_070_000;
@@ -90,6 +91,40 @@ async fn the_history_of_the_previous_release_replays_to_its_instances() {
         .collect();
     let locked = ("board-001".to_owned(), "LockedOut".to_owned());
     assert!(states.len() == 6 && states.contains(&locked), "{states:?}");
+}
+
+/// The last migration before there were incidents.
+const BEFORE_INCIDENTS: i64 = 20_261_201_080_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_of_the_release_before_incidents_is_served_and_replays_unchanged() {
+    let database = empty_database().await;
+    let mut connection = PgConnection::connect_with(&database.connect_options()).await.unwrap();
+    MIGRATOR.run_to(OF_FARM, &mut connection).await.unwrap();
+    let farm = include_str!("../../fixtures/migrations/20261130070000_farm.sql");
+    sqlx::raw_sql(farm).execute(&mut connection).await.unwrap();
+    MIGRATOR.run_to(BEFORE_INCIDENTS, &mut connection).await.unwrap();
+    let all = "SELECT to_jsonb(ARRAY[(SELECT jsonb_agg(to_jsonb(i) ORDER BY i.instance_id) FROM instance i),
+                                     (SELECT jsonb_agg(to_jsonb(a) ORDER BY a.action_id) FROM action a),
+                                     (SELECT jsonb_agg(to_jsonb(h) ORDER BY h.history_id) FROM history h)])";
+    let before: Value = sqlx::query_scalar(all).fetch_one(&mut connection).await.unwrap();
+    MIGRATOR.run(&mut connection).await.unwrap();
+    let after: Value = sqlx::query_scalar(all).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(before, after);
+
+    let store = Store::open(database.connect_options()).await.unwrap();
+    assert_history_gives_instances(&store).await;
+    let states = async || {
+        let boards = boards(&store).await.into_iter();
+        boards.map(|board| (board.instance.name.clone(), board.instance.state.clone())).collect::<Vec<_>>()
+    };
+    let stored = states().await;
+    let world = World::at_url(&database.url()).await.unwrap();
+    assert_eq!(states().await, stored);
+    assert_eq!(world.get("/api/v1/incidents?all=true").await, json!({ "incidents": [] }));
+    let (status, machine) = world.call(reqwest::Method::GET, "/api/v1/machines/incident", None).await;
+    assert_eq!(status, 200, "{machine}");
+    assert_history_gives_instances(&store).await;
 }
 
 /// The last migration before activations got their present name.

@@ -19,13 +19,16 @@ pub struct RunError<T> {
     pub unreachable: Option<UnreachableDevice>,
 }
 
-/// A device that did not answer: no connection, a refused connection, no answer, or closed without an answer.
+/// A device that did not answer: no connection, a refused connection, no answer, or closed without an answer. Or a device that
+/// is suspected, because what it powers does not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreachableDevice {
     /// Its resource.
     pub resource: String,
     /// Whether something may have been written to it.
     pub has_acted: bool,
+    /// Whether it was not asked itself: what it powers does not answer.
+    pub is_suspected: bool,
 }
 
 /// Kind of a [`RunError`].

@@ -125,6 +125,7 @@ pub async fn operate(
             let unreachable = error.is_unreachable().then(|| UnreachableDevice {
                 resource: url.device().to_owned(),
                 has_acted: switching.has_written,
+                is_suspected: false,
             });
             Err(PowerRunError { reason: error.reason, evidence, kind, unreachable })
         }
@@ -160,9 +161,11 @@ pub async fn probe(
     match result {
         Err(error) if !error.is_answer() => {
             let kind = error_kind(&error, url, &switching, false);
-            let unreachable = error
-                .is_unreachable()
-                .then(|| UnreachableDevice { resource: url.device().to_owned(), has_acted: false });
+            let unreachable = error.is_unreachable().then(|| UnreachableDevice {
+                resource: url.device().to_owned(),
+                has_acted: false,
+                is_suspected: false,
+            });
             Err(PowerRunError { reason: error.reason, evidence, kind, unreachable })
         }
         Ok(()) | Err(_) => Ok(evidence),

@@ -8,7 +8,7 @@ mod url;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use device_io::DeviceUrlError;
+use device_io::{DeviceUrlError, UnreachableDevice};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -19,16 +19,17 @@ use super::ending::{Evidence, UnfinishedAction};
 use super::finding::Finding;
 use super::job::{Facts, Job};
 use super::kind::{ActionDescription, BadSettingsPolicy, TypedActionKind};
+use super::power::{POWER_URL, power_device};
 use super::settings::{ActionSettings, SettingField, setting_fault};
 use super::span;
 use super::trouble::Trouble;
-use crate::clock::time_after;
+use crate::clock::{Clock, time_after};
 use crate::formatting::count;
 use crate::machine::SettingFault;
 use crate::machine::SimulatedAction;
 
 /// The fact with the poll URL of a board; a board without it is not polled.
-const POLL_URL: &str = "poll_url";
+pub(super) const POLL_URL: &str = "poll_url";
 /// The fact with the poll URL at which a board has answered: its silence at another URL says nothing about it.
 const ANSWERED_URL: &str = "answered_url";
 
@@ -131,7 +132,8 @@ async fn probe_until_silent(
                 if is_judged && tally.has_answered {
                     let times = count(tally.silent_in_a_row, "time");
                     let reason = format!("no answer {times} in a row; last: {}", tally.last_failure);
-                    return Err(UnfinishedAction::failed(reason, Evidence::new()));
+                    let failed = UnfinishedAction::failed(reason, Evidence::new());
+                    return Err(UnfinishedAction { unreachable: suspected_device(job), ..failed });
                 }
                 if is_judged {
                     tally.report_never_answered(job);
@@ -145,6 +147,25 @@ async fn probe_until_silent(
             }
         }
         clock.sleep_until(next_at).await;
+    }
+}
+
+/// The device that powers the board: where several of its boards are silent, it may be without power itself.
+fn suspected_device(job: &Job) -> Option<UnreachableDevice> {
+    let resource = power_device(job.fact(POWER_URL)?)?;
+    Some(UnreachableDevice { resource, has_acted: false, is_suspected: true })
+}
+
+/// Polls a board once at its poll URL.
+pub(super) async fn poll_once(url: &str, clock: &dyn Clock) -> Result<(), UnfinishedAction> {
+    let url: Result<PollUrl, String> = url.parse().map_err(|error: DeviceUrlError| error.to_string());
+    let target = url.and_then(ProbeTarget::new).map_err(UnfinishedAction::misconfigured)?;
+    match target.ask(clock, PollSettings::default().limit).await {
+        Ok(()) => Ok(()),
+        Err(ProbeFailure::Silent(reason)) => Err(UnfinishedAction::failed(reason, Evidence::new())),
+        Err(ProbeFailure::NotMade(trouble, reason)) => {
+            Err(UnfinishedAction::suspended(trouble, reason, Evidence::new()))
+        }
     }
 }
 
@@ -190,7 +211,7 @@ impl TypedActionKind for PollAction {
         ActionDescription {
             // A run that has not found the board silent has no result.
             late_trouble: Some(Trouble::Renewal),
-            facts: &[POLL_URL, ANSWERED_URL],
+            facts: &[POLL_URL, ANSWERED_URL, POWER_URL],
             restarted_by_facts: &[POLL_URL],
             simulation: SimulatedAction::of_watch(MAX_POLL_DURATION.as_secs_f64()),
             // Invalid settings say nothing about the board, and a failed poll can leave its state.

@@ -30,8 +30,10 @@ pub struct ActionSummary {
     pub began_at: Option<DateTime<Utc>>,
     /// Whether it is the compensation of an action whose visit has ended.
     pub is_compensation: bool,
-    /// When it was suspended by a local fault. What waits for the end of an incident is in the queue of its resource.
+    /// When it was suspended by a local fault.
     pub suspended_at: Option<DateTime<Utc>>,
+    /// The resource whose incident suspended it.
+    pub incident: Option<String>,
     /// Why it is suspended or, while it runs, why it makes no progress.
     pub reason: Option<String>,
     /// How often it began without an observed end.
@@ -71,7 +73,8 @@ pub async fn list_summaries(
         r#"SELECT action_id, action, status, cancelled, rescue, claims AS "claims: Json<Vec<Claim>>",
                   granted AS "granted: Json<Vec<GrantedUnits>>", place, asked_at, began_at, attempts,
                   CASE WHEN trouble IS NULL OR trouble NOT LIKE 'incident %' THEN suspended_at END AS suspended_at,
-                  CASE WHEN trouble IS NULL OR trouble NOT LIKE 'incident %' THEN reason END AS reason
+                  CASE WHEN trouble IS NULL OR trouble NOT LIKE 'incident %' THEN reason END AS reason,
+                  CASE WHEN trouble LIKE 'incident %' THEN substr(trouble, 10) END AS incident
              FROM action WHERE instance_id = $1 ORDER BY visit, seq"#,
         instance.0,
     )
@@ -93,6 +96,7 @@ struct ActionSummaryRow {
     began_at: Option<DateTime<Utc>>,
     suspended_at: Option<DateTime<Utc>>,
     reason: Option<String>,
+    incident: Option<String>,
     attempts: i32,
 }
 
@@ -109,6 +113,7 @@ impl From<ActionSummaryRow> for ActionSummary {
             began_at: row.began_at,
             is_compensation: row.rescue,
             suspended_at: row.suspended_at,
+            incident: row.incident,
             reason: row.reason,
             attempts: row.attempts,
         }

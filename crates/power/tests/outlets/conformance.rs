@@ -222,7 +222,7 @@ async fn unreachable_devices_are_reported_and_not_switched_off<D: TestDevice>() 
         assert_eq!((&failed.kind, &failed.evidence["observed"]), (&kind, &"unknown".into()), "{failed}");
         assert_eq!(failed.evidence.contains_key("answer"), has_answer, "{failed:?}");
         let resource = device.url("").parse::<PowerUrl>().unwrap().device().to_owned();
-        let unreachable = UnreachableDevice { resource, has_acted: false };
+        let unreachable = UnreachableDevice { resource, has_acted: false, is_suspected: false };
         let unreachable = (behaviour != DeviceBehaviour::Foreign).then_some(unreachable);
         assert_eq!(failed.unreachable, unreachable, "{behaviour:?}");
         // A probe says the same, except that any answer is a success.

@@ -1,0 +1,21 @@
+-- Failures of actions that were their resource's, for a minute: when two instances have one at the same resource, an incident
+-- opens there (an instance of the machine `incident`), and these actions wait again.
+--
+-- resource      the resource that did not answer
+-- visit         the visit of the instance that invoked the action
+-- queued_at     its place in the queue of the resource
+-- failed_at     when the action ended
+-- is_suspected  whether the resource was not asked: what it powers does not answer
+CREATE TABLE resource_failure (
+    resource     text        NOT NULL,
+    instance_id  bigint      NOT NULL REFERENCES instance ON DELETE CASCADE,
+    visit        bigint      NOT NULL,
+    action       text        NOT NULL,
+    queued_at    timestamptz NOT NULL CHECK (isfinite(queued_at)),
+    failed_at    timestamptz NOT NULL CHECK (isfinite(failed_at)),
+    is_suspected boolean     NOT NULL,
+    PRIMARY KEY (resource, instance_id)
+);
+
+-- Finds the failures of an instance that is deleted.
+CREATE INDEX resource_failure_instance ON resource_failure (instance_id);
