@@ -20,11 +20,24 @@ use super::settings::NoSettings;
 use super::trouble::Trouble;
 use crate::machine::SimulatedAction;
 
-/// Returns the resource of a power URL: its device, where that accepts one client at a time.
+/// Returns the resource of a power URL: its device.
 #[must_use]
 pub fn power_resource(power_url: &str) -> Option<String> {
+    power_url.parse().ok().map(|url: PowerUrl| url.device().to_owned())
+}
+
+/// Returns the claim of an action that switches on by a power URL.
+#[must_use]
+pub fn power_claim(power_url: &str) -> Option<ResourceClaim> {
+    device_claim(power_url).map(ResourceClaim::adding_load)
+}
+
+/// Returns the claim on the device of a power URL: on all of it, where it accepts one client at a time.
+fn device_claim(power_url: &str) -> Option<ResourceClaim> {
     let url: PowerUrl = power_url.parse().ok()?;
-    url.resource().map(str::to_owned)
+    let device = url.device().to_owned();
+    let is_exclusive = url.resource().is_some();
+    Some(if is_exclusive { ResourceClaim::exclusive(device) } else { ResourceClaim::shared(device) })
 }
 
 /// Returns the normalized name of the outlet of a power URL. No two boards share an outlet.
@@ -105,8 +118,11 @@ impl TypedActionKind for PowerAction {
     /// device.
     fn claims(&self, _: &NoSettings, facts: &Facts) -> Vec<ResourceClaim> {
         let url = facts.get(POWER_URL).and_then(serde_json::Value::as_str);
-        let url = url.and_then(power_resource);
-        url.map(ResourceClaim::exclusive).into_iter().collect()
+        let claim = match self.operation {
+            PowerOperation::On | PowerOperation::Cycle => url.and_then(power_claim),
+            PowerOperation::Off => url.and_then(device_claim),
+        };
+        claim.into_iter().collect()
     }
 
     async fn run(
@@ -123,6 +139,7 @@ impl TypedActionKind for PowerAction {
             interrupted_runs: job.attempts,
             credentials: self.settings.credentials.clone(),
             commands: self.settings.commands.clone(),
+            min_off: job.min_off,
         };
         let ended = operate(&url, self.operation, &context, cancel).await;
         ended.map_err(|unfinished| unfinished.map_trouble(Trouble::from))

@@ -12,8 +12,7 @@ use super::refusals;
 use super::service::BoardService;
 use super::store::devices::{self, OutletAssignment};
 use crate::actions;
-use crate::engine::{ChangedFacts, CommittedSubmission, EngineError, FactChange, NewFacts};
-use crate::store::claims::Claim;
+use crate::engine::{ChangedFacts, CommittedSubmission, EngineError, FactChange, NewFacts, to_stored_claim};
 use crate::store::instances::{InstanceId, InstanceKey, LockedInstance};
 use crate::store::{InstanceFacts, Tx};
 
@@ -115,8 +114,8 @@ impl FactChange for DeviceChange {
             devices::save_outlets(tx, assignment.as_slice()).await
         };
         saved.await.map_err(|error| refusals::map_conflict(error, &device))?;
-        let relay = device.power_url.as_deref().and_then(actions::power_resource);
-        let claims = is_rewired.then(|| relay.as_deref().map(Claim::exclusive).into_iter().collect());
+        let claim = device.power_url.as_deref().and_then(actions::power_claim);
+        let claims = is_rewired.then(|| claim.as_ref().map(to_stored_claim).into_iter().collect());
         Ok(Some(ChangedFacts { changed, claims }))
     }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::resources::WaitForecast;
+use super::resource_snapshot::WaitForecast;
 use crate::explain::PendingAction;
 use crate::store::actions::ActionSummary;
 

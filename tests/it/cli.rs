@@ -1062,6 +1062,10 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
         "resource list",
         "resource show",
         "resource set",
+        "resource queue",
+        "resource remove",
+        "resource export",
+        "resource import",
         "model predict",
     ];
     for words in commands {

@@ -44,13 +44,16 @@ pub struct PowerContext {
     pub credentials: Credentials,
     /// The power commands of this server, which power URLs name.
     pub commands: PowerCommands,
+    /// The least off time of a cycle, where the URL has a shorter one.
+    pub min_off: Duration,
 }
 
 impl PowerContext {
     /// Returns what a driver needs for this operation.
     #[must_use]
     pub fn access(&self) -> OutletAccess {
-        let Self { clock, lease, call_limit, interrupted_runs: _, credentials, commands } = self.clone();
+        let Self { clock, lease, call_limit, interrupted_runs: _, credentials, commands, min_off: _ } =
+            self.clone();
         OutletAccess { clock, lease, call_limit, credentials, commands }
     }
 }
@@ -91,7 +94,7 @@ pub async fn operate(
     context: &PowerContext,
     cancel: &CancellationToken,
 ) -> Result<Evidence, PowerRunError> {
-    let interrupted_runs = context.interrupted_runs;
+    let PowerContext { interrupted_runs, min_off, .. } = *context;
     let outlet = url.open(context.access());
     let mut capabilities = url.capabilities();
     capabilities.readback = outlet.readback().unwrap_or(capabilities.readback);
@@ -102,7 +105,7 @@ pub async fn operate(
     let result = match operation {
         PowerOperation::On => switching.switch_on(cancel).await,
         PowerOperation::Off => switching.switch_off(cancel).await,
-        PowerOperation::Cycle => switching.cycle(url.off_for(), interrupted_runs, cancel).await,
+        PowerOperation::Cycle => switching.cycle(url.off_for().max(min_off), interrupted_runs, cancel).await,
     };
     let mut evidence = evidence(&switching);
     if interrupted_runs > 0 {

@@ -80,6 +80,12 @@ impl PowerUrl {
         }
     }
 
+    /// The device in canonical spelling: `modbus://host:port`.
+    #[must_use]
+    pub fn device(&self) -> &str {
+        &self.config.device
+    }
+
     /// The outlet in canonical spelling, without other parameters: `modbus://host:port/5?unit=1`.
     #[must_use]
     pub fn outlet(&self) -> String {

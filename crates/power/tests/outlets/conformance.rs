@@ -121,6 +121,7 @@ pub(crate) fn context(call_limit: Duration) -> PowerContext {
         interrupted_runs: 0,
         credentials: Credentials::default(),
         commands: PowerCommands::default(),
+        min_off: Duration::ZERO,
     }
 }
 
