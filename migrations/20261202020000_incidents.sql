@@ -19,3 +19,14 @@ CREATE TABLE resource_failure (
 
 -- Finds the failures of an instance that is deleted.
 CREATE INDEX resource_failure_instance ON resource_failure (instance_id);
+
+-- The resources that open incidents cover: that of the incident, and all within it. The states are those of `states/incident.yaml`.
+CREATE FUNCTION incident_cover() RETURNS TABLE (instance_id bigint, state text, origin text, resource text)
+LANGUAGE sql STABLE AS $$
+    WITH RECURSIVE covered AS (
+        SELECT i.instance_id, i.state, i.data ->> 'resource' AS origin, i.data ->> 'resource' AS resource
+          FROM instance i WHERE i.machine = 'incident' AND i.state <> 'Closed' AND i.data ? 'resource'
+        UNION
+        SELECT c.instance_id, c.state, c.origin, r.name FROM covered c JOIN resource r ON r.within = c.resource)
+    SELECT c.instance_id, c.state, c.origin, c.resource FROM covered c
+$$;

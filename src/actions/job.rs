@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use device_io::ProcessLease;
 use serde_json::{Map, Value};
@@ -49,6 +50,8 @@ pub struct Job {
     /// How often it was started before without being seen to end: a process died or lost its lease meanwhile, or the action
     /// was suspended after it may have acted. 0 in its first run.
     pub attempts: u32,
+    /// The least time for which a cycle keeps off what it switches, as set for the resources that it holds.
+    pub min_off: Duration,
     /// The lease of the process: it is checked immediately before each write to a device.
     pub lease: ProcessLease,
     /// The reporter of its findings.
@@ -68,6 +71,7 @@ impl Job {
             facts,
             settings: Map::new(),
             attempts: 0,
+            min_off: Duration::ZERO,
             lease: ProcessLease::default(),
             findings: FindingReporter::default(),
             clock: Arc::new(SystemClock),

@@ -98,12 +98,15 @@ pub struct ResourceClaim {
     pub any_of: Vec<String>,
     /// The number of units that the action needs.
     pub units: u32,
-    /// The number of units of the resource; nothing where it has no limit.
+    /// The number of units of the resource; `None`: unlimited.
     pub capacity: Option<u32>,
     /// The time between two grants.
     pub gap: Duration,
     /// The time between a release and the next grant.
     pub settle: Duration,
+    /// Whether the action adds the load of its instance to the resource: it claims as much of all that contains the
+    /// resource, where there is one.
+    pub adds_load: bool,
 }
 
 impl ResourceClaim {
@@ -116,13 +119,26 @@ impl ResourceClaim {
     /// A claim on all of the first of these resources that is free.
     #[must_use]
     pub fn one_of(any_of: Vec<String>) -> Self {
-        Self { any_of, units: 1, capacity: Some(1), gap: Duration::ZERO, settle: Duration::ZERO }
+        Self {
+            any_of,
+            units: 1,
+            capacity: Some(1),
+            gap: Duration::ZERO,
+            settle: Duration::ZERO,
+            adds_load: false,
+        }
     }
 
-    /// A claim on a resource that any number of actions can use at a time.
+    /// A claim on a resource that any number of actions can use, unless an operator limits it.
     #[must_use]
     pub fn shared(resource: String) -> Self {
         Self { capacity: None, ..Self::exclusive(resource) }
+    }
+
+    /// The same claim, of an action that adds load.
+    #[must_use]
+    pub fn adding_load(self) -> Self {
+        Self { adds_load: true, ..self }
     }
 }
 

@@ -39,7 +39,7 @@ pub use kind::{
 pub use kind_page::describe_kind;
 pub use notify::{NotifyAction, NotifySettings};
 pub use poll::{PollAction, PollSettings, PollUrl};
-pub use power::{PowerAction, missing_power_setting, power_claim, power_outlet};
+pub use power::{PowerAction, missing_power_setting, power_claim, power_outlet, power_resource};
 pub use probe::ProbeAction;
 pub use registry::ActionRegistry;
 pub use settings::{ActionSettings, NoSettings, SettingField, SettingInfo};

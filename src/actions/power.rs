@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::power::{
-    ClientCapacity, DEFAULT_CALL_TIMEOUT, PowerContext, PowerOperation, PowerSettings, PowerUrl,
-    max_operation_time, operate,
+    DEFAULT_CALL_TIMEOUT, PowerContext, PowerOperation, PowerSettings, PowerUrl, max_operation_time, operate,
 };
 use async_trait::async_trait;
 use device_io::DeviceUrlError;
@@ -21,21 +20,24 @@ use super::settings::NoSettings;
 use super::trouble::Trouble;
 use crate::machine::SimulatedAction;
 
-/// Returns the claim of power actions at a power URL: its device, alone where that accepts one client at a time. Nothing where
-/// the URL is invalid.
+/// Returns the resource of a power URL: its device.
 #[must_use]
-pub fn power_claim(power_url: &str) -> Option<ResourceClaim> {
-    let url: PowerUrl = power_url.parse().ok()?;
-    let device = url.device().to_owned();
-    Some(match url.capabilities().client_capacity {
-        ClientCapacity::One => ResourceClaim::exclusive(device),
-        ClientCapacity::Many => ResourceClaim::shared(device),
-    })
+pub fn power_resource(power_url: &str) -> Option<String> {
+    power_url.parse().ok().map(|url: PowerUrl| url.device().to_owned())
 }
 
-/// Returns the device of a power URL, `modbus://host:port`. Nothing where the URL is invalid.
-pub(super) fn power_device(power_url: &str) -> Option<String> {
-    power_url.parse().ok().map(|url: PowerUrl| url.device().to_owned())
+/// Returns the claim of an action that switches on by a power URL.
+#[must_use]
+pub fn power_claim(power_url: &str) -> Option<ResourceClaim> {
+    device_claim(power_url).map(ResourceClaim::adding_load)
+}
+
+/// Returns the claim on the device of a power URL: on all of it, where it accepts one client at a time.
+fn device_claim(power_url: &str) -> Option<ResourceClaim> {
+    let url: PowerUrl = power_url.parse().ok()?;
+    let device = url.device().to_owned();
+    let is_exclusive = url.resource().is_some();
+    Some(if is_exclusive { ResourceClaim::exclusive(device) } else { ResourceClaim::shared(device) })
 }
 
 /// Returns the normalized name of the outlet of a power URL. No two boards share an outlet.
@@ -115,7 +117,12 @@ impl TypedActionKind for PowerAction {
     /// The device of the outlet. A board without a valid power URL claims nothing: its action fails before it reaches a
     /// device.
     fn claims(&self, _: &NoSettings, facts: &Facts) -> Vec<ResourceClaim> {
-        claims_of(facts)
+        match self.operation {
+            PowerOperation::On | PowerOperation::Cycle => power_url_of(facts).and_then(power_claim),
+            PowerOperation::Off => power_url_of(facts).and_then(device_claim),
+        }
+        .into_iter()
+        .collect()
     }
 
     async fn run(
@@ -132,16 +139,20 @@ impl TypedActionKind for PowerAction {
             interrupted_runs: job.attempts,
             credentials: self.settings.credentials.clone(),
             commands: self.settings.commands.clone(),
+            min_off: job.min_off,
         };
         let ended = operate(&url, self.operation, &context, cancel).await;
         ended.map_err(|unfinished| unfinished.map_trouble(Trouble::from))
     }
 }
 
-/// The claims of an action at the power URL among `facts`.
-pub(super) fn claims_of(facts: &Facts) -> Vec<ResourceClaim> {
-    let url = facts.get(POWER_URL).and_then(serde_json::Value::as_str);
-    url.and_then(power_claim).into_iter().collect()
+/// The claim of an action that only reads at the power URL among `facts`.
+pub(super) fn reading_claims(facts: &Facts) -> Vec<ResourceClaim> {
+    power_url_of(facts).and_then(device_claim).into_iter().collect()
+}
+
+fn power_url_of(facts: &Facts) -> Option<&str> {
+    facts.get(POWER_URL).and_then(serde_json::Value::as_str)
 }
 
 pub(super) fn power_url(job: &Job) -> Result<PowerUrl, UnfinishedAction> {

@@ -11,7 +11,7 @@ use super::ending::{Evidence, UnfinishedAction};
 use super::job::{Facts, Job};
 use super::kind::{ActionDescription, ResourceClaim, TypedActionKind};
 use super::poll::{POLL_URL, poll_once};
-use super::power::{POWER_URL, claims_of, power_url};
+use super::power::{POWER_URL, power_url, reading_claims};
 use super::settings::NoSettings;
 use super::trouble::Trouble;
 use crate::machine::SimulatedAction;
@@ -51,7 +51,7 @@ impl TypedActionKind for ProbeAction {
     }
 
     fn claims(&self, _: &NoSettings, facts: &Facts) -> Vec<ResourceClaim> {
-        claims_of(facts)
+        reading_claims(facts)
     }
 
     async fn run(
@@ -68,6 +68,7 @@ impl TypedActionKind for ProbeAction {
             interrupted_runs: 0,
             credentials: self.settings.credentials.clone(),
             commands: self.settings.commands.clone(),
+            min_off: Duration::ZERO,
         };
         let ended = probe(&url, &context, cancel).await;
         let evidence = ended.map_err(|unfinished| unfinished.map_trouble(Trouble::from))?;

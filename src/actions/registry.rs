@@ -149,9 +149,12 @@ mod tests {
             registry.claims(&name(action), &Map::new(), &facts)
         };
         let relay = ResourceClaim::exclusive("modbus://relay-3.lab:502".to_owned());
-        for action in ["power-on", "power-off", "power-cycle"] {
-            assert_eq!(claims(action, "modbus://Relay-3.lab/5"), std::slice::from_ref(&relay));
+        assert_eq!(claims("power-off", "modbus://Relay-3.lab/5"), std::slice::from_ref(&relay));
+        for action in ["power-on", "power-cycle"] {
+            assert_eq!(claims(action, "modbus://Relay-3.lab/5"), [relay.clone().adding_load()]);
         }
+        let daemon = ResourceClaim::shared("pdudaemon://daemon.lab:16421".to_owned());
+        assert_eq!(claims("power-off", "pdudaemon://daemon.lab/pdu-1/5"), [daemon]);
         assert_eq!(claims("poll", "modbus://Relay-3.lab/5"), []);
         assert_eq!(claims("power-on", "modbus://"), []);
         assert_eq!(registry.claims(&name("power-on"), &Map::new(), &Map::new()), []);

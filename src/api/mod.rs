@@ -48,6 +48,7 @@ mod query_parameters;
 mod report_rate;
 mod requests;
 mod reserved_names;
+mod resource_file;
 mod resources;
 mod router;
 mod server_names;

@@ -1,13 +1,15 @@
 //! Resources: limits, holders, queue and forecast.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 
 use super::client::ClientKey;
@@ -15,28 +17,95 @@ use super::context::{ApiContext, ApiRoutes};
 use super::etag::tagged;
 use super::json_body::JsonBody;
 use super::problem::Problem;
-use crate::engine::{LimitOverrides, ResourceView};
-
-/// The longest name of a resource, in bytes.
-const MAX_NAME_BYTES: usize = 500;
-/// The longest gap and settle time, in seconds: a day.
-const MAX_LIMIT_SPAN_S: f64 = 86_400.0;
+use super::resource_file;
+use crate::boards::{
+    MAX_LIMIT_SPAN, MAX_MIN_OFF, MAX_RESOURCE_ABOUT_BYTES, from_ampere, refuse_resource_name,
+};
+use crate::engine::{ResourceView, SettingsPatch, SettingsUpdate};
+use crate::formatting::duration;
 
 /// The routes of this file.
 pub(super) fn routes() -> ApiRoutes {
-    vec![("/api/v1/resources", get(list)), ("/api/v1/resources/{name}", get(show).put(set))]
+    vec![
+        ("/api/v1/resources", get(list).put(resource_file::import)),
+        ("/api/v1/queue", get(queue)),
+        ("/api/v1/resources/{name}", get(show).put(set).patch(change).delete(remove)),
+    ]
 }
 
-/// The limits that an operator sets; for those that are missing or null, the limits of the claims apply.
-#[derive(Debug, Deserialize)]
+/// What an operator sets; `Some(None)` is null.
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NewLimitsBody {
-    capacity: Option<u32>,
-    gap_s: Option<f64>,
-    settle_s: Option<f64>,
+struct SettingsBody {
+    #[serde(default, deserialize_with = "given")]
+    capacity: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "given")]
+    gap_s: Option<Option<f64>>,
+    #[serde(default, deserialize_with = "given")]
+    settle_s: Option<Option<f64>>,
+    #[serde(default, deserialize_with = "given")]
+    window_s: Option<Option<f64>>,
+    #[serde(default, deserialize_with = "given")]
+    budget_a: Option<Option<f64>>,
+    #[serde(default, deserialize_with = "given")]
+    min_off_s: Option<Option<f64>>,
+    #[serde(default, deserialize_with = "given")]
+    within: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    about: Option<Option<String>>,
 }
 
-/// A resource after its limits were set.
+/// Distinguishes null from a missing member.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(value).map(Some)
+}
+
+impl SettingsBody {
+    /// The same settings, where missing ones are null.
+    fn complete(self) -> Self {
+        Self {
+            capacity: self.capacity.or(Some(None)),
+            gap_s: self.gap_s.or(Some(None)),
+            settle_s: self.settle_s.or(Some(None)),
+            window_s: self.window_s.or(Some(None)),
+            budget_a: self.budget_a.or(Some(None)),
+            min_off_s: self.min_off_s.or(Some(None)),
+            within: self.within.or(Some(None)),
+            about: self.about.or(Some(None)),
+        }
+    }
+
+    fn into_patch(self) -> Result<SettingsPatch, Problem> {
+        if self.capacity.flatten().is_some_and(|units| i32::try_from(units).is_err()) {
+            return Err(Problem::invalid("capacity: at most 2147483647"));
+        }
+        let span =
+            |name, span: Option<Option<f64>>, max| span.map(|span| millis(name, span, max)).transpose();
+        let current = |ampere: Option<f64>| ampere.map(from_ampere).transpose();
+        let budget_ma = self.budget_a.map(current).transpose();
+        let within = self.within.map(|within| within.filter(|within| !within.is_empty()));
+        if let Some(refusal) = within.as_ref().and_then(|name| refuse_resource_name(name.as_deref()?)) {
+            return Err(Problem::invalid(format!("within: {refusal}")));
+        }
+        let about = self.about.map(|about| about.filter(|about| !about.is_empty()));
+        if about.as_ref().and_then(Option::as_ref).is_some_and(|about| about.len() > MAX_RESOURCE_ABOUT_BYTES)
+        {
+            return Err(Problem::invalid("about: at most 500 bytes"));
+        }
+        Ok(SettingsPatch {
+            capacity: self.capacity,
+            gap_ms: span("gap_s", self.gap_s, MAX_LIMIT_SPAN)?,
+            settle_ms: span("settle_s", self.settle_s, MAX_LIMIT_SPAN)?,
+            window_ms: span("window_s", self.window_s, MAX_LIMIT_SPAN)?,
+            budget_ma: budget_ma.map_err(|error| Problem::invalid(format!("budget_a: {error}")))?,
+            min_off_ms: span("min_off_s", self.min_off_s, MAX_MIN_OFF)?,
+            within,
+            about,
+        })
+    }
+}
+
+/// A resource after its settings were changed.
 #[derive(Debug, Serialize)]
 struct SavedResourceView {
     #[serde(flatten)]
@@ -45,14 +114,29 @@ struct SavedResourceView {
     warnings: Vec<String>,
 }
 
-/// `GET /api/v1/resources`: all resources that were claimed or have limits set by an operator.
+/// `GET /api/v1/resources`: all resources that were claimed, or that something is set for; `?format=yaml` answers with the
+/// settings as a file.
 async fn list(
+    State(api): State<Arc<ApiContext>>,
+    query: resource_file::FormatQuery,
+    client: ClientKey,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let _permit = api.snapshot_permits.acquire(client).await?;
+    if query.is_yaml() {
+        return resource_file::export(&api).await;
+    }
+    Ok(tagged(&headers, &json!({ "resources": api.engine.resources(None).await? })))
+}
+
+/// `GET /api/v1/queue`: all actions that wait for resources, in the order of their queues.
+async fn queue(
     State(api): State<Arc<ApiContext>>,
     client: ClientKey,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let _permit = api.snapshot_permits.acquire(client).await?;
-    Ok(tagged(&headers, &json!({ "resources": api.engine.resources(None).await? })))
+    Ok(tagged(&headers, &json!({ "queue": api.engine.queued_actions().await? })))
 }
 
 /// `GET /api/v1/resources/{name}`: one resource.
@@ -65,27 +149,50 @@ async fn show(
     Ok(tagged(&headers, &find(&api, client, &name).await?))
 }
 
-/// `PUT /api/v1/resources/{name}`: an operator sets its limits, in place of those set before.
+/// `PUT /api/v1/resources/{name}`: an operator sets its limits and what contains it, in place of those set before.
 async fn set(
     State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,
     client: ClientKey,
-    JsonBody(NewLimitsBody { capacity, gap_s, settle_s }): JsonBody<NewLimitsBody>,
+    JsonBody(body): JsonBody<SettingsBody>,
 ) -> Result<Json<SavedResourceView>, Problem> {
-    if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
-        return Err(Problem::invalid("name: 1 to 500 bytes without control characters"));
+    update(&api, client, name, body.complete()).await
+}
+
+/// `PATCH /api/v1/resources/{name}`: an operator changes some settings; null unsets one.
+async fn change(
+    State(api): State<Arc<ApiContext>>,
+    Path(name): Path<String>,
+    client: ClientKey,
+    JsonBody(body): JsonBody<SettingsBody>,
+) -> Result<Json<SavedResourceView>, Problem> {
+    update(&api, client, name, body).await
+}
+
+async fn update(
+    api: &ApiContext,
+    client: ClientKey,
+    name: String,
+    body: SettingsBody,
+) -> Result<Json<SavedResourceView>, Problem> {
+    if let Some(refusal) = refuse_resource_name(&name) {
+        return Err(Problem::invalid(refusal));
     }
-    if capacity.is_some_and(|units| i32::try_from(units).is_err()) {
-        return Err(Problem::invalid("capacity: at most 2147483647"));
-    }
-    let limits = LimitOverrides {
-        capacity,
-        gap_ms: millis("gap_s", gap_s)?,
-        settle_ms: millis("settle_s", settle_s)?,
-    };
-    let warnings = api.boards.warn_of_resource(&name).await?.into_iter().collect();
-    api.engine.set_limits(&name, limits).await?;
-    Ok(Json(SavedResourceView { resource: find(&api, client, &name).await?, warnings }))
+    let patch = body.into_patch()?;
+    let warnings = api.boards.warn_of_resources(std::slice::from_ref(&name), &BTreeSet::new()).await?;
+    api.engine.update_resources(SettingsUpdate::Patch(name.clone(), patch)).await?;
+    Ok(Json(SavedResourceView { resource: find(api, client, &name).await?, warnings }))
+}
+
+/// `DELETE /api/v1/resources/{name}`: nothing is set for it any more, and it is forgotten if nothing uses it.
+async fn remove(
+    State(api): State<Arc<ApiContext>>,
+    Path(name): Path<String>,
+    client: ClientKey,
+) -> Result<StatusCode, Problem> {
+    find(&api, client, &name).await?;
+    api.engine.update_resources(SettingsUpdate::Remove(name)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn find(api: &ApiContext, client: ClientKey, name: &str) -> Result<ResourceView, Problem> {
@@ -100,11 +207,11 @@ async fn find(api: &ApiContext, client: ClientKey, name: &str) -> Result<Resourc
     api.engine.resources(Some(name)).await?.pop().ok_or_else(no_such)
 }
 
-fn millis(what: &str, seconds: Option<f64>) -> Result<Option<u64>, Problem> {
+fn millis(what: &str, seconds: Option<f64>, max: Duration) -> Result<Option<u64>, Problem> {
     let Some(seconds) = seconds else { return Ok(None) };
-    if !(0.0..=MAX_LIMIT_SPAN_S).contains(&seconds) {
-        return Err(Problem::invalid(format!("{what}: 0 to 86400")));
+    if !(0.0..=max.as_secs_f64()).contains(&seconds) {
+        return Err(Problem::invalid(format!("{what}: 0 to {}, which is {}", max.as_secs(), duration(max))));
     }
-    let span = std::time::Duration::from_secs_f64(seconds);
+    let span = Duration::from_secs_f64(seconds);
     Ok(Some(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
 }

@@ -12,7 +12,7 @@ use super::refusals;
 use super::service::BoardService;
 use super::store::devices::{self, OutletAssignment};
 use crate::actions;
-use crate::engine::{self, ChangedFacts, CommittedSubmission, EngineError, FactChange, NewFacts};
+use crate::engine::{ChangedFacts, CommittedSubmission, EngineError, FactChange, NewFacts, to_stored_claim};
 use crate::store::instances::{InstanceId, InstanceKey, LockedInstance};
 use crate::store::{InstanceFacts, Tx};
 
@@ -115,7 +115,7 @@ impl FactChange for DeviceChange {
         };
         saved.await.map_err(|error| refusals::map_conflict(error, &device))?;
         let claim = device.power_url.as_deref().and_then(actions::power_claim);
-        let claims = is_rewired.then(|| claim.iter().map(engine::to_stored_claim).collect());
+        let claims = is_rewired.then(|| claim.as_ref().map(to_stored_claim).into_iter().collect());
         Ok(Some(ChangedFacts { changed, claims }))
     }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::boot::{BootCoverage, describe_boot};
 use super::face_name::FACE;
 use super::facts::{ANSWERED_URL_FACT, BOOT_CONFIG_FACT, shared};
-use super::store::{boots, devices, images};
+use super::store::{boots, devices, hardware_loads, images};
 use super::{outlets, refusals};
 use crate::engine::{Face, FaceRefusal, FaceSummary, InstanceRemoval, LearnedFact};
 use crate::machine::{Instance, MachineName};
@@ -126,6 +126,14 @@ impl Face for BoardFace {
             .filter_map(|fact| Some((fact.instance, fact.value.as_str()?)))
             .collect();
         devices::save_answered_urls(db, &answers).await
+    }
+
+    async fn read_loads(
+        &self,
+        db: &mut DbConnection,
+        ids: &[InstanceId],
+    ) -> Result<Vec<(InstanceId, u32)>, StoreError> {
+        hardware_loads::read(db, ids).await
     }
 
     async fn refuse_removal(

@@ -9,7 +9,7 @@ use super::face::BoardFace;
 use super::store::{boots, devices};
 use crate::actions::{self, PowerSettings};
 use crate::engine::{Engine, EngineError};
-use crate::machine::{MachineName, suggestion};
+use crate::machine::MachineName;
 use crate::store::instances::InstanceId;
 
 /// The boards of a farm, over the engine that drives them.
@@ -75,22 +75,6 @@ impl BoardService {
     pub async fn mac_at(&self, peer: IpAddr) -> Result<Option<String>, EngineError> {
         let mut db = self.engine.store().reader().await?;
         Ok(devices::find_mac_at(&mut db, &peer.to_string()).await?)
-    }
-
-    /// Returns a warning if nothing uses the resource `name`: no board's power, no action and no definition.
-    ///
-    /// # Errors
-    ///
-    /// [`EngineError::Store`] when the database fails.
-    pub async fn warn_of_resource(&self, name: &str) -> Result<Option<String>, EngineError> {
-        let mut used = self.engine.used_resources().await?;
-        let boards = devices::list_outlet_assignments(&mut *self.engine.store().reader().await?).await?;
-        let power_urls = boards.iter().filter_map(|board| board.power_url.as_deref());
-        used.extend(power_urls.filter_map(actions::power_claim).flat_map(|claim| claim.any_of));
-        Ok((!used.contains(name)).then(|| {
-            let known = (!used.is_empty()).then(|| suggestion(name, used.iter().map(String::as_str)));
-            format!("nothing uses the resource `{name}`{}", known.unwrap_or_default())
-        }))
     }
 
     /// Returns a warning if this server lacks the credential that `power_url` names. Another server may have it.

@@ -130,7 +130,16 @@ impl ApiClient {
 
     /// Reads a text.
     pub(super) async fn get_text(&self, segments: &[&str]) -> Result<String, ApiClientError> {
-        let bytes = self.answer(self.http.get(self.url(segments)?)).await?;
+        self.get_text_with(segments, &[]).await
+    }
+
+    /// Reads a text, with a query.
+    pub(super) async fn get_text_with(
+        &self,
+        segments: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<String, ApiClientError> {
+        let bytes = self.answer(self.http.get(self.url(segments)?).query(query)).await?;
         String::from_utf8(bytes).map_err(|_| ApiClientError::NotLifeguard(self.server.clone()))
     }
 

@@ -93,8 +93,8 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     (
         "resource set",
         [
-            "lifeguard resource set imaging --capacity 4",
-            "lifeguard resource set imaging --capacity 8 --gap 5s",
+            "lifeguard resource set circuit-3 --within lab --capacity 4 --window 10s --budget 16A",
+            "lifeguard resource set modbus://relay-3.lab:502 --within circuit-3 --min-off 5s --unset gap",
         ],
     ),
     ("incident", ["lifeguard incident list", "lifeguard incident close modbus://relay-3.lab:502"]),
@@ -112,6 +112,19 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "lifeguard incident close modbus://relay-3.lab:502",
             "lifeguard incident close modbus://relay-3.lab:502 --reason 'relay board was replaced'",
         ],
+    ),
+    ("resource queue", ["lifeguard resource queue", "lifeguard resource queue --json"]),
+    (
+        "resource remove",
+        ["lifeguard resource remove circuit-3", "lifeguard resource remove circuit-3 circuit-4"],
+    ),
+    (
+        "resource export",
+        ["lifeguard resource export", "lifeguard resource export --server http://lifeguard.lab:8080"],
+    ),
+    (
+        "resource import",
+        ["lifeguard resource import farm.yaml --dry-run", "lifeguard resource import farm.yaml"],
     ),
     ("instance", ["lifeguard instance list rollout", "lifeguard instance send rollout web approve"]),
     (

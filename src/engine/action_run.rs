@@ -1,6 +1,7 @@
 //! Runs the actions of a visit one after the other, and submits their results as events.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -102,10 +103,17 @@ fn start_run(
         // A compensation is an action of another kind, which does not take these settings.
         settings: if next.action.is_compensation { Map::new() } else { settings.clone() },
         attempts: next.attempts,
+        min_off: min_off(&granted),
         findings: engine.finding_reporter(&next.action, life),
         ..Job::new(id.0, action.clone(), subject, facts)
     };
     Box::new(StartedRun { action: next.action.clone(), granted, job, guard })
+}
+
+/// Returns the longest of the off times that resources demand.
+fn min_off(granted: &[GrantedUnits]) -> Duration {
+    let demanded = granted.iter().filter_map(|units| units.load);
+    Duration::from_millis(demanded.map(|load| load.min_off_ms).max().unwrap_or_default())
 }
 
 /// Lists the resources that were granted to an action where it accepts any of several.
@@ -208,7 +216,11 @@ fn decide_after_end(
     let next = live.iter().filter(|live| live.is_next_after(action)).min_by_key(|live| live.seq)?;
     let units = next.action.claims.iter().filter(|claim| claim.hold.is_none());
     let units: Option<Vec<GrantedUnits>> = units.map(|claim| row.action.units_for(claim).cloned()).collect();
-    let grant = Grant { units: units?, based_on: Vec::new() };
+    let mut units = units?;
+    if next.action.claims.iter().any(|claim| claim.adds_load) {
+        units.extend(row.action.container_units().cloned());
+    }
+    let grant = Grant { units, based_on: Vec::new() };
     Some(start_run(context, update, next, grant, worker.life))
 }
 
@@ -415,11 +427,13 @@ mod tests {
             units: 1,
             limits: ResourceLimits::default(),
             hold: hold.map(str::to_owned),
+            adds_load: false,
         };
         let units = |resource: &str, hold: Option<&str>| GrantedUnits {
             resource: resource.to_owned(),
             units: 1,
             hold: hold.map(str::to_owned),
+            load: None,
         };
         let action = action(vec![
             claim(&[], Some("idle-workers"), Some("worker")),

@@ -1,5 +1,6 @@
 //! Writes the decisions of a batch, and answers the waiting requests.
 
+use chrono::{DateTime, Utc};
 use tracing::Level;
 
 use super::batch_decisions::BatchDecisions;
@@ -26,7 +27,7 @@ pub(super) async fn write(
     // Done first: a failure after the batch is durable would cause the batch to be written again.
     let store = engine.store();
     let outages = db.outages();
-    store.within_on(outages, Store::MAX_STATEMENT_TIME, delete_orphans(db, orphans)).await?;
+    store.within_on(outages, Store::MAX_STATEMENT_TIME, delete_orphans(db, orphans, *at)).await?;
     if decided.is_empty() {
         return Ok(BatchResult::default());
     }
@@ -42,12 +43,16 @@ pub(super) async fn write(
 }
 
 /// Deletes the actions of instances that no longer exist.
-async fn delete_orphans(db: &mut DbConnection, orphans: &[(ActionId, WorkItem)]) -> Result<(), StoreError> {
+async fn delete_orphans(
+    db: &mut DbConnection,
+    orphans: &[(ActionId, WorkItem)],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
     if orphans.is_empty() {
         return Ok(());
     }
     let ids: Vec<ActionId> = orphans.iter().map(|(action, _)| *action).collect();
-    actions::delete_orphans(db, &ids).await
+    actions::delete_orphans(db, &ids, now).await
 }
 
 /// Answers the requests whose updates are durable; returns the others, which have to be decided again.

@@ -92,7 +92,7 @@ impl BatchInput {
             match work {
                 WorkItem::Begin { .. } | WorkItem::End { .. } => with_actions.push(update.id()),
                 WorkItem::Submitted { submission, .. } if submission.is_retry() => {
-                    with_actions.push(update.id())
+                    with_actions.push(update.id());
                 }
                 WorkItem::Due(_) if waits_for_reports(definition, update) => {
                     silent.push((update.id(), update.instance().machine.clone()));

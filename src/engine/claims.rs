@@ -22,7 +22,10 @@ pub(super) fn with_claims(
         .map(|invoke| {
             for own in kinds.claims(&invoke.action, &invoke.with, facts).iter().map(to_stored_claim) {
                 match claims.iter_mut().find(|claim| claim.any_of == own.any_of) {
-                    Some(claim) => claim.units = claim.units.max(own.units),
+                    Some(claim) => {
+                        claim.units = claim.units.max(own.units);
+                        claim.adds_load |= own.adds_load;
+                    }
                     None => claims.push(own),
                 }
             }
@@ -70,6 +73,7 @@ fn hold_claim(definition: &Definition, name: &ResourceName, units: u32) -> Claim
         units,
         limits: declared.map_or_else(ResourceLimits::default, declared_limits),
         hold: Some(name.to_string()),
+        adds_load: false,
     }
 }
 
@@ -89,7 +93,7 @@ pub(super) fn prepend_holds(new: &mut [NewAction], held: &[Claim]) {
 /// Converts the claim of an action kind to its stored form.
 #[must_use]
 pub fn to_stored_claim(claim: &actions::ResourceClaim) -> Claim {
-    let actions::ResourceClaim { any_of, units, capacity, gap, settle } = claim;
+    let actions::ResourceClaim { any_of, units, capacity, gap, settle, adds_load } = claim;
     let limits = ResourceLimits::new(*capacity, *gap, *settle);
-    Claim { any_of: any_of.clone(), select: None, units: *units, limits, hold: None }
+    Claim { any_of: any_of.clone(), select: None, units: *units, limits, hold: None, adds_load: *adds_load }
 }

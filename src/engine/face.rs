@@ -116,6 +116,19 @@ pub trait Face: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// Reads the loads that its instances among `ids` add where they are switched on, in milliampere, in one statement.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the statement fails.
+    async fn read_loads(
+        &self,
+        _db: &mut DbConnection,
+        _ids: &[InstanceId],
+    ) -> Result<Vec<(InstanceId, u32)>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// Refuses the removal of an instance, where it cannot be removed now.
     ///
     /// # Errors
@@ -288,6 +301,19 @@ impl Faces {
             }
         }
         Ok(())
+    }
+
+    /// Reads the loads that `ids` add, in milliampere.
+    pub(super) async fn read_loads(
+        &self,
+        db: &mut DbConnection,
+        ids: &[InstanceId],
+    ) -> Result<HashMap<InstanceId, u32>, StoreError> {
+        let mut loads = HashMap::new();
+        for face in self.iter() {
+            loads.extend(face.read_loads(db, ids).await?);
+        }
+        Ok(loads)
     }
 
     /// Whether an action that uses `facts` needs shared facts.

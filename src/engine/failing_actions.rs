@@ -56,7 +56,8 @@ impl FailingActions {
         let change = self.change(key, failure.is_some(), Instant::now());
         let JobSubject { machine, name: instance, .. } = subject;
         let action = &action.action;
-        let names: Vec<&str> = granted.iter().map(|units| units.resource.as_str()).collect();
+        let own = granted.iter().filter(|units| !units.is_of_container());
+        let names: Vec<&str> = own.map(|units| units.resource.as_str()).collect();
         // Without a resource the field is left out.
         let resource = (!names.is_empty()).then(|| names.join(" "));
         let reason = failure.map_or("", String::as_str);

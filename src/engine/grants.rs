@@ -3,21 +3,27 @@
 //! A grant is valid only if no other transaction has granted units of the same resource meanwhile: the write checks the
 //! revision of the resource.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use schedule::{GrantPlan, LimitedResource, ResourceNeed, ResourceRequest, ResourceUnits, schedule};
+use schedule::{GrantPlan, ResourceUnits, schedule};
 
 use super::face::Faces;
+use super::resource_requests::{
+    ClaimedResources, Quantity, limited_load, limited_units, limits, loaded_resources,
+};
 use crate::store::actions::StartableAction;
 use crate::store::batches::{DecidedUpdate, PassedOnGrant};
-use crate::store::claims::{Claim, Grant, GrantBasis, GrantedUnits, ResourceLimits};
+use crate::store::claims::{Grant, GrantedUnits, ResourceLimits};
 use crate::store::instances::InstanceId;
-use crate::store::queue::{self, Claimant, MAX_CLAIMANTS_PER_QUEUE, ResourceState};
+use crate::store::queue::{self, Claimant, MAX_CLAIMANTS_PER_QUEUE};
 use crate::store::{DbConnection, StoreError, resources};
 
 /// The number of actions that are read at a time.
 pub(super) const MAX_ACTIONS_READ: i64 = 256;
+
+/// The number of claimants that are read at a time: some of each resource that contains others.
+const MAX_CLAIMANTS_READ: i64 = 1024;
 
 /// The actions that can start now.
 #[derive(Debug, Default)]
@@ -40,12 +46,8 @@ pub async fn find_unqueued(
     troubles: &[String],
 ) -> Result<StartableActions, StoreError> {
     let actions = queue::list_startable(db, MAX_ACTIONS_READ, troubles).await?;
-    let has_more = is_full(actions.len());
+    let has_more = i64::try_from(actions.len()).is_ok_and(|length| length >= MAX_ACTIONS_READ);
     Ok(StartableActions { actions, has_more, next_at: None })
-}
-
-fn is_full(length: usize) -> bool {
-    i64::try_from(length).is_ok_and(|length| length >= MAX_ACTIONS_READ)
 }
 
 /// Finds the actions whose claims can be granted at `now`; those suspended by one of `troubles` are left out.
@@ -59,8 +61,8 @@ pub async fn find_grantable(
     troubles: &[String],
     now: DateTime<Utc>,
 ) -> Result<StartableActions, StoreError> {
-    let claimants = queue::list_claimants(db, MAX_ACTIONS_READ, troubles, None).await?;
-    let has_more = is_full(claimants.len());
+    let claimants = queue::list_claimants(db, MAX_CLAIMANTS_READ, troubles, None).await?;
+    let has_more = i64::try_from(claimants.len()).is_ok_and(|length| length >= MAX_CLAIMANTS_READ);
     let mut found = StartableActions { has_more, ..StartableActions::default() };
     // These need nothing but what their states hold already.
     let (ready, mut claimants): (Vec<_>, Vec<_>) =
@@ -73,9 +75,8 @@ pub async fn find_grantable(
     if claimants.is_empty() {
         return Ok(found);
     }
-    faces.select(db, claimants.iter_mut().map(|claimant| (claimant.instance, &mut claimant.claims))).await?;
-    let states = queue::read_resources(db, &claimed_resources(&claimants)).await?;
-    let plan = plan(&claimants, &states, now);
+    let resources = read_claimed(db, faces, &mut claimants).await?;
+    let plan = plan(&claimants, &resources, now);
     found.next_at = plan.next_at.and_then(DateTime::from_timestamp_micros);
     // A queue may not have been read to its end. If nothing could start, reading again at once would give the same result.
     let started = found.actions.len() + plan.grants.len();
@@ -83,7 +84,7 @@ pub async fn find_grantable(
         && (has_more || i64::try_from(started).is_ok_and(|started| started >= MAX_CLAIMANTS_PER_QUEUE));
     for grant in plan.grants {
         let Some(claimant) = claimants.get(grant.key) else { continue };
-        let grant = to_grant(claimant, &grant.units, &states);
+        let grant = to_grant(claimant, &grant.units, &resources);
         found.actions.push(StartableAction { id: claimant.id, instance: claimant.instance, grant });
     }
     Ok(found)
@@ -128,33 +129,62 @@ async fn grant_released(
         return Ok(Vec::new());
     }
     let released: Vec<String> = released_units.keys().cloned().collect();
-    let mut claimants = queue::list_claimants(db, MAX_ACTIONS_READ, troubles, Some(&released)).await?;
+    let mut claimants = queue::list_claimants(db, MAX_CLAIMANTS_READ, troubles, Some(&released)).await?;
     // The actions of these instances are changed by this batch.
     let own: HashSet<_> = decided.iter().map(DecidedUpdate::id).collect();
     claimants.retain(|claimant| !own.contains(&claimant.instance));
-    faces.select(db, claimants.iter_mut().map(|claimant| (claimant.instance, &mut claimant.claims))).await?;
+    let mut resources = read_claimed(db, faces, &mut claimants).await?;
+    leave_contained(&mut claimants, &resources);
     if claimants.is_empty() {
         return Ok(Vec::new());
     }
-    let mut states = queue::read_resources(db, &claimed_resources(&claimants)).await?;
     let taken: HashSet<&str> =
         decided.iter().filter_map(|update| update.started.as_ref()).flat_map(newly_taken).collect();
-    for state in &mut states {
+    for state in resources.states_mut() {
         if taken.contains(state.name.as_str()) {
             // Its units are granted in this transaction: the rest is scheduled once that is durable.
-            state.overrides.capacity = Some(0);
-        }
-        if let Some(units) = released_units.get(&state.name) {
-            state.in_use = state.in_use.saturating_sub(*units);
+            state.in_use = u32::MAX;
+        } else if let Some(units) = released_units.get(&state.name) {
+            // Units that may cool now are scheduled then, too.
+            if state.settings.window_ms == 0 {
+                state.in_use = state.in_use.saturating_sub(*units);
+            }
             state.released_at = Some(now);
         }
     }
-    let plan = plan(&claimants, &states, now);
+    let plan = plan(&claimants, &resources, now);
     let grants = plan.grants.iter().filter_map(|grant| {
         let claimant = claimants.get(grant.key)?;
-        Some(PassedOnGrant { action: claimant.id, grant: to_grant(claimant, &grant.units, &states) })
+        Some(PassedOnGrant { action: claimant.id, grant: to_grant(claimant, &grant.units, &resources) })
     });
     Ok(grants.collect())
+}
+
+/// Leaves claimants of contained resources, and those behind them, to the next look at all queues: others, which this
+/// release does not concern, may come before them.
+fn leave_contained(claimants: &mut Vec<Claimant>, resources: &ClaimedResources) {
+    let mut left: HashSet<String> = HashSet::new();
+    claimants.retain(|claimant| {
+        let is_contained =
+            |name: &str| resources.find(name).is_some_and(|state| state.settings.within.is_some());
+        let mut names = claimant.claims.iter().flat_map(|claim| &claim.any_of);
+        let is_left =
+            loaded_resources(&claimant.claims).any(is_contained) || names.any(|name| left.contains(name));
+        if is_left {
+            left.extend(claimant.claims.iter().flat_map(|claim| claim.any_of.iter().cloned()));
+        }
+        !is_left
+    });
+}
+
+/// Resolves the selectors of claims, and reads the claimed resources.
+async fn read_claimed(
+    db: &mut DbConnection,
+    faces: &Faces,
+    claimants: &mut [Claimant],
+) -> Result<ClaimedResources, StoreError> {
+    let claims = claimants.iter_mut().map(|claimant| (claimant.instance, &mut claimant.claims));
+    ClaimedResources::read(db, faces, claims.collect(), &[]).await
 }
 
 /// Lists the holds that `decided` drops.
@@ -194,110 +224,64 @@ fn newly_taken<T>((_, grant): &(T, Grant)) -> impl Iterator<Item = &str> {
     grant.based_on.iter().map(|taken| taken.resource.as_str())
 }
 
-/// Lists the claimed resources, each once.
-fn claimed_resources(claimants: &[Claimant]) -> Vec<String> {
-    let names = claimants.iter().flat_map(|claimant| &claimant.claims).flat_map(|claim| &claim.any_of);
-    names.collect::<BTreeSet<_>>().into_iter().cloned().collect()
-}
-
-/// Returns the limits of a resource: those of `claim`, unless an operator has set others.
-fn limits(state: &ResourceState, claim: &Claim) -> ResourceLimits {
-    let claimed = if claim.limits == ResourceLimits::default() {
-        state.declared.unwrap_or_default()
-    } else {
-        claim.limits
-    };
-    state.overrides.apply_to(claimed)
-}
-
-fn micros(ms: u64) -> i64 {
-    i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1000)
-}
-
-/// Builds the scheduler's resource; nothing where it has no limit.
-pub(super) fn resource(state: &ResourceState, limits: ResourceLimits) -> Option<LimitedResource> {
-    let ResourceLimits { capacity, gap_ms, settle_ms } = limits;
-    let is_limited = capacity.is_some() || gap_ms > 0 || settle_ms > 0;
-    is_limited.then(|| LimitedResource {
-        capacity: capacity.unwrap_or(u32::MAX),
-        gap: micros(gap_ms),
-        settle: micros(settle_ms),
-        granted_at: state.granted_at.map(|at| at.timestamp_micros()),
-        released_at: state.released_at.map(|at| at.timestamp_micros()),
-    })
-}
-
 fn plan<'a>(
     claimants: &'a [Claimant],
-    states: &[ResourceState],
+    resources: &'a ClaimedResources,
     now: DateTime<Utc>,
-) -> GrantPlan<usize, &'a str> {
-    let mut resources = BTreeMap::new();
+) -> GrantPlan<usize, Quantity<'a>> {
+    let claims = claimants.iter().flat_map(|claimant| &claimant.claims);
+    let claimed = claims.flat_map(|claim| claim.any_of.iter().map(|name| (name.as_str(), claim.limits)));
+    let claimed: HashMap<&str, ResourceLimits> = claimed.collect();
+    let mut limited = BTreeMap::new();
     let mut held = Vec::new();
-    for claim in claimants.iter().flat_map(|claimant| &claimant.claims) {
-        for name in &claim.any_of {
-            if resources.contains_key(name.as_str()) {
-                continue;
-            }
-            let Some(state) = states.iter().find(|state| state.name == *name) else { continue };
-            if let Some(resource) = resource(state, limits(state, claim)) {
-                resources.insert(name.as_str(), resource);
-                held.push(ResourceUnits { resource: name.as_str(), units: state.in_use });
-            }
+    for state in resources.states() {
+        let name = state.name.as_str();
+        let limits = limits(state, claimed.get(name).copied().unwrap_or_default());
+        if let Some(units) = limited_units(state, limits) {
+            limited.insert(Quantity::Units(name), units);
+            held.push(ResourceUnits::of(Quantity::Units(name), state.in_use));
+        }
+        if let Some(load) = limited_load(state) {
+            limited.insert(Quantity::Load(name), load);
+            held.push(ResourceUnits::of(Quantity::Load(name), state.load_ma));
         }
     }
     held.retain(|held| held.units > 0);
-    let request = |(key, claimant): (usize, &'a Claimant)| ResourceRequest {
-        key,
-        needs: needs(&claimant.claims),
-        holds: claimant.has_holds,
+    let request = |(key, claimant): (usize, &'a Claimant)| {
+        resources.request(key, claimant.instance, &claimant.claims, claimant.has_holds)
     };
-    let queue: Vec<_> = claimants.iter().enumerate().map(request).collect();
-    schedule(&resources, &held, &queue, now.timestamp_micros())
-}
-
-/// Converts claims to the needs of the scheduler.
-pub(super) fn needs(claims: &[Claim]) -> Vec<ResourceNeed<&str>> {
-    let need = |claim| {
-        let Claim { any_of, units, .. }: &Claim = claim;
-        ResourceNeed { any_of: any_of.iter().map(String::as_str).collect(), units: *units }
-    };
-    claims.iter().map(need).collect()
+    let queue: Vec<_> = claimants.iter().enumerate().filter_map(request).collect();
+    schedule(&limited, &held, &queue, now.timestamp_micros())
 }
 
 /// Builds the grant of a claimant, with the revision of each resource.
-fn to_grant(claimant: &Claimant, units: &[ResourceUnits<&str>], states: &[ResourceState]) -> Grant {
-    let mut grant = Grant::default();
-    for (claim, ResourceUnits { resource: name, units }) in claimant.claims.iter().zip(units) {
-        let hold = claim.hold.clone();
-        grant.units.push(GrantedUnits { resource: (*name).to_owned(), units: *units, hold });
-        let Some(state) = states.iter().find(|state| state.name == *name) else { continue };
-        if resource(state, limits(state, claim)).is_some() {
-            grant.based_on.push(GrantBasis {
-                resource: (*name).to_owned(),
-                revision: state.revision,
-                limits: claim.limits,
-            });
-        }
-    }
-    grant
+fn to_grant(
+    claimant: &Claimant,
+    units: &[ResourceUnits<Quantity<'_>>],
+    resources: &ClaimedResources,
+) -> Grant {
+    let units: Vec<Quantity<'_>> = units.iter().map(|units| units.resource).collect();
+    resources.grant(claimant.instance, &claimant.claims, &units)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::actions::ActionId;
-    use crate::store::queue::LimitOverrides;
+    use crate::store::claims::Claim;
+    use crate::store::queue::{LimitOverrides, ResourceSettings, ResourceState};
 
     fn state(name: &str, in_use: u32) -> ResourceState {
         ResourceState {
             name: name.to_owned(),
             revision: 7,
-            overrides: LimitOverrides::default(),
+            settings: ResourceSettings::default(),
             declared: None,
             granted_at: None,
             released_at: None,
             in_use,
+            load_ma: 0,
+            cooling: Vec::new(),
         }
     }
 
@@ -306,7 +290,8 @@ mod tests {
     }
 
     fn keys(claimants: &[Claimant], states: &[ResourceState]) -> Vec<usize> {
-        let plan = plan(claimants, states, DateTime::UNIX_EPOCH);
+        let resources = ClaimedResources::of(states.to_vec());
+        let plan = plan(claimants, &resources, DateTime::UNIX_EPOCH);
         plan.grants.into_iter().map(|grant| grant.key).collect()
     }
 
@@ -315,19 +300,22 @@ mod tests {
         let claimants = [claimant(1, vec![Claim::exclusive("a")]), claimant(2, vec![Claim::exclusive("a")])];
         assert_eq!(keys(&claimants, &[state("a", 0)]), [0]);
         assert!(keys(&claimants, &[state("a", 1)]).is_empty());
-        let set = LimitOverrides { capacity: Some(3), ..LimitOverrides::default() };
-        assert_eq!(keys(&claimants, &[ResourceState { overrides: set, ..state("a", 1) }]), [0, 1]);
-        let none = LimitOverrides { capacity: Some(0), ..LimitOverrides::default() };
-        assert!(keys(&claimants, &[ResourceState { overrides: none, ..state("a", 0) }]).is_empty());
+        let set = |capacity, in_use| {
+            let overrides = LimitOverrides { capacity: Some(capacity), ..LimitOverrides::default() };
+            let settings = ResourceSettings { overrides, ..ResourceSettings::default() };
+            ResourceState { settings, ..state("a", in_use) }
+        };
+        assert_eq!(keys(&claimants, &[set(3, 1)]), [0, 1]);
+        assert!(keys(&claimants, &[set(0, 0)]).is_empty());
     }
 
     #[test]
     fn units_of_an_unlimited_resource_need_no_basis() {
         let unlimited = Claim { limits: ResourceLimits::default(), ..Claim::exclusive("b") };
         let claimant = claimant(1, vec![Claim::exclusive("a"), unlimited]);
-        let states = [state("a", 0), state("b", 70)];
-        let plan = plan(std::slice::from_ref(&claimant), &states, DateTime::UNIX_EPOCH);
-        let grant = to_grant(&claimant, &plan.grants[0].units, &states);
+        let resources = ClaimedResources::of(vec![state("a", 0), state("b", 70)]);
+        let plan = plan(std::slice::from_ref(&claimant), &resources, DateTime::UNIX_EPOCH);
+        let grant = to_grant(&claimant, &plan.grants[0].units, &resources);
         let taken: Vec<_> =
             grant.based_on.iter().map(|basis| (basis.resource.as_str(), basis.revision)).collect();
         assert_eq!((taken, grant.units.len()), (vec![("a", 7)], 2));

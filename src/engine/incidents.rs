@@ -109,41 +109,38 @@ impl Engine {
         if action.is_compensation || subject.machine.as_str() == INCIDENT_MACHINE {
             return Err(unfinished);
         }
-        let is_open = loop {
+        let open_at = loop {
             match self.join_incident(&attempt, &unreachable, &unfinished.reason).await {
-                Ok(is_open) => break is_open,
-                Err(EngineError::Stopping) => break false,
-                Err(_) if self.inner.running.is_stopping_all() => break false,
+                Ok(open_at) => break open_at,
+                Err(EngineError::Stopping) => break None,
+                Err(_) if self.inner.running.is_stopping_all() => break None,
                 Err(EngineError::Store(error)) if error.is_transient() => pause_before_retry().await,
                 Err(EngineError::Busy) => pause_before_retry().await,
                 Err(error) => {
                     let resource = &unreachable.resource;
                     tracing::error!(error = &error as &dyn Error, %resource, "cannot open incident");
-                    break false;
+                    break None;
                 }
             }
         };
-        if !is_open {
-            return Err(unfinished);
-        }
+        let Some(open_at) = open_at else { return Err(unfinished) };
         let has_acted = unreachable.has_acted || matches!(unfinished.kind, ActionEnding::Unrestored { .. });
-        let trouble = Trouble::Incident(unreachable.resource);
+        let trouble = Trouble::Incident(open_at);
         Err(UnfinishedAction { kind: ActionEnding::Suspended { trouble, has_acted }, ..unfinished })
     }
 
-    /// Records a failure at the resource of `device`, opens an incident where another instance had one within a minute, and says
-    /// whether one is open.
+    /// Records a failure at the resource of `device`, opens an incident where another instance had one within a minute, and
+    /// returns the resource with the open incident, if there is one.
     async fn join_incident(
         &self,
         attempt: &EndedAttempt<'_>,
         device: &UnreachableDevice,
         reason: &str,
-    ) -> Result<bool, EngineError> {
+    ) -> Result<Option<String>, EngineError> {
         let EndedAttempt { action, subject, facts, .. } = attempt;
-        let resource = device.resource.as_str();
         let now = self.clock().now();
         let failure = ResourceFailure {
-            resource: resource.to_owned(),
+            resource: device.resource.clone(),
             instance: action.instance,
             visit: action.visit,
             action: action.id,
@@ -157,9 +154,10 @@ impl Engine {
             Ok::<_, StoreError>(standing)
         };
         match self.store().within(Store::MAX_STATEMENT_TIME, recorded).await? {
-            FailureStanding::Single | FailureStanding::Own => Ok(false),
-            FailureStanding::Open => Ok(true),
-            FailureStanding::Several => {
+            FailureStanding::Single | FailureStanding::Own => Ok(None),
+            FailureStanding::Open(resource) => Ok(Some(resource)),
+            FailureStanding::Shared(resource) => {
+                let resource = resource.as_str();
                 let used =
                     self.kinds().description(action.action.as_str()).map_or(&[][..], |kind| kind.facts);
                 // The probe uses the same facts.
@@ -182,10 +180,28 @@ impl Engine {
                 if matches!(committed.outcome, Outcome::Moved { .. }) {
                     tracing::warn!(%resource, reason, instance = %subject.name, "incident opened");
                 }
+                if device.is_suspected {
+                    self.close_contained_incidents(resource).await?;
+                }
                 self.retry_failed_actions().await?;
-                Ok(true)
+                Ok(Some(resource.to_owned()))
             }
         }
+    }
+
+    /// Closes the incidents of silent boards within `resource`, which has one for all of them.
+    async fn close_contained_incidents(&self, resource: &str) -> Result<(), EngineError> {
+        let open = incidents::list(&mut *self.store().reader().await?, IncidentFilter::Open).await?;
+        let covered = open.iter().find(|incident| incident.resource == resource);
+        let covered = covered.map(|incident| incident.covered.clone()).unwrap_or_default();
+        let is_part = |incident: &&Incident| {
+            incident.is_of_silence && incident.resource != resource && covered.contains(&incident.resource)
+        };
+        for incident in open.iter().filter(is_part) {
+            let reason = format!("part of the incident at {resource}");
+            self.close_incident(&incident.name, Some(SENDER.to_owned()), Some(reason)).await?;
+        }
+        Ok(())
     }
 
     /// Lets the actions wait again whose failures came before their incidents opened; of a visit that has ended nothing is

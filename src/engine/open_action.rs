@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::resources::WaitForecast;
+use super::resource_snapshot::WaitForecast;
 use crate::explain::PendingAction;
 use crate::store::actions::ActionSummary;
 
@@ -28,17 +28,8 @@ impl OpenAction {
     /// The view of `action`; `forecast` is that of its instance.
     #[must_use]
     pub fn new(action: &ActionSummary, forecast: &WaitForecast) -> Self {
-        // A compensation does not wait for the end of an incident.
-        let waits = action.began_at.is_none() && !action.is_compensation;
-        let incident = forecast.incidents.iter().filter(|_| waits).find(|incident| {
-            let resource = &incident.resource;
-            action.incident.as_ref() == Some(resource)
-                || action.is_queued()
-                    && action
-                        .claims
-                        .iter()
-                        .any(|claim| claim.any_of.as_slice() == std::slice::from_ref(resource))
-        });
+        let incident = forecast.incidents.iter().find(|incident| incident.blocks(action));
+        let incident = incident.map(|blocking| blocking.incident.clone());
         let forecast = forecast.of(action);
         Self {
             pending: PendingAction {
@@ -51,7 +42,7 @@ impl OpenAction {
                 is_leftover: action.is_cancelled || action.is_compensation,
                 suspended_at: action.suspended_at,
                 reason: action.reason.clone(),
-                incident: incident.cloned(),
+                incident,
             },
             status: action.status.clone(),
             is_cancelled: action.is_cancelled,

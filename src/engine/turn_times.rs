@@ -47,7 +47,9 @@ mod tests {
     fn a_resource_without_samples_is_expected_to_be_as_slow_as_the_slowest() {
         let times = TurnTimes::default();
         assert_eq!(times.average("a"), None);
-        let of = |resource: &str| [GrantedUnits { resource: resource.to_owned(), units: 1, hold: None }];
+        let of = |resource: &str| {
+            [GrantedUnits { resource: resource.to_owned(), units: 1, hold: None, load: None }]
+        };
         times.note(&of("a"), TimeDelta::seconds(10));
         times.note(&of("a"), TimeDelta::seconds(20));
         times.note(&of("b"), TimeDelta::seconds(4));

@@ -10,7 +10,7 @@ use super::face::{FaceSummary, Faces};
 use super::handle::Engine;
 use super::history_text::{describe_arrival, describe_evidence, observed_at};
 use super::open_action::OpenAction;
-use super::resources::WaitForecast;
+use super::resource_snapshot::WaitForecast;
 use crate::actions::ActionRegistry;
 use crate::explain::{
     self, AwaitedEvent, Explanation, InstanceCircumstances, PendingAction, PossibleRequest,

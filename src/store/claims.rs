@@ -23,6 +23,9 @@ pub struct Claim {
     /// The name of the hold in the definition, if the instance holds the units for as long as it is in certain states.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
+    /// Whether the action adds the load of its instance to the resource: it claims as much of all that contains it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adds_load: bool,
 }
 
 /// The capacity of a resource and the pace of its grants.
@@ -58,7 +61,14 @@ impl Claim {
     #[must_use]
     pub fn exclusive(resource: &str) -> Self {
         let limits = ResourceLimits { capacity: Some(1), ..ResourceLimits::default() };
-        Self { any_of: vec![resource.to_owned()], select: None, units: 1, limits, hold: None }
+        Self {
+            any_of: vec![resource.to_owned()],
+            select: None,
+            units: 1,
+            limits,
+            hold: None,
+            adds_load: false,
+        }
     }
 
     /// The name of the queue: the selector, the resource, or the alternatives. Equal claims wait in one queue.
@@ -96,6 +106,30 @@ pub struct GrantedUnits {
     /// The name of the hold in the definition, if the instance keeps the units after the action has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
+    /// The load that comes with them, if the action adds any: then they cool after their release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<AddedLoad>,
+}
+
+/// The load that an action adds to a resource.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddedLoad {
+    /// The current, in milliampere.
+    pub ma: u32,
+    /// Whether the resource contains the one that the action claims.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_container: bool,
+    /// The least time for which a cycle keeps off what it switches, in milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_off_ms: u64,
+}
+
+impl GrantedUnits {
+    /// Whether they are units of what contains the claimed resource.
+    #[must_use]
+    pub fn is_of_container(&self) -> bool {
+        self.load.is_some_and(|load| load.is_container)
+    }
 }
 
 /// The revision of a resource that a grant was decided by: the grant holds only if it is still the current one.

@@ -62,16 +62,16 @@ pub struct RecordedFailure {
 }
 
 /// What a failure at a resource means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FailureStanding {
     /// No other instance had one lately: the failure is the instance's. It is recorded.
     Single,
     /// The failure is the instance's, whatever happens to others.
     Own,
-    /// Other instances had one within the window: an incident has to be opened.
-    Several,
-    /// There is an open incident.
-    Open,
+    /// Other instances had one within the window at this resource, or at what contains it: an incident has to be opened there.
+    Shared(String),
+    /// There is an open incident at this resource, or at what contains it.
+    Open(String),
 }
 
 /// An incident.
@@ -97,6 +97,8 @@ pub struct Incident {
     pub is_silent: bool,
     /// Whether it opened because what it powers does not answer.
     pub is_of_silence: bool,
+    /// While it is open: its resource and all within that.
+    pub covered: Vec<String>,
 }
 
 /// Which incidents are listed.
@@ -104,7 +106,7 @@ pub struct Incident {
 pub enum IncidentFilter<'a> {
     /// The open ones.
     Open,
-    /// The open ones at these resources.
+    /// The open ones at these resources, or at what contains them.
     OpenAt(&'a [String]),
     /// The last one of each resource.
     All,
@@ -120,19 +122,32 @@ pub enum IncidentFilter<'a> {
 pub async fn record_failure(tx: &mut Tx, failure: &ResourceFailure) -> Result<FailureStanding, StoreError> {
     let ResourceFailure { resource, instance, visit, action, failed_at, is_suspected } = failure;
     sqlx::query_scalar!(
-        "SELECT pg_advisory_xact_lock(hashtextextended('incident ' || $1, 0)) IS NULL AS is_locked",
+        "SELECT pg_advisory_xact_lock(hashtextextended('incident ' || $1, 0)) IS NULL
+                AND (SELECT pg_advisory_xact_lock(hashtextextended('incident ' || r.within, 0)) IS NULL
+                       FROM resource r WHERE r.name = $1 AND r.within IS NOT NULL AND $2) AS is_locked",
         resource,
+        is_suspected,
     )
     .fetch_one(&mut **tx)
     .await?;
+    // What does not answer may be what contains the resource. A device that was asked itself is to blame alone.
     let found = sqlx::query!(
-        r#"WITH incident AS (
-               SELECT i.state, i.entered_at FROM instance i WHERE i.machine = $4 AND i.data ->> 'resource' = $1)
-           SELECT EXISTS (SELECT FROM incident i WHERE i.state <> $5) AS "is_open!",
-                  EXISTS (SELECT FROM incident i WHERE i.state = $6) AS "is_silent!",
-                  EXISTS (SELECT FROM incident i WHERE i.state = $5 AND i.entered_at >= $7) AS "was_open!",
-                  EXISTS (SELECT FROM resource_failure f
-                           WHERE f.resource = $1 AND f.instance_id <> $2 AND f.failed_at >= $3) AS "has_others!""#,
+        r#"WITH suspect AS (
+               SELECT $1 AS name, 0 AS height
+               UNION ALL SELECT r.within, 1 FROM resource r WHERE r.name = $1 AND r.within IS NOT NULL AND $8)
+           SELECT (SELECT c.origin FROM incident_cover() c WHERE c.resource = $1 LIMIT 1) AS open_at,
+                  EXISTS (SELECT FROM incident_cover() c WHERE c.resource = $1 AND c.state <> $6) AS "is_blocked!",
+                  EXISTS (SELECT FROM instance i
+                           WHERE i.machine = $4 AND i.state = $5 AND i.entered_at >= $7
+                             AND i.data ->> 'resource' IN (SELECT s.name FROM suspect s)) AS "was_open!",
+                  (SELECT s.name FROM suspect s
+                    WHERE EXISTS (SELECT FROM resource_failure f
+                                   WHERE f.resource = s.name AND f.instance_id <> $2 AND f.failed_at >= $3
+                                     -- Of what contains the resource, another resource has to have one, too.
+                                     AND (s.height = 0 OR NOT EXISTS (
+                                             SELECT FROM resource_failure o
+                                              WHERE o.resource = $1 AND o.instance_id = f.instance_id)))
+                    ORDER BY s.height DESC LIMIT 1) AS shared_at"#,
         resource,
         instance.0,
         *failed_at - FAILURE_WINDOW,
@@ -140,29 +155,31 @@ pub async fn record_failure(tx: &mut Tx, failure: &ResourceFailure) -> Result<Fa
         CLOSED_STATE,
         SILENT_STATE,
         *failed_at - OWN_SILENCE_TIME,
+        is_suspected,
     )
     .fetch_one(&mut **tx)
     .await?;
-    if found.is_silent && !is_suspected {
+    match found.open_at {
         // The resource itself does not answer any more.
-        return Ok(FailureStanding::Several);
+        Some(_) if !found.is_blocked && !is_suspected => {
+            return Ok(FailureStanding::Shared(resource.clone()));
+        }
+        Some(origin) => return Ok(FailureStanding::Open(origin)),
+        None if found.was_open && *is_suspected => return Ok(FailureStanding::Own),
+        None => {}
     }
-    if found.is_open {
-        return Ok(FailureStanding::Open);
-    }
-    if found.was_open && *is_suspected {
-        return Ok(FailureStanding::Own);
-    }
-    if found.has_others {
-        return Ok(FailureStanding::Several);
+    if let Some(shared_at) = found.shared_at {
+        return Ok(FailureStanding::Shared(shared_at));
     }
     sqlx::query!("DELETE FROM resource_failure WHERE failed_at < $1", *failed_at - MAX_FAILURE_AGE)
         .execute(&mut **tx)
         .await?;
     sqlx::query!(
         "INSERT INTO resource_failure (resource, instance_id, visit, action, queued_at, failed_at, is_suspected)
-         SELECT $1, a.instance_id, $2, a.action, coalesce(a.queue_at, a.asked_at), $4, $5
-           FROM action a WHERE a.action_id = $3
+         SELECT s.name, a.instance_id, $2, a.action, coalesce(a.queue_at, a.asked_at), $4, $5
+           FROM action a,
+                (SELECT $1 AS name UNION ALL SELECT r.within FROM resource r WHERE r.name = $1 AND r.within IS NOT NULL AND $5) s
+          WHERE a.action_id = $3
          ON CONFLICT (resource, instance_id)
          DO UPDATE SET visit = excluded.visit, action = excluded.action, queued_at = excluded.queued_at,
                        failed_at = excluded.failed_at, is_suspected = excluded.is_suspected",
@@ -282,6 +299,7 @@ struct IncidentRow {
     waiting: i64,
     is_silent: bool,
     is_of_silence: bool,
+    covered: Vec<String>,
 }
 
 impl From<IncidentRow> for Incident {
@@ -297,6 +315,7 @@ impl From<IncidentRow> for Incident {
             waiting: row.waiting,
             is_silent: row.is_silent,
             is_of_silence: row.is_of_silence,
+            covered: row.covered,
         }
     }
 }
@@ -317,15 +336,19 @@ pub async fn list(db: &mut PgConnection, filter: IncidentFilter<'_>) -> Result<V
                   CASE WHEN i.state = $2 THEN i.entered_at END AS closed_at,
                   coalesce(i.data ->> 'probe_reason', i.data ->> 'reason') AS reason, i.deadline_at AS next_probe_at,
                   i.state = $5 AS "is_silent!", i.data ? 'poll_url' AS "is_of_silence!",
+                  ARRAY(SELECT c.resource FROM incident_cover() c
+                         WHERE c.instance_id = i.instance_id AND c.resource IS NOT NULL) AS "covered!",
                   (SELECT count(DISTINCT a.instance_id)
-                     FROM action a
-                    WHERE a.status = 'WAITING' AND a.instance_id <> i.instance_id
-                      AND (a.trouble = 'incident ' || (i.data ->> 'resource')
-                           OR i.state <> $5 AND a.claims @> jsonb_build_array(jsonb_build_object(
-                                                    'any_of', jsonb_build_array(i.data ->> 'resource'))))) AS "waiting!"
+                     FROM incident_cover() c
+                     JOIN action a ON a.status = 'WAITING' AND a.instance_id <> c.instance_id
+                      AND (a.trouble = 'incident ' || c.resource
+                           OR c.state <> $5
+                              AND a.claims @> jsonb_build_array(jsonb_build_object('any_of', jsonb_build_array(c.resource))))
+                    WHERE c.instance_id = i.instance_id) AS "waiting!"
              FROM instance i
             WHERE i.machine = $1 AND i.data ? 'resource' AND (i.state <> $2 OR $4)
-              AND ($3::text[] IS NULL OR i.data ->> 'resource' = ANY($3))
+              AND ($3::text[] IS NULL OR EXISTS (
+                      SELECT FROM incident_cover() c WHERE c.instance_id = i.instance_id AND c.resource = ANY($3)))
             ORDER BY i.state = $2, i.name"#,
         INCIDENT_MACHINE,
         CLOSED_STATE,
@@ -347,10 +370,11 @@ pub async fn list_waiting(db: &mut PgConnection, name: &str) -> Result<Vec<Strin
     let names = sqlx::query_scalar!(
         "SELECT w.name
            FROM instance i
+           JOIN incident_cover() c ON c.instance_id = i.instance_id
            JOIN action a ON a.status = 'WAITING' AND a.instance_id <> i.instance_id
-            AND (a.trouble = 'incident ' || (i.data ->> 'resource')
-                 OR i.state <> $3 AND a.claims @> jsonb_build_array(jsonb_build_object(
-                                          'any_of', jsonb_build_array(i.data ->> 'resource'))))
+            AND (a.trouble = 'incident ' || c.resource
+                 OR c.state <> $3
+                    AND a.claims @> jsonb_build_array(jsonb_build_object('any_of', jsonb_build_array(c.resource))))
            JOIN instance w ON w.instance_id = a.instance_id
           WHERE i.machine = $1 AND i.name = $2
           GROUP BY w.instance_id, w.name

@@ -21,6 +21,7 @@ pub mod instances;
 pub mod links;
 pub mod partitions;
 pub mod queue;
+pub mod resource_settings;
 pub mod resources;
 mod sparse;
 pub mod workers;

@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use super::StoreError;
 use super::actions::{ActionId, StartableAction};
 use super::claims::{Claim, Grant, GrantedUnits, ResourceLimits, claims_of, missing_claims};
-use super::incidents::{CLOSED_STATE, INCIDENT_MACHINE, SILENT_STATE};
+use super::incidents::SILENT_STATE;
 use super::instances::InstanceId;
 
 /// An action that waits for resources.
@@ -30,8 +30,8 @@ pub struct ResourceState {
     pub name: String,
     /// Its revision; 0 if no units were ever granted.
     pub revision: i64,
-    /// The limits that an operator set; the others are as the claimants declare them.
-    pub overrides: LimitOverrides,
+    /// What an operator set; limits that are not set are as the claimants declare them.
+    pub settings: ResourceSettings,
     /// The limits that the last claimant declared.
     pub declared: Option<ResourceLimits>,
     /// When units were last granted.
@@ -40,6 +40,38 @@ pub struct ResourceState {
     pub released_at: Option<DateTime<Utc>>,
     /// The number of units in use.
     pub in_use: u32,
+    /// The load in use, in milliampere.
+    pub load_ma: u32,
+    /// The released units that may still count as in use.
+    pub cooling: Vec<ReleasedUnits>,
+}
+
+/// Units that were released, with the load that came with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReleasedUnits {
+    /// The number of units.
+    pub units: u32,
+    /// The load, in milliampere.
+    pub load_ma: u32,
+    /// When they were released.
+    pub released_at: DateTime<Utc>,
+}
+
+/// What an operator set for a resource.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResourceSettings {
+    /// The limits instead of those that claimants declare.
+    pub overrides: LimitOverrides,
+    /// The resource that contains it.
+    pub within: Option<String>,
+    /// How long released units with load count as in use, in milliseconds.
+    pub window_ms: u64,
+    /// The load that may be in use, in milliampere; `None`: unlimited.
+    pub budget_ma: Option<u32>,
+    /// The least time for which a cycle keeps off what it switches, in milliseconds.
+    pub min_off_ms: u64,
+    /// What it is, for people.
+    pub about: Option<String>,
 }
 
 /// Limits that an operator set instead of those that claimants declare.
@@ -95,16 +127,13 @@ pub async fn list_startable(
             WHERE a.status = 'WAITING' AND (a.trouble IS NULL OR a.trouble <> ALL($2))
               AND (coalesce(a.queue, a.place) IS NULL OR a.granted IS NOT NULL)
               AND (a.trouble IS NULL OR a.trouble NOT LIKE 'incident %' OR NOT EXISTS (
-                      SELECT FROM instance i
-                       WHERE i.machine = $3 AND i.state <> $4 AND a.trouble = 'incident ' || (i.data ->> 'resource')))
+                      SELECT FROM incident_cover() c WHERE a.trouble = 'incident ' || c.resource))
               AND NOT EXISTS (SELECT FROM action b
                                WHERE b.instance_id = a.instance_id AND (b.visit, b.seq) < (a.visit, a.seq)
                                  AND NOT (b.rescue AND b.status = 'WAITING' AND b.trouble IS NOT NULL))
             ORDER BY a.action_id LIMIT $1"#,
         limit,
         troubles,
-        INCIDENT_MACHINE,
-        CLOSED_STATE,
     )
     .fetch_all(db)
     .await?;
@@ -128,9 +157,10 @@ impl From<StartableRow> for StartableAction {
 
 /// Lists at most `limit` actions that wait for resources, in the order of their queues; only for `resources` if given.
 ///
-/// At most as many actions are read from each queue as units of its resource are free, and in addition all
-/// actions whose instances have holds. Actions that need a resource with an open [incident](super::incidents) are left out.
-/// The other conditions are those of [`list_startable`].
+/// At most as many actions are read from each queue as units of its resource are free, and at most
+/// [`MAX_CLAIMANTS_PER_QUEUE`] for all resources within one; in addition all actions whose instances have holds. A queue is that
+/// of the last claim. Actions that need a resource with an open [incident](super::incidents) are left out. The other conditions
+/// are those of [`list_startable`].
 ///
 /// # Errors
 ///
@@ -144,65 +174,66 @@ pub async fn list_claimants(
     let rows = sqlx::query_as!(
         ClaimantRow,
         r#"WITH incident AS MATERIALIZED (
-               SELECT i.instance_id, i.data ->> 'resource' AS resource
-                 FROM instance i WHERE i.machine = $5 AND i.state NOT IN ($6, $7))
-           SELECT w.action_id AS "action_id!", w.instance_id AS "instance_id!",
-                  w.claims AS "claims?: Json<Vec<Claim>>", w.place AS "place?", w.rescue AS "rescue!",
-                  ARRAY(SELECT h.name FROM hold h WHERE h.instance_id = w.instance_id) AS "held!"
-             FROM (SELECT a.*, coalesce(a.queue_at, a.asked_at) AS queued_at, f.first, l.queue_name,
-                          row_number() OVER (PARTITION BY l.queue_name
-                                                 ORDER BY coalesce(a.queue_at, a.asked_at), a.action_id) AS nth
-                     FROM action a,
-                          -- The first claim that is not satisfied. Holds of the instance satisfy claims; a compensation needs no
-                          -- holds.
-                          LATERAL (SELECT CASE WHEN a.claims IS NULL
-                                               THEN jsonb_build_object('any_of', jsonb_build_array(a.place),
-                                                                       'limits', jsonb_build_object('capacity', 1))
-                                               WHEN NOT a.rescue
-                                                    AND NOT EXISTS (SELECT FROM hold h WHERE h.instance_id = a.instance_id)
-                                               THEN a.claims -> 0
-                                               ELSE (SELECT c.value
-                                                       FROM jsonb_array_elements(a.claims) WITH ORDINALITY c (value, nth)
-                                                      WHERE NOT (a.rescue AND c.value ? 'hold') AND NOT EXISTS (
-                                                                SELECT FROM hold h
-                                                                 WHERE h.instance_id = a.instance_id
-                                                                   AND h.name = c.value ->> 'hold')
-                                                      ORDER BY c.nth LIMIT 1) END AS first) f,
-                          LATERAL (SELECT coalesce(f.first ->> 'select', array_to_string(
-                                              ARRAY(SELECT jsonb_array_elements_text(f.first -> 'any_of')), ' or ')) AS queue_name) l
-                    WHERE a.status = 'WAITING' AND (a.trouble IS NULL OR a.trouble <> ALL($2))
-                      AND coalesce(a.queue, a.place) IS NOT NULL AND a.granted IS NULL
-                      AND ($3::text[] IS NULL OR coalesce(a.queue, a.place) = ANY ($3) OR EXISTS (
-                              SELECT FROM jsonb_array_elements(a.claims) c
-                               WHERE c.value ? 'select' OR c.value -> 'any_of' ?| $3))
-                      AND NOT EXISTS (SELECT FROM action b
-                                       WHERE b.instance_id = a.instance_id AND (b.visit, b.seq) < (a.visit, a.seq)
-                                         AND NOT (b.rescue AND b.status = 'WAITING' AND b.trouble IS NOT NULL))
-                      -- Where there is an incident, only its own probe starts, and what compensates.
-                      AND (a.rescue OR NOT EXISTS (
-                              SELECT FROM incident o
-                               WHERE o.instance_id <> a.instance_id
-                                 AND (a.claims IS NULL AND a.place = o.resource
-                                      OR EXISTS (SELECT FROM jsonb_array_elements(a.claims) c
-                                                  WHERE c.value -> 'any_of' = jsonb_build_array(o.resource)))))) w
-             LEFT JOIN resource r ON r.name = w.queue_name
-             LEFT JOIN resource_use() u ON u.name = w.queue_name,
-                  -- The number of free units. NULL, which limits nothing, if the resource is unlimited, one of several, or
-                  -- about to be released.
-                  LATERAL (SELECT CASE WHEN $3 IS NULL AND jsonb_array_length(w.first -> 'any_of') = 1
-                                       THEN coalesce(r.set_capacity,
-                                                     CASE WHEN w.first -> 'limits' <> '{}'
-                                                          THEN (w.first -> 'limits' ->> 'capacity')::int
-                                                          ELSE r.capacity END) - coalesce(u.units, 0) END AS left) c
-            -- Actions before one whose instance has holds may wait for it.
-            WHERE w.nth <= least(c.left, $4) OR EXISTS (SELECT FROM hold h WHERE h.instance_id = w.instance_id)
-            ORDER BY w.queued_at, w.action_id LIMIT $1"#,
+               SELECT c.instance_id, c.resource FROM incident_cover() c WHERE c.state <> $5)
+           SELECT v.action_id AS "action_id!", v.instance_id AS "instance_id!",
+                  v.claims AS "claims?: Json<Vec<Claim>>", v.place AS "place?", v.rescue AS "rescue!", v.held AS "held!"
+             FROM (SELECT w.*, ARRAY(SELECT h.name FROM hold h WHERE h.instance_id = w.instance_id) AS held, r.within,
+                          row_number() OVER (PARTITION BY r.within, w.hold, w.adds_load ORDER BY w.queued_at, w.action_id) AS nth_within
+                     FROM (SELECT a.*, coalesce(a.queue_at, a.asked_at) AS queued_at, l.last, l.hold, l.adds_load, q.queue_name,
+                                  row_number() OVER (PARTITION BY q.queue_name, l.hold, l.adds_load
+                                                         ORDER BY coalesce(a.queue_at, a.asked_at), a.action_id) AS nth
+                             FROM action a,
+                                  -- The claims that are not satisfied. Holds of the instance satisfy claims; a compensation needs
+                                  -- no holds.
+                                  LATERAL (SELECT CASE WHEN a.claims IS NULL
+                                                       THEN ARRAY[jsonb_build_object('any_of', jsonb_build_array(a.place),
+                                                                                     'limits', jsonb_build_object('capacity', 1))]
+                                                       ELSE ARRAY(SELECT c.value
+                                                                    FROM jsonb_array_elements(a.claims) WITH ORDINALITY c (value, nth)
+                                                                   WHERE NOT (c.value ? 'hold' AND (a.rescue OR EXISTS (
+                                                                             SELECT FROM hold h
+                                                                              WHERE h.instance_id = a.instance_id
+                                                                                AND h.name = c.value ->> 'hold')))
+                                                                   ORDER BY c.nth) END AS claims) m,
+                                  -- The queue is that of the last claim: what the action itself claims comes after what its state
+                                  -- holds. Who waits for what a state holds keeps nothing of the last claim from others, and who adds load
+                                  -- does not where a container is out of use: they are queues of their own here.
+                                  LATERAL (SELECT m.claims[cardinality(m.claims)] AS last, m.claims[1] ->> 'hold' AS hold,
+                                                  m.claims[cardinality(m.claims)] ? 'adds_load' AS adds_load) l,
+                                  LATERAL (SELECT coalesce(l.last ->> 'select', array_to_string(
+                                              ARRAY(SELECT jsonb_array_elements_text(l.last -> 'any_of')), ' or ')) AS queue_name) q
+                            WHERE a.status = 'WAITING' AND (a.trouble IS NULL OR a.trouble <> ALL($2))
+                              AND coalesce(a.queue, a.place) IS NOT NULL AND a.granted IS NULL
+                              AND ($3::text[] IS NULL OR coalesce(a.queue, a.place) = ANY ($3) OR EXISTS (
+                                      SELECT FROM jsonb_array_elements(a.claims) c
+                                       WHERE c.value ? 'select' OR c.value -> 'any_of' ?| $3))
+                              AND NOT EXISTS (SELECT FROM action b
+                                               WHERE b.instance_id = a.instance_id AND (b.visit, b.seq) < (a.visit, a.seq)
+                                                 AND NOT (b.rescue AND b.status = 'WAITING' AND b.trouble IS NOT NULL))
+                              -- Where there is an incident, only its own probe starts, and what compensates.
+                              AND (a.rescue OR NOT EXISTS (
+                                      SELECT FROM incident o
+                                       WHERE o.instance_id <> a.instance_id
+                                         AND (a.claims IS NULL AND a.place = o.resource
+                                              OR EXISTS (SELECT FROM jsonb_array_elements(a.claims) c
+                                                          WHERE c.value -> 'any_of' = jsonb_build_array(o.resource)))))) w
+                     LEFT JOIN resource r ON r.name = w.queue_name
+                     LEFT JOIN resource_use() u ON u.name = w.queue_name,
+                          -- The number of free units. NULL, which limits nothing, if the resource is unlimited, one of several,
+                          -- or about to be released.
+                          LATERAL (SELECT CASE WHEN $3 IS NULL AND jsonb_array_length(w.last -> 'any_of') = 1
+                                               THEN coalesce(r.set_capacity,
+                                                             CASE WHEN w.last -> 'limits' <> '{}'
+                                                                  THEN (w.last -> 'limits' ->> 'capacity')::int
+                                                                  ELSE r.capacity END) - coalesce(u.units, 0) END AS left) c
+                    -- Actions before one whose instance has holds may wait for it.
+                    WHERE w.nth <= least(c.left, $4) OR EXISTS (SELECT FROM hold h WHERE h.instance_id = w.instance_id)) v
+            WHERE v.within IS NULL OR v.nth_within <= $4 OR cardinality(v.held) > 0
+            ORDER BY v.queued_at, v.action_id LIMIT $1"#,
         limit,
         troubles,
         resources,
         MAX_CLAIMANTS_PER_QUEUE,
-        INCIDENT_MACHINE,
-        CLOSED_STATE,
         SILENT_STATE,
     )
     .fetch_all(db)
@@ -249,10 +280,15 @@ pub async fn read_resources(
         r#"SELECT n.name AS "name!", coalesce(r.revision, 0) AS "revision!", r.name IS NOT NULL AS "exists!",
                   r.capacity AS "capacity?", r.gap_ms AS "gap_ms?", r.settle_ms AS "settle_ms?",
                   r.set_capacity, r.set_gap_ms, r.set_settle_ms, r.granted_at, r.released_at,
-                  coalesce(u.units, 0) AS "in_use!"
+                  r.within, r.window_ms AS "window_ms?", r.budget_ma, r.min_off_ms AS "min_off_ms?", r.about,
+                  coalesce(u.units, 0) AS "in_use!", coalesce(u.load_ma, 0) AS "load_ma!",
+                  ARRAY(SELECT c.units FROM cooling c WHERE c.resource = n.name ORDER BY c.released_at, c.ctid) AS "cooling_units!",
+                  ARRAY(SELECT c.load_ma FROM cooling c WHERE c.resource = n.name ORDER BY c.released_at, c.ctid) AS "cooling_loads!",
+                  ARRAY(SELECT c.released_at FROM cooling c WHERE c.resource = n.name
+                         ORDER BY c.released_at, c.ctid) AS "cooling_since!"
              FROM unnest($1::text[]) n (name)
              LEFT JOIN resource r USING (name)
-             LEFT JOIN resource_use() u USING (name)"#,
+             LEFT JOIN resource_usage() u USING (name)"#,
         names,
     )
     .fetch_all(db)
@@ -272,21 +308,48 @@ struct ResourceRow {
     set_settle_ms: Option<i64>,
     granted_at: Option<DateTime<Utc>>,
     released_at: Option<DateTime<Utc>>,
+    within: Option<String>,
+    window_ms: Option<i64>,
+    budget_ma: Option<i32>,
+    min_off_ms: Option<i64>,
+    about: Option<String>,
     in_use: i64,
+    load_ma: i64,
+    cooling_units: Vec<i32>,
+    cooling_loads: Vec<i64>,
+    cooling_since: Vec<DateTime<Utc>>,
 }
 
 impl From<ResourceRow> for ResourceState {
     fn from(row: ResourceRow) -> Self {
+        let ms = |span: Option<i64>| span.and_then(|ms| u64::try_from(ms).ok()).unwrap_or_default();
+        let loads = row.cooling_loads.into_iter().zip(row.cooling_since);
+        let cooling = row.cooling_units.into_iter().zip(loads);
+        let cooling = cooling.map(|(units, (load_ma, released_at))| ReleasedUnits {
+            units: u32::try_from(units).unwrap_or_default(),
+            load_ma: u32::try_from(load_ma).unwrap_or(u32::MAX),
+            released_at,
+        });
+        let cooling = cooling.collect();
         let declared =
             LimitOverrides::of(row.capacity, row.gap_ms, row.settle_ms).apply_to(ResourceLimits::default());
         Self {
             name: row.name,
             revision: row.revision,
-            overrides: LimitOverrides::of(row.set_capacity, row.set_gap_ms, row.set_settle_ms),
+            settings: ResourceSettings {
+                overrides: LimitOverrides::of(row.set_capacity, row.set_gap_ms, row.set_settle_ms),
+                within: row.within,
+                window_ms: ms(row.window_ms),
+                budget_ma: row.budget_ma.and_then(|ma| u32::try_from(ma).ok()),
+                min_off_ms: ms(row.min_off_ms),
+                about: row.about,
+            },
             declared: row.exists.then_some(declared),
             granted_at: row.granted_at,
             released_at: row.released_at,
             in_use: u32::try_from(row.in_use).unwrap_or(u32::MAX),
+            load_ma: u32::try_from(row.load_ma).unwrap_or(u32::MAX),
+            cooling,
         }
     }
 }

@@ -5,10 +5,9 @@ use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
 use super::actions::ActionId;
-use super::claims::{Claim, GrantedUnits, claims_of, missing_claims};
+use super::claims::{AddedLoad, Claim, GrantedUnits, claims_of, missing_claims};
 use super::definitions::ActivationId;
 use super::instances::{self, InstanceId};
-use super::queue::{self, LimitOverrides, ResourceState};
 use super::{StoreError, Tx};
 
 /// An instance with its name.
@@ -33,6 +32,8 @@ pub struct ResourceHolder {
     pub action: Option<String>,
     /// The number of units.
     pub units: u32,
+    /// The load that came with them.
+    pub load: Option<AddedLoad>,
     /// When they were granted.
     pub since: DateTime<Utc>,
 }
@@ -111,7 +112,7 @@ struct HoldRow {
 impl From<HoldRow> for GrantedUnits {
     fn from(row: HoldRow) -> Self {
         let units = u32::try_from(row.units).unwrap_or_default();
-        Self { resource: row.resource, units, hold: Some(row.name) }
+        Self { resource: row.resource, units, hold: Some(row.name), load: None }
     }
 }
 
@@ -211,15 +212,15 @@ pub async fn list_holders(
     let rows = sqlx::query_as!(
         HolderRow,
         r#"SELECT u.resource AS "resource!", u.instance_id AS "instance!", i.machine, i.name, u.action,
-                  u.units AS "units!", u.granted_at AS "granted_at!"
+                  u.units AS "units!", u.load AS "load: Json<AddedLoad>", u.granted_at AS "granted_at!"
              FROM (SELECT g.value ->> 'resource' AS resource, a.instance_id, a.action, (g.value ->> 'units')::int AS units,
-                          coalesce(a.granted_at, a.began_at, a.asked_at) AS granted_at
+                          g.value -> 'load' AS load, coalesce(a.granted_at, a.began_at, a.asked_at) AS granted_at
                      FROM action a, jsonb_array_elements(a.granted) g WHERE a.granted IS NOT NULL
                    UNION ALL
-                   SELECT a.place, a.instance_id, a.action, 1, a.began_at FROM action a
+                   SELECT a.place, a.instance_id, a.action, 1, NULL, a.began_at FROM action a
                     WHERE a.status = 'RUNNING' AND a.place IS NOT NULL AND a.granted IS NULL
                    UNION ALL
-                   SELECT h.resource, h.instance_id, NULL, h.units, h.granted_at FROM hold h) u
+                   SELECT h.resource, h.instance_id, NULL, h.units, NULL, h.granted_at FROM hold h) u
              JOIN instance i USING (instance_id)
             WHERE u.resource = ANY ($1) ORDER BY u.granted_at, i.name"#,
         resources,
@@ -236,6 +237,7 @@ struct HolderRow {
     name: String,
     action: Option<String>,
     units: i32,
+    load: Option<Json<AddedLoad>>,
     granted_at: DateTime<Utc>,
 }
 
@@ -246,6 +248,7 @@ impl From<HolderRow> for ResourceHolder {
             owner: InstanceRef { instance: InstanceId(row.instance), machine: row.machine, name: row.name },
             action: row.action,
             units: u32::try_from(row.units).unwrap_or_default(),
+            load: row.load.map(|Json(load)| load),
             since: row.granted_at,
         }
     }
@@ -311,35 +314,4 @@ impl From<WaiterRow> for ResourceWaiter {
             since: row.asked_at,
         }
     }
-}
-
-/// Reads the state of a resource.
-///
-/// # Errors
-///
-/// [`StoreError`] when the statement fails.
-pub async fn find(db: &mut PgConnection, name: &str) -> Result<Option<ResourceState>, StoreError> {
-    Ok(queue::read_resources(db, &[name.to_owned()]).await?.pop())
-}
-
-/// Sets an operator's limits of a resource; they replace those set before.
-///
-/// # Errors
-///
-/// [`StoreError`] when the statement fails.
-pub async fn override_limits(tx: &mut Tx, name: &str, limits: LimitOverrides) -> Result<(), StoreError> {
-    let ms = |span: Option<u64>| span.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
-    sqlx::query!(
-        "INSERT INTO resource AS r (name, set_capacity, set_gap_ms, set_settle_ms) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (name) DO UPDATE
-            SET set_capacity = excluded.set_capacity, set_gap_ms = excluded.set_gap_ms,
-                set_settle_ms = excluded.set_settle_ms, revision = r.revision + 1",
-        name,
-        limits.capacity.map(|units| i32::try_from(units).unwrap_or(i32::MAX)),
-        ms(limits.gap_ms),
-        ms(limits.settle_ms),
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
 }

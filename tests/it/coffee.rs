@@ -15,7 +15,8 @@ use lifeguard::clock::ManualClock;
 use lifeguard::engine::replay::{ReplayRequest, replay};
 use lifeguard::engine::{
     self, ChangedFacts, DefinitionOrigin, Engine, EngineError, Face, Faces, FactChange, LimitOverrides,
-    LinkTarget, LinkTargets, LoadedDefinition, NewFacts, ResourceView, Retention, Submission,
+    LinkTarget, LinkTargets, LoadedDefinition, NewFacts, ResourceSettings, ResourceView, Retention,
+    SettingsUpdate, Submission,
 };
 use lifeguard::machine::{
     self, Cause, EventName, EventSource, FactKind, FactObject, Instance, LinkName, MachineName, Outcome,
@@ -609,7 +610,9 @@ async fn cancelled_work_of_a_killed_server_is_drained_by_another() {
 async fn a_state_holds_the_circuit_and_releases_it_when_it_is_left() {
     let cafe = Cafe::open().await;
     let limit = LimitOverrides { capacity: Some(1), ..LimitOverrides::default() };
-    cafe.engine.set_limits("circuit", limit).await.unwrap();
+    let settings = ResourceSettings { overrides: limit, ..ResourceSettings::default() };
+    let update = SettingsUpdate::One("circuit".to_owned(), settings);
+    cafe.engine.update_resources(update).await.unwrap();
     for (name, grinder) in [("m1", "left"), ("m2", "right")] {
         cafe.buy(name, 50, &[grinder]).await;
         cafe.request("maker", name, "rq-brew").await;

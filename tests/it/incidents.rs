@@ -254,7 +254,7 @@ async fn a_relay_board_that_dies_during_a_cycle_restores_the_power_and_costs_no_
     let world = World::new().await;
     let rack = Rack::new(&world, 3);
     let names = ["b0", "b1", "b2"].map(str::to_owned);
-    world.register("b0", rack.slow_power_facts(0)).await;
+    world.register("b0", json!({ "power_url": format!("{}/0?off=10s", rack.resource()) })).await;
     world.register("b1", rack.power_facts(1)).await;
     world.register("b2", rack.power_facts(2)).await;
     reboot(&world, &names[..1]).await;
@@ -348,6 +348,11 @@ struct ReadyBoards {
 
 impl ReadyBoards {
     async fn new(world: &World, boards: u16) -> Self {
+        Self::named(world, "b", boards).await
+    }
+
+    /// Boards whose names begin with `prefix`.
+    async fn named(world: &World, prefix: &str, boards: u16) -> Self {
         let rack = Rack::new(world, boards);
         let (mut names, mut ports, mut answering) = (Vec::new(), Vec::new(), JoinSet::new());
         for coil in 0..boards {
@@ -357,7 +362,7 @@ impl ReadyBoards {
             answering.spawn(answer_polls(listener, Arc::clone(&polled)));
             let mut facts = rack.power_facts(coil);
             facts["poll_url"] = json!(format!("tcp://{port}"));
-            let name = format!("b{coil}");
+            let name = format!("{prefix}{coil}");
             world.register(&name, facts).await;
             world.force(&name, "Ready").await;
             pass_time_until(world, "it is polled", async || polled.load(Ordering::Relaxed) > 0).await;
@@ -482,6 +487,7 @@ async fn ready_boards_that_stay_silent_are_rebooted_in_the_order_of_the_queue() 
     // The relay board itself is free.
     assert_eq!(boards.in_state(&world, "RebootComplete").await, boards.rebooted(&world).await);
     let before = boards.rack.relay.coil_changes().len();
+    pass_minutes(&world, 3).await;
     assert_return_by_reboots(&world, &boards, before).await;
 }
 
@@ -505,4 +511,42 @@ async fn assert_return_by_reboots(world: &World, boards: &ReadyBoards, changes_b
     }
     assert_eq!(openings(world, &incident_of(&boards.rack)).await, 1);
     assert_replays(world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ready_boards_of_several_relay_boards_of_one_circuit_are_one_incident() {
+    let world = World::new().await;
+    let mut racks = [ReadyBoards::named(&world, "a", 3).await, ReadyBoards::named(&world, "b", 3).await];
+    let (status, answer) =
+        world.call(Method::PUT, "/api/v1/resources/circuit-3", Some(json!({ "capacity": 1 }))).await;
+    assert!(status.is_success(), "{answer}");
+    for boards in &mut racks {
+        let name = boards.rack.resource().replace('/', "%2F");
+        let path = format!("/api/v1/resources/{name}");
+        let (status, answer) = world.call(Method::PUT, &path, Some(json!({ "within": "circuit-3" }))).await;
+        assert!(status.is_success(), "{answer}");
+        boards.fall_silent().await;
+        boards.rack.relay.set_behaviour(RelayBehaviour::Refusing);
+    }
+    let is_of_circuit = async || {
+        let open = open_incidents(&world).await;
+        open.len() == 1 && open[0]["resource"] == "circuit-3" && open[0]["waiting"] == 6
+    };
+    pass_time_until(&world, "all are one incident", is_of_circuit).await;
+    let rebooted = async || racks[0].rebooted(&world).await.len() + racks[1].rebooted(&world).await.len();
+    assert_eq!(rebooted().await, 1);
+    let why = world.get("/api/v1/devices/a1/why").await;
+    let sentence = why["sentences"][0].as_str().unwrap();
+    assert!(sentence.contains("waits for incident at circuit-3"), "{sentence}");
+    pass_minutes(&world, 5).await;
+    assert_eq!((open_incidents(&world).await.len(), rebooted().await), (1, 1));
+    for boards in &mut racks {
+        boards.rack.relay.set_behaviour(RelayBehaviour::OneClientAtATime);
+        boards.answer_again().await;
+    }
+    until_closed(&world).await;
+    pass_minutes(&world, 2).await;
+    let ready = [racks[0].in_state(&world, "Ready").await, racks[1].in_state(&world, "Ready").await].concat();
+    assert_eq!(ready.len(), 5, "{ready:?}");
+    assert_replays(&world).await;
 }

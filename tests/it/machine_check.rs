@@ -194,7 +194,7 @@ fn actions_are_explained_with_their_settings() {
 
     Facts of the instance that it uses
 
-        poll_url, answered_url
+        poll_url, answered_url, power_url
 
     It ends in
 

@@ -16,7 +16,7 @@ pub struct RunError<T> {
     /// The kind of error.
     pub kind: RunErrorKind<T>,
     /// The device, if the run did not reach its goal because the device did not answer.
-    pub unreachable: Option<UnreachableDevice>,
+    pub unreachable: Option<Box<UnreachableDevice>>,
 }
 
 /// A device that did not answer: no connection, a refused connection, no answer, or closed without an answer. Or a device that

@@ -44,13 +44,16 @@ pub struct PowerContext {
     pub credentials: Credentials,
     /// The power commands of this server, which power URLs name.
     pub commands: PowerCommands,
+    /// The least off time of a cycle, where the URL has a shorter one.
+    pub min_off: Duration,
 }
 
 impl PowerContext {
     /// Returns what a driver needs for this operation.
     #[must_use]
     pub fn access(&self) -> OutletAccess {
-        let Self { clock, lease, call_limit, interrupted_runs: _, credentials, commands } = self.clone();
+        let Self { clock, lease, call_limit, interrupted_runs: _, credentials, commands, min_off: _ } =
+            self.clone();
         OutletAccess { clock, lease, call_limit, credentials, commands }
     }
 }
@@ -91,7 +94,7 @@ pub async fn operate(
     context: &PowerContext,
     cancel: &CancellationToken,
 ) -> Result<Evidence, PowerRunError> {
-    let interrupted_runs = context.interrupted_runs;
+    let PowerContext { interrupted_runs, min_off, .. } = *context;
     let mut switching = open(url, context);
     if interrupted_runs > 0 {
         switching.expect_interrupted_order();
@@ -99,7 +102,7 @@ pub async fn operate(
     let result = match operation {
         PowerOperation::On => switching.switch_on(cancel).await,
         PowerOperation::Off => switching.switch_off(cancel).await,
-        PowerOperation::Cycle => switching.cycle(url.off_for(), interrupted_runs, cancel).await,
+        PowerOperation::Cycle => switching.cycle(url.off_for().max(min_off), interrupted_runs, cancel).await,
     };
     let mut evidence = evidence(&switching);
     if interrupted_runs > 0 {
@@ -122,10 +125,12 @@ pub async fn operate(
             // An `On` after an interrupted run restores the power: if it fails, the outlet is left off.
             let is_left_over = operation == PowerOperation::On && interrupted_runs > 0;
             let kind = error_kind(&error, url, &switching, is_left_over);
-            let unreachable = error.is_unreachable().then(|| UnreachableDevice {
-                resource: url.device().to_owned(),
-                has_acted: switching.has_written,
-                is_suspected: false,
+            let unreachable = error.is_unreachable().then(|| {
+                Box::new(UnreachableDevice {
+                    resource: url.device().to_owned(),
+                    has_acted: switching.has_written,
+                    is_suspected: false,
+                })
             });
             Err(PowerRunError { reason: error.reason, evidence, kind, unreachable })
         }
@@ -161,10 +166,12 @@ pub async fn probe(
     match result {
         Err(error) if !error.is_answer() => {
             let kind = error_kind(&error, url, &switching, false);
-            let unreachable = error.is_unreachable().then(|| UnreachableDevice {
-                resource: url.device().to_owned(),
-                has_acted: false,
-                is_suspected: false,
+            let unreachable = error.is_unreachable().then(|| {
+                Box::new(UnreachableDevice {
+                    resource: url.device().to_owned(),
+                    has_acted: false,
+                    is_suspected: false,
+                })
             });
             Err(PowerRunError { reason: error.reason, evidence, kind, unreachable })
         }

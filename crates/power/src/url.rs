@@ -71,12 +71,6 @@ impl PowerUrl {
         Ok(url)
     }
 
-    /// The device in canonical spelling: `modbus://host:port`.
-    #[must_use]
-    pub fn device(&self) -> &str {
-        &self.config.device
-    }
-
     /// The resource of the device, `modbus://host:port`, if the device serves one client at a time.
     #[must_use]
     pub fn resource(&self) -> Option<&str> {
@@ -84,6 +78,12 @@ impl PowerUrl {
             ClientCapacity::One => Some(&self.config.device),
             ClientCapacity::Many => None,
         }
+    }
+
+    /// The device in canonical spelling: `modbus://host:port`.
+    #[must_use]
+    pub fn device(&self) -> &str {
+        &self.config.device
     }
 
     /// The outlet in canonical spelling, without other parameters: `modbus://host:port/5?unit=1`.

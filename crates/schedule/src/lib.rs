@@ -10,6 +10,10 @@
 //!   resources overtake. A request for more units than exist waits until the capacity grows, and blocks no other request.
 //! * Free units are not reserved against requesters that hold units already: the waiting request may wait for those.
 //! * A resource grants nothing during its gap after a grant, and nothing during its settle time after a release.
+//! * Units that cool count as in use for the window of their resource after they were released: so no more than its
+//!   capacity are in use within any span of that length.
+//! * Needs can be in levels, from the inside out: a request that waits for a relay strip keeps no unit of the strip's circuit
+//!   from others. A request that needs a resource without units at a later level blocks no other request.
 //!
 //! Times are integers in a unit of the caller's choice.
 
@@ -20,7 +24,7 @@ mod schedule;
 
 pub use forecast::{RequestForecast, WithDuration, forecast};
 pub use request::{PlannedGrant, ResourceNeed, ResourceRequest};
-pub use resource::{LimitedResource, ResourceUnits};
+pub use resource::{CoolingUnits, LimitedResource, ResourceUnits};
 pub use schedule::{GrantPlan, schedule};
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ const MAX_ASSIGNMENT_ATTEMPTS: usize = 1000;
 pub struct GrantPlan<K, R> {
     /// Grants in the order of the queue.
     pub grants: Vec<PlannedGrant<K, R>>,
-    /// The earliest end of a gap or a settle time that alone delays a request.
+    /// The earliest end of a gap or a settle time that alone delays a request, or of a window that may delay one.
     pub next_at: Option<i64>,
 }
 
@@ -40,12 +40,16 @@ pub fn schedule<K: Clone, R: Clone + Ord>(
             GrantChoice::Waits => {}
         }
     }
+    if plan.grants.len() < queue.len() {
+        let ends = resources.values().flat_map(|resource| resource.cooling_units(now));
+        plan.next_at = ends.map(|cooling| cooling.until).chain(plan.next_at).min();
+    }
     plan
 }
 
 /// The units of a resource that are left for the requests not yet examined.
-struct RemainingUnits {
-    resource: LimitedResource,
+struct RemainingUnits<'a> {
+    resource: &'a LimitedResource,
     units: i64,
     /// Units reserved for earlier requests that wait for other units as well.
     reserved: i64,
@@ -53,7 +57,7 @@ struct RemainingUnits {
     free_from: i64,
 }
 
-impl RemainingUnits {
+impl RemainingUnits<'_> {
     /// The number of units that a need of `units` takes: at least 1, at most the capacity.
     fn clamp(&self, units: u32) -> i64 {
         i64::from(units.min(self.resource.capacity).max(1))
@@ -61,7 +65,7 @@ impl RemainingUnits {
 }
 
 struct ScheduleState<'a, R> {
-    left: BTreeMap<&'a R, RemainingUnits>,
+    left: BTreeMap<&'a R, RemainingUnits<'a>>,
     /// Number of resources with units left.
     open: usize,
     now: i64,
@@ -76,18 +80,22 @@ enum GrantChoice<R> {
 
 impl<'a, R: Clone + Ord> ScheduleState<'a, R> {
     fn new(resources: &'a BTreeMap<R, LimitedResource>, held: &[ResourceUnits<R>], now: i64) -> Self {
-        let left = |resource: &LimitedResource| RemainingUnits {
-            resource: *resource,
+        let left = |resource: &'a LimitedResource| RemainingUnits {
+            resource,
             units: i64::from(resource.capacity),
             reserved: 0,
             free_from: resource.free_from(now),
         };
-        let mut left: BTreeMap<&R, RemainingUnits> =
+        let mut left: BTreeMap<&R, RemainingUnits<'a>> =
             resources.iter().map(|(name, resource)| (name, left(resource))).collect();
-        for ResourceUnits { resource, units } in held {
+        for ResourceUnits { resource, units, cools: _ } in held {
             if let Some(left) = left.get_mut(resource) {
                 left.units -= left.clamp(*units);
             }
+        }
+        for left in left.values_mut() {
+            let cooling = left.resource.cooling_units(now);
+            left.units -= cooling.map(|cooling| left.clamp(cooling.units)).sum::<i64>();
         }
         let open = left.values().filter(|left| left.units > 0).count();
         Self { left, open, now }
@@ -101,9 +109,14 @@ impl<'a, R: Clone + Ord> ScheduleState<'a, R> {
     /// Grants all needs of a request, or reserves free units for it while it waits.
     ///
     /// Reserved units are granted to requesters that hold units already: the waiting request may wait for those.
-    fn choose<K>(&mut self, ResourceRequest { needs, holds, .. }: &ResourceRequest<K, R>) -> GrantChoice<R> {
-        let Some(chosen) = self.assign(needs, |left| left.units - if *holds { 0 } else { left.reserved })
-        else {
+    fn choose<K>(&mut self, request: &ResourceRequest<K, R>) -> GrantChoice<R> {
+        let ResourceRequest { needs, later, holds, key: _ } = request;
+        let is_out_of_use = |name: &R| self.left.get(name).is_some_and(|left| left.resource.capacity == 0);
+        if later.iter().flat_map(|need| &need.any_of).any(is_out_of_use) {
+            return GrantChoice::Waits;
+        }
+        let free = |left: &RemainingUnits<'_>| left.units - if *holds { 0 } else { left.reserved };
+        let Some(mut chosen) = self.assign(needs, free) else {
             // Reserves what the request would be granted if no units were held, even of resources that are
             // out of use. A request that exceeds even that reserves nothing.
             let in_use = self.assign(needs, |left| left.resource.capacity.into());
@@ -113,18 +126,41 @@ impl<'a, R: Clone + Ord> ScheduleState<'a, R> {
             }
             return GrantChoice::Waits;
         };
-        for (name, units) in &chosen {
+        let mut later = later.iter();
+        loop {
+            let free_from = chosen.iter().map(|(name, _)| self.free_from(name)).max().unwrap_or(self.now);
+            if free_from > self.now {
+                self.take_all(&chosen);
+                return GrantChoice::Later(free_from);
+            }
+            let Some(need) = later.next() else { break };
+            let Some(name) = need.any_of.first() else { continue };
+            let has_units = self.left.get(name).is_none_or(|left| {
+                let own = chosen.iter().filter(|(own, _)| *own == name);
+                let own: i64 = own.map(|(_, units)| left.clamp(*units)).sum();
+                free(left) - own >= left.clamp(need.units)
+            });
+            chosen.push((name, need.units));
+            if !has_units {
+                for (name, units) in chosen {
+                    self.reserve(name, units);
+                }
+                return GrantChoice::Waits;
+            }
+        }
+        self.take_all(&chosen);
+        let cools = request.all_needs().map(|need| need.cools);
+        let grant = |((name, units), cools): ((&R, u32), bool)| {
+            self.delay(name);
+            ResourceUnits { resource: name.clone(), units, cools }
+        };
+        GrantChoice::Granted(chosen.into_iter().zip(cools).map(grant).collect())
+    }
+
+    fn take_all(&mut self, chosen: &[(&R, u32)]) {
+        for (name, units) in chosen {
             self.take(name, *units);
         }
-        let free_from = chosen.iter().map(|(name, _)| self.free_from(name)).max().unwrap_or(self.now);
-        if free_from > self.now {
-            return GrantChoice::Later(free_from);
-        }
-        let grant = |(name, units): (&R, u32)| {
-            self.delay(name);
-            ResourceUnits { resource: name.clone(), units }
-        };
-        GrantChoice::Granted(chosen.into_iter().map(grant).collect())
     }
 
     /// Assigns a resource to each of `needs`, with `available` units each: the one that grants earliest, and of equal ones the
@@ -132,7 +168,7 @@ impl<'a, R: Clone + Ord> ScheduleState<'a, R> {
     fn assign<'n>(
         &self,
         needs: &'n [ResourceNeed<R>],
-        available: impl Fn(&RemainingUnits) -> i64,
+        available: impl Fn(&RemainingUnits<'_>) -> i64,
     ) -> Option<Vec<(&'n R, u32)>> {
         let mut assignment = NeedAssignment {
             needs,
@@ -187,7 +223,7 @@ struct NeedAssignment<'p, 'n, R, F> {
     available: F,
 }
 
-impl<R: Clone + Ord, F: Fn(&RemainingUnits) -> i64> NeedAssignment<'_, '_, R, F> {
+impl<R: Clone + Ord, F: Fn(&RemainingUnits<'_>) -> i64> NeedAssignment<'_, '_, R, F> {
     /// Assigns resources to the remaining needs, with backtracking.
     fn complete(&mut self) -> bool {
         let Some(need) = self.needs.get(self.chosen.len()) else { return true };

@@ -39,13 +39,14 @@ impl Dispatcher {
     pub(super) fn wait(
         &mut self,
         instance: usize,
-        needs: Vec<ResourceNeed<usize>>,
+        (needs, later): (Vec<ResourceNeed<usize>>, Vec<ResourceNeed<usize>>),
         holds: bool,
         now_ms: u64,
     ) {
         self.waiting.push(ResourceRequest {
             key: WaitingInstance { instance, since_ms: now_ms },
             needs,
+            later,
             holds,
         });
     }
@@ -53,13 +54,14 @@ impl Dispatcher {
     /// Removes the request of an instance; returns its needs.
     pub(super) fn stop_waiting(&mut self, instance: usize) -> Vec<ResourceNeed<usize>> {
         let position = self.waiting.iter().position(|request| request.key.instance == instance);
-        position.map(|position| self.waiting.remove(position).needs).unwrap_or_default()
+        let request = position.map(|position| self.waiting.remove(position));
+        request.map(|request| request.all_needs().cloned().collect()).unwrap_or_default()
     }
 
     /// Releases units.
     pub(super) fn release(&mut self, units: &ResourceUnits<usize>, now_ms: u64) {
         if let Some(resource) = self.resources.get_mut(&units.resource) {
-            resource.released_at = Some(ticks(now_ms));
+            resource.release(units.units, units.cools, ticks(now_ms));
         }
         for held in self.held.iter_mut().filter(|held| held.resource == units.resource) {
             held.units = held.units.saturating_sub(units.units);
@@ -117,10 +119,10 @@ mod tests {
     fn grants_follow_the_order_of_the_queue_with_a_settle_time_between() {
         let mut device = Dispatcher::default();
         device.add(0, LimitedResource { settle: 50, ..LimitedResource::of(1) });
-        let unit = ResourceUnits { resource: 0, units: 1 };
+        let unit = ResourceUnits::of(0, 1);
         assert_eq!(device.grant(0), DispatchedGrants::default());
         for (instance, at_ms) in [(7, 100), (8, 110), (9, 120)] {
-            device.wait(instance, vec![ResourceNeed::of(0, 1)], false, at_ms);
+            device.wait(instance, (vec![ResourceNeed::of(0, 1)], vec![]), false, at_ms);
         }
         assert_eq!(granted(&device.grant(120)), [(7, 100)]);
         assert_eq!(device.grant(150), DispatchedGrants::default());
@@ -133,7 +135,7 @@ mod tests {
         assert_eq!(device.grant(170), DispatchedGrants::default(), "planned already");
         assert_eq!(granted(&device.grant(210)), [(9, 120)]);
         device.release(&unit, 220);
-        device.wait(7, vec![ResourceNeed::of(0, 1)], false, 230);
+        device.wait(7, (vec![ResourceNeed::of(0, 1)], vec![]), false, 230);
         assert_eq!(device.grant(230).next_grant_ms, Some(270), "the earlier plan has passed");
     }
 
@@ -142,12 +144,12 @@ mod tests {
         let mut both = Dispatcher::default();
         both.add(0, LimitedResource::of(1));
         both.add(1, LimitedResource::of(2));
-        both.wait(1, vec![ResourceNeed::of(1, 2)], false, 0);
+        both.wait(1, (vec![ResourceNeed::of(1, 2)], vec![]), false, 0);
         assert_eq!(granted(&both.grant(0)), [(1, 0)]);
-        both.wait(2, vec![ResourceNeed::of(1, 1), ResourceNeed::of(0, 1)], false, 1);
-        both.wait(3, vec![ResourceNeed::of(0, 1)], false, 2);
+        both.wait(2, (vec![ResourceNeed::of(1, 1), ResourceNeed::of(0, 1)], vec![]), false, 1);
+        both.wait(3, (vec![ResourceNeed::of(0, 1)], vec![]), false, 2);
         assert_eq!(granted(&both.grant(2)), []);
-        both.release(&ResourceUnits { resource: 1, units: 2 }, 3);
+        both.release(&ResourceUnits::of(1, 2), 3);
         assert_eq!(granted(&both.grant(3)), [(2, 1)]);
     }
 }

@@ -78,7 +78,7 @@ impl SimulatedResources {
             resources.add(has_gap.then_some((dispatcher, resource)));
         }
         for limits in holds {
-            resources.add(limits.map(|limits| (0, limits)));
+            resources.add(limits.clone().map(|limits| (0, limits)));
         }
         resources
     }
@@ -86,7 +86,7 @@ impl SimulatedResources {
     fn add(&mut self, limited: Option<(usize, LimitedResource)>) {
         let number = self.usage.len();
         self.usage.push(ResourceUsage::default());
-        self.granted_by.push(limited.map(|(dispatcher, _)| dispatcher));
+        self.granted_by.push(limited.as_ref().map(|(dispatcher, _)| *dispatcher));
         if let Some((dispatcher, resource)) = limited {
             self.dispatchers[dispatcher].add(number, resource);
         }
@@ -104,7 +104,7 @@ impl SimulatedResources {
         circuit: usize,
     ) -> impl Iterator<Item = ResourceUnits<usize>> + use<> {
         let circuit = self.has_gap.then_some(self.devices + circuit);
-        std::iter::once(device).chain(circuit).map(|resource| ResourceUnits { resource, units: 1 })
+        std::iter::once(device).chain(circuit).map(|resource| ResourceUnits::of(resource, 1))
     }
 
     /// Whether states hold the resource.
@@ -129,8 +129,12 @@ impl SimulatedResources {
         for units in units {
             self.usage[units.resource].waiting += 1;
         }
-        let needs = units.iter().map(|units| ResourceNeed::of(units.resource, units.units)).collect();
-        self.dispatchers[dispatcher].wait(instance, needs, holds, now_ms);
+        // As on a server: nothing of a device is reserved for what waits for a resource of its state.
+        let first = units.iter().take_while(|units| self.is_held(units.resource)).count().max(1);
+        let mut needs: Vec<_> =
+            units.iter().map(|units| ResourceNeed::of(units.resource, units.units)).collect();
+        let later = needs.split_off(first.min(needs.len()));
+        self.dispatchers[dispatcher].wait(instance, (needs, later), holds, now_ms);
         Some(dispatcher)
     }
 

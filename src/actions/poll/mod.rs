@@ -19,7 +19,7 @@ use super::ending::{Evidence, UnfinishedAction};
 use super::finding::Finding;
 use super::job::{Facts, Job};
 use super::kind::{ActionDescription, BadSettingsPolicy, TypedActionKind};
-use super::power::{POWER_URL, power_device};
+use super::power::{POWER_URL, power_resource};
 use super::settings::{ActionSettings, SettingField, setting_fault};
 use super::span;
 use super::trouble::Trouble;
@@ -151,9 +151,9 @@ async fn probe_until_silent(
 }
 
 /// The device that powers the board: where several of its boards are silent, it may be without power itself.
-fn suspected_device(job: &Job) -> Option<UnreachableDevice> {
-    let resource = power_device(job.fact(POWER_URL)?)?;
-    Some(UnreachableDevice { resource, has_acted: false, is_suspected: true })
+fn suspected_device(job: &Job) -> Option<Box<UnreachableDevice>> {
+    let resource = power_resource(job.fact(POWER_URL)?)?;
+    Some(Box::new(UnreachableDevice { resource, has_acted: false, is_suspected: true }))
 }
 
 /// Polls a board once at its poll URL.

@@ -2,5 +2,6 @@
 
 pub mod boots;
 pub mod devices;
+pub mod hardware_loads;
 pub mod images;
 pub mod lists;

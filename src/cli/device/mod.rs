@@ -1,5 +1,6 @@
 //! `lifeguard device`: the boards of a server.
 
+mod bulk_forecast;
 mod fields;
 mod for_each_board;
 mod list;

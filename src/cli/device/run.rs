@@ -6,6 +6,7 @@ use std::error::Error;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
+use super::bulk_forecast;
 use super::fields::FieldChanges;
 use super::for_each_board::{check_all_done, for_each_board, report_failure};
 use super::list::{device_table, list_all};
@@ -62,7 +63,11 @@ pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Er
                 let path = ["devices", &name, "requests", request];
                 client.call(Method::POST, &path, &query, Some(&body)).await
             };
-            for_each_board(&names, server.json, post, describe_outcome).await
+            let done = for_each_board(&names, server.json, post, describe_outcome).await;
+            if names.len() > 1 {
+                bulk_forecast::print(&client, &names, server.json).await?;
+            }
+            done
         }
         DeviceCommand::Force { name, from, to, reason } => {
             let body = json!({ "from": from, "to": to, "reason": reason });

@@ -95,6 +95,11 @@ impl RunningAction {
             |units: &&GrantedUnits| claim.any_of.contains(&units.resource) && units.units >= claim.units;
         self.granted.iter().find(is_for)
     }
+
+    /// Returns the units that it holds of what contains the resource of a claim that adds load.
+    pub fn container_units(&self) -> impl Iterator<Item = &GrantedUnits> {
+        self.granted.iter().filter(|units| units.is_of_container())
+    }
 }
 
 /// The suspension of an action by a local fault, until that is over.

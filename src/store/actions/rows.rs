@@ -91,13 +91,19 @@ pub async fn cancel_all(tx: &mut Tx, instance: InstanceId) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Deletes those of `actions` whose instance was removed.
+/// Deletes those of `actions` whose instance was removed; their units cool from `now` on.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn delete_orphans(db: &mut PgConnection, actions: &[ActionId]) -> Result<(), StoreError> {
+pub async fn delete_orphans(
+    db: &mut PgConnection,
+    actions: &[ActionId],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
     let ids: Vec<i64> = actions.iter().map(|action| action.0).collect();
+    // Cooling twice, where the next statement fails, does no harm.
+    sqlx::query!("SELECT cool_units($1, $2)", &ids, now).execute(&mut *db).await?;
     sqlx::query!(
         "DELETE FROM action a
           WHERE a.action_id = ANY($1)

@@ -53,7 +53,8 @@ impl ActionSummary {
         let names: Vec<String> = if self.granted.is_empty() {
             self.claims.iter().map(|claim| claim.queue_name().into_owned()).collect()
         } else {
-            self.granted.iter().map(|units| units.resource.clone()).collect()
+            let own = self.granted.iter().filter(|units| !units.is_of_container());
+            own.map(|units| units.resource.clone()).collect()
         };
         (!names.is_empty()).then(|| names.join(" and "))
     }

@@ -49,6 +49,16 @@ pub async fn hand_back(
     )
     .execute(&mut **tx)
     .await?;
+    // What they were doing may have had its effect until now.
+    sqlx::query!(
+        "SELECT cool_units(ARRAY(SELECT action_id FROM action
+                                  WHERE worker_id = ANY($1) AND ($2::bigint[] IS NULL OR action_id = ANY($2))), $3)",
+        &workers,
+        actions.as_deref(),
+        now,
+    )
+    .execute(&mut **tx)
+    .await?;
     // Earlier decisions on these instances are not applied then.
     let instances = sqlx::query_scalar!(
         "SELECT instance_id FROM instance

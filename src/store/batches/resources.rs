@@ -48,6 +48,10 @@ pub(super) struct ResourceColumns<'a> {
     pub(super) grants: Vec<Json<&'a [GrantedUnits]>>,
     /// The resources of these units, by action.
     pub(super) waiting: NamedPairs<'a>,
+    /// The released units that cool, by instance, with their load.
+    pub(super) cooled: NamedPairs<'a>,
+    pub(super) cooled_units: Vec<i32>,
+    pub(super) cooled_loads: Vec<i64>,
     /// Whether an action takes over units of another one.
     takes_over: bool,
 }
@@ -102,8 +106,13 @@ impl<'a> ResourceColumns<'a> {
             }
         }
         for update in batch.decided {
-            for GrantedUnits { resource, .. } in &update.released {
+            for GrantedUnits { resource, units, load, hold: _ } in &update.released {
                 changes.entry(resource).or_default().is_released = true;
+                if let Some(load) = load {
+                    all.cooled.push(update.id().0, resource);
+                    all.cooled_units.push(i32::try_from(*units).unwrap_or(i32::MAX));
+                    all.cooled_loads.push(load.ma.into());
+                }
             }
         }
         for (instance, units) in batch.dropped_holds {
@@ -133,7 +142,7 @@ impl<'a> ResourceColumns<'a> {
         for taken in &grant.based_on {
             self.claimants.push(instance, valid_name(taken));
         }
-        for GrantedUnits { resource, units, hold } in &grant.units {
+        for GrantedUnits { resource, units, hold, load: _ } in &grant.units {
             match hold {
                 Some(name) => {
                     self.holds.push(instance, name);

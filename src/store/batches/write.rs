@@ -168,7 +168,11 @@ pub async fn write(
                 &resources.passed_on,
                 &resources.grants as _,
                 &resources.waiting.ids,
-                &resources.waiting.names as _
+                &resources.waiting.names as _,
+                &resources.cooled.ids,
+                &resources.cooled.names as _,
+                &resources.cooled_units,
+                &resources.cooled_loads
                 $(, $more)*
             )
         };

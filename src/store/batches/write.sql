@@ -45,7 +45,7 @@ resource_changes AS (
            capacity = CASE WHEN excluded.granted_at IS NOT NULL THEN excluded.capacity ELSE r.capacity END,
            gap_ms = CASE WHEN excluded.granted_at IS NOT NULL THEN excluded.gap_ms ELSE r.gap_ms END,
            settle_ms = CASE WHEN excluded.granted_at IS NOT NULL THEN excluded.settle_ms ELSE r.settle_ms END
- RETURNING r.name, r.grant_revision = r.revision AS is_granted
+ RETURNING r.name, r.grant_revision = r.revision AS is_granted, r.window_ms
 ),
 
 -- Instances that claim a resource of which units were granted since: there may be none left.
@@ -61,8 +61,8 @@ refused AS MATERIALIZED (
 -- locked. From here on the statement waits for no lock.
 locked AS MATERIALIZED (
     SELECT i.instance_id, n.coupling, n.size
-      FROM (SELECT unnest($79::bigint[]) AS id, unnest($80::int[]) AS version, unnest($81::bigint[]) AS coupling,
-                   unnest($82::bigint[]) AS size) n
+      FROM (SELECT unnest($83::bigint[]) AS id, unnest($84::int[]) AS version, unnest($85::bigint[]) AS coupling,
+                   unnest($86::bigint[]) AS size) n
       JOIN instance i ON i.instance_id = n.id
      WHERE i.xmin = n.version AND (SELECT is_current FROM activation_check)
        -- Resources are locked first.
@@ -96,7 +96,7 @@ saved AS (
                    , unnest($29::bool[]) AS is_silent, unnest($30::bigint[]) AS remaining_us
 -- end actions
 -- begin links
-                   , unnest($83::jsonb[]) AS links
+                   , unnest($87::jsonb[]) AS links
 -- end links
            ) n
      WHERE i.instance_id = n.id AND i.xmin = n.version AND (SELECT is_current FROM activation_check)
@@ -291,6 +291,21 @@ history_rows AS (
      USING (SELECT unnest($73::bigint[]) AS id, unnest($74::text[]) AS name) d
      WHERE h.instance_id = d.id AND h.name = d.name
        AND ((SELECT is_all FROM applied) OR d.id = ANY ((SELECT ids FROM applied)::bigint[]))
+)
+-- Released units that came with load count as in use until the window has passed. Expired rows are kept for a while: the
+-- clocks of servers may differ a little.
+, cooled AS (
+    INSERT INTO cooling (resource, units, load_ma, released_at)
+    SELECT c.name, c.units, c.load_ma, $3
+      FROM (SELECT unnest($79::bigint[]) AS id, unnest($80::text[]) AS name, unnest($81::int[]) AS units,
+                   unnest($82::bigint[]) AS load_ma) c
+      JOIN resource_changes r ON r.name = c.name
+     WHERE r.window_ms > 0
+       AND ((SELECT is_all FROM applied) OR c.id = ANY ((SELECT ids FROM applied)::bigint[]))
+)
+, expired AS (
+    DELETE FROM cooling c USING resource_changes r
+     WHERE c.resource = r.name AND c.released_at < $3 - (r.window_ms + 60000) * interval '1 millisecond'
 )
 -- Released units are passed on to waiting actions of other instances, if the whole batch applies. Their locks are not waited
 -- for.

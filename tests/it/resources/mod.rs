@@ -2,12 +2,14 @@
 
 mod killed_servers;
 mod selectors;
+mod settings;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lifeguard::engine::{self, Faces, PassOnPlan, StartableActions};
+use lifeguard::engine::{self, Faces, PassOnPlan, SettingsUpdate, StartableActions};
 use lifeguard::machine::{ActionInvocation, ActionName, Instance, Links, MachineName, StateName, Visit};
 use lifeguard::store::actions::{self, ActionId, NewAction, StartableAction, Suspension, WorkerId};
 use lifeguard::store::batches::{self, Batch, BatchResult, DecidedUpdate};
@@ -16,7 +18,7 @@ use lifeguard::store::claims::{Claim, GrantedUnits, ResourceLimits};
 use lifeguard::store::definitions::ActivationId;
 use lifeguard::store::instances::{self, InstanceId};
 use lifeguard::store::links::LinkedIds;
-use lifeguard::store::queue::LimitOverrides;
+use lifeguard::store::queue::{LimitOverrides, ResourceSettings};
 use lifeguard::store::{Store, resources, workers};
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -38,6 +40,7 @@ fn claim(resource: &str, capacity: u32, gap: u64, settle: u64) -> Claim {
         limits: ResourceLimits::new(Some(capacity), span(gap), span(settle)),
         select: None,
         hold: None,
+        adds_load: false,
     }
 }
 
@@ -295,7 +298,9 @@ async fn if_the_first_of_several_is_out_of_use_the_next_one_is_granted() {
     let one = TestProcess::new(&database).await;
     let mut tx = one.store.begin().await.unwrap();
     let none = LimitOverrides { capacity: Some(0), ..LimitOverrides::default() };
-    resources::override_limits(&mut tx, "x", none).await.unwrap();
+    let settings = ResourceSettings { overrides: none, ..ResourceSettings::default() };
+    let update = SettingsUpdate::One("x".to_owned(), settings);
+    engine::update_settings(&mut tx, update, at(0)).await.unwrap();
     tx.commit().await.unwrap();
     let any = Claim { any_of: vec!["x".to_owned(), "y".to_owned()], ..claim("x", 1, 0, 0) };
     for name in ["b0", "b1"] {
@@ -435,7 +440,7 @@ async fn compensations_do_not_wait_for_resources_held_by_states() {
         is_compensation: true,
     };
     let decision = one.decided(first).await;
-    let released = vec![GrantedUnits { resource: "relay".to_owned(), units: 1, hold: None }];
+    let released = vec![GrantedUnits { resource: "relay".to_owned(), units: 1, hold: None, load: None }];
     one.write(&[DecidedUpdate { suspended: Some(suspension), released, ..decision }], at(3)).await;
     assert_eq!(one.holders("imaging").await, ["b1"]);
     let sql = "UPDATE action SET granted = NULL, granted_at = NULL WHERE instance_id <> $1";

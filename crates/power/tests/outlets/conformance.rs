@@ -124,6 +124,7 @@ pub(crate) fn context(call_limit: Duration) -> PowerContext {
         interrupted_runs: 0,
         credentials: Credentials::default(),
         commands: PowerCommands::default(),
+        min_off: Duration::ZERO,
     }
 }
 
@@ -222,7 +223,7 @@ async fn unreachable_devices_are_reported_and_not_switched_off<D: TestDevice>() 
         assert_eq!((&failed.kind, &failed.evidence["observed"]), (&kind, &"unknown".into()), "{failed}");
         assert_eq!(failed.evidence.contains_key("answer"), has_answer, "{failed:?}");
         let resource = device.url("").parse::<PowerUrl>().unwrap().device().to_owned();
-        let unreachable = UnreachableDevice { resource, has_acted: false, is_suspected: false };
+        let unreachable = Box::new(UnreachableDevice { resource, has_acted: false, is_suspected: false });
         let unreachable = (behaviour != DeviceBehaviour::Foreign).then_some(unreachable);
         assert_eq!(failed.unreachable, unreachable, "{behaviour:?}");
         // A probe says the same, except that any answer is a success.
@@ -253,7 +254,7 @@ async fn a_probe_reads_and_switches_nothing<D: TestDevice>() {
         assert_eq!((&evidence["observed"], device.state()), (&state.name().into(), state));
         assert_eq!((device.received_orders(), device.connections()), (Vec::new(), 1));
         let Some(url) = device.url_of_missing_outlet() else { continue };
-        probe_at(&device, DEFAULT_CALL_TIMEOUT, &url).await.expect("the device answered");
+        probe_at(&device, DEFAULT_CALL_TIMEOUT, &url).await.unwrap();
     }
 }
 

@@ -161,6 +161,7 @@ async fn nothing_is_sent_after_the_lease_expired_during_the_off_time() {
         interrupted_runs: 0,
         credentials: Credentials::default(),
         commands: PowerCommands::default(),
+        min_off: Duration::ZERO,
     };
     let never = CancellationToken::new();
     let (ended, ()) = tokio::join!(operate(&url, PowerOperation::Cycle, &context, &never), async {

@@ -36,7 +36,7 @@ pub(super) fn resource_reports(simulation: &Simulation<'_>, tally: &SimulationTa
     let resources = simulation.resources.iter().zip(&tally.resources);
     let resource_use = resources.map(|((name, limits), tally)| ResourceReport {
         resource: (*name).clone(),
-        capacity: limits.map(|limits| limits.capacity).filter(|units| *units < u32::MAX),
+        capacity: limits.as_ref().map(|limits| limits.capacity).filter(|units| *units < u32::MAX),
         max_in_use: tally.max_in_use,
         mean_in_use: ratio(tally.unit_ms, simulation.end_ms()),
         waits: tally.waited.count(),

@@ -57,10 +57,7 @@ impl<'a> Shard<'a> {
         if step == 0 {
             let holds = state.holds.iter();
             let holds = holds
-                .map(|(number, units)| ResourceUnits {
-                    resource: self.resources.held(*number),
-                    units: *units,
-                })
+                .map(|(number, units)| ResourceUnits::of(self.resources.held(*number), *units))
                 .filter(|units| simulated.holds.iter().all(|held| held.resource != units.resource));
             needs.extend(holds);
         }
