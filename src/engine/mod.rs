@@ -99,7 +99,9 @@ pub use self::history_text::{describe_cause, describe_values};
 pub use self::open_action::OpenAction;
 pub use self::predictions::Predictions;
 pub use self::refusal::FaceRefusal;
-pub use self::resource_settings::{SettingsChange, SettingsPatch, SettingsUpdate, update_settings};
+pub use self::resource_settings::{
+    SettingChange, SettingsChange, SettingsPatch, SettingsUpdate, update_settings,
+};
 pub use self::resource_snapshot::WaitForecast;
 pub use self::resource_view::{CoolingView, HolderView, QueuedActionView, ResourceView, WaiterView};
 pub use self::retention::Retention;
