@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::client::ClientKey;
@@ -21,7 +21,7 @@ use super::resource_file;
 use crate::boards::{
     MAX_LIMIT_SPAN, MAX_MIN_OFF, MAX_RESOURCE_ABOUT_BYTES, from_ampere, refuse_resource_name,
 };
-use crate::engine::{ResourceView, SettingsPatch, SettingsUpdate};
+use crate::engine::{ResourceView, SettingChange, SettingsPatch, SettingsUpdate};
 use crate::formatting::duration;
 
 /// The routes of this file.
@@ -33,75 +33,67 @@ pub(super) fn routes() -> ApiRoutes {
     ]
 }
 
-/// What an operator sets; `Some(None)` is null.
+/// What an operator sets; null unsets.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 struct SettingsBody {
-    #[serde(default, deserialize_with = "given")]
-    capacity: Option<Option<u32>>,
-    #[serde(default, deserialize_with = "given")]
-    gap_s: Option<Option<f64>>,
-    #[serde(default, deserialize_with = "given")]
-    settle_s: Option<Option<f64>>,
-    #[serde(default, deserialize_with = "given")]
-    window_s: Option<Option<f64>>,
-    #[serde(default, deserialize_with = "given")]
-    budget_a: Option<Option<f64>>,
-    #[serde(default, deserialize_with = "given")]
-    min_off_s: Option<Option<f64>>,
-    #[serde(default, deserialize_with = "given")]
-    within: Option<Option<String>>,
-    #[serde(default, deserialize_with = "given")]
-    about: Option<Option<String>>,
-}
-
-/// Distinguishes null from a missing member.
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::<T>::deserialize(value).map(Some)
+    capacity: SettingChange<u32>,
+    gap_s: SettingChange<f64>,
+    settle_s: SettingChange<f64>,
+    window_s: SettingChange<f64>,
+    budget_a: SettingChange<f64>,
+    min_off_s: SettingChange<f64>,
+    within: SettingChange<String>,
+    about: SettingChange<String>,
 }
 
 impl SettingsBody {
-    /// The same settings, where missing ones are null.
+    /// The same settings, where missing ones are unset.
     fn complete(self) -> Self {
         Self {
-            capacity: self.capacity.or(Some(None)),
-            gap_s: self.gap_s.or(Some(None)),
-            settle_s: self.settle_s.or(Some(None)),
-            window_s: self.window_s.or(Some(None)),
-            budget_a: self.budget_a.or(Some(None)),
-            min_off_s: self.min_off_s.or(Some(None)),
-            within: self.within.or(Some(None)),
-            about: self.about.or(Some(None)),
+            capacity: self.capacity.or_unset(),
+            gap_s: self.gap_s.or_unset(),
+            settle_s: self.settle_s.or_unset(),
+            window_s: self.window_s.or_unset(),
+            budget_a: self.budget_a.or_unset(),
+            min_off_s: self.min_off_s.or_unset(),
+            within: self.within.or_unset(),
+            about: self.about.or_unset(),
         }
     }
 
     fn into_patch(self) -> Result<SettingsPatch, Problem> {
-        if self.capacity.flatten().is_some_and(|units| i32::try_from(units).is_err()) {
-            return Err(Problem::invalid("capacity: at most 2147483647"));
-        }
-        let span =
-            |name, span: Option<Option<f64>>, max| span.map(|span| millis(name, span, max)).transpose();
-        let current = |ampere: Option<f64>| ampere.map(from_ampere).transpose();
-        let budget_ma = self.budget_a.map(current).transpose();
-        let within = self.within.map(|within| within.filter(|within| !within.is_empty()));
-        if let Some(refusal) = within.as_ref().and_then(|name| refuse_resource_name(name.as_deref()?)) {
-            return Err(Problem::invalid(format!("within: {refusal}")));
-        }
-        let about = self.about.map(|about| about.filter(|about| !about.is_empty()));
-        if about.as_ref().and_then(Option::as_ref).is_some_and(|about| about.len() > MAX_RESOURCE_ABOUT_BYTES)
-        {
-            return Err(Problem::invalid("about: at most 500 bytes"));
-        }
+        let span = |name, span: SettingChange<f64>, max| span.try_map(|span| millis(name, span, max));
+        let invalid = |name: &str, reason: &str| Problem::invalid(format!("{name}: {reason}"));
         Ok(SettingsPatch {
-            capacity: self.capacity,
+            capacity: self.capacity.try_map(|units| match i32::try_from(units) {
+                Ok(_) => Ok(units),
+                Err(_) => Err(invalid("capacity", "at most 2147483647")),
+            })?,
             gap_ms: span("gap_s", self.gap_s, MAX_LIMIT_SPAN)?,
             settle_ms: span("settle_s", self.settle_s, MAX_LIMIT_SPAN)?,
             window_ms: span("window_s", self.window_s, MAX_LIMIT_SPAN)?,
-            budget_ma: budget_ma.map_err(|error| Problem::invalid(format!("budget_a: {error}")))?,
+            budget_ma: self
+                .budget_a
+                .try_map(|ampere| from_ampere(ampere).map_err(|error| invalid("budget_a", &error)))?,
             min_off_ms: span("min_off_s", self.min_off_s, MAX_MIN_OFF)?,
-            within,
-            about,
+            within: unset_empty(self.within).try_map(|within| match refuse_resource_name(&within) {
+                Some(refusal) => Err(invalid("within", refusal)),
+                None => Ok(within),
+            })?,
+            about: unset_empty(self.about).try_map(|about| {
+                let is_short = about.len() <= MAX_RESOURCE_ABOUT_BYTES;
+                if is_short { Ok(about) } else { Err(invalid("about", "at most 500 bytes")) }
+            })?,
         })
+    }
+}
+
+/// An empty text unsets.
+fn unset_empty(change: SettingChange<String>) -> SettingChange<String> {
+    match change {
+        SettingChange::Set(text) if text.is_empty() => SettingChange::Unset,
+        SettingChange::Set(_) | SettingChange::Keep | SettingChange::Unset => change,
     }
 }
 
@@ -207,11 +199,10 @@ async fn find(api: &ApiContext, client: ClientKey, name: &str) -> Result<Resourc
     api.engine.resources(Some(name)).await?.pop().ok_or_else(no_such)
 }
 
-fn millis(what: &str, seconds: Option<f64>, max: Duration) -> Result<Option<u64>, Problem> {
-    let Some(seconds) = seconds else { return Ok(None) };
+fn millis(what: &str, seconds: f64, max: Duration) -> Result<u64, Problem> {
     if !(0.0..=max.as_secs_f64()).contains(&seconds) {
         return Err(Problem::invalid(format!("{what}: 0 to {}, which is {}", max.as_secs(), duration(max))));
     }
     let span = Duration::from_secs_f64(seconds);
-    Ok(Some(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
+    Ok(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }

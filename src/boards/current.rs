@@ -43,7 +43,7 @@ fn milliampere(ma: f64) -> Result<u32, String> {
 /// Formats a current.
 #[must_use]
 pub fn format_current(ma: u32) -> String {
-    if ma % 1000 == 0 {
+    if ma.is_multiple_of(1000) {
         format!("{}A", ma / 1000)
     } else if ma < 1000 {
         format!("{ma}mA")

@@ -15,7 +15,7 @@ use crate::machine::{self, Definition, MachineName, Vocabulary};
 use crate::store::changes::ChangeOrigin;
 use crate::store::definitions::{self, ActivatedDefinition, DefinitionOrigin};
 use crate::store::instances::{self, StrandedInstance};
-use crate::store::{DbConnection, Store, StoreError};
+use crate::store::{DbConnection, Store, StoreError, resources};
 
 /// How often an activation is tried while another transaction keeps its locks.
 const MAX_ACTIVATION_TRIES: usize = 10;
@@ -181,6 +181,10 @@ async fn activate_once(
     link_check::check(&mut tx, vocabulary, &loaded.definition, loaded_together).await?;
     let number =
         definitions::activate(&mut tx, machine, &loaded.source, loaded.provenance, sender, now).await?;
+    // An earlier definition may have limited them. If another active one does, its next claim declares its limits again.
+    let unlimited = loaded.definition.resources.iter().filter(|(_, declared)| !declared.is_limited());
+    let unlimited: Vec<String> = unlimited.map(|(name, _)| name.to_string()).collect();
+    resources::forget_declared_limits(&mut tx, &unlimited).await?;
     definitions::migrate_instances(&mut tx, machine, number, &activation, origin, sender, now).await?;
     tx.commit().await?;
     for CarriedOverInstances { state: from, carried, instances } in &report.carried_over {

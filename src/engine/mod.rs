@@ -101,7 +101,9 @@ pub use self::incidents::IncidentView;
 pub use self::open_action::OpenAction;
 pub use self::predictions::Predictions;
 pub use self::refusal::FaceRefusal;
-pub use self::resource_settings::{SettingsChange, SettingsPatch, SettingsUpdate, update_settings};
+pub use self::resource_settings::{
+    SettingChange, SettingsChange, SettingsPatch, SettingsUpdate, update_settings,
+};
 pub use self::resource_snapshot::{BlockingIncident, WaitForecast};
 pub use self::resource_view::{CoolingView, HolderView, QueuedActionView, ResourceView, WaiterView};
 pub use self::retention::Retention;

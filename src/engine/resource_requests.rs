@@ -178,8 +178,9 @@ impl ClaimedResources {
             // The revision of a resource guards what contains it, too.
             let is_guarded = claim.is_some_and(|claim| claim.adds_load) || state.settings.within.is_some();
             if is_guarded || limited_units(state, limits(state, claimed)).is_some() || has_budget(state) {
-                // What contains others keeps the limits that its own claims declare.
-                let limits = if claim.is_some() { claimed } else { state.declared.unwrap_or_default() };
+                // What has no limits of its own, as a claim on a container, keeps those that others declare.
+                let is_declared = claimed != ResourceLimits::default();
+                let limits = if is_declared { claimed } else { state.declared.unwrap_or_default() };
                 let (resource, revision) = ((*name).to_owned(), state.revision);
                 grant.based_on.push(GrantBasis { resource, revision, limits });
             }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Deserializer};
 
 use super::error::EngineError;
 use super::handle::Engine;
@@ -28,42 +29,100 @@ pub enum SettingsUpdate {
     All(BTreeMap<String, ResourceSettings>),
 }
 
-/// New values of settings; `Some(None)` unsets one.
+/// The change of one setting. In JSON it is left out, null or the new value.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SettingChange<T> {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It is not set any more.
+    Unset,
+    /// It is set to this.
+    Set(T),
+}
+
+impl<T> SettingChange<T> {
+    /// The same change, where a setting that would stay is unset.
+    #[must_use]
+    pub fn or_unset(self) -> Self {
+        match self {
+            Self::Keep => Self::Unset,
+            Self::Unset | Self::Set(_) => self,
+        }
+    }
+
+    /// Converts the new value.
+    ///
+    /// # Errors
+    ///
+    /// The error of `convert`.
+    pub fn try_map<U, E>(self, convert: impl FnOnce(T) -> Result<U, E>) -> Result<SettingChange<U>, E> {
+        Ok(match self {
+            Self::Keep => SettingChange::Keep,
+            Self::Unset => SettingChange::Unset,
+            Self::Set(value) => SettingChange::Set(convert(value)?),
+        })
+    }
+
+    fn apply_to(self, setting: &mut Option<T>) {
+        match self {
+            Self::Keep => {}
+            Self::Unset => *setting = None,
+            Self::Set(value) => *setting = Some(value),
+        }
+    }
+
+    /// Returns the new value of a setting that is `T::default()` where it is not set.
+    fn value(self, present: T) -> T
+    where
+        T: Default,
+    {
+        match self {
+            Self::Keep => present,
+            Self::Unset => T::default(),
+            Self::Set(value) => value,
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for SettingChange<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Unset, Self::Set))
+    }
+}
+
+/// New values of settings.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SettingsPatch {
     /// The number of units.
-    pub capacity: Option<Option<u32>>,
+    pub capacity: SettingChange<u32>,
     /// The time between two grants, in milliseconds.
-    pub gap_ms: Option<Option<u64>>,
+    pub gap_ms: SettingChange<u64>,
     /// The time between a release and the next grant, in milliseconds.
-    pub settle_ms: Option<Option<u64>>,
+    pub settle_ms: SettingChange<u64>,
     /// How long released units with load count as in use, in milliseconds.
-    pub window_ms: Option<Option<u64>>,
+    pub window_ms: SettingChange<u64>,
     /// The load that may be in use, in milliampere.
-    pub budget_ma: Option<Option<u32>>,
+    pub budget_ma: SettingChange<u32>,
     /// The least time for which a cycle keeps off what it switches, in milliseconds.
-    pub min_off_ms: Option<Option<u64>>,
+    pub min_off_ms: SettingChange<u64>,
     /// The resource that contains it.
-    pub within: Option<Option<String>>,
+    pub within: SettingChange<String>,
     /// What it is, for people.
-    pub about: Option<Option<String>>,
+    pub about: SettingChange<String>,
 }
 
 impl SettingsPatch {
     fn apply_to(self, settings: &mut ResourceSettings) {
         let overrides = &mut settings.overrides;
-        overrides.capacity = self.capacity.unwrap_or(overrides.capacity);
-        overrides.gap_ms = self.gap_ms.unwrap_or(overrides.gap_ms);
-        overrides.settle_ms = self.settle_ms.unwrap_or(overrides.settle_ms);
-        settings.window_ms = self.window_ms.map_or(settings.window_ms, Option::unwrap_or_default);
-        settings.budget_ma = self.budget_ma.unwrap_or(settings.budget_ma);
-        settings.min_off_ms = self.min_off_ms.map_or(settings.min_off_ms, Option::unwrap_or_default);
-        if let Some(within) = self.within {
-            settings.within = within;
-        }
-        if let Some(about) = self.about {
-            settings.about = about;
-        }
+        self.capacity.apply_to(&mut overrides.capacity);
+        self.gap_ms.apply_to(&mut overrides.gap_ms);
+        self.settle_ms.apply_to(&mut overrides.settle_ms);
+        settings.window_ms = self.window_ms.value(settings.window_ms);
+        self.budget_ma.apply_to(&mut settings.budget_ma);
+        settings.min_off_ms = self.min_off_ms.value(settings.min_off_ms);
+        self.within.apply_to(&mut settings.within);
+        self.about.apply_to(&mut settings.about);
     }
 }
 
@@ -192,11 +251,11 @@ mod tests {
     use super::*;
 
     fn all(pairs: &[(&str, Option<&str>)]) -> BTreeMap<String, ResourceSettings> {
-        let settings = |within: &Option<&str>| ResourceSettings {
+        let settings = |within: Option<&str>| ResourceSettings {
             within: within.map(str::to_owned),
             ..ResourceSettings::default()
         };
-        pairs.iter().map(|(name, within)| ((*name).to_owned(), settings(within))).collect()
+        pairs.iter().map(|(name, within)| ((*name).to_owned(), settings(*within))).collect()
     }
 
     #[test]

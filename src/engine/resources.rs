@@ -92,7 +92,15 @@ impl Engine {
         let known = self.inner.definitions.current();
         let declared = known.machines.values().flat_map(|active| &active.definition.resources);
         let named = declared.filter(|(_, declared)| declared.any.is_none());
-        named.map(|(name, declared)| (name.to_string(), declared_limits(declared))).collect()
+        let mut all = BTreeMap::new();
+        for (name, declared) in named {
+            // Of several definitions those with limits agree on them.
+            let limits = all.entry(name.to_string()).or_insert_with(|| declared_limits(declared));
+            if declared.is_limited() {
+                *limits = declared_limits(declared);
+            }
+        }
+        all
     }
 
     /// Lists the holds of the active definitions: machine, state and resource.

@@ -55,6 +55,21 @@ pub struct ResourceWaiter {
     pub since: DateTime<Utc>,
 }
 
+/// Forgets the limits that claimants declared of `names`: a claim without limits is not limited by them any more.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn forget_declared_limits(tx: &mut Tx, names: &[String]) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE resource SET capacity = NULL, gap_ms = 0, settle_ms = 0 WHERE name = ANY($1)",
+        names
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 /// Lists the names of all resources of which units were ever granted, limits were set, or an action waits for units.
 ///
 /// # Errors

@@ -1458,26 +1458,26 @@ async fn an_invalid_definition_is_refused_before_anything_starts() {
     }
     let output = output.join("\n\n").replace(folder.path().to_str().unwrap(), "FOLDER");
     assert_snapshot!(output, @"
-    stderr: lifeguard: FOLDER/board.yaml:180:22: error[unknown-target]: unknown target `Redy`; did you mean `Ready`?
+    stderr: lifeguard: FOLDER/board.yaml:186:22: error[unknown-target]: unknown target `Redy`; did you mean `Ready`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:131:5: error[form]: unknown key `timeot`; did you mean `timeout`?
+    stderr: lifeguard: FOLDER/board.yaml:137:5: error[form]: unknown key `timeot`; did you mean `timeout`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:131:23: error[form]: bad duration `5 fortnights`: there is no unit `fortnights`; units are `ms`, `s`, `m`, `h`, `d` and `w`; write it like `60s`, `5m` or `1h 30m`
+    stderr: lifeguard: FOLDER/board.yaml:137:23: error[form]: bad duration `5 fortnights`: there is no unit `fortnights`; units are `ms`, `s`, `m`, `h`, `d` and `w`; write it like `60s`, `5m` or `1h 30m`
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:208:28: error[guard-form]: this condition is not CEL: token recognition error at: '= '; write it like `args.fault == 'network' && counters.Booting < 3`
-    FOLDER/board.yaml:208:30: error[guard-form]: this condition is not CEL: extraneous input ''image'' expecting <EOF>; write it like `args.fault == 'network' && counters.Booting < 3`
+    stderr: lifeguard: FOLDER/board.yaml:216:28: error[guard-form]: this condition is not CEL: token recognition error at: '= '; write it like `args.fault == 'network' && counters.Booting < 3`
+    FOLDER/board.yaml:216:30: error[guard-form]: this condition is not CEL: extraneous input ''image'' expecting <EOF>; write it like `args.fault == 'network' && counters.Booting < 3`
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:209:17: error[unknown-variable]: unknown variable `arg`; did you mean `args`?
+    stderr: lifeguard: FOLDER/board.yaml:217:17: error[unknown-variable]: unknown variable `arg`; did you mean `args`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:225:23: error[unknown-counter]: unknown counter `ReimageBoted`; did you mean `ReimageBooted`?
+    stderr: lifeguard: FOLDER/board.yaml:234:23: error[unknown-counter]: unknown counter `ReimageBoted`; did you mean `ReimageBooted`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:41:7: error[yaml]: illegal placement of ':' indicator
+    stderr: lifeguard: FOLDER/board.yaml:44:1: error[yaml]: while parsing a flow sequence, expected ',' or ']'
     exit 1
 
     stderr: lifeguard: FOLDER/board.yaml: no definition of the machine `board` found

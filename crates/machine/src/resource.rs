@@ -21,6 +21,12 @@ pub struct ResourceDeclaration {
 }
 
 impl ResourceDeclaration {
+    /// Whether it declares a limit.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.capacity.is_some() || !self.gap.is_zero() || !self.settle.is_zero()
+    }
+
     /// Whether `other` declares the same limits.
     pub(super) fn has_limits_of(&self, other: &Self) -> bool {
         (self.capacity, self.gap, self.settle) == (other.capacity, other.gap, other.settle)

@@ -28,4 +28,6 @@ pub use resource::{CoolingUnits, LimitedResource, ResourceUnits};
 pub use schedule::{GrantPlan, schedule};
 
 #[cfg(test)]
+mod ramp_tests;
+#[cfg(test)]
 mod tests;

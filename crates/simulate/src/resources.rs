@@ -1,16 +1,19 @@
-//! The resources of a shard: devices that actions claim, circuits of the devices, and resources that states hold.
+//! The resources of a shard: devices that actions claim, what contains the devices, and resources that states hold.
 
 use super::dispatcher::{DispatchedGrants, Dispatcher, ticks};
-use super::profile::FleetLayout;
+use super::profile::{ContainerLimits, FleetLayout};
 use super::tally::{LongestQueue, SimulationTally};
 use schedule::{LimitedResource, ResourceNeed, ResourceUnits};
 
-/// All resources, by index: devices first, then circuits, then resources that states hold.
+/// All resources, by index: devices first, then what is limited of each circuit and of the site, then resources that states
+/// hold.
 #[derive(Debug)]
 pub(super) struct SimulatedResources {
     devices: usize,
     circuits: usize,
-    has_gap: bool,
+    /// What an operation at a device takes of each limit of its circuit, and of each limit of the site.
+    taken_of_circuit: Vec<u32>,
+    taken_of_site: Vec<u32>,
     dispatchers: Vec<Dispatcher>,
     /// Index of the dispatcher of each limited resource.
     granted_by: Vec<Option<usize>>,
@@ -52,16 +55,19 @@ impl SimulatedResources {
     ) -> Self {
         let holds: Vec<&Option<LimitedResource>> = holds.collect();
         let circuits = devices.div_ceil(layout.devices_per_circuit);
-        let (is_limited, has_gap) = (holds.iter().any(|limits| limits.is_some()), layout.gap_ms > 0);
-        let (dispatchers, devices_each) = match (is_limited, has_gap) {
+        let [of_circuit, of_site] =
+            [layout.circuit, layout.site].map(|limits| quantities(limits, layout.load_ma));
+        let is_shared = holds.iter().any(|limits| limits.is_some()) || !of_site.is_empty();
+        let (dispatchers, devices_each) = match (is_shared, of_circuit.is_empty()) {
             (true, _) => (1, devices.max(1)),
-            (false, true) => (circuits, layout.devices_per_circuit),
-            (false, false) => (devices, 1),
+            (false, false) => (circuits, layout.devices_per_circuit),
+            (false, true) => (devices, 1),
         };
         let mut resources = Self {
             devices,
             circuits,
-            has_gap,
+            taken_of_circuit: of_circuit.iter().map(|(_, taken)| *taken).collect(),
+            taken_of_site: of_site.iter().map(|(_, taken)| *taken).collect(),
             dispatchers: std::iter::repeat_with(Dispatcher::default).take(dispatchers).collect(),
             granted_by: Vec::new(),
             usage: Vec::new(),
@@ -73,9 +79,13 @@ impl SimulatedResources {
             resources.add(Some((device / devices_each, resource)));
         }
         for circuit in 0..circuits {
-            let resource = LimitedResource { gap: ticks(layout.gap_ms), ..LimitedResource::of(u32::MAX) };
             let dispatcher = circuit * layout.devices_per_circuit / devices_each;
-            resources.add(has_gap.then_some((dispatcher, resource)));
+            for (resource, _) in &of_circuit {
+                resources.add(Some((dispatcher, resource.clone())));
+            }
+        }
+        for (resource, _) in of_site {
+            resources.add(Some((0, resource)));
         }
         for limits in holds {
             resources.add(limits.clone().map(|limits| (0, limits)));
@@ -94,22 +104,28 @@ impl SimulatedResources {
 
     /// Index of a resource that states hold.
     pub(super) fn held(&self, number: usize) -> usize {
-        self.devices + self.circuits + number
+        self.first_of_site() + self.taken_of_site.len() + number
     }
 
-    /// Units that an action at a device claims.
-    pub(super) fn at_device(
-        &self,
-        device: usize,
-        circuit: usize,
-    ) -> impl Iterator<Item = ResourceUnits<usize>> + use<> {
-        let circuit = self.has_gap.then_some(self.devices + circuit);
-        std::iter::once(device).chain(circuit).map(|resource| ResourceUnits::of(resource, 1))
+    fn first_of_site(&self) -> usize {
+        self.devices + self.circuits * self.taken_of_circuit.len()
+    }
+
+    /// Units that an action at a device claims, the device first: as on a server, those of what contains the device cool after
+    /// their release.
+    pub(super) fn at_device(&self, device: usize, circuit: usize) -> Vec<ResourceUnits<usize>> {
+        let first_of_circuit = self.devices + circuit * self.taken_of_circuit.len();
+        let of_circuit = (first_of_circuit..).zip(&self.taken_of_circuit);
+        let of_site = (self.first_of_site()..).zip(&self.taken_of_site);
+        let contained = of_circuit
+            .chain(of_site)
+            .map(|(resource, units)| ResourceUnits { cools: true, ..ResourceUnits::of(resource, *units) });
+        std::iter::once(ResourceUnits::of(device, 1)).chain(contained).collect()
     }
 
     /// Whether states hold the resource.
     pub(super) fn is_held(&self, resource: usize) -> bool {
-        resource >= self.devices + self.circuits
+        resource >= self.held(0)
     }
 
     /// Whether the resource is limited.
@@ -129,10 +145,15 @@ impl SimulatedResources {
         for units in units {
             self.usage[units.resource].waiting += 1;
         }
-        // As on a server: nothing of a device is reserved for what waits for a resource of its state.
+        // As on a server: nothing of a device is reserved for what waits for a resource of its state, and nothing of a circuit
+        // for what waits for a device.
         let first = units.iter().take_while(|units| self.is_held(units.resource)).count().max(1);
-        let mut needs: Vec<_> =
-            units.iter().map(|units| ResourceNeed::of(units.resource, units.units)).collect();
+        let need = |units: &ResourceUnits<usize>| ResourceNeed {
+            any_of: vec![units.resource],
+            units: units.units,
+            cools: units.cools,
+        };
+        let mut needs: Vec<_> = units.iter().map(need).collect();
         let later = needs.split_off(first.min(needs.len()));
         self.dispatchers[dispatcher].wait(instance, (needs, later), holds, now_ms);
         Some(dispatcher)
@@ -234,4 +255,20 @@ impl SimulatedResources {
             }
         }
     }
+}
+
+/// What is limited of a container, with what an operation takes of it: one of its units, and the load.
+fn quantities(limits: ContainerLimits, load_ma: u32) -> Vec<(LimitedResource, u32)> {
+    let ContainerLimits { capacity, gap_ms, window_ms, budget_ma } = limits;
+    let window = ticks(window_ms);
+    let has_units = capacity.is_some() || gap_ms > 0;
+    let units = has_units.then(|| LimitedResource {
+        gap: ticks(gap_ms),
+        window,
+        ..LimitedResource::of(capacity.unwrap_or(u32::MAX))
+    });
+    let load = budget_ma
+        .filter(|_| load_ma > 0)
+        .map(|budget| LimitedResource { window, ..LimitedResource::of(budget) });
+    units.map(|units| (units, 1)).into_iter().chain(load.map(|load| (load, load_ma))).collect()
 }

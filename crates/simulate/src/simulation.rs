@@ -6,7 +6,7 @@ use super::error::{MAX_INSTANCE_DAYS, MAX_SAMPLES, SimulationError};
 use super::limits::held_resources;
 use super::outages::{self, PlannedOutage};
 use super::population::populations;
-use super::profile::Profile;
+use super::profile::{ContainerLimits, Profile};
 use super::simulated_machine::SimulatedMachine;
 use super::size::SimulationSize;
 use machine::{Definition, ResourceName};
@@ -86,14 +86,15 @@ impl<'a> Simulation<'a> {
         if self.is_divisible() { self.circuits() } else { 1 }
     }
 
-    /// Whether circuits are independent: without links, whose targets may be anywhere, and without resources that states
-    /// hold, which all circuits share.
+    /// Whether circuits are independent: without links, whose targets may be anywhere, and without limits of the site or
+    /// resources that states hold, which all circuits share.
     pub(super) fn is_divisible(&self) -> bool {
         let is_linked = |machine: &SimulatedMachine<'_>| {
             let targets = || machine.definition.links.values().map(|declared| &declared.machine);
             self.machines.iter().any(|other| targets().any(|target| *target == other.definition.machine))
         };
-        self.resources.is_empty() && !self.machines.iter().any(is_linked)
+        let is_shared = !self.resources.is_empty() || self.profile.layout.site != ContainerLimits::default();
+        !is_shared && !self.machines.iter().any(is_linked)
     }
 
     pub(super) fn circuits(&self) -> usize {

@@ -179,10 +179,10 @@ mod tests {
         let patch = |options: &[&str]| {
             let args = [&["resource", "set", "a"][..], options].concat();
             let parsed = TestArgs::try_parse_from(args).map_err(|error| error.to_string())?;
-            match parsed.options.command {
-                ResourceCommand::Set { settings, .. } => Ok(settings.into_patch()),
-                other => Err(format!("{other:?}")),
-            }
+            let ResourceCommand::Set { settings, .. } = parsed.options.command else {
+                return Err(format!("{:?}", parsed.options.command));
+            };
+            Ok(settings.into_patch())
         };
         assert_eq!(
             patch(&["--budget", "1500mA", "--within", "site", "--unset", "gap,min-off"]),

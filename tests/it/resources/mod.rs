@@ -494,8 +494,7 @@ async fn an_operator_sees_a_resource_with_its_queue_and_sets_its_limits() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_of_a_resource_that_nothing_uses_are_set_with_a_warning() {
-    let definition = changed(&[("\nevents:\n", "\nresources: { imaging: 1 }\nevents:\n")]);
-    let world = World::with_definition(&definition).await;
+    let world = World::new().await;
     world.register("b1", json!({ "power_url": "modbus://relay-3.lab/5" })).await;
     let warnings = async |resource: &str| {
         let path = format!("/api/v1/resources/{resource}");
@@ -519,9 +518,10 @@ async fn limits_of_a_resource_that_nothing_uses_are_set_with_a_warning() {
 async fn a_state_waits_for_its_resource_and_releases_it_when_it_is_left() {
     let holding =
         |state: &str| (format!("  {state}:\n"), format!("  {state}:\n    hold: {{ imaging: 1 }}\n"));
-    let changes = ["ReimageRebooting", "ReimageBooting"].map(holding);
-    let mut changes: Vec<_> = changes.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
-    changes.push(("\nevents:\n", "\nresources: { imaging: 1 }\nevents:\n"));
+    let holding = ["ReimageRebooting", "ReimageBooting"].map(holding);
+    let without_holds = ("    hold: { imaging: 1 }\n", "");
+    let mut changes = vec![without_holds, ("  imaging: { about:", "  imaging: { capacity: 1, about:")];
+    changes.extend(holding.iter().map(|(from, to)| (from.as_str(), to.as_str())));
     let world = World::with_definition(&changed(&changes)).await;
     let rack = Rack::new(&world, 3);
     let imaging = world.get("/api/v1/resources/imaging").await;
@@ -552,7 +552,12 @@ async fn a_state_waits_for_its_resource_and_releases_it_when_it_is_left() {
     let imaging = world.get("/api/v1/resources/imaging").await;
     assert_eq!((names(&imaging["holders"]), &imaging["in_use"]), (vec![json!("b1")], &json!(1)));
     // Activating another definition ends what only the previous one requested.
-    let (status, loaded) = load(&world, &changed(&[]), "").await;
+    let (status, loaded) = load(&world, &changed(&[without_holds]), "").await;
     assert_eq!(status, StatusCode::OK, "{loaded}");
     wait_until("nothing is held", async || world.get("/api/v1/resources/imaging").await["in_use"] == 0).await;
+    assert_eq!(
+        world.get("/api/v1/resources/imaging").await["capacity"],
+        Value::Null,
+        "it is declared without limits"
+    );
 }

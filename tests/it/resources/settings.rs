@@ -71,6 +71,62 @@ async fn boards_on_a_circuit_are_switched_on_within_its_window_and_kept_off_for_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn installations_hold_imaging_which_is_limited_for_all_boards_or_for_those_of_a_site() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 4);
+    world.image("linux").await;
+    for coil in 0..3 {
+        world.register(&format!("b{coil}"), rack.power_facts(coil)).await;
+    }
+    let imaging = async || world.get("/api/v1/resources/imaging").await;
+    assert_eq!((&imaging().await["capacity"], &imaging().await["in_use"]), (&Value::Null, &json!(0)));
+    assert_eq!(import(&world, "resources: { imaging: { capacity: 1 } }", "").await.0, StatusCode::OK);
+    for name in ["b0", "b1"] {
+        let (status, answer) = world.request(name, "rq-reimage", json!({ "image": "linux" })).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    world.pass_time_until("b0", "its power is back", |device| device["state"] == "ReimageBooting").await;
+    let used = imaging().await;
+    assert_eq!((&used["in_use"], &used["queue"][0]["name"]), (&json!(1), &json!("b1")), "{used}");
+    for event in ["live-running", "image-installing"] {
+        world.report("b0", event).await;
+    }
+    assert_eq!(world.get("/api/v1/devices/b1").await["state"], "ReimageRebooting");
+    world.report("b0", "image-installed").await;
+    world.pass_time_until("b1", "its power is back", |device| device["state"] == "ReimageBooting").await;
+    // Boards of a site hold units of the site's own.
+    let file = format!(
+        "resources:\n  imaging: {{ capacity: 1 }}\n  imaging@lab: {{ capacity: 5 }}\n  lab: {{}}\n  \"{}\": {{ within: lab }}\n",
+        rack.resource()
+    );
+    let (status, answer) = import(&world, &file, "").await;
+    assert_eq!((status, &answer["warnings"]), (StatusCode::OK, &Value::Null), "{answer}");
+    assert_eq!(world.request("b2", "rq-reimage", json!({ "image": "linux" })).await.0, 200);
+    world.pass_time_until("b2", "its power is back", |device| device["state"] == "ReimageBooting").await;
+    let of_site = world.get("/api/v1/resources/imaging%40lab").await;
+    assert_eq!((&of_site["in_use"], &imaging().await["in_use"]), (&json!(1), &json!(1)), "{of_site}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_made_after_a_bulk_comes_before_most_of_it() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 6);
+    for coil in 0..6 {
+        world.register(&format!("b{coil}"), rack.power_facts(coil)).await;
+    }
+    let out_of_use = format!("resources: {{ \"{}\": {{ capacity: 0 }} }}", rack.resource());
+    assert_eq!(import(&world, &out_of_use, "").await.0, StatusCode::OK);
+    for position in 0..5 {
+        let path = format!("/api/v1/devices/b{position}/requests/rq-reboot?position={position}");
+        assert_eq!(world.call(Method::POST, &path, Some(json!({}))).await.0, 200);
+    }
+    assert_eq!(world.request("b5", "rq-reboot", json!({})).await.0, 200);
+    let waits = world.get("/api/v1/queue").await;
+    let names: Vec<&Value> = waits["queue"].as_array().unwrap().iter().map(|wait| &wait["name"]).collect();
+    assert_eq!(names, ["b0", "b5", "b1", "b2", "b3", "b4"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_are_changed_one_by_one_or_all_and_unset() {
     let world = World::new().await;
     let call =
@@ -170,8 +226,9 @@ async fn the_command_line_shows_resources_within_each_other_and_what_a_bulk_will
     let asked = command(&world, &["device", "reboot", "b0", "b1"]).await;
     assert!(asked.out.ends_with("2 boards queued; when the last starts is not known yet\n"), "{}", asked.out);
     let listed = command(&world, &["resource", "list"]).await.out;
+    // The board's definition declares `imaging`.
     let names: Vec<&str> =
-        listed.lines().skip(1).map(|line| line.split("  0 of").next().unwrap().trim_end()).collect();
+        listed.lines().skip(2).map(|line| line.split("  0 of").next().unwrap().trim_end()).collect();
     assert_eq!(names[0], "lab", "{listed}");
     assert!(names[1].starts_with("  circuit") && names[2].starts_with(&format!("    {relay}")), "{listed}");
     let shown = command(&world, &["resource", "show", "circuit"]).await.out;

@@ -275,6 +275,34 @@ async fn one_queue_does_not_hide_the_others_however_long_it_is() {
 }
 
 #[tokio::test]
+async fn a_single_request_on_a_circuit_is_not_behind_a_bulk_of_five_hundred() {
+    let database = database().await;
+    let one = TestProcess::new(&database).await;
+    let devices = ["d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7"];
+    one.set(&[("circuit", limits(Some(2), 10))]).await;
+    for device in devices {
+        one.set(&[(device, within("circuit"))]).await;
+    }
+    for number in 0..500 {
+        let turn = at(0) + Duration::from_mins(u64::try_from(number).unwrap());
+        one.ask(&format!("bulk{number:03}"), switching(devices[number % 8]), Some(turn), at(0)).await;
+    }
+    one.ask("single", switching("d4"), None, at(90)).await;
+    let mut rounds = Vec::new();
+    for now in [100, 113, 126] {
+        let looked = one.look(at(now)).await;
+        let mut names = Vec::new();
+        for instance in one.start(&looked.actions, at(now)).await {
+            names.push(one.name(instance).await);
+            one.end(instance, at(now + 3)).await;
+        }
+        names.sort();
+        rounds.push(names);
+    }
+    assert_eq!(rounds, [["bulk000", "bulk001"], ["bulk002", "single"], ["bulk003", "bulk004"]]);
+}
+
+#[tokio::test]
 async fn settings_that_contain_themselves_are_refused_and_unused_resources_are_forgotten() {
     let database = database().await;
     let one = TestProcess::new(&database).await;

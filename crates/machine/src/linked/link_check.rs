@@ -153,13 +153,15 @@ fn kept_while_waiting(HoldWait { extension, keeps, waits_for }: &HoldWait<'_>) -
     }
 }
 
-/// Returns a fault for each declaration of a resource that differs from the first one.
+/// Returns a fault for each declaration of a resource that differs from the first one. Those without limits leave them to the
+/// others.
 fn other_limits<'d>(definitions: impl Iterator<Item = &'d Definition>) -> Vec<LinkFault> {
     let mut first: BTreeMap<&ResourceName, (&MachineName, &ResourceDeclaration)> = BTreeMap::new();
     let mut faults = Vec::new();
     for Definition { machine, resources, .. } in definitions {
         // Resources behind a selector have other names.
-        for (resource, limits) in resources.iter().filter(|(_, declared)| declared.any.is_none()) {
+        let shared = |declared: &ResourceDeclaration| declared.any.is_none() && declared.is_limited();
+        for (resource, limits) in resources.iter().filter(|(_, declared)| shared(declared)) {
             let (other, other_limits) = *first.entry(resource).or_insert((machine, limits));
             if !limits.has_limits_of(other_limits) {
                 faults.push(LinkFault::OtherLimits {

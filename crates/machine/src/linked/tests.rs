@@ -312,7 +312,10 @@ fn machines_that_declare_one_resource_differently_are_refused_together() {
         ("{ any: idle-workers }", "8", None),
         ("8", "4", Some(("{ capacity: 4 }", "{ capacity: 8 }"))),
         ("8", "{ capacity: 8, settle: 2s }", Some(("{ capacity: 8, settle: 2s }", "{ capacity: 8 }"))),
-        ("{ gap: 1s }", "{}", Some(("{}", "{ gap: 1s }"))),
+        ("{ gap: 1s }", "{ gap: 2s }", Some(("{ gap: 2s }", "{ gap: 1s }"))),
+        // Without limits of its own it shares those of the other.
+        ("8", "{}", None),
+        ("{ about: it has none }", "8", None),
     ] {
         let expected = expected.map(|(n, m)| format!("n declares `a` as {n}, and m as {m}"));
         assert_eq!(lines(&[&of("m", first), &of("n", second)]), Vec::from_iter(expected));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::DateTime;
 use serde_json::{Map, Value, json};
 
-use super::model::{FleetLayout, InstanceClass, OperatorRequest, PossibleReport};
+use super::model::{ContainerLimits, FleetLayout, InstanceClass, OperatorRequest, PossibleReport};
 use super::names::NumberedNames;
 use machine::ActionSite;
 use machine::Distribution;
@@ -30,9 +30,19 @@ const HOUR_S: f64 = 3600.0;
 const DAY_S: f64 = 24.0 * HOUR_S;
 const YEAR_S: f64 = 365.25 * DAY_S;
 
-/// Eight instances at a device, four devices on a circuit, no settle time, no gap.
-pub(super) const DEFAULT_LAYOUT: FleetLayout =
-    FleetLayout { instances_per_device: 8, devices_per_circuit: 4, settle_ms: 0, gap_ms: 0 };
+/// No limits.
+const UNLIMITED: ContainerLimits =
+    ContainerLimits { capacity: None, gap_ms: 0, window_ms: 0, budget_ma: None };
+
+/// Eight instances at a device, four devices on a circuit, no settle time, no limits.
+pub(super) const DEFAULT_LAYOUT: FleetLayout = FleetLayout {
+    instances_per_device: 8,
+    devices_per_circuit: 4,
+    settle_ms: 0,
+    load_ma: 0,
+    circuit: UNLIMITED,
+    site: UNLIMITED,
+};
 
 /// Facts of an instance: booleans are true, and lists have one item.
 pub(super) fn facts(definition: &Definition) -> Map<String, Value> {

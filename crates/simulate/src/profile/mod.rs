@@ -17,7 +17,9 @@ use machine::Definition;
 use machine::SourceFaults;
 
 pub use model::Profile;
-pub(super) use model::{FleetLayout, InitialLinking, MachineBehaviour, OperatorRequest, OutageSchedule};
+pub(super) use model::{
+    ContainerLimits, FleetLayout, InitialLinking, MachineBehaviour, OperatorRequest, OutageSchedule,
+};
 pub(super) use names::NumberedNames;
 
 impl Profile {

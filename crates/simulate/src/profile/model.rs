@@ -59,8 +59,25 @@ pub(crate) struct FleetLayout {
     pub(crate) devices_per_circuit: usize,
     /// Settle time of a device between two operations.
     pub(crate) settle_ms: u64,
-    /// Minimum time between two grants of devices of one circuit.
+    /// The current that one instance draws when it is switched on, in milliampere.
+    pub(crate) load_ma: u32,
+    /// Limits of each circuit.
+    pub(crate) circuit: ContainerLimits,
+    /// Limits of what contains all circuits.
+    pub(crate) site: ContainerLimits,
+}
+
+/// Limits of what contains devices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ContainerLimits {
+    /// Number of operations within a window; `None`: unlimited.
+    pub(crate) capacity: Option<u32>,
+    /// Minimum time between two grants.
     pub(crate) gap_ms: u64,
+    /// Time for which an operation that has ended counts as in progress.
+    pub(crate) window_ms: u64,
+    /// The load that may be added within a window, in milliampere; `None`: unlimited.
+    pub(crate) budget_ma: Option<u32>,
 }
 
 /// A class of instances that behave alike.

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::behaviour::{self, BehaviourReader};
 use super::derive;
-use super::model::{FleetLayout, OutageSchedule, PowerOutage, Profile, ProfileLimits};
+use super::model::{ContainerLimits, FleetLayout, OutageSchedule, PowerOutage, Profile, ProfileLimits};
 use super::names::NumberedNames;
-use super::value::{count, distribution, milliseconds, required_span, share};
+use super::value::{count, current, distribution, milliseconds, required_span, share};
 use machine::ActionCatalogue;
 use machine::Definition;
 use machine::ResourceName;
@@ -95,8 +95,15 @@ impl ProfileReader<'_> {
     }
 
     fn layout(&mut self, node: &SourceNode) -> FleetLayout {
-        let keys =
-            ["boards_per_relay_board", "relay_boards_per_circuit", "relay_board_rests", "power_on_gap"];
+        let keys = [
+            "boards_per_relay_board",
+            "relay_boards_per_circuit",
+            "relay_board_rests",
+            "power_on_gap",
+            "board_load",
+            "circuit",
+            "site",
+        ];
         let fields = node.fields("a farm", &keys, self.faults);
         let derived = derive::DEFAULT_LAYOUT;
         let mut parts = |key, default| {
@@ -105,8 +112,30 @@ impl ProfileReader<'_> {
         let instances_per_device = parts("boards_per_relay_board", derived.instances_per_device);
         let devices_per_circuit = parts("relay_boards_per_circuit", derived.devices_per_circuit);
         let settle_ms = self.span(fields, "relay_board_rests").unwrap_or(derived.settle_ms);
-        let gap_ms = self.span(fields, "power_on_gap").unwrap_or(derived.gap_ms);
-        FleetLayout { instances_per_device, devices_per_circuit, settle_ms, gap_ms }
+        let load = fields.get("board_load").and_then(|node| current(node, self.faults));
+        let mut circuit = fields.get("circuit").map(|node| self.container(node)).unwrap_or_default();
+        circuit.gap_ms = self.span(fields, "power_on_gap").unwrap_or(circuit.gap_ms);
+        FleetLayout {
+            instances_per_device,
+            devices_per_circuit,
+            settle_ms,
+            load_ma: load.unwrap_or(derived.load_ma),
+            circuit,
+            site: fields.get("site").map(|node| self.container(node)).unwrap_or_default(),
+        }
+    }
+
+    /// Reads the limits of a circuit or a site.
+    fn container(&mut self, node: &SourceNode) -> ContainerLimits {
+        let keys = ["capacity", "gap", "window", "budget"];
+        let fields = node.fields("the limits of what contains relay boards", &keys, self.faults);
+        let capacity = fields.get("capacity").and_then(|node| count(node, MAX_UNITS, self.faults));
+        ContainerLimits {
+            capacity: capacity.and_then(|units| u32::try_from(units).ok()),
+            gap_ms: self.span(fields, "gap").unwrap_or_default(),
+            window_ms: self.span(fields, "window").unwrap_or_default(),
+            budget_ma: fields.get("budget").and_then(|node| current(node, self.faults)),
+        }
     }
 
     /// Reads the limits of held resources.

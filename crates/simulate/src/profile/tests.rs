@@ -79,7 +79,7 @@ fn the_profile_of_the_board_machine_is_read() {
     let definition = board();
     let profile = Profile::read(FARM, &[&definition], &Actions).unwrap();
     assert_eq!(profile.layout.instances_per_device, 14);
-    assert_eq!((profile.layout.settle_ms, profile.layout.gap_ms), (500, 0));
+    assert_eq!((profile.layout.settle_ms, profile.layout.circuit.gap_ms), (500, 0));
     let names: Vec<&str> = profile.machines[0].classes.iter().map(|class| class.name.as_str()).collect();
     assert_eq!(names, ["sound", "dead", "worn-card", "bad-cable"]);
     let installing = index(&definition, "ReimageInstalling");
@@ -97,6 +97,16 @@ fn the_profile_of_the_board_machine_is_read() {
         .collect();
     assert_eq!(failed.len(), 16);
     assert_eq!((profile.machines[0].requests[5].repair_rate, profile.outages[0].share), (0.9, 0.1));
+}
+
+#[test]
+fn limits_of_circuits_and_the_site_are_read() {
+    let text = "farm: { board_load: 1.2A, power_on_gap: 1s, circuit: { capacity: 4, window: 5s, budget: 16A }, site: { gap: 2s } }";
+    let layout = Profile::read(text, &[&board()], &Actions).unwrap().layout;
+    let circuit =
+        ContainerLimits { capacity: Some(4), gap_ms: 1000, window_ms: 5000, budget_ma: Some(16_000) };
+    let site = ContainerLimits { gap_ms: 2000, ..ContainerLimits::default() };
+    assert_eq!((layout.load_ma, layout.circuit, layout.site), (1200, circuit, site));
 }
 
 #[test]
@@ -121,7 +131,7 @@ fn longer_patterns_override_shorter_ones() {
 fn every_fault_has_its_position_and_a_correction() {
     let text = "availible: [Ready]
 available: [Redy]
-farm: { boards_per_relay_board: 0, relay_board_rests: 500 }
+farm: { boards_per_relay_board: 0, relay_board_rests: 500, circuit: { budget: 5V } }
 device: { name: b1 }
 actions:
   power-cicle: { takes: 3s }
@@ -148,6 +158,7 @@ outages: [{ lasts: 1m }]";
         ("2:13", "did you mean `Ready`?"),
         ("3:33", "from 1 to 10000"),
         ("3:55", "has no unit"),
+        ("3:79", "bad current `5V`: write it like `16A`"),
         ("4:11", "unknown key `name`"),
         ("6:3", "did you mean `power-cycle`?"),
         ("7:15", "did you mean `board`?"),

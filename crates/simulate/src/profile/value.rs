@@ -10,6 +10,8 @@ use machine::source_text::{SourceContent, SourceFields, SourceNode};
 
 /// Maximum span: a hundred years.
 const MAX_SPAN: Duration = Duration::from_hours(100 * 8766);
+/// Maximum current, in milliampere: 1,000,000 A.
+const MAX_CURRENT_MA: f64 = 1e9;
 /// Seconds of a day and of a mean year.
 const DAY_S: f64 = 86_400.0;
 const YEAR_S: f64 = 365.25 * DAY_S;
@@ -162,6 +164,28 @@ pub(super) fn share(node: &SourceNode, faults: &mut FaultCollector) -> Option<f6
         faults.add(node.at, Rule::Form, "a share is from `0%` to `100%`, or a number from 0 to 1");
     }
     share
+}
+
+/// Reads a current in milliampere, written as `16A` or `800mA`.
+pub(super) fn current(node: &SourceNode, faults: &mut FaultCollector) -> Option<u32> {
+    let text = node.text("a current", faults)?;
+    let number = |text: &str, unit: f64| {
+        let number = text.trim().parse::<f64>().ok()? * unit;
+        (0.0..=MAX_CURRENT_MA).contains(&number).then_some(number)
+    };
+    let milliampere = match text.strip_suffix("mA") {
+        Some(text) => number(text, 1.0),
+        None => text.strip_suffix('A').and_then(|text| number(text, 1000.0)),
+    };
+    if milliampere.is_none() {
+        faults.add(
+            node.at,
+            Rule::Form,
+            format!("bad current `{text}`: write it like `16A` or `800mA`, up to 1000000 A"),
+        );
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to a billion")]
+    milliampere.map(|number| number.round() as u32)
 }
 
 /// Reads a whole number from 1 to `max`.

@@ -1,6 +1,6 @@
 //! Held resources: claimed with the first action, released by a state that does not hold them.
 
-use super::{SimulationReport, simulate, size};
+use super::{EXACT, SimulationReport, assert_near, board, present, simulate, size};
 
 /// An image is installed in two steps of a minute each, with a limit on concurrent installations.
 const INSTALL: &str = "{ machine: m, initial: New, resources: { imaging: {} }, events: { rq-install: { from: operator } }, states: {
@@ -84,4 +84,40 @@ fn an_instance_that_needs_both_gets_both_at_once() {
     assert_eq!(last_done_s(&report), 20 * 120 + 60);
     assert_eq!(report.resources[0].max_in_use, 2);
     assert_eq!(report.queues.unwrap().longest, 19);
+}
+
+/// Boards with a relay board each, ten on a circuit, 1.5 A each.
+fn limited_farm(limits: &str) -> String {
+    let farm = format!(
+        "farm: {{ boards_per_relay_board: 1, relay_boards_per_circuit: 10, board_load: 1500mA, {limits} }}"
+    );
+    EXACT.replace("farm: { boards_per_relay_board: 20, relay_boards_per_circuit: 2 }", &farm)
+}
+
+#[test]
+fn boards_are_switched_on_within_the_windows_and_budgets_of_circuits_and_the_site() {
+    let longest_wait = |limits: &str| board(&limited_farm(limits), size(20, 1)).queues.unwrap().max_s;
+    // A power cycle takes 10 s.
+    assert_near(longest_wait("circuit: { capacity: 2 }"), 4.0 * 10.0);
+    assert_near(longest_wait("circuit: { capacity: 2, window: 20s }"), 4.0 * 30.0);
+    assert_near(longest_wait("circuit: { budget: 4A, window: 20s }"), 4.0 * 30.0);
+    assert_near(longest_wait("circuit: { budget: 1A, window: 20s }"), 9.0 * 30.0);
+    assert_near(longest_wait("site: { capacity: 2, window: 20s }"), 9.0 * 30.0);
+    let both = "circuit: { capacity: 1, window: 20s }, site: { budget: 3A, window: 50s }";
+    assert_near(longest_wait(both), 9.0 * 60.0);
+}
+
+#[test]
+fn boards_return_in_a_ramp_after_a_power_cut() {
+    let cut = format!(
+        "{}outages: [{{ at: 1h, lasts: 10m }}]",
+        limited_farm("circuit: { capacity: 2, window: 20s }")
+    );
+    let report = board(&cut, size(10, 1));
+    let ready = |after: usize| present(&report, "Ready", 3600 + 600 + after);
+    assert_eq!((present(&report, "Ready", 3600), ready(0)), (10, 0));
+    // Two every 30 s, of which each boots for 40 s.
+    assert!(ready(120) > 0 && ready(120) <= 2 * 4, "{}", ready(120));
+    assert_eq!(ready(300), 10);
+    assert_eq!(report.first.failed, []);
 }

@@ -170,8 +170,12 @@ fn cancelled_work_leaves_no_boot_link() {
     board.reimage();
     let visit = board.instance.visit;
     let decision = board.send("rq-cancel", EventSource::Operator, json!({}));
-    assert!(matches!(&decision.effects[..], [Effect::Cancel { visit: left }, Effect::Invoke { actions, .. }]
-        if *left == visit && actions[0].action.as_str() == "clear-pxe"));
+    let [Effect::Cancel { visit: left }, Effect::Hold { units }, Effect::Invoke { actions, .. }] =
+        &decision.effects[..]
+    else {
+        panic!("{:?}", decision.effects)
+    };
+    assert_eq!((*left, units.len(), actions[0].action.as_str()), (visit, 0, "clear-pxe"));
     assert_eq!((board.state(), board.datum("next_image")), ("Cancelling", json!("debian")));
     board.send("clear-pxe-failed", EventSource::Action, json!({ "reason": "read-only" }));
     board.pass(60);
