@@ -181,7 +181,7 @@ impl Engine {
                     tracing::warn!(%resource, reason, instance = %subject.name, "incident opened");
                 }
                 if device.is_suspected {
-                    self.close_contained_incidents(resource).await?;
+                    self.close_covered_incidents().await?;
                 }
                 self.retry_failed_actions().await?;
                 Ok(Some(resource.to_owned()))
@@ -189,17 +189,17 @@ impl Engine {
         }
     }
 
-    /// Closes the incidents of silent boards within `resource`, which has one for all of them.
-    async fn close_contained_incidents(&self, resource: &str) -> Result<(), EngineError> {
+    /// Closes each incident of silent boards at a resource that another open incident covers as well. Of two that open at the
+    /// same time, the later one is seen here with the other.
+    async fn close_covered_incidents(&self) -> Result<(), EngineError> {
         let open = incidents::list(&mut *self.store().reader().await?, IncidentFilter::Open).await?;
-        let covered = open.iter().find(|incident| incident.resource == resource);
-        let covered = covered.map(|incident| incident.covered.clone()).unwrap_or_default();
-        let is_part = |incident: &&Incident| {
-            incident.is_of_silence && incident.resource != resource && covered.contains(&incident.resource)
-        };
-        for incident in open.iter().filter(is_part) {
-            let reason = format!("part of the incident at {resource}");
-            self.close_incident(&incident.name, Some(SENDER.to_owned()), Some(reason)).await?;
+        for part in open.iter().filter(|incident| incident.is_of_silence) {
+            let covers =
+                |other: &&Incident| other.name != part.name && other.covered.contains(&part.resource);
+            if let Some(whole) = open.iter().find(covers) {
+                let reason = format!("part of the incident at {}", whole.resource);
+                self.close_incident(&part.name, Some(SENDER.to_owned()), Some(reason)).await?;
+            }
         }
         Ok(())
     }
