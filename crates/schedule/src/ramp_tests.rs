@@ -32,11 +32,11 @@ struct Farm {
     settle: i64,
     circuit: Limits,
     site: Limits,
-    boards: Vec<Board>,
+    boards: Vec<FarmBoard>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Board {
+struct FarmBoard {
     relay_board: usize,
     load: u32,
     /// When its poll has failed.
@@ -87,7 +87,7 @@ impl Farm {
     }
 
     fn request(&self, key: usize) -> ResourceRequest<usize, Quantity> {
-        let Board { relay_board, load, .. } = self.boards[key];
+        let FarmBoard { relay_board, load, .. } = self.boards[key];
         let circuit = self.circuit_of(key);
         let containers = [
             (Quantity::Circuit(circuit), 1),
@@ -224,7 +224,7 @@ fn farm() -> impl Strategy<Value = Farm> {
     let boards = (1..8_usize).prop_flat_map(|relay_boards| {
         let failures = prop_oneof![3 => Just(0), 1 => 1..3_u32];
         let board = (0..relay_boards, 0..5000_u32, 65..96_i64, 1..9_i64, failures);
-        let board = board.prop_map(|(relay_board, load, fails_at, cycle_takes, failures)| Board {
+        let board = board.prop_map(|(relay_board, load, fails_at, cycle_takes, failures)| FarmBoard {
             relay_board,
             load,
             fails_at,
@@ -261,7 +261,8 @@ proptest! {
 #[test]
 fn the_checker_notices_each_limit_that_is_exceeded() {
     let generous = Limits { capacity: 9, budget: 99_000, gap: 0, window: 10 };
-    let board = |relay_board| Board { relay_board, load: 2000, fails_at: 65, cycle_takes: 3, failures: 0 };
+    let board =
+        |relay_board| FarmBoard { relay_board, load: 2000, fails_at: 65, cycle_takes: 3, failures: 0 };
     let farm = Farm {
         circuits: vec![0, 1],
         settle: 1,
@@ -293,7 +294,7 @@ fn the_checker_notices_each_limit_that_is_exceeded() {
 #[test]
 fn the_ramp_of_a_thousand_boards_is_little_longer_than_the_limits_demand() {
     const CYCLE: i64 = 3;
-    let board = |number: usize| Board {
+    let board = |number: usize| FarmBoard {
         relay_board: number % 72,
         load: if number.is_multiple_of(3) { 1500 } else { 1000 },
         fails_at: 65 + i64::try_from(number % 31).unwrap(),
@@ -321,7 +322,7 @@ fn the_ramp_of_a_thousand_boards_is_little_longer_than_the_limits_demand() {
 fn a_single_request_does_not_wait_for_a_bulk_that_is_queued_as_if_made_later() {
     // The caller orders the queue: a bulk is spread over the minutes to come. A single one is behind few of them.
     let limits = Limits { capacity: 2, budget: 9000, gap: 0, window: 10 };
-    let board = |number: usize| Board {
+    let board = |number: usize| FarmBoard {
         relay_board: number % 8,
         load: 1000,
         fails_at: if number == 500 { 90 } else { 60 * i64::try_from(number).unwrap() },
