@@ -337,7 +337,7 @@ fn fault(failed: &UnfinishedAction) -> Option<&'static str> {
     match failed.kind {
         ActionEnding::Misconfigured => Some("configuration"),
         ActionEnding::Failed | ActionEnding::Unrestored { .. } => {
-            failed.unreachable.as_ref().filter(|device| !device.is_suspected).map(|_| "resource")
+            failed.unreachable.as_ref().filter(|unreachable| !unreachable.is_suspected).map(|_| "resource")
         }
         ActionEnding::Suspended { .. } => None,
     }

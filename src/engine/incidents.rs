@@ -129,23 +129,23 @@ impl Engine {
         Err(UnfinishedAction { kind: ActionEnding::Suspended { trouble, has_acted }, ..unfinished })
     }
 
-    /// Records a failure at the resource of `device`, opens an incident where another instance had one within a minute, and
+    /// Records a failure at the resource of `unreachable`, opens an incident where another instance had one within a minute, and
     /// returns the resource with the open incident, if there is one.
     async fn join_incident(
         &self,
         attempt: &EndedAttempt<'_>,
-        device: &UnreachableDevice,
+        unreachable: &UnreachableDevice,
         reason: &str,
     ) -> Result<Option<String>, EngineError> {
         let EndedAttempt { action, subject, facts, .. } = attempt;
         let now = self.clock().now();
         let failure = ResourceFailure {
-            resource: device.resource.clone(),
+            resource: unreachable.resource.clone(),
             instance: action.instance,
             visit: action.visit,
             action: action.id,
             failed_at: now,
-            is_suspected: device.is_suspected,
+            is_suspected: unreachable.is_suspected,
         };
         let recorded = async {
             let mut tx = self.store().begin().await?;
@@ -180,7 +180,7 @@ impl Engine {
                 if matches!(committed.outcome, Outcome::Moved { .. }) {
                     tracing::warn!(%resource, reason, instance = %subject.name, "incident opened");
                 }
-                if device.is_suspected {
+                if unreachable.is_suspected {
                     self.close_covered_incidents().await?;
                 }
                 self.retry_failed_actions().await?;
@@ -256,7 +256,7 @@ impl Engine {
             tx.commit().await?;
             let filter = IncidentFilter::OpenAt(resources);
             let open = incidents::list(&mut *self.store().reader().await?, filter).await?;
-            // That a device answers does not end the silence of its boards.
+            // That a resource answers does not end the silence of what it powers.
             for incident in open.into_iter().filter(|incident| !incident.is_of_silence) {
                 let reason = format!("{} answered for {subject}", incident.resource);
                 self.close_incident(&incident.name, Some(SENDER.to_owned()), Some(reason)).await?;

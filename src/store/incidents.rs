@@ -130,7 +130,7 @@ pub async fn record_failure(tx: &mut Tx, failure: &ResourceFailure) -> Result<Fa
     )
     .fetch_one(&mut **tx)
     .await?;
-    // What does not answer may be what contains the resource. A device that was asked itself is to blame alone.
+    // What does not answer may be what contains the resource. A resource that was asked itself is to blame alone.
     let found = sqlx::query!(
         r#"WITH suspect AS (
                SELECT $1 AS name, 0 AS height
