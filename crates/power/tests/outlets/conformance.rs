@@ -41,6 +41,8 @@ pub(crate) struct ExpectedFailure {
     pub(crate) kind: PowerRunErrorKind,
     /// Whether the device's words are in the evidence.
     pub(crate) has_answer: bool,
+    /// Whether the device did not answer, which is a fault of the device and not of the outlet.
+    pub(crate) is_unreachable: bool,
 }
 
 /// A device with an outlet whose state can be observed.
@@ -55,12 +57,18 @@ pub(crate) trait TestDevice {
 
     /// What is expected at a device that refuses, hangs or speaks another protocol.
     fn expected_failure(behaviour: DeviceBehaviour) -> ExpectedFailure {
-        let failed = |reason| ExpectedFailure { reason, kind: PowerRunErrorKind::Failed, has_answer: false };
+        let failed = |reason| ExpectedFailure {
+            reason,
+            kind: PowerRunErrorKind::Failed,
+            has_answer: false,
+            is_unreachable: true,
+        };
         match behaviour {
             DeviceBehaviour::Refuses => failed("no connection to 127.0.0.1:"),
             DeviceBehaviour::Foreign => ExpectedFailure {
                 kind: PowerRunErrorKind::Misconfigured,
                 has_answer: true,
+                is_unreachable: false,
                 ..failed("answered, but not with ")
             },
             DeviceBehaviour::Normal
@@ -218,13 +226,13 @@ async fn unreachable_devices_are_reported_and_not_switched_off<D: TestDevice>() 
     ] {
         let device = D::start(behaviour, PowerState::On).await;
         let failed = run_at(&device, limit, PowerOperation::Off, &device.url("")).await.unwrap_err();
-        let ExpectedFailure { reason, kind, has_answer } = D::expected_failure(behaviour);
+        let ExpectedFailure { reason, kind, has_answer, is_unreachable } = D::expected_failure(behaviour);
         assert!(failed.reason.contains(reason), "{behaviour:?}: {failed}");
         assert_eq!((&failed.kind, &failed.evidence["observed"]), (&kind, &"unknown".into()), "{failed}");
         assert_eq!(failed.evidence.contains_key("answer"), has_answer, "{failed:?}");
         let resource = device.url("").parse::<PowerUrl>().unwrap().device().to_owned();
         let unreachable = Box::new(UnreachableDevice { resource, has_acted: false, is_suspected: false });
-        let unreachable = (behaviour != DeviceBehaviour::Foreign).then_some(unreachable);
+        let unreachable = is_unreachable.then_some(unreachable);
         assert_eq!(failed.unreachable, unreachable, "{behaviour:?}");
         // A probe says the same, except that any answer is a success.
         let probed = probe_at(&device, limit, &device.url("")).await;

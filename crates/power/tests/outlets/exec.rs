@@ -139,13 +139,24 @@ impl TestDevice for ScriptedOutlet {
     }
 
     fn expected_failure(behaviour: DeviceBehaviour) -> ExpectedFailure {
-        let failed = |reason| ExpectedFailure { reason, kind: PowerRunErrorKind::Failed, has_answer: false };
+        let failed = |reason| ExpectedFailure {
+            reason,
+            kind: PowerRunErrorKind::Failed,
+            has_answer: false,
+            is_unreachable: true,
+        };
         match behaviour {
             DeviceBehaviour::Refuses => {
-                ExpectedFailure { has_answer: true, ..failed("`sh` failed with exit status: 1") }
+                // A command can fail for any reason, also one that is the outlet's.
+                ExpectedFailure {
+                    has_answer: true,
+                    is_unreachable: false,
+                    ..failed("`sh` failed with exit status: 1")
+                }
             }
             DeviceBehaviour::Foreign => ExpectedFailure {
                 kind: PowerRunErrorKind::Misconfigured,
+                is_unreachable: false,
                 ..failed("cannot run `/nowhere/relay`: No such file")
             },
             DeviceBehaviour::Normal

@@ -55,6 +55,7 @@ impl TestDevice for TestBmc {
             kind: PowerRunErrorKind::Failed,
             // Killed at its limit, `ipmitool` has said nothing yet.
             has_answer: behaviour != DeviceBehaviour::Hangs,
+            is_unreachable: true,
         }
     }
 
