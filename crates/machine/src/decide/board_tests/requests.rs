@@ -170,7 +170,7 @@ fn cancelled_work_leaves_no_boot_link() {
     board.reimage();
     let visit = board.instance.visit;
     let decision = board.send("rq-cancel", EventSource::Operator, json!({}));
-    let [Effect::Cancel { visit: left }, Effect::Hold { units }, Effect::Invoke { actions, .. }] =
+    let [Effect::Cancel { visit: left }, Effect::Invoke { actions, .. }, Effect::Hold { units }] =
         &decision.effects[..]
     else {
         panic!("{:?}", decision.effects)
