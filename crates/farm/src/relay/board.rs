@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use clock::{Clock, SystemClock};
 use tokio::net::TcpSocket;
@@ -55,7 +55,8 @@ impl RelayBoard {
     ) -> io::Result<Self> {
         let port = bind(listen)?;
         let addr = port.local_addr()?;
-        let state = Arc::new(RelayState {
+        let state = Arc::new_cyclic(|this| RelayState {
+            this: Weak::clone(this),
             clock,
             coils: (0..coils).map(|_| watch::Sender::new(false)).collect(),
             behaviour: watch::Sender::new(behaviour),
