@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use clock::{Clock, SystemClock};
 use tokio::net::TcpSocket;
@@ -63,6 +63,7 @@ impl RelayBoard {
             unit: watch::Sender::new(None),
             coil_changes: watch::Sender::default(),
             writes: watch::Sender::default(),
+            reverts: Mutex::default(),
             clients: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
         });

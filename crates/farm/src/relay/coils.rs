@@ -1,11 +1,12 @@
 //! State of a simulated relay board: its coils and answers.
 
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use clock::Clock;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::behaviour::RelayBehaviour;
 use super::coil_change::CoilChange;
@@ -30,6 +31,8 @@ pub(super) struct RelayState {
     pub(super) unit: watch::Sender<Option<u8>>,
     pub(super) coil_changes: watch::Sender<Vec<CoilChange>>,
     pub(super) writes: watch::Sender<Vec<CoilChange>>,
+    /// Pending ends of timed switching.
+    pub(super) reverts: Mutex<JoinSet<()>>,
     pub(super) clients: AtomicUsize,
     pub(super) connections: AtomicUsize,
 }
@@ -112,7 +115,9 @@ impl RelayState {
         let (this, clock) = (Weak::clone(&self.this), Arc::clone(&self.clock));
         let writes = self.writes_to(coil);
         let is_on = *self.coils[usize::from(coil)].borrow();
-        tokio::spawn(async move {
+        let mut reverts = self.reverts.lock().unwrap_or_else(PoisonError::into_inner);
+        while reverts.try_join_next().is_some() {}
+        reverts.spawn(async move {
             clock.sleep(span).await;
             if let Some(state) = this.upgrade().filter(|state| state.writes_to(coil) == writes) {
                 state.switch(coil, !is_on);
