@@ -25,6 +25,7 @@ use crate::boot_tree::BootTree;
 use crate::clock::Clock;
 use crate::dashboard;
 use crate::engine::{self, Engine, Retention};
+use crate::formatting::with_causes;
 use crate::machine::MachineName;
 use crate::model::Models;
 use crate::store::private::{PrivatePostgres, PrivatePostgresOptions};
@@ -39,6 +40,7 @@ impl LifeguardServer {
     ///
     /// Why a part cannot be started, and what would help. Nothing is left running then.
     pub async fn start(options: ServeOptions, clock: Arc<dyn Clock>) -> Result<Self, Box<dyn Error>> {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "starting");
         options.check_listen()?;
         let budget = DescriptorBudget::new(
             options.http.http_connections,
@@ -63,7 +65,7 @@ impl LifeguardServer {
         tracing::info!(limit, reserved, http_connections, tftp_transfers, "file descriptors budgeted");
         // No reason not to start: the files may change at any time, and other boards do not need them.
         for (credential, error) in options.power.credentials.list_unreadable().await {
-            tracing::warn!(%credential, error = &error as &dyn Error, "credential cannot be read");
+            tracing::warn!(%credential, error = %with_causes(&error), "credential cannot be read");
         }
         let parts = ServerParts {
             http,
@@ -88,7 +90,7 @@ impl LifeguardServer {
                     && let Err(error) = postgres.stop().await
                 {
                     tracing::warn!(
-                        error = &error as &dyn Error,
+                        error = %with_causes(&error),
                         "cannot stop the private PostgreSQL in order"
                     );
                 }

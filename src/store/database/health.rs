@@ -135,9 +135,10 @@ impl DatabaseHealth {
                     let cause = ended.cause.code();
                     match part {
                         HealthPart::Database => tracing::info!(cause, lasted_ms, "database available again"),
-                        HealthPart::Writing => {
+                        HealthPart::Writing if is_write_fault(cause) => {
                             tracing::info!(cause, lasted_ms, "database accepts writes again");
                         }
+                        HealthPart::Writing => {}
                     }
                     *outage = None;
                     true
@@ -158,8 +159,12 @@ impl DatabaseHealth {
                             state.last_outage_at = now;
                             state.last_cause = Some(cause);
                         }
-                        HealthPart::Writing => {
+                        HealthPart::Writing if is_write_fault(code) => {
                             tracing::warn!(cause = code, error, "database rejects writes");
+                        }
+                        // The outage of the database is logged.
+                        HealthPart::Writing => {
+                            tracing::debug!(cause = code, error, "no connection for writes");
                         }
                     }
                     true
@@ -167,6 +172,11 @@ impl DatabaseHealth {
             }
         });
     }
+}
+
+/// Whether a cause leaves the database available for reads.
+fn is_write_fault(code: &str) -> bool {
+    matches!(code, "disk_full" | "disk_error" | "out_of_memory" | "slow" | "read_only")
 }
 
 #[cfg(test)]

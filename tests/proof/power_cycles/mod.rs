@@ -2,13 +2,14 @@
 //! bound, and no device that times cycles is told to cycle twice.
 //!
 //! ```text
-//! all boards: rq-reboot ─► kill ─► (start ─► kill, in every second run) ─► start ─► judged ─► rq-cancel ─► the next run
-//!                  └─ 0 to 3.5 s ─┘
+//! all boards: rq-reboot ┬────────────────────── until acknowledged ──────────────────────┬─► judged ─► rq-cancel ─► the next run
+//!                       └ 0 to 3.5 s ─► kill ─► (start ─► kill, in every second run) ─► start ┘
 //! ```
 
 mod outlets;
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
@@ -37,13 +38,12 @@ const RESTORED_WITHIN: Duration = Duration::from_secs(10);
 /// Timeout of every other wait.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// What a kill meets.
+/// What a kill meets at a board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum CycleStep {
     BeforePowerOff,
     PowerOff,
-    AfterPowerOn,
-    Ended,
+    PowerRestored,
 }
 
 /// What was seen at boards of one kind.
@@ -65,7 +65,7 @@ struct CycleScene {
     site: TestSite,
     _cluster: ReplicatedCluster,
     options: Vec<String>,
-    server: ChildProgram,
+    server: Mutex<ChildProgram>,
     outlets: Vec<TestOutlet>,
     http: reqwest::Client,
 }
@@ -77,7 +77,7 @@ impl CycleScene {
         std::fs::create_dir(site.path().join("boot")).unwrap();
         let url = format!("postgres://lifeguard@{}/lifeguard", cluster.primary());
         let options = vec!["--database-url".to_owned(), url];
-        let server = serve(&site, &options);
+        let server = Mutex::new(serve(&site, &options));
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
         let mut outlets = Vec::new();
         for kind in OutletKind::ALL {
@@ -138,7 +138,7 @@ impl CycleScene {
 
     /// Waits until `board`'s cycle has ended; returns whether it succeeded.
     async fn until_ended(&self, index: usize) -> bool {
-        let ended = std::sync::Mutex::new(None);
+        let ended = Mutex::new(None);
         self.until("the cycle has ended", async || {
             let Some(device) = self.device(index).await else { return false };
             let end = match device["state"].as_str() {
@@ -157,42 +157,42 @@ impl CycleScene {
         ended.into_inner().unwrap().unwrap()
     }
 
-    async fn kill(&mut self, totals: &mut BTreeMap<OutletKind, KindTotals>) {
-        // Asked before, so that the answer is not too new.
-        let mut ended = Vec::new();
-        for index in 0..self.outlets.len() {
-            ended.push(self.device(index).await.is_some_and(|device| device["state"] == "RebootComplete"));
-        }
-        self.server.kill();
-        for (outlet, ended) in self.outlets.iter().zip(ended) {
+    fn kill(&self, totals: &mut BTreeMap<OutletKind, KindTotals>) {
+        self.server.lock().unwrap().kill();
+        for outlet in &self.outlets {
             let step = match (outlet.power_offs(), outlet.is_on()) {
-                _ if ended => CycleStep::Ended,
                 (0, _) => CycleStep::BeforePowerOff,
                 (_, false) => CycleStep::PowerOff,
-                (_, true) => CycleStep::AfterPowerOn,
+                (_, true) => CycleStep::PowerRestored,
             };
             *totals.entry(outlet.kind()).or_default().kills.entry(step).or_default() += 1;
         }
     }
 
+    async fn start(&self) {
+        *self.server.lock().unwrap() = serve(&self.site, &self.options);
+        self.until_ready().await;
+    }
+
+    /// Kills the server once or twice, and starts it; returns the number of kills.
+    async fn strike(&self, random: &mut Random, totals: &mut BTreeMap<OutletKind, KindTotals>) -> usize {
+        let kills = 1 + random.next_below(2);
+        for _ in 0..kills {
+            // Soon rather than late: the steps before the power is taken are short.
+            pause(KILL_WITHIN.mul_f64(random.next_fraction().powi(3))).await;
+            self.kill(totals);
+            self.start().await;
+        }
+        kills
+    }
+
     /// One run: requests, kills, and what came of it.
-    async fn run(&mut self, random: &mut Random, totals: &mut BTreeMap<OutletKind, KindTotals>) {
+    async fn run(&self, random: &mut Random, totals: &mut BTreeMap<OutletKind, KindTotals>) {
         for outlet in &self.outlets {
             outlet.forget();
         }
-        self.request_all("rq-reboot").await;
-        let kills = 1 + random.next_below(2);
-        for kill in 0..kills {
-            if kill > 0 {
-                self.server = serve(&self.site, &self.options);
-                self.until_ready().await;
-            }
-            // Soon rather than late: the steps before the power is taken are short.
-            pause(KILL_WITHIN.mul_f64(random.next_fraction().powi(3))).await;
-            self.kill(totals).await;
-        }
-        self.server = serve(&self.site, &self.options);
-        self.until_ready().await;
+        let (kills, ()) =
+            futures_util::future::join(self.strike(random, totals), self.request_all("rq-reboot")).await;
         let restored_by = SystemClock.now() + RESTORED_WITHIN;
         for index in 0..self.outlets.len() {
             let has_succeeded = self.until_ended(index).await;
@@ -239,7 +239,7 @@ async fn killed_servers_leave_no_board_without_power_and_no_cycle_done_twice_by_
     let lanes = (0..LANES).map(|lane| async move {
         let mut random = Random::stream(seed, lane);
         let mut totals = BTreeMap::new();
-        let mut scene = CycleScene::new().await;
+        let scene = CycleScene::new().await;
         for _ in 0..runs / LANES + u64::from(lane < runs % LANES) {
             scene.run(&mut random, &mut totals).await;
         }
@@ -264,7 +264,7 @@ async fn killed_servers_leave_no_board_without_power_and_no_cycle_done_twice_by_
             println!("seed {seed}, {runs} runs: {kind:?}: {totals:?}");
         }
         assert!(totals.longest_dark.to_std().unwrap() <= RESTORED_WITHIN + KILL_WITHIN + LONGEST_OFF);
-        let steps = [CycleStep::BeforePowerOff, CycleStep::PowerOff, CycleStep::Ended];
+        let steps = [CycleStep::BeforePowerOff, CycleStep::PowerOff, CycleStep::PowerRestored];
         let are_met = steps.iter().all(|step| totals.kills.contains_key(step));
         assert!(are_met || runs < RUNS, "{kind:?}: {:?}", totals.kills);
     }
