@@ -40,7 +40,6 @@ impl LifeguardServer {
     ///
     /// Why a part cannot be started, and what would help. Nothing is left running then.
     pub async fn start(options: ServeOptions, clock: Arc<dyn Clock>) -> Result<Self, Box<dyn Error>> {
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "starting");
         options.check_listen()?;
         let budget = DescriptorBudget::new(
             options.http.http_connections,
@@ -49,6 +48,8 @@ impl LifeguardServer {
         )?;
         let loaded = server_definitions::load(options.states.as_deref(), options.machine.as_deref())?;
         let http = bind(options.listen).await?;
+        // What is refused before is refused in one line.
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "starting");
         let data_dir = options.data_dir.clone().map_or_else(default_data_dir, Ok)?;
         let (connect, postgres) = if let Some(url) = &options.database_url {
             (url.parse().map_err(|error| format!("--database-url: {error}"))?, None)
