@@ -23,6 +23,7 @@ fn client(relay: &TcpListener, lease: &ProcessLease, call_limit: Duration) -> De
         clock: Arc::new(SystemClock),
         lease: lease.clone(),
         call_limit,
+        is_resumed: false,
         credentials: Credentials::default(),
         commands: PowerCommands::default(),
     };
