@@ -24,13 +24,13 @@ pub(super) struct RedfishOutlet {
     session: HttpSession,
     /// Its path; `None` until the only system was looked up.
     path: Option<String>,
-    /// What was read last, unless an order failed since.
-    seen: Option<PowerResource>,
+    /// The resource as read last, unless an order failed since.
+    cached: Option<PowerResource>,
 }
 
 impl RedfishOutlet {
     pub(super) fn new(session: HttpSession, path: Option<String>) -> Self {
-        Self { session: session.with_words(words), path, seen: None }
+        Self { session: session.with_words(words), path, cached: None }
     }
 
     /// Sends a request, which succeeds with any status of the class 200.
@@ -116,13 +116,13 @@ impl Outlet for RedfishOutlet {
     async fn read(&mut self) -> Result<OutletReading, OutletError> {
         let (resource, words) = self.read_resource().await?;
         let power_state = resource.power_state;
-        self.seen = Some(resource);
+        self.cached = Some(resource);
         Ok(OutletReading { power_state, answer: Some(words) })
     }
 
     /// Services refuse an order for the state that a system has already, so it is not sent.
     async fn set(&mut self, state: PowerState) -> Result<(), OutletError> {
-        let resource = match self.seen.take() {
+        let mut resource = match self.cached.take() {
             Some(resource) => resource,
             None => self.read_resource().await.map_err(OutletError::before_order)?.0,
         };
@@ -137,8 +137,10 @@ impl Outlet for RedfishOutlet {
             let request = HttpRequest::get(target.as_str(), Some(state));
             let request = request.with_body(Method::POST, Some((JSON, body.to_string())));
             self.send(&target, request).await?;
+            // The state before the order would keep an opposite order from being sent.
+            resource.power_state = None;
         }
-        self.seen = Some(resource);
+        self.cached = Some(resource);
         Ok(())
     }
 }
