@@ -136,7 +136,7 @@ pub async fn run(
         .spawn()
         .map_err(failed)?;
     let number = process_number(&child);
-    let (mut output, mut errors) = (Beginning::default(), Beginning::default());
+    let (mut output, mut errors) = (OutputStart::default(), OutputStart::default());
     let ended = {
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let write = async {
@@ -255,12 +255,12 @@ impl Drop for ProcessGroup {
 
 /// The beginning of an output.
 #[derive(Default)]
-struct Beginning {
+struct OutputStart {
     bytes: Vec<u8>,
     is_cut: bool,
 }
 
-impl Beginning {
+impl OutputStart {
     /// Reads all of `from`.
     async fn read(&mut self, from: Option<impl AsyncRead + Unpin>) {
         let Some(mut from) = from else { return };

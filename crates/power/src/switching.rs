@@ -296,6 +296,6 @@ impl SwitchingRun {
 
 /// The error where a cycle was requested from the device and the power was not read off during it.
 fn unobserved_cycle() -> OutletError {
-    let reason = "the device was told to cycle the power, but the power was not read off meanwhile";
+    let reason = "the device was ordered to cycle the power, but the power was not read off meanwhile";
     OutletError::new(OutletErrorKind::Unconfirmed, reason)
 }

@@ -26,7 +26,6 @@ const KEYS: [&str; 5] = [USER, PASSWORD[0], PASSWORD[1], PRIVACY_PASSWORD[0], PR
 const MAX_VALUE_BYTES: usize = 1024;
 
 /// A part of the text.
-/// A part of the text.
 pub(super) type Span = Option<Range<usize>>;
 
 /// A credential of the file.

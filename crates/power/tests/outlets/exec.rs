@@ -1,4 +1,4 @@
-//! Conformance tests of `exec://`, and commands with unpleasant habits. The commands are shell scripts that the tests write.
+//! Conformance tests of `exec://`, and commands with quirks. The commands are shell scripts that the tests write.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A fake device with one outlet and HTTP or HTTPS: one request per connection, and the bad habits of [`DeviceBehaviour`].
+//! A fake device with one outlet and HTTP or HTTPS: one request per connection, and the quirks of [`DeviceBehaviour`].
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -125,7 +125,7 @@ async fn success_waits_until_the_bmc_has_switched() {
 }
 
 #[tokio::test]
-async fn what_a_bmc_refuses_is_told_with_its_words_and_without_secrets() {
+async fn what_a_bmc_refuses_is_reported_with_its_words_and_without_secrets() {
     if programs().is_none() {
         return;
     }

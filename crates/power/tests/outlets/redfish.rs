@@ -235,7 +235,7 @@ async fn power_is_restored_where_no_reading_succeeds_after_the_order() {
     let device = HttpDevice::start(DeviceBehaviour::Normal, PowerState::On, Forgetful).await;
     let url = format!("redfish+http://{}/1?effect=100ms&off=20ms", device.addr);
     let failed = run(PowerOperation::Cycle, &url).await.unwrap_err();
-    assert_eq!((failed.kind, device.state()), (PowerRunErrorKind::Failed, PowerState::On), "{failed:?}");
+    assert_eq!((&failed.kind, device.state()), (&PowerRunErrorKind::Failed, PowerState::On), "{failed:?}");
     assert_eq!(device.received_orders(), [PowerState::Off, PowerState::On]);
 }
 
