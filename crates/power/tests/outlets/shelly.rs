@@ -188,6 +188,23 @@ async fn the_device_times_a_cycle_by_one_order() {
 }
 
 #[tokio::test]
+async fn a_device_that_serves_one_client_and_rests_afterwards_is_given_its_rest() {
+    let plug = HttpDevice::start(DeviceBehaviour::Normal, PowerState::On, PLUG).await;
+    let relay = HttpDevice::start(DeviceBehaviour::Normal, PowerState::On, Relay).await;
+    for (device, generation) in [(plug, 2), (relay, 1)] {
+        device.serve_one_client(Duration::from_millis(40));
+        let url =
+            |off: &str| format!("shelly://{}/0?generation={generation}&rest=200ms&off={off}", device.addr);
+        let evidence = run(PowerOperation::Cycle, &url("20ms")).await.unwrap();
+        assert_eq!((&evidence["observed"], device.state()), (&"on".into(), PowerState::On));
+        assert_eq!(device.received_orders(), [PowerState::Off, PowerState::On], "generation {generation}");
+        run(PowerOperation::Cycle, &url("3s")).await.unwrap();
+        assert_eq!(device.received_orders().len(), 3, "the device times the second cycle");
+        assert_eq!(device.turned_away(), 0, "generation {generation}");
+    }
+}
+
+#[tokio::test]
 async fn the_measured_power_is_evidence() {
     let device = HttpDevice::start(DeviceBehaviour::Normal, PowerState::Off, PLUG).await;
     let url = format!("shelly://{}/0", device.addr);
