@@ -103,7 +103,15 @@ pub fn parse(text: &str, form: &str) -> Result<Url, String> {
 ///
 /// The reason, and what a host looks like.
 pub fn host(url: &Url) -> Result<String, String> {
-    let text = url.host_str().unwrap_or_default();
+    canonical_host(url.host_str().unwrap_or_default())
+}
+
+/// Returns a host in canonical spelling, as [`host`] does.
+///
+/// # Errors
+///
+/// The reason, and what a host looks like.
+pub fn canonical_host(text: &str) -> Result<String, String> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     if let Ok(address) = bare.parse::<IpAddr>() {
         return Ok(address.to_string());

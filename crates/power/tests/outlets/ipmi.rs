@@ -18,7 +18,7 @@ fn with_credentials(context: PowerContext) -> PowerContext {
     let credential = |user: &str, password: &str| CredentialSource {
         user: Some(user.to_owned()),
         password: Some(SecretSource::Text(Secret::new(password))),
-        privacy_password: None,
+        ..CredentialSource::default()
     };
     let all = [
         ("bmcs", credential(USER, PASSWORD)),

@@ -236,7 +236,7 @@ async fn a_password_too_short_for_version_3_is_a_configuration_error() {
     ] {
         let user = Some("me".to_owned());
         let (password, privacy_password) = (Some(secret(password)), Some(secret(privacy_password)));
-        let context = context_with(CredentialSource { user, password, privacy_password });
+        let context = context_with(CredentialSource { user, password, privacy_password, hosts: Vec::new() });
         let url = agent.url("version=3&credential=lab");
         let failed = run_in(&context, PowerOperation::On, &url).await.unwrap_err();
         assert!(failed.reason.starts_with(reason), "{failed}");
