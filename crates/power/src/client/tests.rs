@@ -77,6 +77,9 @@ async fn what_was_received_before_a_request_is_not_its_answer() {
     for request in [7, 8] {
         // Late answers, as a serial server passes them on to whoever is connected.
         stream.write_all(&[9; 1000]).await.unwrap();
+        // One of them was received, and so were all: they are one packet.
+        let connection = client.connection.as_mut().unwrap();
+        assert_eq!(connection.stream.request().read_u8().await.unwrap(), 9);
         let answered = async {
             let byte = stream.read_u8().await.unwrap();
             stream.write_u8(byte).await.unwrap();

@@ -199,7 +199,10 @@ fn a_bad_url_is_refused_with_the_right_form() {
         ("on-path=/on%3Fpassword=hidden&off-path=/off", "`on-path` holds a secret, `password`"),
         ("on-path=/on&off-path=/off%3Fuser=me%26Pass%3Dhidden", "`off-path` holds a secret, `pass`"),
         ("on-path=/on%3Fpwd=hidden&off-path=/off", "`on-path` holds a secret, `pwd`"),
-        ("on-path=/on&off-path=/off&read-path=/s%3Fapikey=hidden", "`read-path` holds a secret, `apikey`"),
+        (
+            "on-path=/on&off-path=/off&read-path=/s%3Fapikey=hidden&on-answer=1&off-answer=0",
+            "`read-path` holds a secret, `apikey`",
+        ),
         ("method=PUT&on-body={\"token\": \"hidden\"}&off-body=0", "`on-body` holds a secret, `token`"),
     ] {
         let error =
