@@ -343,7 +343,10 @@ fn a_bad_url_is_refused_with_the_right_form() {
         assert!(error.contains(right) && !error.contains("secret"), "{text}: {error}");
     }
     let error = power::PowerUrl::read_new("tasmota://plug.lab/1?off=46s").unwrap_err().to_string();
-    assert!(error.contains("`off` is 46s") && error.ends_with("the maximum is 45s"), "{error}");
+    assert!(
+        error.contains("`off` and 5 times `rest` add up to 46s") && error.ends_with("the maximum is 45s"),
+        "{error}"
+    );
     let url: power::PowerUrl = "tasmota://Plug.lab.:80/01?off=5s".parse().unwrap();
     assert_eq!(
         (url.resource(), url.outlet().as_str()),
