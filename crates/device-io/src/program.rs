@@ -120,7 +120,7 @@ pub async fn run(
     let passed = PASSED_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
     // Before the start: the end of a program is never missed.
     let mut child_signals = signal(SignalKind::child()).map_err(failed)?;
-    let mut guard = Guard::start().map_err(|error| ProgramError::Io("sh".to_owned(), error))?;
+    let mut guard = GroupGuard::start().map_err(|error| ProgramError::Io("sh".to_owned(), error))?;
     let group = ProcessGroup::of(&guard.0);
     let mut child = Command::new(program)
         .args(arguments)
@@ -190,9 +190,9 @@ async fn within_real_time<T>(span: Duration, event: impl Future<Output = T>) -> 
 }
 
 /// The guard of a process group, which is its first process: so no program runs without it.
-struct Guard(Child);
+struct GroupGuard(Child);
 
-impl Guard {
+impl GroupGuard {
     fn start() -> io::Result<Self> {
         let passed = PASSED_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
         let child = Command::new("sh")

@@ -9,6 +9,7 @@
 
 mod relay;
 mod rpc;
+mod timer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,12 +47,6 @@ const DEFAULT_PORT: u16 = 80;
 /// The shortest off time that the device times itself: its answer and one reading must fit in, by a radio link and with
 /// two connections each where it has a password.
 const SHORTEST_TIMED_OFF: Duration = Duration::from_secs(2);
-
-/// Whether a device that is on and has a timer of so many seconds may be about to switch off within a cycle's time: by the
-/// cycle of this run, or by that of an interrupted one. A longer timer is the owner's.
-fn is_of_cycle(timer_s: Option<f64>) -> bool {
-    timer_s.is_none_or(|seconds| seconds <= MAX_OFF_TIME.as_secs_f64())
-}
 
 /// Generations of devices, by how they are switched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use device_io::Evidence;
 use serde_json::{Map, Value};
 
-use super::is_of_cycle;
+use super::timer::is_of_cycle;
 use crate::error::{OutletError, OutletErrorKind};
 use crate::http::{HttpAnswer, HttpRequest, HttpSession, misconfigured};
 use crate::outlet::{Outlet, OutletReading, PowerState};

@@ -9,7 +9,7 @@ use device_io::Evidence;
 use device_io::http::Method;
 use serde_json::{Map, Value, json};
 
-use super::is_of_cycle;
+use super::timer::is_of_cycle;
 use crate::error::{OutletError, OutletErrorKind};
 use crate::http::{HttpAnswer, HttpRequest, HttpSession, JSON, misconfigured};
 use crate::outlet::{Outlet, OutletReading, PowerState};
