@@ -17,6 +17,7 @@ mod kind_page;
 mod notify;
 mod poll;
 mod power;
+mod power_scan;
 mod registry;
 mod settings;
 pub mod signature;
@@ -24,8 +25,8 @@ pub mod span;
 mod trouble;
 
 pub use ::power::{
-    PowerCommandTable, PowerCommandTexts, PowerCommands, PowerOperation, PowerSettings, PowerUrl,
-    check_commands_name, schemes as power_schemes,
+    CycleTiming, OutletCapabilities, PowerCommandTable, PowerCommandTexts, PowerCommands, PowerOperation,
+    PowerSettings, PowerUrl, Readback, ScanUrl, check_commands_name, schemes as power_schemes,
 };
 pub use command_policy::CommandPolicy;
 pub use device_io::{Credentials, DeviceUrlError, LocalTrouble, ProcessLease};
@@ -39,6 +40,7 @@ pub use kind_page::describe_kind;
 pub use notify::{NotifyAction, NotifySettings};
 pub use poll::{PollAction, PollSettings, PollUrl};
 pub use power::{PowerAction, missing_power_setting, power_outlet, power_resource};
+pub use power_scan::PowerScanAction;
 pub use registry::ActionRegistry;
 pub use settings::{ActionSettings, NoSettings, SettingField, SettingInfo};
 pub use trouble::Trouble;

@@ -1,4 +1,4 @@
-//! Power: on, off, and off and on again, at the outlet that a board's power URL names.
+//! Power: on, off, off and on again, and reading, at the outlet that a power URL names.
 //!
 //! The crate `power` switches the outlets and observes them. Where a cycle could not restore the power, the action ends as
 //! [`Unrestored`](device_io::RunErrorKind::Unrestored): restoring it is retried in any state of the board.
@@ -89,10 +89,16 @@ impl TypedActionKind for PowerAction {
                 "Switches the power of a board off and on again, at its power URL. An interrupted power cycle ends with the \
                  power on.",
             ),
+            PowerOperation::Read => {
+                ("power-read", "Reads whether the power is on, at a power URL. Nothing is switched.")
+            }
         };
         ActionDescription {
             compensation: (self.operation == PowerOperation::Cycle).then_some("power-on"),
-            supersedes: &["power-on"],
+            supersedes: match self.operation {
+                PowerOperation::On | PowerOperation::Off | PowerOperation::Cycle => &["power-on"],
+                PowerOperation::Read => &[],
+            },
             facts: &[POWER_URL],
             simulation: SimulatedAction::of_resource(),
             // Earlier releases accepted any settings and read none.

@@ -18,6 +18,7 @@ mod field;
 mod image;
 mod images;
 mod mac;
+mod manual_power;
 mod outlets;
 mod refusals;
 mod service;
@@ -37,6 +38,7 @@ pub use field::{DEVICE_FIELDS, DeviceField, FieldDefault, FieldFilter, FieldPars
 pub use image::{BootConfigs, Image};
 pub use images::ImageWritten;
 pub use mac::{BadMac, Mac, link_name, mac_in_name, mac_of_link};
+pub use manual_power::ManualSwitch;
 pub use service::BoardService;
 pub use summary::{BoardSummary, ImageName};
 pub use vocabulary::{BOARD_SOURCE, vocabulary};

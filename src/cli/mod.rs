@@ -14,6 +14,7 @@ pub mod log;
 mod machine;
 mod model;
 pub mod output;
+mod power;
 mod resource;
 mod run;
 pub mod serve;

@@ -50,6 +50,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("boards", &["actions", "boot_tree", "engine", "formatting", "machine", "store"]),
+    ("outlets", &["actions", "engine", "machine", "store"]),
     (
         "api",
         &[
@@ -64,6 +65,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "formatting",
             "machine",
             "model",
+            "outlets",
             "store",
         ],
     ),
@@ -86,6 +88,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "import",
             "machine",
             "model",
+            "outlets",
             "simulate",
             "store",
             "tftp",

@@ -10,6 +10,7 @@ use url::Url;
 
 use crate::commands::PowerCommands;
 use crate::outlet::{Outlet, OutletCapabilities};
+use crate::outlet_reader::OutletReader;
 use crate::parameters::{PowerUrlParameters, SchemeParameter};
 
 /// Description and parser of the power URLs of one kind of device.
@@ -20,10 +21,14 @@ pub struct PowerScheme {
     pub(crate) path: &'static str,
     /// Description, one line of help.
     pub(crate) about: &'static str,
+    /// A URL of this scheme.
+    pub(crate) example: &'static str,
     /// Its parameters, in the order of the help text.
     pub(crate) parameters: &'static [SchemeParameter],
     /// Parses a URL of this scheme, whose parameters have been checked.
     pub(crate) parse: fn(&Url, &PowerUrlParameters) -> Result<OutletConfig, String>,
+    /// How the outlets of a device are found by reading; `None` where reading does not tell which it has.
+    pub(crate) scan: Option<DeviceScan>,
 }
 
 impl PowerScheme {
@@ -31,6 +36,30 @@ impl PowerScheme {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Description, one line.
+    #[must_use]
+    pub fn about(&self) -> &'static str {
+        self.about
+    }
+
+    /// A URL of this scheme.
+    #[must_use]
+    pub fn example(&self) -> &'static str {
+        self.example
+    }
+
+    /// Lists its parameters, each with an example value and a description.
+    pub fn parameters(&self) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+        self.parameters.iter().map(|parameter| (parameter.name, parameter.example, parameter.about))
+    }
+
+    /// The form of a device's URL without an outlet, `modbus://HOST[:502]`, where its outlets can be found by reading.
+    #[must_use]
+    pub fn scan_form(&self) -> Option<String> {
+        let device = self.path.split('/').next().unwrap_or_default();
+        self.scan.is_some().then(|| format!("{}://{device}", self.name))
     }
 
     /// The form of its URLs: `modbus://HOST[:502]/COIL[?unit=1&off=2s]`.
@@ -58,6 +87,26 @@ impl PowerScheme {
 impl fmt::Debug for PowerScheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PowerScheme").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// How the outlets of a device are found by reading.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DeviceScan {
+    /// The outlets that a device may have, as in the paths of their URLs, in the order in which they are read.
+    pub(crate) outlets: fn() -> Vec<String>,
+    /// Creates a reader that reads several of them at once; `None` where each is read as for a power URL.
+    pub(crate) reader: Option<OpenReader>,
+}
+
+/// Creates the reader of a device's outlets. Nothing is sent.
+pub(crate) type OpenReader =
+    fn(&Url, &PowerUrlParameters, OutletAccess) -> Result<Box<dyn OutletReader>, String>;
+
+impl DeviceScan {
+    /// Each outlet is read by itself.
+    pub(crate) const fn each_outlet(outlets: fn() -> Vec<String>) -> Self {
+        Self { outlets, reader: None }
     }
 }
 

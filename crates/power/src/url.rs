@@ -118,7 +118,14 @@ impl PowerUrl {
         (self.config.open)(access)
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    /// The device in canonical spelling: `modbus://host:port`.
+    #[must_use]
+    pub fn device(&self) -> &str {
+        &self.config.device
+    }
+
+    /// Parses a URL; the error is the problem alone.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let url = address::parse(text, &forms())?;
         let scheme = SCHEMES.iter().find(|scheme| scheme.name == url.scheme());
         let scheme = scheme.ok_or_else(|| format!("unknown scheme `{}`; write {}", url.scheme(), forms()))?;
@@ -208,6 +215,8 @@ mod tests {
         for (index, scheme) in SCHEMES.iter().enumerate() {
             assert!(SCHEMES[..index].iter().all(|other| other.name != scheme.name), "{}", scheme.name);
             assert!(scheme.parameters.contains(&crate::parameters::OFF_PARAMETER), "{}", scheme.name);
+            let example = PowerUrl::read_new(scheme.example).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(example.scheme.name, scheme.name);
             let help = scheme.help();
             assert!(help.lines().count() == 1 + scheme.parameters.len(), "{help}");
         }

@@ -27,6 +27,7 @@ use crate::dashboard;
 use crate::engine::{self, Engine, Retention};
 use crate::machine::MachineName;
 use crate::model::Models;
+use crate::outlets::{OUTLET_MACHINE, OutletService};
 use crate::store::private::{PrivatePostgres, PrivatePostgresOptions};
 use crate::store::{ConnectOptions, ConnectionBudget, Store};
 use crate::tftp;
@@ -142,6 +143,7 @@ impl ServerParts {
         let api = ApiContext {
             engine: engine.clone(),
             boards: boards.clone(),
+            outlets: OutletService::new(engine.clone(), MachineName::new(OUTLET_MACHINE)?),
             machine: machine.clone(),
             shared_instance: shared,
             stopping: stop_faces.clone(),

@@ -30,8 +30,10 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     path: "HOST[:443][/SYSTEM]",
     about: "a computer system behind its management controller (BMC), or a PDU's outlet, by Redfish; SYSTEM is its Id or its \
             path, and not needed where there is one system",
+    example: "redfish://bmc-7.lab?credential=lab-bmcs",
     parameters: PARAMETERS,
     parse,
+    scan: None,
 };
 
 /// `redfish+http://`.
@@ -39,8 +41,10 @@ pub(super) const HTTP_SCHEME: PowerScheme = PowerScheme {
     name: "redfish+http",
     path: "HOST[:80][/SYSTEM]",
     about: "the same without TLS",
+    example: "redfish+http://bmc-7.lab?credential=lab-bmcs",
     parameters: without_tls(PARAMETERS),
     parse,
+    scan: None,
 };
 
 const PARAMETERS: &[SchemeParameter] =

@@ -32,6 +32,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "snmp",
     path: "HOST[:161]/OUTLET",
     about: "an outlet of a PDU or a PoE port of a switch, by SNMP",
+    example: "snmp://pdu-1.lab/3?device=apc&credential=lab-pdus",
     parameters: &[
         parameter(
             "device",
@@ -82,6 +83,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
         OFF_PARAMETER,
     ],
     parse,
+    scan: None,
 };
 
 /// Source: RFC 3417 section 3.2.
