@@ -39,7 +39,7 @@ pub use kind::{
 pub use kind_page::describe_kind;
 pub use notify::{NotifyAction, NotifySettings};
 pub use poll::{PollAction, PollSettings, PollUrl};
-pub use power::{PowerAction, missing_power_setting, power_outlet, power_resource};
+pub use power::{PowerAction, missing_power_setting, power_device, power_outlet, power_resource};
 pub use power_scan::PowerScanAction;
 pub use registry::ActionRegistry;
 pub use settings::{ActionSettings, NoSettings, SettingField, SettingInfo};

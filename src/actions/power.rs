@@ -33,6 +33,14 @@ pub fn power_outlet(power_url: &str) -> Option<String> {
     power_url.parse().ok().map(|url: PowerUrl| url.outlet())
 }
 
+/// Returns the device of a power URL: its scheme, and its address.
+#[must_use]
+pub fn power_device(power_url: &str) -> Option<(String, String)> {
+    let url: PowerUrl = power_url.parse().ok()?;
+    let (scheme, address) = url.device().split_once("://")?;
+    Some((scheme.to_owned(), address.to_owned()))
+}
+
 /// Says what a power URL names that is not among `settings`: a credential or commands; `None` where nothing is missing.
 #[must_use]
 pub fn missing_power_setting(power_url: &str, settings: &PowerSettings) -> Option<String> {

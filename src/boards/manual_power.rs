@@ -58,6 +58,28 @@ impl BoardService {
         Ok(assigned.into_iter().filter_map(|board| Some((outlet(&board.power_url)?, board.name))).collect())
     }
 
+    /// Says why a device cannot be used by hand under this name: boards use it under another scheme, and so queue for another
+    /// resource. `device` is in canonical spelling, `modbus://relay-3.lab:502`; `None` if it can.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Store`] when the database fails.
+    pub async fn refuse_other_scheme(&self, device: &str) -> Result<Option<FaceRefusal>, EngineError> {
+        let Some((scheme, address)) = device.split_once("://") else { return Ok(None) };
+        let assigned = devices::list_outlet_assignments(&mut *self.engine().store().reader().await?).await?;
+        let other = assigned.into_iter().find_map(|board| {
+            let (of_board, at) = actions::power_device(board.power_url.as_deref()?)?;
+            (at == address && of_board != scheme).then_some((board.name, of_board))
+        });
+        Ok(other.map(|(name, of_board)| {
+            let detail = format!(
+                "{name} uses {address} by `{of_board}://`, and {device} would be used beside it: write `{of_board}://{address}`"
+            );
+            let more = Map::from_iter([("board".to_owned(), json!(name)), ("scheme".to_owned(), json!(of_board))]);
+            FaceRefusal { more, ..FaceRefusal::new("other_scheme", detail) }
+        }))
+    }
+
     /// Says why the power of a board cannot be switched by hand now, unless it is forced; `None` if it can.
     ///
     /// # Errors

@@ -175,6 +175,11 @@ fn describe_operation(answer: &Value) -> String {
     output::table(&rows)
 }
 
+/// A span of time; empty for none.
+fn nonzero(answer: &Value, key: &str) -> String {
+    if answer[key].as_f64() == Some(0.0) { String::new() } else { seconds(answer, key).unwrap_or_default() }
+}
+
 /// What a driver can do with an outlet, in words.
 fn describe_capabilities(capabilities: &Value) -> Vec<(&'static str, String)> {
     let reads = match capabilities["readback"].as_str() {
@@ -188,7 +193,8 @@ fn describe_capabilities(capabilities: &Value) -> Vec<(&'static str, String)> {
         ("is read", reads.to_owned()),
         ("a cycle", format!("off for {off}, timed by the {}", text(capabilities, "cycle_timed_by"))),
         ("clients", clients.to_owned()),
-        ("rest", seconds(capabilities, "rest_s").unwrap_or_default()),
+        ("rest", nonzero(capabilities, "rest_s")),
+        ("effect", nonzero(capabilities, "effect_s")),
     ]
 }
 
@@ -210,7 +216,11 @@ fn describe_scan(answer: &Value) -> String {
     let mut rows = vec![row(["POWER URL", "STATE", "BOARD"].map(str::to_owned))];
     for found in answer["outlets"].as_array().into_iter().flatten() {
         let board = found["board"].as_str().unwrap_or("unused").to_owned();
-        rows.push(row([text(found, "url"), text(found, "observed"), board]));
+        let observed = match found["problem"].as_str() {
+            Some(problem) => format!("{}: {}", text(found, "observed"), output::clipped(problem)),
+            None => text(found, "observed"),
+        };
+        rows.push(row([text(found, "url"), observed, board]));
     }
     let took = seconds(answer, "took_s").map(|took| format!(", in {took}")).unwrap_or_default();
     format!("{}\nThe scan ended{took}: {}", output::table(&rows), output::shown(&text(answer, "ended_by")))

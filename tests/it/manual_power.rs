@@ -195,6 +195,18 @@ async fn a_scan_proposes_the_power_urls_of_a_relay_board_and_says_which_are_used
         assert_eq!(*outlet, expected);
     }
     assert!(answer["ended_by"].as_str().unwrap().contains("no coil 12"), "{answer}");
+    // Under another scheme it would be another resource.
+    let other = rack.resource().replace("modbus://", "waveshare://");
+    let outlet = format!("{other}/3");
+    for (path, body) in [
+        ("/api/v1/power/scan", json!({ "url": other })),
+        ("/api/v1/power", json!({ "operation": "status", "url": outlet })),
+        ("/api/v1/power", json!({ "operation": "off", "url": outlet })),
+    ] {
+        let (status, refused) = post(&world, path, body).await;
+        assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &json!("other_scheme")), "{refused}");
+        assert!(refused["detail"].as_str().unwrap().contains(&format!("write `{}`", rack.resource())));
+    }
     assert_eq!((rack.relay.writes().len(), rack.relay.connections()), (0, connections + 1));
 }
 

@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::commands::PowerCommands;
 use crate::outlet::{Outlet, OutletCapabilities};
-use crate::outlet_reader::OutletReader;
+use crate::outlet_reader::{ListedOutlet, OutletLister, OutletReader};
 use crate::parameters::{PowerUrlParameters, SchemeParameter};
 
 /// Description and parser of the power URLs of one kind of device.
@@ -58,7 +58,7 @@ impl PowerScheme {
     /// The form of a device's URL without an outlet, `modbus://HOST[:502]`, where its outlets can be found by reading.
     #[must_use]
     pub fn scan_form(&self) -> Option<String> {
-        let device = self.path.split('/').next().unwrap_or_default();
+        let device = self.path.split('/').next().unwrap_or_default().trim_end_matches('[');
         self.scan.is_some().then(|| format!("{}://{device}", self.name))
     }
 
@@ -92,21 +92,35 @@ impl fmt::Debug for PowerScheme {
 
 /// How the outlets of a device are found by reading.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct DeviceScan {
-    /// The outlets that a device may have, as in the paths of their URLs, in the order in which they are read.
-    pub(crate) outlets: fn() -> Vec<String>,
-    /// Creates a reader that reads several of them at once; `None` where each is read as for a power URL.
-    pub(crate) reader: Option<OpenReader>,
+pub(crate) enum DeviceScan {
+    /// Outlets are read in order until the device refuses one.
+    InOrder {
+        /// The outlets that a device may have, as in the paths of their URLs.
+        outlets: fn() -> Vec<String>,
+        /// Creates a reader that reads several of them at once; `None` where each is read as for a power URL.
+        reader: Option<OpenReader>,
+    },
+    /// The device lists its outlets, and each of them is read.
+    Listed {
+        /// Any outlet, to check the URL of the device by that of an outlet.
+        sample: fn() -> ListedOutlet,
+        /// Creates what asks the device.
+        lister: OpenLister,
+    },
 }
 
 /// Creates the reader of a device's outlets. Nothing is sent.
 pub(crate) type OpenReader =
     fn(&Url, &PowerUrlParameters, OutletAccess) -> Result<Box<dyn OutletReader>, String>;
 
+/// Creates what asks a device for its outlets. Nothing is sent.
+pub(crate) type OpenLister =
+    fn(&Url, &PowerUrlParameters, OutletAccess) -> Result<Box<dyn OutletLister>, String>;
+
 impl DeviceScan {
     /// Each outlet is read by itself.
     pub(crate) const fn each_outlet(outlets: fn() -> Vec<String>) -> Self {
-        Self { outlets, reader: None }
+        Self::InOrder { outlets, reader: None }
     }
 }
 

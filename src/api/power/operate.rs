@@ -52,6 +52,11 @@ async fn operate(
     let text = power_url(&api, board, url).await?;
     let url = PowerUrl::read_new(&text).map_err(|error| Problem::invalid(error.to_string()))?;
     let outlet = url.outlet();
+    if !(force && operation.switches())
+        && let Some(refusal) = api.boards.refuse_other_scheme(url.device()).await?
+    {
+        return Err(EngineError::from(refusal).into());
+    }
     let boards = api.boards.boards_at(&outlet).await?;
     let is_forced = operation.switches() && check_boards(&api, &boards, force).await?;
     let names: Vec<&str> = boards.iter().map(|board| board.instance.name.as_str()).collect();

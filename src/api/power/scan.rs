@@ -15,6 +15,7 @@ use crate::api::client::{ClientKey, RequestSender};
 use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::json_body::JsonBody;
 use crate::api::problem::Problem;
+use crate::engine::EngineError;
 use crate::outlets::OutletRequest;
 
 /// The routes of this file.
@@ -40,6 +41,9 @@ async fn scan(
 ) -> Result<Response, Problem> {
     let timeout = answer::timeout(timeout_s)?;
     let url: ScanUrl = text.parse().map_err(|error: DeviceUrlError| Problem::invalid(error.to_string()))?;
+    if let Some(refusal) = api.boards.refuse_other_scheme(url.device()).await? {
+        return Err(EngineError::from(refusal).into());
+    }
     let asked = Map::from_iter([
         ("operation".to_owned(), json!("scan")),
         ("device".to_owned(), json!(url.device())),

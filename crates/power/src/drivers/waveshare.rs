@@ -29,7 +29,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     example: "waveshare://relay-3.lab/5",
     parameters: &[UNIT_PARAMETER, INVERT_PARAMETER, OFF_PARAMETER, REST_PARAMETER, FRAMING_PARAMETER],
     parse,
-    scan: Some(DeviceScan {
+    scan: Some(DeviceScan::InOrder {
         outlets: || (0..CHANNELS).map(|channel| channel.to_string()).collect(),
         reader: Some(CoilReader::open_banks),
     }),

@@ -61,7 +61,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
         FRAMING_PARAMETER,
     ],
     parse,
-    scan: Some(DeviceScan {
+    scan: Some(DeviceScan::InOrder {
         outlets: || (0..SCANNED_COILS).map(|coil| coil.to_string()).collect(),
         reader: Some(CoilReader::open),
     }),

@@ -36,6 +36,11 @@ impl RedfishOutlet {
     /// Sends a request, which succeeds with any status of the class 200.
     async fn send(&mut self, path: &str, request: HttpRequest) -> Result<HttpAnswer, OutletError> {
         let answer = self.session.send(request).await?;
+        self.check(path, answer)
+    }
+
+    /// Takes an answer of the class 200; others are errors.
+    fn check(&self, path: &str, answer: HttpAnswer) -> Result<HttpAnswer, OutletError> {
         let (authority, status) = (self.session.authority(), answer.status);
         let failed = format!("{authority} answered with HTTP status {status}");
         let error = match status {
@@ -56,6 +61,21 @@ impl RedfishOutlet {
     /// Reads a resource, with the device's words.
     async fn get(&mut self, path: &str) -> Result<(Value, String), OutletError> {
         let answer = self.send(path, HttpRequest::get(path, None)).await?;
+        self.parse(answer)
+    }
+
+    /// Reads a resource; `None` where the service has none there.
+    pub(super) async fn find(&mut self, path: &str) -> Result<Option<Value>, OutletError> {
+        let answer = self.session.send(HttpRequest::get(path, None)).await?;
+        if answer.status == 404 {
+            return Ok(None);
+        }
+        let answer = self.check(path, answer)?;
+        self.parse(answer).map(|(resource, _)| Some(resource))
+    }
+
+    /// The resource in an answer, with the device's words.
+    fn parse(&self, answer: HttpAnswer) -> Result<(Value, String), OutletError> {
         if let Ok(resource @ Value::Object(_)) = serde_json::from_str(&answer.body) {
             return Ok((resource, answer.words));
         }

@@ -6,6 +6,7 @@
 
 mod client;
 mod errors;
+mod list;
 mod objects;
 mod outlet;
 mod profiles;
@@ -18,14 +19,16 @@ use std::time::Duration;
 use url::Url;
 
 use self::client::SnmpClient;
+use self::list::TableLister;
 use self::objects::SnmpObjects;
 use self::outlet::SnmpOutlet;
 use self::security::SnmpSecurity;
 use crate::credential::CREDENTIAL_PARAMETER;
 use crate::endpoint::DeviceEndpoint;
 use crate::outlet::{ClientCapacity, CycleTiming, OutletCapabilities, Readback};
+use crate::outlet_reader::ListedOutlet;
 use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, SchemeParameter};
-use crate::scheme::{OutletConfig, PowerScheme};
+use crate::scheme::{DeviceScan, OutletConfig, PowerScheme};
 
 /// `snmp://`.
 pub(super) const SCHEME: PowerScheme = PowerScheme {
@@ -83,7 +86,10 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
         OFF_PARAMETER,
     ],
     parse,
-    scan: None,
+    scan: Some(DeviceScan::Listed {
+        sample: || ListedOutlet { path: "1".to_owned(), parameter: Some(("device", "apc")) },
+        lister: TableLister::open,
+    }),
 };
 
 /// Source: RFC 3417 section 3.2.
