@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
-use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use device_io::{CredentialName, CredentialSource, Credentials, Secret, SecretFile, SecretSource};
 use serde_json::{Map, Value, json};
-use toml_edit::{Item, TableLike};
+use toml_edit::Item;
 
 use super::fault::{ConfigFault, ConfigText};
+use super::named_tables::{Span, key_span, read_named_tables};
 use crate::machine::nearest;
 
 /// The key of the table of all credentials.
@@ -24,10 +24,6 @@ const PRIVACY_PASSWORD: [&str; 2] = ["privacy-password", "privacy-password-file"
 const KEYS: [&str; 5] = [USER, PASSWORD[0], PASSWORD[1], PRIVACY_PASSWORD[0], PRIVACY_PASSWORD[1]];
 /// The longest value, as in a password file.
 const MAX_VALUE_BYTES: usize = 1024;
-
-/// A part of the text.
-/// A part of the text.
-pub(super) type Span = Option<Range<usize>>;
 
 /// A credential of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,17 +73,9 @@ pub(super) fn read(
     span: Span,
     text: ConfigText<'_>,
 ) -> Result<Vec<CredentialEntry>, Vec<ConfigFault>> {
-    let Some(table) = item.as_table_like() else {
-        return Err(vec![text.fault(span, format!("`{CREDENTIALS_KEY}` is a table: {FORM}"))]);
-    };
-    let (mut entries, mut faults) = (Vec::new(), Vec::new());
-    for (name, item) in table.iter() {
-        match read_entry(name, item, key_span(table, name), text) {
-            Ok(entry) => entries.push(entry),
-            Err(found) => faults.extend(found),
-        }
-    }
-    if faults.is_empty() { Ok(entries) } else { Err(faults) }
+    read_named_tables((CREDENTIALS_KEY, FORM), (item, span), text, |name, item, span| {
+        read_entry(name, item, span, text)
+    })
 }
 
 fn read_entry(
@@ -137,11 +125,6 @@ fn read_entry(
     let password_at =
         [PASSWORD[0], PRIVACY_PASSWORD[0]].into_iter().find_map(|key| values.get(key)?.1.clone());
     Ok(CredentialEntry { name: credential, source, line: text.position(span).0, password_at })
-}
-
-/// Where a key of a table stands.
-pub(super) fn key_span(table: &dyn TableLike, key: &str) -> Span {
-    table.get_key_value(key).and_then(|(key, _)| key.span())
 }
 
 /// The text of a value. The reason why there is none does not show it.
