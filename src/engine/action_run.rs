@@ -336,11 +336,14 @@ pub(super) async fn run_actions(engine: &Engine, worker: WorkerIdentity, first: 
         if let Some((trouble, reason)) = trouble {
             // Reported before the action is seen to wait, so that it is not started here again at once.
             engine.inner.troubles.report(&trouble, &action, FailedRun { subject: &subject, reason });
-        } else if action.is_compensation && result.is_ok() {
-            let JobSubject { machine, name: instance, .. } = &subject;
-            tracing::info!(%machine, %instance, action = %action.action, "compensation completed");
-        } else if !guard.token.is_cancelled() {
-            engine.inner.failing_actions.note(&subject, &action, &granted, &result);
+        } else {
+            if action.is_compensation && result.is_ok() {
+                let JobSubject { machine, name: instance, .. } = &subject;
+                tracing::info!(%machine, %instance, action = %action.action, "compensation completed");
+            }
+            if !guard.token.is_cancelled() {
+                engine.inner.failing_actions.note(&subject, &action, &granted, &result);
+            }
         }
         guard.mark_ended();
         let ended = Arc::new(EndedRun { action, worker, result, token: guard.token.clone() });

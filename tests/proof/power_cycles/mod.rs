@@ -74,7 +74,7 @@ impl CycleScene {
     async fn new() -> Self {
         let site = TestSite::new();
         let cluster = ReplicatedCluster::alone(&site).await;
-        std::fs::create_dir(site.path().join("boot")).unwrap();
+        fs_err::create_dir(site.path().join("boot")).unwrap();
         let url = format!("postgres://lifeguard@{}/lifeguard", cluster.primary());
         let options = vec!["--database-url".to_owned(), url];
         let server = Mutex::new(serve(&site, &options));
