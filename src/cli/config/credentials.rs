@@ -5,7 +5,9 @@ use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use device_io::{CredentialName, CredentialSource, Credentials, Secret, SecretFile, SecretSource};
+use device_io::{
+    CredentialName, CredentialSource, Credentials, HostPattern, Secret, SecretFile, SecretSource,
+};
 use serde_json::{Map, Value, json};
 use toml_edit::Item;
 
@@ -21,7 +23,9 @@ const USER: &str = "user";
 /// A password in the file itself, or the file that holds it.
 const PASSWORD: [&str; 2] = ["password", "password-file"];
 const PRIVACY_PASSWORD: [&str; 2] = ["privacy-password", "privacy-password-file"];
-const KEYS: [&str; 5] = [USER, PASSWORD[0], PASSWORD[1], PRIVACY_PASSWORD[0], PRIVACY_PASSWORD[1]];
+/// The hosts that it may be sent to.
+const HOSTS: &str = "hosts";
+const KEYS: [&str; 6] = [USER, PASSWORD[0], PASSWORD[1], PRIVACY_PASSWORD[0], PRIVACY_PASSWORD[1], HOSTS];
 /// The longest value, as in a password file.
 const MAX_VALUE_BYTES: usize = 1024;
 
@@ -55,7 +59,7 @@ impl CredentialEntry {
 
     /// The keys that it sets, and their values, but for passwords.
     fn values(&self) -> Vec<(&'static str, Option<String>)> {
-        let CredentialSource { user, password, privacy_password } = &self.source;
+        let CredentialSource { user, password, privacy_password, hosts } = &self.source;
         let secret = |[key, file_key]: [&'static str; 2], secret: &Option<SecretSource>| match secret {
             Some(SecretSource::Text(_)) => Some((key, None)),
             Some(SecretSource::File(file)) => Some((file_key, Some(file.to_string()))),
@@ -63,7 +67,9 @@ impl CredentialEntry {
         };
         let user = user.clone().map(|user| (USER, Some(user)));
         let secrets = [secret(PASSWORD, password), secret(PRIVACY_PASSWORD, privacy_password)];
-        user.into_iter().chain(secrets.into_iter().flatten()).collect()
+        let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+        let hosts = (!hosts.is_empty()).then(|| (HOSTS, Some(hosts.join(", "))));
+        user.into_iter().chain(secrets.into_iter().flatten()).chain(hosts).collect()
     }
 }
 
@@ -89,10 +95,17 @@ fn read_entry(
         return Err(fault(format!("`{name}` is not a credential: {FORM}")));
     };
     let credential = CredentialName::new(name).map_err(fault)?;
-    let (mut values, mut faults) = (BTreeMap::new(), Vec::new());
+    let (mut values, mut allowed_hosts, mut faults) = (BTreeMap::new(), Vec::new(), Vec::new());
     for (key, item) in table.iter() {
         let key_span = key_span(table, key);
         let value_span = item.span().or_else(|| key_span.clone());
+        if key == HOSTS {
+            match hosts(item) {
+                Ok(patterns) => allowed_hosts = patterns,
+                Err(problem) => faults.push(text.fault(value_span, problem)),
+            }
+            continue;
+        }
         match value(key, item) {
             _ if !KEYS.contains(&key) => faults.push(text.fault(key_span, unknown_key(key, name))),
             Ok(value) => drop(values.insert(key, (value, key_span))),
@@ -112,10 +125,12 @@ fn read_entry(
         password: secret(PASSWORD),
         privacy_password: secret(PRIVACY_PASSWORD),
         user: values.get(USER).map(|(user, _)| (*user).to_owned()),
+        hosts: allowed_hosts,
     };
-    if faults.is_empty() && source == CredentialSource::default() {
+    let CredentialSource { user, password, privacy_password, hosts: _ } = &source;
+    if faults.is_empty() && user.is_none() && password.is_none() && privacy_password.is_none() {
         faults.push(text.fault(span.clone(), format!("credential `{name}` is empty: {FORM}")));
-    } else if faults.is_empty() && source.password.is_none() && source.privacy_password.is_some() {
+    } else if faults.is_empty() && password.is_none() && privacy_password.is_some() {
         let problem = format!("credential `{name}` has a password of encryption, but none of authentication");
         faults.push(text.fault(span.clone(), problem));
     }
@@ -137,6 +152,16 @@ fn value<'a>(key: &str, item: &'a Item) -> Result<&'a str, String> {
         return Err(format!("`{key}`: one line of at most {MAX_VALUE_BYTES} bytes is needed"));
     }
     Ok(value)
+}
+
+/// The value of [`HOSTS`].
+fn hosts(item: &Item) -> Result<Vec<HostPattern>, String> {
+    let form = || format!("`{HOSTS}`: a list of hosts is needed, such as [\"pdu-1.lab\", \"*.rack-7.lab\"]");
+    let array = item.as_array().filter(|array| !array.is_empty()).ok_or_else(form)?;
+    let patterns = array.iter().map(|value| {
+        HostPattern::new(value.as_str().ok_or_else(form)?).map_err(|problem| format!("`{HOSTS}`: {problem}"))
+    });
+    patterns.collect()
 }
 
 fn unknown_key(key: &str, name: &str) -> String {
