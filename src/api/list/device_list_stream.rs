@@ -160,7 +160,7 @@ impl DeviceListStream {
             let wanted = BOARDS_PER_READ.min(remaining);
             let mut read = 0;
             // One more than wanted shows whether there are more.
-            let mut boards = pin!(lists::read(&mut snapshot, &machine, &filter, &after, wanted + 1));
+            let mut boards = pin!(lists::read(&mut snapshot, &machine, &filter, &after, wanted + 1)?);
             while let Some(board) = boards.try_next().await? {
                 read += 1;
                 if read > wanted {
