@@ -1,6 +1,5 @@
 //! `GET /metrics`: metrics for Prometheus.
 
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use prometheus_client::registry::Registry;
 use super::context::{ApiContext, ApiRoutes};
 use super::problem::internal_error;
 use crate::engine::{IncidentFilter, IncidentView};
+use crate::formatting::with_causes;
 
 /// The content type. Source: `OpenMetrics` 1.0, "Overall Structure".
 const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -31,7 +31,7 @@ async fn show(State(api): State<Arc<ApiContext>>) -> Response {
         Err(error) => {
             // The others are of this process and can be had without the database.
             tracing::debug!(
-                error = &error as &dyn Error,
+                error = %with_causes(&error),
                 "cannot read incidents, their metrics are left out"
             );
             None

@@ -1,11 +1,11 @@
 //! Power outlets of boards: an outlet can belong to one board only.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 
 use super::device::Device;
 use super::store::devices::{self, OutletAssignment};
 use crate::actions;
+use crate::formatting::with_causes;
 use crate::store::{Store, StoreError};
 
 /// Returns the outlet that switches a board's power.
@@ -18,7 +18,7 @@ pub(super) fn outlet_of(device: &Device) -> Option<String> {
 /// Shared outlets stay as they are until an operator corrects a power URL: a power operation on one board affects the other.
 pub(super) async fn assign_outlets(store: &Store) {
     if let Err(error) = store.within(Store::MAX_STATEMENT_TIME, try_assign_outlets(store)).await {
-        tracing::warn!(error = &error as &dyn Error, "cannot compare power outlets, boards may share one");
+        tracing::warn!(error = %with_causes(&error), "cannot check whether boards share a power outlet, trying again at the next start");
     }
 }
 

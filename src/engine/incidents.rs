@@ -11,8 +11,6 @@
 //! A compensation is never blocked. Where it succeeds, or an action that began earlier, the resource answers, so that closes
 //! the incident too.
 
-use std::error::Error;
-
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use device_io::UnreachableDevice;
 use serde::Serialize;
@@ -23,6 +21,7 @@ use super::handle::Engine;
 use super::retry_pause::pause_before_retry;
 use super::work_item::Submission;
 use crate::actions::{ActionEnding, Evidence, Facts, JobSubject, Trouble, UnfinishedAction};
+use crate::formatting::with_causes;
 use crate::machine::{Cause, EventName, EventSource, MachineName, Outcome, is_instance_name};
 use crate::store::actions::RunningAction;
 use crate::store::claims::GrantedUnits;
@@ -118,7 +117,7 @@ impl Engine {
                 Err(EngineError::Busy) => pause_before_retry().await,
                 Err(error) => {
                     let resource = &unreachable.resource;
-                    tracing::error!(error = &error as &dyn Error, %resource, "cannot open incident");
+                    tracing::error!(error = %with_causes(&error), %resource, "cannot open incident");
                     break None;
                 }
             }
@@ -265,7 +264,7 @@ impl Engine {
         };
         // The next probe closes it otherwise.
         if let Err(error) = self.store().within(Store::MAX_STATEMENT_TIME, cleared).await {
-            tracing::debug!(error = &error as &dyn Error, "cannot close incident");
+            tracing::debug!(error = %with_causes(&error), "cannot close incident");
         }
     }
 

@@ -19,12 +19,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("import", &["machine"]),
     ("machine", &["formatting", "random"]),
     ("power", &["clock", "device-io", "formatting", "machine"]),
-    ("private-postgres", &["directories"]),
+    ("private-postgres", &["directories", "formatting"]),
     ("random", &[]),
     ("schedule", &[]),
     ("simulate", &["machine", "random", "schedule", "statistics"]),
     ("statistics", &[]),
-    ("tftp", &["boot-tree"]),
+    ("tftp", &["boot-tree", "formatting"]),
 ];
 
 /// Each layer of the product, and the layers and crates that it may use.

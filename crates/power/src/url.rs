@@ -32,6 +32,8 @@ pub struct PowerUrl {
     scheme: &'static PowerScheme,
     config: OutletConfig,
     credential: Option<CredentialName>,
+    /// The host of the device; `None` where commands of the server switch it.
+    host: Option<String>,
     off_for: Duration,
 }
 
@@ -121,7 +123,11 @@ impl PowerUrl {
     /// Creates the driver's outlet; nothing is sent yet.
     #[must_use]
     pub fn open(&self, access: OutletAccess) -> Box<dyn Outlet> {
-        (self.config.open)(access)
+        let credentials = match &self.host {
+            Some(host) => access.credentials.for_host(host),
+            None => access.credentials.clone(),
+        };
+        (self.config.open)(OutletAccess { credentials, ..access })
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -142,7 +148,8 @@ impl PowerUrl {
             ));
         }
         let credential = credential_name(&parameters)?;
-        Ok(Self { scheme, config, credential, off_for })
+        let host = address::host(&url).ok();
+        Ok(Self { scheme, config, credential, host, off_for })
     }
 }
 

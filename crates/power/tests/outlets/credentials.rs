@@ -4,7 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use device_io::{CredentialSource, Secret, SecretFile, SecretSource};
+use device_io::{CredentialSource, HostPattern, Secret, SecretFile, SecretSource};
 use power::{PowerOperation, PowerRunErrorKind, PowerState, PowerUrl, schemes};
 
 use crate::conformance::{DeviceBehaviour, context_with, run_in};
@@ -44,7 +44,24 @@ fn write(path: &Path, text: &str, mode: u32) {
 }
 
 fn credential(user: Option<&str>, password: Option<SecretSource>) -> CredentialSource {
-    CredentialSource { user: user.map(str::to_owned), password, privacy_password: None }
+    CredentialSource { user: user.map(str::to_owned), password, ..CredentialSource::default() }
+}
+
+#[tokio::test]
+async fn a_credential_is_not_sent_to_a_host_that_it_is_not_for() {
+    let device = HttpDevice::answering(answer("200 OK", "{}")).await;
+    let hosts = vec![HostPattern::new("*.lab").unwrap()];
+    let source = CredentialSource {
+        hosts,
+        ..credential(Some("me"), Some(SecretSource::Text(Secret::new("hunter-2"))))
+    };
+    let url = format!("shelly://{}/0?generation=1&credential=plugs", device.addr);
+    let failed = run_in(&context_with(source), PowerOperation::Cycle, &url).await.unwrap_err();
+    assert!(
+        failed.reason.starts_with("credential `plugs` is not for 127.0.0.1: add it to `hosts`"),
+        "{failed}"
+    );
+    assert_eq!((failed.kind, device.requests().len()), (PowerRunErrorKind::Misconfigured, 0));
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use crate::error::OutletError;
 use crate::scheme::OutletAccess;
 use crate::session::DeviceSession;
 
-/// The library's own limit, which is never reached: the session limits each call, by the farm's clock.
+/// The library's own limit, which is never reached: the session limits each call, by the clock of the operation.
 const LIBRARY_TIMEOUT: Duration = Duration::from_hours(24);
 
 /// Client of one device.
