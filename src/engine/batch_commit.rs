@@ -160,17 +160,17 @@ fn log_state_changes(updates: &[DecidedUpdate], applied: &BatchResult) {
     }
     for update in updates.iter().filter(|update| !applied.overtaken.contains(&update.id())) {
         let Instance { machine, name: instance, .. } = &*update.base.instance;
-        for NewHistoryEntry { content, outcome, visit, .. } in &update.entries {
+        for NewHistoryEntry { content, outcome, visit, sender, reason, .. } in &update.entries {
             let (HistoryContent::Stimulus(stimulus), Some(Outcome::Moved { from, to })) = (content, outcome)
             else {
                 continue;
             };
-            let event = stimulus.cause.event_name();
+            let (event, visit) = (stimulus.cause.event_name(), visit.0);
             // An open incident is entered anew for each probe.
             if update.is_silent || (from == to && machine.as_str() == INCIDENT_MACHINE) {
-                tracing::debug!(%machine, %instance, %from, %to, %event, visit = visit.0, "state changed");
+                tracing::debug!(%machine, %instance, %from, %to, %event, visit, sender, reason, "state changed");
             } else {
-                tracing::info!(%machine, %instance, %from, %to, %event, visit = visit.0, "state changed");
+                tracing::info!(%machine, %instance, %from, %to, %event, visit, sender, reason, "state changed");
             }
         }
         if let Some((state, visit)) = &update.reentered {

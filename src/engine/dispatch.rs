@@ -178,9 +178,9 @@ async fn reclaim(engine: Engine, worker: WorkerIdentity, reclaim_needed: Arc<Not
             .within(Store::MAX_STATEMENT_TIME, leases.reclaim_expired(store, engine.clock().now()))
             .await
         {
-            Ok(0) => {}
+            Ok(expired) if expired.is_empty() => {}
             Ok(expired) => {
-                tracing::info!(workers = expired, "removed workers that ended or expired");
+                tracing::info!(workers = expired.join(", "), "removed workers that ended or expired");
                 engine.inner.actions_changed.notify_one();
             }
             Err(error) => {

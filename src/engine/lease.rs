@@ -60,12 +60,12 @@ impl FutureLeases {
         self.0.iter().filter(|(_, (_, since))| is_silent(*since)).map(|(worker, _)| *worker).collect()
     }
 
-    /// Removes expired workers and releases their actions; returns the number of workers.
+    /// Removes expired workers and releases their actions; returns the names of the workers.
     pub(super) async fn reclaim_expired(
         &mut self,
         store: &Store,
         now: DateTime<Utc>,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Vec<String>, StoreError> {
         let ahead = workers::list_leases_ahead(store, 2 * LEASE_DURATION).await?;
         let silent = self.find_expired(ahead, Instant::now());
         workers::reclaim_expired(store, &silent, 2 * LEASE_DURATION, now).await

@@ -226,7 +226,7 @@ struct LeaseRow {
     lease_until: DateTime<Utc>,
 }
 
-/// Removes workers whose lease has expired and releases their actions, and returns how many.
+/// Removes workers whose lease has expired and releases their actions, and returns their names.
 ///
 /// Workers of `silent` count as expired if their lease still ends later than `lease` from now: they did not renew it after the
 /// database's clock was set back.
@@ -239,11 +239,11 @@ pub async fn reclaim_expired(
     silent: &[WorkerId],
     lease: Duration,
     now: DateTime<Utc>,
-) -> Result<usize, StoreError> {
+) -> Result<Vec<String>, StoreError> {
     let silent: Vec<i64> = silent.iter().map(|worker| worker.0).collect();
     let mut tx = store.begin().await?;
-    let expired = sqlx::query_scalar!(
-        "SELECT worker_id FROM worker
+    let expired = sqlx::query!(
+        "SELECT worker_id, name FROM worker
           WHERE lease_until <= clock_timestamp()
              OR (worker_id = ANY($1) AND lease_until > clock_timestamp() + make_interval(secs => $2))
           ORDER BY worker_id FOR UPDATE SKIP LOCKED",
@@ -252,13 +252,13 @@ pub async fn reclaim_expired(
     )
     .fetch_all(&mut *tx)
     .await?;
-    let expired: Vec<WorkerId> = expired.into_iter().map(WorkerId).collect();
-    if !expired.is_empty() {
+    let (ids, names): (Vec<_>, Vec<_>) = expired.into_iter().map(|row| (row.worker_id, row.name)).unzip();
+    if !ids.is_empty() {
+        let expired: Vec<WorkerId> = ids.iter().copied().map(WorkerId).collect();
         actions::hand_back(&mut tx, &expired, None, now).await?;
-        let ids: Vec<i64> = expired.iter().map(|worker| worker.0).collect();
         sqlx::query!("DELETE FROM worker WHERE worker_id = ANY($1)", &ids).execute(&mut *tx).await?;
         super::hint(&mut tx).await?;
         tx.commit().await?;
     }
-    Ok(expired.len())
+    Ok(names)
 }

@@ -1,8 +1,8 @@
 //! Tests of incidents: relay boards that do not answer, and the boards that wait for them.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,16 +11,23 @@ use lifeguard::farm::relay::RelayBehaviour;
 use lifeguard::store::Store;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::api::send;
+use crate::poe_switch::PoeSwitch;
 use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
 use crate::world::{WAIT_TIMEOUT, World, wait_until, yield_briefly};
 
 /// The name of the incident at a rack's relay board.
 fn incident_of(rack: &Rack) -> String {
-    rack.resource().replace("://", "_").replace(':', "_")
+    incident_at(&rack.resource())
+}
+
+fn incident_at(resource: &str) -> String {
+    resource.replace("://", "_").replace(':', "_")
 }
 
 /// Advances the clock in steps until the condition holds.
@@ -49,9 +56,13 @@ async fn until_closed(world: &World) {
 
 /// Registers boards `b0`, `b1`, … at the coils of a rack.
 async fn register_boards(world: &World, rack: &Rack, boards: u16) -> Vec<String> {
+    register_boards_with(world, boards, |coil| rack.power_facts(coil)).await
+}
+
+async fn register_boards_with(world: &World, boards: u16, facts: impl Fn(u16) -> Value) -> Vec<String> {
     let names: Vec<String> = (0..boards).map(|number| format!("b{number}")).collect();
-    for (coil, name) in (0..).zip(&names) {
-        world.register(name, rack.power_facts(coil)).await;
+    for (number, name) in (0..).zip(&names) {
+        world.register(name, facts(number)).await;
     }
     names
 }
@@ -95,49 +106,122 @@ async fn pass_minutes(world: &World, minutes: i64) {
 }
 
 /// Waits until the board with the bad port failed, which is within a minute from `since`, and checks the reason.
-async fn assert_bad_port_failed(world: &World, since: DateTime<Utc>) {
+async fn assert_bad_port_failed(world: &World, since: DateTime<Utc>, expected: &str) {
     let is_failed = |device: &Value| device["state"] == "FailedRebootRebooting";
     let failed = world.pass_time_until("bad", "it failed", is_failed).await;
     let at: DateTime<Utc> = failed["since"].as_str().unwrap().parse().unwrap();
     assert!(at - since < TimeDelta::minutes(1), "{failed:#}");
-    assert_eq!(
-        failed["data"]["failure"],
-        format!("illegal data address: the relay board has no coil {BAD_COIL}")
-    );
+    assert_eq!(failed["data"]["failure"], expected);
 }
 
-/// A coil that no relay board here has.
+/// A coil that no relay board here has, and why its board failed.
 const BAD_COIL: u16 = 90;
+const BAD_COIL_REASON: &str = "illegal data address: the relay board has no coil 90";
+
+/// A device that powers boards, each at an outlet.
+trait PowersBoards {
+    fn resource(&self) -> String;
+    fn facts(&self, board: u16) -> Value;
+    /// The facts of a board at an outlet that the device does not have, and why it fails.
+    fn bad_outlet(&self) -> (Value, String);
+    fn set_dead(&self, is_dead: bool);
+    /// The boards that were switched off, in order.
+    fn switched_off(&self) -> Vec<u16>;
+}
+
+struct RelayBoards {
+    rack: Rack,
+    boards: u16,
+}
+
+impl PowersBoards for RelayBoards {
+    fn resource(&self) -> String {
+        self.rack.resource()
+    }
+
+    fn facts(&self, board: u16) -> Value {
+        self.rack.power_facts(board)
+    }
+
+    fn bad_outlet(&self) -> (Value, String) {
+        (self.rack.power_facts(BAD_COIL), BAD_COIL_REASON.to_owned())
+    }
+
+    fn set_dead(&self, is_dead: bool) {
+        let behaviour = if is_dead { RelayBehaviour::Hanging } else { RelayBehaviour::OneClientAtATime };
+        self.rack.relay.set_behaviour(behaviour);
+    }
+
+    fn switched_off(&self) -> Vec<u16> {
+        let switched = self.rack.switched(usize::from(self.boards));
+        switched.into_iter().filter(|(_, is_on)| !is_on).map(|(coil, _)| coil).collect()
+    }
+}
+
+/// The board `n` is at the port `n + 1`.
+struct SwitchBoards {
+    switch: PoeSwitch,
+    boards: u16,
+}
+
+impl PowersBoards for SwitchBoards {
+    fn resource(&self) -> String {
+        self.switch.resource()
+    }
+
+    fn facts(&self, board: u16) -> Value {
+        self.switch.power_facts(board + 1)
+    }
+
+    fn bad_outlet(&self) -> (Value, String) {
+        let device = self.resource().replace("snmp://", "");
+        let reason = format!("{device} answered noSuchInstance: it has no such outlet");
+        (self.facts(self.boards), reason)
+    }
+
+    fn set_dead(&self, is_dead: bool) {
+        self.switch.set_dead(is_dead);
+    }
+
+    fn switched_off(&self) -> Vec<u16> {
+        let orders = self.switch.orders().into_iter();
+        orders.filter(|(_, is_on)| !is_on).map(|(port, _)| port - 1).collect()
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_board_that_is_dead_for_five_minutes_is_one_incident_and_costs_no_board_a_try() {
-    device_is_dead_for_five_minutes(14).await;
+    let world = World::new().await;
+    let rack = Rack::new(&world, 14);
+    device_is_dead_for_five_minutes(&world, &RelayBoards { rack, boards: 14 }, 14).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_switch_of_sixty_ports_that_is_dead_for_five_minutes_is_one_incident_too() {
-    device_is_dead_for_five_minutes(60).await;
+    let world = World::new().await;
+    let switch = PoeSwitch::new(60).await;
+    device_is_dead_for_five_minutes(&world, &SwitchBoards { switch, boards: 60 }, 60).await;
 }
 
 /// A device dies under boards that are about to be rebooted, one of them at a port that it does not have.
-async fn device_is_dead_for_five_minutes(boards: u16) {
-    let world = World::new().await;
-    let rack = Rack::new(&world, boards);
-    let names = register_boards(&world, &rack, boards).await;
-    world.register("bad", rack.power_facts(BAD_COIL)).await;
-    rack.relay.set_behaviour(RelayBehaviour::Hanging);
+async fn device_is_dead_for_five_minutes(world: &World, device: &impl PowersBoards, boards: u16) {
+    let resource = device.resource();
+    let names = register_boards_with(world, boards, |board| device.facts(board)).await;
+    let (bad_facts, bad_reason) = device.bad_outlet();
+    world.register("bad", bad_facts).await;
+    device.set_dead(true);
     let (before, after) = names.split_at(names.len() / 2);
-    reboot(&world, before).await;
+    reboot(world, before).await;
     assert_eq!(world.request("bad", "rq-reboot", json!({})).await.0, 200);
-    reboot(&world, after).await;
+    reboot(world, after).await;
     let all = i64::from(boards) + 1;
 
-    let incident = until_open(&world).await;
-    assert_eq!((&incident["resource"], &incident["open"]), (&json!(rack.resource()), &json!(true)));
-    wait_until("all boards wait", async || open_incidents(&world).await[0]["waiting"] == all).await;
-    pass_minutes(&world, 5).await;
+    let incident = until_open(world).await;
+    assert_eq!((&incident["resource"], &incident["open"]), (&json!(resource), &json!(true)));
+    wait_until("all boards wait", async || open_incidents(world).await[0]["waiting"] == all).await;
+    pass_minutes(world, 5).await;
 
-    let open = open_incidents(&world).await;
+    let open = open_incidents(world).await;
     assert_eq!(open.len(), 1, "{open:?}");
     for name in names.iter().map(String::as_str).chain(["bad"]) {
         let device = world.get(&format!("/api/v1/devices/{name}")).await;
@@ -145,31 +229,98 @@ async fn device_is_dead_for_five_minutes(boards: u16) {
         assert_eq!(state, (&json!("RebootRebooting"), &json!(2), &json!({}), &Value::Null), "{device:#}");
         let why = world.get(&format!("/api/v1/devices/{name}/why")).await;
         let sentence = why["sentences"][0].as_str().unwrap();
-        let expected = format!("waits for incident at {}, open for 5 min: no answer from", rack.resource());
+        let expected = format!("waits for incident at {resource}, open for 5 min: no answer from");
         assert!(
             sentence.contains(&expected) && sentence.contains(&format!("; {all} boards wait; ")),
             "{sentence}"
         );
     }
     let page = reqwest::get(format!("http://{}/", world.server.http)).await.unwrap().text().await.unwrap();
-    assert!(page.contains("incident at modbus:"), "{page}");
+    let (scheme, _) = resource.split_once("//").unwrap();
+    assert!(page.contains(&format!("incident at {scheme}")), "{page}");
     let metrics =
         reqwest::get(format!("http://{}/metrics", world.server.http)).await.unwrap().text().await.unwrap();
     for metric in ["lifeguard_incident_open 1\n".to_owned(), format!("lifeguard_incident_waiting {all}\n")] {
         assert!(metrics.contains(&metric), "{metrics}");
     }
     assert!(metrics.ends_with("# EOF\n") && metrics.matches("# EOF").count() == 1, "{metrics}");
-    assert_eq!(rack.switched(names.len()), []);
+    assert_eq!(device.switched_off(), Vec::<u16>::new());
 
+    device.set_dead(false);
+    until_closed(world).await;
+    assert_bad_port_failed(world, world.clock.now(), &bad_reason).await;
+    until_ready(world, &names).await;
+    assert_eq!(
+        device.switched_off(),
+        (0..boards).collect::<Vec<_>>(),
+        "each was cycled once, in the order of the requests"
+    );
+    assert_eq!(openings(world, &incident_at(&resource)).await, 1);
+    assert_replays(world).await;
+}
+
+/// Serves a chat that stores the messages it gets.
+async fn chat() -> (String, Arc<Mutex<Vec<Value>>>, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let (messages, mut server) = (Arc::new(Mutex::new(Vec::new())), JoinSet::new());
+    let stored = Arc::clone(&messages);
+    server.spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let mut request = String::new();
+            while !request.ends_with('}') {
+                request.push(char::from(connection.read_u8().await.unwrap()));
+            }
+            let body = &request[request.find("\r\n\r\n").unwrap()..];
+            stored.lock().unwrap().push(serde_json::from_str(body).unwrap());
+            connection.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").await.unwrap();
+        }
+    });
+    (url, messages, server)
+}
+
+/// The built-in definition of incidents, changed as `docs/incidents.md` says.
+fn notifying_definition(url: &str) -> String {
+    let notifying = format!(
+        "
+  Notifying:
+    about: the operators are notified
+    invoke: {{ action: notify, with: {{ url: '{url}' }} }}
+    timeout: {{ after: 2m, target: Open }}
+    on: {{ notify-ok: Open, notify-failed: Open, close: Closed }}
+
+  Open:
+"
+    );
+    let built_in = include_str!("../../states/incident.yaml");
+    let changed = built_in
+        .replacen("      open:\n        target: Open\n", "      open:\n        target: Notifying\n", 1)
+        .replacen("\n  Open:\n", &notifying, 1);
+    assert_eq!(changed.matches("Notifying").count(), 2, "{changed}");
+    changed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incident_of_many_boards_is_one_notification() {
+    let world = World::new().await;
+    let (url, messages, _server) = chat().await;
+    let loaded = send(&world, "PUT /api/v1/machines/incident", notifying_definition(&url)).await;
+    assert_eq!(loaded.status, 200, "{}", loaded.text);
+    let rack = Rack::new(&world, 6);
+    let names = register_boards(&world, &rack, 6).await;
+    rack.relay.set_behaviour(RelayBehaviour::Refusing);
+    reboot(&world, &names).await;
+    until_open(&world).await;
+    wait_until("all boards wait", async || open_incidents(&world).await[0]["waiting"] == 6).await;
+    pass_minutes(&world, 5).await;
     rack.relay.set_behaviour(RelayBehaviour::OneClientAtATime);
     until_closed(&world).await;
-    assert_bad_port_failed(&world, world.clock.now()).await;
     until_ready(&world, &names).await;
-    let off = rack.switched(names.len()).into_iter().filter(|(_, is_on)| !is_on).map(|(coil, _)| coil);
-    let off: Vec<u16> = off.collect();
-    assert_eq!(off, (0..boards).collect::<Vec<_>>(), "each was cycled once, in the order of the requests");
+    let messages = messages.lock().unwrap().clone();
+    let described: Vec<_> =
+        messages.iter().map(|message| json!([message["instance"], message["state"]])).collect();
+    assert_eq!(described, [json!([incident_of(&rack), "Notifying"])]);
     assert_eq!(openings(&world, &incident_of(&rack)).await, 1);
-    assert_replays(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -333,7 +484,7 @@ async fn a_bad_port_is_failed_within_a_minute_while_the_other_boards_are_reboote
     let since = world.clock.now();
     reboot(&world, &names).await;
     assert_eq!(world.request("bad", "rq-reboot", json!({})).await.0, 200);
-    assert_bad_port_failed(&world, since).await;
+    assert_bad_port_failed(&world, since, BAD_COIL_REASON).await;
     until_ready(&world, &names).await;
     assert_eq!(world.get("/api/v1/incidents?all=true").await["incidents"], json!([]));
 }

@@ -196,7 +196,7 @@ async fn state_changes_are_logged_and_so_is_a_relay_board_that_is_away() {
     let (level, forced) = log.next("state changed").await;
     let of_forced = json!({
         "message": "state changed", "machine": "board", "instance": "b1", "from": "New", "to": "Ready",
-        "event": "forced", "visit": forced["visit"],
+        "event": "forced", "visit": forced["visit"], "sender": "127.0.0.1", "reason": "forced: it is ready",
     });
     assert_eq!((&*level, &forced), ("INFO", &of_forced));
     post("/b1/requests/rq-reboot", json!({})).await;

@@ -42,6 +42,7 @@ mod notify_action;
 mod outage;
 mod outdated_definitions;
 mod pipeline;
+mod poe_switch;
 mod power;
 mod power_commands;
 mod predict;
@@ -56,6 +57,8 @@ mod server_process;
 mod several_servers;
 mod simulate;
 mod sklearn;
+#[path = "../../crates/power/tests/outlets/snmp_message.rs"]
+mod snmp_message;
 mod state_labels;
 mod state_service;
 mod stored_values;

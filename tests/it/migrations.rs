@@ -94,7 +94,7 @@ async fn the_history_of_the_previous_release_replays_to_its_instances() {
 }
 
 /// The last migration before there were incidents.
-const BEFORE_INCIDENTS: i64 = 20_261_201_080_000;
+const BEFORE_INCIDENTS: i64 = 20_261_202_010_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_of_the_release_before_incidents_is_served_and_replays_unchanged() {
