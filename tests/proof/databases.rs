@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::cluster::{ReplicatedCluster, pause, pg_bin};
-use crate::server::{ChildProgram, HTTP_PORT, TFTP_PORT, serve};
+use crate::server::{ChildProgram, HTTP_PORT, TFTP_PORT, log_file, serve};
 use crate::site::TestSite;
 
 const BOARDS: u16 = 16;
@@ -75,7 +75,7 @@ impl<'a> DatabaseScene<'a> {
     async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
         let give_up_at = Instant::now() + READY_TIMEOUT;
         while !condition().await {
-            let log = || fs::read_to_string(self.site.path().join("server.log")).unwrap_or_default();
+            let log = || fs::read_to_string(log_file(self.site, 0)).unwrap_or_default();
             assert!(Instant::now() < give_up_at, "it never was so: {what}\n{}", log());
             pause(Duration::from_millis(50)).await;
         }

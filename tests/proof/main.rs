@@ -6,6 +6,7 @@ mod cluster;
 mod database_proxy;
 mod databases;
 mod hostile;
+mod power_cut;
 mod power_cycles;
 mod server;
 mod site;

@@ -1,13 +1,13 @@
 //! A server on a site, and other programs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use fs_err as fs;
 
 use crate::site::TestSite;
 
-/// The server's ports on the site's address.
+/// The ports of the first server on the site's address.
 pub(crate) const HTTP_PORT: u16 = 8001;
 pub(crate) const TFTP_PORT: u16 = 8069;
 
@@ -28,12 +28,22 @@ impl Drop for ChildProgram {
     }
 }
 
-/// Starts a server, with its boot tree at `boot` and its log in `server.log` of the site.
+/// The log of a server.
+pub(crate) fn log_file(site: &TestSite, number: u16) -> PathBuf {
+    site.path().join(format!("server-{number}.log"))
+}
+
+/// Starts the only server, with its boot tree at `boot` of the site.
 pub(crate) fn serve(site: &TestSite, options: &[String]) -> ChildProgram {
+    serve_at(site, 0, options)
+}
+
+/// Starts one of several servers, at ports of its own.
+pub(crate) fn serve_at(site: &TestSite, number: u16, options: &[String]) -> ChildProgram {
     let mut command = site.command(Path::new(env!("CARGO_BIN_EXE_lifeguard")));
-    command.args(["serve", "--listen", &site.addr(HTTP_PORT).to_string()]);
-    command.args(["--tftp-listen", &site.addr(TFTP_PORT).to_string(), "--boot-root"]);
+    command.args(["serve", "--listen", &site.addr(HTTP_PORT + number).to_string()]);
+    command.args(["--tftp-listen", &site.addr(TFTP_PORT + number).to_string(), "--boot-root"]);
     command.arg(site.path().join("boot")).args(options);
-    let log = fs::File::options().append(true).create(true).open(site.path().join("server.log")).unwrap();
+    let log = fs::File::options().append(true).create(true).open(log_file(site, number)).unwrap();
     ChildProgram(command.stdout(Stdio::null()).stderr(log.into_parts().0).spawn().unwrap())
 }

@@ -17,8 +17,6 @@ use super::options::FarmOptions;
 use super::relay::{RelayBehaviour, RelayBoard};
 use super::tree::HARDWARE_TYPES;
 
-/// Number of boards per relay board.
-const COILS_PER_RELAY: u16 = 8;
 /// Every fourth board has power while its coil is off.
 const INVERTED_EVERY: u16 = 4;
 /// The first board's address.
@@ -64,7 +62,7 @@ impl SimulatedFarm {
         let mut farm = Self { relays: Vec::new(), boards: Vec::new(), tasks: JoinSet::new() };
         let dead = options.faults.draw_dead(options.boards, &mut Random::new(options.seed));
         for index in 0..options.boards {
-            let coil = index % COILS_PER_RELAY;
+            let coil = index % options.boards_per_relay;
             if coil == 0 {
                 farm.add_relay(options)?;
             }
@@ -91,7 +89,7 @@ impl SimulatedFarm {
         self.boards.get(index).map(AsRef::as_ref)
     }
 
-    /// The relay board at `index`: it has the coils of the boards from `8 * index` on.
+    /// The relay board at `index`: it has the coils of the boards from `8 * index` on, where it has 8 of them.
     #[must_use]
     pub fn relay(&self, index: usize) -> Option<&RelayBoard> {
         self.relays.get(index).map(AsRef::as_ref)
@@ -105,19 +103,20 @@ impl SimulatedFarm {
     fn add_relay(&mut self, options: &FarmOptions) -> Result<(), FarmError> {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let clock = Arc::clone(&options.clock);
-        let relay =
-            RelayBoard::start_with_clock(clock, listen, COILS_PER_RELAY, RelayBehaviour::OneClientAtATime)
-                .map(Arc::new)
-                .map_err(FarmError::Relay)?;
+        let relay = RelayBoard::start_with_clock(
+            clock,
+            listen,
+            options.boards_per_relay,
+            RelayBehaviour::OneClientAtATime,
+        )
+        .map(Arc::new)
+        .map_err(FarmError::Relay)?;
         if options.faults.relay_fault > 0.0 {
             let random = Random::stream(options.seed, !(self.relays.len() as u64));
             let clock = Arc::clone(&options.clock);
-            self.tasks.spawn(inject_relay_faults(
-                Arc::clone(&relay),
-                clock,
-                random,
-                options.faults.relay_fault,
-            ));
+            let (relay, coils, rate) =
+                (Arc::clone(&relay), options.boards_per_relay, options.faults.relay_fault);
+            self.tasks.spawn(inject_relay_faults(relay, coils, clock, random, rate));
         }
         self.relays.push(relay);
         Ok(())
@@ -139,7 +138,7 @@ fn new_board(options: &FarmOptions, index: u16, relay: SocketAddr) -> Result<Sim
             fqdn: address.to_string(),
             // Locally administered addresses, used by no vendor.
             mac: format!("02:4c:47:00:{high:02x}:{low:02x}"),
-            power_url: format!("modbus://{relay}/{}?unit=1&off=2s{invert}", index % COILS_PER_RELAY),
+            power_url: format!("modbus://{relay}/{}?unit=1&off=2s{invert}", index % options.boards_per_relay),
             poll_url: format!("tcp://{}", network.poll()),
             hardware: hardware.to_owned(),
             environment: "farm".to_owned(),
@@ -160,16 +159,20 @@ fn new_board(options: &FarmOptions, index: u16, relay: SocketAddr) -> Result<Sim
 }
 
 /// Injects faults into a relay board, each with the probability `rate`.
-async fn inject_relay_faults(relay: Arc<RelayBoard>, clock: Arc<dyn Clock>, mut random: Random, rate: f64) {
+async fn inject_relay_faults(
+    relay: Arc<RelayBoard>,
+    coils: u16,
+    clock: Arc<dyn Clock>,
+    mut random: Random,
+    rate: f64,
+) {
     loop {
         clock.sleep(RELAY_FAULT_TIME).await;
         if random.next_fraction() >= rate {
             continue;
         }
-        let coil =
-            u16::try_from(random.next_below(usize::from(2 * COILS_PER_RELAY))).unwrap_or(COILS_PER_RELAY);
-        let fault =
-            if coil < COILS_PER_RELAY { RelayBehaviour::Lying { coil } } else { RelayBehaviour::Hanging };
+        let coil = u16::try_from(random.next_below(2 * usize::from(coils))).unwrap_or(coils);
+        let fault = if coil < coils { RelayBehaviour::Lying { coil } } else { RelayBehaviour::Hanging };
         tracing::debug!(relay = %relay.addr(), ?fault, "simulated relay board fault injected");
         relay.set_behaviour(fault);
         clock.sleep(RELAY_FAULT_TIME).await;

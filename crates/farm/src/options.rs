@@ -13,6 +13,8 @@ use super::timings::BoardTimings;
 pub struct FarmOptions {
     /// Number of boards.
     pub boards: u16,
+    /// Number of boards at each relay board.
+    pub boards_per_relay: u16,
     /// Seed of the random numbers: the same seed gives the same faults.
     pub seed: u64,
     /// Fault rates.
@@ -32,11 +34,12 @@ pub struct FarmOptions {
 }
 
 impl FarmOptions {
-    /// Creates options for 24 boards without faults, with `base-1` on their cards, without visits in reports.
+    /// Creates options for 24 boards, 8 at each relay board, without faults, with `base-1` on their cards, without visits in reports.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, server: String, tftp: SocketAddr) -> Self {
         Self {
             boards: 24,
+            boards_per_relay: 8,
             seed: 1,
             faults: FaultRates::NONE,
             clock,

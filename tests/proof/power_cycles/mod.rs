@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use self::outlets::{OutletKind, TestOutlet};
 use crate::cluster::{ReplicatedCluster, pause};
 use crate::number;
-use crate::server::{ChildProgram, HTTP_PORT, serve};
+use crate::server::{ChildProgram, HTTP_PORT, log_file, serve};
 use crate::site::TestSite;
 
 /// Runs at a time, each with its own server and database.
@@ -112,7 +112,7 @@ impl CycleScene {
     async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
         let give_up_at = Instant::now() + TIMEOUT;
         while !condition().await {
-            let log = || fs_err::read_to_string(self.site.path().join("server.log")).unwrap_or_default();
+            let log = || fs_err::read_to_string(log_file(&self.site, 0)).unwrap_or_default();
             assert!(Instant::now() < give_up_at, "it never was so: {what}\n{}", log());
             pause(Duration::from_millis(20)).await;
         }
