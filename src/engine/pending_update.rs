@@ -233,7 +233,8 @@ impl PendingUpdate {
                 // Raised events are decided on by the chain.
                 Effect::Raise(_) => {}
                 Effect::Invoke { actions, .. } | Effect::Keep { actions, .. } => {
-                    let facts = self.action_facts(&SharedFactsByFace::default());
+                    // As the decision leaves the instance: its data may say what the actions are about.
+                    let facts = self.action_facts_of(&decision.instance, &SharedFactsByFace::default());
                     self.invoked = with_claims(&self.kinds, &facts, actions, submission.queue_at);
                     prepend_holds(&mut self.invoked, &holds.entered);
                     self.keeps_actions = matches!(effect, Effect::Keep { .. });
@@ -398,8 +399,13 @@ impl PendingUpdate {
 
     /// Returns the facts for actions.
     pub(super) fn action_facts(&self, shared: &SharedFactsByFace) -> Facts {
+        self.action_facts_of(&self.instance, shared)
+    }
+
+    /// Returns the facts for actions of `instance`, a later form of this one.
+    fn action_facts_of(&self, instance: &Instance, shared: &SharedFactsByFace) -> Facts {
         let facts = self.known_facts();
-        facts.map(|facts| facts.for_actions(&self.instance, shared.of(facts.face()))).unwrap_or_default()
+        facts.map(|facts| facts.for_actions(instance, shared.of(facts.face()))).unwrap_or_default()
     }
 
     /// Returns the facts for guards.

@@ -53,6 +53,7 @@ async fn an_outlet_is_read_by_its_url_and_by_its_board_and_nothing_is_switched()
     let (_, tested) = power(&world, json!({ "operation": "test", "board": "b1" })).await;
     let capabilities = json!({
         "readback": "alone", "cycle_timed_by": "server", "off_s": 0.05, "one_client": true, "rest_s": 0.0,
+        "effect_s": 0.0,
     });
     assert_eq!((&tested["observed"], &tested["capabilities"]), (&json!("off"), &capabilities), "{tested}");
     let history = outlet_history(&world, &tested).await;
@@ -196,8 +197,8 @@ async fn a_scan_proposes_the_power_urls_of_a_relay_board_and_says_which_are_used
     }
     assert!(answer["ended_by"].as_str().unwrap().contains("no coil 12"), "{answer}");
     // Under another scheme it would be another resource.
-    let other = rack.resource().replace("modbus://", "waveshare://");
-    let outlet = format!("{other}/3");
+    let other = rack.resource().replace("modbus://", "proxr://");
+    let outlet = format!("{other}/1/4");
     for (path, body) in [
         ("/api/v1/power/scan", json!({ "url": other })),
         ("/api/v1/power", json!({ "operation": "status", "url": outlet })),

@@ -4,11 +4,11 @@ use async_snmp::Oid;
 use async_trait::async_trait;
 use url::Url;
 
-use super::client::SnmpClient;
+use super::client::{DEFAULT_PORT, SnmpClient};
+use super::errors;
 use super::objects::{devices, dotted, object};
 use super::profiles::{DeviceProfile, PROFILES};
 use super::security::{SnmpSecurity, SnmpVersion};
-use super::{DEFAULT_PORT, errors};
 use crate::endpoint::DeviceEndpoint;
 use crate::error::{OutletError, OutletErrorKind};
 use crate::outlet_reader::{ListedOutlet, OutletLister};

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use self::client::SnmpClient;
+use self::client::{DEFAULT_PORT, SnmpClient};
 use self::list::TableLister;
 use self::objects::SnmpObjects;
 use self::outlet::SnmpOutlet;
@@ -91,9 +91,6 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
         lister: TableLister::open,
     }),
 };
-
-/// Source: RFC 3417 section 3.2.
-const DEFAULT_PORT: u16 = 161;
 
 /// How long a PDU may need until its reading shows an order: it switches one outlet after the other. Source: Ironic's `[snmp]
 /// power_timeout` is 10 s, `--power-timeout` of fence-agents 20 s, with several tries; here each of three tries has this time.
