@@ -73,6 +73,12 @@ impl PowerScheme {
         format!("`{}://{}[?{}]`", self.name, self.path, parameters.join("&"))
     }
 
+    /// The form of its URLs without parameters: `modbus://HOST[:502]/COIL`.
+    #[must_use]
+    pub fn short_form(&self) -> String {
+        format!("`{}://{}`", self.name, self.path)
+    }
+
     /// Help text: the form, the description, and each parameter.
     #[must_use]
     pub fn help(&self) -> String {

@@ -6,7 +6,8 @@ use crate::world::World;
 
 /// Returns `text` with `FORMS` in place of the forms of all power URLs, which belong to the drivers.
 fn without_power_forms(text: &str) -> String {
-    let forms: Vec<_> = lifeguard::actions::power_schemes().iter().map(power::PowerScheme::form).collect();
+    let forms: Vec<_> =
+        lifeguard::actions::power_schemes().iter().map(power::PowerScheme::short_form).collect();
     text.replace(&format!("write {}", forms.join(" or ")), "write FORMS")
 }
 
