@@ -21,7 +21,7 @@ check:
     cargo clippy --locked --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 
-# Runs a proof at full length: hostile, databases or firmware (docs/proofs.md)
+# Runs a proof at full length: hostile, power-cycles, databases or firmware (docs/proofs.md)
 proof name:
     .ci/proof {{name}}
 

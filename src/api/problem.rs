@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::engine::{EngineError, FaceRefusal};
+use crate::formatting::with_causes;
 use crate::machine::MachineName;
 use crate::store::StoreError;
 use crate::store::instances::InstanceKey;
@@ -157,7 +158,7 @@ impl From<StoreError> for Problem {
 
 /// The cause is logged once, when the database becomes unavailable; each answer names it by a fixed word.
 fn unavailable(error: &StoreError) -> Problem {
-    tracing::debug!(error = error as &dyn Error, "answered 503");
+    tracing::debug!(error = %with_causes(error), "answered 503");
     let status = StatusCode::SERVICE_UNAVAILABLE;
     let Some(cause) = error.cause() else {
         return Problem::new(status, "unavailable", "blocked by another transaction; try again shortly");

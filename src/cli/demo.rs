@@ -22,6 +22,7 @@ use crate::clock::{Clock, ScaledClock, sleep_real_time, time_after};
 use crate::directories;
 use crate::farm::{self, BoardRegistration, FarmOptions, FaultRates, SimulatedBoard, SimulatedFarm};
 use crate::formatting::count;
+use crate::formatting::with_causes;
 use crate::machine::is_failed_state_name;
 
 /// The options of `demo`, which takes those of `serve` too, as flags only.
@@ -331,7 +332,7 @@ impl Drop for DemoDirectory {
         if let Some(path) = &self.0
             && let Err(error) = fs_err::remove_dir_all(path)
         {
-            tracing::warn!(error = &error as &dyn Error, "cannot remove temporary directory");
+            tracing::warn!(error = %with_causes(&error), "cannot remove temporary directory");
         }
     }
 }

@@ -21,7 +21,7 @@ const MAX_QUEUED_LINES: usize = 4096;
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The crates of this workspace that log. A directive for `lifeguard` applies to them too.
-const OUR_CRATES: [&str; 4] = ["device_io", "farm", "private_postgres", "tftp"];
+const OUR_CRATES: [&str; 5] = ["device_io", "farm", "power", "private_postgres", "tftp"];
 
 /// The filter of servers.
 pub(super) const SERVER_FILTER: &str = "info,sqlx=error";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::api_client::{ApiClient, ServerOptions};
+use super::api_client::{ApiClient, ApiClientError, ServerOptions};
 use super::describe::local_time;
 use super::output::{self, row, text};
 use crate::formatting::duration;
@@ -100,9 +100,13 @@ pub(super) async fn run(options: PowerOptions) -> Result<(), Box<dyn Error>> {
         }
         PowerCommand::Scan { url, wait } => {
             let body = json!({ "url": url, "timeout_s": wait.timeout.as_secs() });
-            return finish(&client.post(&["power", "scan"], &body).await?, |answer| {
-                show(answer, describe_scan)
-            });
+            return match client.post(&["power", "scan"], &body).await {
+                Err(error) => match (failure(&error), server.json) {
+                    (Some(answer), true) => show(answer, describe_scan).and(Err(error.into())),
+                    (Some(_), false) | (None, _) => Err(error.into()),
+                },
+                Ok(answer) => finish(&answer, |answer| show(answer, describe_scan)),
+            };
         }
         PowerCommand::Status(outlet) => ("status", outlet, false),
         PowerCommand::Test(outlet) => ("test", outlet, false),
@@ -115,7 +119,25 @@ pub(super) async fn run(options: PowerOptions) -> Result<(), Box<dyn Error>> {
     let body = json!({
         "operation": operation, target: outlet, "force": force, "timeout_s": wait.timeout.as_secs(),
     });
-    finish(&client.post(&["power"], &body).await?, |answer| show(answer, describe_operation))
+    match client.post(&["power"], &body).await {
+        // Where it failed, what was read and how long it took is worth knowing too.
+        Err(error) => match failure(&error) {
+            Some(answer) => show(answer, describe_operation).and(Err(error.into())),
+            None => Err(error.into()),
+        },
+        Ok(answer) => finish(&answer, |answer| show(answer, describe_operation)),
+    }
+}
+
+/// The answer to an operation that began and failed; `None` for other errors.
+fn failure(error: &ApiClientError) -> Option<&Value> {
+    match error {
+        ApiClientError::Refused { answer, .. } => (answer["outcome"] == "failed").then_some(answer),
+        ApiClientError::NoAnswer { .. }
+        | ApiClientError::NotLifeguard(_)
+        | ApiClientError::BadUrl(_)
+        | ApiClientError::BadName(_) => None,
+    }
 }
 
 /// Shows the answer to an operation; one that has not ended is an error.
@@ -143,12 +165,12 @@ fn seconds(answer: &Value, key: &str) -> Option<String> {
 
 /// What was read and how long it took, with the details that the driver gave.
 fn describe_operation(answer: &Value) -> String {
-    let observed = match answer["observed"].as_str() {
-        Some("unknown") | None => text(&answer["evidence"], "result"),
-        Some(observed) => observed.to_owned(),
-    };
-    let mut rows =
-        vec![row([text(answer, "operation"), observed]), row(["outlet".to_owned(), text(answer, "outlet")])];
+    let observed = answer["observed"].as_str().unwrap_or("unknown");
+    let result = answer["evidence"]["result"].as_str().map(|result| format!(": {result}")).unwrap_or_default();
+    let mut rows = vec![
+        row(["power".to_owned(), format!("{observed}{result}")]),
+        row(["outlet".to_owned(), text(answer, "outlet")]),
+    ];
     let mut add = |name: &str, text: String| {
         if !text.is_empty() {
             rows.push(row([name.to_owned(), text]));
@@ -245,8 +267,17 @@ mod tests {
             "queued_s": 2, "resource": "modbus://relay-3.lab:502", "observed": "off", "evidence": {},
         });
         let shown = describe_operation(&answer);
-        assert!(shown.starts_with("off       off\n"), "{shown}");
+        assert!(shown.starts_with("power     off\n"), "{shown}");
         assert!(shown.contains("took      250ms") && shown.contains("queued    2s"), "{shown}");
+    }
+
+    #[test]
+    fn an_outlet_that_was_not_read_is_unknown_and_says_why() {
+        let blind = json!({ "operation": "on", "outlet": "x", "observed": "unknown",
+                            "evidence": { "result": "accepted, not observed" } });
+        assert!(describe_operation(&blind).starts_with("power   unknown: accepted, not observed\n"));
+        let failed = json!({ "operation": "on", "outlet": "x" });
+        assert_eq!(describe_operation(&failed), "power   unknown\noutlet  x");
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! What all pages have in common, and what browsers may do with them.
 
-use std::error::Error;
 use std::sync::LazyLock;
 
 use askama::Template;
@@ -12,6 +11,7 @@ use chrono::{DateTime, Utc};
 
 use crate::csp;
 use crate::diagram::DIAGRAM_STYLE;
+use crate::formatting::with_causes;
 
 /// The style of all pages.
 const PAGE_STYLE: &str = concat!("\n", include_str!("templates/page.css"));
@@ -62,7 +62,7 @@ pub(super) fn html(page: &impl Template) -> Response {
     match page.render() {
         Ok(page) => Html(page).into_response(),
         Err(error) => {
-            tracing::error!(error = &error as &dyn Error, "cannot render page");
+            tracing::error!(error = %with_causes(&error), "cannot render page");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }

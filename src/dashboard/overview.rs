@@ -43,7 +43,7 @@ impl FarmOverview {
             return Ok(Self { counts, boards: Vec::new() });
         }
         let filter = BoardFilter { states, ..BoardFilter::default() };
-        let boards = lists::read(snapshot, machine, &filter, "", MAX_SHOWN_BOARDS).try_collect().await?;
+        let boards = lists::read(snapshot, machine, &filter, "", MAX_SHOWN_BOARDS)?.try_collect().await?;
         Ok(Self { counts, boards })
     }
 }

@@ -16,6 +16,7 @@ use super::step::ChainStep;
 use super::troubles::FailedRun;
 use super::work_item::{EndedRun, StartedRun, Submission};
 use crate::actions::{ActionEnding, Evidence, Job, JobSubject, Trouble, UnfinishedAction};
+use crate::formatting::with_causes;
 use crate::machine::{Cause, Definition, EventName, EventSource, Visit};
 use crate::store::DatabaseLife;
 use crate::store::actions::{ActionStatus, LiveAction, RunningAction, StartableAction, Suspension};
@@ -335,8 +336,14 @@ pub(super) async fn run_actions(engine: &Engine, worker: WorkerIdentity, first: 
         if let Some((trouble, reason)) = trouble {
             // Reported before the action is seen to wait, so that it is not started here again at once.
             engine.inner.troubles.report(&trouble, &action, FailedRun { subject: &subject, reason });
-        } else if !guard.token.is_cancelled() {
-            engine.inner.failing_actions.note(&subject, &action, &granted, &result);
+        } else {
+            if action.is_compensation && result.is_ok() {
+                let JobSubject { machine, name: instance, .. } = &subject;
+                tracing::info!(%machine, %instance, action = %action.action, "compensation completed");
+            }
+            if !guard.token.is_cancelled() {
+                engine.inner.failing_actions.note(&subject, &action, &granted, &result);
+            }
         }
         guard.mark_ended();
         let ended = Arc::new(EndedRun { action, worker, result, token: guard.token.clone() });
@@ -349,7 +356,7 @@ pub(super) async fn run_actions(engine: &Engine, worker: WorkerIdentity, first: 
                 Err(EngineError::Store(error)) if error.is_transient() => pause_before_retry().await,
                 Err(error) => {
                     tracing::error!(
-                        error = &error as &dyn std::error::Error,
+                        error = %with_causes(&error),
                         action = %ended.action.action,
                         "cannot write action result, action will be handed out again"
                     );

@@ -11,6 +11,7 @@ use super::handle::Engine;
 use super::link_check;
 use crate::activation::{self, Activation, Difference};
 use crate::clock;
+use crate::formatting::with_causes;
 use crate::machine::{self, Definition, MachineName, Vocabulary};
 use crate::store::changes::ChangeOrigin;
 use crate::store::definitions::{self, ActivatedDefinition, DefinitionOrigin};
@@ -97,7 +98,7 @@ impl Engine {
         self.inner.feed.wake_for_own();
         // The activation is durable; the pipeline reads the definition by itself if this fails.
         if let Err(error) = self.reload_definitions().await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "cannot read active definitions");
+            tracing::debug!(error = %with_causes(&error), "cannot read active definitions");
         }
         Ok(report)
     }

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::feed::FeedUpdate;
 use super::handle::Engine;
 use super::retry_pause::pause_before_retry;
+use crate::formatting::with_causes;
 use crate::machine::Visit;
 use crate::store::changes::{ChangeCursor, InstanceChange, InstanceChangeKind, LoggedChange};
 use crate::store::{Store, StoreError, instances as stored};
@@ -25,7 +26,7 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
             match present {
                 FeedUpdate::Reset => {
                     while let Err(error) = load_all(&engine).await {
-                        tracing::debug!(error = &error as &dyn std::error::Error, "cannot read deadlines");
+                        tracing::debug!(error = %with_causes(&error), "cannot read deadlines");
                         pause_before_retry().await;
                     }
                 }

@@ -3,7 +3,6 @@
 //! One loop starts actions that can start and stops cancelled ones; every commit and every change notification wakes it. The
 //! list of actions of a visit is one task: it starts once its claims are granted, and runs the actions one after the other.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use super::lease::{self, FutureLeases, LeaseRenewal, RegisteredWorker, WorkerIde
 use super::retry_pause::pause_before_retry;
 use super::running_actions::StopScope;
 use crate::clock::sleep_real_time;
+use crate::formatting::with_causes;
 use crate::store::actions::{self, StartableAction};
 use crate::store::workers::{self, WorkerStatus};
 use crate::store::{Store, StoreError, resources};
@@ -36,7 +36,7 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
         match store.within(Store::MAX_STATEMENT_TIME, RegisteredWorker::register(store)).await {
             Ok(registered) => run_registered(&engine, registered, &stop).await,
             Err(error) => {
-                tracing::debug!(error = &error as &dyn Error, "cannot register worker");
+                tracing::debug!(error = %with_causes(&error), "cannot register worker");
                 pause_before_retry().await;
             }
         }
@@ -99,7 +99,7 @@ async fn run_registered(engine: &Engine, registered: RegisteredWorker, stop: &Ca
             Some(error) => {
                 // The store logs outages of the database.
                 if !error.is_transient() && std::mem::replace(&mut is_healthy, false) {
-                    tracing::warn!(error = &error as &dyn Error, "cannot hand out actions");
+                    tracing::warn!(error = %with_causes(&error), "cannot hand out actions");
                 }
                 pause_before_retry().await;
             }
@@ -164,7 +164,7 @@ async fn reclaim(engine: Engine, worker: WorkerIdentity, reclaim_needed: Arc<Not
             Ok(0) => {}
             Ok(lost) => tracing::info!(actions = lost, "released actions whose start was not confirmed"),
             Err(error) => {
-                tracing::debug!(error = &error as &dyn Error, "cannot release lost actions");
+                tracing::debug!(error = %with_causes(&error), "cannot release lost actions");
             }
         }
         match store.within(Store::MAX_STATEMENT_TIME, revoke_grants(&engine, worker)).await {
@@ -172,7 +172,7 @@ async fn reclaim(engine: Engine, worker: WorkerIdentity, reclaim_needed: Arc<Not
             Ok(revoked) => {
                 tracing::info!(actions = revoked, "revoked grants of unstarted actions");
             }
-            Err(error) => tracing::debug!(error = &error as &dyn Error, "cannot revoke grants"),
+            Err(error) => tracing::debug!(error = %with_causes(&error), "cannot revoke grants"),
         }
         match store
             .within(Store::MAX_STATEMENT_TIME, leases.reclaim_expired(store, engine.clock().now()))
@@ -184,14 +184,14 @@ async fn reclaim(engine: Engine, worker: WorkerIdentity, reclaim_needed: Arc<Not
                 engine.inner.actions_changed.notify_one();
             }
             Err(error) => {
-                tracing::debug!(error = &error as &dyn Error, "cannot reclaim actions of expired workers");
+                tracing::debug!(error = %with_causes(&error), "cannot reclaim actions of expired workers");
             }
         }
         // The pipeline reads the definitions itself; until then, explanations use these.
         if engine.inner.definitions.is_behind()
             && let Err(error) = store.within(Store::MAX_STATEMENT_TIME, engine.reload_definitions()).await
         {
-            tracing::debug!(error = &error as &dyn Error, "cannot read active definitions");
+            tracing::debug!(error = %with_causes(&error), "cannot read active definitions");
         }
         tokio::select! {
             () = reclaim_needed.notified() => {}
@@ -214,7 +214,7 @@ async fn drain(
         () = lease_expired.cancelled() => {
             // The actions of this worker may have been reclaimed: it must not act any more.
             background.shutdown().await;
-            tracing::warn!("lease expired, releasing actions");
+            tracing::warn!(actions = tasks.len(), "lease expired, releasing actions");
             engine.inner.running.stop(StopScope::Everything);
             while tasks.join_next().await.is_some() {}
         }
@@ -224,7 +224,7 @@ async fn drain(
             let store = engine.store();
             if let Err(error) = store.within(Store::MAX_STATEMENT_TIME, workers::retire(store, worker.id, worker.life, engine.clock().now())).await {
                 tracing::warn!(
-                    error = &error as &dyn Error,
+                    error = %with_causes(&error),
                     "cannot release actions, lease will expire"
                 );
             }
@@ -318,7 +318,7 @@ async fn hand_out(
             Ok(None) | Err(EngineError::Store(StoreError::Locked(_) | StoreError::Conflict(_))) => {}
             Err(EngineError::Store(error)) if error.is_transient() => fault = Some(error),
             // One failure does not prevent the others.
-            Err(error) => tracing::error!(error = &error as &dyn Error, "cannot start action"),
+            Err(error) => tracing::error!(error = %with_causes(&error), "cannot start action"),
         }
     }
     fault.map_or(Ok(started), Err)

@@ -1,11 +1,11 @@
 //! Reads the dwell statistics of states, at long intervals.
 
-use std::error::Error;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::dwell_times::{CachedDwellTimes, MachineDwellTimes};
 use super::handle::Engine;
+use crate::formatting::with_causes;
 use crate::machine::MachineName;
 use crate::store::StoreError;
 use crate::store::dwell_times;
@@ -46,7 +46,7 @@ impl Engine {
         match read {
             Ok(times) => cached.times = Some(Arc::new(times)),
             Err(error) => {
-                tracing::debug!(error = &error as &dyn Error, "cannot read dwell statistics");
+                tracing::debug!(error = %with_causes(&error), "cannot read dwell statistics");
             }
         }
         cached.next_read_at =

@@ -1,6 +1,5 @@
 //! Reads the change log for the change feed.
 
-use std::error::Error;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -9,6 +8,7 @@ use super::feed::{FeedFollower, FeedUpdate};
 use super::handle::Engine;
 use super::retry_pause::pause_before_retry;
 use crate::clock::sleep_real_time;
+use crate::formatting::with_causes;
 use crate::store::changes::{self, ChangeCursor, LoggedChange};
 use crate::store::deadline_changes::{self, DeadlineChangeCursor};
 use crate::store::{DatabaseLife, Store, StoreError};
@@ -63,7 +63,7 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
                 }
                 Err(error) => {
                     if std::mem::replace(&mut is_healthy, error.is_transient()) && !error.is_transient() {
-                        tracing::warn!(error = &error as &dyn Error, "cannot read change feed");
+                        tracing::warn!(error = %with_causes(&error), "cannot read change feed");
                     }
                     pause_before_retry().await;
                 }
@@ -78,7 +78,7 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
             if let Err(error) = &trimmed
                 && is_healthy
             {
-                tracing::warn!(error = error as &dyn Error, "cannot trim change log, will retry");
+                tracing::warn!(error = %with_causes(error), "cannot trim change log, will retry");
             }
             is_healthy = trimmed.is_ok();
         }

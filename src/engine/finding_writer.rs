@@ -1,7 +1,6 @@
 //! Writes the findings of running actions.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -17,6 +16,7 @@ use super::retry_pause::pause_before_retry;
 use super::work_item::InstanceNote;
 use crate::actions::{Finding, FindingReporter};
 use crate::clock::sleep_real_time;
+use crate::formatting::with_causes;
 use crate::store::actions::{self, ActionId, RunningAction};
 use crate::store::{DatabaseLife, Store, StoreError};
 
@@ -54,7 +54,7 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
         let unwritten = match write(&engine, &findings).await {
             Ok(unwritten) => unwritten,
             Err(error) => {
-                tracing::debug!(error = &error as &dyn Error, "cannot write findings");
+                tracing::debug!(error = %with_causes(&error), "cannot write findings");
                 findings.keys().copied().collect()
             }
         };
@@ -123,7 +123,7 @@ async fn write(
             // The instance was removed.
             Err(EngineError::NoInstance(_)) => {}
             Err(error) => {
-                tracing::debug!(error = &error as &dyn Error, "cannot record finding");
+                tracing::debug!(error = %with_causes(&error), "cannot record finding");
                 unwritten.insert(action);
             }
         }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::handle::Engine;
 use super::retry_pause::pause_before_retry;
 use crate::clock;
+use crate::formatting::with_causes;
 use crate::store::Store;
 
 /// Notifies other processes of commits, with one notification for all commits since the last one. It is sent after the
@@ -23,7 +24,7 @@ pub(super) async fn send(engine: Engine, stop: CancellationToken) {
             let store = engine.store();
             if let Err(error) = store.within(Store::MAX_STATEMENT_TIME, store.hint(engine.inner.origin)).await
             {
-                tracing::debug!(error = &error as &dyn std::error::Error, "cannot send change notification");
+                tracing::debug!(error = %with_causes(&error), "cannot send change notification");
             }
             clock::sleep_real_time(Duration::from_millis(2)).await;
         }
@@ -49,7 +50,7 @@ pub(super) async fn receive(engine: Engine, stop: CancellationToken) {
                 }
                 Err(error) => {
                     tracing::debug!(
-                        error = &error as &dyn std::error::Error,
+                        error = %with_causes(&error),
                         "cannot listen for change notifications"
                     );
                 }

@@ -6,7 +6,6 @@
 //! Partitions are dropped only if the farm time, the wall clock of this machine and the clock of the database have agreed in
 //! several consecutive rounds, and each round drops at most one day.
 
-use std::error::Error;
 use std::time::Duration;
 
 use chrono::{DateTime, Days, TimeDelta, Utc};
@@ -14,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::handle::Engine;
 use crate::clock::{Clock, sleep_real_time, time_after};
+use crate::formatting::with_causes;
 use crate::store::{Store, StoreError, partitions};
 
 /// The number of days for which partitions are created ahead of time: a week to repair a failure.
@@ -50,7 +50,7 @@ impl ClockConfirmation {
         } else {
             self.agreed_rounds = 0;
             if !std::mem::replace(&mut self.is_warned, true) {
-                tracing::warn!(%own, %wall, %database, "clocks disagree, no history is dropped");
+                tracing::warn!(farm_time = %own, machine_clock = %wall, database_clock = %database, "clocks disagree, no history is dropped");
             }
         }
         self.agreed_rounds >= REQUIRED_CONFIRMATIONS
@@ -63,7 +63,7 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
         face.start(engine.store()).await;
     }
     let mut confirmation = ClockConfirmation::default();
-    let mut is_healthy = true;
+    let mut is_reported = false;
     // A restored dump can lack the partitions of the days since.
     let mut life = engine.store().follow_life();
     while !stop.is_cancelled() {
@@ -73,13 +73,18 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
             () = stop.cancelled() => return,
         };
         match &done {
-            Ok(()) if !is_healthy => tracing::info!("housekeeping recovered"),
-            Err(error) if is_healthy => {
-                tracing::warn!(error = error as &dyn Error, "housekeeping failed, will retry");
+            Ok(()) if is_reported => {
+                tracing::info!("housekeeping recovered");
+                is_reported = false;
+            }
+            // The outage of the database is logged.
+            Err(error) if !is_reported && error.cause().is_none() => {
+                tracing::warn!(error = %with_causes(error), "housekeeping failed, will retry");
+                is_reported = true;
             }
             Ok(()) | Err(_) => {}
         }
-        is_healthy = done.is_ok();
+        let is_healthy = done.is_ok();
         tokio::select! {
             () = stop.cancelled() => {}
             () = engine.clock().sleep_until(next_at), if is_healthy => {}

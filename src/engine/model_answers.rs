@@ -2,12 +2,12 @@
 //! to exist and to match the expected tag, but does not wait for models.
 
 use std::borrow::Cow;
-use std::error::Error;
 
 use serde_json::Value;
 
 use super::handle::Engine;
 use super::work_item::Submission;
+use crate::formatting::with_causes;
 use crate::machine::{self, Cause, Definition, ModelQuestion, Prediction};
 use crate::model::ModelError;
 
@@ -47,10 +47,10 @@ fn rows(values: &Value) -> Cow<'_, Value> {
 }
 
 fn log_model_error(model: &str, error: &ModelError) {
-    let fault = error as &dyn Error;
+    let fault = with_causes(error);
     match error {
         ModelError::Unknown(_) | ModelError::Busy(_) | ModelError::Fault(_) => {
-            tracing::warn!(error = fault, model, "model query failed, conditions on it do not hold");
+            tracing::warn!(error = %fault, model, "model query failed, conditions on it do not hold");
         }
         // Faults of models are logged where they are loaded; faults of values are the sender's.
         ModelError::Config { .. }
@@ -59,7 +59,7 @@ fn log_model_error(model: &str, error: &ModelError) {
         | ModelError::File { .. }
         | ModelError::Stuck { .. }
         | ModelError::Values(_) => {
-            tracing::debug!(error = fault, model, "model query failed");
+            tracing::debug!(error = %fault, model, "model query failed");
         }
     }
 }

@@ -12,7 +12,6 @@
 //! and is made again. A batch that fails is halved until only the failing item is left.
 
 use std::borrow::Cow;
-use std::error::Error;
 use std::time::Duration;
 
 use super::batch_commit::{answer_all, write};
@@ -22,6 +21,7 @@ use super::retry_pause::pause_before_retry;
 use super::targets::free_targets;
 use super::work_item::{WorkItem, WorkResult};
 use crate::clock::sleep_real_time;
+use crate::formatting::with_causes;
 use crate::store::instances::InstanceKey;
 use crate::store::{DatabaseLife, PooledConnection, Store, StoreError};
 
@@ -147,7 +147,7 @@ impl PipelineLane {
                         .await
                 {
                     // Nothing is written until the definitions are read.
-                    tracing::debug!(error = &error as &dyn Error, "cannot read active definitions");
+                    tracing::debug!(error = %with_causes(&error), "cannot read active definitions");
                     self.return_connection(db, Some(&error));
                 } else {
                     self.return_connection(db, None);
@@ -214,10 +214,10 @@ impl PipelineLane {
     fn fail(&self, work: WorkItem, error: &StoreError) {
         if let WorkItem::Due(due) = &work {
             if error.is_transient() {
-                tracing::debug!(error = error as &dyn Error, "deadline not handled, will retry");
+                tracing::debug!(error = %with_causes(error), "deadline not handled, will retry");
             } else {
                 tracing::error!(
-                    error = error as &dyn Error,
+                    error = %with_causes(error),
                     instance.id = due.id.0,
                     "cannot handle deadline"
                 );

@@ -354,7 +354,6 @@ fn compare(replayed: &Instance, stored: &Instance, difference: &mut Option<Repla
     let pairs = [
         ("state", stored.state.to_string(), replayed.state.to_string()),
         ("visit", stored.visit.to_string(), replayed.visit.to_string()),
-        ("entered_at", time(Some(stored.entered_at)), time(Some(replayed.entered_at))),
         ("since", time(Some(stored.since)), time(Some(replayed.since))),
         ("deadline", time(stored.deadline_at), time(replayed.deadline_at)),
         ("remaining", span(stored.remaining), span(replayed.remaining)),

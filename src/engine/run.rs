@@ -1,5 +1,6 @@
 //! Runs the tasks of an engine until it is stopped.
 
+use crate::formatting::with_causes;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -54,7 +55,7 @@ async fn join(tasks: &mut JoinSet<()>) {
 
 async fn join_one(tasks: &mut JoinSet<()>) {
     if let Some(Err(fault)) = tasks.join_next().await {
-        tracing::error!(error = &fault as &dyn std::error::Error, "engine task panicked");
+        tracing::error!(error = %with_causes(&fault), "engine task panicked");
     }
 }
 

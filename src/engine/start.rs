@@ -22,6 +22,7 @@ use super::{
     troubles, turn_times,
 };
 use crate::clock::Clock;
+use crate::formatting::with_causes;
 use crate::machine::Vocabulary;
 use crate::model::Models;
 use crate::store::changes::{self, ChangeCursor, ChangeOrigin};
@@ -109,7 +110,7 @@ impl Engine {
         match housekeeping::run_round(&engine, &mut ClockConfirmation::default()).await {
             // It is retried while the server runs; the default partition takes entries meanwhile.
             Err(error) if error.is_transient() => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "housekeeping at start failed");
+                tracing::warn!(error = %with_causes(&error), "housekeeping at start failed");
             }
             result => result?,
         }

@@ -56,7 +56,7 @@ pub(super) fn set_clock(clock: &dyn Clock, time: DateTime<Utc>) {
     let ahead = clock.join(time);
     if ahead.abs() >= CLOCK_WARNING_THRESHOLD {
         tracing::warn!(
-            ahead_s = seconds(ahead),
+            farm_time_ahead_s = seconds(ahead),
             "farm time differs from this machine's clock, using farm time"
         );
     }

@@ -218,7 +218,7 @@ impl TroubleTracker {
             tracing::info!(
                 trouble = trouble.kind(),
                 lasted_s = lasted.as_secs(),
-                suspended,
+                actions = suspended,
                 "local fault cleared, handing out suspended actions"
             );
         }

@@ -50,7 +50,7 @@ pub struct InstanceExplanation {
     pub since: DateTime<Utc>,
     /// The number of the present visit.
     pub visit: Visit,
-    /// When the present visit began.
+    /// When it last entered the state, as its history has it; where actions continue, re-entries are not recorded.
     pub entered_at: DateTime<Utc>,
     /// The events that can still arrive, from outside and from its actions.
     pub awaited_events: Vec<AwaitedEvent>,
@@ -125,6 +125,8 @@ struct InstanceRecord {
     wait_forecast: WaitForecast,
     arrival: Option<HistoryEntry>,
     evidence: Option<HistoryEntry>,
+    /// When it last entered its state, re-entries included.
+    entered_at: Option<DateTime<Utc>>,
     summary: FaceSummary,
     /// The activated definitions, where one was activated since it entered its state.
     activations: Vec<ActivatedDefinition>,
@@ -169,6 +171,7 @@ impl InstanceRecord {
             wait_forecast: WaitForecast::default(),
             arrival: entry(db, id, key_entries.arrival).await?,
             evidence: entry(db, id, key_entries.evidence).await?,
+            entered_at: key_entries.entered_at,
             summary,
             activations: if has_changed {
                 definitions::list_activated(db, &instance.machine).await?
@@ -276,9 +279,11 @@ fn build_explanation(
 ) -> InstanceExplanation {
     let instance = &record.instance;
     let (actions, since) = (record.open_actions(), instance.since);
+    let entered_at = record.entered_at.unwrap_or(since);
     let pending: Vec<PendingAction> = actions.iter().map(|action| action.pending.clone()).collect();
     let explanation = explain::explain(definition, instance, Some(&record.summary.facts), now);
-    let circumstances = InstanceCircumstances { since, actions: &pending, requests: &explanation.requests };
+    let circumstances =
+        InstanceCircumstances { entered_at, actions: &pending, requests: &explanation.requests };
     let mut sentences = explain::explain_in_sentences(definition, instance, circumstances, now);
     let dwell_time = times.and_then(|times| state_dwell_statistics(times, instance.state.as_str()));
     let entered_under = record.entered_under(active.number);
@@ -297,6 +302,7 @@ fn build_explanation(
             describe_evidence(evidence)
         )
     }));
+    sentences.extend(record.summary.observation.clone());
     // While it waits for a resource or holds one, the recorded progress is outdated.
     let has_progress =
         explanation.kind == StateKind::Working && pending.iter().all(|action| action.resource.is_none());
@@ -317,7 +323,7 @@ fn build_explanation(
         sentences,
         since,
         visit: instance.visit,
-        entered_at: instance.entered_at,
+        entered_at,
         awaited_events: explain::awaited_events(definition, instance, &pending),
         deadline: instance.deadline_at,
         on_deadline: explanation.on_deadline,

@@ -13,6 +13,7 @@ mod service;
 
 pub use definition::{CANCEL_EVENT, OUTLET_MACHINE, is_outlet_definition};
 pub use face::OutletFace;
+pub use name::instance_name;
 pub use operation::OutletOperation;
 pub use result::OperationResult;
 pub use service::{OutletRequest, OutletService, StartedOperation};

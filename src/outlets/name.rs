@@ -8,7 +8,8 @@ const DIGEST_CHARS: usize = 12;
 const MAX_READABLE_CHARS: usize = 64 - 1 - DIGEST_CHARS;
 
 /// Builds the instance name of an outlet, or of a device, from its canonical spelling.
-pub(super) fn instance_name(outlet: &str) -> String {
+#[must_use]
+pub fn instance_name(outlet: &str) -> String {
     let mut readable = String::new();
     for c in outlet.chars() {
         if c.is_ascii_alphanumeric() {

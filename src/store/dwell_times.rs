@@ -20,6 +20,8 @@ pub struct KeyHistoryEntries {
     pub arrival: Option<i64>,
     /// The last evidence from outside: a report, a fetched file, or the end of an action.
     pub evidence: Option<i64>,
+    /// When the current state was last entered, re-entries included.
+    pub entered_at: Option<DateTime<Utc>>,
 }
 
 /// Finds the key entries among the last 2,000 ones.
@@ -35,8 +37,9 @@ pub async fn find_key_entries(
         KeyHistoryEntries,
         r#"SELECT max(history_id) FILTER (WHERE outcome IS NULL AND (to_state IS NOT NULL OR kind = 'created')) AS "arrival?",
                   max(history_id) FILTER (WHERE source <> 'operator'
-                       OR (kind = 'note' AND event IN ('asked', 'fetched'))) AS "evidence?"
-             FROM (SELECT history_id, kind, event, source, outcome, to_state FROM history
+                       OR (kind = 'note' AND event IN ('asked', 'fetched'))) AS "evidence?",
+                  max(at) FILTER (WHERE outcome IS NULL) AS "entered_at?"
+             FROM (SELECT history_id, at, kind, event, source, outcome, to_state FROM history
                     WHERE instance_id = $1 ORDER BY history_id DESC LIMIT $2) AS recent"#,
         instance.0,
         MAX_ENTRIES_SEARCHED,

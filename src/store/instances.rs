@@ -41,7 +41,6 @@ struct InstanceRow {
     name: String,
     state: String,
     visit: i64,
-    entered_at: DateTime<Utc>,
     since: DateTime<Utc>,
     deadline_at: Option<DateTime<Utc>>,
     remaining_us: Option<i64>,
@@ -69,7 +68,6 @@ impl InstanceRow {
             name: self.name,
             state: StateName::new(&self.state).map_err(|error| error.to_string())?,
             visit: Visit(self.visit),
-            entered_at: self.entered_at,
             since: self.since,
             deadline_at: self.deadline_at,
             remaining: remaining_time(self.visit, self.remaining_us, self.remaining_visit),
@@ -121,8 +119,7 @@ pub async fn lock(tx: &mut Tx, target: &InstanceKey) -> Result<Option<LockedInst
     };
     let row = sqlx::query_as!(
         InstanceRow,
-        r#"SELECT i.instance_id, i.machine, i.name, i.state, i.visit, i.entered_at,
-                  CASE WHEN i.since_visit = i.visit THEN i.since ELSE i.entered_at END AS "since!", i.deadline_at,
+        r#"SELECT i.instance_id, i.machine, i.name, i.state, i.visit, i.entered_at AS since, i.deadline_at,
                   i.remaining_us, i.remaining_visit,
                   i.counters AS "counters: Json<Box<RawValue>>", i.data AS "data: Json<Box<RawValue>>",
                   i.links AS "links: Json<Box<RawValue>>"
@@ -150,8 +147,7 @@ pub async fn list(
 ) -> Result<Vec<StoredInstance>, StoreError> {
     let rows = sqlx::query_as!(
         InstanceRow,
-        r#"SELECT instance_id, machine, name, state, visit, entered_at,
-                  CASE WHEN since_visit = visit THEN since ELSE entered_at END AS "since!", deadline_at,
+        r#"SELECT instance_id, machine, name, state, visit, entered_at AS since, deadline_at,
                   remaining_us, remaining_visit, counters AS "counters: Json<Box<RawValue>>", data AS "data: Json<Box<RawValue>>",
                   links AS "links: Json<Box<RawValue>>"
              FROM instance WHERE machine = $1 AND name = coalesce($2, name) ORDER BY instance_id"#,
@@ -191,7 +187,7 @@ pub async fn list_page(
 ) -> Result<Vec<InstanceSummary>, StoreError> {
     let listed = sqlx::query_as!(
         InstanceSummary,
-        r#"SELECT name, state, visit, CASE WHEN since_visit = visit THEN since ELSE entered_at END AS "since!", deadline_at
+        r#"SELECT name, state, visit, entered_at AS since, deadline_at
              FROM instance WHERE machine = $1 AND name > $2 ORDER BY name LIMIT $3"#,
         machine.as_str(),
         after,
@@ -222,7 +218,7 @@ pub async fn insert(
         instance.name,
         instance.state.as_str(),
         instance.visit.0,
-        instance.entered_at,
+        instance.since,
         instance.deadline_at,
         Json(&instance.counters) as _,
         Json(&instance.data) as _,

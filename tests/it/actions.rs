@@ -114,7 +114,6 @@ async fn insert_as(tx: &mut Tx, name: &str, action: Option<&str>) -> InstanceId 
         name: name.to_owned(),
         state: StateName::new("S").unwrap(),
         visit: Visit(1),
-        entered_at: NOW,
         since: NOW,
         deadline_at: None,
         remaining: None,

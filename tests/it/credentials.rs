@@ -37,9 +37,12 @@ async fn a_wrong_credential_is_refused_with_its_position_and_without_its_passwor
         (
             is("listen = \"127.0.0.1:1\"\n"),
             "2:1: unknown key `listen` of credential `plugs`, whose keys are user, password, password-file, privacy-password, \
-             privacy-password-file; options of the server stand above all tables",
+             privacy-password-file, hosts; options of the server stand above all tables",
         ),
         (is("password = 4711\n"), "2:12: `password`: text in quotes is needed"),
+        (is("user = \"a\"\nhosts = \"*.lab\"\n"), "3:9: `hosts`: a list of hosts is needed"),
+        (is("user = \"a\"\nhosts = [\"pdu-*\"]\n"), "3:9: `hosts`: `pdu-*` is not a host"),
+        (is("hosts = [\"*.lab\"]\n"), "1:14: credential `plugs` is empty"),
         (is("user = \"\"\n"), "2:8: `user` is empty; leave the line out"),
         (is("password = \"hunter-2\\n\"\n"), "2:12: `password`: one line of at most 1024 bytes is needed"),
         (
@@ -122,7 +125,7 @@ async fn the_settings_name_credentials_and_hide_passwords() {
     let file = folder.path().join("lifeguard.toml");
     let text = format!(
         "{PLUGS}user = \"admin\"\npassword = \"hunter-2\"\n\n[credentials.pdus]\npassword-file = \"/etc/pdus\"\n\
-         privacy-password = \"hunter-3\"\n"
+         privacy-password = \"hunter-3\"\nhosts = [\"*.lab\", \"192.0.2.7\"]\n"
     );
     write(&file, &text, 0o600);
     let show = async |args: &[&str]| {
@@ -141,7 +144,7 @@ async fn the_settings_name_credentials_and_hide_passwords() {
         [
             format!("credentials.plugs user admin, password (hidden) file {}:1", file.display()),
             format!(
-                "credentials.pdus password-file /etc/pdus, privacy-password (hidden) file {}:5",
+                "credentials.pdus password-file /etc/pdus, privacy-password (hidden), hosts *.lab, 192.0.2.7 file {}:5",
                 file.display()
             ),
         ]
@@ -151,7 +154,7 @@ async fn the_settings_name_credentials_and_hide_passwords() {
         shown["credentials"],
         json!([
             { "name": "plugs", "line": 1, "values": { "user": "admin", "password": null } },
-            { "name": "pdus", "line": 5, "values": { "password-file": "/etc/pdus", "privacy-password": null } },
+            { "name": "pdus", "line": 5, "values": { "password-file": "/etc/pdus", "privacy-password": null, "hosts": "*.lab, 192.0.2.7" } },
         ])
     );
 }

@@ -19,12 +19,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("import", &["machine"]),
     ("machine", &["formatting", "random"]),
     ("power", &["clock", "device-io", "formatting", "machine"]),
-    ("private-postgres", &["directories"]),
+    ("private-postgres", &["directories", "formatting"]),
     ("random", &[]),
     ("schedule", &[]),
     ("simulate", &["machine", "random", "schedule", "statistics"]),
     ("statistics", &[]),
-    ("tftp", &["boot-tree"]),
+    ("tftp", &["boot-tree", "formatting"]),
 ];
 
 /// Each layer of the product, and the layers and crates that it may use.
@@ -49,7 +49,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
-    ("boards", &["actions", "boot_tree", "engine", "formatting", "machine", "store"]),
+    ("boards", &["actions", "boot_tree", "engine", "formatting", "machine", "outlets", "store"]),
     ("outlets", &["actions", "engine", "machine", "store"]),
     (
         "api",

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::{Child, Command, Stdio};
 
+use lifeguard::farm::relay::{RelayBehaviour, RelayBoard};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::openpty;
 use reqwest::Method;
@@ -236,4 +237,39 @@ async fn renamed_states_and_removed_instances_are_logged() {
         "message": "instance removed", "machine": "lamp", "instance": "hall", "state": "Dark", "visit": 1,
     });
     assert_eq!((&*level, &logged), ("INFO", &expected));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn power_that_another_server_restores_is_logged() {
+    let relay = RelayBoard::start(([127, 0, 0, 1], 0).into(), 1, RelayBehaviour::Normal).unwrap();
+    relay.switch(0, true);
+    let database = database().await;
+    let folder = tempfile::tempdir().unwrap();
+    let boot_root = ["--boot-root", folder.path().to_str().unwrap()];
+    let (first, mut log) = JsonLog::start(&database, &boot_root);
+    log.next("starting").await;
+    log.next("serving").await;
+    let post = async |server: &LoggingServer, path: &str, body: Value| {
+        let url = format!("http://{}/api/v1/devices{path}", server.http);
+        let answer = server.http_client.post(url).json(&body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+    };
+    let power_url = format!("modbus://{}/0?off=30s", relay.addr());
+    let board =
+        json!({ "name": "b1", "mac": "02:00:00:00:00:01", "hardware": "panda", "power_url": power_url });
+    post(&first, "", board).await;
+    post(&first, "/b1/requests/rq-reboot", json!({})).await;
+    let mut power = relay.coil(0);
+    await_within_timeout("the power is taken", power.wait_for(|is_on| !is_on)).await.unwrap();
+
+    drop(first);
+    let (second, mut log) = JsonLog::start(&database, &boot_root);
+    log.next("serving").await;
+    post(&second, "/b1/requests/rq-lock-out", json!({ "reason": "a cable is loose" })).await;
+    let (level, completed) = log.next("compensation completed").await;
+    let expected = json!({
+        "message": "compensation completed", "machine": "board", "instance": "b1", "action": "power-on",
+    });
+    assert_eq!((&*level, &completed), ("INFO", &expected));
+    assert!(*power.borrow());
 }

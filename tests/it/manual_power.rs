@@ -1,5 +1,6 @@
 //! Tests of power by hand: over HTTP, at simulated relay boards that take one client at a time.
 
+use lifeguard::farm::relay::RelayBehaviour;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -176,6 +177,51 @@ async fn a_failure_is_a_problem_with_what_was_read_and_a_local_fault_leaves_noth
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_shows_its_power_as_it_was_last_observed_and_an_unknown_one_causes_nothing() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 8);
+    world.register("b1", rack.power_facts(0)).await;
+    let observed = async || world.get("/api/v1/devices/b1").await["observed_power"].clone();
+    let shows = async |state: &str, source: &str, words: &str| {
+        let power = observed().await;
+        assert_eq!((&power["state"], &power["source"]), (&json!(state), &json!(source)), "{power}");
+        assert!(power["at"].is_string() && power["words"].as_str().unwrap().contains(words), "{power}");
+        let why = world.get("/api/v1/devices/b1/why").await;
+        let is_told = |sentence: &Value| sentence.as_str().unwrap().starts_with(&format!("Power: {state}, at"));
+        assert!(why["sentences"].as_array().unwrap().iter().any(is_told), "{why}");
+        assert_eq!(why["observed_power"], power);
+    };
+    let never = json!({ "state": "unknown", "at": null, "source": null, "words": "no observation in its history" });
+    assert_eq!(observed().await, never);
+    let status = json!({ "operation": "status", "board": "b1" });
+    assert_eq!(power(&world, status.clone()).await.0, 200);
+    shows("on", "by-hand", "power-read by hand").await;
+    world.request("b1", "rq-lock-out", json!({ "reason": "fan" })).await;
+    power(&world, json!({ "operation": "off", "url": url(&rack, 0) })).await;
+    shows("off", "by-hand", "power-off by hand").await;
+    world.request("b1", "rq-unlock", json!({})).await;
+    world.request("b1", "rq-reboot", json!({})).await;
+    world.pass_time_until("b1", "it is rebooted", |device| device["state"] == "RebootComplete").await;
+    shows("on", "action", "read at the outlet, by power-cycle").await;
+    world.report("b1", "image-running").await;
+    shows("on", "board", "the board reported image-running").await;
+
+    rack.relay.set_behaviour(RelayBehaviour::Refusing);
+    let (visit, orders) = (world.get("/api/v1/devices/b1").await["visit"].clone(), rack.relay.writes().len());
+    assert_eq!(power(&world, status).await.0, 502);
+    shows("unknown", "by-hand", "power-read by hand failed: ").await;
+    let board = world.get("/api/v1/devices/b1").await;
+    assert_eq!((&board["state"], &board["visit"]), (&json!("Ready"), &visit), "{board}");
+    assert_eq!(rack.relay.writes().len(), orders, "nothing is switched because of it");
+    // What was read elsewhere says nothing about another outlet; that the board reported still does.
+    let other = json!({ "power_url": rack.power_facts(1)["power_url"] });
+    assert_eq!(world.call(Method::PATCH, "/api/v1/devices/b1", Some(other)).await.0, 200);
+    shows("on", "board", "the board reported image-running").await;
+    world.register("b2", json!({})).await;
+    assert_eq!(world.get("/api/v1/devices/b2").await["observed_power"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scan_proposes_the_power_urls_of_a_relay_board_and_says_which_are_used() {
     let world = World::new().await;
     let rack = Rack::new(&world, 12);
@@ -303,7 +349,7 @@ async fn outlets_are_switched_from_the_command_line() {
     };
     let off = run(&["power", "off", &coil]).await;
     assert_eq!((off.code, off.err.as_str()), (0, ""));
-    assert!(off.out.starts_with("off       off\n") && off.out.contains("took"), "{}", off.out);
+    assert!(off.out.starts_with("power     off\n") && off.out.contains("took"), "{}", off.out);
     let refused = run(&["power", "off", "b1"]).await;
     assert_eq!((refused.code, refused.out.as_str()), (1, ""));
     assert!(refused.err.contains("b1 is in New") && refused.err.contains("--force"), "{}", refused.err);
@@ -324,6 +370,12 @@ async fn outlets_are_switched_from_the_command_line() {
     assert!(lines[5].starts_with("The scan ended") && lines[5].contains("no coil 4"), "{lines:?}");
     let drivers = run(&["power", "drivers"]).await;
     assert!(drivers.out.contains("example   modbus://relay-3.lab/5"), "{}", drivers.out);
-    let pending = run(&["power", "status", "modbus://relay.invalid/1"]).await;
-    assert_eq!(pending.code, 1);
+    let failed = run(&["power", "off", &format!("{resource}/9")]).await;
+    assert_eq!(failed.code, 1);
+    assert!(failed.err.contains("no coil 9"), "{}", failed.err);
+    assert!(failed.out.starts_with("power     unknown\n") && failed.out.contains("took"), "{}", failed.out);
+    let failed = run(&["power", "status", "modbus://relay.invalid/1"]).await;
+    assert_eq!(failed.code, 1);
+    let shown = run(&["device", "show", "b1"]).await;
+    assert!(shown.out.contains("read at the outlet, by power-off by hand"), "{}", shown.out);
 }

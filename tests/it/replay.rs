@@ -13,7 +13,7 @@ use lifeguard::store::history;
 pub(crate) async fn boards(store: &Store) -> Vec<Board> {
     let machine = MachineName::new("board").unwrap();
     let mut snapshot = store.snapshot().await.unwrap();
-    let listed = lists::read(&mut snapshot, &machine, &BoardFilter::default(), "", i64::MAX);
+    let listed = lists::read(&mut snapshot, &machine, &BoardFilter::default(), "", i64::MAX).unwrap();
     let listed: Vec<_> = listed.try_collect().await.unwrap();
     let mut boards = Vec::new();
     for listed in listed {

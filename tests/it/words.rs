@@ -54,6 +54,7 @@ const IDENTIFIER_WORDS: &[(&str, &str)] = &[
     ("draft", "pending update"),
     ("drafts", "pending updates"),
     ("habit", "behaviour"),
+    ("habits", "behaviour, quirks"),
     ("happening", "cause, event"),
     ("heard", "received, reported"),
     ("manner", "kind, mode"),
@@ -238,9 +239,12 @@ fn words_are_found_in_every_form_of_identifier_and_only_there() {
     assert!(!has_phrase("for every state", "for ever") && !has_phrase("informing forces", "in force"));
 }
 
-/// The code and the SQL of the product with their comments, by file, without tests.
+/// The code and the SQL of the product with their comments, by file, without unit tests, and the tests of its crates.
 fn texts() -> impl Iterator<Item = (String, String)> {
-    let files = sources(&root().join("src")).into_iter().chain(crate_sources()).chain(of_product(&["sql"]));
+    let tests = ["crates/bench/tests", "crates/power/tests"].map(|folder| sources(&root().join(folder)));
+    let sources =
+        sources(&root().join("src")).into_iter().chain(crate_sources()).chain(tests.into_iter().flatten());
+    let files = sources.chain(of_product(&["sql"]));
     files.map(|file| {
         let (below, text) = read(&file);
         (below, text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned())

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
@@ -17,32 +17,14 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::cluster::{ReplicatedCluster, pause, pg_bin};
+use crate::server::{ChildProgram, HTTP_PORT, TFTP_PORT, serve};
 use crate::site::TestSite;
 
 const BOARDS: u16 = 16;
 /// Timeout of every wait.
 const READY_TIMEOUT: Duration = Duration::from_mins(3);
-const HTTP_PORT: u16 = 8001;
-const TFTP_PORT: u16 = 8069;
 const BOUNCER_PORT: u16 = 6432;
 const PROXY_PORT: u16 = 6433;
-
-/// A program, killed on drop.
-struct ChildProgram(Child);
-
-impl ChildProgram {
-    fn kill(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for ChildProgram {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// A farm and its server.
 struct DatabaseScene<'a> {
@@ -172,15 +154,6 @@ impl<'a> DatabaseScene<'a> {
         kill(pid, Signal::SIGTERM).unwrap();
         assert!(self.server.0.wait().unwrap().success(), "the server stops in order");
     }
-}
-
-fn serve(site: &TestSite, options: &[String]) -> ChildProgram {
-    let mut command = site.command(Path::new(env!("CARGO_BIN_EXE_lifeguard")));
-    command.args(["serve", "--listen", &site.addr(HTTP_PORT).to_string()]);
-    command.args(["--tftp-listen", &site.addr(TFTP_PORT).to_string(), "--boot-root"]);
-    command.arg(site.path().join("boot")).args(options);
-    let log = fs::File::options().append(true).create(true).open(site.path().join("server.log")).unwrap();
-    ChildProgram(command.stdout(Stdio::null()).stderr(log.into_parts().0).spawn().unwrap())
 }
 
 /// The program directories of the other major versions to try.

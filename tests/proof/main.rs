@@ -6,4 +6,12 @@ mod cluster;
 mod database_proxy;
 mod databases;
 mod hostile;
+mod power_cycles;
+mod server;
 mod site;
+
+/// A number from the environment.
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var_os(variable)?;
+    Some(text.to_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{variable} is a number")))
+}

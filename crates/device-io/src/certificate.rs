@@ -73,12 +73,12 @@ impl FromStr for CertificateCheck {
     }
 }
 
-/// Checks the certificate of one handshake, and remembers its fingerprint.
+/// Checks the certificate of one handshake, and records its fingerprint.
 #[derive(Debug)]
 pub(crate) struct CertificateVerifier {
     verification: Verification,
     provider: Arc<CryptoProvider>,
-    seen: OnceLock<CertificateFingerprint>,
+    fingerprint: OnceLock<CertificateFingerprint>,
 }
 
 /// What a certificate is compared with.
@@ -91,12 +91,12 @@ pub(crate) enum Verification {
 
 impl CertificateVerifier {
     pub(crate) fn new(verification: Verification, provider: Arc<CryptoProvider>) -> Self {
-        Self { verification, provider, seen: OnceLock::new() }
+        Self { verification, provider, fingerprint: OnceLock::new() }
     }
 
     /// The fingerprint of the device's certificate, if one was received.
-    pub(crate) fn seen(&self) -> Option<CertificateFingerprint> {
-        self.seen.get().copied()
+    pub(crate) fn fingerprint(&self) -> Option<CertificateFingerprint> {
+        self.fingerprint.get().copied()
     }
 }
 
@@ -109,7 +109,7 @@ impl ServerCertVerifier for CertificateVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let fingerprint = *self.seen.get_or_init(|| CertificateFingerprint::of(end_entity));
+        let fingerprint = *self.fingerprint.get_or_init(|| CertificateFingerprint::of(end_entity));
         match &self.verification {
             Verification::Roots(roots) => {
                 roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)

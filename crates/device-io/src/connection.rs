@@ -1,6 +1,6 @@
 //! Connections with bounded delivery.
 
-use std::io;
+use std::io::{self, Read};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -10,6 +10,9 @@ use crate::tls::DeviceStream;
 
 /// The shortest delivery timeout: 0 would select the system's default.
 const MIN_DELIVERY_TIMEOUT: Duration = Duration::from_millis(1);
+
+/// Bytes discarded at once.
+const DISCARDED_BYTES: usize = 512;
 
 /// A connection to a device. Dropping it between a request and its answer discards unsent data, because another process
 /// may hold the device by then.
@@ -44,6 +47,14 @@ impl DeviceConnection {
     pub fn request(&mut self) -> &mut DeviceStream {
         self.is_answer_due = true;
         &mut self.stream
+    }
+
+    /// Discards what was received so far on a connection without TLS; what arrives later is not distinguished. An error is
+    /// left to the next request.
+    pub fn discard_received(&mut self) {
+        let (socket, mut chunk) = (SockRef::from(self.stream.tcp()), [0; DISCARDED_BYTES]);
+        // The socket is non-blocking.
+        while matches!((&*socket).read(&mut chunk), Ok(1..)) {}
     }
 
     /// Records that the answer is complete.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::address::canonical_host;
 use crate::secret::{SecretError, SecretFile};
 
 /// The longest name of a credential.
@@ -69,6 +70,42 @@ impl fmt::Display for CredentialName {
     }
 }
 
+/// Hosts that a credential may be sent to: `pdu-1.lab`, an address, or all names below a domain, `*.lab`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPattern(String);
+
+impl HostPattern {
+    /// Checks a pattern.
+    ///
+    /// # Errors
+    ///
+    /// What a pattern looks like.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let host = |text| canonical_host(text).map_err(|problem| format!("{problem}, or `*.lab`"));
+        match text.strip_prefix("*.") {
+            Some(domain) => host(domain).map(|domain| Self(format!("*.{domain}"))),
+            None => host(text).map(Self),
+        }
+    }
+
+    /// Whether a host, in canonical spelling, is one of them.
+    #[must_use]
+    pub fn matches(&self, host: &str) -> bool {
+        match self.0.strip_prefix("*.") {
+            Some(domain) => {
+                host.strip_suffix(domain).is_some_and(|labels| labels.len() > 1 && labels.ends_with('.'))
+            }
+            None => self.0 == host,
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Where a secret of a credential is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
@@ -96,6 +133,8 @@ pub struct CredentialSource {
     pub password: Option<SecretSource>,
     /// The password of encryption, of SNMP version 3.
     pub privacy_password: Option<SecretSource>,
+    /// The hosts that it may be sent to; empty for all.
+    pub hosts: Vec<HostPattern>,
 }
 
 /// A credential with its secrets, as they were when it was read.
@@ -154,13 +193,21 @@ impl Credential {
 pub struct Credentials {
     by_name: Arc<BTreeMap<CredentialName, CredentialSource>>,
     file: Arc<Path>,
+    /// The host that what is read is sent to, where it is known.
+    host: Option<Arc<str>>,
 }
 
 impl Credentials {
     /// The credentials of the configuration file `file`, which errors name as the place for missing ones.
     #[must_use]
     pub fn new(file: impl Into<PathBuf>, by_name: BTreeMap<CredentialName, CredentialSource>) -> Self {
-        Self { by_name: Arc::new(by_name), file: file.into().into() }
+        Self { by_name: Arc::new(by_name), file: file.into().into(), host: None }
+    }
+
+    /// The same credentials, to be sent to `host`, in canonical spelling. Those for other hosts cannot be read.
+    #[must_use]
+    pub fn for_host(&self, host: &str) -> Self {
+        Self { host: Some(host.into()), ..self.clone() }
     }
 
     /// Whether there is a credential of this name.
@@ -173,12 +220,17 @@ impl Credentials {
     ///
     /// # Errors
     ///
-    /// [`SecretError::Misconfigured`] where there is none of this name or one of its files cannot be used,
-    /// [`SecretError::Local`] for a fault of this machine.
+    /// [`SecretError::Misconfigured`] where there is none of this name, it is for other hosts, or one of its files cannot be
+    /// used, [`SecretError::Local`] for a fault of this machine.
     pub async fn read(&self, name: &CredentialName) -> Result<Credential, SecretError> {
         let Some(source) = self.by_name.get(name) else {
             return Err(SecretError::Misconfigured(self.unknown_reason(name)));
         };
+        if let Some(host) = &self.host
+            && !(source.hosts.is_empty() || source.hosts.iter().any(|pattern| pattern.matches(host)))
+        {
+            return Err(SecretError::Misconfigured(self.other_host_reason(name, host)));
+        }
         let read = async |secret: &Option<SecretSource>| match secret {
             Some(secret) => secret.read().await.map(Some).map_err(|error| of_credential(name, error)),
             None => Ok(None),
@@ -201,6 +253,13 @@ impl Credentials {
             }
         }
         unreadable
+    }
+
+    fn other_host_reason(&self, name: &CredentialName, host: &str) -> String {
+        let file = self.file.display();
+        format!(
+            "credential `{name}` is not for {host}: add it to `hosts` in [credentials.{name}] of {file}, and restart this server"
+        )
     }
 
     /// Says that this server has no credential of this name, and where it would be.
@@ -253,6 +312,7 @@ mod tests {
             user: Some("ops".to_owned()),
             password: text("hunter-2"),
             privacy_password: text("hunter-3"),
+            hosts: Vec::new(),
         };
         let credentials = Credentials::new("farm.toml", BTreeMap::from([(name.clone(), source)]));
         let credential = credentials.read(&name).await.unwrap();
@@ -261,6 +321,30 @@ mod tests {
         assert_eq!(credential.require_privacy_password().unwrap().expose(), "hunter-3");
         let shown = format!("{credentials:?} {credential:?}");
         assert!(shown.contains("Secret(…)") && !shown.contains("hunter"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn a_credential_is_read_only_for_its_hosts() {
+        let name = CredentialName::new("plugs").unwrap();
+        let hosts = ["PDU-1.lab", "*.rack-7.lab", "192.0.2.7", "[::1]"];
+        let hosts = hosts.map(|text| HostPattern::new(text).unwrap()).to_vec();
+        let source = CredentialSource { user: Some("ops".to_owned()), hosts, ..CredentialSource::default() };
+        let credentials = Credentials::new("farm.toml", BTreeMap::from([(name.clone(), source)]));
+        for host in ["pdu-1.lab", "a.rack-7.lab", "a.b.rack-7.lab", "192.0.2.7", "::1"] {
+            credentials.for_host(host).read(&name).await.unwrap();
+        }
+        for host in
+            ["pdu-2.lab", "rack-7.lab", ".rack-7.lab", "xrack-7.lab", "a.rack-7.lab.evil", "192.0.2.8"]
+        {
+            let error = credentials.for_host(host).read(&name).await.unwrap_err().to_string();
+            let expected =
+                format!("credential `plugs` is not for {host}: add it to `hosts` in [credentials.plugs]");
+            assert!(error.starts_with(&expected), "{error}");
+        }
+        assert!(credentials.read(&name).await.is_ok(), "it can be checked without a host");
+        for text in ["", "*", "*.", "pdu-*.lab", "http://pdu", "a b"] {
+            assert!(HostPattern::new(text).unwrap_err().ends_with(", or `*.lab`"), "{text}");
+        }
     }
 
     #[tokio::test]

@@ -26,7 +26,9 @@ pub use self::authentication::Authorization;
 pub use self::certificate::{CertificateCheck, CertificateFingerprint};
 pub use self::connect::{ConnectError, connect, resolve};
 pub use self::connection::DeviceConnection;
-pub use self::credential::{Credential, CredentialName, CredentialSource, Credentials, Secret, SecretSource};
+pub use self::credential::{
+    Credential, CredentialName, CredentialSource, Credentials, HostPattern, Secret, SecretSource,
+};
 pub use self::datagram::{DatagramSocket, SendError};
 pub use self::lease::ProcessLease;
 pub use self::probe::is_trouble_over;

@@ -2,7 +2,8 @@
 //! their output.
 //!
 //! A program runs in a process group of its own. The group ends with the program: whatever the program leaves running
-//! there is killed, so that nothing acts after the result is known.
+//! there is killed, so that nothing acts after the result is known. The group begins with a guard, a shell that waits for
+//! the end of a pipe from this process and then kills the group: so no program outlives a process that is killed.
 
 use std::future::pending;
 use std::io;
@@ -31,6 +32,9 @@ const TERMINATION_TIME: Duration = Duration::from_millis(500);
 const REAP_TIME: Duration = Duration::from_secs(1);
 /// How long output is read after the program ended: a process that left the group can keep the pipe open.
 const OUTPUT_TIME: Duration = Duration::from_millis(250);
+
+/// The script of the guard. It starts no process of its own, and SIGTERM is for the program.
+const GUARD: &str = "trap '' TERM; read -r line; kill -s KILL 0";
 
 /// The environment variables that are passed to a program; the others can be secret.
 const PASSED_VARIABLES: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
@@ -92,10 +96,16 @@ impl ProgramError {
     }
 }
 
+/// How long a program with this time limit runs at most, until it has ended after SIGTERM.
+#[must_use]
+pub fn longest_run(limit: Duration) -> Duration {
+    limit + TERMINATION_TIME
+}
+
 /// Runs a program until it ends and returns its exit status and what it wrote.
 ///
 /// When it exceeds `limit`, its group gets SIGTERM and half a second later SIGKILL. When this future is dropped, the group
-/// gets SIGKILL at once.
+/// gets SIGKILL at once; so it does when this process is killed.
 ///
 /// # Errors
 ///
@@ -110,6 +120,8 @@ pub async fn run(
     let passed = PASSED_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
     // Before the start: the end of a program is never missed.
     let mut child_signals = signal(SignalKind::child()).map_err(failed)?;
+    let mut guard = GroupGuard::start().map_err(|error| ProgramError::Io("sh".to_owned(), error))?;
+    let group = ProcessGroup::of(&guard.0);
     let mut child = Command::new(program)
         .args(arguments)
         .env_clear()
@@ -119,12 +131,12 @@ pub async fn run(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
+        .process_group(group.number())
         .kill_on_drop(true)
         .spawn()
         .map_err(failed)?;
-    let group = ProcessGroup::of(&child);
-    let (mut output, mut errors) = (Beginning::default(), Beginning::default());
+    let number = process_number(&child);
+    let (mut output, mut errors) = (OutputStart::default(), OutputStart::default());
     let ended = {
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let write = async {
@@ -135,17 +147,18 @@ pub async fn run(
         };
         let pipes = async { _ = tokio::join!(write, output.read(stdout), errors.read(stderr)) };
         let mut pipes = Box::pin(pipes.fuse());
-        let mut has_ended = async || {
-            while !group.has_program_ended() && child_signals.recv().await.is_some() {}
+        let mut until_ended = async || {
+            while !has_ended(number) && child_signals.recv().await.is_some() {}
         };
-        let in_time = clock.timeout(limit, meanwhile(pipes.as_mut(), has_ended())).await;
+        let in_time = clock.timeout(limit, meanwhile(pipes.as_mut(), until_ended())).await;
         if in_time.is_none() {
             group.send(Signal::SIGTERM);
-            within_real_time(TERMINATION_TIME, meanwhile(pipes.as_mut(), has_ended())).await;
+            within_real_time(TERMINATION_TIME, meanwhile(pipes.as_mut(), until_ended())).await;
         }
-        // The number of the group cannot be that of another one before the program is reaped.
+        // The number of the group cannot be that of another one before the guard is reaped.
         group.send(Signal::SIGKILL);
         let status = within_real_time(REAP_TIME, meanwhile(pipes.as_mut(), child.wait())).await;
+        within_real_time(REAP_TIME, guard.0.wait()).await;
         within_real_time(OUTPUT_TIME, pipes).await;
         in_time.and(status)
     };
@@ -176,18 +189,49 @@ async fn within_real_time<T>(span: Duration, event: impl Future<Output = T>) -> 
     }
 }
 
-/// The process group of a program that was not reaped yet; it is killed on drop.
+/// The guard of a process group, which is its first process: so no program runs without it.
+struct GroupGuard(Child);
+
+impl GroupGuard {
+    fn start() -> io::Result<Self> {
+        let passed = PASSED_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        let child = Command::new("sh")
+            .args(["-c", GUARD])
+            .env_clear()
+            .envs(passed)
+            .current_dir("/")
+            // Only this process has the other end, which is closed when the process ends.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok(Self(child))
+    }
+}
+
+fn process_number(child: &Child) -> Option<Pid> {
+    child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw)
+}
+
+/// Whether a child has ended; it is not reaped.
+fn has_ended(child: Option<Pid>) -> bool {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
+    child.is_none_or(|child| waitid(Id::Pid(child), flags) != Ok(WaitStatus::StillAlive))
+}
+
+/// The process group of a guard that was not reaped yet; it is killed on drop.
 struct ProcessGroup(Option<Pid>);
 
 impl ProcessGroup {
-    fn of(child: &Child) -> Self {
-        Self(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+    fn of(guard: &Child) -> Self {
+        Self(process_number(guard))
     }
 
-    /// Whether the program has ended; it is not reaped.
-    fn has_program_ended(&self) -> bool {
-        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
-        self.0.is_none_or(|program| waitid(Id::Pid(program), flags) != Ok(WaitStatus::StillAlive))
+    /// Its number for a process that joins it.
+    fn number(&self) -> i32 {
+        self.0.map_or(0, Pid::as_raw)
     }
 
     fn send(&self, signal: Signal) {
@@ -211,12 +255,12 @@ impl Drop for ProcessGroup {
 
 /// The beginning of an output.
 #[derive(Default)]
-struct Beginning {
+struct OutputStart {
     bytes: Vec<u8>,
     is_cut: bool,
 }
 
-impl Beginning {
+impl OutputStart {
     /// Reads all of `from`.
     async fn read(&mut self, from: Option<impl AsyncRead + Unpin>) {
         let Some(mut from) = from else { return };
@@ -323,6 +367,39 @@ mod tests {
             () = has_begun => {}
         }
         drop(running);
+        until_gone(&file).await;
+    }
+
+    /// Runs a program in a process that the next test kills.
+    #[tokio::test]
+    #[ignore = "it is run by the next test"]
+    async fn a_server_with_a_program() {
+        sh("cd \"$HOME/killed-server\" || exit; echo $$ > pid; sleep 1000; wait", Duration::from_mins(1))
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_program_whose_server_is_killed_is_killed_with_its_children() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("killed-server");
+        fs_err::create_dir(&directory).unwrap();
+        let file = directory.join("pid");
+        let mut server = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "program::tests::a_server_with_a_program"])
+            .env("HOME", folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let has_begun = async {
+            while fs_err::read_to_string(&file).map_or(true, |text| text.is_empty()) {
+                sleep_real_time(Duration::from_millis(10)).await;
+            }
+        };
+        assert!(within_real_time(LIMIT, has_begun).await.is_some(), "the program has not begun");
+        server.kill().await.unwrap();
         until_gone(&file).await;
     }
 

@@ -25,10 +25,10 @@ const FIRST_RECORD_TYPES: [u8; 2] = [21, 22];
 
 /// A stream to a device, with or without TLS.
 #[derive(Debug)]
-pub struct DeviceStream(Layers);
+pub struct DeviceStream(DeviceStreamKind);
 
 #[derive(Debug)]
-enum Layers {
+enum DeviceStreamKind {
     Plain(TcpStream),
     Tls(Box<TlsStream<RecordingStream<TcpStream, Vec<u8>>>>),
 }
@@ -101,8 +101,8 @@ async fn handshake_by(
     config.resumption = Resumption::disabled();
     let stream = RecordingStream { stream, received: Vec::new() };
     match TlsConnector::from(Arc::new(config)).connect(name, stream).into_fallible().await {
-        Ok(stream) => Ok(DeviceStream(Layers::Tls(Box::new(stream)))),
-        Err((error, stream)) => Err(handshake_error(error, stream.received, verifier.seen())),
+        Ok(stream) => Ok(DeviceStream(DeviceStreamKind::Tls(Box::new(stream)))),
+        Err((error, stream)) => Err(handshake_error(error, stream.received, verifier.fingerprint())),
     }
 }
 
@@ -202,15 +202,15 @@ impl DeviceStream {
     /// The connection below TLS.
     pub(crate) fn tcp(&self) -> &TcpStream {
         match &self.0 {
-            Layers::Plain(stream) => stream,
-            Layers::Tls(stream) => &stream.get_ref().0.stream,
+            DeviceStreamKind::Plain(stream) => stream,
+            DeviceStreamKind::Tls(stream) => &stream.get_ref().0.stream,
         }
     }
 }
 
 impl From<TcpStream> for DeviceStream {
     fn from(stream: TcpStream) -> Self {
-        Self(Layers::Plain(stream))
+        Self(DeviceStreamKind::Plain(stream))
     }
 }
 
@@ -221,8 +221,8 @@ impl AsyncRead for DeviceStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match &mut self.0 {
-            Layers::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Layers::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            DeviceStreamKind::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            DeviceStreamKind::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
@@ -234,22 +234,22 @@ impl AsyncWrite for DeviceStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match &mut self.0 {
-            Layers::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Layers::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            DeviceStreamKind::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            DeviceStreamKind::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.0 {
-            Layers::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Layers::Tls(stream) => Pin::new(stream).poll_flush(context),
+            DeviceStreamKind::Plain(stream) => Pin::new(stream).poll_flush(context),
+            DeviceStreamKind::Tls(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.0 {
-            Layers::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Layers::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            DeviceStreamKind::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            DeviceStreamKind::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

@@ -15,8 +15,8 @@ use crate::situation_text::SituationText;
 /// What is known of an instance in addition to its row and its definition.
 #[derive(Debug, Clone, Copy)]
 pub struct InstanceCircumstances<'a> {
-    /// Since when it is in its state; re-entries by the state's own timeout do not count.
-    pub since: DateTime<Utc>,
+    /// When it last entered its state, re-entries included.
+    pub entered_at: DateTime<Utc>,
     /// Its actions that have not ended, in order.
     pub actions: &'a [PendingAction],
     /// What an operator can request.
@@ -31,7 +31,7 @@ pub fn explain_in_sentences(
     circumstances: InstanceCircumstances<'_>,
     now: DateTime<Utc>,
 ) -> Vec<String> {
-    let InstanceCircumstances { since, actions, requests } = circumstances;
+    let InstanceCircumstances { entered_at, actions, requests } = circumstances;
     let Some(state) = definition.states.get(&instance.state) else {
         return vec![format!(
             "Waits for a forced move: the active definition has no state {}, so nothing else moves it.",
@@ -41,7 +41,7 @@ pub fn explain_in_sentences(
     let situation = SituationText {
         instance,
         state,
-        since,
+        entered_at,
         actions: actions.iter().filter(|action| !action.is_leftover).collect(),
         awaited: awaited_events(definition, instance, actions),
         timeout_consequence: on_deadline(definition, instance),

@@ -14,7 +14,7 @@ use formatting::{count, elapsed, list, since, time};
 pub(crate) struct SituationText<'a> {
     pub(crate) instance: &'a Instance,
     pub(crate) state: &'a State,
-    pub(crate) since: DateTime<Utc>,
+    pub(crate) entered_at: DateTime<Utc>,
     pub(crate) actions: Vec<&'a PendingAction>,
     pub(crate) awaited: Vec<AwaitedEvent>,
     pub(crate) timeout_consequence: Option<TimeoutConsequence>,
@@ -52,12 +52,12 @@ impl SituationText<'_> {
     }
 
     fn since_clause(&self) -> String {
-        let is_reentered = self.instance.entered_at > self.since && self.state.kind == StateKind::Working;
+        let is_reentered = self.entered_at > self.instance.since && self.state.kind == StateKind::Working;
         if !is_reentered {
-            return since(self.since, self.now);
+            return since(self.instance.since, self.now);
         }
-        let (at, ago) = (time(self.since, self.now), elapsed(self.now - self.since));
-        format!("since {at} ({ago}; this try since {})", time(self.instance.entered_at, self.now))
+        let (at, ago) = (time(self.instance.since, self.now), elapsed(self.now - self.instance.since));
+        format!("since {at} ({ago}; this try since {})", time(self.entered_at, self.now))
     }
 
     fn rest_clause(&self, verb: &str) -> String {
@@ -77,7 +77,7 @@ impl SituationText<'_> {
         if let Some(running) = self.actions.iter().find(|action| action.started_at.is_some()) {
             let at = running.resource.as_ref().map(|resource| format!(" at {resource}")).unwrap_or_default();
             let started = formatting::since(running.started_at.unwrap_or(self.now), self.now);
-            let is_new = running.started_at.is_some_and(|at| (at - self.since).num_seconds() == 0);
+            let is_new = running.started_at.is_some_and(|at| (at - self.instance.since).num_seconds() == 0);
             let entered = if is_new { String::new() } else { format!(", in this state {since}") };
             let but = running.reason.as_ref().map(|reason| format!(", but {reason}")).unwrap_or_default();
             return format!("Runs {}{at} {started}{but}{entered}{awaits}", running.action);

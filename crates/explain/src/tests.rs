@@ -30,7 +30,6 @@ fn instance(definition: &Definition, state: &str) -> Instance {
         name: "b1".to_owned(),
         state: definition.states.get_key_value(state).unwrap().0.clone(),
         visit: Visit(3),
-        entered_at: noon(),
         since: noon(),
         deadline_at: None,
         remaining: None,
@@ -68,10 +67,20 @@ fn suspended(action: &str, seconds: i64, reason: &str) -> PendingAction {
 
 /// The sentences about `instance` at three minutes past noon.
 fn sentences(definition: &Definition, instance: &Instance, actions: &[PendingAction]) -> String {
+    sentences_of_try(definition, instance, noon(), actions)
+}
+
+/// The same, where the state was last entered at `entered_at`.
+fn sentences_of_try(
+    definition: &Definition,
+    instance: &Instance,
+    entered_at: DateTime<Utc>,
+    actions: &[PendingAction],
+) -> String {
     let now = noon() + TimeDelta::minutes(3);
     let device = json!({ "images": ["self-test"] }).as_object().unwrap().clone();
     let requests = requests(definition, instance, Some(&device), now);
-    let circumstances = InstanceCircumstances { since: noon(), actions, requests: &requests };
+    let circumstances = InstanceCircumstances { entered_at, actions, requests: &requests };
     explain_in_sentences(definition, instance, circumstances, now).join("\n")
 }
 
@@ -121,11 +130,7 @@ fn sentences_about_a_board_follow_its_definition_and_its_record() {
         failed.data.insert("failure".to_owned(), json!("no such partition"));
         failed
     };
-    let again = {
-        let mut again = with_deadline(counted(of("RebootRebooting"), 199), 200);
-        again.entered_at = noon() + TimeDelta::minutes(2);
-        again
-    };
+    let again = with_deadline(counted(of("RebootRebooting"), 199), 200);
     let lines = [
         sentences(&board, &of("New"), &[]),
         sentences(&board, &with_deadline(of("Ready"), 300), &[running("poll", 0)]),
@@ -141,7 +146,7 @@ fn sentences_about_a_board_follow_its_definition_and_its_record() {
         ),
         sentences(&board, &of("RebootRebooting"), &[waiting("power-cycle", relay, 0)]),
         sentences(&board, &with_deadline(of("ReimageRebooting"), 190), &[running("power-cycle", 130)]),
-        sentences(&board, &again, &[]),
+        sentences_of_try(&board, &again, noon() + TimeDelta::minutes(2), &[]),
         sentences(
             &board,
             &with_deadline(of("SelfTestRunning"), 3600),
@@ -354,7 +359,7 @@ states:
     let mut lease = instance(&definition, "Asking");
     let text = |lease: &Instance| {
         let requests = requests(&definition, lease, Some(&Map::new()), noon());
-        let circumstances = InstanceCircumstances { since: noon(), actions: &[], requests: &requests };
+        let circumstances = InstanceCircumstances { entered_at: noon(), actions: &[], requests: &requests };
         explain_in_sentences(&definition, lease, circumstances, noon()).join("\n")
     };
     assert_snapshot!(text(&lease), @r"

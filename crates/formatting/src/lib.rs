@@ -4,11 +4,13 @@
 //! and pasted. A measured span is rounded for reading ([`elapsed`]: `8 min 25 s`, [`measured`]: `4.20 s`).
 
 mod counts;
+mod errors;
 mod lists;
 mod spans;
 mod times;
 
 pub use counts::count;
+pub use errors::with_causes;
 pub use lists::list;
 pub use spans::{duration, elapsed, measured};
 pub use times::{since, time};

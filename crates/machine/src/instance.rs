@@ -22,9 +22,7 @@ pub struct Instance {
     pub state: StateName,
     /// The number of its current visit.
     pub visit: Visit,
-    /// When it entered the state, including re-entries.
-    pub entered_at: DateTime<Utc>,
-    /// When it entered the state from another state.
+    /// When it entered the state from another state; re-entries do not change it.
     pub since: DateTime<Utc>,
     /// When the state's time limit expires, while it is running.
     pub deadline_at: Option<DateTime<Utc>>,

@@ -28,6 +28,8 @@ pub(crate) struct DeviceProtocol {
     pub(crate) device: &'static str,
     /// What happens to the connection when an order is not answered in time.
     pub(crate) unanswered: UnansweredOrder,
+    /// What happens to bytes that were received before a request.
+    pub(crate) early_bytes: EarlyBytes,
     /// Formats received bytes for the evidence.
     pub(crate) describe: fn(&[u8]) -> String,
 }
@@ -39,6 +41,16 @@ pub(crate) enum UnansweredOrder {
     KeepsConnection,
     /// It is closed: a late answer could be taken for another one.
     ClosesConnection,
+}
+
+/// What happens to bytes that were received before a request is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EarlyBytes {
+    /// They are parsed with the answer: the device speaks first, or a late answer is distinguished from others.
+    Kept,
+    /// They are discarded, because an answer does not say what it answers. A late answer that arrives only after the request
+    /// is still taken for its answer.
+    Discarded,
 }
 
 /// Whether a request may switch the outlet.
@@ -146,6 +158,9 @@ impl DeviceClient {
             return Err(OutletError::new(OutletErrorKind::NotConnected, reason));
         };
         self.session.limit_delivery(&connection.stream)?;
+        if self.protocol.early_bytes == EarlyBytes::Discarded {
+            connection.stream.discard_received();
+        }
         let mut received = Vec::new();
         // Dropping the connection discards unsent data; the request may have arrived nevertheless.
         let exchange = connection.exchange(request, parse, &mut received);

@@ -73,7 +73,9 @@ impl SwitchingRun {
         };
         let is_expired =
             switched_off.as_ref().is_err_and(|error| error.kind == OutletErrorKind::LeaseExpired);
-        if !self.may_be_off() || is_expired {
+        // An outlet that was off already and refused the order is off, although nothing was switched.
+        let is_off = self.may_be_off() || switched_off.is_ok();
+        if !is_off || is_expired {
             self.is_unrestored = self.may_be_off();
             return switched_off;
         }

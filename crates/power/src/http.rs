@@ -1,5 +1,6 @@
 //! HTTP and HTTPS requests to a device, one per connection, with the login of its power URL, and what goes wrong with them.
 
+use device_io::address;
 use device_io::http::{self, DeviceHttpError, DeviceRequest, DeviceResponse, Method};
 use device_io::{Authorization, Credentials, DeviceConnection};
 use url::form_urlencoded;
@@ -250,6 +251,16 @@ impl HttpSession {
         misconfigured(format!(
             "{authority} has no Digest authentication with SHA-256 or MD5; it offers: {schemes}"
         ))
+    }
+}
+
+/// Refuses a part of a power URL that holds a secret, because power URLs are stored and shown.
+pub(crate) fn refuse_secret(part: &str, text: &str) -> Result<(), String> {
+    match address::secret_name(text) {
+        Some(secret) => {
+            Err(format!("`{part}` holds a secret, `{secret}`, and power URLs are shown; use `credential`"))
+        }
+        None => Ok(()),
     }
 }
 

@@ -52,8 +52,9 @@ impl PowerContext {
     /// Returns what a driver needs for this operation.
     #[must_use]
     pub fn access(&self) -> OutletAccess {
-        let Self { clock, lease, call_limit, interrupted_runs: _, credentials, commands } = self.clone();
-        OutletAccess { clock, lease, call_limit, credentials, commands }
+        let Self { clock, lease, call_limit, interrupted_runs, credentials, commands } = self.clone();
+        let is_resumed = interrupted_runs > 0;
+        OutletAccess { clock, lease, call_limit, is_resumed, credentials, commands }
     }
 }
 

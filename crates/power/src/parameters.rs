@@ -32,7 +32,7 @@ pub(crate) const INVERT_PARAMETER: SchemeParameter =
 pub(crate) const REST_PARAMETER: SchemeParameter = SchemeParameter {
     name: "rest",
     example: "1s",
-    about: "how long the relay board needs after each connection",
+    about: "how long the device needs after each connection before it takes the next one",
 };
 
 /// How a certificate is checked. Schemes with TLS have it.

@@ -19,6 +19,8 @@ use crate::scheme::OutletAccess;
 pub(crate) struct ProgramSession {
     pub(crate) access: OutletAccess,
     settle_for: Duration,
+    /// The rest before the first program.
+    first_rest: Duration,
     /// When the rest after the last program ends.
     settled_at: DateTime<Utc>,
     /// Number of programs started.
@@ -35,9 +37,12 @@ pub(crate) struct EndedProgram {
 impl ProgramSession {
     /// Prepares for programs with a rest of `settle_for` between them; nothing is started.
     pub(crate) fn new(access: OutletAccess, settle_for: Duration) -> Self {
-        // Another process may have run one just now.
-        let settled_at = time_after(access.clock.now(), settle_for);
-        Self { access, settle_for, settled_at, attempts: 0 }
+        // Another process may have run one just now; one that was stopped could not end its own at the time limit.
+        let left_over =
+            if access.is_resumed { program::longest_run(access.call_limit) } else { Duration::ZERO };
+        let first_rest = left_over + settle_for;
+        let settled_at = time_after(access.clock.now(), first_rest);
+        Self { access, settle_for, first_rest, settled_at, attempts: 0 }
     }
 
     /// Checks that the lease has not expired.
@@ -58,7 +63,8 @@ impl ProgramSession {
         self.check_lease()?;
         let clock = &self.access.clock;
         // Bounded by the rest, because the clock may have been set meanwhile.
-        let remaining = (self.settled_at - clock.now()).to_std().unwrap_or_default().min(self.settle_for);
+        let longest = if self.attempts == 0 { self.first_rest } else { self.settle_for };
+        let remaining = (self.settled_at - clock.now()).to_std().unwrap_or_default().min(longest);
         if !remaining.is_zero() {
             clock.sleep(remaining).await;
         }

@@ -149,18 +149,19 @@ pub async fn scan(
     cancel: &CancellationToken,
 ) -> Result<Evidence, PowerRunError> {
     let mut attempts = 0;
+    let access = url.first.restrict(context.access());
     let scanned = match url.scan {
         DeviceScan::InOrder { outlets, reader } => {
-            let mut reader = url.open(reader, context.access()).map_err(PowerRunError::misconfigured)?;
+            let mut reader = url.open(reader, access).map_err(PowerRunError::misconfigured)?;
             let scanned = read_in_order(url, &outlets(), &mut *reader, cancel).await;
             attempts += reader.attempts();
             scanned
         }
         DeviceScan::Listed { lister, .. } => {
             let parameters = PowerUrlParameters::read(&url.url, url.scheme.parameters);
-            let lister = parameters.and_then(|parameters| lister(&url.url, &parameters, context.access()));
+            let lister = parameters.and_then(|parameters| lister(&url.url, &parameters, access.clone()));
             let mut lister = lister.map_err(PowerRunError::misconfigured)?;
-            let mut reader = EachOutlet { url: url.clone(), access: context.access(), attempts: 0 };
+            let mut reader = EachOutlet { url: url.clone(), access, attempts: 0 };
             let scanned = read_listed(url, &mut *lister, &mut reader, cancel).await;
             attempts += lister.attempts() + reader.attempts;
             scanned

@@ -139,6 +139,8 @@ pub struct OutletAccess {
     pub lease: ProcessLease,
     /// Timeout of one call to its device.
     pub call_limit: Duration,
+    /// Whether an earlier run of the same operation was interrupted.
+    pub is_resumed: bool,
     /// The credentials that power URLs name.
     pub credentials: Credentials,
     /// The power commands that power URLs name.

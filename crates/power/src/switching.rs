@@ -200,6 +200,10 @@ impl SwitchingRun {
                 // Read back on the same connection; a new one would begin with the write.
                 Err(error) if error.kind == OutletErrorKind::AnswerPending => unanswered = Some(error),
                 Err(error) if self.is_effect_due(target) => unanswered = Some(error),
+                // Some devices refuse an order for the state that they have.
+                Err(error) if error.kind == OutletErrorKind::Refused && self.observed == Some(target) => {
+                    return Ok(());
+                }
                 Err(error) => {
                     *is_accepted = error.kind == OutletErrorKind::Unconfirmed && self.can_read();
                     return Err(error);
@@ -297,6 +301,6 @@ impl SwitchingRun {
 
 /// The error where a cycle was requested from the device and the power was not read off during it.
 fn unobserved_cycle() -> OutletError {
-    let reason = "the device was told to cycle the power, but the power was not read off meanwhile";
+    let reason = "the device was ordered to cycle the power, but the power was not read off meanwhile";
     OutletError::new(OutletErrorKind::Unconfirmed, reason)
 }

@@ -32,6 +32,8 @@ pub struct PowerUrl {
     scheme: &'static PowerScheme,
     config: OutletConfig,
     credential: Option<CredentialName>,
+    /// The host of the device; `None` where commands of the server switch it.
+    host: Option<String>,
     off_for: Duration,
 }
 
@@ -115,7 +117,16 @@ impl PowerUrl {
     /// Creates the driver's outlet; nothing is sent yet.
     #[must_use]
     pub fn open(&self, access: OutletAccess) -> Box<dyn Outlet> {
-        (self.config.open)(access)
+        (self.config.open)(self.restrict(access))
+    }
+
+    /// Restricts the credentials to those that may be sent to the device.
+    pub(crate) fn restrict(&self, access: OutletAccess) -> OutletAccess {
+        let credentials = match &self.host {
+            Some(host) => access.credentials.for_host(host),
+            None => access.credentials.clone(),
+        };
+        OutletAccess { credentials, ..access }
     }
 
     /// The device in canonical spelling: `modbus://host:port`.
@@ -144,7 +155,8 @@ impl PowerUrl {
             ));
         }
         let credential = credential_name(&parameters)?;
-        Ok(Self { scheme, config, credential, off_for })
+        let host = address::host(&url).ok();
+        Ok(Self { scheme, config, credential, host, off_for })
     }
 }
 

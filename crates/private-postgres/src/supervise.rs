@@ -1,9 +1,9 @@
 //! The supervisor task: restarts the server until it is told to stop.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use formatting::with_causes;
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::Cluster;
@@ -71,7 +71,7 @@ pub(super) async fn run(
                 );
                 if let Err(error) = running.stop().await {
                     tracing::warn!(
-                        error = &error as &dyn Error,
+                        error = %with_causes(&error),
                         "cannot stop the private PostgreSQL in order"
                     );
                 }
@@ -106,14 +106,14 @@ pub(super) async fn run(
             }
             Err(error) if !is_reported => {
                 tracing::error!(
-                    error = &error as &dyn Error,
+                    error = %with_causes(&error),
                     "cannot start the private PostgreSQL, retrying"
                 );
                 is_reported = true;
             }
             Err(error) => {
                 tracing::debug!(
-                    error = &error as &dyn Error,
+                    error = %with_causes(&error),
                     "cannot start the private PostgreSQL, retrying"
                 );
             }
@@ -130,7 +130,7 @@ async fn watch_socket_and_log(cluster: &Cluster) {
         if let Err(error) = &rotated
             && is_log_ok
         {
-            tracing::warn!(error = error as &dyn Error, "cannot rotate the private PostgreSQL's log");
+            tracing::warn!(error = %with_causes(error), "cannot rotate the private PostgreSQL's log");
         }
         is_log_ok = rotated.is_ok();
         pause(CHECK_INTERVAL).await;

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use formatting::with_causes;
 use tokio::time::Instant;
 
 use super::TftpLimits;
@@ -34,7 +35,7 @@ pub(super) async fn send_packet(channel: &ClientChannel, packet: &[u8]) -> Resul
     match channel.send(packet).await {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(ClientAbort::PortClosed),
         Err(error) => {
-            tracing::debug!(error = &error as &dyn std::error::Error, "cannot send a TFTP packet");
+            tracing::debug!(error = %with_causes(&error), "cannot send a TFTP packet");
             Ok(())
         }
         Ok(()) => Ok(()),

@@ -30,6 +30,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use formatting::with_causes;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
@@ -158,7 +159,7 @@ impl TftpServer {
                     let id = match ended {
                         Ok((id, ())) => id,
                         Err(error) => {
-                            tracing::error!(error = &error as &dyn std::error::Error, "TFTP transfer failed");
+                            tracing::error!(error = %with_causes(&error), "TFTP transfer failed");
                             error.id()
                         }
                     };
@@ -170,7 +171,7 @@ impl TftpServer {
             match received {
                 Ok(datagram) => self.dispatch(datagram),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot receive TFTP requests");
+                    tracing::warn!(error = %with_causes(&error), "cannot receive TFTP requests");
                     #[expect(clippy::disallowed_methods, reason = "a fault of this machine, in real time")]
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -279,8 +280,8 @@ impl TftpServer {
             }
         } else {
             let overload = self.overload.get_or_insert_with(|| {
-                let (all, per_client) = (self.limits.max_transfers, self.limits.max_transfers_per_client);
-                tracing::warn!(%peer, all, per_client, "TFTP transfers exhausted, requests are dropped");
+                let (limit, client_limit) = (self.limits.max_transfers, self.limits.max_transfers_per_client);
+                tracing::warn!(%peer, limit, client_limit, "TFTP transfers exhausted, requests are dropped");
                 TransferOverload { dropped_requests: 0, last_dropped_at: now }
             });
             (overload.dropped_requests, overload.last_dropped_at) = (overload.dropped_requests + 1, now);

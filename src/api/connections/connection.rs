@@ -1,7 +1,6 @@
 //! One connection, from its first request to its end.
 
 use std::convert::Infallible;
-use std::error::Error;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -22,6 +21,7 @@ use super::watched_stream::WatchedStream;
 use crate::api::client::{ClientKey, ConnectionInfo};
 use crate::api::frontend::HttpFrontend;
 use crate::api::problem::Problem;
+use crate::formatting::with_causes;
 
 /// The size of a connection's buffers for the header of a request and for an answer, in bytes.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
@@ -65,7 +65,7 @@ pub(super) async fn run(
             biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    tracing::debug!(peer = %address, error = &error as &dyn Error, "HTTP connection failed");
+                    tracing::debug!(peer = %address, error = %with_causes(&error), "HTTP connection failed");
                 }
                 break;
             }

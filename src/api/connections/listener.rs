@@ -1,6 +1,5 @@
 //! The socket on which connections are accepted.
 
-use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::clock::sleep_real_time;
+use crate::formatting::with_causes;
 
 /// The pause after a connection could not be accepted, for instance because the process has no free descriptor.
 const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ impl HttpListener {
         // Without TCP_NODELAY, the end of a long answer waits until the client acknowledges what precedes it (RFC 896).
         let set = options.set_tcp_keepalive(&keepalive).and_then(|()| options.set_tcp_nodelay(true));
         if let Err(error) = set {
-            tracing::warn!(error = &error as &dyn Error, "cannot set options of HTTP connections");
+            tracing::warn!(error = %with_causes(&error), "cannot set options of HTTP connections");
         }
         Self { socket, is_failing: false }
     }
@@ -49,7 +49,7 @@ impl HttpListener {
                 Err(error) if is_client_abort(&error) => {}
                 Err(error) => {
                     if !std::mem::replace(&mut self.is_failing, true) {
-                        tracing::warn!(error = &error as &dyn Error, "cannot accept HTTP connections");
+                        tracing::warn!(error = %with_causes(&error), "cannot accept HTTP connections");
                     }
                     sleep_real_time(ACCEPT_RETRY_INTERVAL).await;
                 }

@@ -46,7 +46,7 @@ impl Default for ConnectionRefusals {
 impl ConnectionRefusals {
     /// Notes that an idle connection was closed for that of `peer`.
     pub(super) fn note_closed(&mut self, peer: IpAddr) {
-        self.shortage(peer, "idle connections are closed").closed += 1;
+        self.shortage(peer, "all connections are in use; idle ones are closed").closed += 1;
     }
 
     /// Answers a client that the limit is reached, and closes its connection.

@@ -63,10 +63,12 @@ pub(super) async fn list_changes(
     let cursor = ListCursor { definition: number, changes: log.cursor };
     let mut body = format!(r#"{{"cursor":"{cursor}","devices":["#).into_bytes();
     if !among.is_empty() {
-        let names = lists::read_names(&mut snapshot, &api.machine, &among).await?;
-        removed.extend(names);
+        // Without a filter, all that changed and exist are listed.
+        if filter != BoardFilter::default() {
+            removed.extend(lists::read_names(&mut snapshot, &api.machine, &among).await?);
+        }
         let filter = BoardFilter { among: Some(among), ..filter };
-        let mut boards = pin!(lists::read(&mut snapshot, &api.machine, &filter, "", i64::MAX));
+        let mut boards = pin!(lists::read(&mut snapshot, &api.machine, &filter, "", i64::MAX)?);
         while let Some(board) = boards.try_next().await? {
             let board = board.read()?;
             // What is left in `removed` does not exist or does not match the filter. A removed name can belong to a new board.

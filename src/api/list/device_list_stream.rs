@@ -1,6 +1,5 @@
 //! Sends a list while it is read from the database, in one snapshot.
 
-use std::error::Error;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +19,7 @@ use crate::api::fair_semaphore::FairPermit;
 use crate::api::problem::{Problem, internal_error};
 use crate::boards::store::lists::{self, BoardFilter};
 use crate::clock::sleep_real_time;
+use crate::formatting::with_causes;
 use crate::machine::{Definition, MachineName};
 use crate::store::{Snapshot, StoreError};
 
@@ -136,7 +136,7 @@ impl DeviceListStream {
         match sent {
             Ok(()) | Err(ListError::Gone) => {}
             Err(error) if sender.has_begun => {
-                tracing::warn!(error = &error as &dyn Error, "list aborted");
+                tracing::warn!(error = %with_causes(&error), "list aborted");
             }
             Err(error) => {
                 // The client may have disconnected.
@@ -160,7 +160,7 @@ impl DeviceListStream {
             let wanted = BOARDS_PER_READ.min(remaining);
             let mut read = 0;
             // One more than wanted shows whether there are more.
-            let mut boards = pin!(lists::read(&mut snapshot, &machine, &filter, &after, wanted + 1));
+            let mut boards = pin!(lists::read(&mut snapshot, &machine, &filter, &after, wanted + 1)?);
             while let Some(board) = boards.try_next().await? {
                 read += 1;
                 if read > wanted {

@@ -321,7 +321,6 @@ struct BoardRow {
     instance_id: i64,
     state: String,
     visit: i64,
-    entered_at: DateTime<Utc>,
     since: DateTime<Utc>,
     deadline_at: Option<DateTime<Utc>>,
     remaining_us: Option<i64>,
@@ -344,8 +343,7 @@ pub async fn find(
 ) -> Result<Option<Board>, StoreError> {
     let row = sqlx::query_as!(
         BoardRow,
-        r#"SELECT i.instance_id, i.state, i.visit, i.entered_at,
-                  CASE WHEN i.since_visit = i.visit THEN i.since ELSE i.entered_at END AS "since!",
+        r#"SELECT i.instance_id, i.state, i.visit, i.entered_at AS since,
                   i.deadline_at, i.remaining_us, i.remaining_visit,
                   i.counters AS "counters: Json<BTreeMap<CounterName, i64>>",
                   i.data AS "data: Json<Map<String, Value>>", i.links AS "links: Json<StoredLinks>",
@@ -363,7 +361,6 @@ pub async fn find(
         name: board.to_owned(),
         state: checked_name_of_row(StateName::new(&row.state))?,
         visit: Visit(row.visit),
-        entered_at: row.entered_at,
         since: row.since,
         deadline_at: row.deadline_at,
         remaining: remaining_time(row.visit, row.remaining_us, row.remaining_visit),

@@ -4,3 +4,4 @@ pub mod boots;
 pub mod devices;
 pub mod images;
 pub mod lists;
+pub mod powers;

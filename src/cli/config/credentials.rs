@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
-use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use device_io::{CredentialName, CredentialSource, Credentials, Secret, SecretFile, SecretSource};
+use device_io::{
+    CredentialName, CredentialSource, Credentials, HostPattern, Secret, SecretFile, SecretSource,
+};
 use serde_json::{Map, Value, json};
-use toml_edit::{Item, TableLike};
+use toml_edit::Item;
 
 use super::fault::{ConfigFault, ConfigText};
+use super::named_tables::{Span, key_span, read_named_tables};
 use crate::machine::nearest;
 
 /// The key of the table of all credentials.
@@ -21,13 +23,11 @@ const USER: &str = "user";
 /// A password in the file itself, or the file that holds it.
 const PASSWORD: [&str; 2] = ["password", "password-file"];
 const PRIVACY_PASSWORD: [&str; 2] = ["privacy-password", "privacy-password-file"];
-const KEYS: [&str; 5] = [USER, PASSWORD[0], PASSWORD[1], PRIVACY_PASSWORD[0], PRIVACY_PASSWORD[1]];
+/// The hosts that it may be sent to.
+const HOSTS: &str = "hosts";
+const KEYS: [&str; 6] = [USER, PASSWORD[0], PASSWORD[1], PRIVACY_PASSWORD[0], PRIVACY_PASSWORD[1], HOSTS];
 /// The longest value, as in a password file.
 const MAX_VALUE_BYTES: usize = 1024;
-
-/// A part of the text.
-/// A part of the text.
-pub(super) type Span = Option<Range<usize>>;
 
 /// A credential of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl CredentialEntry {
 
     /// The keys that it sets, and their values, but for passwords.
     fn values(&self) -> Vec<(&'static str, Option<String>)> {
-        let CredentialSource { user, password, privacy_password } = &self.source;
+        let CredentialSource { user, password, privacy_password, hosts } = &self.source;
         let secret = |[key, file_key]: [&'static str; 2], secret: &Option<SecretSource>| match secret {
             Some(SecretSource::Text(_)) => Some((key, None)),
             Some(SecretSource::File(file)) => Some((file_key, Some(file.to_string()))),
@@ -67,7 +67,9 @@ impl CredentialEntry {
         };
         let user = user.clone().map(|user| (USER, Some(user)));
         let secrets = [secret(PASSWORD, password), secret(PRIVACY_PASSWORD, privacy_password)];
-        user.into_iter().chain(secrets.into_iter().flatten()).collect()
+        let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+        let hosts = (!hosts.is_empty()).then(|| (HOSTS, Some(hosts.join(", "))));
+        user.into_iter().chain(secrets.into_iter().flatten()).chain(hosts).collect()
     }
 }
 
@@ -77,17 +79,9 @@ pub(super) fn read(
     span: Span,
     text: ConfigText<'_>,
 ) -> Result<Vec<CredentialEntry>, Vec<ConfigFault>> {
-    let Some(table) = item.as_table_like() else {
-        return Err(vec![text.fault(span, format!("`{CREDENTIALS_KEY}` is a table: {FORM}"))]);
-    };
-    let (mut entries, mut faults) = (Vec::new(), Vec::new());
-    for (name, item) in table.iter() {
-        match read_entry(name, item, key_span(table, name), text) {
-            Ok(entry) => entries.push(entry),
-            Err(found) => faults.extend(found),
-        }
-    }
-    if faults.is_empty() { Ok(entries) } else { Err(faults) }
+    read_named_tables((CREDENTIALS_KEY, FORM), (item, span), text, |name, item, span| {
+        read_entry(name, item, span, text)
+    })
 }
 
 fn read_entry(
@@ -101,10 +95,17 @@ fn read_entry(
         return Err(fault(format!("`{name}` is not a credential: {FORM}")));
     };
     let credential = CredentialName::new(name).map_err(fault)?;
-    let (mut values, mut faults) = (BTreeMap::new(), Vec::new());
+    let (mut values, mut allowed_hosts, mut faults) = (BTreeMap::new(), Vec::new(), Vec::new());
     for (key, item) in table.iter() {
         let key_span = key_span(table, key);
         let value_span = item.span().or_else(|| key_span.clone());
+        if key == HOSTS {
+            match hosts(item) {
+                Ok(patterns) => allowed_hosts = patterns,
+                Err(problem) => faults.push(text.fault(value_span, problem)),
+            }
+            continue;
+        }
         match value(key, item) {
             _ if !KEYS.contains(&key) => faults.push(text.fault(key_span, unknown_key(key, name))),
             Ok(value) => drop(values.insert(key, (value, key_span))),
@@ -124,10 +125,12 @@ fn read_entry(
         password: secret(PASSWORD),
         privacy_password: secret(PRIVACY_PASSWORD),
         user: values.get(USER).map(|(user, _)| (*user).to_owned()),
+        hosts: allowed_hosts,
     };
-    if faults.is_empty() && source == CredentialSource::default() {
+    let CredentialSource { user, password, privacy_password, hosts: _ } = &source;
+    if faults.is_empty() && user.is_none() && password.is_none() && privacy_password.is_none() {
         faults.push(text.fault(span.clone(), format!("credential `{name}` is empty: {FORM}")));
-    } else if faults.is_empty() && source.password.is_none() && source.privacy_password.is_some() {
+    } else if faults.is_empty() && password.is_none() && privacy_password.is_some() {
         let problem = format!("credential `{name}` has a password of encryption, but none of authentication");
         faults.push(text.fault(span.clone(), problem));
     }
@@ -137,11 +140,6 @@ fn read_entry(
     let password_at =
         [PASSWORD[0], PRIVACY_PASSWORD[0]].into_iter().find_map(|key| values.get(key)?.1.clone());
     Ok(CredentialEntry { name: credential, source, line: text.position(span).0, password_at })
-}
-
-/// Where a key of a table stands.
-pub(super) fn key_span(table: &dyn TableLike, key: &str) -> Span {
-    table.get_key_value(key).and_then(|(key, _)| key.span())
 }
 
 /// The text of a value. The reason why there is none does not show it.
@@ -154,6 +152,16 @@ fn value<'a>(key: &str, item: &'a Item) -> Result<&'a str, String> {
         return Err(format!("`{key}`: one line of at most {MAX_VALUE_BYTES} bytes is needed"));
     }
     Ok(value)
+}
+
+/// The value of [`HOSTS`].
+fn hosts(item: &Item) -> Result<Vec<HostPattern>, String> {
+    let form = || format!("`{HOSTS}`: a list of hosts is needed, such as [\"pdu-1.lab\", \"*.rack-7.lab\"]");
+    let array = item.as_array().filter(|array| !array.is_empty()).ok_or_else(form)?;
+    let patterns = array.iter().map(|value| {
+        HostPattern::new(value.as_str().ok_or_else(form)?).map_err(|problem| format!("`{HOSTS}`: {problem}"))
+    });
+    patterns.collect()
 }
 
 fn unknown_key(key: &str, name: &str) -> String {

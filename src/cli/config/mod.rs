@@ -8,6 +8,7 @@ mod check;
 mod credentials;
 mod fault;
 mod file;
+mod named_tables;
 mod options;
 mod power_commands;
 #[cfg(test)]

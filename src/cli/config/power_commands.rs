@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use toml_edit::Item;
 
-use super::credentials::{Span, key_span};
 use super::fault::{ConfigFault, ConfigText};
+use super::named_tables::{Span, key_span, read_named_tables};
 use crate::actions::{PowerCommandTable, PowerCommandTexts, PowerCommands, check_commands_name};
 use crate::machine::nearest;
 
@@ -48,17 +48,9 @@ pub(super) fn read(
     span: Span,
     text: ConfigText<'_>,
 ) -> Result<Vec<PowerCommandEntry>, Vec<ConfigFault>> {
-    let Some(table) = item.as_table_like() else {
-        return Err(vec![text.fault(span, format!("`{POWER_COMMANDS_KEY}` is a table: {FORM}"))]);
-    };
-    let (mut entries, mut faults) = (Vec::new(), Vec::new());
-    for (name, item) in table.iter() {
-        match read_entry(name, item, key_span(table, name), text) {
-            Ok(entry) => entries.push(entry),
-            Err(found) => faults.extend(found),
-        }
-    }
-    if faults.is_empty() { Ok(entries) } else { Err(faults) }
+    read_named_tables((POWER_COMMANDS_KEY, FORM), (item, span), text, |name, item, span| {
+        read_entry(name, item, span, text)
+    })
 }
 
 fn read_entry(

@@ -26,6 +26,8 @@ const TABLES: &str = "
 #[credentials.lab-plugs]
 #user = \"admin\"
 #password-file = \"/etc/lifeguard/lab-plugs\"
+# The hosts that it may be sent to; all by default, so anyone who registers boards can have it sent anywhere.
+#hosts = [\"*.plugs.lab\", \"192.0.2.7\"]
 
 # A password can be in this file too, which then only the user of the server may read.
 #[credentials.relays]

@@ -1,6 +1,5 @@
 //! The boot root: its location, the files that boards need in it, and a monitor of whether it can be read.
 
-use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::boards::BoardService;
 use crate::boot_tree::{self, BootTree, BootTreeError};
 use crate::directories;
+use crate::formatting::with_causes;
 
 /// The interval of checks.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
@@ -127,7 +127,7 @@ fn prepare(tree: &BootTree) -> bool {
         Err((path, error)) => tracing::warn!(
             %boot_root,
             path,
-            error = &error as &dyn Error,
+            error = %with_causes(&error),
             "cannot create boot tree file, boards without a boot link need it"
         ),
     }

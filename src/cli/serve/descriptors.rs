@@ -5,6 +5,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use thiserror::Error;
 
 use crate::api::HttpLimits;
+use crate::formatting::with_causes;
 
 /// For the log, the runtime, listeners, signals, boot files that are checked, and connections that are being refused.
 const RESERVED_FOR_PROCESS: usize = 128;
@@ -55,7 +56,7 @@ impl DescriptorBudget {
             Ok(()) => hard,
             Err(error) => {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = %with_causes(&error),
                     soft,
                     hard,
                     "cannot raise the limit of open files"

@@ -25,6 +25,7 @@ use crate::boot_tree::BootTree;
 use crate::clock::Clock;
 use crate::dashboard;
 use crate::engine::{self, Engine, Retention};
+use crate::formatting::with_causes;
 use crate::machine::MachineName;
 use crate::model::Models;
 use crate::outlets::{OUTLET_MACHINE, OutletService};
@@ -48,6 +49,8 @@ impl LifeguardServer {
         )?;
         let loaded = server_definitions::load(options.states.as_deref(), options.machine.as_deref())?;
         let http = bind(options.listen).await?;
+        // What is refused before is refused in one line.
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "starting");
         let data_dir = options.data_dir.clone().map_or_else(default_data_dir, Ok)?;
         let (connect, postgres) = if let Some(url) = &options.database_url {
             (url.parse().map_err(|error| format!("--database-url: {error}"))?, None)
@@ -64,7 +67,7 @@ impl LifeguardServer {
         tracing::info!(limit, reserved, http_connections, tftp_transfers, "file descriptors budgeted");
         // No reason not to start: the files may change at any time, and other boards do not need them.
         for (credential, error) in options.power.credentials.list_unreadable().await {
-            tracing::warn!(%credential, error = &error as &dyn Error, "credential cannot be read");
+            tracing::warn!(%credential, error = %with_causes(&error), "credential cannot be read");
         }
         let parts = ServerParts {
             http,
@@ -89,7 +92,7 @@ impl LifeguardServer {
                     && let Err(error) = postgres.stop().await
                 {
                     tracing::warn!(
-                        error = &error as &dyn Error,
+                        error = %with_causes(&error),
                         "cannot stop the private PostgreSQL in order"
                     );
                 }

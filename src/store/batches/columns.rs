@@ -38,10 +38,8 @@ pub(super) struct SavedColumns<'a> {
     pub(super) versions: Vec<i32>,
     pub(super) states: Vec<&'a str>,
     pub(super) visits: Vec<i64>,
-    pub(super) entered_at: Vec<DateTime<Utc>>,
+    pub(super) since: Vec<DateTime<Utc>>,
     pub(super) deadlines: SparseColumn<DateTime<Utc>>,
-    /// When the state was entered from another one, if that was before the current visit began.
-    pub(super) since: SparseColumn<DateTime<Utc>>,
     /// True if the change is invisible to followers.
     pub(super) silent: SparseColumn<bool>,
     /// Remaining time of suspended deadlines, in microseconds.
@@ -217,9 +215,8 @@ impl<'a> BatchColumns<'a> {
             saved.versions.push(version);
             saved.states.push(instance.state.as_str());
             saved.visits.push(instance.visit.0);
-            saved.entered_at.push(instance.entered_at);
+            saved.since.push(instance.since);
             saved.deadlines.push(instance.deadline_at);
-            saved.since.push((instance.since != instance.entered_at).then_some(instance.since));
             saved.silent.push(update.is_silent.then_some(true));
             let to_us = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
             saved.remaining.push(instance.remaining.map(to_us));

@@ -31,9 +31,9 @@ resource_changes AS (
            CASE WHEN t.revision = 0 THEN 1 ELSE 0 END,
            CASE WHEN t.revision IS NOT NULL THEN $3::timestamptz END,
            CASE WHEN t.is_released THEN $3::timestamptz END
-      FROM (SELECT unnest($61::text[]) AS name, unnest($62::bigint[]) AS revision, unnest($63::int[]) AS capacity,
-                   unnest($64::bigint[]) AS gap_ms, unnest($65::bigint[]) AS settle_ms,
-                   unnest($66::bool[]) AS is_released) t
+      FROM (SELECT unnest($60::text[]) AS name, unnest($61::bigint[]) AS revision, unnest($62::int[]) AS capacity,
+                   unnest($63::bigint[]) AS gap_ms, unnest($64::bigint[]) AS settle_ms,
+                   unnest($65::bool[]) AS is_released) t
      WHERE (SELECT is_current FROM activation_check)
     ON CONFLICT (name) DO UPDATE
        SET revision = r.revision + 1,
@@ -51,7 +51,7 @@ resource_changes AS (
 -- Instances that claim a resource of which units were granted since: there may be none left.
 refused AS MATERIALIZED (
     SELECT c.id
-      FROM (SELECT unnest($67::bigint[]) AS id, unnest($68::text[]) AS name) c
+      FROM (SELECT unnest($66::bigint[]) AS id, unnest($67::text[]) AS name) c
      WHERE NOT EXISTS (SELECT FROM resource_changes r WHERE r.name = c.name AND r.is_granted)
 ),
 -- end resources
@@ -61,8 +61,8 @@ refused AS MATERIALIZED (
 -- locked. From here on the statement waits for no lock.
 locked AS MATERIALIZED (
     SELECT i.instance_id, n.coupling, n.size
-      FROM (SELECT unnest($79::bigint[]) AS id, unnest($80::int[]) AS version, unnest($81::bigint[]) AS coupling,
-                   unnest($82::bigint[]) AS size) n
+      FROM (SELECT unnest($78::bigint[]) AS id, unnest($79::int[]) AS version, unnest($80::bigint[]) AS coupling,
+                   unnest($81::bigint[]) AS size) n
       JOIN instance i ON i.instance_id = n.id
      WHERE i.xmin = n.version AND (SELECT is_current FROM activation_check)
        -- Resources are locked first.
@@ -79,8 +79,7 @@ complete AS MATERIALIZED (
 -- Rows are locked in the order of the array, which is that of their IDs: sessions for batches plan no other join.
 saved AS (
     UPDATE instance i
-       SET state = n.state, visit = n.visit, entered_at = n.entered_at, deadline_at = n.deadline_at,
-           since = n.since, since_visit = CASE WHEN n.since IS NOT NULL THEN n.visit END,
+       SET state = n.state, visit = n.visit, entered_at = n.since, deadline_at = n.deadline_at,
            counters = coalesce(n.counters, i.counters), data = coalesce(n.data, i.data)
 -- begin actions
            , remaining_us = n.remaining_us, remaining_visit = CASE WHEN n.remaining_us IS NOT NULL THEN n.visit END
@@ -89,14 +88,14 @@ saved AS (
            , links = CASE WHEN n.links IS NULL THEN i.links ELSE nullif(n.links, '{}') END
 -- end links
       FROM (SELECT unnest($4::bigint[]) AS id, unnest($5::int[]) AS version, unnest($6::text[]) AS state,
-                   unnest($7::bigint[]) AS visit, unnest($8::timestamptz[]) AS entered_at,
-                   unnest($9::timestamptz[]) AS deadline_at, unnest($10::timestamptz[]) AS since,
-                   unnest($11::jsonb[]) AS counters, unnest($12::jsonb[]) AS data
+                   unnest($7::bigint[]) AS visit, unnest($8::timestamptz[]) AS since,
+                   unnest($9::timestamptz[]) AS deadline_at,
+                   unnest($10::jsonb[]) AS counters, unnest($11::jsonb[]) AS data
 -- begin actions
-                   , unnest($29::bool[]) AS is_silent, unnest($30::bigint[]) AS remaining_us
+                   , unnest($28::bool[]) AS is_silent, unnest($29::bigint[]) AS remaining_us
 -- end actions
 -- begin links
-                   , unnest($83::jsonb[]) AS links
+                   , unnest($82::jsonb[]) AS links
 -- end links
            ) n
      WHERE i.instance_id = n.id AND i.xmin = n.version AND (SELECT is_current FROM activation_check)
@@ -139,7 +138,7 @@ deadline_changes AS (
 -- Instances that only get history keep their row. The lock is not waited for: this transaction holds locks already.
 history_only AS MATERIALIZED (
     SELECT i.instance_id
-      FROM (SELECT unnest($31::bigint[]) AS id, unnest($32::int[]) AS version) n
+      FROM (SELECT unnest($30::bigint[]) AS id, unnest($31::int[]) AS version) n
       JOIN instance i ON i.instance_id = n.id
      WHERE i.xmin = n.version AND (SELECT is_current FROM activation_check) AND (SELECT count(*) FROM saved) >= 0
 -- begin resources
@@ -159,7 +158,7 @@ applied AS MATERIALIZED (
     SELECT array_agg(instance_id) AS ids,
            count(*) = cardinality($4::bigint[])
 -- begin actions
-                      + cardinality($31::bigint[])
+                      + cardinality($30::bigint[])
 -- end actions
            AS is_all
       FROM (SELECT instance_id FROM saved
@@ -174,12 +173,12 @@ history_rows AS (
                          reason, args, facts, evidence, predicted)
     SELECT $3, h.id, h.visit, h.spoken_visit, h.kind, h.from_state, h.to_state, h.outcome, h.event, h.source, h.sender,
            h.reason, h.args, h.facts, h.evidence, h.predicted
-      FROM (SELECT unnest($13::bigint[]) AS id, unnest($14::bigint[]) AS visit, unnest($15::bigint[]) AS spoken_visit,
-                   unnest($16::text[]) AS kind, unnest($17::text[]) AS from_state, unnest($18::text[]) AS to_state,
-                   unnest($19::text[]) AS outcome, unnest($20::text[]) AS event, unnest($21::text[]) AS source,
-                   unnest($22::text[]) AS sender, unnest($23::text[]) AS reason, unnest($24::jsonb[]) AS args,
-                   unnest($25::jsonb[]) AS facts, unnest($26::jsonb[]) AS evidence,
-                   unnest($27::jsonb[]) AS predicted) h
+      FROM (SELECT unnest($12::bigint[]) AS id, unnest($13::bigint[]) AS visit, unnest($14::bigint[]) AS spoken_visit,
+                   unnest($15::text[]) AS kind, unnest($16::text[]) AS from_state, unnest($17::text[]) AS to_state,
+                   unnest($18::text[]) AS outcome, unnest($19::text[]) AS event, unnest($20::text[]) AS source,
+                   unnest($21::text[]) AS sender, unnest($22::text[]) AS reason, unnest($23::jsonb[]) AS args,
+                   unnest($24::jsonb[]) AS facts, unnest($25::jsonb[]) AS evidence,
+                   unnest($26::jsonb[]) AS predicted) h
      WHERE (SELECT is_all FROM applied) OR h.id = ANY ((SELECT ids FROM applied)::bigint[])
 )
 
@@ -188,7 +187,7 @@ history_rows AS (
 , reentered AS (
     INSERT INTO history (at, kind, from_state, instances, visits)
     SELECT $3, 'kept', r.state, array_agg(r.id), array_agg(r.visit)
-      FROM (SELECT unnest($33::bigint[]) AS id, unnest($34::bigint[]) AS visit, unnest($35::text[]) AS state) r
+      FROM (SELECT unnest($32::bigint[]) AS id, unnest($33::bigint[]) AS visit, unnest($34::text[]) AS state) r
      WHERE (SELECT is_all FROM applied) OR r.id = ANY ((SELECT ids FROM applied)::bigint[])
      GROUP BY r.state
 )
@@ -198,7 +197,7 @@ history_rows AS (
 -- is no index: there are two.
 , ended AS (
     DELETE FROM action a
-     USING (SELECT unnest($36::bigint[]) AS id, unnest($37::bigint[]) AS action) e
+     USING (SELECT unnest($35::bigint[]) AS id, unnest($36::bigint[]) AS action) e
      WHERE a.action_id = e.action
        AND ((SELECT is_all FROM applied) OR e.id = ANY ((SELECT ids FROM applied)::bigint[]))
  RETURNING a.action_id
@@ -207,10 +206,10 @@ history_rows AS (
 -- Actions of visits that were left, other than compensations and those that end or are suspended here.
 , abandoned AS MATERIALIZED (
     SELECT a.action_id
-      FROM (SELECT unnest($38::bigint[]) AS id, unnest($39::bigint[]) AS visit) l
+      FROM (SELECT unnest($37::bigint[]) AS id, unnest($38::bigint[]) AS visit) l
       JOIN action a ON a.instance_id = l.id
      WHERE a.visit <= l.visit AND NOT a.rescue
-       AND a.action_id <> ALL ($37::bigint[]) AND a.action_id <> ALL ($44::bigint[])
+       AND a.action_id <> ALL ($36::bigint[]) AND a.action_id <> ALL ($43::bigint[])
        AND ((SELECT is_all FROM applied) OR l.id = ANY ((SELECT ids FROM applied)::bigint[]))
 )
 -- Those that wait are deleted, or become their compensation if an earlier run may have left something undone.
@@ -235,10 +234,10 @@ history_rows AS (
 -- After the actions that ended, whose resources these may take over.
 , started AS (
     UPDATE action a
-       SET status = 'RUNNING', worker_id = $28, began_at = $3, attempts = a.attempts + 1,
+       SET status = 'RUNNING', worker_id = $27, began_at = $3, attempts = a.attempts + 1,
            reason = CASE WHEN a.trouble IS NULL THEN a.reason END, trouble = NULL, suspended_at = NULL,
            granted = s.granted, granted_at = CASE WHEN s.granted IS NOT NULL THEN coalesce(a.granted_at, $3) END
-      FROM (SELECT unnest($40::bigint[]) AS id, unnest($41::bigint[]) AS action, unnest($42::jsonb[]) AS granted) s
+      FROM (SELECT unnest($39::bigint[]) AS id, unnest($40::bigint[]) AS action, unnest($41::jsonb[]) AS granted) s
      WHERE a.action_id = s.action AND a.status <> 'RUNNING'
        AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))
        AND (SELECT count(*) FROM ended) >= 0
@@ -253,10 +252,10 @@ history_rows AS (
            compensation = CASE WHEN NOT (a.cancelled OR s.is_compensation) THEN a.compensation END,
            limit_ms = CASE WHEN NOT (a.cancelled OR s.is_compensation) THEN a.limit_ms END,
            rescue = a.rescue OR a.cancelled OR s.is_compensation, cancelled = false
-      FROM (SELECT unnest($43::bigint[]) AS id, unnest($44::bigint[]) AS action, unnest($45::text[]) AS trouble,
-                   unnest($46::text[]) AS reason, unnest($47::int[]) AS uncounted,
-                   unnest($48::bool[]) AS is_compensation) s
-     WHERE a.action_id = s.action AND a.status <> 'WAITING' AND a.worker_id IS NOT DISTINCT FROM $28
+      FROM (SELECT unnest($42::bigint[]) AS id, unnest($43::bigint[]) AS action, unnest($44::text[]) AS trouble,
+                   unnest($45::text[]) AS reason, unnest($46::int[]) AS uncounted,
+                   unnest($47::bool[]) AS is_compensation) s
+     WHERE a.action_id = s.action AND a.status <> 'WAITING' AND a.worker_id IS NOT DISTINCT FROM $27
        AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))
 )
 
@@ -265,11 +264,11 @@ history_rows AS (
                         status, asked_at)
     SELECT n.id, n.visit, n.seq, n.action, n.settings, n.limit_ms, n.place, n.compensation, n.claims, n.queue, n.queue_at,
            'WAITING', $3
-      FROM (SELECT unnest($49::bigint[]) AS id, unnest($50::bigint[]) AS visit, unnest($51::int[]) AS seq,
-                   unnest($52::text[]) AS action, unnest($53::jsonb[]) AS settings, unnest($54::bigint[]) AS limit_ms,
-                   unnest($55::text[]) AS place, unnest($56::text[]) AS compensation, unnest($57::jsonb[]) AS claims,
-                   unnest($58::text[]) AS queue, unnest($59::timestamptz[]) AS queue_at,
-                   unnest($60::bool[]) AS keeps_actions) n
+      FROM (SELECT unnest($48::bigint[]) AS id, unnest($49::bigint[]) AS visit, unnest($50::int[]) AS seq,
+                   unnest($51::text[]) AS action, unnest($52::jsonb[]) AS settings, unnest($53::bigint[]) AS limit_ms,
+                   unnest($54::text[]) AS place, unnest($55::text[]) AS compensation, unnest($56::jsonb[]) AS claims,
+                   unnest($57::text[]) AS queue, unnest($58::timestamptz[]) AS queue_at,
+                   unnest($59::bool[]) AS keeps_actions) n
      WHERE ((SELECT is_all FROM applied) OR n.id = ANY ((SELECT ids FROM applied)::bigint[]))
        -- Where the instance keeps its actions, they are invoked anew only if all have ended meanwhile.
        AND NOT (n.keeps_actions AND EXISTS (
@@ -281,14 +280,14 @@ history_rows AS (
 , new_holds AS (
     INSERT INTO hold (instance_id, name, resource, units, granted_at)
     SELECT h.id, h.name, h.resource, h.units, $3
-      FROM (SELECT unnest($69::bigint[]) AS id, unnest($70::text[]) AS name, unnest($71::text[]) AS resource,
-                   unnest($72::int[]) AS units) h
+      FROM (SELECT unnest($68::bigint[]) AS id, unnest($69::text[]) AS name, unnest($70::text[]) AS resource,
+                   unnest($71::int[]) AS units) h
      WHERE ((SELECT is_all FROM applied) OR h.id = ANY ((SELECT ids FROM applied)::bigint[]))
     ON CONFLICT (instance_id, name) DO NOTHING
 )
 , dropped_holds AS (
     DELETE FROM hold h
-     USING (SELECT unnest($73::bigint[]) AS id, unnest($74::text[]) AS name) d
+     USING (SELECT unnest($72::bigint[]) AS id, unnest($73::text[]) AS name) d
      WHERE h.instance_id = d.id AND h.name = d.name
        AND ((SELECT is_all FROM applied) OR d.id = ANY ((SELECT ids FROM applied)::bigint[]))
 )
@@ -296,15 +295,15 @@ history_rows AS (
 -- for.
 , passed_on AS (
     UPDATE action a SET granted = g.granted, granted_at = $3
-      FROM (SELECT unnest($75::bigint[]) AS action, unnest($76::jsonb[]) AS granted) g
+      FROM (SELECT unnest($74::bigint[]) AS action, unnest($75::jsonb[]) AS granted) g
      WHERE a.action_id = g.action AND (SELECT is_all FROM applied)
        AND a.action_id <> ALL (ARRAY(
                SELECT c.action
-                 FROM (SELECT unnest($77::bigint[]) AS action, unnest($78::text[]) AS name) c
+                 FROM (SELECT unnest($76::bigint[]) AS action, unnest($77::text[]) AS name) c
                 WHERE NOT EXISTS (SELECT FROM resource_changes r WHERE r.name = c.name AND r.is_granted)))
        AND a.action_id = ANY (ARRAY(
                SELECT b.action_id FROM action b
-                WHERE b.action_id = ANY ($75::bigint[]) AND b.status <> 'RUNNING' AND b.granted IS NULL
+                WHERE b.action_id = ANY ($74::bigint[]) AND b.status <> 'RUNNING' AND b.granted IS NULL
                   FOR UPDATE SKIP LOCKED))
 )
 -- end resources

@@ -1,6 +1,5 @@
 //! Checks of the database, and work that ends when it becomes unavailable.
 
-use std::error::Error;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use super::health::{self, HealthPart};
 use super::store::Store;
 use super::timeouts::{in_time, pause, within};
+use crate::formatting::with_causes;
 use crate::store::error::{StoreError, UnavailableCause};
 
 impl Store {
@@ -96,7 +96,7 @@ impl Store {
     pub(super) async fn keep_others(&self) {
         for pool in [&self.readers, &self.writers, &self.snapshots] {
             if let Err(error) = pool.keep().await {
-                tracing::debug!(error = &error as &dyn Error, "cannot open connection");
+                tracing::debug!(error = %with_causes(&error), "cannot open connection");
             }
         }
     }

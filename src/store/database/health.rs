@@ -38,6 +38,8 @@ pub(super) enum HealthPart {
 struct DatabaseOutage {
     cause: Arc<UnavailableCause>,
     since: Instant,
+    /// Whether its beginning was logged, so that its end is too.
+    is_logged: bool,
 }
 
 #[derive(Debug)]
@@ -115,7 +117,7 @@ impl DatabaseHealth {
     /// Notes a failed write if the cause is not the written data.
     pub(super) fn note_failed_write(&self, error: &StoreError) {
         if let Some(cause) = error.cause()
-            && matches!(cause.code(), "disk_full" | "disk_error" | "out_of_memory" | "slow")
+            && fails_writes_alone(cause.code())
         {
             self.note(HealthPart::Writing, Err(Arc::clone(cause)));
         }
@@ -124,6 +126,7 @@ impl DatabaseHealth {
     /// Notes that a part is healthy, or why it is not, and logs changes.
     pub(super) fn note(&self, part: HealthPart, checked: Result<(), Arc<UnavailableCause>>) {
         self.0.send_if_modified(|state| {
+            let is_available = state.database.is_none();
             let outage = match part {
                 HealthPart::Database => &mut state.database,
                 HealthPart::Writing => &mut state.writing,
@@ -135,38 +138,61 @@ impl DatabaseHealth {
                     let cause = ended.cause.code();
                     match part {
                         HealthPart::Database => tracing::info!(cause, lasted_ms, "database available again"),
-                        HealthPart::Writing => {
+                        HealthPart::Writing if ended.is_logged => {
                             tracing::info!(cause, lasted_ms, "database accepts writes again");
                         }
+                        HealthPart::Writing => {}
                     }
                     *outage = None;
                     true
                 }
                 (Err(cause), Some(lasting)) => {
-                    // Requests get the latest cause; the log has the first.
+                    if !lasting.is_logged {
+                        lasting.is_logged = log_rejected_writes(&cause, is_available);
+                    }
+                    // Requests get the latest cause; the log has the first that concerns this part.
                     lasting.cause = cause;
                     true
                 }
                 (Err(cause), None) => {
-                    let (code, error) = (cause.code(), cause.innermost());
                     let now = Instant::now();
-                    *outage = Some(DatabaseOutage { cause: Arc::clone(&cause), since: now });
-                    match part {
+                    let is_logged = match part {
                         HealthPart::Database => {
-                            tracing::warn!(cause = code, error, "database unavailable");
-                            state.outages += 1;
-                            state.last_outage_at = now;
-                            state.last_cause = Some(cause);
+                            let error = cause.innermost();
+                            tracing::warn!(cause = cause.code(), error, "database unavailable");
+                            true
                         }
-                        HealthPart::Writing => {
-                            tracing::warn!(cause = code, error, "database rejects writes");
-                        }
+                        HealthPart::Writing => log_rejected_writes(&cause, is_available),
+                    };
+                    *outage = Some(DatabaseOutage { cause: Arc::clone(&cause), since: now, is_logged });
+                    if part == HealthPart::Database {
+                        state.outages += 1;
+                        state.last_outage_at = now;
+                        state.last_cause = Some(cause);
                     }
                     true
                 }
             }
         });
     }
+}
+
+/// Whether a cause, seen at a write, leaves the database available for reads.
+fn fails_writes_alone(code: &str) -> bool {
+    matches!(code, "disk_full" | "disk_error" | "out_of_memory" | "slow")
+}
+
+/// Logs that writes are rejected; returns whether it did. While the whole database is unavailable, only causes that concern
+/// writes alone are logged: the outage has a line of its own.
+fn log_rejected_writes(cause: &UnavailableCause, is_available: bool) -> bool {
+    let (code, error) = (cause.code(), cause.innermost());
+    let is_logged = is_available || fails_writes_alone(code);
+    if is_logged {
+        tracing::warn!(cause = code, error, "database rejects writes");
+    } else {
+        tracing::debug!(cause = code, error, "no connection for writes");
+    }
+    is_logged
 }
 
 #[cfg(test)]
@@ -191,6 +217,22 @@ mod tests {
         assert_eq!(health.fault().map(|cause| cause.code()), Some("read_only"), "writes still fail");
         health.note(HealthPart::Writing, Ok(()));
         assert!(health.fault().is_none());
+    }
+
+    #[test]
+    fn rejected_writes_are_logged_once_and_not_beside_an_outage_of_the_whole_database() {
+        let health = DatabaseHealth::default();
+        let is_logged = || health.0.borrow().writing.as_ref().map(|outage| outage.is_logged);
+        let refused = || Err(Arc::new(UnavailableCause::InRecovery));
+        health.note(HealthPart::Database, refused());
+        health.note(HealthPart::Writing, refused());
+        assert_eq!(is_logged(), Some(false), "the outage is logged");
+        health.note(HealthPart::Database, Ok(()));
+        health.note(HealthPart::Writing, refused());
+        assert_eq!(is_logged(), Some(true), "it outlasts the outage");
+        health.note(HealthPart::Writing, Ok(()));
+        health.note(HealthPart::Writing, refused());
+        assert_eq!(is_logged(), Some(true), "the database is available");
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@
 //! A rollback of the cluster's files without a recovery in Postgres is noticed only by a process that has seen a later WAL
 //! position; if no server runs in the meantime, it is not noticed.
 
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -66,6 +67,15 @@ pub(super) struct LifeReading {
     /// The WAL positions up to which it was written, and durable.
     written: i64,
     durable: i64,
+}
+
+/// A WAL position as PostgreSQL writes it: `0/16B3748`.
+struct WalPosition(i64);
+
+impl fmt::Display for WalPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:X}/{:X}", self.0 >> 32, self.0 & 0xffff_ffff)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -139,7 +149,9 @@ impl DatabaseLives {
         }
         let number = known.map_or(1, |known| known.life.number + 1);
         if number > 1 {
-            tracing::warn!(
+            tracing::error!(
+                found = %WalPosition(reading.written),
+                known = known.map(|known| tracing::field::display(WalPosition(known.durable))),
                 "database went back to an earlier state or was replaced: caches, leases and cursors dropped"
             );
         }

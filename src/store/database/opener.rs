@@ -22,6 +22,7 @@ use super::pooler_check;
 use super::purpose::ConnectionPurpose;
 use super::session::DatabaseSession;
 use super::timeouts::within;
+use crate::formatting::with_causes;
 use crate::store::error::{StoreError, UnavailableCause};
 
 /// The oldest major version of PostgreSQL that the statements are written for.
@@ -138,7 +139,7 @@ impl ConnectionOpener {
                 }
                 Err(error) => {
                     if self.options.hosts.len() > 1 {
-                        tracing::debug!(host = %display_host(host), error = &error as &dyn std::error::Error, "database host skipped");
+                        tracing::debug!(host = %display_host(host), error = %with_causes(&error), "database host skipped");
                     }
                     // The error of an unreachable host is more specific than the error that another host is a
                     // standby.

@@ -1,5 +1,6 @@
 //! The connections of a pool: idle ones, their checks, and the counts.
 
+use crate::formatting::with_causes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -108,7 +109,7 @@ impl PoolMembers {
             Ok(session) => self.put_back(session),
             Err(error) => {
                 tracing::debug!(
-                    error = &error as &dyn std::error::Error,
+                    error = %with_causes(&error),
                     "cannot replace connection, kept beyond its maximum age"
                 );
                 let used_at = old.used_at;

@@ -544,7 +544,8 @@ async fn each_field_of_a_listed_board_has_its_value() {
     assert_eq!(world.get("/api/v1/devices").await["devices"], expected);
     let mut snapshot = world.server.engine.store().snapshot().await.unwrap();
     let machine = MachineName::new("board").unwrap();
-    let mut listed = std::pin::pin!(lists::read(&mut snapshot, &machine, &BoardFilter::default(), "", 1));
+    let mut listed =
+        std::pin::pin!(lists::read(&mut snapshot, &machine, &BoardFilter::default(), "", 1).unwrap());
     let board = listed.try_next().await.unwrap().unwrap();
     assert_eq!(board.read().unwrap().failure, Some("no hands"));
 }

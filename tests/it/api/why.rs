@@ -198,10 +198,21 @@ async fn resting_and_failed_boards_show_the_available_requests() {
     }
     let well = why(&world, "well").await;
     assert_eq!((&well["kind"], &well["since"]), (&json!("resting"), &json!("2026-01-01T12:00:00Z")));
-    assert_eq!(well["entered_at"], "2026-01-01T12:10:00Z");
+    // Its actions continue, so the re-entries are not in its history.
+    assert_eq!(well["entered_at"], well["since"]);
     let first = well["sentences"][0].as_str().unwrap();
     assert!(first.starts_with("Rests since 12:00:00 UTC (10 min): the board's image runs"), "{first}");
     assert!(first.contains("poll-failed would lead to RebootRebooting"), "{first}");
+
+    // Another try of a working state is.
+    world.force("bad", "RebootRebooting").await;
+    world.pass_deadline("bad").await;
+    let bad = why(&world, "bad").await;
+    let at = |key: &str| bad[key].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
+    assert_eq!((&bad["state"], &bad["visit"]), (&json!("RebootRebooting"), &json!(5)));
+    assert_eq!(at("entered_at") - at("since"), TimeDelta::minutes(1));
+    let first = bad["sentences"][0].as_str().unwrap();
+    assert!(first.contains("(1 min; this try since 12:11:00 UTC)"), "{first}");
 
     // Entries older than the retention are removed.
     let pool = world.database.pool().await;

@@ -62,7 +62,6 @@ impl TestProcess {
             name: name.to_owned(),
             state: StateName::new("S").unwrap(),
             visit: Visit(1),
-            entered_at: now,
             since: now,
             deadline_at: None,
             remaining: None,

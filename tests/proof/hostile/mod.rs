@@ -29,14 +29,10 @@ use self::record::{RelayHealth, RunRecord, SentMessage};
 use self::servers::SERVERS;
 use self::stage::TestStage;
 use crate::cluster::pause;
+use crate::number;
 
 /// The default duration of fault injection.
 const STRIKES: Duration = Duration::from_mins(1);
-
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var_os(variable)?;
-    Some(text.to_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{variable} is a number")))
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes"]

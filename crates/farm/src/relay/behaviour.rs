@@ -36,6 +36,9 @@ pub enum RelayBehaviour {
         /// The delay.
         delay: Duration,
     },
+    /// As specified; besides, it times power cycles, like relay boards of Waveshare: the value of function 5 at 0x200 + a
+    /// coil switches that on for so many tenths of a second, at 0x400 + a coil off.
+    TimesCycles,
     /// As specified, but closes idle connections.
     IdleClose {
         /// How long it waits for a request.

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 
 use clock::{Clock, SystemClock};
 use tokio::net::TcpSocket;
@@ -55,13 +55,15 @@ impl RelayBoard {
     ) -> io::Result<Self> {
         let port = bind(listen)?;
         let addr = port.local_addr()?;
-        let state = Arc::new(RelayState {
+        let state = Arc::new_cyclic(|this| RelayState {
+            this: Weak::clone(this),
             clock,
             coils: (0..coils).map(|_| watch::Sender::new(false)).collect(),
             behaviour: watch::Sender::new(behaviour),
             unit: watch::Sender::new(None),
             coil_changes: watch::Sender::default(),
             writes: watch::Sender::default(),
+            reverts: Mutex::default(),
             clients: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
         });

@@ -16,6 +16,8 @@ pub(super) enum RelayRequest {
     ReadCoils { first: u16, count: u16 },
     /// Function 5.
     WriteCoil { coil: u16, on: bool },
+    /// Function 5 with any other value.
+    Flash { address: u16, tenths: u16 },
     /// Function 15.
     WriteCoils { first: u16, values: Vec<bool> },
     /// Anything else.
@@ -73,6 +75,7 @@ impl RelayFrame {
             [5, a, b, value @ (0 | 0xff), 0] => {
                 RelayRequest::WriteCoil { coil: number(a, b), on: value == 0xff }
             }
+            [5, a, b, c, d] => RelayRequest::Flash { address: number(a, b), tenths: number(c, d) },
             [15, a, b, c, d, bytes, ref values @ ..] if usize::from(bytes) == values.len() => {
                 let count = usize::from(number(c, d));
                 let bits = values.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1));

@@ -119,7 +119,6 @@ pub fn create_linked(
         name: name.to_owned(),
         state: definition.initial.clone(),
         visit: Visit(0),
-        entered_at: now,
         since: now,
         deadline_at: None,
         remaining: None,

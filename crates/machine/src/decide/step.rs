@@ -189,7 +189,6 @@ impl<'a> DecisionInProgress<'a> {
             let (name, entered) = state;
             self.instance.state = name.clone();
             self.instance.visit = self.instance.visit.next();
-            self.instance.entered_at = self.now;
             self.instance.remaining = None;
             self.apply(&entered.entry);
             let Some((operations, next)) = self.immediate_transition(entered) else { break };

@@ -15,6 +15,7 @@ const PROTOCOL: DeviceProtocol = DeviceProtocol {
     name: "echoes",
     device: "relay board",
     unanswered: UnansweredOrder::ClosesConnection,
+    early_bytes: EarlyBytes::Discarded,
     describe: |bytes| format!("{bytes:?}"),
 };
 
@@ -23,6 +24,7 @@ fn client(relay: &TcpListener, lease: &ProcessLease, call_limit: Duration) -> De
         clock: Arc::new(SystemClock),
         lease: lease.clone(),
         call_limit,
+        is_resumed: false,
         credentials: Credentials::default(),
         commands: PowerCommands::default(),
     };
@@ -62,6 +64,29 @@ async fn delivery_of_a_request_is_bounded_by_the_call_timeout_and_the_lease() {
     tokio::select! {
         () = written => {}
         () = echo => unreachable!("it answers forever"),
+    }
+}
+
+#[tokio::test]
+async fn what_was_received_before_a_request_is_not_its_answer() {
+    let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = client(&relay, &ProcessLease::default(), Duration::from_secs(5));
+    let (connected, accepted) = tokio::join!(client.connect(), relay.accept());
+    connected.unwrap();
+    let (mut stream, _) = accepted.unwrap();
+    for request in [7, 8] {
+        // Late answers, as a serial server passes them on to whoever is connected.
+        stream.write_all(&[9; 1000]).await.unwrap();
+        // One of them was received, and so were all: they are one packet.
+        let connection = client.connection.as_mut().unwrap();
+        assert_eq!(connection.stream.request().read_u8().await.unwrap(), 9);
+        let answered = async {
+            let byte = stream.read_u8().await.unwrap();
+            stream.write_u8(byte).await.unwrap();
+        };
+        let sent = [request];
+        let (answer, ()) = tokio::join!(client.exchange(RequestKind::Query, &sent, parse), answered);
+        assert_eq!(answer.unwrap().value, request);
     }
 }
 

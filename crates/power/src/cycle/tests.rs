@@ -22,6 +22,8 @@ struct FakeDevice {
     is_reliable: bool,
     /// How much longer than requested its own cycle takes.
     overtime: Duration,
+    /// Whether it refuses orders for the state that it has.
+    refuses_same_state: bool,
     /// Whether the answer to the next request for a cycle is lost, and whether the device executes that request.
     lost_answer: Option<IsExecuted>,
 }
@@ -43,6 +45,7 @@ impl FakeOutlet {
             restores_at: None,
             is_reliable: true,
             overtime: Duration::ZERO,
+            refuses_same_state: false,
             lost_answer: None,
         };
         Self(Arc::new(Mutex::new(device)))
@@ -94,6 +97,9 @@ impl Outlet for FakeOutlet {
     async fn set(&mut self, state: PowerState) -> Result<(), OutletError> {
         let mut device = self.device();
         device.calls.push(state.name().to_owned());
+        if device.refuses_same_state && device.state == Some(state) {
+            return Err(OutletError::new(OutletErrorKind::Refused, "refused"));
+        }
         device.state = device.state.map(|_| state);
         device.restores_at = None;
         Ok(())
@@ -102,6 +108,9 @@ impl Outlet for FakeOutlet {
     async fn cycle(&mut self, off_for: Duration) -> Result<(), OutletError> {
         let mut device = self.device();
         device.calls.push("cycle".to_owned());
+        if device.refuses_same_state && device.state == Some(PowerState::Off) {
+            return Err(OutletError::new(OutletErrorKind::Refused, "refused"));
+        }
         let lost_answer = device.lost_answer.take();
         if lost_answer != Some(IsExecuted::No) {
             device.state = Some(PowerState::Off);
@@ -202,6 +211,24 @@ async fn the_caller_times_a_cycle_that_the_device_cannot_time() {
         fake.switching(timing).cycle(OFF, 0, &cancel).await.unwrap();
         assert_eq!(fake.calls(), "read off read on read", "{timing:?}");
     }
+}
+
+#[tokio::test]
+async fn an_outlet_that_reads_off_and_refuses_to_be_switched_off_counts_as_off() {
+    let cancel = CancellationToken::new();
+    for timing in [CycleTiming::Caller, timed_by_device(OFF)] {
+        let fake = FakeOutlet::new(Some(PowerState::Off));
+        fake.device().refuses_same_state = true;
+        let mut switching = fake.switching(timing);
+        switching.cycle(OFF, 0, &cancel).await.unwrap();
+        assert_eq!(switching.observed, Some(PowerState::On), "{}", fake.calls());
+        assert!(fake.calls().ends_with(" on read"), "{}", fake.calls());
+    }
+    let fake = FakeOutlet::new(Some(PowerState::Off));
+    fake.device().refuses_same_state = true;
+    let mut switching = fake.switching(CycleTiming::Caller);
+    switching.switch_off(&cancel).await.unwrap();
+    assert_eq!((switching.observed, fake.calls().as_str()), (Some(PowerState::Off), "read off"));
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use device_io::{CredentialName, Credentials, Evidence};
 use url::Url;
 
 use crate::client::{
-    Connected, DeviceClient, DeviceProtocol, ParsedAnswer, RequestKind, UnansweredOrder, hex,
+    Connected, DeviceClient, DeviceProtocol, EarlyBytes, ParsedAnswer, RequestKind, UnansweredOrder, hex,
 };
 use crate::credential::{CREDENTIAL_PARAMETER, credential_name};
 use crate::endpoint::DeviceEndpoint;
@@ -56,6 +56,7 @@ const PROTOCOL: DeviceProtocol = DeviceProtocol {
     device: "relay board",
     // An answer does not say what it answers.
     unanswered: UnansweredOrder::ClosesConnection,
+    early_bytes: EarlyBytes::Discarded,
     describe: hex,
 };
 

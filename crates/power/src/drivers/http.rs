@@ -4,14 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use device_io::address;
 use device_io::http::Method;
 use url::Url;
 
 use super::http_outlet::{HttpOutlet, HttpOutletRequests};
 use crate::credential::CREDENTIAL_PARAMETER;
 use crate::endpoint::DeviceEndpoint;
-use crate::http::{FORM, HttpLogin, HttpRequest, HttpSession, JSON, LoginMethod, TEXT};
+use crate::http::{FORM, HttpLogin, HttpRequest, HttpSession, JSON, LoginMethod, TEXT, refuse_secret};
 use crate::outlet::{ClientCapacity, CycleTiming, OutletCapabilities, PowerState, Readback};
 use crate::parameters::{
     CERTIFICATE_PARAMETER, OFF_PARAMETER, PowerUrlParameters, SchemeParameter, without_tls,
@@ -61,6 +60,7 @@ const fn parameter(name: &'static str, example: &'static str, about: &'static st
 }
 
 fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, String> {
+    refuse_secret("PATH", url.path())?;
     let method = match parameters.get("method") {
         None | Some("GET") => Method::GET,
         Some("POST") => Method::POST,
@@ -163,15 +163,5 @@ fn login_method(parameters: &PowerUrlParameters) -> Result<LoginMethod, String> 
         None | Some("basic") => Ok(LoginMethod::Basic),
         Some("digest") => Ok(LoginMethod::Digest),
         Some(other) => Err(format!("`auth={other}`: write `basic` or `digest`")),
-    }
-}
-
-/// Power URLs are stored and shown, so that they must hold no secret.
-fn refuse_secret(name: &str, text: &str) -> Result<(), String> {
-    match address::secret_name(text) {
-        Some(secret) => {
-            Err(format!("`{name}` holds a secret, `{secret}`, and power URLs are shown; use `credential`"))
-        }
-        None => Ok(()),
     }
 }

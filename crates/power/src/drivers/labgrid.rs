@@ -12,7 +12,7 @@ use url::Url;
 use super::http_outlet::{HttpOutlet, HttpOutletRequests};
 use crate::credential::CREDENTIAL_PARAMETER;
 use crate::endpoint::DeviceEndpoint;
-use crate::http::{HttpLogin, HttpRequest, HttpSession, LoginMethod, TEXT};
+use crate::http::{HttpLogin, HttpRequest, HttpSession, LoginMethod, TEXT, refuse_secret};
 use crate::outlet::{ClientCapacity, CycleTiming, OutletCapabilities, PowerState, Readback};
 use crate::parameters::{
     CERTIFICATE_PARAMETER, OFF_PARAMETER, PowerUrlParameters, SchemeParameter, without_tls,
@@ -64,6 +64,7 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
             "`{path}` is not a path; fill in labgrid's `{{index}}`, leave out `{{value}}`: {form}"
         ));
     }
+    refuse_secret("PATH", &path)?;
     let order = |state: PowerState| {
         let value = match state {
             PowerState::On => ON,

@@ -10,7 +10,7 @@ use device_io::Evidence;
 use url::Url;
 
 use crate::client::{
-    DeviceAnswer, DeviceClient, DeviceProtocol, ParsedAnswer, RequestKind, UnansweredOrder, hex,
+    DeviceAnswer, DeviceClient, DeviceProtocol, EarlyBytes, ParsedAnswer, RequestKind, UnansweredOrder, hex,
 };
 use crate::endpoint::DeviceEndpoint;
 use crate::error::OutletError;
@@ -61,6 +61,7 @@ const PROTOCOL: DeviceProtocol = DeviceProtocol {
     device: "relay board",
     // An answer is one byte, which does not say what it answers.
     unanswered: UnansweredOrder::ClosesConnection,
+    early_bytes: EarlyBytes::Discarded,
     describe: hex,
 };
 

@@ -19,7 +19,7 @@ use crate::http::{HttpAnswer, HttpLogin, HttpRequest, HttpSession, LoginMethod, 
 use crate::outlet::{
     ClientCapacity, CycleTiming, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,
 };
-use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, number};
+use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, REST_PARAMETER, number};
 use crate::scheme::{DeviceScan, OutletAccess, OutletConfig, PowerScheme};
 
 /// `tasmota://`.
@@ -28,7 +28,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     path: "HOST[:80]/CHANNEL",
     about: "a channel of a plug or strip with Tasmota firmware, by HTTP",
     example: "tasmota://plug-3.lab/1?credential=lab-plugs",
-    parameters: &[CREDENTIAL_PARAMETER, OFF_PARAMETER],
+    parameters: &[CREDENTIAL_PARAMETER, OFF_PARAMETER, REST_PARAMETER],
     parse,
     scan: Some(DeviceScan::each_outlet(|| VALID_CHANNELS.map(|channel| channel.to_string()).collect())),
 };
@@ -51,7 +51,7 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
     let number = channel.ok_or_else(|| {
         format!("`{text}` is not a channel; a channel is 1 to {}: {}", VALID_CHANNELS.end(), SCHEME.form())
     })?;
-    let endpoint = DeviceEndpoint::parse(url, DEFAULT_PORT)?;
+    let endpoint = DeviceEndpoint::parse(url, DEFAULT_PORT)?.with_rest(parameters, Duration::ZERO)?;
     let login = HttpLogin::parse(parameters, LoginMethod::InRequest, Some(DEFAULT_USER))?;
     let channel = TasmotaChannel { endpoint, number, login };
     Ok(OutletConfig {
@@ -61,7 +61,7 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
             readback: Readback::Alone,
             cycle_timing: CycleTiming::Caller,
             client_capacity: ClientCapacity::One,
-            settle_for: Duration::ZERO,
+            settle_for: channel.endpoint.settle_for,
             effect_within: Duration::ZERO,
         },
         open: Arc::new(move |access| Box::new(TasmotaOutlet::new(access, channel.clone()))),

@@ -156,7 +156,7 @@ pub(crate) async fn run_with(
     let credential = CredentialSource {
         user: user.map(str::to_owned),
         password: Some(SecretSource::Text(Secret::new(password))),
-        privacy_password: None,
+        ..CredentialSource::default()
     };
     run_in(&context_with(credential), operation, url).await
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use power::{PowerOperation, PowerRunErrorKind, PowerState, PowerUrl};
 
 use crate::conformance::{self, DeviceBehaviour, TestDevice, run, run_with};
-use crate::fake::{Decoded, FakeDevice, FakeProtocol, Habits, RelayOrder};
+use crate::fake::{Decoded, DeviceQuirks, FakeDevice, FakeProtocol, RelayOrder};
 
 const PASSWORD: &str = "apple";
 
@@ -69,8 +69,8 @@ impl FakeProtocol for Eth008 {
     }
 }
 
-async fn with(protocol: Eth008, habits: Habits) -> FakeDevice<Eth008> {
-    FakeDevice::with(protocol, habits, DeviceBehaviour::Normal, PowerState::On).await
+async fn with(protocol: Eth008, quirks: DeviceQuirks) -> FakeDevice<Eth008> {
+    FakeDevice::with(protocol, quirks, DeviceBehaviour::Normal, PowerState::On).await
 }
 
 #[tokio::test]
@@ -91,24 +91,24 @@ async fn a_power_cycle_asks_for_the_module_once_and_sends_orders_without_a_time(
 }
 
 #[tokio::test]
-async fn modules_with_bad_habits_are_coped_with() {
+async fn modules_with_quirks_are_coped_with() {
     let rest = Duration::from_millis(40);
-    for habits in [
-        Habits { rest: Some(rest), ..Habits::default() },
-        Habits { half_answers: 1, ..Habits::default() },
-        Habits { rest: Some(rest), half_answers: 2, ..Habits::default() },
+    for quirks in [
+        DeviceQuirks { rest: Some(rest), ..DeviceQuirks::default() },
+        DeviceQuirks { half_answers: 1, ..DeviceQuirks::default() },
+        DeviceQuirks { rest: Some(rest), half_answers: 2, ..DeviceQuirks::default() },
     ] {
-        let device = with(Eth008::default(), habits).await;
+        let device = with(Eth008::default(), quirks).await;
         let evidence = run(PowerOperation::Cycle, &device.url("off=20ms&rest=200ms")).await.unwrap();
-        assert_eq!(evidence["observed"], "on", "{habits:?}");
-        assert_eq!(device.received_orders(), [PowerState::Off, PowerState::On], "{habits:?}");
-        assert_eq!(device.lock().turned_away, 0, "{habits:?}");
+        assert_eq!(evidence["observed"], "on", "{quirks:?}");
+        assert_eq!(device.received_orders(), [PowerState::Off, PowerState::On], "{quirks:?}");
+        assert_eq!(device.lock().turned_away, 0, "{quirks:?}");
     }
 }
 
 #[tokio::test]
 async fn a_module_that_is_not_known_is_not_switched() {
-    let device = with(Eth008 { module: 99, ..Eth008::default() }, Habits::default()).await;
+    let device = with(Eth008 { module: 99, ..Eth008::default() }, DeviceQuirks::default()).await;
     let failed = run(PowerOperation::On, &device.url("")).await.unwrap_err();
     assert!(failed.reason.ends_with("a module that Lifeguard does not know"), "{failed}");
     assert_eq!(
@@ -120,7 +120,7 @@ async fn a_module_that_is_not_known_is_not_switched() {
 
 #[tokio::test]
 async fn a_password_is_sent_before_each_order_and_shown_nowhere_else() {
-    let device = with(Eth008 { has_password: true, ..Eth008::default() }, Habits::default()).await;
+    let device = with(Eth008 { has_password: true, ..Eth008::default() }, DeviceQuirks::default()).await;
     let url = device.url("off=20ms&credential=plugs");
     let evidence = run_with((None, PASSWORD), PowerOperation::Cycle, &url).await.unwrap();
     assert_eq!((&evidence["observed"], device.received_orders().len()), (&"on".into(), 2));

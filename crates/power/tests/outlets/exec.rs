@@ -1,4 +1,4 @@
-//! Conformance tests of `exec://`, and commands with unpleasant habits. The commands are shell scripts that the tests write.
+//! Conformance tests of `exec://`, and commands with quirks. The commands are shell scripts that the tests write.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -311,6 +311,26 @@ async fn a_command_is_killed_when_the_lease_expires() {
     assert!(failed.reason.contains("lease expired"), "{failed}");
     outlet.until_gone().await;
     assert_eq!(outlet.lines("runs"), ["read", "off"], "the next holder restores the power");
+}
+
+#[tokio::test]
+async fn after_an_interrupted_run_no_command_is_started_before_an_earlier_one_can_have_ended() {
+    let outlet = ScriptedOutlet::with_script(SCRIPT, PowerState::On);
+    let clock = ManualClock::new(DateTime::UNIX_EPOCH);
+    let context = PowerContext {
+        clock: Arc::new(clock.clone()),
+        interrupted_runs: 1,
+        ..context_with_commands(outlet.texts(), DEFAULT_CALL_TIMEOUT)
+    };
+    let url: PowerUrl = URL.parse().unwrap();
+    let mut opened = url.open(context.access());
+    let mut reading = Box::pin(opened.read());
+    assert!(poll_once(&mut reading).is_none());
+    clock.advance(DEFAULT_CALL_TIMEOUT);
+    assert!(poll_once(&mut reading).is_none());
+    assert_eq!(outlet.connections(), 0, "an earlier command may still run");
+    clock.advance(Duration::from_secs(2));
+    assert_eq!(reading.await.unwrap().power_state, Some(PowerState::On));
 }
 
 #[tokio::test]

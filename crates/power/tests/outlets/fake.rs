@@ -1,4 +1,4 @@
-//! A relay board of our own behind a TCP port, for one protocol, with the bad habits of real ones.
+//! A relay board of our own behind a TCP port, for one protocol, with the quirks of real ones.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -61,9 +61,9 @@ pub(crate) struct RelayOrder {
     pub(crate) reverts_after: Option<Duration>,
 }
 
-/// Habits that a driver has to cope with.
+/// Quirks that a driver has to cope with.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Habits {
+pub(crate) struct DeviceQuirks {
     /// The device serves one client, rests for this time afterwards, and closes other connections at once.
     pub(crate) rest: Option<Duration>,
     /// It closes each connection after one answer.
@@ -76,7 +76,7 @@ pub(crate) struct Habits {
 
 pub(crate) struct FakeState {
     behaviour: DeviceBehaviour,
-    pub(crate) habits: Habits,
+    pub(crate) quirks: DeviceQuirks,
     relays: [bool; RELAYS],
     /// The relay, its state after reverting, and when.
     reverting: Option<(usize, bool, Instant)>,
@@ -125,7 +125,7 @@ pub(crate) struct FakeDevice<P> {
 impl<P: FakeProtocol> FakeDevice<P> {
     pub(crate) async fn with(
         protocol: P,
-        habits: Habits,
+        quirks: DeviceQuirks,
         behaviour: DeviceBehaviour,
         power: PowerState,
     ) -> Self {
@@ -135,7 +135,7 @@ impl<P: FakeProtocol> FakeDevice<P> {
         relays[P::RELAY] = (power == PowerState::On) == P::POWER_IF_ON;
         let state = Arc::new(Mutex::new(FakeState {
             behaviour,
-            habits,
+            quirks,
             relays,
             reverting: None,
             orders: Vec::new(),
@@ -153,9 +153,9 @@ impl<P: FakeProtocol> FakeDevice<P> {
         Self { addr, protocol, state, _server: server }
     }
 
-    /// A device without bad habits, on.
+    /// A device without quirks, on.
     pub(crate) async fn on() -> Self {
-        Self::with(P::default(), Habits::default(), DeviceBehaviour::Normal, PowerState::On).await
+        Self::with(P::default(), DeviceQuirks::default(), DeviceBehaviour::Normal, PowerState::On).await
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, FakeState> {
@@ -167,7 +167,7 @@ impl<P: FakeProtocol> FakeDevice<P> {
 
 impl<P: FakeProtocol> TestDevice for FakeDevice<P> {
     async fn start(behaviour: DeviceBehaviour, state: PowerState) -> Self {
-        Self::with(P::default(), Habits::default(), behaviour, state).await
+        Self::with(P::default(), DeviceQuirks::default(), behaviour, state).await
     }
 
     fn url(&self, parameters: &str) -> String {
@@ -218,7 +218,7 @@ impl<P: FakeProtocol> FakeClient<P> {
         let mut state = self.state.lock().unwrap();
         state.connections += 1;
         let is_free = !state.has_client && state.rests_until <= Instant::now();
-        if state.habits.rest.is_some() && !is_free {
+        if state.quirks.rest.is_some() && !is_free {
             state.turned_away += 1;
             return false;
         }
@@ -231,7 +231,7 @@ impl<P: FakeProtocol> FakeClient<P> {
         drop(stream);
         let mut state = self.state.lock().unwrap();
         state.has_client = false;
-        state.rests_until = Instant::now() + state.habits.rest.unwrap_or_default();
+        state.rests_until = Instant::now() + state.quirks.rest.unwrap_or_default();
     }
 
     async fn answer_all(&self, stream: &mut TcpStream) -> std::io::Result<()> {
@@ -284,16 +284,16 @@ impl<P: FakeProtocol> FakeClient<P> {
             if state.behaviour == DeviceBehaviour::Mute {
                 return Reaction::Waits;
             }
-            if state.habits.lost_confirmations > 0 {
-                state.habits.lost_confirmations -= 1;
+            if state.quirks.lost_confirmations > 0 {
+                state.quirks.lost_confirmations -= 1;
                 return Reaction::SendsAndCloses(Vec::new());
             }
         }
-        if state.habits.half_answers > 0 {
-            state.habits.half_answers -= 1;
+        if state.quirks.half_answers > 0 {
+            state.quirks.half_answers -= 1;
             return Reaction::SendsAndCloses(answer[..answer.len() / 2].to_vec());
         }
-        if state.habits.closes_after_answer {
+        if state.quirks.closes_after_answer {
             Reaction::SendsAndCloses(answer)
         } else {
             Reaction::Sends(answer)

@@ -198,11 +198,24 @@ fn a_bad_url_is_refused_with_the_right_form() {
         ("on-path=/on&off-path=/off&credential=a%20b", "`a b` is not the name of a credential"),
         ("on-path=/on%3Fpassword=hidden&off-path=/off", "`on-path` holds a secret, `password`"),
         ("on-path=/on&off-path=/off%3Fuser=me%26Pass%3Dhidden", "`off-path` holds a secret, `pass`"),
+        ("on-path=/on%3Fpwd=hidden&off-path=/off", "`on-path` holds a secret, `pwd`"),
+        (
+            "on-path=/on&off-path=/off&read-path=/s%3Fapikey=hidden&on-answer=1&off-answer=0",
+            "`read-path` holds a secret, `apikey`",
+        ),
         ("method=PUT&on-body={\"token\": \"hidden\"}&off-body=0", "`on-body` holds a secret, `token`"),
     ] {
         let error =
             format!("http://pdu.lab/outlets/3?{parameters}").parse::<PowerUrl>().unwrap_err().to_string();
         assert!(error.contains(right) && !error.contains("hidden"), "{parameters}: {error}");
+    }
+    for scheme in ["http", "labgrid+http"] {
+        let parameters = if scheme == "http" { "on-path=/on&off-path=/off" } else { "" };
+        for path in ["outlets;password=hidden/3", "outlets/3%3Bpw%3Dhidden"] {
+            let text = format!("{scheme}://pdu.lab/{path}?{parameters}");
+            let error = text.parse::<PowerUrl>().unwrap_err().to_string();
+            assert!(error.contains("`PATH` holds a secret") && !error.contains("hidden"), "{text}: {error}");
+        }
     }
     let outlet = |text: &str| text.parse::<PowerUrl>().unwrap().outlet();
     let one = outlet("http://PDU.lab.:80/outlets/3/?on-path=/on&off-path=/off");

@@ -1,4 +1,4 @@
-//! A fake device with one outlet and HTTP or HTTPS: one request per connection, and the bad habits of [`DeviceBehaviour`].
+//! A fake device with one outlet and HTTP or HTTPS: one request per connection, and the quirks of [`DeviceBehaviour`].
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -78,6 +78,12 @@ struct State {
     orders: Vec<PowerState>,
     requests: Vec<Request>,
     connections: usize,
+    /// Where it serves one client: how long it rests afterwards. It closes other connections at once.
+    rest: Option<Duration>,
+    has_client: bool,
+    rests_until: Instant,
+    /// Connections closed at once.
+    turned_away: usize,
 }
 
 impl State {
@@ -87,6 +93,21 @@ impl State {
             self.toggles_at = None;
             self.is_on = !self.is_on;
         }
+    }
+
+    /// Counts a connection; returns whether it is served.
+    fn admit(&mut self) -> bool {
+        self.connections += 1;
+        let is_free = !self.has_client && self.rests_until <= Instant::now();
+        let is_served = is_free || self.rest.is_none();
+        self.has_client |= is_served;
+        self.turned_away += usize::from(!is_served);
+        is_served
+    }
+
+    fn release(&mut self) {
+        self.has_client = false;
+        self.rests_until = Instant::now() + self.rest.unwrap_or_default();
     }
 }
 
@@ -192,6 +213,10 @@ impl HttpDevice {
             orders: Vec::new(),
             requests: Vec::new(),
             connections: 0,
+            rest: None,
+            has_client: false,
+            rests_until: Instant::now(),
+            turned_away: 0,
         };
         let shared = Shared(Arc::new(Mutex::new(state)), Arc::new(protocol));
         let (mut server, accepting) = (JoinSet::new(), shared.clone());
@@ -202,17 +227,20 @@ impl HttpDevice {
             server.spawn(async move {
                 let mut served = JoinSet::new();
                 while let Ok((stream, _)) = listener.accept().await {
-                    accepting.state().connections += 1;
+                    if !accepting.state().admit() {
+                        continue;
+                    }
                     let (device, tls) = (accepting.clone(), tls.clone());
                     served.spawn(async move {
                         match tls {
-                            None => device.serve(stream).await,
+                            None => device.clone().serve(stream).await,
                             Some(tls) => {
                                 if let Ok(stream) = tls.accept(stream).await {
-                                    device.serve(stream).await;
+                                    device.clone().serve(stream).await;
                                 }
                             }
                         }
+                        device.state().release();
                     });
                 }
             });
@@ -224,6 +252,16 @@ impl HttpDevice {
     /// A device that follows no order and always gives this answer.
     pub(crate) async fn answering(answer: Vec<u8>) -> Self {
         Self::start(DeviceBehaviour::Normal, PowerState::On, move |_: &Request| answer.clone()).await
+    }
+
+    /// Serves one client from now on, and rests for this time after each.
+    pub(crate) fn serve_one_client(&self, rest: Duration) {
+        self.shared.state().rest = Some(rest);
+    }
+
+    /// The number of connections that were closed at once.
+    pub(crate) fn turned_away(&self) -> usize {
+        self.shared.state().turned_away
     }
 
     pub(crate) fn state(&self) -> PowerState {

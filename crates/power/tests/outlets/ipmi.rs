@@ -18,7 +18,7 @@ fn with_credentials(context: PowerContext) -> PowerContext {
     let credential = |user: &str, password: &str| CredentialSource {
         user: Some(user.to_owned()),
         password: Some(SecretSource::Text(Secret::new(password))),
-        privacy_password: None,
+        ..CredentialSource::default()
     };
     let all = [
         ("bmcs", credential(USER, PASSWORD)),
@@ -125,7 +125,7 @@ async fn success_waits_until_the_bmc_has_switched() {
 }
 
 #[tokio::test]
-async fn what_a_bmc_refuses_is_told_with_its_words_and_without_secrets() {
+async fn what_a_bmc_refuses_is_reported_with_its_words_and_without_secrets() {
     if programs().is_none() {
         return;
     }

@@ -1,4 +1,4 @@
-//! A BMC of others, `ipmi_sim` of `OpenIPMI`, behind a relay for datagrams with the bad habits of [`DeviceBehaviour`].
+//! A BMC of others, `ipmi_sim` of `OpenIPMI`, behind a relay for datagrams with the quirks of [`DeviceBehaviour`].
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -19,6 +19,7 @@ mod modbus;
 mod modbus_rtu;
 mod numato;
 mod pdudaemon;
+mod pdudaemon_process;
 mod proxr;
 mod redfish;
 mod shelly;

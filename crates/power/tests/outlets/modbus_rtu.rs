@@ -6,7 +6,7 @@ use std::time::Duration;
 use power::{PowerOperation, PowerRunErrorKind, PowerState, PowerUrl};
 
 use crate::conformance::{self, DeviceBehaviour, TestDevice, run};
-use crate::fake::{Decoded, FakeDevice, FakeProtocol, Habits};
+use crate::fake::{Decoded, DeviceQuirks, FakeDevice, FakeProtocol};
 use crate::fake_modbus::decode_rtu;
 
 /// What the serial server sends before the answer to a read.
@@ -37,8 +37,8 @@ impl FakeProtocol for SerialServer {
     }
 }
 
-async fn with(before_reads: &'static [u8], habits: Habits) -> FakeDevice<SerialServer> {
-    FakeDevice::with(SerialServer { before_reads }, habits, DeviceBehaviour::Normal, PowerState::On).await
+async fn with(before_reads: &'static [u8], quirks: DeviceQuirks) -> FakeDevice<SerialServer> {
+    FakeDevice::with(SerialServer { before_reads }, quirks, DeviceBehaviour::Normal, PowerState::On).await
 }
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn modbus_outlets_with_rtu_framing_pass_the_conformance_tests() {
 #[tokio::test]
 async fn a_late_answer_to_an_earlier_request_is_skipped() {
     // The confirmation of an order to switch coil 5 on.
-    let device = with(&[1, 5, 0, 5, 0xff, 0, 0x9c, 0x3b], Habits::default()).await;
+    let device = with(&[1, 5, 0, 5, 0xff, 0, 0x9c, 0x3b], DeviceQuirks::default()).await;
     let evidence = run(PowerOperation::Cycle, &device.url("off=20ms")).await.unwrap();
     assert_eq!((&evidence["observed"], &evidence["attempts"]), (&"on".into(), &1.into()));
     assert_eq!(device.received_orders(), [PowerState::Off, PowerState::On]);
@@ -57,7 +57,7 @@ async fn a_late_answer_to_an_earlier_request_is_skipped() {
 
 #[tokio::test]
 async fn a_frame_with_a_wrong_checksum_is_not_an_answer() {
-    let device = with(&[1, 1, 1, 0xff, 0, 0], Habits::default()).await;
+    let device = with(&[1, 1, 1, 0xff, 0, 0], DeviceQuirks::default()).await;
     let failed = run(PowerOperation::Off, &device.url("")).await.unwrap_err();
     assert!(failed.reason.starts_with("unexpected answer from"), "{failed}");
     assert_eq!((failed.kind, device.received_orders().len()), (PowerRunErrorKind::Failed, 0));
@@ -69,18 +69,18 @@ async fn a_frame_with_a_wrong_checksum_is_not_an_answer() {
 }
 
 #[tokio::test]
-async fn serial_servers_with_bad_habits_are_coped_with() {
+async fn serial_servers_with_quirks_are_coped_with() {
     let rest = Duration::from_millis(40);
-    for habits in [
-        Habits { closes_after_answer: true, ..Habits::default() },
-        Habits { half_answers: 1, ..Habits::default() },
-        Habits { rest: Some(rest), closes_after_answer: true, ..Habits::default() },
+    for quirks in [
+        DeviceQuirks { closes_after_answer: true, ..DeviceQuirks::default() },
+        DeviceQuirks { half_answers: 1, ..DeviceQuirks::default() },
+        DeviceQuirks { rest: Some(rest), closes_after_answer: true, ..DeviceQuirks::default() },
     ] {
-        let device = with(&[], habits).await;
+        let device = with(&[], quirks).await;
         let evidence = run(PowerOperation::Cycle, &device.url("off=20ms&rest=200ms")).await.unwrap();
-        assert_eq!(evidence["observed"], "on", "{habits:?}");
-        assert_eq!(device.received_orders(), [PowerState::Off, PowerState::On], "{habits:?}");
-        assert_eq!(device.lock().turned_away, 0, "{habits:?}");
+        assert_eq!(evidence["observed"], "on", "{quirks:?}");
+        assert_eq!(device.received_orders(), [PowerState::Off, PowerState::On], "{quirks:?}");
+        assert_eq!(device.lock().turned_away, 0, "{quirks:?}");
     }
 }
 

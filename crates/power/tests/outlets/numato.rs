@@ -6,7 +6,7 @@ use std::time::Duration;
 use power::{PowerOperation, PowerRunErrorKind, PowerState, PowerUrl};
 
 use crate::conformance::{self, DeviceBehaviour, TestDevice, run, run_with};
-use crate::fake::{Decoded, FakeDevice, FakeProtocol, Habits, RelayOrder};
+use crate::fake::{Decoded, DeviceQuirks, FakeDevice, FakeProtocol, RelayOrder};
 
 const PASSWORD: &str = "se cret";
 /// A telnet offer to echo what is typed, and its refusal.
@@ -99,8 +99,8 @@ impl FakeProtocol for Numato {
     }
 }
 
-async fn with(protocol: Numato, habits: Habits) -> FakeDevice<Numato> {
-    FakeDevice::with(protocol, habits, DeviceBehaviour::Normal, PowerState::On).await
+async fn with(protocol: Numato, quirks: DeviceQuirks) -> FakeDevice<Numato> {
+    FakeDevice::with(protocol, quirks, DeviceBehaviour::Normal, PowerState::On).await
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn numato_outlets_pass_the_conformance_tests() {
 #[tokio::test]
 async fn modules_are_switched_whether_or_not_they_repeat_commands() {
     for echoes in [true, false] {
-        let device = with(Numato { echoes, ..Numato::default() }, Habits::default()).await;
+        let device = with(Numato { echoes, ..Numato::default() }, DeviceQuirks::default()).await;
         let evidence = run(PowerOperation::Cycle, &device.url("off=20ms")).await.unwrap();
         assert_eq!((&evidence["observed"], &evidence["attempts"]), (&"on".into(), &1.into()));
         let answer = if echoes { "relay read 5 on >" } else { "on >" };
@@ -121,25 +121,25 @@ async fn modules_are_switched_whether_or_not_they_repeat_commands() {
 }
 
 #[tokio::test]
-async fn modules_with_bad_habits_are_coped_with() {
+async fn modules_with_quirks_are_coped_with() {
     let rest = Duration::from_millis(40);
-    for habits in [
-        Habits { rest: Some(rest), ..Habits::default() },
-        Habits { half_answers: 1, ..Habits::default() },
-        Habits { rest: Some(rest), half_answers: 2, ..Habits::default() },
+    for quirks in [
+        DeviceQuirks { rest: Some(rest), ..DeviceQuirks::default() },
+        DeviceQuirks { half_answers: 1, ..DeviceQuirks::default() },
+        DeviceQuirks { rest: Some(rest), half_answers: 2, ..DeviceQuirks::default() },
     ] {
-        let device = with(Numato { has_password: true, ..Numato::default() }, habits).await;
+        let device = with(Numato { has_password: true, ..Numato::default() }, quirks).await;
         let url = device.url("off=20ms&rest=200ms&credential=plugs");
         let evidence = run_with((None, PASSWORD), PowerOperation::Cycle, &url).await.unwrap();
-        assert_eq!(evidence["observed"], "on", "{habits:?}");
-        assert_eq!(device.received_orders(), [PowerState::Off, PowerState::On], "{habits:?}");
-        assert_eq!(device.lock().turned_away, 0, "{habits:?}");
+        assert_eq!(evidence["observed"], "on", "{quirks:?}");
+        assert_eq!(device.received_orders(), [PowerState::Off, PowerState::On], "{quirks:?}");
+        assert_eq!(device.lock().turned_away, 0, "{quirks:?}");
     }
 }
 
 #[tokio::test]
 async fn an_answer_that_is_neither_on_nor_off_is_recorded() {
-    let device = with(Numato { answer: |_| "busy", ..Numato::default() }, Habits::default()).await;
+    let device = with(Numato { answer: |_| "busy", ..Numato::default() }, DeviceQuirks::default()).await;
     let failed = run(PowerOperation::Off, &device.url("")).await.unwrap_err();
     assert_eq!(failed.reason, "the outlet reads neither on nor off");
     assert_eq!(failed.evidence["answer"], "relay read 5 busy >");
@@ -150,7 +150,7 @@ async fn an_answer_that_is_neither_on_nor_off_is_recorded() {
 
 #[tokio::test]
 async fn a_password_is_sent_where_it_is_asked_for_and_shown_nowhere_else() {
-    let device = with(Numato { has_password: true, ..Numato::default() }, Habits::default()).await;
+    let device = with(Numato { has_password: true, ..Numato::default() }, DeviceQuirks::default()).await;
     let url = device.url("off=20ms&credential=plugs");
     let evidence = run_with((None, PASSWORD), PowerOperation::Cycle, &url).await.unwrap();
     assert_eq!((&evidence["observed"], device.received_orders().len()), (&"on".into(), 2));

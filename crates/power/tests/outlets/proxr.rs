@@ -6,7 +6,7 @@ use std::time::Duration;
 use power::{PowerOperation, PowerRunErrorKind, PowerState, PowerUrl};
 
 use crate::conformance::{self, DeviceBehaviour, TestDevice, run};
-use crate::fake::{Decoded, FakeDevice, FakeProtocol, Habits, RelayOrder};
+use crate::fake::{Decoded, DeviceQuirks, FakeDevice, FakeProtocol, RelayOrder};
 
 /// Returns the answer to a read, given whether the relay is on.
 type AnswerFn = fn(bool) -> u8;
@@ -56,8 +56,8 @@ impl FakeProtocol for Proxr {
     }
 }
 
-async fn with(answer: AnswerFn, habits: Habits) -> FakeDevice<Proxr> {
-    FakeDevice::with(Proxr { answer }, habits, DeviceBehaviour::Normal, PowerState::On).await
+async fn with(answer: AnswerFn, quirks: DeviceQuirks) -> FakeDevice<Proxr> {
+    FakeDevice::with(Proxr { answer }, quirks, DeviceBehaviour::Normal, PowerState::On).await
 }
 
 #[tokio::test]
@@ -79,35 +79,37 @@ async fn a_power_cycle_sends_each_command_once_on_one_connection() {
 }
 
 #[tokio::test]
-async fn relay_boards_with_bad_habits_are_switched_and_given_their_rest() {
+async fn relay_boards_with_quirks_are_switched_and_given_their_rest() {
     let rest = Duration::from_millis(40);
-    for (habits, orders) in [
-        (Habits { rest: Some(rest), ..Habits::default() }, vec![PowerState::Off, PowerState::On]),
+    for (quirks, orders) in [
+        (DeviceQuirks { rest: Some(rest), ..DeviceQuirks::default() }, vec![PowerState::Off, PowerState::On]),
         (
-            Habits { rest: Some(rest), half_answers: 1, ..Habits::default() },
+            DeviceQuirks { rest: Some(rest), half_answers: 1, ..DeviceQuirks::default() },
             vec![PowerState::Off, PowerState::On],
         ),
         (
-            Habits { rest: Some(rest), closes_after_answer: true, ..Habits::default() },
+            DeviceQuirks { rest: Some(rest), closes_after_answer: true, ..DeviceQuirks::default() },
             vec![PowerState::Off, PowerState::On],
         ),
         // The order is repeated, because its answer was lost.
         (
-            Habits { rest: Some(rest), lost_confirmations: 1, ..Habits::default() },
+            DeviceQuirks { rest: Some(rest), lost_confirmations: 1, ..DeviceQuirks::default() },
             vec![PowerState::Off, PowerState::Off, PowerState::On],
         ),
     ] {
-        let device = with(u8::from, habits).await;
+        let device = with(u8::from, quirks).await;
         let url = format!("proxr://{}/2/5?invert=true&off=20ms&rest=200ms", device.addr);
         let evidence = run(PowerOperation::Cycle, &url).await.unwrap();
-        assert_eq!((&evidence["observed"], device.received_orders()), (&"on".into(), orders), "{habits:?}");
-        assert_eq!(device.lock().turned_away, 0, "{habits:?}");
+        assert_eq!((&evidence["observed"], device.received_orders()), (&"on".into(), orders), "{quirks:?}");
+        assert_eq!(device.lock().turned_away, 0, "{quirks:?}");
     }
 }
 
 #[tokio::test]
 async fn a_busy_relay_board_is_tried_again() {
-    let device = with(u8::from, Habits { rest: Some(Duration::from_millis(100)), ..Habits::default() }).await;
+    let device =
+        with(u8::from, DeviceQuirks { rest: Some(Duration::from_millis(100)), ..DeviceQuirks::default() })
+            .await;
     let other_client = tokio::net::TcpStream::connect(device.addr).await.unwrap();
     let url = device.url("");
     let (ended, ()) = tokio::join!(run(PowerOperation::On, &url), async {
@@ -124,7 +126,7 @@ async fn an_answer_that_is_neither_on_nor_off_is_distinguished_and_recorded() {
         (|_| 2, "answered, but not with ProXR", PowerRunErrorKind::Misconfigured, "02"),
         (|_| 170, "looks like API mode", PowerRunErrorKind::Misconfigured, "aa"),
     ] {
-        let device = with(answer, Habits::default()).await;
+        let device = with(answer, DeviceQuirks::default()).await;
         let failed = run(PowerOperation::Off, &device.url("")).await.unwrap_err();
         assert!(failed.reason.contains(reason) && failed.kind == kind, "{failed:?}");
         assert_eq!(failed.evidence["answer"], text);

@@ -263,6 +263,73 @@ async fn an_order_that_failed_inside_the_device_is_read_back_before_it_is_repeat
 }
 
 #[tokio::test]
+async fn power_is_restored_where_no_reading_succeeds_after_the_order() {
+    /// A controller that does not answer a reading while its system is off.
+    struct Forgetful;
+    impl HttpProtocol for Forgetful {
+        fn order(&self, request: &Request) -> Option<Order> {
+            Bmc.order(request)
+        }
+
+        fn answer(&self, request: &Request, reported: Reported) -> Vec<u8> {
+            if request.method == "GET" && !reported.is_on {
+                return failure("500 Internal Server Error", "Oops.");
+            }
+            Bmc.answer(request, reported)
+        }
+    }
+    let device = HttpDevice::start(DeviceBehaviour::Normal, PowerState::On, Forgetful).await;
+    let url = format!("redfish+http://{}/1?effect=100ms&off=20ms", device.addr);
+    let failed = run(PowerOperation::Cycle, &url).await.unwrap_err();
+    assert_eq!((&failed.kind, device.state()), (&PowerRunErrorKind::Failed, PowerState::On), "{failed:?}");
+    assert_eq!(device.received_orders(), [PowerState::Off, PowerState::On]);
+}
+
+#[tokio::test]
+async fn a_redirect_to_the_same_path_with_a_slash_is_followed_and_no_other() {
+    /// A controller whose resources end with a slash.
+    struct Slashes {
+        /// What comes before the path in a redirect.
+        before: &'static str,
+    }
+    impl HttpProtocol for Slashes {
+        fn order(&self, request: &Request) -> Option<Order> {
+            Bmc.order(request)
+        }
+
+        fn answer(&self, request: &Request, reported: Reported) -> Vec<u8> {
+            if request.method == "POST" {
+                return Bmc.answer(request, reported);
+            }
+            if !request.target.ends_with('/') {
+                let head = format!("308 Permanent Redirect\r\nLocation: {}{}/", self.before, request.target);
+                return answer(&head, "");
+            }
+            let mut request = request.clone();
+            request.target.pop();
+            Bmc.answer(&request, reported)
+        }
+    }
+    for (before, path, is_followed) in
+        [("", "", true), ("", "/1", true), ("http://other.lab", "/1", false), ("/redfish", "/1", false)]
+    {
+        let device = HttpDevice::start(DeviceBehaviour::Normal, PowerState::On, Slashes { before }).await;
+        let url = format!("redfish+http://{}{path}?effect=100ms&off=20ms", device.addr);
+        let result = run(PowerOperation::Cycle, &url).await;
+        if !is_followed {
+            let failed = result.unwrap_err();
+            assert!(failed.reason.contains("write that path"), "{failed}");
+            assert_eq!(failed.kind, PowerRunErrorKind::Misconfigured);
+            continue;
+        }
+        assert_eq!(result.unwrap()["resource"], "Systems/1");
+        assert_eq!(device.received_orders(), [PowerState::Off, PowerState::On]);
+        let redirected = device.requests().iter().filter(|request| request.target == SYSTEM).count();
+        assert!(redirected <= 1, "the path with a slash is used from then on");
+    }
+}
+
+#[tokio::test]
 async fn a_state_between_on_and_off_is_unknown() {
     for state in ["PoweringOff", "PoweringOn", "Paused"] {
         let device = HttpDevice::answering(ok(&system(state))).await;

@@ -1,9 +1,10 @@
 //! Conformance tests of `shelly://`, at fake devices of both generations. The answers are shaped like the examples of
 //! Shelly's documentation; the fake computes Digest authentication by RFC 7616 itself.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use power::{CycleTiming, PowerOperation, PowerRunErrorKind, PowerState, PowerUrl, operate};
+use power::{CycleTiming, PowerContext, PowerOperation, PowerRunErrorKind, PowerState, PowerUrl, operate};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -20,9 +21,11 @@ struct Rpc {
     password: Option<&'static str>,
     /// Whether it keeps the time of its cycle when another order arrives.
     keeps_timer: bool,
+    /// The time of a cycle as it reports it, in seconds.
+    timer_s: f64,
 }
 
-const PLUG: Rpc = Rpc { password: None, keeps_timer: false };
+const PLUG: Rpc = Rpc { password: None, keeps_timer: false, timer_s: 2.0 };
 
 fn sha256(text: &str) -> String {
     let bytes = Sha256::digest(text);
@@ -80,6 +83,7 @@ impl HttpProtocol for Rpc {
         }
         if reported.has_timer {
             result["timer_started_at"] = json!(1_626_935_739.79);
+            result["timer_duration"] = json!(self.timer_s);
         }
         let mut reply = json!({ "id": frame["id"], "src": "shellyplus1pm-a8032ab1", "dst": frame["src"] });
         if number == 0 {
@@ -184,6 +188,23 @@ async fn the_device_times_a_cycle_by_one_order() {
 }
 
 #[tokio::test]
+async fn a_device_that_serves_one_client_and_rests_afterwards_is_given_its_rest() {
+    let plug = HttpDevice::start(DeviceBehaviour::Normal, PowerState::On, PLUG).await;
+    let relay = HttpDevice::start(DeviceBehaviour::Normal, PowerState::On, Relay).await;
+    for (device, generation) in [(plug, 2), (relay, 1)] {
+        device.serve_one_client(Duration::from_millis(40));
+        let url =
+            |off: &str| format!("shelly://{}/0?generation={generation}&rest=200ms&off={off}", device.addr);
+        let evidence = run(PowerOperation::Cycle, &url("20ms")).await.unwrap();
+        assert_eq!((&evidence["observed"], device.state()), (&"on".into(), PowerState::On));
+        assert_eq!(device.received_orders(), [PowerState::Off, PowerState::On], "generation {generation}");
+        run(PowerOperation::Cycle, &url("3s")).await.unwrap();
+        assert_eq!(device.received_orders().len(), 3, "the device times the second cycle");
+        assert_eq!(device.turned_away(), 0, "generation {generation}");
+    }
+}
+
+#[tokio::test]
 async fn the_measured_power_is_evidence() {
     let device = HttpDevice::start(DeviceBehaviour::Normal, PowerState::Off, PLUG).await;
     let url = format!("shelly://{}/0", device.addr);
@@ -212,6 +233,45 @@ async fn a_cancelled_cycle_leaves_no_device_on_that_would_toggle_itself_off() {
 }
 
 #[tokio::test]
+async fn a_device_that_another_run_left_about_to_switch_off_is_not_taken_for_on() {
+    /// A device that is on, and stays so only after an order.
+    struct Timed {
+        generation: u8,
+        timer_s: u32,
+        is_ordered: AtomicBool,
+    }
+    impl HttpProtocol for Timed {
+        fn order(&self, request: &Request) -> Option<Order> {
+            let order = if self.generation == 1 { Relay.order(request) } else { PLUG.order(request) };
+            self.is_ordered.fetch_or(order.is_some(), Ordering::Relaxed);
+            order
+        }
+
+        fn answer(&self, request: &Request, reported: Reported) -> Vec<u8> {
+            let has_timer = !self.is_ordered.load(Ordering::Relaxed);
+            let reported = Reported { has_timer, ..reported };
+            if self.generation == 1 {
+                let status =
+                    json!({ "ison": reported.is_on, "has_timer": has_timer, "timer_duration": self.timer_s });
+                return answer("200 OK", &status.to_string());
+            }
+            Rpc { timer_s: self.timer_s.into(), ..PLUG }.answer(request, reported)
+        }
+    }
+    for generation in [1, 2] {
+        for (timer_s, expected) in [(2, vec![PowerState::On]), (3600, vec![])] {
+            let protocol = Timed { generation, timer_s, is_ordered: AtomicBool::new(false) };
+            let device = HttpDevice::start(DeviceBehaviour::Normal, PowerState::On, protocol).await;
+            let url = format!("shelly://{}/0?generation={generation}", device.addr).parse().unwrap();
+            let context = PowerContext { interrupted_runs: 1, ..context(Duration::from_secs(2)) };
+            let result = operate(&url, PowerOperation::Cycle, &context, &CancellationToken::new()).await;
+            assert_eq!(result.unwrap_err().evidence["observed"], "on");
+            assert_eq!(device.received_orders(), expected, "generation {generation}, {timer_s} s");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_password_is_proved_to_the_device_and_shown_nowhere() {
     let protocol = Rpc { password: Some(PASSWORD), ..PLUG };
     let device = HttpDevice::start(DeviceBehaviour::Normal, PowerState::On, protocol).await;
@@ -221,7 +281,9 @@ async fn a_password_is_proved_to_the_device_and_shown_nowhere() {
     assert_eq!((&evidence["observed"], device.received_orders().len()), (&"on".into(), 2));
     // Read, off, read, on, read: each after its own challenge.
     assert_eq!((&evidence["attempts"], device.connections()), (&10.into(), 10));
-    let secrets = [PASSWORD, "sekrit", "response="];
+    // As `{:?}` shows it.
+    let escaped = PASSWORD.escape_debug().to_string();
+    let secrets = [escaped.as_str(), "sekrit", "response="];
     for (options, login, reason) in [
         ("", (None, PASSWORD), "requires a password: write `credential=NAME`"),
         ("credential=plugs", (None, "sekrit"), "rejects user and password of credential `plugs`"),
@@ -308,9 +370,11 @@ async fn answers_without_a_state_are_distinguished_and_recorded() {
         let failed = run(PowerOperation::Off, &url).await.unwrap_err();
         assert!(failed.reason.contains(reason) && failed.kind == kind, "{failed:?}");
         assert_eq!(failed.evidence["observed"], "unknown");
-        let body = String::from_utf8(bytes).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
         let answered = failed.evidence.get("answer").and_then(Value::as_str).unwrap_or_default();
-        assert!(body.ends_with(answered), "{failed:?}");
+        let is_shown = answered.is_empty() == body.is_empty() && answered.ends_with(body);
+        assert!(is_shown, "{failed:?}");
     }
 }
 

@@ -14,7 +14,7 @@ use tracing::subscriber::Subscriber;
 use crate::conformance::{
     self, DeviceBehaviour, LONG_TIMEOUT, SHORT_TIMEOUT, TestDevice, context, run, run_in,
 };
-use crate::snmp_agent::{APC, AgentHabits, AgentOutlet, GEN_ERR, SnmpAgent};
+use crate::snmp_agent::{APC, AgentOutlet, AgentQuirks, GEN_ERR, SnmpAgent};
 
 /// The context of a server that has one credential, `lab`.
 pub(crate) fn context_with(credential: CredentialSource) -> PowerContext {
@@ -101,7 +101,7 @@ async fn each_built_in_device_is_switched_and_read_by_its_own_objects() {
             "1.3.6.1.4.1.9.3.2.9 = 70000",
         ),
     ] {
-        let agent = SnmpAgent::on(outlet, AgentHabits::default()).await;
+        let agent = SnmpAgent::on(outlet, AgentQuirks::default()).await;
         let evidence = run(PowerOperation::Cycle, &agent.url("off=20ms")).await.unwrap();
         assert_eq!((&evidence["answer"], &evidence["oid"]), (&words.into(), &outlet.on.0.into()));
         assert_eq!((&evidence["observed"], &evidence["attempts"]), (&"on".into(), &1.into()));
@@ -136,7 +136,7 @@ async fn a_scan_finds_the_table_of_outlets_without_the_name_of_the_device() {
     let others = others.chain([("1.3.6.1.2.1.105.1.1.1.4.1.2".to_owned(), 1)]).collect();
     let (on, off) = (("1.3.6.1.2.1.105.1.1.1.3.1.1", 1), ("1.3.6.1.2.1.105.1.1.1.3.1.1", 2));
     let outlet = AgentOutlet { url: "1?device=poe", on, off, state: on.0, readings: (1, 2) };
-    let agent = SnmpAgent::on(outlet, AgentHabits { others, ..AgentHabits::default() }).await;
+    let agent = SnmpAgent::on(outlet, AgentQuirks { others, ..AgentQuirks::default() }).await;
     let context = context(LONG_TIMEOUT);
     for (parameters, ends) in [
         ("", ["?device=poe"; 4]),
@@ -164,7 +164,7 @@ async fn a_scan_finds_the_table_of_outlets_without_the_name_of_the_device() {
     }
     assert!(agent.received_orders().is_empty());
     let other = AgentOutlet { state: "1.3.6.1.2.1.1.7.0", ..outlet };
-    let agent = SnmpAgent::on(other, AgentHabits::default()).await;
+    let agent = SnmpAgent::on(other, AgentQuirks::default()).await;
     let failed = scanned(&format!("snmp://{}", agent.addr), &context).await.unwrap_err();
     assert!(
         failed.reason.contains("has none of the known tables of outlets; write `device=apc`"),
@@ -188,7 +188,7 @@ async fn the_load_detected_at_a_poe_port_is_evidence() {
         (None, "version=1", None),
     ] {
         let others = value.map(|value| (detection.clone(), value)).into_iter().collect();
-        let agent = SnmpAgent::on(outlet, AgentHabits { others, ..AgentHabits::default() }).await;
+        let agent = SnmpAgent::on(outlet, AgentQuirks { others, ..AgentQuirks::default() }).await;
         let evidence = run(PowerOperation::On, &agent.url(parameters)).await.unwrap();
         assert_eq!(evidence["observed"], "on");
         assert_eq!(
@@ -200,25 +200,25 @@ async fn the_load_detected_at_a_poe_port_is_evidence() {
 }
 
 #[tokio::test]
-async fn agents_with_bad_habits_are_switched_and_nothing_is_repeated_without_need() {
+async fn agents_with_quirks_are_switched_and_nothing_is_repeated_without_need() {
     let (off, on) = (PowerState::Off, PowerState::On);
-    for (habits, orders) in [
-        (AgentHabits { lost_confirmations: 2, ..AgentHabits::default() }, vec![off, on]),
-        (AgentHabits { wrong_ids: 5, ..AgentHabits::default() }, vec![off, on]),
-        (AgentHabits { follows_after: Duration::from_millis(700), ..AgentHabits::default() }, vec![off, on]),
-        (AgentHabits { refuses_with: Some(GEN_ERR), ..AgentHabits::default() }, vec![off, on]),
+    for (quirks, orders) in [
+        (AgentQuirks { lost_confirmations: 2, ..AgentQuirks::default() }, vec![off, on]),
+        (AgentQuirks { wrong_ids: 5, ..AgentQuirks::default() }, vec![off, on]),
+        (AgentQuirks { follows_after: Duration::from_millis(700), ..AgentQuirks::default() }, vec![off, on]),
+        (AgentQuirks { refuses_with: Some(GEN_ERR), ..AgentQuirks::default() }, vec![off, on]),
         // The first is the answer to the reading.
-        (AgentHabits { half_answers: 1, ..AgentHabits::default() }, vec![off, on]),
+        (AgentQuirks { half_answers: 1, ..AgentQuirks::default() }, vec![off, on]),
     ] {
-        let agent = SnmpAgent::on(APC, habits.clone()).await;
+        let agent = SnmpAgent::on(APC, quirks.clone()).await;
         let evidence = run_in(&context(LONG_TIMEOUT), PowerOperation::Cycle, &agent.url("off=20ms")).await;
-        let evidence = evidence.unwrap_or_else(|error| panic!("{habits:?}: {error:?}"));
-        assert_eq!((&evidence["observed"], agent.received_orders()), (&"on".into(), orders), "{habits:?}");
+        let evidence = evidence.unwrap_or_else(|error| panic!("{quirks:?}: {error:?}"));
+        assert_eq!((&evidence["observed"], agent.received_orders()), (&"on".into(), orders), "{quirks:?}");
     }
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_in_the_device_s_words() {
+async fn a_refusal_is_reported_in_the_device_s_words() {
     for (status, word, kind) in [
         (2, "noSuchName", PowerRunErrorKind::Misconfigured),
         (6, "noAccess", PowerRunErrorKind::Misconfigured),
@@ -229,8 +229,8 @@ async fn a_refusal_is_told_in_the_device_s_words() {
         (13, "resourceUnavailable", PowerRunErrorKind::Failed),
         (12, "inconsistentValue", PowerRunErrorKind::Failed),
     ] {
-        let habits = AgentHabits { refuses_with: Some(status), ..AgentHabits::default() };
-        let agent = SnmpAgent::on(APC, habits).await;
+        let quirks = AgentQuirks { refuses_with: Some(status), ..AgentQuirks::default() };
+        let agent = SnmpAgent::on(APC, quirks).await;
         let failed = run(PowerOperation::Off, &agent.url("version=2c")).await.unwrap_err();
         assert!(failed.reason.contains(&format!(" answered {word}: ")), "{failed}");
         assert_eq!((&failed.evidence["answer"], failed.kind == kind), (&word.into(), true), "{failed:?}");
@@ -241,7 +241,7 @@ async fn a_refusal_is_told_in_the_device_s_words() {
 }
 
 #[tokio::test]
-async fn a_state_that_is_neither_on_nor_off_is_told_and_nothing_is_switched() {
+async fn a_state_that_is_neither_on_nor_off_is_reported_and_nothing_is_switched() {
     let pending = AgentOutlet {
         url: "5?device=eaton",
         on: ("1.3.6.1.4.1.534.6.6.7.6.6.1.4.0.5", 0),
@@ -249,7 +249,7 @@ async fn a_state_that_is_neither_on_nor_off_is_told_and_nothing_is_switched() {
         state: "1.3.6.1.4.1.534.6.6.7.6.6.1.2.0.5",
         readings: (3, 2),
     };
-    let agent = SnmpAgent::on(pending, AgentHabits::default()).await;
+    let agent = SnmpAgent::on(pending, AgentQuirks::default()).await;
     let failed = run(PowerOperation::Off, &agent.url("")).await.unwrap_err();
     assert_eq!(failed.reason, "the outlet reads neither on nor off");
     assert_eq!(failed.evidence["answer"], "outletControlStatus = 3");
@@ -258,7 +258,7 @@ async fn a_state_that_is_neither_on_nor_off_is_told_and_nothing_is_switched() {
 
 #[tokio::test]
 async fn the_community_is_the_password_of_the_credential_and_is_shown_nowhere() {
-    let agent = SnmpAgent::on(APC, AgentHabits::default()).await;
+    let agent = SnmpAgent::on(APC, AgentQuirks::default()).await;
     let credential =
         CredentialSource { password: Some(secret("rack-secret")), ..CredentialSource::default() };
     let context = PowerContext { call_limit: SHORT_TIMEOUT, ..context_with(credential) };
@@ -281,7 +281,7 @@ async fn the_community_is_the_password_of_the_credential_and_is_shown_nowhere() 
 
 #[tokio::test]
 async fn a_password_too_short_for_version_3_is_a_configuration_error() {
-    let agent = SnmpAgent::on(APC, AgentHabits::default()).await;
+    let agent = SnmpAgent::on(APC, AgentQuirks::default()).await;
     for (password, privacy_password, reason) in [
         (
             "short",
@@ -292,7 +292,7 @@ async fn a_password_too_short_for_version_3_is_a_configuration_error() {
     ] {
         let user = Some("me".to_owned());
         let (password, privacy_password) = (Some(secret(password)), Some(secret(privacy_password)));
-        let context = context_with(CredentialSource { user, password, privacy_password });
+        let context = context_with(CredentialSource { user, password, privacy_password, hosts: Vec::new() });
         let url = agent.url("version=3&credential=lab");
         let failed = run_in(&context, PowerOperation::On, &url).await.unwrap_err();
         assert!(failed.reason.starts_with(reason), "{failed}");
@@ -331,7 +331,7 @@ impl Subscriber for CountingSubscriber {
 async fn the_library_logs_nothing() {
     let logged = Arc::new(AtomicUsize::new(0));
     let _guard = tracing::subscriber::set_default(CountingSubscriber(Arc::clone(&logged)));
-    let agent = SnmpAgent::with(APC, AgentHabits::default(), DeviceBehaviour::Hangs, PowerState::On).await;
+    let agent = SnmpAgent::with(APC, AgentQuirks::default(), DeviceBehaviour::Hangs, PowerState::On).await;
     run_in(&context(SHORT_TIMEOUT), PowerOperation::On, &agent.url("")).await.unwrap_err();
     agent.set_behaviour(DeviceBehaviour::Normal).await;
     run(PowerOperation::On, &agent.url_of_missing_outlet().unwrap()).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! An SNMP agent of our own (versions 1 and 2c) behind a UDP port, with the bad habits of real ones. The library of the
+//! An SNMP agent of our own (versions 1 and 2c) behind a UDP port, with the quirks of real ones. The library of the
 //! driver is not used on purpose.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,9 +40,9 @@ pub(crate) const APC: AgentOutlet = AgentOutlet {
     readings: (1, 2),
 };
 
-/// Habits that a driver has to cope with.
+/// Quirks that a driver has to cope with.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct AgentHabits {
+pub(crate) struct AgentQuirks {
     /// It follows this many orders and does not answer them.
     pub(crate) lost_confirmations: usize,
     /// It answers this many requests under another request ID first.
@@ -51,7 +51,7 @@ pub(crate) struct AgentHabits {
     pub(crate) half_answers: usize,
     /// It answers orders with this error status, and follows them nevertheless.
     pub(crate) refuses_with: Option<u8>,
-    /// It shows what it was told only after this time.
+    /// It shows an order only after this time.
     pub(crate) follows_after: Duration,
     /// Other objects that it has.
     pub(crate) others: BTreeMap<String, i32>,
@@ -60,7 +60,7 @@ pub(crate) struct AgentHabits {
 pub(crate) struct AgentState {
     outlet: AgentOutlet,
     behaviour: DeviceBehaviour,
-    pub(crate) habits: AgentHabits,
+    pub(crate) quirks: AgentQuirks,
     is_on: bool,
     /// The state before the last order, shown until then.
     shown: (bool, Instant),
@@ -76,13 +76,13 @@ impl AgentState {
             let is_on = if Instant::now() < self.shown.1 { self.shown.0 } else { self.is_on };
             return Some(if is_on { self.outlet.readings.0 } else { self.outlet.readings.1 });
         }
-        self.habits.others.get(oid).copied()
+        self.quirks.others.get(oid).copied()
     }
 
     /// The first object after `oid`.
     fn next(&self, oid: &str) -> Option<String> {
         let arcs = |oid: &str| -> Vec<u32> { oid.split('.').map(|arc| arc.parse().unwrap()).collect() };
-        let known = self.habits.others.keys().map(String::as_str).chain([self.outlet.state]);
+        let known = self.quirks.others.keys().map(String::as_str).chain([self.outlet.state]);
         known.filter(|other| arcs(other) > arcs(oid)).min_by_key(|other| arcs(other)).map(str::to_owned)
     }
 
@@ -94,7 +94,7 @@ impl AgentState {
         }
         self.orders.push((oid.to_owned(), value));
         if self.behaviour != DeviceBehaviour::Lies {
-            self.shown = (self.is_on, Instant::now() + self.habits.follows_after);
+            self.shown = (self.is_on, Instant::now() + self.quirks.follows_after);
             self.is_on = (oid, value) == on;
         }
         true
@@ -110,7 +110,7 @@ pub(crate) struct SnmpAgent {
 impl SnmpAgent {
     pub(crate) async fn with(
         outlet: AgentOutlet,
-        habits: AgentHabits,
+        quirks: AgentQuirks,
         behaviour: DeviceBehaviour,
         power: PowerState,
     ) -> Self {
@@ -120,7 +120,7 @@ impl SnmpAgent {
         let state = Arc::new(Mutex::new(AgentState {
             outlet,
             behaviour,
-            habits,
+            quirks,
             is_on,
             shown: (is_on, Instant::now()),
             orders: Vec::new(),
@@ -135,8 +135,8 @@ impl SnmpAgent {
     }
 
     /// An agent for an outlet that is on.
-    pub(crate) async fn on(outlet: AgentOutlet, habits: AgentHabits) -> Self {
-        Self::with(outlet, habits, DeviceBehaviour::Normal, PowerState::On).await
+    pub(crate) async fn on(outlet: AgentOutlet, quirks: AgentQuirks) -> Self {
+        Self::with(outlet, quirks, DeviceBehaviour::Normal, PowerState::On).await
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, AgentState> {
@@ -146,7 +146,7 @@ impl SnmpAgent {
 
 impl TestDevice for SnmpAgent {
     async fn start(behaviour: DeviceBehaviour, state: PowerState) -> Self {
-        Self::with(APC, AgentHabits::default(), behaviour, state).await
+        Self::with(APC, AgentQuirks::default(), behaviour, state).await
     }
 
     fn url(&self, parameters: &str) -> String {
@@ -218,22 +218,22 @@ fn react(state: &mut AgentState, client: SocketAddr, datagram: &[u8]) -> Vec<Vec
     } else {
         let (oid, value) = request.bindings[0].clone();
         let is_followed = state.execute(&oid, value.unwrap());
-        if is_followed && (state.behaviour == DeviceBehaviour::Mute || state.habits.lost_confirmations > 0) {
-            state.habits.lost_confirmations = state.habits.lost_confirmations.saturating_sub(1);
+        if is_followed && (state.behaviour == DeviceBehaviour::Mute || state.quirks.lost_confirmations > 0) {
+            state.quirks.lost_confirmations = state.quirks.lost_confirmations.saturating_sub(1);
             return Vec::new();
         }
-        match state.habits.refuses_with {
+        match state.quirks.refuses_with {
             Some(status) => request.refusal(status, 1),
             None if is_followed => request.answer(request.id, &[(&oid, value)]),
             None => request.refusal(if request.version == 0 { NO_SUCH_NAME } else { NO_CREATION }, 1),
         }
     };
-    if state.habits.half_answers > 0 {
-        state.habits.half_answers -= 1;
+    if state.quirks.half_answers > 0 {
+        state.quirks.half_answers -= 1;
         return vec![answer[..answer.len() / 2].to_vec()];
     }
-    if state.habits.wrong_ids > 0 {
-        state.habits.wrong_ids -= 1;
+    if state.quirks.wrong_ids > 0 {
+        state.quirks.wrong_ids -= 1;
         // With another value too: who takes it reads the wrong state.
         let values: Vec<_> = request.bindings.iter().map(|(oid, _)| (oid, Some(77))).collect();
         return vec![request.answer(request.id + 1, &values), answer];

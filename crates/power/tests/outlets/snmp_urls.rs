@@ -51,6 +51,20 @@ fn equal_outlets_are_equal_however_they_are_written() {
         (vec!["snmp://pdu.lab/7?device=poe", "snmp://pdu.lab/1.7?device=poe"], "1.7?device=poe"),
         (
             vec![
+                "snmp://pdu.lab/3?device=apc-masterswitch",
+                "snmp://pdu.lab/3?device=oid&oid=1.3.6.1.4.1.318.1.1.4.4.2.1.3&on-value=1&off-value=2",
+            ],
+            "3?device=apc-masterswitch",
+        ),
+        (
+            vec![
+                "snmp://pdu.lab/7?device=poe",
+                "snmp://pdu.lab/7?device=oid&oid=1.3.6.1.2.1.105.1.1.1.3.1&on-value=1&off-value=2",
+            ],
+            "1.7?device=poe",
+        ),
+        (
+            vec![
                 "snmp://pdu.lab/2.9?device=oid&oid=1.3.6.1.4.1.9&on-value=1&off-value=0",
                 "snmp://pdu.lab/9?device=oid&oid=1.3.6.1.4.1.9.2&on-value=on&off-value=off&type=string",
             ],

@@ -116,7 +116,7 @@ impl Snmpsim {
 fn context_of(user: &str, password: &str, privacy_password: &str) -> PowerContext {
     let user = Some(user.to_owned());
     let (password, privacy_password) = (Some(secret(password)), Some(secret(privacy_password)));
-    context_with(CredentialSource { user, password, privacy_password })
+    context_with(CredentialSource { user, password, privacy_password, hosts: Vec::new() })
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use power::{PowerOperation, PowerRunErrorKind, PowerState, operate};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::conformance::{self, DeviceBehaviour, TestDevice, context, run, run_with};
@@ -24,6 +25,12 @@ struct TasmotaState {
     orders: Vec<PowerState>,
     connections: usize,
     answer: AnswerFn,
+    /// Where it serves one client: how long it rests afterwards. It closes other connections at once.
+    rest: Option<Duration>,
+    has_client: bool,
+    rests_until: Instant,
+    /// Connections closed at once.
+    turned_away: usize,
 }
 
 #[derive(Clone)]
@@ -60,7 +67,27 @@ impl SharedTasmota {
         self.0.lock().unwrap()
     }
 
-    async fn serve(self, mut stream: TcpStream) {
+    /// Counts a connection; returns whether it is served.
+    fn admits(&self) -> bool {
+        let mut state = self.state();
+        state.connections += 1;
+        let is_free = !state.has_client && state.rests_until <= Instant::now();
+        if state.rest.is_some() && !is_free {
+            state.turned_away += 1;
+            return false;
+        }
+        state.has_client = true;
+        true
+    }
+
+    async fn serve(self, stream: TcpStream) {
+        self.answer(stream).await;
+        let mut state = self.state();
+        state.has_client = false;
+        state.rests_until = Instant::now() + state.rest.unwrap_or_default();
+    }
+
+    async fn answer(&self, mut stream: TcpStream) {
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
             let Ok(byte) = stream.read_u8().await else { return };
@@ -104,15 +131,26 @@ impl Tasmota {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let is_on = state == PowerState::On;
-        let state = TasmotaState { behaviour, is_on, orders: Vec::new(), connections: 0, answer };
+        let state = TasmotaState {
+            behaviour,
+            is_on,
+            orders: Vec::new(),
+            connections: 0,
+            answer,
+            rest: None,
+            has_client: false,
+            rests_until: Instant::now(),
+            turned_away: 0,
+        };
         let shared = SharedTasmota(Arc::new(Mutex::new(state)));
         let (mut server, accepting) = (JoinSet::new(), shared.clone());
         if behaviour != DeviceBehaviour::Refuses {
             server.spawn(async move {
                 let mut served = JoinSet::new();
                 while let Ok((stream, _)) = listener.accept().await {
-                    accepting.state().connections += 1;
-                    served.spawn(accepting.clone().serve(stream));
+                    if accepting.admits() {
+                        served.spawn(accepting.clone().serve(stream));
+                    }
                 }
             });
         }
@@ -164,6 +202,16 @@ async fn a_power_cycle_records_the_devices_answer_as_evidence() {
     // Read, off, read, on, read: each on its own connection.
     assert_eq!((&evidence["attempts"], device.connections()), (&5.into(), 5));
     assert_eq!(device.received_orders(), [PowerState::Off, PowerState::On]);
+}
+
+#[tokio::test]
+async fn a_plug_that_serves_one_client_and_rests_afterwards_is_given_its_rest() {
+    let device = Tasmota::with(DeviceBehaviour::Normal, PowerState::On, strip).await;
+    device.shared.state().rest = Some(Duration::from_millis(40));
+    let evidence = run(PowerOperation::Cycle, &device.url("off=20ms&rest=200ms")).await.unwrap();
+    assert_eq!((&evidence["observed"], device.state()), (&"on".into(), PowerState::On));
+    assert_eq!(device.received_orders(), [PowerState::Off, PowerState::On]);
+    assert_eq!(device.shared.state().turned_away, 0);
 }
 
 #[tokio::test]
@@ -295,7 +343,10 @@ fn a_bad_url_is_refused_with_the_right_form() {
         assert!(error.contains(right) && !error.contains("secret"), "{text}: {error}");
     }
     let error = power::PowerUrl::read_new("tasmota://plug.lab/1?off=46s").unwrap_err().to_string();
-    assert!(error.contains("`off` is 46s") && error.ends_with("the maximum is 45s"), "{error}");
+    assert!(
+        error.contains("`off` and 5 times `rest` add up to 46s") && error.ends_with("the maximum is 45s"),
+        "{error}"
+    );
     let url: power::PowerUrl = "tasmota://Plug.lab.:80/01?off=5s".parse().unwrap();
     assert_eq!(
         (url.resource(), url.outlet().as_str()),

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::conformance::{self, DeviceBehaviour, TestDevice, run, until};
-use crate::fake::{Decoded, FakeDevice, FakeProtocol, Habits};
+use crate::fake::{Decoded, DeviceQuirks, FakeDevice, FakeProtocol};
 use crate::fake_modbus::{decode_rtu, decode_tcp};
 
 #[derive(Clone, Default)]
@@ -84,8 +84,8 @@ impl FakeProtocol for Transparent {
 
 const OFF: Duration = Duration::from_secs(1);
 
-async fn with_habits(habits: Habits) -> FakeDevice<Waveshare> {
-    FakeDevice::with(Waveshare, habits, DeviceBehaviour::Normal, PowerState::On).await
+async fn with_quirks(quirks: DeviceQuirks) -> FakeDevice<Waveshare> {
+    FakeDevice::with(Waveshare, quirks, DeviceBehaviour::Normal, PowerState::On).await
 }
 
 #[tokio::test]
@@ -173,20 +173,23 @@ async fn nothing_is_sent_after_the_lease_expired_during_the_off_time() {
 }
 
 #[tokio::test]
-async fn a_cycle_is_one_order_at_relay_boards_with_bad_habits() {
+async fn a_cycle_is_one_order_at_relay_boards_with_quirks() {
     let rest = Duration::from_millis(40);
-    for (habits, parameters) in [
-        (Habits { closes_after_answer: true, ..Habits::default() }, "off=2s"),
-        (Habits { half_answers: 1, ..Habits::default() }, "off=2s"),
-        (Habits { lost_confirmations: 1, ..Habits::default() }, "off=2s"),
-        (Habits { rest: Some(rest), ..Habits::default() }, "off=2s&rest=200ms"),
-        (Habits { rest: Some(rest), closes_after_answer: true, ..Habits::default() }, "off=2s&rest=200ms"),
+    for (quirks, parameters) in [
+        (DeviceQuirks { closes_after_answer: true, ..DeviceQuirks::default() }, "off=2s"),
+        (DeviceQuirks { half_answers: 1, ..DeviceQuirks::default() }, "off=2s"),
+        (DeviceQuirks { lost_confirmations: 1, ..DeviceQuirks::default() }, "off=2s"),
+        (DeviceQuirks { rest: Some(rest), ..DeviceQuirks::default() }, "off=2s&rest=200ms"),
+        (
+            DeviceQuirks { rest: Some(rest), closes_after_answer: true, ..DeviceQuirks::default() },
+            "off=2s&rest=200ms",
+        ),
     ] {
-        let device = with_habits(habits).await;
+        let device = with_quirks(quirks).await;
         let evidence = run(PowerOperation::Cycle, &device.url(parameters)).await.unwrap();
-        assert_eq!(evidence["observed"], "on", "{habits:?}");
-        assert_eq!(device.received_orders(), [PowerState::Off], "{habits:?}");
-        assert_eq!(device.lock().turned_away, 0, "{habits:?}");
+        assert_eq!(evidence["observed"], "on", "{quirks:?}");
+        assert_eq!(device.received_orders(), [PowerState::Off], "{quirks:?}");
+        assert_eq!(device.lock().turned_away, 0, "{quirks:?}");
     }
 }
 

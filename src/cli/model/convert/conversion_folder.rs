@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::python::ConvertedModel;
 use crate::clock::SystemClock;
+use crate::formatting::with_causes;
 use crate::model::{MODEL_TIMEOUT, ModelError, ModelOptions, Models};
 
 /// The name of the model in the temporary config.
@@ -101,7 +102,7 @@ impl ConversionFolder {
 impl Drop for ConversionFolder {
     fn drop(&mut self) {
         if let Err(error) = fs_err::remove_dir_all(&self.folder) {
-            tracing::warn!(error = &error as &dyn Error, "cannot remove temporary directory");
+            tracing::warn!(error = %with_causes(&error), "cannot remove temporary directory");
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Observes TFTP requests, and writes the boot logs of boards.
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use super::client_logs::{BootClientLogs, BootRequest, BootRequester, DueBootLog,
 use super::describe_end::describe_end;
 use super::line_budget::LogLineBudget;
 use crate::boards::{BoardService, BootCoverage, Mac};
+use crate::formatting::with_causes;
 use crate::store::Store;
 use crate::tftp::{TftpFetch, TftpObserver, TransferEnd};
 
@@ -138,7 +138,7 @@ impl BootWatch {
             }
             Err(error) => {
                 if !state.is_failing {
-                    tracing::warn!(error = &error as &dyn Error, "cannot write boot logs, retrying");
+                    tracing::warn!(error = %with_causes(&error), "cannot write boot logs, retrying");
                 }
                 LogWriteOutcome::Failed
             }

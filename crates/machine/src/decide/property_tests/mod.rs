@@ -86,7 +86,6 @@ fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestC
             name: "one".to_owned(),
             state: definition.initial.clone(),
             visit: Visit(0),
-            entered_at: now,
             since: now,
             deadline_at: None,
             remaining: None,
@@ -276,14 +275,12 @@ fn a_visit_is_an_entry_and_every_entry_is_a_visit() {
         prop_assert_eq!(made.after().visit.0, counted);
         prop_assert_eq!(made.is_moved(), made.after().visit > made.before.visit);
         if made.is_moved() {
-            prop_assert_eq!(made.after().entered_at, made.now);
             let is_elsewhere = made.after().state != made.before.state;
             prop_assert_eq!(made.after().since, if is_elsewhere { made.now } else { made.before.since });
             let outcome = Outcome::Moved { from: made.before.state.clone(), to: made.after().state.clone() };
             prop_assert_eq!(&made.decision.outcome, &outcome);
         } else {
             prop_assert_eq!(&made.after().state, &made.before.state);
-            prop_assert_eq!(made.after().entered_at, made.before.entered_at);
             prop_assert_eq!(made.after().since, made.before.since);
         }
         Ok(())

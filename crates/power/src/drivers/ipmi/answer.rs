@@ -144,12 +144,7 @@ impl BmcFault {
             Self::Privilege
         } else if has(&["Invalid command", "Parameter out of range", "Invalid data field"]) {
             Self::Command
-        } else if has(&[
-            "Node busy",
-            "not supported in present state",
-            "Out of space",
-            "Destination unavailable",
-        ]) {
+        } else if has(&["Node busy", "Out of space", "Destination unavailable"]) {
             Self::Busy
         } else {
             Self::Unknown
@@ -278,6 +273,11 @@ mod tests {
             ("Set Chassis Power Control to Up/On failed: Insufficient privilege level".to_owned(), BmcFault::Privilege),
             ("Set Chassis Power Control to Up/On failed: Node busy".to_owned(), BmcFault::Busy),
             ("Set Chassis Power Control to Down/Off failed: Unspecified error".to_owned(), BmcFault::Unknown),
+            // Dell's answer at a machine that is off already.
+            (
+                "Set Chassis Power Control to Down/Off failed: Command not supported in present state".to_owned(),
+                BmcFault::Unknown,
+            ),
             ("Get Chassis Power Status failed: Invalid command".to_owned(), BmcFault::Command),
             ("ipmitool: lanplus.c:1839: ipmi_lanplus_build_v2x_msg: Assertion `0' failed.".to_owned(), BmcFault::Unknown),
             (String::new(), BmcFault::Unknown),

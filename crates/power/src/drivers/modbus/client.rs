@@ -5,7 +5,7 @@ use super::address::{ModbusDevice, ModbusFraming};
 use super::exception::{self, ModbusRefusal};
 use super::frame::{ModbusAnswer, ModbusCall, ModbusRequest};
 use super::rtu;
-use crate::client::{Connected, DeviceClient, DeviceProtocol, RequestKind, UnansweredOrder, hex};
+use crate::client::{Connected, DeviceClient, DeviceProtocol, EarlyBytes, RequestKind, UnansweredOrder, hex};
 use crate::error::{OutletError, OutletErrorKind};
 use crate::scheme::OutletAccess;
 
@@ -14,11 +14,16 @@ const MODBUS_TCP: DeviceProtocol = DeviceProtocol {
     device: "relay board",
     // Its transaction number distinguishes a late answer from the next one.
     unanswered: UnansweredOrder::KeepsConnection,
+    early_bytes: EarlyBytes::Kept,
     describe: hex,
 };
 
-const MODBUS_RTU: DeviceProtocol =
-    DeviceProtocol { name: "Modbus RTU", unanswered: UnansweredOrder::ClosesConnection, ..MODBUS_TCP };
+const MODBUS_RTU: DeviceProtocol = DeviceProtocol {
+    name: "Modbus RTU",
+    unanswered: UnansweredOrder::ClosesConnection,
+    early_bytes: EarlyBytes::Discarded,
+    ..MODBUS_TCP
+};
 
 /// Client of one unit.
 pub(in crate::drivers) struct ModbusClient {

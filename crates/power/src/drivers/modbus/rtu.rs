@@ -1,7 +1,8 @@
 //! RTU frames over TCP, as serial servers and some relay boards pass them on.
 //!
 //! RTU frames have no transaction number. Frames of the unit that do not answer the present request are late answers to
-//! earlier ones: a serial server passes them on to whichever client is connected. They are skipped.
+//! earlier ones: a serial server passes them on to whichever client is connected. They are skipped. An answer to a read does not
+//! name its coil: a late one is discarded if it arrived before the request, and counts as its answer if it arrives after it.
 
 use crc::{CRC_16_MODBUS, Crc};
 

@@ -6,7 +6,7 @@ use device_io::{Credentials, Evidence};
 use super::dialogue::{LoginStep, parse_confirmation, parse_login, parse_state};
 use super::relay::NumatoRelay;
 use super::telnet;
-use crate::client::{Connected, DeviceClient, DeviceProtocol, RequestKind, UnansweredOrder};
+use crate::client::{Connected, DeviceClient, DeviceProtocol, EarlyBytes, RequestKind, UnansweredOrder};
 use crate::error::{OutletError, OutletErrorKind};
 use crate::outlet::{Outlet, OutletReading, PowerState};
 use crate::scheme::OutletAccess;
@@ -23,6 +23,7 @@ const PROTOCOL: DeviceProtocol = DeviceProtocol {
     device: "relay board",
     // A prompt does not say what it answers.
     unanswered: UnansweredOrder::ClosesConnection,
+    early_bytes: EarlyBytes::Kept,
     describe: words,
 };
 

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use device_io::Evidence;
 use device_io::http::Method;
 use serde_json::Value;
+use url::Url;
 
 use super::resource::{PowerResource, ROOT, SYSTEMS, only_member, words};
 use crate::error::{OutletError, OutletErrorKind};
@@ -19,27 +20,39 @@ const NOT_IMPLEMENTED: u16 = 501;
 /// The service is busy: it says by `Retry-After` for how long, where it did nothing.
 const UNAVAILABLE: u16 = 503;
 
+/// Whether a redirect from `path` leads to the same host and path with a slash at the end.
+fn adds_slash(authority: &str, path: &str, location: &str) -> bool {
+    let joined =
+        Url::parse(&format!("http://{authority}{path}")).and_then(|url| Ok((url.join(location)?, url)));
+    joined.is_ok_and(|(target, url)| {
+        target.host() == url.host()
+            && target.port_or_known_default() == url.port_or_known_default()
+            && target.query().is_none()
+            && target.path().strip_suffix('/') == Some(url.path())
+    })
+}
+
 /// A system or an outlet.
 pub(super) struct RedfishOutlet {
     session: HttpSession,
     /// Its path; `None` until the only system was looked up.
     path: Option<String>,
-    /// What was read last, unless an order failed since.
-    seen: Option<PowerResource>,
+    /// The resource as read last, unless an order failed since.
+    cached: Option<PowerResource>,
 }
 
 impl RedfishOutlet {
     pub(super) fn new(session: HttpSession, path: Option<String>) -> Self {
-        Self { session: session.with_words(words), path, seen: None }
+        Self { session: session.with_words(words), path, cached: None }
     }
 
-    /// Sends a request, which succeeds with any status of the class 200.
-    async fn send(&mut self, path: &str, request: HttpRequest) -> Result<HttpAnswer, OutletError> {
+    /// Sends an order, which succeeds with any status of the class 200.
+    async fn send(&mut self, path: &str, request: HttpRequest) -> Result<(), OutletError> {
         let answer = self.session.send(request).await?;
-        self.check(path, answer)
+        self.check(path, answer).map(|_| ())
     }
 
-    /// Takes an answer of the class 200; others are errors.
+    /// Returns an answer with a status of the class 200.
     fn check(&self, path: &str, answer: HttpAnswer) -> Result<HttpAnswer, OutletError> {
         let (authority, status) = (self.session.authority(), answer.status);
         let failed = format!("{authority} answered with HTTP status {status}");
@@ -58,20 +71,33 @@ impl RedfishOutlet {
         Err(error.with_answer(answer.words))
     }
 
-    /// Reads a resource, with the device's words.
-    async fn get(&mut self, path: &str) -> Result<(Value, String), OutletError> {
-        let answer = self.send(path, HttpRequest::get(path, None)).await?;
+    /// Reads a resource, with the device's words. Adds a slash to `path` where the device redirects to that.
+    async fn get(&mut self, path: &mut String) -> Result<(Value, String), OutletError> {
+        let answer = self.request(path).await?;
+        let answer = self.check(path, answer)?;
         self.parse(answer)
     }
 
     /// Reads a resource; `None` where the service has none there.
     pub(super) async fn find(&mut self, path: &str) -> Result<Option<Value>, OutletError> {
-        let answer = self.session.send(HttpRequest::get(path, None)).await?;
+        let mut path = path.to_owned();
+        let answer = self.request(&mut path).await?;
         if answer.status == 404 {
             return Ok(None);
         }
-        let answer = self.check(path, answer)?;
+        let answer = self.check(&path, answer)?;
         self.parse(answer).map(|(resource, _)| Some(resource))
+    }
+
+    /// Requests a resource. Adds a slash to `path` where the device redirects to that.
+    async fn request(&mut self, path: &mut String) -> Result<HttpAnswer, OutletError> {
+        let answer = self.session.send(HttpRequest::get(path.as_str(), None)).await?;
+        let location = answer.location.as_deref().unwrap_or_default();
+        if (300..=399).contains(&answer.status) && adds_slash(&self.session.authority(), path, location) {
+            path.push('/');
+            return self.session.send(HttpRequest::get(path.as_str(), None)).await;
+        }
+        Ok(answer)
     }
 
     /// The resource in an answer, with the device's words.
@@ -88,7 +114,7 @@ impl RedfishOutlet {
         if let Some(path) = &self.path {
             return Ok(path.clone());
         }
-        let (systems, _) = self.get(SYSTEMS).await?;
+        let (systems, _) = self.get(&mut SYSTEMS.to_owned()).await?;
         let authority = self.session.authority();
         let path = only_member(&systems).map_err(|members| {
             if members.is_empty() {
@@ -106,8 +132,9 @@ impl RedfishOutlet {
 
     /// Reads the resource that is switched.
     async fn read_resource(&mut self) -> Result<(PowerResource, String), OutletError> {
-        let path = self.path().await?;
-        let (resource, words) = self.get(&path).await?;
+        let mut path = self.path().await?;
+        let (resource, words) = self.get(&mut path).await?;
+        self.path = Some(path.clone());
         let resource = PowerResource::read(&resource).ok_or_else(|| {
             let reason =
                 format!("{path} of {} is nothing whose power can be switched", self.session.authority());
@@ -121,7 +148,7 @@ impl RedfishOutlet {
 impl Outlet for RedfishOutlet {
     fn evidence(&self) -> Evidence {
         let path = self.path.as_deref().unwrap_or(SYSTEMS);
-        let name = path.strip_prefix(ROOT).unwrap_or(path);
+        let name = path.strip_prefix(ROOT).unwrap_or(path).trim_end_matches('/');
         Evidence::from_iter([("resource".to_owned(), name.into())])
     }
 
@@ -136,13 +163,13 @@ impl Outlet for RedfishOutlet {
     async fn read(&mut self) -> Result<OutletReading, OutletError> {
         let (resource, words) = self.read_resource().await?;
         let power_state = resource.power_state;
-        self.seen = Some(resource);
+        self.cached = Some(resource);
         Ok(OutletReading { power_state, answer: Some(words) })
     }
 
     /// Services refuse an order for the state that a system has already, so it is not sent.
     async fn set(&mut self, state: PowerState) -> Result<(), OutletError> {
-        let resource = match self.seen.take() {
+        let mut resource = match self.cached.take() {
             Some(resource) => resource,
             None => self.read_resource().await.map_err(OutletError::before_order)?.0,
         };
@@ -157,8 +184,10 @@ impl Outlet for RedfishOutlet {
             let request = HttpRequest::get(target.as_str(), Some(state));
             let request = request.with_body(Method::POST, Some((JSON, body.to_string())));
             self.send(&target, request).await?;
+            // The state before the order would keep an opposite order from being sent.
+            resource.power_state = None;
         }
-        self.seen = Some(resource);
+        self.cached = Some(resource);
         Ok(())
     }
 }

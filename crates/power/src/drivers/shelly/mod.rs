@@ -9,6 +9,7 @@
 
 mod relay;
 mod rpc;
+mod timer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::credential::{CREDENTIAL_PARAMETER, DEFAULT_USER};
 use crate::endpoint::DeviceEndpoint;
 use crate::http::{HttpLogin, HttpSession, LoginMethod};
 use crate::outlet::{ClientCapacity, CycleTiming, MAX_OFF_TIME, Outlet, OutletCapabilities, Readback};
-use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, SchemeParameter, number};
+use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, REST_PARAMETER, SchemeParameter, number};
 use crate::scheme::{DeviceScan, OutletAccess, OutletConfig, PowerScheme};
 
 /// `shelly://`.
@@ -38,6 +39,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
         },
         CREDENTIAL_PARAMETER,
         OFF_PARAMETER,
+        REST_PARAMETER,
     ],
     parse,
     scan: Some(DeviceScan::each_outlet(|| {
@@ -82,18 +84,20 @@ fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, Str
             ));
         }
     };
-    let endpoint = DeviceEndpoint::parse(url, DEFAULT_PORT)?;
+    let endpoint = DeviceEndpoint::parse(url, DEFAULT_PORT)?.with_rest(parameters, Duration::ZERO)?;
     // Source: Shelly Gen2, "Authentication": the user is always `admin`. Gen1 lets the owner choose.
     let login = HttpLogin::parse(parameters, method, Some(DEFAULT_USER))?;
+    // The reading during the off time has one connection, or two where the device has a password.
+    let shortest = SHORTEST_TIMED_OFF + 2 * endpoint.settle_for;
     let channel = ShellyChannel { endpoint, number, generation, login };
     Ok(OutletConfig {
         device: format!("shelly://{}", channel.endpoint.authority()),
         outlet: number.to_string(),
         capabilities: OutletCapabilities {
             readback: Readback::Alone,
-            cycle_timing: CycleTiming::Device { shortest: SHORTEST_TIMED_OFF, longest: MAX_OFF_TIME },
+            cycle_timing: CycleTiming::Device { shortest, longest: MAX_OFF_TIME },
             client_capacity: ClientCapacity::One,
-            settle_for: Duration::ZERO,
+            settle_for: channel.endpoint.settle_for,
             effect_within: Duration::ZERO,
         },
         open: Arc::new(move |access| open(access, channel.clone())),

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use device_io::Evidence;
 use serde_json::{Map, Value};
 
+use super::timer::is_of_cycle;
 use crate::error::{OutletError, OutletErrorKind};
 use crate::http::{HttpAnswer, HttpRequest, HttpSession, misconfigured};
 use crate::outlet::{Outlet, OutletReading, PowerState};
@@ -16,20 +17,19 @@ use crate::outlet::{Outlet, OutletReading, PowerState};
 pub(super) struct RelayOutlet {
     session: HttpSession,
     number: u8,
-    /// Whether this run started a cycle that the device times.
-    has_timed_cycle: bool,
 }
 
 /// The state of a relay.
 struct RelayStatus {
     is_on: bool,
-    has_timer: bool,
+    /// Whether it is on and will be toggled off within a cycle's time.
+    toggles_off: bool,
     words: String,
 }
 
 impl RelayOutlet {
     pub(super) fn new(session: HttpSession, number: u8) -> Self {
-        Self { session, number, has_timed_cycle: false }
+        Self { session, number }
     }
 
     /// Requests the relay's page, which holds its state after the order in `query`.
@@ -37,12 +37,12 @@ impl RelayOutlet {
         let request = HttpRequest::get(format!("/relay/{}{query}", self.number), order);
         let answer = self.session.send(request).await?;
         match self.parse_status(&answer) {
-            Ok((is_on, has_timer)) => Ok(RelayStatus { is_on, has_timer, words: answer.words }),
+            Ok((is_on, toggles_off)) => Ok(RelayStatus { is_on, toggles_off, words: answer.words }),
             Err(error) => Err(error.with_answer(answer.words)),
         }
     }
 
-    /// Returns whether the relay is on, and whether a timer will toggle it.
+    /// Returns whether the relay is on, and whether it will be toggled off within a cycle's time.
     fn parse_status(&self, answer: &HttpAnswer) -> Result<(bool, bool), OutletError> {
         let (authority, status) = (self.session.authority(), answer.status);
         match status {
@@ -62,7 +62,9 @@ impl RelayOutlet {
             let reason = format!("unexpected answer from {authority}");
             OutletError::new(OutletErrorKind::Unconfirmed, reason)
         })?;
-        Ok((is_on, fields.get("has_timer").and_then(Value::as_bool).unwrap_or_default()))
+        let has_timer = fields.get("has_timer").and_then(Value::as_bool).unwrap_or_default();
+        let timer_s = fields.get("timer_duration").and_then(Value::as_f64);
+        Ok((is_on, is_on && has_timer && is_of_cycle(timer_s)))
     }
 
     fn wrong_protocol(&self, detail: &str) -> OutletError {
@@ -99,9 +101,8 @@ impl Outlet for RelayOutlet {
     async fn read(&mut self) -> Result<OutletReading, OutletError> {
         let status = self.ask("", None).await?;
         // A relay that is on while the time of its cycle still runs would be toggled off when it ends.
-        let toggles_off = self.has_timed_cycle && status.is_on && status.has_timer;
         let state = if status.is_on { PowerState::On } else { PowerState::Off };
-        Ok(OutletReading { power_state: (!toggles_off).then_some(state), answer: Some(status.words) })
+        Ok(OutletReading { power_state: (!status.toggles_off).then_some(state), answer: Some(status.words) })
     }
 
     async fn set(&mut self, state: PowerState) -> Result<(), OutletError> {
@@ -109,7 +110,6 @@ impl Outlet for RelayOutlet {
     }
 
     async fn cycle(&mut self, off_for: Duration) -> Result<(), OutletError> {
-        self.has_timed_cycle = true;
         // Whole seconds: fractions are not documented.
         let seconds = off_for.as_secs() + u64::from(off_for.subsec_nanos() > 0);
         self.order(&format!("?turn=off&timer={seconds}"), PowerState::Off).await

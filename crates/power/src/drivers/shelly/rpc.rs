@@ -9,6 +9,7 @@ use device_io::Evidence;
 use device_io::http::Method;
 use serde_json::{Map, Value, json};
 
+use super::timer::is_of_cycle;
 use crate::error::{OutletError, OutletErrorKind};
 use crate::http::{HttpAnswer, HttpRequest, HttpSession, JSON, misconfigured};
 use crate::outlet::{Outlet, OutletReading, PowerState};
@@ -26,13 +27,11 @@ pub(super) struct SwitchOutlet {
     number: u8,
     /// The power that the load took at the last reading, where the device measures it.
     watts: Option<f64>,
-    /// Whether this run started a cycle that the device times.
-    has_timed_cycle: bool,
 }
 
 impl SwitchOutlet {
     pub(super) fn new(session: HttpSession, number: u8) -> Self {
-        Self { session, number, watts: None, has_timed_cycle: false }
+        Self { session, number, watts: None }
     }
 
     /// Calls a method of the switch. Returns its result, and the answer's text.
@@ -135,7 +134,8 @@ impl Outlet for SwitchOutlet {
         };
         self.watts = status.get("apower").and_then(Value::as_f64);
         // A switch that is on while the time of its cycle still runs would be toggled off when it ends.
-        let toggles_off = self.has_timed_cycle && is_on && status.contains_key("timer_started_at");
+        let timer_s = status.get("timer_duration").and_then(Value::as_f64);
+        let toggles_off = is_on && status.contains_key("timer_started_at") && is_of_cycle(timer_s);
         let state = if is_on { PowerState::On } else { PowerState::Off };
         Ok(OutletReading { power_state: (!toggles_off).then_some(state), answer: Some(words) })
     }
@@ -145,7 +145,6 @@ impl Outlet for SwitchOutlet {
     }
 
     async fn cycle(&mut self, off_for: Duration) -> Result<(), OutletError> {
-        self.has_timed_cycle = true;
         self.order(PowerState::Off, Some(off_for)).await
     }
 }

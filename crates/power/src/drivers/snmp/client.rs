@@ -23,7 +23,7 @@ use crate::session::DeviceSession;
 
 /// Source: RFC 3417 section 3.2.
 pub(super) const DEFAULT_PORT: u16 = 161;
-/// The library's own limit, which is never reached: the session limits each call, by the farm's clock.
+/// The library's own limit, which is never reached: the session limits each call, by the clock of the operation.
 const LIBRARY_TIMEOUT: Duration = Duration::from_hours(24);
 
 /// Client of one device.

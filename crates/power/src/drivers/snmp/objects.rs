@@ -132,7 +132,7 @@ impl SnmpObjects {
             ));
         }
         Ok(Self {
-            canonical: format!("{}?device=oid", on.oid),
+            canonical: canonical(&on.oid),
             index: dotted(&index),
             on,
             off,
@@ -168,6 +168,18 @@ impl SnmpObjects {
             None
         }
     }
+}
+
+/// The canonical spelling of an outlet by the object that switches it on: that of a profile with the same object, if there is
+/// one.
+fn canonical(on_oid: &Oid) -> String {
+    let by_profile = PROFILES.iter().find_map(|profile| {
+        let object = Oid::parse(profile.on.0).ok()?;
+        let index = on_oid.arcs().strip_prefix(object.arcs())?;
+        let arcs = if profile.unit.is_some() { 2 } else { 1 };
+        (index.len() == arcs).then(|| format!("{}?device={}", dotted(index), profile.name))
+    });
+    by_profile.unwrap_or_else(|| format!("{on_oid}?device=oid"))
 }
 
 /// The values of `device`.
