@@ -153,7 +153,8 @@ mod tests {
         let read = observation(1, PowerSource::Action, "power-cycle-ok", Some("on"), None);
         let by_hand = observation(3, PowerSource::ByHand, "power-off-ok", Some("off"), None);
         let report = observation(5, PowerSource::Board, "image-running", None, None);
-        let lost = observation(7, PowerSource::Action, "power-cycle-failed", Some("unknown"), Some("no answer"));
+        let lost =
+            observation(7, PowerSource::Action, "power-cycle-failed", Some("unknown"), Some("no answer"));
         let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(9);
         for (last, sentence) in [
             (read, "Power: on, at 00:00:01 UTC (8 s ago): read at the outlet, by power-cycle."),

@@ -14,6 +14,8 @@ use crate::machine::parse_span;
 
 /// The longest wait for the end of an operation.
 const MAX_TIMEOUT: Duration = Duration::from_mins(10);
+/// The shortest time in a queue that is shown, in seconds: every operation waits for some milliseconds.
+const SHORTEST_SHOWN_QUEUED_S: f64 = 0.1;
 
 /// The command's options.
 #[derive(Debug, Args)]
@@ -114,8 +116,8 @@ pub(super) async fn run(options: PowerOptions) -> Result<(), Box<dyn Error>> {
         PowerCommand::Off(SwitchArgs { outlet, force }) => ("off", outlet, force),
         PowerCommand::Cycle(SwitchArgs { outlet, force }) => ("cycle", outlet, force),
     };
-    // The name of a board has no colon.
-    let target = if outlet.contains(':') { "url" } else { "board" };
+    // The name of a board has neither colon nor slash.
+    let target = if outlet.contains([':', '/']) { "url" } else { "board" };
     let body = json!({
         "operation": operation, target: outlet, "force": force, "timeout_s": wait.timeout.as_secs(),
     });
@@ -166,7 +168,8 @@ fn seconds(answer: &Value, key: &str) -> Option<String> {
 /// What was read and how long it took, with the details that the driver gave.
 fn describe_operation(answer: &Value) -> String {
     let observed = answer["observed"].as_str().unwrap_or("unknown");
-    let result = answer["evidence"]["result"].as_str().map(|result| format!(": {result}")).unwrap_or_default();
+    let result =
+        answer["evidence"]["result"].as_str().map(|result| format!(": {result}")).unwrap_or_default();
     let mut rows = vec![
         row(["power".to_owned(), format!("{observed}{result}")]),
         row(["outlet".to_owned(), text(answer, "outlet")]),
@@ -178,8 +181,13 @@ fn describe_operation(answer: &Value) -> String {
     };
     let boards = answer["boards"].as_array().into_iter().flatten().filter_map(Value::as_str);
     add("board", boards.collect::<Vec<_>>().join(", "));
+    if answer["forced"] == true {
+        add("forced", "Lifeguard looks after the board and may switch its power at any time".to_owned());
+    }
     add("took", seconds(answer, "took_s").unwrap_or_default());
-    add("queued", seconds(answer, "queued_s").unwrap_or_default());
+    if answer["queued_s"].as_f64().is_some_and(|queued_s| queued_s >= SHORTEST_SHOWN_QUEUED_S) {
+        add("queued", seconds(answer, "queued_s").unwrap_or_default());
+    }
     add("resource", text(answer, "resource"));
     let evidence = &answer["evidence"];
     add("watts", text(evidence, "watts"));

@@ -187,11 +187,15 @@ async fn a_board_shows_its_power_as_it_was_last_observed_and_an_unknown_one_caus
         assert_eq!((&power["state"], &power["source"]), (&json!(state), &json!(source)), "{power}");
         assert!(power["at"].is_string() && power["words"].as_str().unwrap().contains(words), "{power}");
         let why = world.get("/api/v1/devices/b1/why").await;
-        let is_told = |sentence: &Value| sentence.as_str().unwrap().starts_with(&format!("Power: {state}, at"));
+        let is_told =
+            |sentence: &Value| sentence.as_str().unwrap().starts_with(&format!("Power: {state}, at"));
         assert!(why["sentences"].as_array().unwrap().iter().any(is_told), "{why}");
         assert_eq!(why["observed_power"], power);
+        let page = reqwest::get(format!("http://{}/devices/b1", world.server.http)).await.unwrap();
+        assert!(page.text().await.unwrap().contains(&format!("<p>Power: {state}, at")), "{state}");
     };
-    let never = json!({ "state": "unknown", "at": null, "source": null, "words": "no observation in its history" });
+    let never =
+        json!({ "state": "unknown", "at": null, "source": null, "words": "no observation in its history" });
     assert_eq!(observed().await, never);
     let status = json!({ "operation": "status", "board": "b1" });
     assert_eq!(power(&world, status.clone()).await.0, 200);
@@ -356,6 +360,10 @@ async fn outlets_are_switched_from_the_command_line() {
     let forced = run(&["power", "off", "b1", "--force", "--json"]).await;
     let answer: Value = serde_json::from_str(&forced.out).unwrap();
     assert_eq!((forced.code, &answer["observed"]), (0, &json!("off")), "{}", forced.err);
+    assert_eq!(answer["forced"], true);
+    let no_scheme = run(&["power", "status", "relay-3.lab/5"]).await;
+    assert_eq!(no_scheme.code, 1);
+    assert!(no_scheme.err.contains("it has no scheme; write `modbus://HOST"), "{}", no_scheme.err);
     let scan = run(&["power", "scan", &resource]).await;
     let lines: Vec<String> =
         scan.out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();

@@ -72,6 +72,7 @@ async fn operate(
     }
     if is_forced {
         more.insert("force".to_owned(), Value::Bool(true));
+        asked.insert("forced".to_owned(), Value::Bool(true));
     }
     if operation == OutletOperation::Test {
         asked.insert("capabilities".to_owned(), json!(CapabilitiesView::of(&url)));

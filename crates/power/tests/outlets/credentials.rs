@@ -60,7 +60,8 @@ async fn a_credential_is_not_sent_to_a_host_that_it_is_not_for() {
     let url = format!("shelly://{}/0?generation=1&credential=plugs", device.addr);
     let switched = run_in(&context, PowerOperation::Cycle, &url).await;
     let mut refusals = vec![switched.unwrap_err()];
-    for device_url in ["shelly://HOST?generation=1&credential=plugs", "redfish+http://HOST?credential=plugs"] {
+    for device_url in ["shelly://HOST?generation=1&credential=plugs", "redfish+http://HOST?credential=plugs"]
+    {
         let url: ScanUrl = device_url.replace("HOST", &device.addr.to_string()).parse().unwrap();
         refusals.push(scan(&url, &context, &CancellationToken::new()).await.unwrap_err());
     }
