@@ -4,7 +4,7 @@
 //! engine drives the instances, and actions change the world.
 //!
 //! ```text
-//! cli → api, dashboard → boards → engine → { store, model, worker → action }
+//! cli → api, dashboard → boards, outlets → engine → { store, model, worker → action }
 //! ```
 //!
 //! Independent parts are crates in `crates/`; the compiler enforces that they use nothing of the product:
@@ -32,6 +32,7 @@
 //! * [`store`]: the SQL of the core.
 //! * [`engine`]: drives instances: commits, deadlines, handing out actions.
 //! * [`boards`]: a face of the engine: the facts of boards, with their SQL, and what boards boot.
+//! * [`outlets`]: a face of the engine: outlets that are switched by hand.
 //! * [`actions`]: the kinds of action: power, probes, notifications.
 //! * [`model`]: hosted prediction models.
 //! * [`worker`]: runs actions.
@@ -65,6 +66,7 @@ pub mod csp;
 pub mod dashboard;
 pub mod engine;
 pub mod model;
+pub mod outlets;
 pub mod store;
 pub mod worker;
 

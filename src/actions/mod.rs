@@ -17,6 +17,7 @@ mod kind_page;
 mod notify;
 mod poll;
 mod power;
+mod power_scan;
 mod probe;
 mod registry;
 mod settings;
@@ -25,8 +26,8 @@ pub mod span;
 mod trouble;
 
 pub use ::power::{
-    PowerCommandTable, PowerCommandTexts, PowerCommands, PowerOperation, PowerSettings, PowerUrl,
-    check_commands_name, schemes as power_schemes,
+    CycleTiming, OutletCapabilities, PowerCommandTable, PowerCommandTexts, PowerCommands, PowerOperation,
+    PowerSettings, PowerUrl, Readback, ScanUrl, check_commands_name, schemes as power_schemes,
 };
 pub use command_policy::CommandPolicy;
 pub use device_io::{Credentials, DeviceUrlError, LocalTrouble, ProcessLease};
@@ -39,7 +40,8 @@ pub use kind::{
 pub use kind_page::describe_kind;
 pub use notify::{NotifyAction, NotifySettings};
 pub use poll::{PollAction, PollSettings, PollUrl};
-pub use power::{PowerAction, missing_power_setting, power_claim, power_outlet, power_resource};
+pub use power::{PowerAction, missing_power_setting, power_claim, power_device, power_outlet, power_resource};
+pub use power_scan::PowerScanAction;
 pub use probe::ProbeAction;
 pub use registry::ActionRegistry;
 pub use settings::{ActionSettings, NoSettings, SettingField, SettingInfo};

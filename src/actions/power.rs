@@ -1,4 +1,4 @@
-//! Power: on, off, and off and on again, at the outlet that a board's power URL names.
+//! Power: on, off, off and on again, and reading, at the outlet that a power URL names.
 //!
 //! The crate `power` switches the outlets and observes them. Where a cycle could not restore the power, the action ends as
 //! [`Unrestored`](device_io::RunErrorKind::Unrestored): restoring it is retried in any state of the board.
@@ -44,6 +44,14 @@ fn device_claim(power_url: &str) -> Option<ResourceClaim> {
 #[must_use]
 pub fn power_outlet(power_url: &str) -> Option<String> {
     power_url.parse().ok().map(|url: PowerUrl| url.outlet())
+}
+
+/// Returns the device of a power URL: its scheme, and its address.
+#[must_use]
+pub fn power_device(power_url: &str) -> Option<(String, String)> {
+    let url: PowerUrl = power_url.parse().ok()?;
+    let (scheme, address) = url.device().split_once("://")?;
+    Some((scheme.to_owned(), address.to_owned()))
 }
 
 /// Says what a power URL names that is not among `settings`: a credential or commands; `None` where nothing is missing.
@@ -102,10 +110,16 @@ impl TypedActionKind for PowerAction {
                 "Switches the power of a board off and on again, at its power URL. An interrupted power cycle ends with the \
                  power on.",
             ),
+            PowerOperation::Read => {
+                ("power-read", "Reads whether the power is on, at a power URL. Nothing is switched.")
+            }
         };
         ActionDescription {
             compensation: (self.operation == PowerOperation::Cycle).then_some("power-on"),
-            supersedes: &["power-on"],
+            supersedes: match self.operation {
+                PowerOperation::On | PowerOperation::Off | PowerOperation::Cycle => &["power-on"],
+                PowerOperation::Read => &[],
+            },
             facts: &[POWER_URL],
             simulation: SimulatedAction::of_resource(),
             // Earlier releases accepted any settings and read none.
@@ -119,7 +133,7 @@ impl TypedActionKind for PowerAction {
     fn claims(&self, _: &NoSettings, facts: &Facts) -> Vec<ResourceClaim> {
         match self.operation {
             PowerOperation::On | PowerOperation::Cycle => power_url_of(facts).and_then(power_claim),
-            PowerOperation::Off => power_url_of(facts).and_then(device_claim),
+            PowerOperation::Off | PowerOperation::Read => power_url_of(facts).and_then(device_claim),
         }
         .into_iter()
         .collect()

@@ -13,6 +13,7 @@ use super::kind::{ActionDescription, ActionKind, ResourceClaim};
 use super::notify::NotifyAction;
 use super::poll::PollAction;
 use super::power::PowerAction;
+use super::power_scan::PowerScanAction;
 use super::probe::ProbeAction;
 use crate::machine::SimulatedAction;
 use crate::machine::{ActionCatalogue, ActionName, SettingFault};
@@ -40,6 +41,8 @@ impl ActionRegistry {
             .with(power(PowerOperation::Cycle))
             .with(power(PowerOperation::Off))
             .with(power(PowerOperation::On))
+            .with(power(PowerOperation::Read))
+            .with(PowerScanAction::new(settings.clone()))
             .with(ProbeAction::new(settings.clone()))
     }
 
@@ -149,13 +152,17 @@ mod tests {
             registry.claims(&name(action), &Map::new(), &facts)
         };
         let relay = ResourceClaim::exclusive("modbus://relay-3.lab:502".to_owned());
-        assert_eq!(claims("power-off", "modbus://Relay-3.lab/5"), std::slice::from_ref(&relay));
+        for action in ["power-off", "power-read"] {
+            assert_eq!(claims(action, "modbus://Relay-3.lab/5"), std::slice::from_ref(&relay));
+        }
         for action in ["power-on", "power-cycle"] {
             assert_eq!(claims(action, "modbus://Relay-3.lab/5"), [relay.clone().adding_load()]);
         }
         let daemon = ResourceClaim::shared("pdudaemon://daemon.lab:16421".to_owned());
         assert_eq!(claims("power-off", "pdudaemon://daemon.lab/pdu-1/5"), [daemon]);
         assert_eq!(claims("poll", "modbus://Relay-3.lab/5"), []);
+        let device = Map::from_iter([("scan_url".to_owned(), json!("modbus://Relay-3.lab?unit=2"))]);
+        assert_eq!(registry.claims(&name("power-scan"), &Map::new(), &device), [relay]);
         assert_eq!(claims("power-on", "modbus://"), []);
         assert_eq!(registry.claims(&name("power-on"), &Map::new(), &Map::new()), []);
     }

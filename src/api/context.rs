@@ -12,6 +12,7 @@ use super::snapshot_permits::SnapshotPermits;
 use crate::boards::BoardService;
 use crate::engine::Engine;
 use crate::machine::MachineName;
+use crate::outlets::OutletService;
 
 /// Paths, and the methods that each takes.
 pub(super) type ApiRoutes = Vec<(&'static str, MethodRouter<Arc<ApiContext>>)>;
@@ -22,6 +23,8 @@ pub struct ApiContext {
     pub engine: Engine,
     /// The boards.
     pub boards: BoardService,
+    /// The outlets that are switched by hand.
+    pub outlets: OutletService,
     /// The machine whose instances the boards are.
     pub machine: MachineName,
     /// The instance behind StateService's `/state`, if there is one.

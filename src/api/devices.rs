@@ -18,7 +18,7 @@ use super::device_lookup::{device_target, find_board};
 use super::etag::tagged;
 use super::json_body::JsonBody;
 use super::problem::Problem;
-use crate::boards::{self, Board, BoardSummary, Device, DeviceChange};
+use crate::boards::{self, Board, BoardSummary, Device, DeviceChange, ObservedPower};
 use crate::engine::{EngineError, OpenAction};
 use crate::explain::Explanation;
 use crate::machine::{CounterName, Definition, Links, reword_library_error};
@@ -40,6 +40,8 @@ struct FullDevice {
     actions: Vec<OpenAction>,
     /// How far its present boot got, in words.
     boot: Option<String>,
+    /// What was last observed of its power.
+    power: Option<ObservedPower>,
 }
 
 /// A board in full: its inventory, its state and what can happen next.
@@ -57,6 +59,7 @@ struct FullDeviceView<'a> {
     explanation: &'a Explanation,
     actions: &'a [OpenAction],
     boot: Option<&'a str>,
+    observed_power: Option<&'a ObservedPower>,
 }
 
 /// A board after it was registered or changed.
@@ -70,7 +73,7 @@ struct SavedDeviceView<'a> {
 
 impl FullDevice {
     fn view(&self) -> FullDeviceView<'_> {
-        let Self { board, definition, explanation, actions, boot } = self;
+        let Self { board, definition, explanation, actions, boot, power } = self;
         FullDeviceView {
             summary: BoardSummary::of_board(board, Some(definition)),
             fields: board.device.to_fields(),
@@ -80,6 +83,7 @@ impl FullDevice {
             explanation,
             actions,
             boot: boot.as_deref(),
+            observed_power: power.as_ref(),
         }
     }
 
@@ -133,6 +137,7 @@ async fn read(api: &ApiContext, name: &str) -> Result<FullDevice, Problem> {
         explanation: api.engine.explain(board.id, &board.instance).await?,
         actions: actions.iter().map(|action| OpenAction::new(action, &forecast)).collect(),
         boot: boards::describe_boot(&boot, api.boards.boot_coverage()),
+        power: api.boards.power(&board).await?,
         board,
     })
 }

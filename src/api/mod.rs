@@ -6,6 +6,7 @@
 //! |---|---|
 //! | boards | `/api/v1/devices/NAME/events/EVENT`, `/api/v1/devices/NAME/boot-config` |
 //! | operators | `/api/v1/devices/NAME/requests/REQUEST`, `/api/v1/devices/NAME/force` |
+//! | operators, for outlets by hand | `/api/v1/power` |
 //! | inventory | `/api/v1/devices`, `/api/v1/images`, `/api/v1/resources` |
 //! | administrators | `/api/v1/machines/MACHINE` |
 //! | configuration management | `/state`, `/api/v1/machines/MACHINE/INSTANCE` |
@@ -43,6 +44,7 @@ mod machines;
 mod metrics;
 mod models;
 mod not_accepted;
+mod power;
 mod problem;
 mod query_parameters;
 mod report_rate;

@@ -108,6 +108,9 @@ impl Face for BoardFace {
         summary.details.insert("boot".to_owned(), json!(boot));
         summary.progress = boot.map(|boot| format!("Of its present boot: {boot}."));
         if let Some(facts) = facts {
+            let power = outlets::read_power(db, id, &facts.device).await?;
+            summary.observation = power.as_ref().map(|power| power.sentence(now));
+            summary.details.insert("observed_power".to_owned(), json!(power));
             let shared = self.read_shared(db).await?;
             summary.facts = facts.for_guards(instance, &shared);
             summary.action_facts = facts.for_actions(instance, &shared);

@@ -3,14 +3,30 @@
 use std::collections::BTreeMap;
 
 use super::device::Device;
+use super::observed_power::ObservedPower;
 use super::store::devices::{self, OutletAssignment};
+use super::store::powers;
 use crate::actions;
 use crate::formatting::with_causes;
-use crate::store::{Store, StoreError};
+use crate::outlets::instance_name;
+use crate::store::instances::InstanceId;
+use crate::store::{DbConnection, Store, StoreError};
 
 /// Returns the outlet that switches a board's power.
 pub(super) fn outlet_of(device: &Device) -> Option<String> {
     device.power_url.as_deref().and_then(actions::power_outlet)
+}
+
+/// Reads what was last observed of a board's power; `None` where nothing was and nothing can be: it has no power URL.
+pub(super) async fn read_power(
+    db: &mut DbConnection,
+    board: InstanceId,
+    device: &Device,
+) -> Result<Option<ObservedPower>, StoreError> {
+    let outlet = outlet_of(device).map(|outlet| instance_name(&outlet));
+    let last = powers::read_last_observation(db, board, outlet.as_deref()).await?;
+    let is_known = device.power_url.is_some() || last.is_some();
+    Ok(is_known.then(|| ObservedPower::of_observation(last.as_ref())))
 }
 
 /// Assigns outlets to boards that were written by earlier releases, and logs boards that share one.
@@ -62,7 +78,6 @@ fn find_changed_assignments(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::instances::InstanceId;
 
     #[test]
     fn the_first_of_several_boards_has_the_outlet_and_the_others_are_reported() {

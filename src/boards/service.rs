@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::boot::{BootCoverage, BootProgress};
 use super::device::Board;
 use super::face::BoardFace;
+use super::observed_power::ObservedPower;
+use super::outlets;
 use super::store::{boots, devices};
 use crate::actions::{self, PowerSettings};
 use crate::engine::{Engine, EngineError};
@@ -65,6 +67,16 @@ impl BoardService {
     pub async fn boot(&self, id: InstanceId) -> Result<BootProgress, EngineError> {
         let now = self.engine.clock().now();
         Ok(boots::read_boot(&mut *self.engine.store().reader().await?, id, now).await?)
+    }
+
+    /// Reads what was last observed of a board's power; `None` if it has no power URL and nothing was.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Store`] when the database fails.
+    pub async fn power(&self, board: &Board) -> Result<Option<ObservedPower>, EngineError> {
+        let mut db = self.engine.store().reader().await?;
+        Ok(outlets::read_power(&mut db, board.id, &board.device).await?)
     }
 
     /// Finds the MAC address of the board that is registered with the address `peer`, if there is exactly one.

@@ -65,6 +65,8 @@ pub(super) enum ApiClientError {
         status: StatusCode,
         /// The detail of its answer.
         detail: String,
+        /// Its answer; null if that is not JSON.
+        answer: Value,
     },
     /// No path can be appended to the server's URL.
     #[error("not a base URL: {0}")]
@@ -171,7 +173,7 @@ impl ApiClient {
         }
         let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let detail = answer.get("detail").and_then(Value::as_str).map(str::to_owned);
-        Err(ApiClientError::Refused { status, detail: detail.unwrap_or_else(|| status.to_string()) })
+        Err(ApiClientError::Refused { status, detail: detail.unwrap_or_else(|| status.to_string()), answer })
     }
 
     /// Describes why there was no answer.

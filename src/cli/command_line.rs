@@ -13,7 +13,7 @@ use super::config::{ParseError, ServerSettings, with_configuration};
 use super::help::{SERVER_OPTION, with_examples, with_own_options_only};
 use super::log::LogArgs;
 use super::variables::{name_variables, without_empty_variables};
-use super::{config, demo, device, image, incident, instance, machine, model, output, resource};
+use super::{config, demo, device, image, incident, instance, machine, model, output, power, resource};
 use crate::machine::reword_library_error;
 
 /// Keeps the boards of a bare-metal farm moving through their lifecycles.
@@ -61,6 +61,8 @@ pub(super) enum CliCommand {
     Device(device::DeviceOptions),
     /// Register images: which boot config boots an image on which hardware
     Image(image::ImageOptions),
+    /// Read and switch power outlets by hand, list the power drivers, and find the outlets of a device
+    Power(power::PowerOptions),
     /// Show resources, who holds them and who waits for them, and set their limits
     Resource(resource::ResourceOptions),
     /// Show resources that do not answer and who waits for them, and close such incidents

@@ -73,6 +73,7 @@ pub(super) fn describe_instance(device: &Value) -> String {
         add("linked", format!("{link}: {}/{}", text(to, "machine"), text(to, "name")));
     }
     add("", text(device, "boot"));
+    add("power", describe_power(device));
     add("deadline", local_time(device, "deadline"));
     let on_deadline = &device["on_deadline"];
     if on_deadline.is_object() {
@@ -113,6 +114,18 @@ pub(super) fn describe_instance(device: &Value) -> String {
         add("counters", text(device, "counters"));
     }
     output::table(&rows)
+}
+
+/// What was last observed of a board's power; empty where nothing can be.
+fn describe_power(device: &Value) -> String {
+    let power = &device["observed_power"];
+    let (state, words) = (text(power, "state"), text(power, "words"));
+    let at = local_time(power, "at");
+    match (state.is_empty(), at.is_empty()) {
+        (true, _) => String::new(),
+        (false, true) => format!("{state}: {words}"),
+        (false, false) => format!("{state} at {at}: {words}"),
+    }
 }
 
 /// The history of a board or another instance, the newest entry first.

@@ -7,6 +7,7 @@ use crate::actions::{ActionRegistry, CommandPolicy, PowerSettings};
 use crate::boards::{self, BoardFace};
 use crate::engine::Faces;
 use crate::machine::Vocabulary;
+use crate::outlets::OutletFace;
 
 /// The kinds of action of a server whose boards boot from `boot_root`.
 pub(super) fn action_kinds(
@@ -24,5 +25,5 @@ pub(super) fn vocabulary() -> &'static Vocabulary {
 
 /// The faces of the engine.
 pub(super) fn faces(boards: Arc<BoardFace>) -> Faces {
-    Faces::new(vec![boards])
+    Faces::new(vec![boards, Arc::new(OutletFace)])
 }

@@ -87,6 +87,23 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         "image remove",
         ["lifeguard image remove base", "lifeguard image remove base --server http://lifeguard.lab:8080"],
     ),
+    ("power", ["lifeguard power status b1", "lifeguard power scan modbus://relay-3.lab"]),
+    ("power status", ["lifeguard power status b1", "lifeguard power status modbus://relay-3.lab/5"]),
+    (
+        "power test",
+        ["lifeguard power test b1", "lifeguard power test 'shelly://plug-3.lab/0?generation=1' --json"],
+    ),
+    ("power on", ["lifeguard power on b1", "lifeguard power on modbus://relay-3.lab/5 --timeout 5m"]),
+    ("power off", ["lifeguard power off b1", "lifeguard power off b1 --force"]),
+    ("power cycle", ["lifeguard power cycle b1", "lifeguard power cycle 'modbus://relay-3.lab/5?off=10s'"]),
+    ("power drivers", ["lifeguard power drivers", "lifeguard power drivers --json"]),
+    (
+        "power scan",
+        [
+            "lifeguard power scan modbus://relay-3.lab",
+            "lifeguard power scan 'proxr://relay-4.lab?invert=true' --json",
+        ],
+    ),
     ("resource", ["lifeguard resource list", "lifeguard resource set imaging --capacity 4"]),
     ("resource list", ["lifeguard resource list", "lifeguard resource list --json"]),
     ("resource show", ["lifeguard resource show imaging", "lifeguard resource show imaging --json"]),

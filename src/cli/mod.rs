@@ -15,6 +15,7 @@ pub mod log;
 mod machine;
 mod model;
 pub mod output;
+mod power;
 mod resource;
 mod run;
 pub mod serve;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::command_line::{self, Cli, CliCommand};
 use super::log::{DEMO_FILTER, ProcessLog, SERVER_FILTER};
 use super::variables::list_unknown;
-use super::{config, demo, device, image, incident, instance, machine, model, output, resource, serve};
+use super::{config, demo, device, image, incident, instance, machine, model, output, power, resource, serve};
 
 /// Runs one command. Errors are printed on standard error.
 pub async fn run(cli: Cli) -> ExitCode {
@@ -20,6 +20,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         | CliCommand::Config(_)
         | CliCommand::Device(_)
         | CliCommand::Image(_)
+        | CliCommand::Power(_)
         | CliCommand::Resource(_)
         | CliCommand::Incident(_)
         | CliCommand::Instance(_)
@@ -46,6 +47,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         CliCommand::Demo(options) => done(demo::run(options).await),
         CliCommand::Device(options) => done(device::run(options).await),
         CliCommand::Image(options) => done(image::run(options).await),
+        CliCommand::Power(options) => done(power::run(options).await),
         CliCommand::Resource(options) => done(resource::run(options).await),
         CliCommand::Incident(options) => done(incident::run(options).await),
         CliCommand::Instance(options) => done(instance::run(options).await),

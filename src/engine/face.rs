@@ -177,6 +177,8 @@ pub struct FaceSummary {
     pub action_facts: Map<String, Value>,
     /// Further details, by name.
     pub details: Map<String, Value>,
+    /// What its face last observed of it, in a sentence.
+    pub observation: Option<String>,
     /// The progress in its state, in a sentence, which is shown while it works.
     pub progress: Option<String>,
 }

@@ -238,6 +238,7 @@ impl PendingUpdate {
                 // Raised events are decided on by the chain.
                 Effect::Raise(_) => {}
                 Effect::Invoke { actions, .. } | Effect::Keep { actions, .. } => {
+                    // As the decision leaves the instance: its data may say what the actions are about.
                     let facts = self.action_facts_of(&decision.instance, &SharedFactsByFace::default());
                     self.invoked = with_claims(&self.kinds, &facts, actions, submission.queue_at);
                     prepend_holds(&mut self.invoked, &holds.entered);

@@ -302,6 +302,7 @@ fn build_explanation(
             describe_evidence(evidence)
         )
     }));
+    sentences.extend(record.summary.observation.clone());
     // While it waits for a resource or holds one, the recorded progress is outdated.
     let has_progress =
         explanation.kind == StateKind::Working && pending.iter().all(|action| action.resource.is_none());

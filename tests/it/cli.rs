@@ -746,6 +746,7 @@ async fn the_state_of_boards_is_explained_in_a_few_lines() {
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
     It was registered at 12:00:00 UTC (127.0.0.1).
     Dwell time: 0 s (median), 95 % within 0 s; from 1 sample since 2026-01-01.
+    Power: unknown: no observation in its history.
     Requests
       rq-lock-out     leave the board alone until it is unlocked; by, the name of who asks, may come with it  needs reason
       rq-maintenance  boot the maintenance image and leave the board to a person                              refused now: the maintenance image has no boot config for this board's hardware
@@ -760,6 +761,7 @@ async fn the_state_of_boards_is_explained_in_a_few_lines() {
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
     It was registered at 12:00:00 UTC (127.0.0.1).
     Dwell time: 0 s (median), 95 % within 0 s; from 1 sample since 2026-01-01.
+    Power: unknown: no observation in its history.
     Requests
       rq-lock-out     leave the board alone until it is unlocked; by, the name of who asks, may come with it  needs reason
       rq-maintenance  boot the maintenance image and leave the board to a person                              refused now: the maintenance image has no boot config for this board's hardware
@@ -772,6 +774,7 @@ async fn the_state_of_boards_is_explained_in_a_few_lines() {
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
     It came from New at 12:00:00 UTC, when an operator (127.0.0.1) moved it to ReimageBooting by force: the test wants it there.
     No dwell statistics yet: no samples since 2026-01-01.
+    Power: unknown: no observation in its history.
     Requests
       rq-cancel    give up what is under way, and remove the boot link
       rq-lock-out  leave the board alone until it is unlocked; by, the name of who asks, may come with it  needs reason
@@ -1105,6 +1108,8 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
       demo      Run a server with simulated boards and relay boards on loopback
       device    Register, list, show, reboot and reimage boards of a server
       image     Register images: which boot config boots an image on which hardware
+      power     Read and switch power outlets by hand, list the power drivers, and find the outlets of a
+                device
       resource  Show resources, who holds them and who waits for them, and set their limits
       incident  Show resources that do not answer and who waits for them, and close such incidents
       instance  Create, show and move instances of any machine

@@ -49,7 +49,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
-    ("boards", &["actions", "boot_tree", "engine", "formatting", "machine", "store"]),
+    ("boards", &["actions", "boot_tree", "engine", "formatting", "machine", "outlets", "store"]),
+    ("outlets", &["actions", "engine", "machine", "store"]),
     (
         "api",
         &[
@@ -64,6 +65,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "formatting",
             "machine",
             "model",
+            "outlets",
             "store",
         ],
     ),
@@ -86,6 +88,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "import",
             "machine",
             "model",
+            "outlets",
             "simulate",
             "store",
             "tftp",

@@ -324,6 +324,8 @@ fn rules_are_explained() {
     power-cycle
     power-off
     power-on
+    power-read
+    power-scan
     probe
     set-pxe
     exit 0

@@ -35,6 +35,7 @@ mod log;
 mod log_messages;
 mod machine_check;
 mod machine_diagram;
+mod manual_power;
 mod migrations;
 mod models;
 mod names;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use url::Url;
+use url::{ParseError, Url};
 
 /// The longest part of a bad URL, in characters, shown in errors.
 const MAX_SHOWN_CHARS: usize = 200;
@@ -89,7 +89,10 @@ fn decoded(pair: &str) -> String {
 ///
 /// The reason, and `form`.
 pub fn parse(text: &str, form: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("{error}; write {form}"))?;
+    let url = Url::parse(text).map_err(|error| match error {
+        ParseError::RelativeUrlWithoutBase => format!("it has no scheme; write {form}"),
+        error => format!("{error}; write {form}"),
+    })?;
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err(format!("it must have no user, password or `#…`; write {form}"));
     }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! PowerUrl ── drivers (scheme → parse, open) ──▶ dyn Outlet: read, set
-//!     └────── operate: on, off, cycle ── above all drivers ──┘
+//!     └────── operate: on, off, cycle, read ── above all drivers ──┘
+//! ScanUrl  ── scan: which outlets a device has ──────────────┘
 //! ```
 //!
 //! Where the outlet can be read, an operation succeeds only if the state was read back. A power cycle that has begun to
@@ -25,9 +26,11 @@ mod evidence;
 mod http;
 mod operate;
 mod outlet;
+mod outlet_reader;
 mod parameters;
 mod pending_order;
 mod program;
+mod scan;
 mod scheme;
 mod session;
 mod settings;
@@ -50,6 +53,7 @@ pub use self::outlet::{
     ClientCapacity, CycleTiming, MAX_OFF_TIME, Outlet, OutletCapabilities, OutletReading, PowerState,
     Readback,
 };
+pub use self::scan::{MAX_SCAN_TIME, ScanUrl, scan};
 pub use self::scheme::{OutletAccess, PowerScheme};
 pub use self::settings::PowerSettings;
 pub use self::url::{PowerUrl, schemes};

@@ -1,4 +1,4 @@
-//! Operations on an outlet of any driver: on, off, and power cycle.
+//! Operations on an outlet of any driver: on, off, power cycle, and reading it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,8 @@ pub enum PowerOperation {
     Off,
     /// Switches off, waits, and switches on.
     Cycle,
+    /// Reads the outlet, where it can be read; otherwise it only connects. Nothing is switched.
+    Read,
 }
 
 /// Context of an operation: clock, lease and limits.
@@ -74,6 +76,7 @@ pub type PowerRunErrorKind = device_io::RunErrorKind<LocalTrouble>;
 #[must_use]
 pub fn max_operation_time(operation: PowerOperation) -> Duration {
     match operation {
+        PowerOperation::Read => PHASE_TIMEOUT,
         PowerOperation::On => PHASE_TIMEOUT + 2 * MAX_EFFECT_TIME,
         PowerOperation::Off => 2 * PHASE_TIMEOUT + MAX_EFFECT_TIME,
         PowerOperation::Cycle => 4 * PHASE_TIMEOUT + MAX_OFF_TIME,
@@ -104,6 +107,7 @@ pub async fn operate(
         PowerOperation::On => switching.switch_on(cancel).await,
         PowerOperation::Off => switching.switch_off(cancel).await,
         PowerOperation::Cycle => switching.cycle(url.off_for().max(min_off), interrupted_runs, cancel).await,
+        PowerOperation::Read => switching.observe(cancel).await,
     };
     let mut evidence = evidence(&switching);
     if interrupted_runs > 0 {
@@ -115,7 +119,13 @@ pub async fn operate(
                 evidence.insert("answer".to_owned(), answer.as_str().into());
             }
             if !switching.can_read() {
-                evidence.insert("result".to_owned(), "accepted, not observed".into());
+                let result = match operation {
+                    PowerOperation::On | PowerOperation::Off | PowerOperation::Cycle => {
+                        "accepted, not observed"
+                    }
+                    PowerOperation::Read => "connected; the outlet cannot be read",
+                };
+                evidence.insert("result".to_owned(), result.into());
             }
             Ok(evidence)
         }

@@ -10,6 +10,7 @@ use url::Url;
 
 use crate::commands::PowerCommands;
 use crate::outlet::{Outlet, OutletCapabilities};
+use crate::outlet_reader::{ListedOutlet, OutletLister, OutletReader};
 use crate::parameters::{PowerUrlParameters, SchemeParameter};
 
 /// Description and parser of the power URLs of one kind of device.
@@ -20,10 +21,14 @@ pub struct PowerScheme {
     pub(crate) path: &'static str,
     /// Description, one line of help.
     pub(crate) about: &'static str,
+    /// A URL of this scheme.
+    pub(crate) example: &'static str,
     /// Its parameters, in the order of the help text.
     pub(crate) parameters: &'static [SchemeParameter],
     /// Parses a URL of this scheme, whose parameters have been checked.
     pub(crate) parse: fn(&Url, &PowerUrlParameters) -> Result<OutletConfig, String>,
+    /// How the outlets of a device are found by reading; `None` where reading does not tell which it has.
+    pub(crate) scan: Option<DeviceScan>,
 }
 
 impl PowerScheme {
@@ -31,6 +36,30 @@ impl PowerScheme {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Description, one line.
+    #[must_use]
+    pub fn about(&self) -> &'static str {
+        self.about
+    }
+
+    /// A URL of this scheme.
+    #[must_use]
+    pub fn example(&self) -> &'static str {
+        self.example
+    }
+
+    /// Lists its parameters, each with an example value and a description.
+    pub fn parameters(&self) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+        self.parameters.iter().map(|parameter| (parameter.name, parameter.example, parameter.about))
+    }
+
+    /// The form of a device's URL without an outlet, `modbus://HOST[:502]`, where its outlets can be found by reading.
+    #[must_use]
+    pub fn scan_form(&self) -> Option<String> {
+        let device = self.path.split('/').next().unwrap_or_default().trim_end_matches('[');
+        self.scan.is_some().then(|| format!("{}://{device}", self.name))
     }
 
     /// The form of its URLs: `modbus://HOST[:502]/COIL[?unit=1&off=2s]`.
@@ -42,6 +71,12 @@ impl PowerScheme {
             .map(|parameter| format!("{}={}", parameter.name, parameter.example))
             .collect();
         format!("`{}://{}[?{}]`", self.name, self.path, parameters.join("&"))
+    }
+
+    /// The form of its URLs without parameters: `modbus://HOST[:502]/COIL`.
+    #[must_use]
+    pub fn short_form(&self) -> String {
+        format!("`{}://{}`", self.name, self.path)
     }
 
     /// Help text: the form, the description, and each parameter.
@@ -58,6 +93,40 @@ impl PowerScheme {
 impl fmt::Debug for PowerScheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PowerScheme").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// How the outlets of a device are found by reading.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum DeviceScan {
+    /// Outlets are read in order until the device refuses one.
+    InOrder {
+        /// The outlets that a device may have, as in the paths of their URLs.
+        outlets: fn() -> Vec<String>,
+        /// Creates a reader that reads several of them at once; `None` where each is read as for a power URL.
+        reader: Option<OpenReader>,
+    },
+    /// The device lists its outlets, and each of them is read.
+    Listed {
+        /// Any outlet, to check the URL of the device by that of an outlet.
+        sample: fn() -> ListedOutlet,
+        /// Creates what asks the device.
+        lister: OpenLister,
+    },
+}
+
+/// Creates the reader of a device's outlets. Nothing is sent.
+pub(crate) type OpenReader =
+    fn(&Url, &PowerUrlParameters, OutletAccess) -> Result<Box<dyn OutletReader>, String>;
+
+/// Creates what asks a device for its outlets. Nothing is sent.
+pub(crate) type OpenLister =
+    fn(&Url, &PowerUrlParameters, OutletAccess) -> Result<Box<dyn OutletLister>, String>;
+
+impl DeviceScan {
+    /// Each outlet is read by itself.
+    pub(crate) const fn each_outlet(outlets: fn() -> Vec<String>) -> Self {
+        Self::InOrder { outlets, reader: None }
     }
 }
 

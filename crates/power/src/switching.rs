@@ -101,7 +101,12 @@ impl SwitchingRun {
 
     /// Reads the outlet if it can be read.
     pub(crate) async fn read_state(&mut self, cancel: &CancellationToken) -> Result<(), OutletError> {
-        if self.can_read() { self.within_phase(None, PHASE_TRIES, cancel).await } else { Ok(()) }
+        if self.can_read() { self.observe(cancel).await } else { Ok(()) }
+    }
+
+    /// Connects, and reads the outlet if it can be read.
+    pub(crate) async fn observe(&mut self, cancel: &CancellationToken) -> Result<(), OutletError> {
+        self.within_phase(None, PHASE_TRIES, cancel).await
     }
 
     /// Reads the outlet, which can be read, by one try.

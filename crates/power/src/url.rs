@@ -123,17 +123,24 @@ impl PowerUrl {
     /// Creates the driver's outlet; nothing is sent yet.
     #[must_use]
     pub fn open(&self, access: OutletAccess) -> Box<dyn Outlet> {
+        (self.config.open)(self.restrict(access))
+    }
+
+    /// Restricts the credentials to those that may be sent to the device.
+    pub(crate) fn restrict(&self, access: OutletAccess) -> OutletAccess {
         let credentials = match &self.host {
             Some(host) => access.credentials.for_host(host),
             None => access.credentials.clone(),
         };
-        (self.config.open)(OutletAccess { credentials, ..access })
+        OutletAccess { credentials, ..access }
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
-        let url = address::parse(text, &forms())?;
+    /// Parses a URL; the error is the problem alone.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let url = address::parse(text, &forms(text))?;
         let scheme = SCHEMES.iter().find(|scheme| scheme.name == url.scheme());
-        let scheme = scheme.ok_or_else(|| format!("unknown scheme `{}`; write {}", url.scheme(), forms()))?;
+        let scheme =
+            scheme.ok_or_else(|| format!("unknown scheme `{}`; write {}", url.scheme(), forms(text)))?;
         let parameters = PowerUrlParameters::read(&url, scheme.parameters)?;
         let off_for = parameters.span("off", MAX_OFF_TIME)?.unwrap_or(DEFAULT_OFF_TIME);
         if off_for.is_zero() {
@@ -153,9 +160,13 @@ impl PowerUrl {
     }
 }
 
-/// The forms of all schemes.
-fn forms() -> String {
-    SCHEMES.iter().map(PowerScheme::form).collect::<Vec<_>>().join(" or ")
+/// The form of the scheme that `text` begins with; the short forms of all schemes where it begins with none.
+fn forms(text: &str) -> String {
+    let (name, _) = text.split_once(':').unwrap_or_default();
+    match SCHEMES.iter().find(|scheme| scheme.name.eq_ignore_ascii_case(name)) {
+        Some(scheme) => scheme.form(),
+        None => SCHEMES.iter().map(PowerScheme::short_form).collect::<Vec<_>>().join(" or "),
+    }
 }
 
 impl FromStr for PowerUrl {
@@ -221,6 +232,8 @@ mod tests {
         for (index, scheme) in SCHEMES.iter().enumerate() {
             assert!(SCHEMES[..index].iter().all(|other| other.name != scheme.name), "{}", scheme.name);
             assert!(scheme.parameters.contains(&crate::parameters::OFF_PARAMETER), "{}", scheme.name);
+            let example = PowerUrl::read_new(scheme.example).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(example.scheme.name, scheme.name);
             let help = scheme.help();
             assert!(help.lines().count() == 1 + scheme.parameters.len(), "{help}");
         }
@@ -254,7 +267,7 @@ mod tests {
         for (text, right) in [
             ("relay-3.lab/5", "modbus://HOST"),
             ("ftp://relay-3.lab/5", "unknown scheme `ftp`; write `modbus://"),
-            ("modbus://me:secret@relay-3.lab/5", "no user"),
+            ("modbus://me:secret@relay-3.lab/5", "`#…`; write `modbus://HOST[:502]/COIL[?unit=1"),
             ("modbus://relay-3.lab/5#6", "no user"),
             ("modbus://relay-3.lab:65536/5", "modbus://HOST"),
             ("modbus://relay-3.lab/5?off=2", "`off=2s`"),

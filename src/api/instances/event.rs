@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::put;
 use serde::Deserialize;
 
-use super::lookup::changeable_machine;
+use super::lookup::{changeable_machine, removable_machine};
 use super::submit::{declared, sendable, submit};
 use crate::api::client::RequestSender;
 use crate::api::context::{ApiContext, ApiRoutes};
@@ -19,6 +19,7 @@ use crate::api::problem::Problem;
 use crate::api::query_parameters::QueryParameters;
 use crate::engine::Submission;
 use crate::machine::{Cause, EventName, EventSource, IgnoreReason, Outcome, Visit, suggestion};
+use crate::outlets::CANCEL_EVENT;
 use crate::store::instances::InstanceKey;
 
 /// The routes of this file.
@@ -47,7 +48,11 @@ async fn send(
     headers: HeaderMap,
     JsonObject(args): JsonObject,
 ) -> Result<Json<EventOutcome>, Problem> {
-    let machine = changeable_machine(&api, &machine)?;
+    let machine = if event == CANCEL_EVENT {
+        removable_machine(&api, &machine)?
+    } else {
+        changeable_machine(&api, &machine)?
+    };
     let definition = api.engine.definition(&machine)?;
     let Some((event, source)) = declared(&definition, &event) else {
         let known: Vec<&EventName> = sendable(&definition).map(|(name, _)| name).collect();

@@ -6,6 +6,7 @@ use crate::api::context::ApiContext;
 use crate::api::problem::Problem;
 use crate::engine::EngineError;
 use crate::machine::{MachineName, nearest};
+use crate::outlets::{CANCEL_EVENT, is_outlet_definition};
 use crate::store::batches::VersionedInstance;
 
 /// Reads the instance of a path.
@@ -45,8 +46,21 @@ fn similar_machine(api: &ApiContext, machine: &str) -> Option<String> {
     nearest(machine, known).map(str::to_owned)
 }
 
-/// The machine of a path whose instances may be changed here: boards have paths of their own.
+/// The machine of a path whose instances may be changed here: boards and outlets have paths of their own, which check more.
 pub(in crate::api) fn changeable_machine(api: &ApiContext, machine: &str) -> Result<MachineName, Problem> {
+    let name = removable_machine(api, machine)?;
+    let definition = api.engine.definition(&name)?;
+    if is_outlet_definition(&definition) {
+        let detail = format!(
+            "outlets are switched at /api/v1/power; here they take {CANCEL_EVENT} only, and can be removed"
+        );
+        return Err(Problem::new(StatusCode::CONFLICT, "is_outlet", detail));
+    }
+    Ok(name)
+}
+
+/// The machine of a path whose instances may be removed here, and given up what they are doing.
+pub(super) fn removable_machine(api: &ApiContext, machine: &str) -> Result<MachineName, Problem> {
     let name = machine_of(api, machine)?;
     if name == api.machine {
         let detail = "boards are at /api/v1/devices";

@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::delete;
 
-use super::lookup::changeable_machine;
+use super::lookup::removable_machine;
 use crate::api::client::RequestSender;
 use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::etag::tag_condition;
@@ -25,7 +25,7 @@ async fn remove(
     RequestSender(sender): RequestSender,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let machine = changeable_machine(&api, &machine)?;
+    let machine = removable_machine(&api, &machine)?;
     if api.shared_instance.as_ref().is_some_and(|(shared, of)| *shared == machine && *of == name) {
         let detail = "this server shares the instance at /state";
         return Err(Problem::new(StatusCode::CONFLICT, "is_shared", detail));

@@ -5,3 +5,4 @@ pub mod devices;
 pub mod hardware_loads;
 pub mod images;
 pub mod lists;
+pub mod powers;

@@ -8,6 +8,7 @@ use super::super::faces;
 use super::super::machine::{file, import};
 use crate::engine::{DefinitionOrigin, Engine, EngineError, LoadedDefinition};
 use crate::machine::{self, MachineName};
+use crate::outlets::OUTLET_MACHINE;
 use crate::store::incidents::{CLOSED_STATE, INCIDENT_MACHINE};
 use crate::store::{Store, definitions};
 
@@ -16,6 +17,9 @@ const BOARD_DEFINITION: &str = include_str!("../../../states/board.yaml");
 
 /// The built-in lifecycle of incidents.
 const INCIDENT_DEFINITION: &str = include_str!("../../../states/incident.yaml");
+
+/// The built-in lifecycle of outlets that are switched by hand.
+const OUTLET_DEFINITION: &str = include_str!("../../../states/outlet.yaml");
 
 /// The machine whose instances are boards.
 pub const BOARD_MACHINE: &str = "board";
@@ -73,7 +77,9 @@ pub(super) struct SharedMachine {
 /// A checked definition, and its faults if only earlier releases accept it.
 type CheckedDefinition = (LoadedDefinition, Option<OutdatedDefinition>);
 
-/// Loads the definitions at `path`, or the built-in one, and the shared machine. The boards' machine must be among them.
+/// Loads the definitions at `path`, or the built-in one of boards, and the shared machine. The boards' machine must be among
+/// them. Outlets have their built-in definition in any case, unless a user's machine has the same name: then that is activated,
+/// so that a server whose users have such a machine can be upgraded.
 pub(super) fn load(path: Option<&Path>, machine: Option<&Path>) -> Result<ServerDefinitions, Box<dyn Error>> {
     let mut given = ServerDefinitions::default();
     match path {
@@ -97,6 +103,9 @@ pub(super) fn load(path: Option<&Path>, machine: Option<&Path>) -> Result<Server
         given.shared = Some(SharedMachine { machine, file: file.to_owned(), current });
     }
     given.add_incidents()?;
+    if !given.has(OUTLET_MACHINE) {
+        given.add(check("states/outlet.yaml", OUTLET_DEFINITION.to_owned(), DefinitionOrigin::BuiltIn)?);
+    }
     Ok(given)
 }
 
@@ -139,8 +148,12 @@ impl ServerDefinitions {
         .into())
     }
 
+    fn has(&self, machine: &str) -> bool {
+        self.loaded.iter().any(|loaded| loaded.definition.machine.as_str() == machine)
+    }
+
     fn refuse_second(&self, path: &Path, machine: &MachineName) -> Result<(), Box<dyn Error>> {
-        if self.loaded.iter().any(|other| other.definition.machine == *machine) {
+        if self.has(machine.as_str()) {
             return Err(format!("{}: machine {machine} is defined twice", path.display()).into());
         }
         Ok(())
@@ -198,7 +211,7 @@ fn load_all(path: &Path, given: &mut ServerDefinitions) -> Result<(), Box<dyn Er
         given.refuse_second(&path, &read.0.definition.machine)?;
         given.add(read);
     }
-    if !given.loaded.iter().any(|loaded| loaded.definition.machine.as_str() == BOARD_MACHINE) {
+    if !given.has(BOARD_MACHINE) {
         return Err(
             format!("{}: no definition of the machine `{}` found", path.display(), BOARD_MACHINE).into()
         );

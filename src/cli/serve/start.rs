@@ -28,6 +28,7 @@ use crate::engine::{self, Engine, Retention};
 use crate::formatting::with_causes;
 use crate::machine::MachineName;
 use crate::model::Models;
+use crate::outlets::{OUTLET_MACHINE, OutletService};
 use crate::store::private::{PrivatePostgres, PrivatePostgresOptions};
 use crate::store::{ConnectOptions, ConnectionBudget, Store};
 use crate::tftp;
@@ -145,6 +146,7 @@ impl ServerParts {
         let api = ApiContext {
             engine: engine.clone(),
             boards: boards.clone(),
+            outlets: OutletService::new(engine.clone(), MachineName::new(OUTLET_MACHINE)?),
             machine: machine.clone(),
             shared_instance: shared,
             stopping: stop_faces.clone(),

@@ -6,7 +6,8 @@ use crate::world::World;
 
 /// Returns `text` with `FORMS` in place of the forms of all power URLs, which belong to the drivers.
 fn without_power_forms(text: &str) -> String {
-    let forms: Vec<_> = lifeguard::actions::power_schemes().iter().map(power::PowerScheme::form).collect();
+    let forms: Vec<_> =
+        lifeguard::actions::power_schemes().iter().map(power::PowerScheme::short_form).collect();
     text.replace(&format!("write {}", forms.join(" or ")), "write FORMS")
 }
 
@@ -76,7 +77,7 @@ async fn a_board_is_registered_changed_and_removed() {
     422 invalid: unknown field `name`, expected one of `mac`, `hardware`, `fqdn`, `power_url`, `poll_url`, `environment`, `labels`, `comments`
 
     PATCH /api/v1/devices/b1
-    422 invalid: power_url: `relay/5` is not a power URL: relative URL without a base; write FORMS
+    422 invalid: power_url: `relay/5` is not a power URL: it has no scheme; write FORMS
 
     PATCH /api/v1/devices/b1
     422 invalid: poll_url: invalid type: number, expected a string
@@ -203,7 +204,7 @@ async fn an_invalid_board_is_not_registered() {
     fqdn "b 2": 422 invalid: fqdn: "b 2" is neither a host name nor an address
     fqdn "b2..lab": 422 invalid: fqdn: "b2..lab" is neither a host name nor an address
     fqdn "": 422 invalid: fqdn: "" is neither a host name nor an address
-    power_url "relay/5": 422 invalid: power_url: `relay/5` is not a power URL: relative URL without a base; write FORMS
+    power_url "relay/5": 422 invalid: power_url: `relay/5` is not a power URL: it has no scheme; write FORMS
     power_url "ftp://relay/5": 422 invalid: power_url: `ftp://relay/5` is not a power URL: unknown scheme `ftp`; write FORMS
     power_url "modbus://relay": 422 invalid: power_url: `modbus://relay` is not a power URL: `` is not a coil; a coil is 0 to 65535: `modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s&readback=all8&framing=rtu]`
     poll_url "https://b2/": 422 invalid: poll_url: `https://b2/` is not a poll URL: there is no scheme `https`; write `tcp://HOST:PORT` or `http://HOST[:PORT]/PATH`

@@ -24,6 +24,7 @@ use lifeguard::api::{
 use lifeguard::boards::{BoardFace, BoardService};
 use lifeguard::engine::Engine;
 use lifeguard::machine::MachineName;
+use lifeguard::outlets::{OUTLET_MACHINE, OutletService};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::Value;
 use sqlx::types::Json;
@@ -83,6 +84,7 @@ pub(crate) fn api_over(engine: Engine) -> ApiContext {
     let machine = MachineName::new("board").unwrap();
     ApiContext {
         boards: BoardService::new(engine.clone(), Arc::new(BoardFace::new(machine.clone()))),
+        outlets: OutletService::new(engine.clone(), MachineName::new(OUTLET_MACHINE).unwrap()),
         machine,
         shared_instance: None,
         stopping: CancellationToken::new(),

@@ -51,6 +51,7 @@ async fn a_board_is_shown_with_the_explanation_of_its_state() {
       "mac": "02:00:00:00:0c:0f",
       "name": "b1",
       "next_image": null,
+      "observed_power": null,
       "on_deadline": null,
       "poll_url": null,
       "power_url": null,

@@ -53,18 +53,21 @@ async fn boards_at_one_relay_board_show_which_is_cycled_and_which_are_queued() {
     It came from New at 12:00:00 UTC, when an operator (127.0.0.1) asked for rq-reboot.
     No dwell statistics yet: no samples since 2026-01-01.
     Last evidence, at 12:00:00 UTC (12 s ago): clear-pxe-ok came (link pxelinux.cfg/01-02-00-00-00-0c-0f).
+    Power: unknown: no observation in its history.
 
     b2, RebootRebooting, working
     Waits since 12:00:05 UTC (7 s) for resource modbus://relay, 1 request ahead (b1 holds it now), to run clear-pxe and power-cycle; it waits for power-cycle-ok or power-cycle-failed from its actions; its timeout of 1m has not started; when it passes, it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
     It came from New at 12:00:05 UTC, when an operator (127.0.0.1) asked for rq-reboot.
     No dwell statistics yet: no samples since 2026-01-01.
+    Power: unknown: no observation in its history.
 
     b3, RebootRebooting, working
     Waits since 12:00:05 UTC (7 s) for resource modbus://relay, 2 requests ahead (b1 holds it now), to run clear-pxe and power-cycle; it waits for power-cycle-ok or power-cycle-failed from its actions; its timeout of 1m has not started; when it passes, it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
     It came from New at 12:00:05 UTC, when an operator (127.0.0.1) asked for rq-reboot.
     No dwell statistics yet: no samples since 2026-01-01.
+    Power: unknown: no observation in its history.
     ");
     let last = why(&world, "b3").await;
     assert_snapshot!(pretty_json(&last["actions"][0]).replace(&rack.resource(), "modbus://relay"), @r#"
@@ -167,6 +170,7 @@ async fn resting_and_failed_boards_show_the_available_requests() {
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
     It was registered at 12:00:00 UTC (127.0.0.1).
     Dwell time: 0 s (median), 95 % within 0 s; from 3 samples since 2026-01-01.
+    Power: unknown: no observation in its history.
 
     bad, FailedBadBoard, failed
     Needs an operator since 12:00:00 UTC (0 s): the board says that it is broken itself: look at the failure, then at the board; failure: no card; nothing is under way; an operator may ask for rq-cancel, rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
@@ -174,6 +178,7 @@ async fn resting_and_failed_boards_show_the_available_requests() {
     It came from ReimageBooted at 12:00:00 UTC, when it reported image-failed: no card.
     No dwell statistics yet: no samples since 2026-01-01.
     Last evidence, at 12:00:00 UTC (0 s ago): it reported image-failed: no card.
+    Power: on, at 12:00:00 UTC (0 s ago): the board reported image-failed.
 
     unwired, FailedRebootRebooting, failed
     Needs an operator since 12:00:00 UTC (0 s): power could not be cycled: look at the failure, the relay board and the network; failure: board unwired has no power URL, so its power cannot be switched; nothing is under way; an operator may ask for rq-cancel or rq-lock-out, or move it by force.

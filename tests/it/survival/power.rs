@@ -134,3 +134,29 @@ async fn a_server_paused_during_a_cycle_writes_nothing_after_it_resumes() {
     stopped.terminate();
     other.terminate();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manual_power_cycle_whose_server_is_killed_ends_with_the_power_on() {
+    let bench = PowerBench::new().await;
+    let mut server = bench.serve();
+    let url = format!("modbus://{}/0?off=4s", bench.relay.addr());
+    let cycle = json!({ "operation": "cycle", "url": url, "timeout_s": 1 });
+    let answer = bench.call(&server, Method::POST, "power", cycle).await;
+    assert_eq!(answer["outcome"], "pending", "{answer}");
+    bench.until_power(false).await;
+    server.kill();
+    let server = bench.serve();
+    bench.until_power(true).await;
+    assert_eq!(bench.power_off_count(), 1);
+    let path = format!("machines/outlet/{}", answer["instance"].as_str().unwrap());
+    wait_until("the cycle has ended", async || {
+        bench.call(&server, Method::GET, &path, json!({})).await["state"] == "Idle"
+    })
+    .await;
+    let history = bench.call(&server, Method::GET, &format!("{path}/history"), json!({})).await;
+    let ended = |entry: &&Value| entry["event"] == "power-cycle-ok";
+    let end = history["history"].as_array().unwrap().iter().find(ended).unwrap();
+    // A lease that expires on a busy machine interrupts a run too.
+    assert_eq!(end["evidence"]["observed"], "on");
+    assert!(end["evidence"]["interrupted"].as_u64().unwrap() >= 1, "{end}");
+}

@@ -20,7 +20,7 @@ use crate::outlet::{
     ClientCapacity, CycleTiming, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,
 };
 use crate::parameters::{INVERT_PARAMETER, OFF_PARAMETER, PowerUrlParameters, REST_PARAMETER, number};
-use crate::scheme::{OutletAccess, OutletConfig, PowerScheme};
+use crate::scheme::{DeviceScan, OutletAccess, OutletConfig, PowerScheme};
 use crate::wiring::RelayWiring;
 
 /// `devantech://`.
@@ -28,8 +28,10 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "devantech",
     path: "HOST[:17494]/RELAY",
     about: "a relay of a Devantech ETH or WIFI module, by its TCP commands",
+    example: "devantech://relay-3.lab/5?off=4s",
     parameters: &[INVERT_PARAMETER, CREDENTIAL_PARAMETER, OFF_PARAMETER, REST_PARAMETER],
     parse,
+    scan: Some(DeviceScan::each_outlet(|| VALID_RELAYS.map(|relay| relay.to_string()).collect())),
 };
 
 const DEFAULT_PORT: u16 = 17494;

@@ -28,6 +28,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "exec",
     path: "NAME[/OUTLET]",
     about: "an outlet that the commands [power-commands.NAME] of the server's lifeguard.toml switch",
+    example: "exec://rack-relays/5",
     parameters: &[
         OFF_PARAMETER,
         SchemeParameter {
@@ -42,6 +43,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
         },
     ],
     parse,
+    scan: None,
 };
 
 fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, String> {

@@ -23,8 +23,10 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "http",
     path: "HOST[:80][/PATH]",
     about: "any outlet that is switched by HTTP requests; PATH is put before each of the three paths",
+    example: "http://pdu.lab/outlets/3?on-path=/on&off-path=/off&read-path=/state&on-answer=ON&off-answer=OFF",
     parameters: without_tls(PARAMETERS),
     parse,
+    scan: None,
 };
 
 /// `https://`.
@@ -32,8 +34,10 @@ pub(super) const HTTPS_SCHEME: PowerScheme = PowerScheme {
     name: "https",
     path: "HOST[:443][/PATH]",
     about: "the same by HTTPS",
+    example: "https://pdu.lab/outlets/3?on-path=/on&off-path=/off&read-path=/state&on-answer=ON&off-answer=OFF",
     parameters: PARAMETERS,
     parse,
+    scan: None,
 };
 
 const PARAMETERS: &[SchemeParameter] = &[

@@ -25,8 +25,10 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "labgrid+http",
     path: "HOST[:80]/PATH",
     about: "an outlet that labgrid's `rest` or `simplerest` switches; PATH has the index filled in, and no value",
+    example: "labgrid+http://pdu.lab/outlets/3",
     parameters: without_tls(PARAMETERS),
     parse,
+    scan: None,
 };
 
 /// `labgrid+https://`.
@@ -34,8 +36,10 @@ pub(super) const HTTPS_SCHEME: PowerScheme = PowerScheme {
     name: "labgrid+https",
     path: "HOST[:443]/PATH",
     about: "the same by HTTPS",
+    example: "labgrid+https://pdu.lab/outlets/3",
     parameters: PARAMETERS,
     parse,
+    scan: None,
 };
 
 const PARAMETERS: &[SchemeParameter] = &[

@@ -25,8 +25,10 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "pdudaemon",
     path: "HOST[:16421]/PDU-HOSTNAME/PORT",
     about: "a port of a PDU that pdudaemon switches, by its HTTP listener; it cannot be read",
+    example: "pdudaemon://pdudaemon.lab/rack-7-pdu/3",
     parameters: &[OFF_PARAMETER],
     parse,
+    scan: None,
 };
 
 /// Source: pdudaemon, `httplistener.py`.

@@ -18,7 +18,7 @@ use crate::outlet::{
     ClientCapacity, CycleTiming, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,
 };
 use crate::parameters::{INVERT_PARAMETER, OFF_PARAMETER, PowerUrlParameters, REST_PARAMETER, number};
-use crate::scheme::{OutletAccess, OutletConfig, PowerScheme};
+use crate::scheme::{DeviceScan, OutletAccess, OutletConfig, PowerScheme};
 use crate::wiring::RelayWiring;
 
 /// `proxr://`.
@@ -26,8 +26,10 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "proxr",
     path: "HOST[:2101]/BANK/RELAY",
     about: "a relay of a ProXR board of National Control Devices",
+    example: "proxr://relay-3.lab/1/5?invert=true",
     parameters: &[INVERT_PARAMETER, OFF_PARAMETER, REST_PARAMETER],
     parse,
+    scan: Some(DeviceScan::each_outlet(scanned_relays)),
 };
 
 const DEFAULT_PORT: u16 = 2101;
@@ -36,6 +38,9 @@ const DEFAULT_REST: Duration = Duration::from_secs(1);
 /// Source: ncd.io, Relay Control Commands: firmware has 32 banks of eight relays; 0 means all of them.
 const VALID_BANKS: std::ops::RangeInclusive<u8> = 1..=32;
 const VALID_RELAYS: std::ops::RangeInclusive<u8> = 1..=8;
+
+/// Banks that a scan reads: a board drops the connection at a bank that it does not have.
+const SCANNED_BANKS: std::ops::RangeInclusive<u8> = 1..=4;
 
 /// First byte of each command.
 const COMMAND: u8 = 254;
@@ -88,6 +93,11 @@ impl ProxrRelay {
     fn command(&self, operation: u8) -> [u8; 3] {
         [COMMAND, operation + self.number, self.bank]
     }
+}
+
+/// The relays that a scan reads, as in the paths of their URLs.
+fn scanned_relays() -> Vec<String> {
+    SCANNED_BANKS.flat_map(|bank| VALID_RELAYS.map(move |relay| format!("{bank}/{relay}"))).collect()
 }
 
 fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, String> {

@@ -20,15 +20,17 @@ use crate::outlet::{
     ClientCapacity, CycleTiming, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,
 };
 use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, REST_PARAMETER, number};
-use crate::scheme::{OutletAccess, OutletConfig, PowerScheme};
+use crate::scheme::{DeviceScan, OutletAccess, OutletConfig, PowerScheme};
 
 /// `tasmota://`.
 pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "tasmota",
     path: "HOST[:80]/CHANNEL",
     about: "a channel of a plug or strip with Tasmota firmware, by HTTP",
+    example: "tasmota://plug-3.lab/1?credential=lab-plugs",
     parameters: &[CREDENTIAL_PARAMETER, OFF_PARAMETER, REST_PARAMETER],
     parse,
+    scan: Some(DeviceScan::each_outlet(|| VALID_CHANNELS.map(|channel| channel.to_string()).collect())),
 };
 
 const DEFAULT_PORT: u16 = 80;

@@ -10,13 +10,15 @@ use async_trait::async_trait;
 use device_io::Evidence;
 use url::Url;
 
-use super::modbus::{FRAMING_PARAMETER, ModbusClient, ModbusDevice, ModbusRefusal, UNIT_PARAMETER};
+use super::modbus::{
+    CoilReader, FRAMING_PARAMETER, ModbusClient, ModbusDevice, ModbusRefusal, UNIT_PARAMETER,
+};
 use crate::error::OutletError;
 use crate::outlet::{
     ClientCapacity, CycleTiming, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,
 };
 use crate::parameters::{INVERT_PARAMETER, OFF_PARAMETER, PowerUrlParameters, REST_PARAMETER, number};
-use crate::scheme::{OutletAccess, OutletConfig, PowerScheme};
+use crate::scheme::{DeviceScan, OutletAccess, OutletConfig, PowerScheme};
 use crate::wiring::RelayWiring;
 
 /// `waveshare://`.
@@ -24,8 +26,13 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "waveshare",
     path: "HOST[:502]/CHANNEL",
     about: "a channel of a Waveshare Modbus POE ETH Relay, which times power cycles itself",
+    example: "waveshare://relay-3.lab/5",
     parameters: &[UNIT_PARAMETER, INVERT_PARAMETER, OFF_PARAMETER, REST_PARAMETER, FRAMING_PARAMETER],
     parse,
+    scan: Some(DeviceScan::InOrder {
+        outlets: || (0..CHANNELS).map(|channel| channel.to_string()).collect(),
+        reader: Some(CoilReader::open_banks),
+    }),
 };
 
 /// Number of channels, which are read together: some firmware refuses to read single coils.

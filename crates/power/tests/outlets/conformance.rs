@@ -11,7 +11,7 @@ use device_io::{
 };
 use power::{
     DEFAULT_CALL_TIMEOUT, Evidence, OutletErrorKind, PowerCommands, PowerContext, PowerOperation,
-    PowerRunError, PowerRunErrorKind, PowerState, PowerUrl, Readback, operate, probe,
+    PowerRunError, PowerRunErrorKind, PowerState, PowerUrl, Readback, ScanUrl, operate, probe, scan, schemes,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -121,6 +121,7 @@ pub(crate) async fn run_conformance_tests<D: TestDevice>() {
         nothing_is_sent_after_the_lease_expired::<D>(),
         an_outlet_can_be_read_without_being_switched::<D>(),
         a_probe_reads_and_switches_nothing::<D>(),
+        a_scan_finds_the_outlet_and_switches_nothing::<D>(),
     );
 }
 
@@ -356,10 +357,47 @@ async fn an_outlet_can_be_read_without_being_switched<D: TestDevice>() {
         let url: PowerUrl = device.url("").parse().unwrap();
         assert_ne!(url.capabilities().readback, Readback::None);
         let access = device.configure(context(DEFAULT_CALL_TIMEOUT)).access();
-        assert_eq!(url.open(access).read().await.unwrap().power_state, Some(state));
+        assert_eq!(url.open(access.clone()).read().await.unwrap().power_state, Some(state));
+        let evidence =
+            run_at(&device, DEFAULT_CALL_TIMEOUT, PowerOperation::Read, &device.url("")).await.unwrap();
+        assert_eq!(evidence["observed"], state.name());
+        assert_eq!(device.received_orders(), []);
         device.set_behaviour(DeviceBehaviour::Hangs).await;
         let access = device.configure(context(SHORT_TIMEOUT)).access();
         let error = url.open(access).read().await.unwrap_err();
         assert_eq!(error.kind, OutletErrorKind::ConnectionLost, "no answer is not a state: {error:?}");
+    }
+}
+
+/// The URL of the device of `url`, with its parameters; `None` where the scheme has no scan.
+fn scan_url(url: &str) -> Option<ScanUrl> {
+    let (scheme, rest) = url.split_once("://").unwrap();
+    let is_scanned = schemes().iter().any(|known| known.name() == scheme && known.scan_form().is_some());
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let authority = path.split('/').next().unwrap();
+    is_scanned.then(|| format!("{scheme}://{authority}?{query}").parse().unwrap())
+}
+
+async fn a_scan_finds_the_outlet_and_switches_nothing<D: TestDevice>() {
+    for state in [PowerState::On, PowerState::Off] {
+        let device = D::start(DeviceBehaviour::Normal, state).await;
+        let (url, cancel) = (device.url(""), CancellationToken::new());
+        let Some(device_url) = scan_url(&url) else { return };
+        let configured = device.configure(context(DEFAULT_CALL_TIMEOUT));
+        let found = scan(&device_url, &configured, &cancel).await.unwrap();
+        let outlet = |url: &str| url.parse::<PowerUrl>().unwrap().outlet();
+        let outlets = found["outlets"].as_array().unwrap();
+        let own = outlets.iter().filter(|found| outlet(found["url"].as_str().unwrap()) == outlet(&url));
+        let own: Vec<_> = own.collect();
+        assert_eq!(own.len(), 1, "{found:?}");
+        assert_eq!(own[0]["observed"], state.name());
+        assert!(!found["ended_by"].as_str().unwrap().is_empty());
+        assert_eq!((device.received_orders(), device.state()), (Vec::new(), state));
+
+        device.set_behaviour(DeviceBehaviour::Hangs).await;
+        let configured = device.configure(context(SHORT_TIMEOUT));
+        let failed = scan(&device_url, &configured, &cancel).await.unwrap_err();
+        assert!(failed.reason.contains("no answer from 127.0.0.1:"), "{failed}");
+        assert_eq!(failed.kind, PowerRunErrorKind::Failed);
     }
 }

@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use device_io::{CredentialSource, HostPattern, Secret, SecretFile, SecretSource};
-use power::{PowerOperation, PowerRunErrorKind, PowerState, PowerUrl, schemes};
+use power::{PowerOperation, PowerRunErrorKind, PowerState, PowerUrl, ScanUrl, scan, schemes};
+use tokio_util::sync::CancellationToken;
 
 use crate::conformance::{DeviceBehaviour, context_with, run_in};
 use crate::http_device::{HttpDevice, HttpProtocol, Order, Reported, Request, answer, unauthorized};
@@ -55,13 +56,22 @@ async fn a_credential_is_not_sent_to_a_host_that_it_is_not_for() {
         hosts,
         ..credential(Some("me"), Some(SecretSource::Text(Secret::new("hunter-2"))))
     };
+    let context = context_with(source);
     let url = format!("shelly://{}/0?generation=1&credential=plugs", device.addr);
-    let failed = run_in(&context_with(source), PowerOperation::Cycle, &url).await.unwrap_err();
-    assert!(
-        failed.reason.starts_with("credential `plugs` is not for 127.0.0.1: add it to `hosts`"),
-        "{failed}"
-    );
-    assert_eq!((failed.kind, device.requests().len()), (PowerRunErrorKind::Misconfigured, 0));
+    let switched = run_in(&context, PowerOperation::Cycle, &url).await;
+    let mut refusals = vec![switched.unwrap_err()];
+    for device_url in ["shelly://HOST?generation=1&credential=plugs", "redfish+http://HOST?credential=plugs"]
+    {
+        let url: ScanUrl = device_url.replace("HOST", &device.addr.to_string()).parse().unwrap();
+        refusals.push(scan(&url, &context, &CancellationToken::new()).await.unwrap_err());
+    }
+    for failed in refusals {
+        assert!(
+            failed.reason.starts_with("credential `plugs` is not for 127.0.0.1: add it to `hosts`"),
+            "{failed}"
+        );
+        assert_eq!((failed.kind, device.requests().len()), (PowerRunErrorKind::Misconfigured, 0));
+    }
 }
 
 #[tokio::test]

@@ -86,11 +86,12 @@ impl FakeProtocol for Numato {
         }
         let line = text(line);
         let echo = if self.echoes { format!("{line}\n\r\n") } else { "\r\n".to_owned() };
-        let is_on = relays[Self::RELAY];
-        let (order, words) = match line.as_str() {
-            "relay read 5" => (None, format!("{echo}{}\r\n>", (self.answer)(is_on))),
-            "relay on 5" => (Some(true), format!("{echo}>")),
-            "relay off 5" => (Some(false), format!("{echo}>")),
+        let read = line.strip_prefix("relay read ").and_then(|relay| relay.parse::<usize>().ok());
+        let read = read.and_then(|relay| relays.get(relay));
+        let (order, words) = match (line.as_str(), read) {
+            (_, Some(is_on)) => (None, format!("{echo}{}\r\n>", (self.answer)(*is_on))),
+            ("relay on 5", _) => (Some(true), format!("{echo}>")),
+            ("relay off 5", _) => (Some(false), format!("{echo}>")),
             _ => (None, format!("{echo}Unknown command\r\n>")),
         };
         let order = order.map(|is_on| RelayOrder { relay: Self::RELAY, is_on, reverts_after: None });

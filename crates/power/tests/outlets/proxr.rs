@@ -38,7 +38,7 @@ impl FakeProtocol for Proxr {
 
     fn decode(&self, (): &mut (), relays: [bool; 8], received: &[u8]) -> Decoded {
         // Firmware 3.2 needs each command in one packet.
-        let [254, operation, 2] = *received else { return Decoded::Hangup };
+        let [254, operation, 1 | 2] = *received else { return Decoded::Hangup };
         let order = |relay: u8, is_on| Decoded::Request {
             length: 3,
             order: Some(RelayOrder { relay: relay.into(), is_on, reverts_after: None }),

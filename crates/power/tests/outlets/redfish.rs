@@ -5,8 +5,9 @@ use std::time::Duration;
 use power::{PowerOperation, PowerRunErrorKind, PowerState, PowerUrl};
 use serde_json::{Value, json};
 
-use crate::conformance::{self, DeviceBehaviour, TestDevice, run, run_with};
+use crate::conformance::{self, DeviceBehaviour, LONG_TIMEOUT, TestDevice, context, run, run_with};
 use crate::http_device::{HttpDevice, HttpProtocol, Order, Reported, Request, answer, unauthorized};
+use crate::snmp::{found_outlets, scanned};
 use crate::tls;
 
 const SYSTEM: &str = "/redfish/v1/Systems/1";
@@ -136,6 +137,51 @@ async fn the_only_system_is_found_and_several_are_listed() {
         assert_eq!(failed.kind, kind, "{failed}");
         assert!(failed.reason.ends_with(reason), "{failed}");
     }
+}
+
+#[tokio::test]
+async fn a_scan_finds_systems_and_the_outlets_of_pdus() {
+    const EQUIPMENT: &str = "/redfish/v1/PowerEquipment";
+    let link = |path: &str| json!({ "@odata.id": path });
+    let service = move |request: &Request| {
+        let page_2 = "/redfish/v1/Systems?page=2";
+        let mut page_1 = collection(&[SYSTEM]);
+        page_1["Members@odata.nextLink"] = json!(page_2);
+        let pdus = format!("{EQUIPMENT}/RackPDUs");
+        let (pdu, outlets) = (format!("{pdus}/1"), format!("{pdus}/1/Outlets"));
+        let outlet = format!("{outlets}/A1");
+        let target = request.target.as_str();
+        match target {
+            "/redfish/v1/Systems" => ok(&page_1),
+            SYSTEM => ok(&system("On")),
+            "/redfish/v1/Systems/2" => ok(&system("PoweringOff")),
+            EQUIPMENT => ok(&json!({ "RackPDUs": link(&pdus) })),
+            _ if target == page_2 => ok(&collection(&["/redfish/v1/Systems/2", "/redfish/v1/Systems/gone"])),
+            _ if target == pdus => ok(&collection(&[&pdu])),
+            _ if target == pdu => ok(&json!({ "Outlets": link(&outlets) })),
+            _ if target == outlets => ok(&collection(&[&outlet])),
+            _ if target == outlet => {
+                let control = json!({ "target": format!("{outlet}/Actions/Outlet.PowerControl") });
+                ok(&json!({ "PowerState": "Off", "Actions": { "#Outlet.PowerControl": control } }))
+            }
+            _ => failure("404 Not Found", "There is no such resource."),
+        }
+    };
+    let device = HttpDevice::start(DeviceBehaviour::Normal, PowerState::On, service).await;
+    let found =
+        scanned(&format!("redfish+http://{}?off=3s", device.addr), &context(LONG_TIMEOUT)).await.unwrap();
+    let url = |path: &str| format!("redfish+http://{}/{path}?off=3s", device.addr);
+    let outlet = "redfish/v1/PowerEquipment/RackPDUs/1/Outlets/A1";
+    let urls = [url("1"), url("2"), url("gone"), url(outlet)];
+    let expected: Vec<_> = urls.iter().map(String::as_str).zip(["on", "unknown", "unknown", "off"]).collect();
+    assert_eq!(found_outlets(&found), expected);
+    assert!(found["outlets"][2]["problem"].as_str().unwrap().ends_with("has no /redfish/v1/Systems/gone"));
+    assert!(device.requests().iter().all(|request| request.method == "GET"));
+
+    let device = HttpDevice::answering(ok(&collection(&[]))).await;
+    let failed =
+        scanned(&format!("redfish+http://{}", device.addr), &context(LONG_TIMEOUT)).await.unwrap_err();
+    assert!(failed.reason.contains("has neither systems in /redfish/v1/Systems nor PDUs"), "{failed}");
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use device_io::{CredentialName, CredentialSource, Credentials, Secret, SecretSource};
-use power::{PowerContext, PowerOperation, PowerRunErrorKind, PowerState};
+use power::{Evidence, PowerContext, PowerOperation, PowerRunError, PowerRunErrorKind, PowerState, scan};
+use tokio_util::sync::CancellationToken;
 use tracing::span;
 use tracing::subscriber::Subscriber;
 
@@ -114,6 +115,61 @@ async fn each_built_in_device_is_switched_and_read_by_its_own_objects() {
             outlet.url
         );
     }
+}
+
+/// Scans a device by its URL.
+pub(crate) async fn scanned(url: &str, context: &PowerContext) -> Result<Evidence, PowerRunError> {
+    scan(&url.parse().unwrap(), context, &CancellationToken::new()).await
+}
+
+/// Power URL and state of each outlet that a scan found.
+pub(crate) fn found_outlets(found: &Evidence) -> Vec<(&str, &str)> {
+    let outlets = found["outlets"].as_array().unwrap().iter();
+    outlets.map(|found| (found["url"].as_str().unwrap(), found["observed"].as_str().unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_scan_finds_the_table_of_outlets_without_the_name_of_the_device() {
+    let port = |port: &str| format!("1.3.6.1.2.1.105.1.1.1.3.{port}");
+    let others = [("1.2", 2), ("1.10", 1), ("2.3", 7), ("2.0", 1)];
+    let others = others.map(|(index, value)| (port(index), value)).into_iter();
+    let others = others.chain([("1.3.6.1.2.1.105.1.1.1.4.1.2".to_owned(), 1)]).collect();
+    let (on, off) = (("1.3.6.1.2.1.105.1.1.1.3.1.1", 1), ("1.3.6.1.2.1.105.1.1.1.3.1.1", 2));
+    let outlet = AgentOutlet { url: "1?device=poe", on, off, state: on.0, readings: (1, 2) };
+    let agent = SnmpAgent::on(outlet, AgentQuirks { others, ..AgentQuirks::default() }).await;
+    let context = context(LONG_TIMEOUT);
+    for (parameters, ends) in [
+        ("", ["?device=poe"; 4]),
+        ("?device=poe", ["?device=poe"; 4]),
+        ("?version=1&off=3s", ["?version=1&off=3s&device=poe"; 4]),
+    ] {
+        let found = scanned(&format!("snmp://{}{parameters}", agent.addr), &context).await.unwrap();
+        let urls = ["1", "2", "10", "2.3"].iter().zip(ends);
+        let urls: Vec<_> = urls.map(|(path, end)| format!("snmp://{}/{path}{end}", agent.addr)).collect();
+        let states = ["on", "off", "on", "unknown"];
+        let expected: Vec<_> = urls.iter().map(String::as_str).zip(states).collect();
+        assert_eq!(found_outlets(&found), expected, "{parameters}");
+        assert_eq!(found["ended_by"], "the device lists 4 outlets");
+        assert_eq!(found["outlets"][3]["answer"], "pethPsePortAdminEnable = 7");
+    }
+    let url = format!("snmp://{}?device=oid&oid={}&on-value=1&off-value=2", agent.addr, port("1"));
+    assert_eq!(scanned(&url, &context).await.unwrap()["outlets"][2]["observed"], "on");
+    for (parameters, reason) in [
+        ("?device=raritan", "has no outlets below 1.3.6.1.4.1.13742.6.4.1.2.1.3"),
+        ("?device=oid&oid=1.3.6.1.4.1.7&on-value=1&off-value=2", "has no outlets below 1.3.6.1.4.1.7"),
+    ] {
+        let failed = scanned(&format!("snmp://{}{parameters}", agent.addr), &context).await.unwrap_err();
+        assert!(failed.reason.ends_with(reason), "{failed}");
+        assert_eq!(failed.kind, PowerRunErrorKind::Misconfigured, "{failed}");
+    }
+    assert!(agent.received_orders().is_empty());
+    let other = AgentOutlet { state: "1.3.6.1.2.1.1.7.0", ..outlet };
+    let agent = SnmpAgent::on(other, AgentQuirks::default()).await;
+    let failed = scanned(&format!("snmp://{}", agent.addr), &context).await.unwrap_err();
+    assert!(
+        failed.reason.contains("has none of the known tables of outlets; write `device=apc`"),
+        "{failed}"
+    );
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant};
 
 use crate::conformance::{DeviceBehaviour, TestDevice};
-use crate::snmp_message::{GET, Request};
+use crate::snmp_message::{GET, GET_NEXT, Request};
 
 /// What an agent of another protocol says.
 const FOREIGN: &[u8] = b"SSH-2.0-OpenSSH_9.2\r\n";
@@ -77,6 +77,13 @@ impl AgentState {
             return Some(if is_on { self.outlet.readings.0 } else { self.outlet.readings.1 });
         }
         self.quirks.others.get(oid).copied()
+    }
+
+    /// The first object after `oid`.
+    fn next(&self, oid: &str) -> Option<String> {
+        let arcs = |oid: &str| -> Vec<u32> { oid.split('.').map(|arc| arc.parse().unwrap()).collect() };
+        let known = self.quirks.others.keys().map(String::as_str).chain([self.outlet.state]);
+        known.filter(|other| arcs(other) > arcs(oid)).min_by_key(|other| arcs(other)).map(str::to_owned)
     }
 
     /// Follows an order; `false` where there is no such object.
@@ -195,7 +202,14 @@ fn react(state: &mut AgentState, client: SocketAddr, datagram: &[u8]) -> Vec<Vec
     if request.community != "private" {
         return Vec::new();
     }
-    let answer = if request.tag == GET {
+    let answer = if request.tag == GET_NEXT {
+        let (oid, _) = &request.bindings[0];
+        match state.next(oid) {
+            Some(next) => request.answer(request.id, &[(&next, state.value(&next))]),
+            None if request.version == 0 => request.refusal(NO_SUCH_NAME, 1),
+            None => request.answer(request.id, &[(oid, None)]),
+        }
+    } else if request.tag == GET {
         let values: Vec<_> = request.bindings.iter().map(|(oid, _)| (oid, state.value(oid))).collect();
         match values.iter().position(|(_, value)| value.is_none()) {
             Some(missing) if request.version == 0 => request.refusal(NO_SUCH_NAME, missing + 1),

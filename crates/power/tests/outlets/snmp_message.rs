@@ -6,9 +6,11 @@ const OCTET_STRING: u8 = 0x04;
 const OID: u8 = 0x06;
 const SEQUENCE: u8 = 0x30;
 pub(crate) const GET: u8 = 0xa0;
+pub(crate) const GET_NEXT: u8 = 0xa1;
 const RESPONSE: u8 = 0xa2;
 const SET: u8 = 0xa3;
 const NO_SUCH_INSTANCE: u8 = 0x81;
+const END_OF_MIB_VIEW: u8 = 0x82;
 
 /// A request, decoded.
 pub(crate) struct Request {
@@ -27,7 +29,7 @@ impl Request {
         let (_, version, rest) = read(message);
         let (_, community, rest) = read(rest);
         let (tag, pdu, _) = read(rest);
-        assert!(tag == GET || tag == SET, "tag {tag:#x}");
+        assert!(matches!(tag, GET | GET_NEXT | SET), "tag {tag:#x}");
         let (_, id, rest) = read(pdu);
         let (_, _error_status, rest) = read(rest);
         let (_, _error_index, rest) = read(rest);
@@ -59,6 +61,7 @@ impl Request {
         let bindings = values.iter().flat_map(|(oid, value)| {
             let value = match value {
                 Some(value) => write(INTEGER, &integer_bytes(*value)),
+                None if self.tag == GET_NEXT => write(END_OF_MIB_VIEW, &[]),
                 None => write(NO_SUCH_INSTANCE, &[]),
             };
             write(SEQUENCE, &[write(OID, &oid_bytes(oid)), value].concat())

@@ -15,7 +15,7 @@ use tokio::net::UdpSocket;
 use tokio::process::{Child, Command};
 
 use crate::conformance::{SHORT_TIMEOUT, run, run_in};
-use crate::snmp::{context_with, secret};
+use crate::snmp::{context_with, found_outlets, scanned, secret};
 
 /// The objects of a switch: PoE ports 7 and 8, of which only the first can be set, and a string.
 const OBJECTS: &str = "\
@@ -141,6 +141,18 @@ async fn an_independent_agent_is_switched_in_all_versions() {
             assert_eq!((&evidence["observed"], &evidence["attempts"]), (&state.into(), &1.into()), "{user}");
             assert_eq!(evidence["detection"], "deliveringPower");
         }
+    }
+}
+
+#[tokio::test]
+async fn the_outlets_of_an_independent_agent_are_found() {
+    let Some(agent) = Snmpsim::start().await else { return };
+    let context = context_of("sha256-aes", PASSWORD, PRIVACY_PASSWORD);
+    let v3 = "?version=3&context=private&credential=lab&auth=sha256&privacy=aes";
+    for parameters in ["?version=1", "?version=2c", "", v3] {
+        let found = scanned(&format!("snmp://127.0.0.1:{}{parameters}", agent.port), &context).await.unwrap();
+        let states: Vec<_> = found_outlets(&found).into_iter().map(|(_, state)| state).collect();
+        assert_eq!(states, ["on", "on"], "{parameters}: {found:?}");
     }
 }
 

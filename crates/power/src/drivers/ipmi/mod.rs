@@ -26,7 +26,7 @@ use crate::outlet::{
 };
 use crate::parameters::{EFFECT_PARAMETER, OFF_PARAMETER, PowerUrlParameters, SchemeParameter, number};
 use crate::program::ProgramSession;
-use crate::scheme::{OutletConfig, PowerScheme};
+use crate::scheme::{DeviceScan, OutletConfig, PowerScheme};
 use crate::session::connect_error;
 
 /// `ipmi://`.
@@ -34,6 +34,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "ipmi",
     path: "HOST[:623]",
     about: "a machine with a BMC, by `ipmitool` on the server",
+    example: "ipmi://bmc-7.lab?credential=lab-bmcs",
     parameters: &[
         CREDENTIAL_PARAMETER,
         SchemeParameter {
@@ -55,6 +56,7 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
         OFF_PARAMETER,
     ],
     parse,
+    scan: Some(DeviceScan::each_outlet(|| vec![String::new()])),
 };
 
 const PROGRAM: &str = "ipmitool";

@@ -1,6 +1,7 @@
 //! Coils of relay boards that speak Modbus over TCP: `modbus://relay-3.lab:502/5?unit=1&invert=true&rest=1s&readback=all8`.
 
 mod address;
+mod bank;
 mod client;
 mod coil;
 mod exception;
@@ -14,6 +15,7 @@ use url::Url;
 
 use self::address::CoilAddress;
 pub(super) use self::address::ModbusDevice;
+pub(super) use self::bank::CoilReader;
 pub(super) use self::client::ModbusClient;
 use self::coil::ModbusOutlet;
 pub(super) use self::exception::ModbusRefusal;
@@ -21,7 +23,7 @@ use crate::outlet::{ClientCapacity, CycleTiming, OutletCapabilities};
 use crate::parameters::{
     INVERT_PARAMETER, OFF_PARAMETER, PowerUrlParameters, REST_PARAMETER, SchemeParameter,
 };
-use crate::scheme::{OutletConfig, PowerScheme};
+use crate::scheme::{DeviceScan, OutletConfig, PowerScheme};
 
 /// The Modbus unit. All schemes of Modbus devices have it.
 pub(super) const UNIT_PARAMETER: SchemeParameter = SchemeParameter {
@@ -37,11 +39,15 @@ pub(super) const FRAMING_PARAMETER: SchemeParameter = SchemeParameter {
     about: "`tcp`, `rtu` where RTU frames are passed on unchanged over TCP",
 };
 
+/// Coils that a scan reads at most: some devices answer for coils that they do not have.
+const SCANNED_COILS: u16 = 64;
+
 /// `modbus://`.
 pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "modbus",
     path: "HOST[:502]/COIL",
     about: "a coil of a relay board that speaks Modbus TCP, or Modbus RTU behind a serial server",
+    example: "modbus://relay-3.lab/5?off=4s",
     parameters: &[
         UNIT_PARAMETER,
         INVERT_PARAMETER,
@@ -55,6 +61,10 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
         FRAMING_PARAMETER,
     ],
     parse,
+    scan: Some(DeviceScan::InOrder {
+        outlets: || (0..SCANNED_COILS).map(|coil| coil.to_string()).collect(),
+        reader: Some(CoilReader::open),
+    }),
 };
 
 fn parse(url: &Url, parameters: &PowerUrlParameters) -> Result<OutletConfig, String> {

@@ -16,7 +16,7 @@ use crate::credential::{CREDENTIAL_PARAMETER, DEFAULT_USER, DeviceLogin};
 use crate::endpoint::DeviceEndpoint;
 use crate::outlet::{ClientCapacity, CycleTiming, OutletCapabilities, Readback};
 use crate::parameters::{INVERT_PARAMETER, OFF_PARAMETER, PowerUrlParameters, REST_PARAMETER, number};
-use crate::scheme::{OutletConfig, PowerScheme};
+use crate::scheme::{DeviceScan, OutletConfig, PowerScheme};
 use crate::wiring::RelayWiring;
 
 /// `numato://`.
@@ -24,8 +24,10 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "numato",
     path: "HOST[:23]/RELAY",
     about: "a relay of a Numato Lab Ethernet module, by telnet",
+    example: "numato://relay-3.lab/5?credential=lab-relays",
     parameters: &[INVERT_PARAMETER, CREDENTIAL_PARAMETER, OFF_PARAMETER, REST_PARAMETER],
     parse,
+    scan: Some(DeviceScan::each_outlet(|| (0..RELAY_DIGITS.len()).map(|relay| relay.to_string()).collect())),
 };
 
 /// Source: RFC 854: the registered port of telnet.

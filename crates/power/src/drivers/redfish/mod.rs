@@ -5,6 +5,7 @@
 //!
 //! An answer to an order says that it was accepted. Its effect shows later, in a reading.
 
+mod list;
 mod outlet;
 mod resource;
 
@@ -13,16 +14,18 @@ use std::time::Duration;
 
 use url::Url;
 
+use self::list::ResourceLister;
 use self::outlet::RedfishOutlet;
 use self::resource::SYSTEMS;
 use crate::credential::CREDENTIAL_PARAMETER;
 use crate::endpoint::DeviceEndpoint;
 use crate::http::{HttpLogin, HttpSession, LoginMethod};
 use crate::outlet::{ClientCapacity, CycleTiming, MAX_EFFECT_TIME, OutletCapabilities, Readback};
+use crate::outlet_reader::ListedOutlet;
 use crate::parameters::{
     CERTIFICATE_PARAMETER, EFFECT_PARAMETER, OFF_PARAMETER, PowerUrlParameters, SchemeParameter, without_tls,
 };
-use crate::scheme::{OutletConfig, PowerScheme};
+use crate::scheme::{DeviceScan, OutletConfig, PowerScheme};
 
 /// `redfish://`.
 pub(super) const SCHEME: PowerScheme = PowerScheme {
@@ -30,8 +33,10 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
     path: "HOST[:443][/SYSTEM]",
     about: "a computer system behind its management controller (BMC), or a PDU's outlet, by Redfish; SYSTEM is its Id or its \
             path, and not needed where there is one system",
+    example: "redfish://bmc-7.lab?credential=lab-bmcs",
     parameters: PARAMETERS,
     parse,
+    scan: Some(DeviceScan::Listed { sample: || ListedOutlet::new(""), lister: ResourceLister::open }),
 };
 
 /// `redfish+http://`.
@@ -39,8 +44,10 @@ pub(super) const HTTP_SCHEME: PowerScheme = PowerScheme {
     name: "redfish+http",
     path: "HOST[:80][/SYSTEM]",
     about: "the same without TLS",
+    example: "redfish+http://bmc-7.lab?credential=lab-bmcs",
     parameters: without_tls(PARAMETERS),
     parse,
+    scan: Some(DeviceScan::Listed { sample: || ListedOutlet::new(""), lister: ResourceLister::open }),
 };
 
 const PARAMETERS: &[SchemeParameter] =

@@ -73,13 +73,35 @@ impl RedfishOutlet {
 
     /// Reads a resource, with the device's words. Adds a slash to `path` where the device redirects to that.
     async fn get(&mut self, path: &mut String) -> Result<(Value, String), OutletError> {
-        let mut answer = self.session.send(HttpRequest::get(path.as_str(), None)).await?;
+        let answer = self.request(path).await?;
+        let answer = self.check(path, answer)?;
+        self.parse(answer)
+    }
+
+    /// Reads a resource; `None` where the service has none there.
+    pub(super) async fn find(&mut self, path: &str) -> Result<Option<Value>, OutletError> {
+        let mut path = path.to_owned();
+        let answer = self.request(&mut path).await?;
+        if answer.status == 404 {
+            return Ok(None);
+        }
+        let answer = self.check(&path, answer)?;
+        self.parse(answer).map(|(resource, _)| Some(resource))
+    }
+
+    /// Requests a resource. Adds a slash to `path` where the device redirects to that.
+    async fn request(&mut self, path: &mut String) -> Result<HttpAnswer, OutletError> {
+        let answer = self.session.send(HttpRequest::get(path.as_str(), None)).await?;
         let location = answer.location.as_deref().unwrap_or_default();
         if (300..=399).contains(&answer.status) && adds_slash(&self.session.authority(), path, location) {
             path.push('/');
-            answer = self.session.send(HttpRequest::get(path.as_str(), None)).await?;
+            return self.session.send(HttpRequest::get(path.as_str(), None)).await;
         }
-        let answer = self.check(path, answer)?;
+        Ok(answer)
+    }
+
+    /// The resource in an answer, with the device's words.
+    fn parse(&self, answer: HttpAnswer) -> Result<(Value, String), OutletError> {
         if let Ok(resource @ Value::Object(_)) = serde_json::from_str(&answer.body) {
             return Ok((resource, answer.words));
         }

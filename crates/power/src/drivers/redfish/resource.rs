@@ -6,6 +6,8 @@ use crate::outlet::PowerState;
 
 /// The collection of computer systems. Source: DSP0266, the links of the service root.
 pub(super) const SYSTEMS: &str = "/redfish/v1/Systems";
+/// The equipment of which PDUs are a part. Source: DSP2046, `PowerEquipment`.
+pub(super) const POWER_EQUIPMENT: &str = "/redfish/v1/PowerEquipment";
 /// The beginning of all resources. Source: DSP0266, protocol version.
 pub(super) const ROOT: &str = "/redfish/v1/";
 /// How many members of a collection an error lists.
@@ -93,14 +95,19 @@ impl PowerResource {
     }
 }
 
+/// The paths of the members of a collection.
+pub(super) fn members(collection: &Value) -> Vec<&str> {
+    let members = collection.get("Members").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    members.iter().filter_map(|member| member.get("@odata.id")?.as_str()).collect()
+}
+
 /// The only member of a collection.
 ///
 /// # Errors
 ///
 /// The members, if there are several; an empty text, if there is none.
 pub(super) fn only_member(collection: &Value) -> Result<String, String> {
-    let members = collection.get("Members").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let paths: Vec<_> = members.iter().filter_map(|member| member.get("@odata.id")?.as_str()).collect();
+    let paths = members(collection);
     match *paths {
         [path] if path.starts_with('/') => Ok(path.to_owned()),
         _ => {

@@ -23,13 +23,14 @@ use crate::endpoint::DeviceEndpoint;
 use crate::http::{HttpLogin, HttpSession, LoginMethod};
 use crate::outlet::{ClientCapacity, CycleTiming, MAX_OFF_TIME, Outlet, OutletCapabilities, Readback};
 use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, REST_PARAMETER, SchemeParameter, number};
-use crate::scheme::{OutletAccess, OutletConfig, PowerScheme};
+use crate::scheme::{DeviceScan, OutletAccess, OutletConfig, PowerScheme};
 
 /// `shelly://`.
 pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "shelly",
     path: "HOST[:80]/CHANNEL",
     about: "a channel of a Shelly plug or relay, by HTTP; channels count from 0",
+    example: "shelly://plug-3.lab/0?credential=lab-plugs",
     parameters: &[
         SchemeParameter {
             name: "generation",
@@ -41,8 +42,13 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
         REST_PARAMETER,
     ],
     parse,
+    scan: Some(DeviceScan::each_outlet(|| {
+        (0..SCANNED_CHANNELS).map(|channel| channel.to_string()).collect()
+    })),
 };
 
+/// Channels that a scan reads at most: more than any device of the maker has.
+const SCANNED_CHANNELS: u8 = 8;
 const DEFAULT_PORT: u16 = 80;
 /// The shortest off time that the device times itself: its answer and one reading must fit in, by a radio link and with
 /// two connections each where it has a password.

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use async_snmp::{Client, Error, FixedCardinalityResponse, Oid, Retry, Value};
+use async_snmp::{Client, Error, ErrorStatus, FixedCardinalityResponse, Oid, Retry, Value};
 use device_io::{Credentials, LocalTrouble};
 use tracing::Dispatch;
 use tracing::instrument::WithSubscriber;
@@ -21,6 +21,8 @@ use crate::error::OutletError;
 use crate::scheme::OutletAccess;
 use crate::session::DeviceSession;
 
+/// Source: RFC 3417 section 3.2.
+pub(super) const DEFAULT_PORT: u16 = 161;
 /// The library's own limit, which is never reached: the session limits each call, by the clock of the operation.
 const LIBRARY_TIMEOUT: Duration = Duration::from_hours(24);
 
@@ -91,6 +93,26 @@ impl SnmpClient {
             return Err(self.unexpected().with_answer(words(&answer)));
         }
         Ok(answer.varbinds.into_iter().map(|binding| binding.value).collect())
+    }
+
+    /// Returns the object after `oid` that the device has; `None` where it has none.
+    pub(super) async fn get_next(&mut self, oid: &Oid) -> Result<Option<Oid>, OutletError> {
+        self.connect().await?;
+        let Some(connection) = self.connection.take() else { return Err(self.unexpected()) };
+        let request = connection.client.get_next(oid).with_subscriber(Dispatch::none());
+        let ended = self.session.within_call(request).await?;
+        // The answer of version 1 at the end of all objects. Source: RFC 1157 section 4.1.3.
+        let is_end = ended.as_ref().and_then(|ended| ended.as_ref().err()).is_some_and(|error| {
+            matches!(error.exchange_source(), Error::Snmp { status: ErrorStatus::NoSuchName, .. })
+        });
+        match self.end_call(connection, RequestKind::Query, ended) {
+            Ok(answer) => {
+                let next = answer.varbinds.into_iter().next();
+                Ok(next.filter(|next| !next.value.is_exception()).map(|next| next.oid))
+            }
+            Err(_) if is_end => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sets an object.

@@ -6,6 +6,7 @@
 
 mod client;
 mod errors;
+mod list;
 mod objects;
 mod outlet;
 mod profiles;
@@ -17,21 +18,24 @@ use std::time::Duration;
 
 use url::Url;
 
-use self::client::SnmpClient;
+use self::client::{DEFAULT_PORT, SnmpClient};
+use self::list::TableLister;
 use self::objects::SnmpObjects;
 use self::outlet::SnmpOutlet;
 use self::security::SnmpSecurity;
 use crate::credential::CREDENTIAL_PARAMETER;
 use crate::endpoint::DeviceEndpoint;
 use crate::outlet::{ClientCapacity, CycleTiming, OutletCapabilities, Readback};
+use crate::outlet_reader::ListedOutlet;
 use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, SchemeParameter};
-use crate::scheme::{OutletConfig, PowerScheme};
+use crate::scheme::{DeviceScan, OutletConfig, PowerScheme};
 
 /// `snmp://`.
 pub(super) const SCHEME: PowerScheme = PowerScheme {
     name: "snmp",
     path: "HOST[:161]/OUTLET",
     about: "an outlet of a PDU or a PoE port of a switch, by SNMP",
+    example: "snmp://pdu-1.lab/3?device=apc&credential=lab-pdus",
     parameters: &[
         parameter(
             "device",
@@ -82,10 +86,11 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
         OFF_PARAMETER,
     ],
     parse,
+    scan: Some(DeviceScan::Listed {
+        sample: || ListedOutlet { path: "1".to_owned(), parameter: Some(("device", "apc")) },
+        lister: TableLister::open,
+    }),
 };
-
-/// Source: RFC 3417 section 3.2.
-const DEFAULT_PORT: u16 = 161;
 
 /// How long a PDU may need until its reading shows an order: it switches one outlet after the other. Source: Ironic's `[snmp]
 /// power_timeout` is 10 s, `--power-timeout` of fence-agents 20 s, with several tries; here each of three tries has this time.

@@ -182,7 +182,8 @@ fn canonical(on_oid: &Oid) -> String {
     by_profile.unwrap_or_else(|| format!("{on_oid}?device=oid"))
 }
 
-fn devices() -> String {
+/// The values of `device`.
+pub(super) fn devices() -> String {
     let names: Vec<_> = PROFILES.iter().map(|profile| format!("`device={}`", profile.name)).collect();
     format!("{} or `device=oid`", names.join(", "))
 }
@@ -192,22 +193,28 @@ fn index(path: &str) -> Option<Vec<u32>> {
     path.split('.').map(|part| if part.is_empty() { None } else { number(part) }).collect()
 }
 
-fn dotted(index: &[u32]) -> String {
+pub(super) fn dotted(index: &[u32]) -> String {
     index.iter().map(u32::to_string).collect::<Vec<_>>().join(".")
+}
+
+/// Parses an OID.
+pub(super) fn object(text: &str) -> Result<Oid, String> {
+    let is_dotted = text.split('.').all(|part| number::<u32>(part).is_some() && !part.is_empty());
+    let object = if is_dotted { Oid::parse(text).ok() } else { None };
+    object.ok_or_else(not_an_oid)
 }
 
 /// The instance of an object with this index.
 fn instance(text: &str, index: &[u32]) -> Result<Oid, String> {
-    let not_an_oid =
-        || "it is not an OID; an OID is numbers separated by dots, such as `1.3.6.1.4.1.318`".to_owned();
-    let is_dotted = text.split('.').all(|part| number::<u32>(part).is_some() && !part.is_empty());
-    let object = if is_dotted { Oid::parse(text).ok() } else { None };
-    let object = object.ok_or_else(not_an_oid)?;
-    let instance = Oid::new(object.arcs().iter().chain(index).copied());
+    let instance = Oid::new(object(text)?.arcs().iter().chain(index).copied());
     if instance.len() <= index.len() + 1 || instance.validate_for_wire().is_err() {
         return Err(not_an_oid());
     }
     Ok(instance)
+}
+
+fn not_an_oid() -> String {
+    "it is not an OID; an OID is numbers separated by dots, such as `1.3.6.1.4.1.318`".to_owned()
 }
 
 /// A value of the type that the parameter `type` names.

@@ -1,0 +1,67 @@
+//! Scans of devices for their outlets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::post;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::answer::{self, PendingAnswer};
+use crate::actions::{DeviceUrlError, ScanUrl, power_outlet};
+use crate::api::client::{ClientKey, RequestSender};
+use crate::api::context::{ApiContext, ApiRoutes};
+use crate::api::json_body::JsonBody;
+use crate::api::problem::Problem;
+use crate::engine::EngineError;
+use crate::outlets::OutletRequest;
+
+/// The routes of this file.
+pub(in crate::api) fn routes() -> ApiRoutes {
+    vec![("/api/v1/power/scan", post(scan))]
+}
+
+/// The body of a request.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewScan {
+    url: String,
+    /// How long to wait for the end.
+    timeout_s: Option<u32>,
+}
+
+/// `POST /api/v1/power/scan`: reads which outlets a device has, and answers with their power URLs and their boards.
+async fn scan(
+    State(api): State<Arc<ApiContext>>,
+    RequestSender(sender): RequestSender,
+    client: ClientKey,
+    JsonBody(NewScan { url: text, timeout_s }): JsonBody<NewScan>,
+) -> Result<Response, Problem> {
+    let timeout = answer::timeout(timeout_s)?;
+    let url: ScanUrl = text.parse().map_err(|error: DeviceUrlError| Problem::invalid(error.to_string()))?;
+    if let Some(refusal) = api.boards.refuse_other_scheme(url.device()).await? {
+        return Err(EngineError::from(refusal).into());
+    }
+    let asked = Map::from_iter([
+        ("operation".to_owned(), json!("scan")),
+        ("device".to_owned(), json!(url.device())),
+        ("resource".to_owned(), json!(url.resource())),
+    ]);
+    let request = OutletRequest::Scan(url, text);
+    let started = api.outlets.begin(&request, Map::new(), sender.clone()).await?;
+    let boards: BTreeMap<String, String> = api.boards.outlets().await?.into_iter().rev().collect();
+    let pending = PendingAnswer { started, asked };
+    pending.wait(&api, (client, sender), timeout, |answer| add_outlets(answer, &boards)).await
+}
+
+/// Adds the outlets that were found, each with the board that uses it; null where none does.
+fn add_outlets(answer: &mut Map<String, Value>, boards: &BTreeMap<String, String>) {
+    let Some(Value::Object(mut evidence)) = answer.remove("evidence") else { return };
+    for found in evidence.get_mut("outlets").and_then(Value::as_array_mut).into_iter().flatten() {
+        let outlet = found["url"].as_str().and_then(power_outlet);
+        found["board"] = json!(outlet.and_then(|outlet| boards.get(&outlet)));
+    }
+    answer.extend(evidence);
+}
