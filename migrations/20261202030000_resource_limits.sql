@@ -20,13 +20,12 @@ CREATE INDEX resource_within ON resource (within) WHERE within IS NOT NULL;
 -- Units that were released and count as in use until the window of their resource has passed.
 CREATE TABLE cooling (
     resource    text        NOT NULL,
+    released_at timestamptz NOT NULL CHECK (isfinite(released_at)),
+    cooling_id  bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
     units       integer     NOT NULL CHECK (units >= 0),
     load_ma     bigint      NOT NULL CHECK (load_ma >= 0),
-    released_at timestamptz NOT NULL CHECK (isfinite(released_at))
+    PRIMARY KEY (resource, released_at, cooling_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
-
--- Finds what cools at a resource.
-CREATE INDEX cooling_resource ON cooling (resource, released_at);
 
 -- How many units and how much load are held at each resource. (`resource_use` is for servers of the release before.)
 CREATE FUNCTION resource_usage() RETURNS TABLE (name text, units bigint, load_ma bigint)

@@ -30,3 +30,16 @@ LANGUAGE sql STABLE AS $$
         SELECT c.instance_id, c.state, c.origin, r.name FROM covered c JOIN resource r ON r.within = c.resource)
     SELECT c.instance_id, c.state, c.origin, c.resource FROM covered c
 $$;
+
+-- The actions that wait for the end of an incident. Actions that only ask whether the resource answers do not.
+CREATE FUNCTION incident_wait()
+RETURNS TABLE (incident_id bigint, instance_id bigint, action_id bigint, queued_at timestamptz)
+LANGUAGE sql STABLE AS $$
+    SELECT c.instance_id, a.instance_id, a.action_id, coalesce(a.queue_at, a.asked_at)
+      FROM incident_cover() c
+      JOIN action a ON a.status = 'WAITING'
+       AND (a.trouble = 'incident ' || c.resource
+            OR c.state <> 'Silent'
+               AND a.claims @> jsonb_build_array(jsonb_build_object('any_of', jsonb_build_array(c.resource)))
+               AND NOT a.claims @> jsonb_build_array(jsonb_build_object('any_of', jsonb_build_array(c.resource), 'probes', true)))
+$$;

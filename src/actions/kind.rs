@@ -107,6 +107,8 @@ pub struct ResourceClaim {
     /// Whether the action adds the load of its instance to the resource: it claims as much of all that contains the
     /// resource, where there is one.
     pub adds_load: bool,
+    /// Whether the action only asks whether the resource answers: it is granted also while there is an incident there.
+    pub probes: bool,
 }
 
 impl ResourceClaim {
@@ -126,6 +128,7 @@ impl ResourceClaim {
             gap: Duration::ZERO,
             settle: Duration::ZERO,
             adds_load: false,
+            probes: false,
         }
     }
 
@@ -139,6 +142,12 @@ impl ResourceClaim {
     #[must_use]
     pub fn adding_load(self) -> Self {
         Self { adds_load: true, ..self }
+    }
+
+    /// The same claim, of an action that only asks whether the resource answers.
+    #[must_use]
+    pub fn probing(self) -> Self {
+        Self { probes: true, ..self }
     }
 }
 

@@ -133,7 +133,8 @@ impl TypedActionKind for PowerAction {
     fn claims(&self, _: &NoSettings, facts: &Facts) -> Vec<ResourceClaim> {
         match self.operation {
             PowerOperation::On | PowerOperation::Cycle => power_url_of(facts).and_then(power_claim),
-            PowerOperation::Off | PowerOperation::Read => power_url_of(facts).and_then(device_claim),
+            PowerOperation::Off => power_url_of(facts).and_then(device_claim),
+            PowerOperation::Read => return probe_claims(facts),
         }
         .into_iter()
         .collect()
@@ -161,8 +162,8 @@ impl TypedActionKind for PowerAction {
 }
 
 /// The claim of an action that only reads at the power URL among `facts`.
-pub(super) fn reading_claims(facts: &Facts) -> Vec<ResourceClaim> {
-    power_url_of(facts).and_then(device_claim).into_iter().collect()
+pub(super) fn probe_claims(facts: &Facts) -> Vec<ResourceClaim> {
+    power_url_of(facts).and_then(device_claim).map(ResourceClaim::probing).into_iter().collect()
 }
 
 fn power_url_of(facts: &Facts) -> Option<&str> {

@@ -53,7 +53,7 @@ impl TypedActionKind for PowerScanAction {
         let url: Option<ScanUrl> =
             facts.get(SCAN_URL).and_then(serde_json::Value::as_str).and_then(|url| url.parse().ok());
         let resource = url.as_ref().and_then(ScanUrl::resource).map(str::to_owned);
-        resource.map(ResourceClaim::exclusive).into_iter().collect()
+        resource.map(|device| ResourceClaim::exclusive(device).probing()).into_iter().collect()
     }
 
     async fn run(

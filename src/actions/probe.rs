@@ -11,7 +11,7 @@ use super::ending::{Evidence, UnfinishedAction};
 use super::job::{Facts, Job};
 use super::kind::{ActionDescription, ResourceClaim, TypedActionKind};
 use super::poll::{POLL_URL, poll_once};
-use super::power::{POWER_URL, power_url, reading_claims};
+use super::power::{POWER_URL, power_url, probe_claims};
 use super::settings::NoSettings;
 use super::trouble::Trouble;
 use crate::machine::SimulatedAction;
@@ -51,7 +51,7 @@ impl TypedActionKind for ProbeAction {
     }
 
     fn claims(&self, _: &NoSettings, facts: &Facts) -> Vec<ResourceClaim> {
-        reading_claims(facts)
+        probe_claims(facts)
     }
 
     async fn run(

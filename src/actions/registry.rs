@@ -152,9 +152,8 @@ mod tests {
             registry.claims(&name(action), &Map::new(), &facts)
         };
         let relay = ResourceClaim::exclusive("modbus://relay-3.lab:502".to_owned());
-        for action in ["power-off", "power-read"] {
-            assert_eq!(claims(action, "modbus://Relay-3.lab/5"), std::slice::from_ref(&relay));
-        }
+        assert_eq!(claims("power-off", "modbus://Relay-3.lab/5"), std::slice::from_ref(&relay));
+        assert_eq!(claims("power-read", "modbus://Relay-3.lab/5"), [relay.clone().probing()]);
         for action in ["power-on", "power-cycle"] {
             assert_eq!(claims(action, "modbus://Relay-3.lab/5"), [relay.clone().adding_load()]);
         }
@@ -162,7 +161,7 @@ mod tests {
         assert_eq!(claims("power-off", "pdudaemon://daemon.lab/pdu-1/5"), [daemon]);
         assert_eq!(claims("poll", "modbus://Relay-3.lab/5"), []);
         let device = Map::from_iter([("scan_url".to_owned(), json!("modbus://Relay-3.lab?unit=2"))]);
-        assert_eq!(registry.claims(&name("power-scan"), &Map::new(), &device), [relay]);
+        assert_eq!(registry.claims(&name("power-scan"), &Map::new(), &device), [relay.probing()]);
         assert_eq!(claims("power-on", "modbus://"), []);
         assert_eq!(registry.claims(&name("power-on"), &Map::new(), &Map::new()), []);
     }

@@ -435,6 +435,7 @@ mod tests {
             limits: ResourceLimits::default(),
             hold: hold.map(str::to_owned),
             adds_load: false,
+            probes: false,
         };
         let units = |resource: &str, hold: Option<&str>| GrantedUnits {
             resource: resource.to_owned(),

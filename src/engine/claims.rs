@@ -25,6 +25,7 @@ pub(super) fn with_claims(
                     Some(claim) => {
                         claim.units = claim.units.max(own.units);
                         claim.adds_load |= own.adds_load;
+                        claim.probes &= own.probes;
                     }
                     None => claims.push(own),
                 }
@@ -74,6 +75,7 @@ fn hold_claim(definition: &Definition, name: &ResourceName, units: u32) -> Claim
         limits: declared.map_or_else(ResourceLimits::default, declared_limits),
         hold: Some(name.to_string()),
         adds_load: false,
+        probes: false,
     }
 }
 
@@ -93,7 +95,15 @@ pub(super) fn prepend_holds(new: &mut [NewAction], held: &[Claim]) {
 /// Converts the claim of an action kind to its stored form.
 #[must_use]
 pub fn to_stored_claim(claim: &actions::ResourceClaim) -> Claim {
-    let actions::ResourceClaim { any_of, units, capacity, gap, settle, adds_load } = claim;
+    let actions::ResourceClaim { any_of, units, capacity, gap, settle, adds_load, probes } = claim;
     let limits = ResourceLimits::new(*capacity, *gap, *settle);
-    Claim { any_of: any_of.clone(), select: None, units: *units, limits, hold: None, adds_load: *adds_load }
+    Claim {
+        any_of: any_of.clone(),
+        select: None,
+        units: *units,
+        limits,
+        hold: None,
+        adds_load: *adds_load,
+        probes: *probes,
+    }
 }

@@ -51,6 +51,9 @@ pub struct IncidentView {
     /// Whether it is open.
     #[serde(rename = "open")]
     pub is_open: bool,
+    /// Whether the resource answers, while what it powers does not.
+    #[serde(rename = "silent")]
+    pub is_silent: bool,
     /// When it opened.
     pub opened_at: Option<DateTime<Utc>>,
     /// When it closed; nothing while it is open.
@@ -65,9 +68,10 @@ pub struct IncidentView {
 
 impl From<Incident> for IncidentView {
     fn from(incident: Incident) -> Self {
-        let Incident { name, resource, opened_at, closed_at, reason, next_probe_at, waiting, .. } = incident;
+        let Incident { name, resource, opened_at, closed_at, reason, next_probe_at, waiting, is_silent, .. } =
+            incident;
         let is_open = closed_at.is_none();
-        Self { name, resource, is_open, opened_at, closed_at, reason, waiting, next_probe_at }
+        Self { name, resource, is_open, is_silent, opened_at, closed_at, reason, waiting, next_probe_at }
     }
 }
 
@@ -105,7 +109,8 @@ impl Engine {
         let Some(unreachable) = unfinished.unreachable.clone().filter(|_| is_failure) else {
             return Err(unfinished);
         };
-        if action.is_compensation || subject.machine.as_str() == INCIDENT_MACHINE {
+        // Who only asks whether the resource answers has the answer.
+        if action.is_compensation || action.claims.iter().any(|claim| claim.probes) {
             return Err(unfinished);
         }
         let open_at = loop {

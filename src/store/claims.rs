@@ -26,6 +26,9 @@ pub struct Claim {
     /// Whether the action adds the load of its instance to the resource: it claims as much of all that contains it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adds_load: bool,
+    /// Whether the action only asks whether the resource answers: it is granted also while there is an incident there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub probes: bool,
 }
 
 /// The capacity of a resource and the pace of its grants.
@@ -68,6 +71,7 @@ impl Claim {
             limits,
             hold: None,
             adds_load: false,
+            probes: false,
         }
     }
 

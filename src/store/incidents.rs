@@ -338,13 +338,7 @@ pub async fn list(db: &mut PgConnection, filter: IncidentFilter<'_>) -> Result<V
                   i.state = $5 AS "is_silent!", i.data ? 'poll_url' AS "is_of_silence!",
                   ARRAY(SELECT c.resource FROM incident_cover() c
                          WHERE c.instance_id = i.instance_id AND c.resource IS NOT NULL) AS "covered!",
-                  (SELECT count(DISTINCT a.instance_id)
-                     FROM incident_cover() c
-                     JOIN action a ON a.status = 'WAITING' AND a.instance_id <> c.instance_id
-                      AND (a.trouble = 'incident ' || c.resource
-                           OR c.state <> $5
-                              AND a.claims @> jsonb_build_array(jsonb_build_object('any_of', jsonb_build_array(c.resource))))
-                    WHERE c.instance_id = i.instance_id) AS "waiting!"
+                  (SELECT count(DISTINCT w.instance_id) FROM incident_wait() w WHERE w.incident_id = i.instance_id) AS "waiting!"
              FROM instance i
             WHERE i.machine = $1 AND i.data ? 'resource' AND (i.state <> $2 OR $4)
               AND ($3::text[] IS NULL OR EXISTS (
@@ -368,20 +362,15 @@ pub async fn list(db: &mut PgConnection, filter: IncidentFilter<'_>) -> Result<V
 /// [`StoreError`] when the statement fails.
 pub async fn list_waiting(db: &mut PgConnection, name: &str) -> Result<Vec<String>, StoreError> {
     let names = sqlx::query_scalar!(
-        "SELECT w.name
+        "SELECT n.name
            FROM instance i
-           JOIN incident_cover() c ON c.instance_id = i.instance_id
-           JOIN action a ON a.status = 'WAITING' AND a.instance_id <> i.instance_id
-            AND (a.trouble = 'incident ' || c.resource
-                 OR c.state <> $3
-                    AND a.claims @> jsonb_build_array(jsonb_build_object('any_of', jsonb_build_array(c.resource))))
-           JOIN instance w ON w.instance_id = a.instance_id
+           JOIN incident_wait() w ON w.incident_id = i.instance_id
+           JOIN instance n ON n.instance_id = w.instance_id
           WHERE i.machine = $1 AND i.name = $2
-          GROUP BY w.instance_id, w.name
-          ORDER BY min(coalesce(a.queue_at, a.asked_at)), min(a.action_id)",
+          GROUP BY n.instance_id, n.name
+          ORDER BY min(w.queued_at), min(w.action_id)",
         INCIDENT_MACHINE,
         name,
-        SILENT_STATE,
     );
     Ok(names.fetch_all(db).await?)
 }

@@ -174,7 +174,7 @@ pub async fn list_claimants(
     let rows = sqlx::query_as!(
         ClaimantRow,
         r#"WITH incident AS MATERIALIZED (
-               SELECT c.instance_id, c.resource FROM incident_cover() c WHERE c.state <> $5)
+               SELECT DISTINCT c.resource FROM incident_cover() c WHERE c.state <> $5)
            SELECT v.action_id AS "action_id!", v.instance_id AS "instance_id!",
                   v.claims AS "claims?: Json<Vec<Claim>>", v.place AS "place?", v.rescue AS "rescue!", v.held AS "held!"
              FROM (SELECT w.*, ARRAY(SELECT h.name FROM hold h WHERE h.instance_id = w.instance_id) AS held, r.within,
@@ -210,13 +210,13 @@ pub async fn list_claimants(
                               AND NOT EXISTS (SELECT FROM action b
                                                WHERE b.instance_id = a.instance_id AND (b.visit, b.seq) < (a.visit, a.seq)
                                                  AND NOT (b.rescue AND b.status = 'WAITING' AND b.trouble IS NOT NULL))
-                              -- Where there is an incident, only its own probe starts, and what compensates.
+                              -- Where there is an incident, only what asks whether the resource answers starts, and what compensates.
                               AND (a.rescue OR NOT EXISTS (
                                       SELECT FROM incident o
-                                       WHERE o.instance_id <> a.instance_id
-                                         AND (a.claims IS NULL AND a.place = o.resource
-                                              OR EXISTS (SELECT FROM jsonb_array_elements(a.claims) c
-                                                          WHERE c.value -> 'any_of' = jsonb_build_array(o.resource)))))) w
+                                       WHERE a.claims IS NULL AND a.place = o.resource
+                                          OR EXISTS (SELECT FROM jsonb_array_elements(a.claims) c
+                                                      WHERE c.value -> 'any_of' = jsonb_build_array(o.resource)
+                                                        AND NOT c.value ? 'probes')))) w
                      LEFT JOIN resource r ON r.name = w.queue_name
                      LEFT JOIN resource_use() u ON u.name = w.queue_name,
                           -- The number of free units. NULL, which limits nothing, if the resource is unlimited, one of several,
@@ -282,10 +282,10 @@ pub async fn read_resources(
                   r.set_capacity, r.set_gap_ms, r.set_settle_ms, r.granted_at, r.released_at,
                   r.within, r.window_ms AS "window_ms?", r.budget_ma, r.min_off_ms AS "min_off_ms?", r.about,
                   coalesce(u.units, 0) AS "in_use!", coalesce(u.load_ma, 0) AS "load_ma!",
-                  ARRAY(SELECT c.units FROM cooling c WHERE c.resource = n.name ORDER BY c.released_at, c.ctid) AS "cooling_units!",
-                  ARRAY(SELECT c.load_ma FROM cooling c WHERE c.resource = n.name ORDER BY c.released_at, c.ctid) AS "cooling_loads!",
+                  ARRAY(SELECT c.units FROM cooling c WHERE c.resource = n.name ORDER BY c.released_at, c.cooling_id) AS "cooling_units!",
+                  ARRAY(SELECT c.load_ma FROM cooling c WHERE c.resource = n.name ORDER BY c.released_at, c.cooling_id) AS "cooling_loads!",
                   ARRAY(SELECT c.released_at FROM cooling c WHERE c.resource = n.name
-                         ORDER BY c.released_at, c.ctid) AS "cooling_since!"
+                         ORDER BY c.released_at, c.cooling_id) AS "cooling_since!"
              FROM unnest($1::text[]) n (name)
              LEFT JOIN resource r USING (name)
              LEFT JOIN resource_usage() u USING (name)"#,

@@ -224,7 +224,7 @@ async fn instances_are_managed_from_the_command_line() {
           "definition": 1,
           "event": "a",
           "from": "b",
-          "id": 8,
+          "id": 9,
           "kind": "event",
           "outcome": "ignored",
           "reason": "state b does not wait for a",
@@ -233,7 +233,7 @@ async fn instances_are_managed_from_the_command_line() {
           "visit": 2
         }
       ],
-      "next": 8
+      "next": 9
     }
     exit 0
 

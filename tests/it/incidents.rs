@@ -19,7 +19,7 @@ use crate::api::send;
 use crate::poe_switch::PoeSwitch;
 use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
-use crate::world::{WAIT_TIMEOUT, World, wait_until, yield_briefly};
+use crate::world::{WAIT_TIMEOUT, World, pass_time_during, wait_until, yield_briefly};
 
 /// The name of the incident at a rack's relay board.
 fn incident_of(rack: &Rack) -> String {
@@ -452,6 +452,41 @@ async fn an_incident_is_closed_by_hand_and_opens_again_while_its_resource_does_n
     assert_eq!((status.as_u16(), &problem["code"]), (404, &json!("no_incident")), "{problem}");
     let all = world.get("/api/v1/incidents?all=true").await;
     assert_eq!((&all["incidents"][0]["open"], &all["incidents"][1]), (&json!(false), &Value::Null));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn during_an_incident_an_operator_reads_at_once_and_switches_nothing() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 4);
+    let names = register_boards(&world, &rack, 3).await;
+    rack.relay.set_behaviour(RelayBehaviour::Refusing);
+    reboot(&world, &names).await;
+    until_open(&world).await;
+    let by_hand = async |operation: &str| {
+        let url = format!("{}/3", rack.resource());
+        let body = json!({ "operation": operation, "url": url });
+        let asked = world.call(Method::POST, "/api/v1/power", Some(body));
+        pass_time_during("an answer to an operation by hand", &world.clock, asked).await
+    };
+    let (status, failed) = by_hand("test").await;
+    assert_eq!((status.as_u16(), &failed["code"]), (502, &json!("power_failed")), "{failed}");
+    for operation in ["on", "off", "cycle"] {
+        let (status, refused) = by_hand(operation).await;
+        assert_eq!((status.as_u16(), &refused["code"]), (409, &json!("incident_open")), "{refused}");
+        assert_eq!(refused["incident"], json!(incident_of(&rack)), "{refused}");
+    }
+    assert_eq!(open_incidents(&world).await[0]["waiting"], 3, "who reads by hand does not wait");
+
+    // The next probe is a while away: what was read by hand ends the incident.
+    let probed = async || open_incidents(&world).await[0]["next_probe_at"].is_string();
+    pass_time_until(&world, "a probe has ended", probed).await;
+    rack.relay.set_behaviour(RelayBehaviour::OneClientAtATime);
+    let (status, read) = by_hand("status").await;
+    assert_eq!((status.as_u16(), &read["observed"]), (200, &json!("on")), "{read}");
+    until_closed(&world).await;
+    until_ready(&world, &names).await;
+    let switched = by_hand("off").await.0;
+    assert_eq!((switched.as_u16(), rack.is_on(3)), (200, false));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,7 +18,7 @@ use crate::api::device_lookup::find_board;
 use crate::api::json_body::JsonBody;
 use crate::api::problem::Problem;
 use crate::boards::{Board, ManualSwitch};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, IncidentFilter, IncidentView};
 use crate::outlets::{OutletOperation, OutletRequest};
 
 /// The routes of this file.
@@ -56,6 +56,9 @@ async fn operate(
         && let Some(refusal) = api.boards.refuse_other_scheme(url.device()).await?
     {
         return Err(EngineError::from(refusal).into());
+    }
+    if operation.switches() {
+        refuse_during_incident(&api, url.device()).await?;
     }
     let boards = api.boards.boards_at(&outlet).await?;
     let is_forced = operation.switches() && check_boards(&api, &boards, force).await?;
@@ -112,6 +115,21 @@ async fn power_url(api: &ApiContext, board: Option<String>, url: Option<String>)
         }
         _ => Err(Problem::invalid("either `board` or `url` must be given")),
     }
+}
+
+/// Refuses to switch while there is an incident at the device: it would be done when the device answers again, when nobody
+/// expects it. Reading does not wait for incidents.
+async fn refuse_during_incident(api: &ApiContext, device: &str) -> Result<(), Problem> {
+    let devices = [device.to_owned()];
+    let open = api.engine.incidents(IncidentFilter::OpenAt(&devices)).await?;
+    let Some(incident) = open.into_iter().find(|incident| !incident.is_silent) else { return Ok(()) };
+    let IncidentView { name, resource, reason, .. } = incident;
+    let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let detail = format!(
+        "{resource} does not answer{reason}, so nothing is switched there: try `lifeguard power test`, which also ends the incident \
+         when the device answers, or end it yourself by `lifeguard incident close {name}`"
+    );
+    Err(Problem::new(StatusCode::CONFLICT, "incident_open", detail).with("incident", name))
 }
 
 /// Refuses to switch the power of boards that Lifeguard looks after, unless it is forced. Returns whether it had to be.

@@ -41,6 +41,7 @@ fn claim(resource: &str, capacity: u32, gap: u64, settle: u64) -> Claim {
         select: None,
         hold: None,
         adds_load: false,
+        probes: false,
     }
 }
 
