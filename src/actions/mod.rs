@@ -40,7 +40,9 @@ pub use kind::{
 pub use kind_page::describe_kind;
 pub use notify::{NotifyAction, NotifySettings};
 pub use poll::{PollAction, PollSettings, PollUrl};
-pub use power::{PowerAction, missing_power_setting, power_claim, power_device, power_outlet, power_resource};
+pub use power::{
+    PowerAction, missing_power_setting, power_claim, power_device, power_outlet, power_resource,
+};
 pub use power_scan::PowerScanAction;
 pub use probe::ProbeAction;
 pub use registry::ActionRegistry;

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use super::command_line::{self, Cli, CliCommand};
 use super::log::{DEMO_FILTER, ProcessLog, SERVER_FILTER};
 use super::variables::list_unknown;
-use super::{config, demo, device, image, incident, instance, machine, model, output, power, resource, serve};
+use super::{
+    config, demo, device, image, incident, instance, machine, model, output, power, resource, serve,
+};
 
 /// Runs one command. Errors are printed on standard error.
 pub async fn run(cli: Cli) -> ExitCode {

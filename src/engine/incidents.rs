@@ -68,8 +68,9 @@ pub struct IncidentView {
 
 impl From<Incident> for IncidentView {
     fn from(incident: Incident) -> Self {
-        let Incident { name, resource, opened_at, closed_at, reason, next_probe_at, waiting, is_silent, .. } =
-            incident;
+        let Incident {
+            name, resource, opened_at, closed_at, reason, next_probe_at, waiting, is_silent, ..
+        } = incident;
         let is_open = closed_at.is_none();
         Self { name, resource, is_open, is_silent, opened_at, closed_at, reason, waiting, next_probe_at }
     }

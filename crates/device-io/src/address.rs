@@ -89,9 +89,12 @@ fn decoded(pair: &str) -> String {
 ///
 /// The reason, and `form`.
 pub fn parse(text: &str, form: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| match error {
-        ParseError::RelativeUrlWithoutBase => format!("it has no scheme; write {form}"),
-        error => format!("{error}; write {form}"),
+    let url = Url::parse(text).map_err(|error| {
+        if error == ParseError::RelativeUrlWithoutBase {
+            format!("it has no scheme; write {form}")
+        } else {
+            format!("{error}; write {form}")
+        }
     })?;
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err(format!("it must have no user, password or `#…`; write {form}"));

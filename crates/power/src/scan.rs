@@ -159,7 +159,7 @@ pub async fn scan(
         }
         DeviceScan::Listed { lister, .. } => {
             let parameters = PowerUrlParameters::read(&url.url, url.scheme.parameters);
-            let lister = parameters.and_then(|parameters| lister(&url.url, &parameters, access.clone()));
+            let lister = parameters.and_then(|parameters| lister(&url.url, &parameters, &access));
             let mut lister = lister.map_err(PowerRunError::misconfigured)?;
             let mut reader = EachOutlet { url: url.clone(), access, attempts: 0 };
             let scanned = read_listed(url, &mut *lister, &mut reader, cancel).await;

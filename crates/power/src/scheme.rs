@@ -121,7 +121,7 @@ pub(crate) type OpenReader =
 
 /// Creates what asks a device for its outlets. Nothing is sent.
 pub(crate) type OpenLister =
-    fn(&Url, &PowerUrlParameters, OutletAccess) -> Result<Box<dyn OutletLister>, String>;
+    fn(&Url, &PowerUrlParameters, &OutletAccess) -> Result<Box<dyn OutletLister>, String>;
 
 impl DeviceScan {
     /// Each outlet is read by itself.

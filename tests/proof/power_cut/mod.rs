@@ -134,7 +134,7 @@ fn describe(usage: &[ProcessUsage], before: &[ProcessUsage]) -> String {
     let last = usage.len() - 1;
     let describe = |(number, usage): (usize, &ProcessUsage)| {
         let name = if number == last { "PostgreSQL" } else { "server" };
-        let cpu = usage.cpu - before.get(number).map_or(Duration::ZERO, |before| before.cpu);
+        let cpu = usage.cpu.saturating_sub(before.get(number).map_or(Duration::ZERO, |before| before.cpu));
         format!("{name} {:.1} s of processor, {} MB", cpu.as_secs_f64(), usage.memory_kb / 1024)
     };
     usage.iter().enumerate().map(describe).collect::<Vec<_>>().join("; ")

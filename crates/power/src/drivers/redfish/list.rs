@@ -25,12 +25,12 @@ impl ResourceLister {
     pub(super) fn open(
         url: &Url,
         parameters: &PowerUrlParameters,
-        access: OutletAccess,
+        access: &OutletAccess,
     ) -> Result<Box<dyn OutletLister>, String> {
         let endpoint = DeviceEndpoint::parse_http(url, parameters)?;
         let login = HttpLogin::parse(parameters, LoginMethod::Basic, None)?;
         let authority = endpoint.authority();
-        let service = RedfishOutlet::new(HttpSession::new(access, endpoint, login), None);
+        let service = RedfishOutlet::new(HttpSession::new(access.clone(), endpoint, login), None);
         Ok(Box::new(Self { authority, service }))
     }
 

@@ -36,7 +36,7 @@ impl TableLister {
     pub(super) fn open(
         url: &Url,
         parameters: &PowerUrlParameters,
-        access: OutletAccess,
+        access: &OutletAccess,
     ) -> Result<Box<dyn OutletLister>, String> {
         let endpoint = DeviceEndpoint::parse(url, DEFAULT_PORT)?;
         let table = |column: &str, version, profile| -> Result<OutletTable, String> {
