@@ -75,7 +75,7 @@ pub async fn find_grantable(
     if claimants.is_empty() {
         return Ok(found);
     }
-    let resources = read_claimed(db, faces, &mut claimants).await?;
+    let resources = read_claimed(db, faces, &mut claimants, now).await?;
     let plan = plan(&claimants, &resources, now);
     found.next_at = plan.next_at.and_then(DateTime::from_timestamp_micros);
     // A queue may not have been read to its end. If nothing could start, reading again at once would give the same result.
@@ -133,7 +133,7 @@ async fn grant_released(
     // The actions of these instances are changed by this batch.
     let own: HashSet<_> = decided.iter().map(DecidedUpdate::id).collect();
     claimants.retain(|claimant| !own.contains(&claimant.instance));
-    let mut resources = read_claimed(db, faces, &mut claimants).await?;
+    let mut resources = read_claimed(db, faces, &mut claimants, now).await?;
     leave_contained(&mut claimants, &resources);
     if claimants.is_empty() {
         return Ok(Vec::new());
@@ -177,14 +177,17 @@ fn leave_contained(claimants: &mut Vec<Claimant>, resources: &ClaimedResources) 
     });
 }
 
-/// Resolves the selectors of claims, and reads the claimed resources.
+/// Resolves the selectors of claims, and reads the claimed resources for grants at `now`.
 async fn read_claimed(
     db: &mut DbConnection,
     faces: &Faces,
     claimants: &mut [Claimant],
+    now: DateTime<Utc>,
 ) -> Result<ClaimedResources, StoreError> {
     let claims = claimants.iter_mut().map(|claimant| (claimant.instance, &mut claimant.claims));
-    ClaimedResources::read(db, faces, claims.collect(), &[]).await
+    let mut resources = ClaimedResources::read(db, faces, claims.collect(), &[]).await?;
+    resources.states_mut().for_each(|state| state.move_leading_times_to(now));
+    Ok(resources)
 }
 
 /// Lists the holds that `decided` drops.

@@ -1,6 +1,6 @@
 //! Queues of waiting actions, and the state of resources: what the scheduler reads.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
@@ -44,6 +44,22 @@ pub struct ResourceState {
     pub load_ma: u32,
     /// The released units that may still count as in use.
     pub cooling: Vec<ReleasedUnits>,
+}
+
+/// How far a time of another server may lie ahead of that of a reader: the reader's time is from before the reading, and clocks
+/// differ a little. What lies further ahead was recorded before the clocks were set back.
+const MAX_CLOCK_LEAD: TimeDelta = TimeDelta::minutes(1);
+
+impl ResourceState {
+    /// Takes times that lie a little ahead of `now` for `now`: these grants and releases happened, so they count.
+    pub fn move_leading_times_to(&mut self, now: DateTime<Utc>) {
+        let times = self.granted_at.iter_mut().chain(&mut self.released_at);
+        for at in times.chain(self.cooling.iter_mut().map(|released| &mut released.released_at)) {
+            if *at > now && *at - now <= MAX_CLOCK_LEAD {
+                *at = now;
+            }
+        }
+    }
 }
 
 /// Units that were released, with the load that came with them.

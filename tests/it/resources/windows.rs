@@ -132,6 +132,24 @@ async fn two_concurrent_processes_never_switch_on_more_than_the_capacity_within_
     assert_eq!(one.look(at(15)).await.actions.len(), 1);
 }
 
+#[tokio::test]
+async fn a_release_counts_although_the_time_of_another_process_is_ahead() {
+    let database = database().await;
+    let (one, other) = (TestProcess::new(&database).await, TestProcess::new(&database).await);
+    one.set(&[("circuit", limits(Some(1), 10)), ("pdu", within("circuit"))]).await;
+    for name in ["b0", "b1"] {
+        one.ask(name, adding("pdu"), None, at(0)).await;
+    }
+    let first = one.look(at(1)).await.actions;
+    assert_eq!(one.start(&first, at(1)).await.len(), 1);
+    one.end(first[0].instance, at(5)).await;
+    // It read its clock before the release, and the state after it.
+    let early = other.look(at(4)).await;
+    assert_eq!((early.actions.len(), early.next_at), (0, Some(at(14))));
+    // The clocks were set back since.
+    assert_eq!(other.look(at(-3600)).await.actions.len(), 1);
+}
+
 /// What was granted: from when to when, and the load.
 #[derive(Debug, Clone, Copy)]
 struct GrantedSpan {

@@ -65,6 +65,12 @@ fn switch_ons<'a>(group: &LimitedGroup, record: &'a ReturnRecord) -> Vec<(Moment
     ons
 }
 
+/// When boards of each group were switched on, in order.
+pub(super) fn switch_ons_by_group(record: &ReturnRecord, farm: &LimitedFarm) -> Vec<(String, Vec<Moment>)> {
+    let times = |group: &LimitedGroup| switch_ons(group, record).into_iter().map(|(at, _)| at).collect();
+    farm.groups.iter().map(|group| (group.name.clone(), times(group))).collect()
+}
+
 fn check_group(group: &LimitedGroup, record: &ReturnRecord, faults: &mut Vec<String>) {
     let (name, ons) = (&group.name, switch_ons(group, record));
     match group.limit {

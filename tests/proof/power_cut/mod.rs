@@ -124,6 +124,16 @@ async fn after_a_power_cut_all_boards_return_in_a_ramp_within_all_limits() {
     let faults = checker::check(&record, &form.farm, form.found_within());
     for fault in faults.iter().take(20) {
         say(fault);
+        if let Some((board, _)) = fault.split_once(':').filter(|(name, _)| name.starts_with("board-")) {
+            stage.history(board, cut_at).await.iter().for_each(|line| say(line));
+        }
+    }
+    if !faults.is_empty() {
+        for (group, ons) in checker::switch_ons_by_group(&record, &form.farm) {
+            let seconds = ons.iter().map(|at| format!("{:.1}", (*at - returned_at).as_seconds_f32()));
+            let seconds = seconds.collect::<Vec<_>>().join(" ");
+            say(&format!("{group}: switched on, in seconds after the return: {seconds}"));
+        }
     }
     stage.stop().await;
     assert!(faults.is_empty(), "seed {seed}: {} faults", faults.len());

@@ -269,6 +269,16 @@ impl PowerCutStage {
         self.farm.boards().enumerate().map(read).collect()
     }
 
+    /// The history of a board since `from`, a line for each entry.
+    pub(super) async fn history(&self, board: &str, from: Moment) -> Vec<String> {
+        let entries = "SELECT concat_ws(' ', at::text, kind, coalesce(from_state, ''), event,
+                                        '-> ' || to_state, outcome, reason, evidence::text) AS line
+                         FROM history JOIN instance USING (instance_id)
+                        WHERE machine = 'board' AND name = $1 AND at >= $2 ORDER BY history_id";
+        let entries = sqlx::query_scalar(entries).bind(board).bind(from);
+        entries.fetch_all(&mut self.connect().await).await.unwrap()
+    }
+
     /// How often each board came to have power so far.
     pub(super) fn power_ons(&self) -> Vec<u64> {
         self.farm.boards().map(|board| board.status().power_ons).collect()
