@@ -15,6 +15,7 @@ fn board(number: usize, on_ms: i64) -> ReturnedBoard {
         name: format!("b{number}"),
         relay: number / 14,
         load_ma: 600,
+        was_cycling: false,
         writes: vec![(at(on_ms - 300), false), (at(on_ms), true)],
         changes: vec![(at(on_ms), true)],
         power_ons: 1,
@@ -42,7 +43,9 @@ fn farm(limit: SwitchOnLimit) -> LimitedFarm {
 fn faults(change: impl FnOnce(&mut ReturnRecord, &mut LimitedFarm)) -> Vec<String> {
     let (mut record, mut farm) = sound();
     change(&mut record, &mut farm);
-    check(&record, &farm, TimeDelta::seconds(5))
+    let mut faults = check(&record, &farm, TimeDelta::seconds(5));
+    faults.extend(check_ramp(&record, &farm));
+    faults
 }
 
 #[track_caller]
@@ -101,15 +104,26 @@ fn boards_that_are_left_behind_or_were_repeated_are_found() {
     assert_found(&change(|board| board.entered.insert(0, "RebootRebooting".to_owned())), "b3: went through");
     assert_found(&change(|board| board.power_ons = 2), "b3: power came 2 times");
     assert_found(&change(|board| board.changes.clear()), "b3: power came");
+    let repeated = |was_cycling| {
+        let (mut record, farm) = sound();
+        let board = &mut record.boards[3];
+        board.was_cycling = was_cycling;
+        board.power_ons = 2;
+        let on_at = board.changes[0].0;
+        board.changes.extend([(on_at + WINDOW, false), (on_at + WINDOW + MIN_OFF, true)]);
+        let faults = check(&record, &farm, TimeDelta::seconds(5));
+        faults.into_iter().any(|fault| fault.contains("power came 2 times"))
+    };
+    assert_eq!((repeated(false), repeated(true)), (true, false));
 }
 
 #[test]
 fn the_shortest_ramp_counts_what_was_switched_on_before() {
     let (mut record, farm) = sound();
     let RampLength { taken, least, by, boards } = ramp(&record, &farm);
-    assert_eq!((taken, least), (TimeDelta::seconds(11), TimeDelta::seconds(10)));
+    assert_eq!((taken, least), (TimeDelta::seconds(11), TimeDelta::milliseconds(10_200)));
     assert_eq!((by.as_str(), boards), ("site", 8));
     // Four boards more may follow when the first four have been on for a window.
     record.found_at = at(8000);
-    assert_eq!(ramp(&record, &farm).least, TimeDelta::milliseconds(7900));
+    assert_eq!(ramp(&record, &farm).least, TimeDelta::milliseconds(8100));
 }

@@ -43,6 +43,8 @@ struct ProofForm {
     probe_interval: Duration,
     /// How long the power is away.
     outage: Duration,
+    /// Whether windows are long compared with a power cycle, so that the length of the ramp is judged.
+    has_long_windows: bool,
 }
 
 impl ProofForm {
@@ -55,6 +57,7 @@ impl ProofForm {
                 poll_interval: Duration::from_secs(30),
                 probe_interval: Duration::from_mins(1),
                 outage: Duration::from_secs(150),
+                has_long_windows: true,
             };
         }
         let poll_interval = Duration::from_secs(3);
@@ -67,6 +70,7 @@ impl ProofForm {
             poll_interval,
             probe_interval: Duration::from_secs(10),
             outage: Duration::from_secs(20),
+            has_long_windows: false,
         }
     }
 
@@ -102,7 +106,7 @@ async fn after_a_power_cut_all_boards_return_in_a_ramp_within_all_limits() {
     say("power cut");
     pause(form.outage).await;
     say(&format!("incidents: {:?}; {:?}", stage.incidents(cut_at).await, stage.states().await));
-    let before = stage.usage();
+    let (before, cycling) = (stage.usage(), stage.cycling().await);
     let returned_at = stage.return_power();
     say("power returned");
     let is_over = async || {
@@ -112,7 +116,7 @@ async fn after_a_power_cut_all_boards_return_in_a_ramp_within_all_limits() {
     stage.until("all boards are Ready again", READY_TIMEOUT, is_over).await;
     let after = stage.usage();
 
-    let boards = stage.boards(cut_at, returned_at, &power_ons).await;
+    let boards = stage.boards(cut_at, returned_at, &power_ons, &cycling).await;
     let record = ReturnRecord { returned_at, found_at: stage.found_at(cut_at).await, boards };
     say(&format!(
         "all Ready {} s after the return, found silent after {} s; {:?}",
@@ -121,7 +125,10 @@ async fn after_a_power_cut_all_boards_return_in_a_ramp_within_all_limits() {
         checker::ramp(&record, &form.farm)
     ));
     say(&format!("since the return: {}", describe(&after, &before)));
-    let faults = checker::check(&record, &form.farm, form.found_within());
+    let mut faults = checker::check(&record, &form.farm, form.found_within());
+    if form.has_long_windows {
+        faults.extend(checker::check_ramp(&record, &form.farm));
+    }
     for fault in faults.iter().take(20) {
         say(fault);
         if let Some((board, _)) = fault.split_once(':').filter(|(name, _)| name.starts_with("board-")) {

@@ -12,6 +12,8 @@ pub(super) struct ReturnedBoard {
     /// The number of its relay board.
     pub(super) relay: usize,
     pub(super) load_ma: u32,
+    /// Whether its power cycle had begun when the power returned: it may be repeated.
+    pub(super) was_cycling: bool,
     /// The writes to its coil: whether they switch it on.
     pub(super) writes: Vec<(Moment, bool)>,
     /// When its coil changed, and whether that switched it on.

@@ -208,6 +208,12 @@ impl PowerCutStage {
         rows.into_iter().map(|row| (row.get("state"), row.get("boards"))).collect()
     }
 
+    /// The boards whose power cycle has begun.
+    pub(super) async fn cycling(&self) -> Vec<String> {
+        let cycling = "SELECT name FROM instance WHERE machine = 'board' AND state = 'RebootRebooting'";
+        sqlx::query_scalar(cycling).fetch_all(&mut self.connect().await).await.unwrap()
+    }
+
     /// The resources of the incidents since `from`, by the number of times that one opened there.
     pub(super) async fn incidents(&self, from: Moment) -> BTreeMap<String, i64> {
         let opened = "SELECT name, count(*) AS times FROM history JOIN instance USING (instance_id)
@@ -231,6 +237,7 @@ impl PowerCutStage {
         cut_at: Moment,
         returned_at: Moment,
         power_ons: &[u64],
+        cycling: &[String],
     ) -> Vec<ReturnedBoard> {
         let mut database = self.connect().await;
         let entered = "SELECT name, coalesce(to_state, from_state) AS entered FROM history JOIN instance USING (instance_id)
@@ -258,6 +265,7 @@ impl PowerCutStage {
                 name: registration.name.clone(),
                 relay,
                 load_ma: load_ma(&registration.hardware),
+                was_cycling: cycling.contains(&registration.name),
                 writes: own(writes),
                 changes: own(changes),
                 power_ons: status.power_ons - power_ons[index],
