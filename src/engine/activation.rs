@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::definition_cache::DefinitionCache;
 use super::error::EngineError;
 use super::handle::Engine;
-use super::link_check;
+use super::{incidents, link_check};
 use crate::activation::{self, Activation, Difference};
 use crate::clock;
 use crate::formatting::with_causes;
@@ -115,6 +115,7 @@ impl Engine {
     ) -> Result<ActivationReport, EngineError> {
         let vocabulary = self.inner.definitions.vocabulary();
         let mut db = self.store().reader().await?;
+        incidents::check_definition(&loaded.definition)?;
         link_check::check(&mut db, vocabulary, &loaded.definition, &[]).await?;
         Ok(preview(&mut db, vocabulary, loaded).await?.0)
     }
@@ -179,6 +180,7 @@ async fn activate_once(
     if !stranded.is_empty() {
         return Err(EngineError::StrandsInstances { machine: machine.clone(), stranded: stranded.clone() });
     }
+    incidents::check_definition(&loaded.definition)?;
     link_check::check(&mut tx, vocabulary, &loaded.definition, loaded_together).await?;
     let number =
         definitions::activate(&mut tx, machine, &loaded.source, loaded.provenance, sender, now).await?;

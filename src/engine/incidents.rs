@@ -18,15 +18,17 @@ use serde_json::{Map, Value};
 
 use super::error::EngineError;
 use super::handle::Engine;
+use super::refusal::FaceRefusal;
 use super::retry_pause::pause_before_retry;
 use super::work_item::Submission;
 use crate::actions::{ActionEnding, Evidence, Facts, JobSubject, Trouble, UnfinishedAction};
 use crate::formatting::with_causes;
-use crate::machine::{Cause, EventName, EventSource, MachineName, Outcome, is_instance_name};
+use crate::machine::{Cause, Definition, EventName, EventSource, MachineName, Outcome, is_instance_name};
 use crate::store::actions::RunningAction;
 use crate::store::claims::GrantedUnits;
 use crate::store::incidents::{
-    self, FailureStanding, INCIDENT_MACHINE, Incident, IncidentFilter, RecordedFailure, ResourceFailure,
+    self, CLOSED_STATE, FailureStanding, INCIDENT_MACHINE, Incident, IncidentFilter, RecordedFailure,
+    ResourceFailure,
 };
 use crate::store::instances::InstanceKey;
 use crate::store::{Store, StoreError};
@@ -308,6 +310,18 @@ impl Engine {
         let committed = self.submit(Submission { sender, ..submission }).await?;
         Ok(matches!(committed.outcome, Outcome::Moved { .. }))
     }
+}
+
+/// Refuses a definition of incidents without the state by which it is known that one is over.
+pub(super) fn check_definition(definition: &Definition) -> Result<(), FaceRefusal> {
+    if definition.machine.as_str() != INCIDENT_MACHINE || definition.initial.as_str() == CLOSED_STATE {
+        return Ok(());
+    }
+    let detail = format!(
+        "the machine `{INCIDENT_MACHINE}` is that of incidents at resources: its initial state must be `{CLOSED_STATE}`; give \
+         another machine another name"
+    );
+    Err(FaceRefusal::new("not_incidents", detail))
 }
 
 /// Builds an event of an incident.

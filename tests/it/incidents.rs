@@ -304,6 +304,14 @@ fn notifying_definition(url: &str) -> String {
 async fn an_incident_of_many_boards_is_one_notification() {
     let world = World::new().await;
     let (url, messages, _server) = chat().await;
+    let unusable = include_str!("../../states/incident.yaml").replace("Closed", "Over");
+    let refused = send(&world, "PUT /api/v1/machines/incident", unusable).await;
+    assert_eq!(
+        (refused.status, refused.json()["code"].as_str()),
+        (409, Some("not_incidents")),
+        "{}",
+        refused.text
+    );
     let loaded = send(&world, "PUT /api/v1/machines/incident", notifying_definition(&url)).await;
     assert_eq!(loaded.status, 200, "{}", loaded.text);
     let rack = Rack::new(&world, 6);

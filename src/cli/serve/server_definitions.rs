@@ -9,7 +9,7 @@ use super::super::machine::{file, import};
 use crate::engine::{DefinitionOrigin, Engine, EngineError, LoadedDefinition};
 use crate::machine::{self, MachineName};
 use crate::outlets::OUTLET_MACHINE;
-use crate::store::incidents::{CLOSED_STATE, INCIDENT_MACHINE};
+use crate::store::incidents::INCIDENT_MACHINE;
 use crate::store::{Store, definitions};
 
 /// The built-in board lifecycle.
@@ -102,9 +102,14 @@ pub(super) fn load(path: Option<&Path>, machine: Option<&Path>) -> Result<Server
         given.add(read);
         given.shared = Some(SharedMachine { machine, file: file.to_owned(), current });
     }
-    given.add_incidents()?;
-    if !given.has(OUTLET_MACHINE) {
-        given.add(check("states/outlet.yaml", OUTLET_DEFINITION.to_owned(), DefinitionOrigin::BuiltIn)?);
+    let built_in = [
+        (INCIDENT_MACHINE, "states/incident.yaml", INCIDENT_DEFINITION),
+        (OUTLET_MACHINE, "states/outlet.yaml", OUTLET_DEFINITION),
+    ];
+    for (machine, file, definition) in built_in {
+        if !given.has(machine) {
+            given.add(check(file, definition.to_owned(), DefinitionOrigin::BuiltIn)?);
+        }
     }
     Ok(given)
 }
@@ -127,25 +132,6 @@ impl ServerDefinitions {
     fn add(&mut self, (loaded, outdated): CheckedDefinition) {
         self.loaded.push(loaded);
         self.outdated.extend(outdated);
-    }
-
-    /// Adds the built-in machine of incidents, unless there is another one, which needs the state by which the engine knows
-    /// that an incident is over.
-    fn add_incidents(&mut self) -> Result<(), Box<dyn Error>> {
-        let own = self.loaded.iter().find(|loaded| loaded.definition.machine.as_str() == INCIDENT_MACHINE);
-        let Some(own) = own else {
-            let text = INCIDENT_DEFINITION.to_owned();
-            self.add(check("states/incident.yaml", text, DefinitionOrigin::BuiltIn)?);
-            return Ok(());
-        };
-        if own.definition.initial.as_str() == CLOSED_STATE {
-            return Ok(());
-        }
-        Err(format!(
-            "the machine `{INCIDENT_MACHINE}` is that of incidents at resources: its initial state must be `{CLOSED_STATE}`; give \
-             another machine another name"
-        )
-        .into())
     }
 
     fn has(&self, machine: &str) -> bool {
