@@ -127,3 +127,15 @@ fn the_shortest_ramp_counts_what_was_switched_on_before() {
     record.found_at = at(8000);
     assert_eq!(ramp(&record, &farm).least, TimeDelta::milliseconds(8100));
 }
+
+#[test]
+fn a_cycle_that_goes_on_need_not_switch_off() {
+    let only_on = |was_cycling| {
+        faults(|record, _| {
+            record.boards[3].writes.remove(0);
+            record.boards[3].was_cycling = was_cycling;
+        })
+    };
+    assert_found(&only_on(false), "b3: power came 1 times");
+    assert_eq!(only_on(true), Vec::<String>::new());
+}
