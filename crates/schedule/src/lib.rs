@@ -14,10 +14,14 @@
 //!   capacity are in use within any span of that length.
 //! * Needs can be in levels, from the inside out: a request that waits for a relay strip keeps no unit of the strip's circuit
 //!   from others. A request that needs a resource without units at a later level blocks no other request.
+//! * A request that only gaps, settle times and windows delay is promised the units of resources with windows from its start on:
+//!   later requests may use them until then, and may take only what is left. So a circuit that switches boards on one by one gets
+//!   its share of the site's window, although others could use all of it at once.
 //!
 //! Times are integers in a unit of the caller's choice.
 
 mod forecast;
+mod profile;
 mod request;
 mod resource;
 mod schedule;

@@ -30,7 +30,8 @@ struct Farm {
     /// By relay board: its circuit.
     circuits: Vec<usize>,
     settle: i64,
-    circuit: Limits,
+    /// By circuit; where there are more circuits, from the beginning again.
+    circuit_limits: Vec<Limits>,
     site: Limits,
     boards: Vec<FarmBoard>,
 }
@@ -73,13 +74,20 @@ impl Farm {
             );
             all.insert(
                 Quantity::Circuit(*circuit),
-                of(self.circuit, self.circuit.capacity, self.circuit.gap),
+                of(self.limits_of(*circuit), self.limits_of(*circuit).capacity, self.limits_of(*circuit).gap),
             );
-            all.insert(Quantity::CircuitLoad(*circuit), of(self.circuit, self.circuit.budget, 0));
+            all.insert(
+                Quantity::CircuitLoad(*circuit),
+                of(self.limits_of(*circuit), self.limits_of(*circuit).budget, 0),
+            );
         }
         all.insert(Quantity::Site, of(self.site, self.site.capacity, self.site.gap));
         all.insert(Quantity::SiteLoad, of(self.site, self.site.budget, 0));
         all
+    }
+
+    fn limits_of(&self, circuit: usize) -> Limits {
+        self.circuit_limits[circuit % self.circuit_limits.len()]
     }
 
     fn circuit_of(&self, board: usize) -> usize {
@@ -103,8 +111,9 @@ impl Farm {
         }
     }
 
-    /// Cycles the power of each board until it is on; returns the trace.
-    fn recover(&self) -> Vec<Operation> {
+    /// Cycles the power of each board until it is on; returns the trace. Of each relay board at most `seen` requests of the queue
+    /// are looked at.
+    fn recover(&self, seen: usize) -> Vec<Operation> {
         let mut resources = self.resources();
         let mut arrivals: Vec<(i64, usize)> =
             self.boards.iter().enumerate().map(|(board, facts)| (facts.fails_at, board)).collect();
@@ -128,7 +137,14 @@ impl Farm {
             let due = arrivals.partition_point(|(at, _)| *at <= now);
             queue.extend(arrivals.drain(..due).map(|(_, board)| self.request(board)));
             let in_use: Vec<_> = held.iter().map(|(_, units)| units.clone()).collect();
-            let plan = schedule(&resources, &in_use, &queue, now);
+            let mut seen_of: BTreeMap<usize, usize> = BTreeMap::new();
+            let is_seen = |request: &&ResourceRequest<usize, Quantity>| {
+                let of_relay_board = seen_of.entry(self.boards[request.key].relay_board).or_default();
+                *of_relay_board += 1;
+                *of_relay_board <= seen
+            };
+            let seen_queue: Vec<_> = queue.iter().filter(is_seen).cloned().collect();
+            let plan = schedule(&resources, &in_use, &seen_queue, now);
             next_grant = plan.next_at;
             for PlannedGrant { key: board, units } in plan.grants {
                 queue.retain(|request| request.key != board);
@@ -170,7 +186,7 @@ impl Farm {
         for circuit in self.circuits.iter().copied().collect::<BTreeSet<usize>>() {
             let of: Vec<usize> =
                 (0..trace.len()).filter(|nth| self.circuit_of(trace[*nth].board) == circuit).collect();
-            self.check_limits(self.circuit, &of, trace, effects)
+            self.check_limits(self.limits_of(circuit), &of, trace, effects)
                 .map_err(|fault| format!("circuit {circuit}: {fault}"))?;
         }
         let all: Vec<usize> = (0..trace.len()).collect();
@@ -197,7 +213,7 @@ impl Farm {
                 of.iter().filter(|other| trace[**other].granted_at <= at && trace[**other].ended_at > at);
             let effect = effects[*nth];
             let in_window =
-                of.iter().filter(|other| (effect..effect + limits.window.max(1)).contains(&effects[**other]));
+                of.iter().filter(|other| (effect..effect + limits.window).contains(&effects[**other]));
             for (what, together) in
                 [("in progress", in_progress.collect::<Vec<_>>()), ("in a window", in_window.collect())]
             {
@@ -233,13 +249,15 @@ fn farm() -> impl Strategy<Value = Farm> {
         });
         (prop::collection::vec(0..3_usize, relay_boards), prop::collection::vec(board, 1..40))
     });
-    (boards, 0..4_i64, limits(), limits()).prop_map(|((circuits, boards), settle, circuit, site)| Farm {
-        circuits,
-        settle,
-        circuit,
-        site,
-        boards,
-    })
+    (boards, 0..4_i64, prop::collection::vec(limits(), 3), limits()).prop_map(
+        |((circuits, boards), settle, circuit_limits, site)| Farm {
+            circuits,
+            settle,
+            circuit_limits,
+            site,
+            boards,
+        },
+    )
 }
 
 proptest! {
@@ -247,7 +265,7 @@ proptest! {
     fn boards_return_after_a_power_cut_and_no_limit_is_ever_exceeded(
         farm in farm(), moments in prop::collection::vec(0..1000_i64, 120),
     ) {
-        let trace = farm.recover();
+        let trace = farm.recover(usize::MAX);
         let effect = |(operation, moment): (&Operation, &i64)| {
             operation.granted_at + (operation.ended_at - operation.granted_at) * moment / 999
         };
@@ -266,7 +284,7 @@ fn the_checker_notices_each_limit_that_is_exceeded() {
     let farm = Farm {
         circuits: vec![0, 1],
         settle: 1,
-        circuit: generous,
+        circuit_limits: vec![generous],
         site: generous,
         boards: vec![board(0), board(1)],
     };
@@ -283,8 +301,11 @@ fn the_checker_notices_each_limit_that_is_exceeded() {
             .contains("4000 mA in a window")
     );
     assert!(faults(&Farm { site: Limits { gap: 6, ..generous }, ..farm.clone() }).contains("too soon"));
-    let one_circuit =
-        Farm { circuits: vec![0, 0], circuit: Limits { capacity: 1, ..generous }, ..farm.clone() };
+    let one_circuit = Farm {
+        circuits: vec![0, 0],
+        circuit_limits: vec![Limits { capacity: 1, ..generous }],
+        ..farm.clone()
+    };
     assert!(faults(&one_circuit).contains("circuit 0: 2 operations"));
     let one_relay_board = Farm { settle: 3, boards: vec![board(0), board(0)], ..farm.clone() };
     assert!(faults(&one_relay_board).contains("has settled"));
@@ -304,11 +325,11 @@ fn the_ramp_of_a_thousand_boards_is_little_longer_than_the_limits_demand() {
     let farm = Farm {
         circuits: (0..72).map(|relay_board| relay_board / 6).collect(),
         settle: 1,
-        circuit: Limits { capacity: 4, budget: 16_000, gap: 0, window: 5 },
+        circuit_limits: vec![Limits { capacity: 4, budget: 16_000, gap: 0, window: 5 }],
         site: Limits { capacity: 20, budget: 400_000, gap: 0, window: 5 },
         boards: (0..1000).map(board).collect(),
     };
-    let trace = farm.recover();
+    let trace = farm.recover(usize::MAX);
     let effects: Vec<i64> = trace.iter().map(|operation| operation.ended_at).collect();
     assert_eq!(farm.check(&trace, &effects), Ok(()));
     // As many as the capacity at a time, each of which counts until its window has passed.
@@ -316,6 +337,42 @@ fn the_ramp_of_a_thousand_boards_is_little_longer_than_the_limits_demand() {
     let bound = (rounds - 1) * (CYCLE + farm.site.window);
     let [first, last] = [trace.first(), trace.last()].map(|operation| operation.unwrap().granted_at);
     assert!((last - first) * 10 <= bound * 11, "{} instead of {bound}", last - first);
+}
+
+#[test]
+fn circuits_that_switch_on_one_by_one_get_their_share_of_the_site() {
+    // In milliseconds: circuits of six relay boards, half of which may switch on six boards at once, the others one every 3 s.
+    let window = 20_000;
+    let limits = |capacity, gap, window| Limits { capacity, budget: u32::MAX, gap, window };
+    let board = |number: usize| FarmBoard {
+        relay_board: number % 72,
+        load: 0,
+        fails_at: 65 + i64::try_from(number).unwrap(),
+        cycle_takes: 250,
+        failures: 0,
+    };
+    let farm = Farm {
+        circuits: (0..72).map(|relay_board| relay_board / 6).collect(),
+        settle: 100,
+        circuit_limits: vec![
+            limits(6, 0, window),
+            limits(6, 0, window),
+            limits(u32::MAX, 3000, 0),
+            limits(1, 0, 3000),
+        ],
+        site: limits(50, 0, window),
+        boards: (0..1000).map(board).collect(),
+    };
+    let rounds = 1000 / i64::from(farm.site.capacity);
+    let bound = (rounds - 1) * (250 + window);
+    // Servers look at the first request of each relay board.
+    for seen in [1, usize::MAX] {
+        let trace = farm.recover(seen);
+        let effects: Vec<i64> = trace.iter().map(|operation| operation.ended_at).collect();
+        assert_eq!(farm.check(&trace, &effects), Ok(()));
+        let [first, last] = [trace.first(), trace.last()].map(|operation| operation.unwrap().granted_at);
+        assert!((last - first) * 10 <= bound * 11, "{} instead of {bound}", last - first);
+    }
 }
 
 #[test]
@@ -332,7 +389,7 @@ fn a_single_request_does_not_wait_for_a_bulk_that_is_queued_as_if_made_later() {
     let farm = Farm {
         circuits: vec![0; 8],
         settle: 1,
-        circuit: limits,
+        circuit_limits: vec![limits],
         site: limits,
         boards: (0..501).map(board).collect(),
     };

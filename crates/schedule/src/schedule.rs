@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::profile::UnitProfile;
 use crate::request::{PlannedGrant, ResourceNeed, ResourceRequest};
 use crate::resource::{LimitedResource, ResourceUnits};
 
@@ -55,12 +56,22 @@ struct RemainingUnits<'a> {
     reserved: i64,
     /// The earliest time of the next grant.
     free_from: i64,
+    /// Of a resource with a window: the units that come back, and those that are promised.
+    profile: UnitProfile,
 }
 
 impl RemainingUnits<'_> {
     /// The number of units that a need of `units` takes: at least 1, at most the capacity.
     fn clamp(&self, units: u32) -> i64 {
         i64::from(units.min(self.resource.capacity).max(1))
+    }
+
+    /// The earliest time from `from` on at which `units` of the `free` ones can be taken; `None` where that is not known.
+    fn earliest(&self, free: i64, units: i64, from: i64) -> Option<i64> {
+        match self.resource.window {
+            0 => (free >= units).then_some(from),
+            window => self.profile.earliest(free, units, from, window),
+        }
     }
 }
 
@@ -69,11 +80,13 @@ struct ScheduleState<'a, R> {
     /// Number of resources with units left.
     open: usize,
     now: i64,
+    /// Until when units are promised: the longest window.
+    horizon: i64,
 }
 
 enum GrantChoice<R> {
     Granted(Vec<ResourceUnits<R>>),
-    /// Only a gap or a settle time delays it, until this time.
+    /// Only gaps, settle times and windows delay it, until this time.
     Later(i64),
     Waits,
 }
@@ -85,6 +98,7 @@ impl<'a, R: Clone + Ord> ScheduleState<'a, R> {
             units: i64::from(resource.capacity),
             reserved: 0,
             free_from: resource.free_from(now),
+            profile: UnitProfile::default(),
         };
         let mut left: BTreeMap<&R, RemainingUnits<'a>> =
             resources.iter().map(|(name, resource)| (name, left(resource))).collect();
@@ -94,11 +108,15 @@ impl<'a, R: Clone + Ord> ScheduleState<'a, R> {
             }
         }
         for left in left.values_mut() {
-            let cooling = left.resource.cooling_units(now);
-            left.units -= cooling.map(|cooling| left.clamp(cooling.units)).sum::<i64>();
+            for cooling in left.resource.cooling_units(now) {
+                let units = left.clamp(cooling.units);
+                left.units -= units;
+                left.profile.give_back(units, cooling.until);
+            }
         }
         let open = left.values().filter(|left| left.units > 0).count();
-        Self { left, open, now }
+        let window = resources.values().map(|resource| resource.window).max().unwrap_or(0);
+        Self { left, open, now, horizon: now.saturating_add(window) }
     }
 
     /// Whether no resource has units left, so that the rest of the queue need not be examined.
@@ -126,32 +144,35 @@ impl<'a, R: Clone + Ord> ScheduleState<'a, R> {
             }
             return GrantChoice::Waits;
         };
-        let mut later = later.iter();
-        loop {
-            let free_from = chosen.iter().map(|(name, _)| self.free_from(name)).max().unwrap_or(self.now);
-            if free_from > self.now {
-                self.take_all(&chosen);
-                return GrantChoice::Later(free_from);
-            }
-            let Some(need) = later.next() else { break };
+        let mut start = self.free_from_all(&chosen);
+        for need in later {
             let Some(name) = need.any_of.first() else { continue };
-            let has_units = self.left.get(name).is_none_or(|left| {
+            // What begins after all that is promised now is looked at again then.
+            if start >= self.horizon && start > self.now {
+                break;
+            }
+            let earliest = self.left.get(name).map_or(Some(start), |left| {
                 let own = chosen.iter().filter(|(own, _)| *own == name);
                 let own: i64 = own.map(|(_, units)| left.clamp(*units)).sum();
-                free(left) - own >= left.clamp(need.units)
+                left.earliest(free(left), own + left.clamp(need.units), start)
             });
             chosen.push((name, need.units));
-            if !has_units {
+            let Some(earliest) = earliest else {
                 for (name, units) in chosen {
                     self.reserve(name, units);
                 }
                 return GrantChoice::Waits;
-            }
+            };
+            start = earliest.max(self.free_from(name));
+        }
+        if start > self.now {
+            self.promise(&chosen, start);
+            return GrantChoice::Later(start);
         }
         self.take_all(&chosen);
         let cools = request.all_needs().map(|need| need.cools);
         let grant = |((name, units), cools): ((&R, u32), bool)| {
-            self.delay(name);
+            self.delay(name, self.now);
             ResourceUnits { resource: name.clone(), units, cools }
         };
         GrantChoice::Granted(chosen.into_iter().zip(cools).map(grant).collect())
@@ -184,6 +205,11 @@ impl<'a, R: Clone + Ord> ScheduleState<'a, R> {
         has_all.then(|| assignment.chosen.into_iter().zip(needs.iter().map(|need| need.units)).collect())
     }
 
+    /// The earliest time at which all these resources grant units.
+    fn free_from_all(&self, chosen: &[(&R, u32)]) -> i64 {
+        chosen.iter().map(|(name, _)| self.free_from(name)).max().unwrap_or(self.now)
+    }
+
     /// The earliest time at which a resource grants units.
     fn free_from(&self, name: &R) -> i64 {
         self.left.get(name).map_or(self.now, |left| left.free_from.max(self.now))
@@ -206,10 +232,22 @@ impl<'a, R: Clone + Ord> ScheduleState<'a, R> {
         self.open -= usize::from(was_open && left.units <= 0);
     }
 
-    /// Starts the gap after a grant.
-    fn delay(&mut self, name: &R) {
+    /// Starts the gap after a grant at `at`.
+    fn delay(&mut self, name: &R, at: i64) {
         if let Some(left) = self.left.get_mut(name).filter(|left| left.resource.gap > 0) {
-            left.free_from = left.free_from.max(self.now.saturating_add(left.resource.gap));
+            left.free_from = left.free_from.max(at.saturating_add(left.resource.gap));
+        }
+    }
+
+    /// Keeps units for a request that can start at `start`: those of resources with windows from then on, so that they can be
+    /// used until then, and those of others from now on.
+    fn promise(&mut self, chosen: &[(&R, u32)], start: i64) {
+        for (name, units) in chosen {
+            match self.left.get_mut(*name).filter(|left| left.resource.window > 0) {
+                Some(left) => left.profile.promise(left.clamp(*units), start, left.resource.window),
+                None => self.take(name, *units),
+            }
+            self.delay(name, start);
         }
     }
 }

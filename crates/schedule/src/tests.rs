@@ -432,3 +432,29 @@ proptest! {
         prop_assert_eq!(run.granted, (0..units.len()).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn what_only_time_delays_is_promised_its_units_and_others_use_them_until_then() {
+    let gap = LimitedResource { gap: 5, granted_at: Some(98), ..LimitedResource::of(9) };
+    // One unit of the site is free, and another comes back.
+    let site = |back_at| LimitedResource {
+        window: 10,
+        cooling: vec![CoolingUnits { units: 1, until: back_at }],
+        ..LimitedResource::of(2)
+    };
+    let farm = |back_at| resources(&[("c", gap.clone()), ("site", site(back_at))]);
+    let queue = [switching(1, "d1", &[("c", 1), ("site", 1)]), switching(2, "d2", &[("site", 1)])];
+    let plan = schedule(&farm(103), &[], &queue, 100);
+    assert_eq!((granted(&plan), plan.next_at), (vec![2], Some(103)), "the first takes what comes back");
+    let plan = schedule(&farm(104), &[], &queue, 100);
+    assert_eq!((granted(&plan), plan.next_at), (vec![], Some(103)), "it would come back too late");
+    assert_eq!(granted(&schedule(&farm(104), &[], &queue, 103)), [1]);
+    assert_eq!(granted(&schedule(&farm(104), &[], &queue, 104)), [1, 2]);
+    // Of two that wait for the gap, the second is promised what comes back.
+    let queue = [queue[0].clone(), switching(3, "d3", &[("c", 1), ("site", 1)]), queue[1].clone()];
+    assert_eq!(granted(&schedule(&farm(104), &[], &queue, 100)), []);
+    // What begins after the window of the site is not kept.
+    let late = LimitedResource { gap: 50, ..gap.clone() };
+    let farm = resources(&[("c", late), ("site", site(104))]);
+    assert_eq!(granted(&schedule(&farm, &[], &queue, 100)), [2]);
+}
