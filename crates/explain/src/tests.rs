@@ -14,7 +14,17 @@ use serde_json::{Map, json};
 use crate::*;
 
 const BOARD: &str = include_str!("../../../states/board.yaml");
-const ACTIONS: &[&str] = &["clear-pxe", "poll", "power-cycle", "power-off", "power-on", "probe", "set-pxe"];
+const ACTIONS: &[&str] = &[
+    "clear-pxe",
+    "poll",
+    "power-cycle",
+    "power-off",
+    "power-on",
+    "power-read",
+    "power-scan",
+    "probe",
+    "set-pxe",
+];
 
 fn board() -> Definition {
     load(BOARD, &vocabulary(ACTIONS)).unwrap()
