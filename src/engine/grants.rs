@@ -76,6 +76,7 @@ pub async fn find_grantable(
         return Ok(found);
     }
     let resources = read_claimed(db, faces, &mut claimants, now).await?;
+    take_turns(&mut claimants, &resources);
     let plan = plan(&claimants, &resources, now);
     found.next_at = plan.next_at.and_then(DateTime::from_timestamp_micros);
     // A queue may not have been read to its end. If nothing could start, reading again at once would give the same result.
@@ -175,6 +176,26 @@ fn leave_contained(claimants: &mut Vec<Claimant>, resources: &ClaimedResources) 
         }
         !is_left
     });
+}
+
+/// Lets the resources within others take turns: of each comes the first claimant, then of each the second; of these the one
+/// whose resource was granted longest ago. Claimants of the same resource stay in their order.
+///
+/// In the order of the queue alone, circuits whose boards were queued a few seconds later would wait until all others are done,
+/// and would then have the site to themselves, of which they can use a part only.
+fn take_turns(claimants: &mut Vec<Claimant>, resources: &ClaimedResources) {
+    let mut earlier: HashMap<Option<&str>, usize> = HashMap::new();
+    let turn = |claimant: Claimant| {
+        let mut names = claimant.claims.iter().filter_map(|claim| claim.any_of.first());
+        let container = names.find_map(|name| resources.find(name)?.settings.within.as_deref());
+        let granted_at = container.and_then(|name| resources.find(name)?.granted_at);
+        let nth = earlier.entry(container).or_default();
+        *nth += 1;
+        ((*nth, granted_at), claimant)
+    };
+    let mut turns: Vec<_> = claimants.drain(..).map(turn).collect();
+    turns.sort_by_key(|(turn, _)| *turn);
+    claimants.extend(turns.into_iter().map(|(_, claimant)| claimant));
 }
 
 /// Resolves the selectors of claims, and reads the claimed resources for grants at `now`.

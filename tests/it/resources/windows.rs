@@ -133,6 +133,26 @@ async fn two_concurrent_processes_never_switch_on_more_than_the_capacity_within_
 }
 
 #[tokio::test]
+async fn circuits_of_a_site_take_turns_whatever_was_queued_first() {
+    let database = database().await;
+    let process = TestProcess::new(&database).await;
+    process.set(&[("site", limits(Some(1), 10)), ("c1", within("site")), ("c2", within("site"))]).await;
+    process.set(&[("pdu1", within("c1")), ("pdu2", within("c1")), ("pdu3", within("c2"))]).await;
+    let queue = [("b0", "pdu1"), ("b1", "pdu1"), ("b2", "pdu2"), ("b3", "pdu3"), ("b4", "pdu3")];
+    for (second, (name, device)) in (0..).zip(queue) {
+        process.ask(name, adding(device), None, at(second)).await;
+    }
+    let mut order = Vec::new();
+    for second in [20, 40, 60, 80, 100] {
+        let startable = process.look(at(second)).await.actions;
+        assert_eq!(process.start(&startable, at(second)).await.len(), 1);
+        order.push(process.name(startable[0].instance).await);
+        process.end(startable[0].instance, at(second + 1)).await;
+    }
+    assert_eq!(order, ["b0", "b3", "b1", "b4", "b2"]);
+}
+
+#[tokio::test]
 async fn a_release_counts_although_the_time_of_another_process_is_ahead() {
     let database = database().await;
     let (one, other) = (TestProcess::new(&database).await, TestProcess::new(&database).await);
