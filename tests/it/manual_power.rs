@@ -387,3 +387,19 @@ async fn outlets_are_switched_from_the_command_line() {
     let shown = run(&["device", "show", "b1"]).await;
     assert!(shown.out.contains("read at the outlet, by power-off by hand"), "{}", shown.out);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_outlet_of_a_board_is_switched_as_the_board_s_own_url_says() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 4);
+    let own = format!("{}/2?invert=true&off=50ms", rack.resource());
+    world.register("b1", json!({ "power_url": own })).await;
+    world.request("b1", "rq-lock-out", json!({ "reason": "fan" })).await;
+    // The board has power while its coil is off.
+    for (operation, coil_is_on) in [("off", true), ("on", false), ("cycle", false)] {
+        let (status, answer) = power(&world, json!({ "operation": operation, "url": url(&rack, 2) })).await;
+        assert_eq!((status, rack.is_on(2)), (StatusCode::OK, coil_is_on), "{operation}: {answer}");
+    }
+    let (_, read) = power(&world, json!({ "operation": "status", "url": url(&rack, 2) })).await;
+    assert_eq!(read["observed"], "on", "{read}");
+}

@@ -61,6 +61,12 @@ async fn operate(
         refuse_during_incident(&api, url.device()).await?;
     }
     let boards = api.boards.boards_at(&outlet).await?;
+    // A board's own URL knows how its outlet is wired: with another one, "on" might switch it off.
+    let own = boards.iter().find_map(|board| board.device.power_url.clone());
+    let (url, text) = match own {
+        Some(own) => (PowerUrl::read_new(&own).map_err(|error| Problem::invalid(error.to_string()))?, own),
+        None => (url, text),
+    };
     let is_forced = operation.switches() && check_boards(&api, &boards, force).await?;
     let names: Vec<&str> = boards.iter().map(|board| board.instance.name.as_str()).collect();
     let mut asked = Map::from_iter([
