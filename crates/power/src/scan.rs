@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use clock::time_after;
 use device_io::address::{self, DeviceUrlError};
 use device_io::{Evidence, RunErrorKind};
 use serde_json::{Value, json};
@@ -28,6 +29,11 @@ use crate::url::PowerUrl;
 
 /// The longest time that a scan takes: slow devices need a second for each outlet.
 pub const MAX_SCAN_TIME: Duration = Duration::from_mins(3);
+
+/// The longest time of a call to a device whose outlets are searched: one that does not speak the scheme may never answer.
+const SEARCH_CALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// The time after which a reading of a search that failed is not repeated, in addition to the rests of the device.
+pub(crate) const SEARCH_RETRY_TIME: Duration = Duration::from_secs(2);
 
 /// The longest time in which a device lists its outlets.
 const MAX_LISTING_TIME: Duration = Duration::from_mins(1);
@@ -149,9 +155,13 @@ pub async fn scan(
     cancel: &CancellationToken,
 ) -> Result<Evidence, PowerRunError> {
     let mut attempts = 0;
-    let access = url.first.restrict(context.access());
+    let mut access = url.first.restrict(context.access());
     let scanned = match url.scan {
         DeviceScan::InOrder { outlets, reader } => {
+            // A device with one outlet is read, not searched.
+            if outlets().len() > 1 {
+                access.call_limit = access.call_limit.min(SEARCH_CALL_TIMEOUT);
+            }
             let mut reader = url.open(reader, access).map_err(PowerRunError::misconfigured)?;
             let scanned = read_in_order(url, &outlets(), &mut *reader, cancel).await;
             attempts += reader.attempts();
@@ -199,7 +209,8 @@ async fn read_in_order(
         }
         match reader.read_from(readings.len(), cancel).await {
             Ok(more) => readings.extend(more),
-            Err(error) if readings.is_empty() || cancel.is_cancelled() => return Err(error),
+            Err(error) if cancel.is_cancelled() => return Err(error),
+            Err(error) if readings.is_empty() => return Err(with_scheme(url, error)),
             Err(error) => break error.reason,
         }
     };
@@ -209,6 +220,29 @@ async fn read_in_order(
         FoundOutlet { url, reading, problem: None }
     });
     Ok((found.collect(), ended_by))
+}
+
+/// Adds to the failure of a device that accepted the connection by which scheme it was asked.
+fn with_scheme(url: &ScanUrl, error: OutletError) -> OutletError {
+    match error.kind {
+        OutletErrorKind::ConnectionLost | OutletErrorKind::AnswerPending | OutletErrorKind::Unconfirmed => {
+            let reason = format!(
+                "{}; asked by `{}://`: if the device speaks another protocol, scan it by that scheme (`lifeguard power drivers` \
+                 lists them)",
+                error.reason, url.scheme.name
+            );
+            OutletError { reason, ..error }
+        }
+        OutletErrorKind::Local(_)
+        | OutletErrorKind::Misconfigured
+        | OutletErrorKind::WrongProtocol
+        | OutletErrorKind::LeaseExpired
+        | OutletErrorKind::NotConnected
+        | OutletErrorKind::Refused
+        | OutletErrorKind::Cancelled
+        | OutletErrorKind::ReadbackDiffers
+        | OutletErrorKind::Interrupted => error,
+    }
 }
 
 /// Reads each outlet that the device lists, and says what ended that.
@@ -320,6 +354,10 @@ impl EachOutlet {
         let mut capabilities = url.capabilities();
         capabilities.readback = outlet.readback().unwrap_or(capabilities.readback);
         let mut run = SwitchingRun::new(Arc::clone(&self.access.clock), outlet, capabilities);
+        if matches!(self.url.scan, DeviceScan::InOrder { .. }) {
+            let retry_for = SEARCH_RETRY_TIME + PHASE_TRIES * capabilities.settle_for;
+            run.retry_until = Some(time_after(self.access.clock.now(), retry_for));
+        }
         let read = run.observe(cancel).await;
         self.attempts += run.outlet.attempts();
         match read {

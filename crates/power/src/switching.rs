@@ -62,6 +62,8 @@ pub(crate) struct SwitchingRun {
     pub(crate) is_resumed: bool,
     /// Whether the power may be off and could not be restored.
     pub(crate) is_unrestored: bool,
+    /// When failed tries are no longer repeated, however many are left.
+    pub(crate) retry_until: Option<DateTime<Utc>>,
 }
 
 impl SwitchingRun {
@@ -86,6 +88,7 @@ impl SwitchingRun {
             has_written: false,
             is_resumed: false,
             is_unrestored: false,
+            retry_until: None,
         }
     }
 
@@ -177,6 +180,9 @@ impl SwitchingRun {
                 Err(error) if error.kind == OutletErrorKind::LeaseExpired => return Err(error),
                 // Restoring the power is retried even if the device refuses.
                 Err(error) if error.kind == OutletErrorKind::Misconfigured && !self.may_be_off() => {
+                    return Err(error);
+                }
+                Err(error) if self.retry_until.is_some_and(|until| self.clock.now() >= until) => {
                     return Err(error);
                 }
                 Err(error) => *last = Some(error),

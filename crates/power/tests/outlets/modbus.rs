@@ -122,3 +122,17 @@ async fn a_device_of_another_kind_is_reported_and_not_taken_for_one_without_outl
     assert_eq!(failed.kind, PowerRunErrorKind::Misconfigured, "{failed}");
     assert!(failed.reason.contains("answered, but not with Modbus TCP"), "{failed}");
 }
+
+#[tokio::test]
+async fn a_scan_of_a_device_that_says_nothing_ends_soon_and_names_the_scheme() {
+    // Its connections are accepted by the system alone.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    for scheme in ["modbus", "devantech"] {
+        let url = format!("{scheme}://{addr}").parse().unwrap();
+        let began = std::time::Instant::now();
+        let failed = scan(&url, &context(DEFAULT_CALL_TIMEOUT), &CancellationToken::new()).await.unwrap_err();
+        assert!(began.elapsed() < std::time::Duration::from_secs(8), "{scheme}: {:?}", began.elapsed());
+        assert!(failed.reason.contains(&format!("within 3s; asked by `{scheme}://`")), "{failed}");
+    }
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use clock::Clock;
+use clock::{Clock, time_after};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -15,6 +15,7 @@ use crate::error::{OutletError, OutletErrorKind};
 use crate::outlet::OutletReading;
 use crate::outlet_reader::OutletReader;
 use crate::parameters::PowerUrlParameters;
+use crate::scan::SEARCH_RETRY_TIME;
 use crate::scheme::OutletAccess;
 use crate::wiring::RelayWiring;
 
@@ -43,6 +44,8 @@ pub(in crate::drivers) struct CoilReader {
     clock: Arc<dyn Clock>,
     client: ModbusClient,
     authority: String,
+    /// How long a reading that failed is repeated.
+    retry_for: Duration,
     wiring: RelayWiring,
     readback: ReadbackParameter,
 }
@@ -73,8 +76,9 @@ impl CoilReader {
     ) -> Result<Box<dyn OutletReader>, String> {
         let (device, wiring) = (ModbusDevice::parse(url, parameters)?, RelayWiring::parse(parameters)?);
         let (clock, authority) = (Arc::clone(&access.clock), device.endpoint.authority());
+        let retry_for = SEARCH_RETRY_TIME + TRIES * device.endpoint.settle_for;
         let client = ModbusClient::new(access, device);
-        Ok(Box::new(Self { clock, client, authority, wiring, readback }))
+        Ok(Box::new(Self { clock, client, authority, retry_for, wiring, readback }))
     }
 
     /// Reads `count` coils from `first` on; tried again unless the relay board refuses.
@@ -85,6 +89,7 @@ impl CoilReader {
         cancel: &CancellationToken,
     ) -> Result<Vec<OutletReading>, OutletError> {
         let mut last = None;
+        let retry_until = time_after(self.clock.now(), self.retry_for);
         for attempt in 0..TRIES {
             let (authority, clock) = (self.authority.clone(), Arc::clone(&self.clock));
             let reading = async {
@@ -113,6 +118,8 @@ impl CoilReader {
                 {
                     return Err(error);
                 }
+                // A device that accepts connections and says nothing is hardly a relay board.
+                Err(error) if self.clock.now() >= retry_until => return Err(error),
                 Err(error) => last = Some(error),
             }
         }
