@@ -41,7 +41,8 @@ pub use kind_page::describe_kind;
 pub use notify::{NotifyAction, NotifySettings};
 pub use poll::{PollAction, PollSettings, PollUrl};
 pub use power::{
-    PowerAction, missing_power_setting, power_claim, power_device, power_outlet, power_resource,
+    PowerAction, has_power_wiring, is_power_inverted, missing_power_setting, power_claim, power_device,
+    power_outlet, power_resource,
 };
 pub use power_scan::PowerScanAction;
 pub use probe::ProbeAction;

@@ -46,6 +46,18 @@ pub fn power_outlet(power_url: &str) -> Option<String> {
     power_url.parse().ok().map(|url: PowerUrl| url.outlet())
 }
 
+/// Returns whether a power URL can say how the board is wired: by `invert`, for relays.
+#[must_use]
+pub fn has_power_wiring(power_url: &str) -> bool {
+    power_url.parse().is_ok_and(|url: PowerUrl| url.has_wiring())
+}
+
+/// Returns whether a power URL says that its board has power while the relay is off.
+#[must_use]
+pub fn is_power_inverted(power_url: &str) -> bool {
+    power_url.parse().is_ok_and(|url: PowerUrl| url.is_inverted())
+}
+
 /// Returns the device of a power URL: its scheme, and its address.
 #[must_use]
 pub fn power_device(power_url: &str) -> Option<(String, String)> {

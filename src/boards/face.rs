@@ -109,7 +109,12 @@ impl Face for BoardFace {
         summary.progress = boot.map(|boot| format!("Of its present boot: {boot}."));
         if let Some(facts) = facts {
             let power = outlets::read_power(db, id, &facts.device).await?;
-            summary.observation = power.as_ref().map(|power| power.sentence(now));
+            let is_failure = instance.data.contains_key("failure") && facts.device.power_url.is_some();
+            let changed = power.as_ref().filter(|_| is_failure);
+            let changed =
+                changed.and_then(|power| power.changed_url_sentence(&instance.name, instance.since, now));
+            let sentences = power.as_ref().map(|power| power.sentence(now)).into_iter().chain(changed);
+            summary.observation = sentences.reduce(|first, second| format!("{first} {second}"));
             summary.details.insert("observed_power".to_owned(), json!(power));
             let shared = self.read_shared(db).await?;
             summary.facts = facts.for_guards(instance, &shared);

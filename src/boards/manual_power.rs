@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 
 use super::device::Board;
 use super::service::BoardService;
-use super::store::devices;
+use super::store::devices::{self, OutletAssignment};
 use crate::actions;
 use crate::engine::{EngineError, FaceRefusal, InstanceNote};
 use crate::machine::StateName;
@@ -31,6 +31,17 @@ pub struct ManualSwitch<'a> {
     pub forced: bool,
 }
 
+/// An outlet that a board uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoardOutlet {
+    /// The outlet, in canonical spelling.
+    pub outlet: String,
+    /// The board.
+    pub board: String,
+    /// The board's power URL.
+    pub power_url: String,
+}
+
 impl BoardService {
     /// Lists the boards whose power is switched at `outlet`. Earlier releases accepted boards that share an outlet.
     ///
@@ -39,23 +50,26 @@ impl BoardService {
     /// [`EngineError::Store`] when the database fails.
     pub async fn boards_at(&self, outlet: &str) -> Result<Vec<Board>, EngineError> {
         let mut boards = Vec::new();
-        for (of, name) in self.outlets().await? {
-            if of == outlet {
-                boards.extend(self.find(&name).await?);
+        for of in self.outlets().await? {
+            if of.outlet == outlet {
+                boards.extend(self.find(&of.board).await?);
             }
         }
         Ok(boards)
     }
 
-    /// Lists the outlets of all boards, in canonical spelling, each with its board.
+    /// Lists the outlets of all boards, in canonical spelling, each with its board and the board's power URL.
     ///
     /// # Errors
     ///
     /// [`EngineError::Store`] when the database fails.
-    pub async fn outlets(&self) -> Result<Vec<(String, String)>, EngineError> {
+    pub async fn outlets(&self) -> Result<Vec<BoardOutlet>, EngineError> {
         let assigned = devices::list_outlet_assignments(&mut *self.engine().store().reader().await?).await?;
-        let outlet = |url: &Option<String>| url.as_deref().and_then(actions::power_outlet);
-        Ok(assigned.into_iter().filter_map(|board| Some((outlet(&board.power_url)?, board.name))).collect())
+        let outlets = assigned.into_iter().filter_map(|OutletAssignment { name, power_url, .. }| {
+            let power_url = power_url?;
+            Some(BoardOutlet { outlet: actions::power_outlet(&power_url)?, board: name, power_url })
+        });
+        Ok(outlets.collect())
     }
 
     /// Says why a device cannot be used by hand under this name: boards use it under another scheme, and so queue for another

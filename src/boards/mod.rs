@@ -43,7 +43,7 @@ pub use field::{DEVICE_FIELDS, DeviceField, FieldDefault, FieldFilter, FieldPars
 pub use image::{BootConfigs, Image};
 pub use images::ImageWritten;
 pub use mac::{BadMac, Mac, link_name, mac_in_name, mac_of_link};
-pub use manual_power::ManualSwitch;
+pub use manual_power::{BoardOutlet, ManualSwitch};
 pub use observed_power::{ObservedPower, ObservedPowerState, PowerSource};
 pub use resource_file::{
     MAX_LIMIT_SPAN, MAX_MIN_OFF, MAX_RESOURCE_ABOUT_BYTES, MAX_RESOURCE_NAME_BYTES, ResourceFile,

@@ -24,9 +24,10 @@ pub(super) async fn read_power(
     device: &Device,
 ) -> Result<Option<ObservedPower>, StoreError> {
     let outlet = outlet_of(device).map(|outlet| instance_name(&outlet));
-    let last = powers::read_last_observation(db, board, outlet.as_deref()).await?;
-    let is_known = device.power_url.is_some() || last.is_some();
-    Ok(is_known.then(|| ObservedPower::of_observation(last.as_ref())))
+    let history = powers::read_history(db, board, outlet.as_deref()).await?;
+    let is_known = device.power_url.is_some() || !history.observations.is_empty();
+    let has_wiring = device.power_url.as_deref().is_some_and(actions::has_power_wiring);
+    Ok(is_known.then(|| ObservedPower::of_history(&history, has_wiring)))
 }
 
 /// Assigns outlets to boards that were written by earlier releases, and logs boards that share one.

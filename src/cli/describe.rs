@@ -74,6 +74,9 @@ pub(super) fn describe_instance(device: &Value) -> String {
     }
     add("", text(device, "boot"));
     add("power", describe_power(device));
+    add("", text(&device["observed_power"], "warning"));
+    let changed_at = local_time(&device["observed_power"], "url_changed_at");
+    add("", if changed_at.is_empty() { changed_at } else { format!("power URL changed at {changed_at}") });
     add("deadline", local_time(device, "deadline"));
     let on_deadline = &device["on_deadline"];
     if on_deadline.is_object() {
@@ -128,6 +131,15 @@ fn describe_power(device: &Value) -> String {
     }
 }
 
+/// The new values of facts that were changed.
+fn changed_facts(entry: &Value) -> String {
+    let changed = entry["evidence"].as_object().into_iter().flatten();
+    let changed = changed.map(|(fact, value)| {
+        format!("{fact} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    });
+    output::clipped(&changed.collect::<Vec<_>>().join(", "))
+}
+
 /// The history of a board or another instance, the newest entry first.
 pub(super) fn describe_history(answer: &Value) -> String {
     let mut rows =
@@ -140,6 +152,7 @@ pub(super) fn describe_history(answer: &Value) -> String {
         let reason = Some(text(entry, "reason")).filter(|reason| !reason.is_empty());
         // Otherwise the reason that a board or an action reported with its failure.
         let reason = reason.unwrap_or_else(|| text(&entry["args"], "reason"));
+        let reason = if entry["event"] == "changed" { changed_facts(entry) } else { reason };
         rows.push(row([
             local_time(entry, "at"),
             text(entry, "event"),

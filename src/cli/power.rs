@@ -127,7 +127,10 @@ pub(super) async fn run(options: PowerOptions) -> Result<(), Box<dyn Error>> {
             Some(answer) => show(answer, describe_operation).and(Err(error.into())),
             None => Err(error.into()),
         },
-        Ok(answer) => finish(&answer, |answer| show(answer, describe_operation)),
+        Ok(answer) => {
+            output::warn_of(&answer);
+            finish(&answer, |answer| show(answer, describe_operation))
+        }
     }
 }
 

@@ -18,6 +18,13 @@ async fn post(world: &World, path: &str, body: Value) -> (StatusCode, Value) {
     pass_time_during("an answer", &world.clock, world.call(Method::POST, path, Some(body))).await
 }
 
+/// Runs a command of the CLI at the world's server.
+async fn command(world: &World, args: &[&str]) -> cli::CommandOutput {
+    let mut command = cli::lifeguard(args);
+    command.env("LIFEGUARD_SERVER", format!("http://{}", world.server.http));
+    cli::run(command).await
+}
+
 /// The power URL of a coil, spelled in another way than in a board's facts.
 fn url(rack: &Rack, coil: u16) -> String {
     format!("MODBUS://127.0.0.1:{}/0{coil}?unit=1&off=50ms", rack.relay.addr().port())
@@ -226,6 +233,68 @@ async fn a_board_shows_its_power_as_it_was_last_observed_and_an_unknown_one_caus
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_lives_while_its_outlet_reads_off_is_a_warning_wherever_its_power_is_shown() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 8);
+    let inverted = json!({ "power_url": format!("{}/0?off=50ms&invert=true", rack.resource()) });
+    world.register("b1", inverted.clone()).await;
+    let status = json!({ "operation": "status", "board": "b1" });
+    let (_, silent) = power(&world, status.clone()).await;
+    assert_eq!((&silent["observed"], &silent["warnings"]), (&json!("off"), &Value::Null), "{silent}");
+    world.force("b1", "RebootComplete").await;
+    world.report("b1", "image-running").await;
+    let (_, read) = power(&world, status.clone()).await;
+    let warning = read["warnings"][0].as_str().unwrap();
+    assert!(
+        warning.contains("although the board reported image-running at ")
+            && warning.contains("`invert` may be"),
+        "{read}"
+    );
+    assert_eq!(read["warnings"].as_array().unwrap().len(), 1);
+    let board = world.get("/api/v1/devices/b1").await;
+    assert_eq!(board["observed_power"]["warning"], warning, "{board}");
+    let why = world.get("/api/v1/devices/b1/why").await;
+    let is_told = |sentence: &Value| sentence.as_str().unwrap().contains(warning);
+    assert!(why["sentences"].as_array().unwrap().iter().any(is_told), "{why}");
+    let shown = command(&world, &["device", "show", "b1"]).await.out;
+    assert!(shown.contains("`invert` may be missing"), "{shown}");
+    // Readings by the old URL say nothing about the new one, also those by hand.
+    let right = json!({ "power_url": rack.power_facts(0)["power_url"] });
+    let (status_code, changed) = world.call(Method::PATCH, "/api/v1/devices/b1", Some(right)).await;
+    assert_eq!((status_code.as_u16(), &changed["warnings"]), (200, &Value::Null), "{changed}");
+    let power_now = &changed["observed_power"];
+    assert_eq!((&power_now["source"], &power_now["warning"]), (&json!("board"), &Value::Null), "{changed}");
+    assert!(power_now["url_changed_at"].is_string(), "{changed}");
+    let (_, read) = power(&world, status).await;
+    assert_eq!((&read["observed"], &read["warnings"]), (&json!("on"), &Value::Null), "{read}");
+    assert!(rack.relay.writes().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_board_says_that_its_power_url_was_changed_since_and_history_has_the_new_one() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 8);
+    world.register("b1", json!({ "power_url": format!("{}/9?off=50ms", rack.resource()) })).await;
+    world.request("b1", "rq-reboot", json!({})).await;
+    world.until_state("b1", "FailedRebootRebooting").await;
+    let says = async || {
+        let why = world.get("/api/v1/devices/b1/why").await;
+        why["sentences"].to_string().contains("Its power URL was changed at")
+    };
+    assert!(!says().await);
+    world.clock.advance(std::time::Duration::from_secs(5));
+    let url = rack.power_facts(1)["power_url"].as_str().unwrap().to_owned();
+    let change = json!({ "power_url": url });
+    assert_eq!(world.call(Method::PATCH, "/api/v1/devices/b1", Some(change)).await.0, 200);
+    assert!(says().await);
+    let history = command(&world, &["device", "history", "b1"]).await.out;
+    assert!(history.contains(&format!("power_url {url}")), "{history}");
+    world.request("b1", "rq-reboot", json!({})).await;
+    world.pass_time_until("b1", "it is rebooted", |device| device["state"] == "RebootComplete").await;
+    assert!(!says().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scan_proposes_the_power_urls_of_a_relay_board_and_says_which_are_used() {
     let world = World::new().await;
     let rack = Rack::new(&world, 12);
@@ -246,6 +315,12 @@ async fn a_scan_proposes_the_power_urls_of_a_relay_board_and_says_which_are_used
         assert_eq!(*outlet, expected);
     }
     assert!(answer["ended_by"].as_str().unwrap().contains("no coil 12"), "{answer}");
+    // A board that is wired the other way is shown as its own URL reads it.
+    let inverted = format!("{}/5?off=50ms&invert=true", rack.resource());
+    world.register("b5", json!({ "power_url": inverted })).await;
+    let (_, scanned) = post(&world, "/api/v1/power/scan", json!({ "url": rack.resource() })).await;
+    assert_eq!(scanned["outlets"][5], json!({ "url": inverted, "observed": "on", "board": "b5" }));
+    assert_eq!(scanned["outlets"][3], answer["outlets"][3]);
     // Under another scheme it would be another resource.
     let other = rack.resource().replace("modbus://", "proxr://");
     let outlet = format!("{other}/1/4");
@@ -258,7 +333,7 @@ async fn a_scan_proposes_the_power_urls_of_a_relay_board_and_says_which_are_used
         assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &json!("other_scheme")), "{refused}");
         assert!(refused["detail"].as_str().unwrap().contains(&format!("write `{}`", rack.resource())));
     }
-    assert_eq!((rack.relay.writes().len(), rack.relay.connections()), (0, connections + 1));
+    assert_eq!((rack.relay.writes().len(), rack.relay.connections()), (0, connections + 2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,7 @@ use crate::commands::{COMMANDS_PREFIX, PowerCommands};
 use crate::credential::credential_name;
 use crate::drivers::SCHEMES;
 use crate::outlet::{ClientCapacity, MAX_OFF_TIME, Outlet, OutletCapabilities};
-use crate::parameters::{EFFECT_PARAMETER, PowerUrlParameters, REST_PARAMETER};
+use crate::parameters::{EFFECT_PARAMETER, INVERT_PARAMETER, PowerUrlParameters, REST_PARAMETER};
 use crate::scheme::{OutletAccess, OutletConfig, PowerScheme};
 
 /// Default off time of a power cycle.
@@ -35,6 +35,7 @@ pub struct PowerUrl {
     /// The host of the device; `None` where commands of the server switch it.
     host: Option<String>,
     off_for: Duration,
+    is_inverted: bool,
 }
 
 /// Returns all schemes of power URLs.
@@ -92,6 +93,18 @@ impl PowerUrl {
     #[must_use]
     pub fn outlet(&self) -> String {
         format!("{}/{}", self.config.device, self.config.outlet)
+    }
+
+    /// Whether the URL can say to which contact of a relay the board is wired, by `invert`.
+    #[must_use]
+    pub fn has_wiring(&self) -> bool {
+        self.scheme.parameters.iter().any(|known| known.name == INVERT_PARAMETER.name)
+    }
+
+    /// Whether the board has power while the relay is off.
+    #[must_use]
+    pub fn is_inverted(&self) -> bool {
+        self.is_inverted
     }
 
     /// The credential that the outlet needs, if its URL names one.
@@ -156,7 +169,8 @@ impl PowerUrl {
         }
         let credential = credential_name(&parameters)?;
         let host = address::host(&url).ok();
-        Ok(Self { scheme, config, credential, host, off_for })
+        let is_inverted = parameters.flag(INVERT_PARAMETER.name)?;
+        Ok(Self { scheme, config, credential, host, off_for, is_inverted })
     }
 }
 

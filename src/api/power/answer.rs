@@ -12,6 +12,7 @@ use crate::api::client::ClientKey;
 use crate::api::context::ApiContext;
 use crate::api::problem::Problem;
 use crate::api::wait;
+use crate::boards::Board;
 use crate::outlets::{OUTLET_MACHINE, OperationResult, StartedOperation};
 use crate::store::actions::ActionSummary;
 
@@ -33,6 +34,8 @@ pub(super) struct PendingAnswer {
     pub(super) started: StartedOperation,
     /// The fields that say what was asked for.
     pub(super) asked: Map<String, Value>,
+    /// The boards of its outlet.
+    pub(super) boards: Vec<Board>,
 }
 
 impl PendingAnswer {
@@ -45,7 +48,7 @@ impl PendingAnswer {
         timeout: Duration,
         complete: impl FnOnce(&mut Map<String, Value>),
     ) -> Result<Response, Problem> {
-        let Self { started, mut asked } = self;
+        let Self { started, mut asked, boards } = self;
         let at = (api.outlets.machine(), started.instance.as_str());
         asked.insert("instance".to_owned(), json!(started.instance));
         let ended = wait::until(api, client, timeout, at, |read| {
@@ -53,6 +56,13 @@ impl PendingAnswer {
         });
         ended.await?;
         if let Some(result) = api.outlets.result(&started).await? {
+            let mut warnings = Vec::new();
+            for board in &boards {
+                warnings.extend(api.boards.power(board).await?.and_then(|power| power.warning));
+            }
+            if !warnings.is_empty() {
+                asked.insert("warnings".to_owned(), json!(warnings));
+            }
             return answer(asked, &result, complete);
         }
         let open = api.outlets.open_action(&started).await?;

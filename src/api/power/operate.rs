@@ -103,7 +103,7 @@ async fn operate(
             }
         }
     }
-    PendingAnswer { started, asked }.wait(&api, (client, sender), timeout, |_| ()).await
+    PendingAnswer { started, asked, boards }.wait(&api, (client, sender), timeout, |_| ()).await
 }
 
 /// The power URL of the request.

@@ -10,11 +10,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::answer::{self, PendingAnswer};
-use crate::actions::{DeviceUrlError, ScanUrl, power_outlet};
+use crate::actions::{DeviceUrlError, ScanUrl, is_power_inverted, power_outlet};
 use crate::api::client::{ClientKey, RequestSender};
 use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::json_body::JsonBody;
 use crate::api::problem::Problem;
+use crate::boards::BoardOutlet;
 use crate::engine::EngineError;
 use crate::outlets::OutletRequest;
 
@@ -51,17 +52,30 @@ async fn scan(
     ]);
     let request = OutletRequest::Scan(url, text);
     let started = api.outlets.begin(&request, Map::new(), sender.clone()).await?;
-    let boards: BTreeMap<String, String> = api.boards.outlets().await?.into_iter().rev().collect();
-    let pending = PendingAnswer { started, asked };
-    pending.wait(&api, (client, sender), timeout, |answer| add_outlets(answer, &boards)).await
+    // Of boards that share an outlet, the first one counts.
+    let used = api.boards.outlets().await?.into_iter().rev();
+    let used: BTreeMap<String, BoardOutlet> = used.map(|used| (used.outlet.clone(), used)).collect();
+    let pending = PendingAnswer { started, asked, boards: Vec::new() };
+    pending.wait(&api, (client, sender), timeout, |answer| add_outlets(answer, &used)).await
 }
 
-/// Adds the outlets that were found, each with the board that uses it; null where none does.
-fn add_outlets(answer: &mut Map<String, Value>, boards: &BTreeMap<String, String>) {
+/// Adds the outlets that were found, each with the board that uses it; null where none does. Where the board is wired in the
+/// other way than the scan read, the outlet is shown as the board's own power URL reads it.
+fn add_outlets(answer: &mut Map<String, Value>, used: &BTreeMap<String, BoardOutlet>) {
     let Some(Value::Object(mut evidence)) = answer.remove("evidence") else { return };
     for found in evidence.get_mut("outlets").and_then(Value::as_array_mut).into_iter().flatten() {
-        let outlet = found["url"].as_str().and_then(power_outlet);
-        found["board"] = json!(outlet.and_then(|outlet| boards.get(&outlet)));
+        let url = found["url"].as_str().unwrap_or_default().to_owned();
+        let of_board = power_outlet(&url).and_then(|outlet| used.get(&outlet));
+        found["board"] = json!(of_board.map(|of_board| &of_board.board));
+        let Some(BoardOutlet { power_url, .. }) = of_board else { continue };
+        if is_power_inverted(power_url) != is_power_inverted(&url) {
+            found["url"] = json!(power_url);
+            found["observed"] = match found["observed"].as_str() {
+                Some("on") => json!("off"),
+                Some("off") => json!("on"),
+                _ => continue,
+            };
+        }
     }
     answer.extend(evidence);
 }
