@@ -295,6 +295,22 @@ async fn a_failed_board_says_that_its_power_url_was_changed_since_and_history_ha
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_unlocks_a_board_whose_outlet_is_off_is_told_so() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 8);
+    for (coil, name) in (0..).zip(["b1", "b2"]) {
+        world.register(name, rack.power_facts(coil)).await;
+        world.request(name, "rq-lock-out", json!({ "reason": "fan" })).await;
+    }
+    power(&world, json!({ "operation": "off", "board": "b1" })).await;
+    let unlocked = command(&world, &["device", "unlock", "b1", "b2"]).await;
+    let (printed, complaints) = (unlocked.out, unlocked.err);
+    assert!(printed.contains("b1: ") && printed.contains("b2: "), "{printed}");
+    assert!(complaints.contains("b1: its outlet was last read off"), "{complaints}");
+    assert!(complaints.contains("lifeguard device reboot b1") && !complaints.contains("b2"), "{complaints}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scan_proposes_the_power_urls_of_a_relay_board_and_says_which_are_used() {
     let world = World::new().await;
     let rack = Rack::new(&world, 12);

@@ -12,7 +12,7 @@ use super::for_each_board::{check_all_done, for_each_board, report_failure};
 use super::list::{device_table, list_all};
 use super::options::{DeviceAddOptions, DeviceCommand, DeviceOptions};
 use crate::cli::api_client::ApiClient;
-use crate::cli::describe::{describe_history, describe_instance, describe_outcome};
+use crate::cli::describe::{describe_history, describe_instance, describe_outcome, local_time};
 use crate::cli::output::{self, text};
 use crate::cli::why;
 
@@ -64,6 +64,9 @@ pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Er
                 client.call(Method::POST, &path, &query, Some(&body)).await
             };
             let done = for_each_board(&names, server.json, post, describe_outcome).await;
+            if matches!(request, "rq-unlock" | "rq-cancel") {
+                warn_of_power_off(&client, &names).await;
+            }
             if names.len() > 1 {
                 bulk_forecast::print(&client, &names, server.json).await?;
             }
@@ -80,6 +83,21 @@ pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Er
                 Ok(json!({ "outcome": "removed" }))
             };
             for_each_board(&names, server.json, remove, |_| "removed".to_owned()).await
+        }
+    }
+}
+
+/// Prints which of `names` have an outlet that was last read off: nothing switches it on by itself. What cannot be read is left
+/// out, because the requests were answered.
+async fn warn_of_power_off(client: &ApiClient, names: &[String]) {
+    for name in names {
+        let Ok(device) = client.get(&["devices", name], &[]).await else { continue };
+        if device["observed_power"]["state"] == "off" {
+            let at = local_time(&device["observed_power"], "at");
+            output::complain(&format!(
+                "warning: {name}: its outlet was last read off, at {at}; `lifeguard device reboot {name}` boots the board, \
+                 `lifeguard power on {name} --force` only switches it on"
+            ));
         }
     }
 }
