@@ -10,7 +10,8 @@ use super::resource_requests::{ClaimedResources, Quantity, limited_load, limited
 use super::turn_times::TurnTimes;
 use crate::explain::ResourceIncident;
 use crate::store::actions::{ActionId, ActionSummary};
-use crate::store::claims::ResourceLimits;
+use crate::store::claims::{Claim, ResourceLimits};
+use crate::store::incidents::{self, Incident, IncidentFilter};
 use crate::store::instances::InstanceId;
 use crate::store::queue::ResourceState;
 use crate::store::resources::{self, ResourceHolder, ResourceWaiter};
@@ -35,8 +36,12 @@ pub struct WaitForecast {
 /// An open incident that keeps actions waiting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockingIncident {
+    /// Its instance.
+    pub instance: InstanceId,
     /// Its resource and all within that.
     pub covered: Vec<String>,
+    /// Whether the resource answers, so that only the suspended actions wait.
+    pub is_silent: bool,
     /// The incident.
     pub incident: ResourceIncident,
 }
@@ -50,6 +55,42 @@ impl BlockingIncident {
             && !action.is_compensation
             && (action.incident.as_ref().is_some_and(|at| self.covered.contains(at))
                 || action.is_queued() && action.claims.iter().any(|claim| covers(&claim.any_of)))
+    }
+
+    /// Whether `waiter` waits for its end. A compensation does not, nor does what only asks whether the resource answers.
+    fn blocks_waiter(&self, waiter: &ResourceWaiter) -> bool {
+        let covers = |claim: &Claim| {
+            let is_covered = matches!(&claim.any_of[..], [name] if self.covered.contains(name));
+            is_covered && !claim.probes && claim.select.is_none()
+        };
+        waiter.owner.instance != self.instance
+            && !waiter.is_compensation
+            && (waiter.suspended_by.as_ref().is_some_and(|at| self.covered.contains(at))
+                || !self.is_silent && waiter.claims.iter().any(covers))
+    }
+
+    /// Whether `waiter` may be granted units of a resource that does not answer: its start cannot be predicted.
+    fn may_delay(&self, waiter: &ResourceWaiter) -> bool {
+        let mut names = waiter.claims.iter().flat_map(|claim| &claim.any_of);
+        !self.is_silent && names.any(|name| self.covered.contains(name))
+    }
+}
+
+impl From<Incident> for BlockingIncident {
+    fn from(incident: Incident) -> Self {
+        let Incident {
+            instance,
+            resource,
+            opened_at,
+            reason,
+            next_probe_at,
+            waiting,
+            covered,
+            is_silent,
+            ..
+        } = incident;
+        let incident = ResourceIncident { resource, opened_at, reason, waiting, next_probe_at };
+        Self { instance, covered, is_silent, incident }
     }
 }
 
@@ -69,6 +110,8 @@ pub(super) struct ResourceSnapshot {
     pub(super) resources: ClaimedResources,
     pub(super) holders: Vec<ResourceHolder>,
     pub(super) waiters: Vec<ResourceWaiter>,
+    /// The open incidents.
+    pub(super) incidents: Vec<BlockingIncident>,
     /// The limits in definitions.
     pub(super) declared: BTreeMap<String, ResourceLimits>,
 }
@@ -89,7 +132,20 @@ impl ResourceSnapshot {
         let resources = ClaimedResources::read(db, faces, claims.collect(), &connected).await?;
         let all: Vec<String> = resources.states().map(|state| state.name.clone()).collect();
         let holders = resources::list_holders(db, &all).await?;
-        Ok(Self { resources, holders, waiters, declared: BTreeMap::new() })
+        let incidents = incidents::list(db, IncidentFilter::Open).await?;
+        let incidents = incidents.into_iter().map(BlockingIncident::from).collect();
+        Ok(Self { resources, holders, waiters, incidents, declared: BTreeMap::new() })
+    }
+
+    /// Returns the open incident at the resource `name`, or at what contains it.
+    pub(super) fn incident_at(&self, name: &str) -> Option<&ResourceIncident> {
+        let covers = |at: &&BlockingIncident| at.covered.iter().any(|covered| covered == name);
+        self.incidents.iter().find(covers).map(|at| &at.incident)
+    }
+
+    /// Returns the open incident that `waiter` waits for.
+    pub(super) fn incident_of(&self, waiter: &ResourceWaiter) -> Option<&ResourceIncident> {
+        self.incidents.iter().find(|at| at.blocks_waiter(waiter)).map(|at| &at.incident)
     }
 
     /// Returns the limits of each resource: those of an operator, of its claims, or of its definition.
@@ -106,7 +162,8 @@ impl ResourceSnapshot {
         self.resources.states().map(|state| (state.name.as_str(), limits(state))).collect()
     }
 
-    /// Forecasts the queues, as far as the first `waiters`.
+    /// Forecasts the queues, as far as the first `waiters`. When an incident ends is unknown, so what waits for one has no expected
+    /// start; before it are those that wait longer for the same one.
     pub(super) fn expected_turns(
         &self,
         waiters: usize,
@@ -122,13 +179,29 @@ impl ResourceSnapshot {
             resources.extend(limited_load(state).map(|load| (Quantity::Load(name), load)));
         }
         let held: Vec<_> = self.holders.iter().flat_map(|holder| timed_holder(holder, times, now)).collect();
-        let queue = self.waiters.iter().take(waiters);
-        let queue: Vec<_> = queue.filter_map(|waiter| timed_waiter(&self.resources, waiter, times)).collect();
-        let at = |at: Option<i64>| at.and_then(DateTime::from_timestamp_micros);
-        forecast(&resources, &held, &queue, now.timestamp_micros())
-            .into_iter()
-            .map(|turn| (turn.key, (turn.ahead, at(turn.at))))
-            .collect()
+        let mut blocked: HashMap<&str, usize> = HashMap::new();
+        let mut expected = ExpectedTurns::new();
+        let mut unpredictable = BTreeSet::new();
+        let mut queue = Vec::new();
+        for waiter in self.waiters.iter().take(waiters) {
+            if let Some(incident) = self.incident_of(waiter) {
+                let ahead = blocked.entry(&incident.resource).or_default();
+                expected.insert(waiter.id, (*ahead, None));
+                *ahead += 1;
+                continue;
+            }
+            if self.incidents.iter().any(|at| at.may_delay(waiter)) {
+                unpredictable.insert(waiter.id);
+            }
+            queue.extend(timed_waiter(&self.resources, waiter, times));
+        }
+        expected.extend(forecast(&resources, &held, &queue, now.timestamp_micros()).into_iter().map(
+            |turn| {
+                let at = turn.at.filter(|_| !unpredictable.contains(&turn.key));
+                (turn.key, (turn.ahead, at.and_then(DateTime::from_timestamp_micros)))
+            },
+        ));
+        expected
     }
 
     /// Forecasts the waiting action of `instance`.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::resource_requests::loaded_resources;
 use super::resource_snapshot::{ExpectedTurns, ResourceSnapshot};
 use super::turn_times::TurnTimes;
+use crate::explain::ResourceIncident;
 use crate::store::claims::ResourceLimits;
 use crate::store::queue::{LimitOverrides, ResourceState};
 use crate::store::resources::{InstanceRef, ResourceHolder, ResourceWaiter};
@@ -41,6 +42,9 @@ pub struct ResourceView {
     pub load_a: f64,
     /// The units that were released and still count as in use.
     pub cooling: CoolingView,
+    /// The open incident there, or at what contains it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incident: Option<ResourceIncident>,
     /// The holders.
     pub holders: Vec<HolderView>,
     /// The waiting actions, in order.
@@ -93,6 +97,9 @@ pub struct WaiterView {
     pub since: DateTime<Utc>,
     /// When it may be granted; nothing where that cannot be predicted.
     pub expected_at: Option<DateTime<Utc>>,
+    /// The open incident whose end it waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incident: Option<ResourceIncident>,
 }
 
 /// A waiting action, for a list of all.
@@ -113,7 +120,7 @@ pub(super) fn queued_actions(
 ) -> Vec<QueuedActionView> {
     let expected = snapshot.expected_turns(snapshot.waiters.len(), times, now);
     let view = |waiter: &ResourceWaiter| QueuedActionView {
-        waiter: waiter_view(waiter, &expected),
+        waiter: waiter_view(snapshot, waiter, &expected),
         resources: waiter.claims.iter().map(|claim| claim.queue_name().into_owned()).collect(),
     };
     let waits = |waiter: &&ResourceWaiter| {
@@ -143,7 +150,7 @@ pub(super) fn views(
             loaded_resources(&waiter.claims).filter_map(|name| snapshot.resources.containers(name));
         let containers = containers.flatten().map(|state| state.name.as_str());
         for name in own.chain(containers).collect::<BTreeSet<&str>>() {
-            queues.entry(name).or_default().push(waiter_view(waiter, &expected));
+            queues.entry(name).or_default().push(waiter_view(snapshot, waiter, &expected));
         }
     }
     let names: BTreeSet<&String> = names.iter().collect();
@@ -173,6 +180,7 @@ pub(super) fn views(
             in_use: state.in_use,
             load_a: ampere(state.load_ma),
             cooling: cooling_view(state, now),
+            incident: snapshot.incident_at(name).cloned(),
             holders: holders.remove(name).unwrap_or_default(),
             queue: queues.remove(name).unwrap_or_default(),
         }
@@ -197,10 +205,11 @@ fn cooling_view(state: &ResourceState, now: DateTime<Utc>) -> CoolingView {
     view
 }
 
-fn waiter_view(waiter: &ResourceWaiter, expected: &ExpectedTurns) -> WaiterView {
+fn waiter_view(snapshot: &ResourceSnapshot, waiter: &ResourceWaiter, expected: &ExpectedTurns) -> WaiterView {
     let (requests_ahead, expected_at) = expected.get(&waiter.id).copied().unwrap_or_default();
     let ResourceWaiter { owner: InstanceRef { machine, name, .. }, action, since, .. } = waiter.clone();
-    WaiterView { machine, name, action, requests_ahead, since, expected_at }
+    let incident = snapshot.incident_of(waiter).cloned();
+    WaiterView { machine, name, action, requests_ahead, since, expected_at, incident }
 }
 
 fn holder_view(holder: &ResourceHolder) -> HolderView {

@@ -9,19 +9,12 @@ use super::handle::Engine;
 use super::resource_snapshot::{BlockingIncident, ResourceSnapshot, WaitForecast};
 use super::resource_view::{QueuedActionView, ResourceView, queued_actions, views};
 use super::turn_times::TurnTimes;
-use crate::explain::ResourceIncident;
 use crate::store::DbConnection;
 use crate::store::actions::ActionSummary;
 use crate::store::claims::{Claim, ResourceLimits};
 use crate::store::incidents::{self, Incident, IncidentFilter};
 use crate::store::instances::InstanceId;
 use crate::store::resources::{self, DefinedHolds};
-
-fn to_blocking_incident(incident: Incident) -> BlockingIncident {
-    let Incident { resource, opened_at, reason, next_probe_at, waiting, covered, .. } = incident;
-    let incident = ResourceIncident { resource, opened_at, reason, waiting, next_probe_at };
-    BlockingIncident { covered, incident }
-}
 
 impl Engine {
     /// Lists the resources, or the one called `name`, in a snapshot.
@@ -147,7 +140,7 @@ impl Engine {
             incident.instance != instance
                 && (!incident.is_silent || suspended_by.iter().any(|at| incident.covered.contains(at)))
         };
-        let incidents = incidents.into_iter().filter(blocks).map(to_blocking_incident).collect();
+        let incidents = incidents.into_iter().filter(blocks).map(BlockingIncident::from).collect();
         if names.is_empty() {
             return Ok(WaitForecast { incidents, ..WaitForecast::default() });
         }

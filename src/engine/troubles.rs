@@ -42,6 +42,8 @@ pub(super) struct TroubleTracker {
 #[derive(Debug)]
 struct TrackedTrouble {
     trouble: Trouble,
+    /// When it began.
+    since: Instant,
     phase: TroublePhase,
     /// The time to the next check.
     check_interval: Duration,
@@ -52,7 +54,7 @@ struct TrackedTrouble {
 #[derive(Debug, Clone, Copy)]
 enum TroublePhase {
     /// Actions are suspended by it.
-    Open { since: Instant, look_at: Instant, suspended: u64 },
+    Open { look_at: Instant, suspended: u64 },
     /// It was cleared at this time.
     Over { at: Instant },
 }
@@ -64,7 +66,7 @@ pub struct OpenTrouble {
     pub kind: &'static str,
     /// Its description.
     pub trouble: String,
-    /// How long it has been open, in seconds.
+    /// How long it has lasted, in seconds. A compensation that fails again within ten minutes is the same trouble.
     pub for_s: u64,
     /// The number of suspensions by it in this process.
     pub suspended: u64,
@@ -121,6 +123,7 @@ impl TroubleTracker {
             let is_name = matches!(trouble, Trouble::Local(LocalTrouble::Name(_)));
             let tracked = troubles.entry(key).or_insert_with(|| TrackedTrouble {
                 trouble: trouble.clone(),
+                since: now,
                 phase: TroublePhase::Over { at: now },
                 check_interval: FIRST_CHECK_DELAY / 2,
                 max_check_interval: if is_name { MAX_FAULT_CHECK_INTERVAL } else { MAX_CHECK_INTERVAL },
@@ -132,12 +135,13 @@ impl TroubleTracker {
             match &mut tracked.phase {
                 TroublePhase::Open { suspended, .. } => *suspended += 1,
                 TroublePhase::Over { .. } => {
+                    // A compensation is tried without a check, so that it was over in between was not seen.
+                    if !matches!(trouble, Trouble::Unrestored { .. }) {
+                        tracked.since = now;
+                    }
                     tracked.check_interval = (tracked.check_interval * 2).min(MAX_FAULT_CHECK_INTERVAL);
-                    tracked.phase = TroublePhase::Open {
-                        since: now,
-                        look_at: now + tracked.check_interval,
-                        suspended: 1,
-                    };
+                    tracked.phase =
+                        TroublePhase::Open { look_at: now + tracked.check_interval, suspended: 1 };
                 }
             }
             (!is_kind_open, is_back)
@@ -161,11 +165,11 @@ impl TroubleTracker {
     /// Lists the open faults.
     pub(super) fn list(&self) -> Vec<OpenTrouble> {
         let open = |tracked: &TrackedTrouble| match tracked.phase {
-            TroublePhase::Open { since, suspended, .. } if tracked.trouble != Trouble::Renewal => {
+            TroublePhase::Open { suspended, .. } if tracked.trouble != Trouble::Renewal => {
                 Some(OpenTrouble {
                     kind: tracked.trouble.kind(),
                     trouble: tracked.trouble.to_string(),
-                    for_s: since.elapsed().as_secs(),
+                    for_s: tracked.since.elapsed().as_secs(),
                     suspended,
                 })
             }
@@ -205,14 +209,14 @@ impl TroubleTracker {
     fn record_check(&self, now: Instant, key: &str, is_over: bool) {
         let over = self.with(|troubles| {
             let tracked = troubles.get_mut(key)?;
-            let TroublePhase::Open { since, suspended, look_at } = &mut tracked.phase else { return None };
+            let TroublePhase::Open { suspended, look_at } = &mut tracked.phase else { return None };
             if !is_over {
                 tracked.check_interval =
                     (tracked.check_interval * 2).min(tracked.max_check_interval.max(tracked.check_interval));
                 *look_at = now + tracked.check_interval;
                 return None;
             }
-            let summary = (now - *since, *suspended, tracked.trouble.clone());
+            let summary = (now - tracked.since, *suspended, tracked.trouble.clone());
             tracked.phase = TroublePhase::Over { at: now };
             let is_open =
                 |other: &TrackedTrouble| other.is_open() && other.trouble.kind() == summary.2.kind();
@@ -313,5 +317,19 @@ mod tests {
         assert!(troubles.list().is_empty() && troubles.next_check_at().is_none());
         meet(now + FORGET_AFTER);
         assert_eq!(wait(&troubles, now + FORGET_AFTER), FIRST_CHECK_DELAY);
+    }
+
+    #[test]
+    fn a_compensation_that_fails_again_lasts_since_its_first_failure_and_a_fault_that_was_cleared_does_not() {
+        let (troubles, now) = (TroubleTracker::default(), Instant::now());
+        let unrestored = Trouble::Unrestored { what: "power", at: "relay:502".to_owned() };
+        let first = now.checked_sub(Duration::from_mins(9)).unwrap();
+        for trouble in [unrestored, LocalTrouble::Memory.into()] {
+            troubles.report_at(first, &trouble, &action(None));
+            troubles.record_check(first, &trouble.key(), true);
+            troubles.report_at(now, &trouble, &action(None));
+        }
+        let long = troubles.list().into_iter().filter(|open| open.for_s >= 9 * 60).map(|open| open.kind);
+        assert_eq!(long.collect::<Vec<_>>(), ["power"]);
     }
 }

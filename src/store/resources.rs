@@ -51,6 +51,10 @@ pub struct ResourceWaiter {
     pub claims: Vec<Claim>,
     /// Whether its instance has holds already.
     pub has_holds: bool,
+    /// Whether it is the compensation of another action.
+    pub is_compensation: bool,
+    /// The resource whose incident suspended it.
+    pub suspended_by: Option<String>,
     /// When it was invoked.
     pub since: DateTime<Utc>,
 }
@@ -269,7 +273,8 @@ impl From<HolderRow> for ResourceHolder {
     }
 }
 
-/// Lists at most `limit` actions that wait for one of `resources`, in the order of the queue; one for each instance.
+/// Lists at most `limit` actions that wait for one of `resources`, in the order of the queue; one for each instance. Those that
+/// incidents suspended are among them, those that local faults suspended are not.
 ///
 /// # Errors
 ///
@@ -283,16 +288,18 @@ pub async fn list_waiters(
         WaiterRow,
         r#"SELECT w.action_id AS "action_id!", w.instance_id AS "instance!", i.machine, i.name, w.action AS "action!",
                   w.claims AS "claims?: Json<Vec<Claim>>", w.place AS "place?", w.rescue AS "rescue!", w.asked_at AS "asked_at!",
+                  substr(w.trouble, length('incident ') + 1) AS suspended_by,
                   ARRAY(SELECT h.name FROM hold h WHERE h.instance_id = w.instance_id) AS "held!"
              FROM (SELECT DISTINCT ON (a.instance_id) a.*
                      FROM action a
-                    WHERE a.status = 'WAITING' AND a.trouble IS NULL AND a.granted IS NULL
+                    WHERE a.status = 'WAITING' AND (a.trouble IS NULL OR a.trouble LIKE 'incident %') AND a.granted IS NULL
                       AND coalesce(a.queue, a.place) IS NOT NULL
                       AND (coalesce(a.queue, a.place) = ANY ($1) OR EXISTS (
                           SELECT FROM jsonb_array_elements(a.claims) c
                            WHERE c.value ? 'select' OR c.value -> 'any_of' ?| $1))
                       -- An action of an instance that was granted units already does not wait in the queue.
-                      AND NOT EXISTS (SELECT FROM action b WHERE b.instance_id = a.instance_id AND b.granted IS NOT NULL)
+                      AND (a.trouble IS NOT NULL
+                           OR NOT EXISTS (SELECT FROM action b WHERE b.instance_id = a.instance_id AND b.granted IS NOT NULL))
                     ORDER BY a.instance_id, a.visit, a.seq) w
              JOIN instance i USING (instance_id)
             ORDER BY coalesce(w.queue_at, w.asked_at), w.action_id LIMIT $2"#,
@@ -314,6 +321,7 @@ struct WaiterRow {
     place: Option<String>,
     rescue: bool,
     asked_at: DateTime<Utc>,
+    suspended_by: Option<String>,
     held: Vec<String>,
 }
 
@@ -326,6 +334,8 @@ impl From<WaiterRow> for ResourceWaiter {
             action: row.action,
             claims: missing_claims(claims, &row.held, row.rescue),
             has_holds: !row.held.is_empty(),
+            is_compensation: row.rescue,
+            suspended_by: row.suspended_by,
             since: row.asked_at,
         }
     }

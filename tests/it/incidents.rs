@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::api::send;
+use crate::cli::{lifeguard, run};
 use crate::poe_switch::PoeSwitch;
 use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
@@ -426,6 +427,60 @@ async fn a_relay_board_that_dies_during_a_cycle_restores_the_power_and_costs_no_
     until_closed(&world).await;
     pass_time_until(&world, "the power is restored", async || rack.is_on(0)).await;
     until_ready(&world, &names).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_queue_of_a_resource_with_an_incident_names_it_and_promises_no_start() {
+    let world = World::new().await;
+    let (rack, other) = (Rack::new(&world, 3), Rack::new(&world, 1));
+    let (resource, elsewhere) = (rack.resource(), other.resource());
+    for name in [&resource, &elsewhere] {
+        let path = format!("/api/v1/resources/{}", name.replace('/', "%2F"));
+        let body = json!({ "capacity": 1 });
+        assert_eq!(world.call(Method::PUT, &path, Some(body)).await.0, 200);
+    }
+    let names = register_boards(&world, &rack, 3).await;
+    // One power cycle is seen to last, without which there is no forecast at all.
+    reboot(&world, &names[..1]).await;
+    until_ready(&world, &names[..1]).await;
+    rack.relay.set_behaviour(RelayBehaviour::Hanging);
+    reboot(&world, &names).await;
+    until_open(&world).await;
+    wait_until("all boards wait", async || open_incidents(&world).await[0]["waiting"] == 3).await;
+
+    let queue = world.get("/api/v1/queue").await["queue"].clone();
+    let shown = world.get(&format!("/api/v1/resources/{}", resource.replace('/', "%2F"))).await;
+    for queue in [&queue, &shown["queue"]] {
+        let waiting: Vec<_> = queue.as_array().unwrap().iter().collect();
+        assert_eq!(waiting.len(), 3, "{queue:#}");
+        for ((ahead, name), waiter) in names.iter().enumerate().zip(waiting) {
+            assert_eq!(
+                (&waiter["name"], &waiter["requests_ahead"]),
+                (&json!(name), &json!(ahead)),
+                "{queue:#}"
+            );
+            assert_eq!(
+                (&waiter["expected_at"], &waiter["incident"]["resource"]),
+                (&Value::Null, &json!(resource))
+            );
+        }
+    }
+    assert_eq!(shown["incident"]["resource"], json!(resource), "{shown:#}");
+    let free = world.get(&format!("/api/v1/resources/{}", elsewhere.replace('/', "%2F"))).await;
+    assert_eq!(free["incident"], Value::Null, "{free:#}");
+    let url = format!("http://{}", world.server.http);
+    for args in [&["resource", "queue"][..], &["resource", "show", &resource]] {
+        let mut command = lifeguard(args);
+        command.env("LIFEGUARD_SERVER", &url);
+        let printed = run(command).await.out;
+        let says = printed.matches(&format!("waits for incident at {resource}")).count();
+        assert!(says == 3 && !printed.contains("expected to start"), "{printed}");
+    }
+
+    rack.relay.set_behaviour(RelayBehaviour::OneClientAtATime);
+    until_closed(&world).await;
+    let shown = world.get(&format!("/api/v1/resources/{}", resource.replace('/', "%2F"))).await;
+    assert_eq!(shown["incident"], Value::Null, "{shown:#}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -87,20 +87,34 @@ pub(super) fn describe_resource(resource: &Value) -> String {
     {
         add(name, span(resource, key));
     }
+    let incident = &resource["incident"];
+    if incident.is_object() {
+        let reason = text(incident, "reason");
+        let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
+        let (at, since) = (text(incident, "resource"), local_time(incident, "opened_at"));
+        add("incident", Some(format!("open at {at} since {since}{reason}")));
+    }
     for holder in resource["holders"].as_array().into_iter().flatten() {
         let action = holder["action"].as_str().map(|action| format!(" for {action}")).unwrap_or_default();
         let since = local_time(holder, "since");
         add("held by", Some(format!("{}{action} since {since}", text(holder, "name"))));
     }
     for waiter in resource["queue"].as_array().into_iter().flatten() {
-        let expected = match waiter["expected_at"].as_str() {
-            Some(_) => format!(", expected to start at {}", local_time(waiter, "expected_at")),
-            None => String::new(),
+        let expected = match (incident_of(waiter), waiter["expected_at"].as_str()) {
+            (Some(incident), _) => format!(", {incident}"),
+            (None, Some(_)) => format!(", expected to start at {}", local_time(waiter, "expected_at")),
+            (None, None) => String::new(),
         };
         let (name, action) = (text(waiter, "name"), text(waiter, "action"));
         add("waiting", Some(format!("{name} for {action} since {}{expected}", local_time(waiter, "since"))));
     }
     output::table(&rows)
+}
+
+/// The incident that an action waits for, where it does.
+fn incident_of(waiter: &Value) -> Option<String> {
+    let resource = waiter["incident"]["resource"].as_str()?;
+    Some(format!("waits for incident at {resource}"))
 }
 
 /// The units that cool, and until when.
@@ -129,7 +143,7 @@ pub(super) fn queue_table(answer: &Value) -> String {
             output::clipped(&resources.collect::<Vec<_>>().join(", ")),
             text(action, "requests_ahead"),
             local_time(action, "since"),
-            local_time(action, "expected_at"),
+            incident_of(action).unwrap_or_else(|| local_time(action, "expected_at")),
         ]);
     }
     output::table(&rows)
