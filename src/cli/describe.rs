@@ -1,5 +1,7 @@
 //! Text for people from a server's answers about boards and other instances.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Local};
 use serde_json::Value;
 
@@ -104,7 +106,18 @@ pub(super) fn describe_instance(device: &Value) -> String {
         let reason = action["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
         add("action", format!("{} {status}{ahead}{reason}", text(action, "action")));
     }
-    add("requests", names(&device["requests"], "event"));
+    let (mut accepted, mut refused) = (Vec::new(), BTreeMap::<&str, Vec<String>>::new());
+    for request in device["requests"].as_array().into_iter().flatten() {
+        let event = text(request, "event");
+        match request["refusal_reason"].as_str() {
+            None => accepted.push(event),
+            Some(reason) => refused.entry(reason).or_default().push(event),
+        }
+    }
+    add("requests", accepted.join(", "));
+    for (reason, events) in refused {
+        add("refused", format!("{}: {reason}", events.join(", ")));
+    }
     let first = ["image", "next_image", "hardware", "environment", "fqdn"];
     let rest = DEVICE_FIELDS.iter().map(|field| field.name).filter(|name| !first.contains(name));
     for key in first.into_iter().chain(rest) {

@@ -1,7 +1,7 @@
 //! What commands print: results on standard output, errors and warnings on standard error.
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
 use serde_json::Value;
@@ -108,11 +108,14 @@ fn without_passwords(text: &str) -> String {
     shown
 }
 
-/// The maximum length of a table cell, in characters.
+/// The maximum length of a table cell on a terminal, in characters.
 const MAX_CELL_CHARS: usize = 60;
 
-/// Shortens a text to the length of a table cell.
+/// Shortens a text to the length of a table cell where standard output is a terminal: other programs get all of it.
 pub(super) fn clipped(text: &str) -> String {
+    if !io::stdout().is_terminal() {
+        return text.to_owned();
+    }
     match text.char_indices().nth(MAX_CELL_CHARS) {
         None => text.to_owned(),
         Some(_) => text.chars().take(MAX_CELL_CHARS - 1).chain(['…']).collect(),

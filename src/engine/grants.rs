@@ -12,6 +12,7 @@ use super::face::Faces;
 use super::resource_requests::{
     ClaimedResources, Quantity, limited_load, limited_units, limits, loaded_resources,
 };
+use super::resource_turns;
 use crate::store::actions::StartableAction;
 use crate::store::batches::{DecidedUpdate, PassedOnGrant};
 use crate::store::claims::{Grant, GrantedUnits, ResourceLimits};
@@ -76,7 +77,7 @@ pub async fn find_grantable(
         return Ok(found);
     }
     let resources = read_claimed(db, faces, &mut claimants, now).await?;
-    take_turns(&mut claimants, &resources);
+    resource_turns::sort(&mut claimants, &resources, now);
     let plan = plan(&claimants, &resources, now);
     found.next_at = plan.next_at.and_then(DateTime::from_timestamp_micros);
     // A queue may not have been read to its end. If nothing could start, reading again at once would give the same result.
@@ -178,26 +179,6 @@ fn leave_contained(claimants: &mut Vec<Claimant>, resources: &ClaimedResources) 
     });
 }
 
-/// Lets the resources within others take turns: of each comes the first claimant, then of each the second; of these the one
-/// whose resource was granted longest ago. Claimants of the same resource stay in their order.
-///
-/// In the order of the queue alone, circuits whose boards were queued a few seconds later would wait until all others are done,
-/// and would then have the site to themselves, of which they can use a part only.
-fn take_turns(claimants: &mut Vec<Claimant>, resources: &ClaimedResources) {
-    let mut earlier: HashMap<Option<&str>, usize> = HashMap::new();
-    let turn = |claimant: Claimant| {
-        let mut names = claimant.claims.iter().filter_map(|claim| claim.any_of.first());
-        let container = names.find_map(|name| resources.find(name)?.settings.within.as_deref());
-        let granted_at = container.and_then(|name| resources.find(name)?.granted_at);
-        let nth = earlier.entry(container).or_default();
-        *nth += 1;
-        ((*nth, granted_at), claimant)
-    };
-    let mut turns: Vec<_> = claimants.drain(..).map(turn).collect();
-    turns.sort_by_key(|(turn, _)| *turn);
-    claimants.extend(turns.into_iter().map(|(_, claimant)| claimant));
-}
-
 /// Resolves the selectors of claims, and reads the claimed resources for grants at `now`.
 async fn read_claimed(
     db: &mut DbConnection,
@@ -248,7 +229,7 @@ fn newly_taken<T>((_, grant): &(T, Grant)) -> impl Iterator<Item = &str> {
     grant.based_on.iter().map(|taken| taken.resource.as_str())
 }
 
-fn plan<'a>(
+pub(super) fn plan<'a>(
     claimants: &'a [Claimant],
     resources: &'a ClaimedResources,
     now: DateTime<Utc>,
@@ -310,7 +291,7 @@ mod tests {
     }
 
     fn claimant(id: i64, claims: Vec<Claim>) -> Claimant {
-        Claimant { id: ActionId(id), instance: InstanceId(id), claims, has_holds: false }
+        Claimant { id: ActionId(id), instance: InstanceId(id), claims, has_holds: false, waiting_beside: 1 }
     }
 
     fn keys(claimants: &[Claimant], states: &[ResourceState]) -> Vec<usize> {

@@ -63,6 +63,7 @@ pub mod replay;
 mod resource_requests;
 mod resource_settings;
 mod resource_snapshot;
+mod resource_turns;
 mod resource_view;
 mod resources;
 mod retention;

@@ -121,10 +121,11 @@ pub enum IncidentFilter<'a> {
 /// [`StoreError`] when a statement fails.
 pub async fn record_failure(tx: &mut Tx, failure: &ResourceFailure) -> Result<FailureStanding, StoreError> {
     let ResourceFailure { resource, instance, visit, action, failed_at, is_suspected } = failure;
-    sqlx::query_scalar!(
-        "SELECT pg_advisory_xact_lock(hashtextextended('incident ' || $1, 0)) IS NULL
-                AND (SELECT pg_advisory_xact_lock(hashtextextended('incident ' || r.within, 0)) IS NULL
-                       FROM resource r WHERE r.name = $1 AND r.within IS NOT NULL AND $2) AS is_locked",
+    // Two columns: the second lock of `a AND b` would not be taken where the first is false.
+    sqlx::query!(
+        "SELECT pg_advisory_xact_lock(hashtextextended('incident ' || $1, 0)) IS NULL AS own,
+                (SELECT pg_advisory_xact_lock(hashtextextended('incident ' || r.within, 0)) IS NULL
+                   FROM resource r WHERE r.name = $1 AND r.within IS NOT NULL AND $2) AS container",
         resource,
         is_suspected,
     )

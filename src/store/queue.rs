@@ -21,6 +21,8 @@ pub struct Claimant {
     pub claims: Vec<Claim>,
     /// Whether its instance has holds already.
     pub has_holds: bool,
+    /// The number of actions, with this one, that wait for resources within the same one.
+    pub waiting_beside: i64,
 }
 
 /// The state of a resource.
@@ -192,15 +194,17 @@ pub async fn list_claimants(
         r#"WITH incident AS MATERIALIZED (
                SELECT DISTINCT c.resource FROM incident_cover() c WHERE c.state <> $5)
            SELECT v.action_id AS "action_id!", v.instance_id AS "instance_id!",
-                  v.claims AS "claims?: Json<Vec<Claim>>", v.place AS "place?", v.rescue AS "rescue!", v.held AS "held!"
+                  v.claims AS "claims?: Json<Vec<Claim>>", v.place AS "place?", v.rescue AS "rescue!", v.held AS "held!",
+                  v.waiting_beside AS "waiting_beside!"
              FROM (SELECT w.*, ARRAY(SELECT h.name FROM hold h WHERE h.instance_id = w.instance_id) AS held, r.within,
                           row_number() OVER (PARTITION BY r.within, w.hold, w.adds_load ORDER BY w.queued_at, w.action_id) AS nth_within
                      FROM (SELECT a.*, coalesce(a.queue_at, a.asked_at) AS queued_at, l.last, l.hold, l.adds_load, q.queue_name,
                                   row_number() OVER (PARTITION BY q.queue_name, l.hold, l.adds_load
-                                                         ORDER BY coalesce(a.queue_at, a.asked_at), a.action_id) AS nth
+                                                         ORDER BY coalesce(a.queue_at, a.asked_at), a.action_id) AS nth,
+                                  count(*) OVER (PARTITION BY part.within) AS waiting_beside
                              FROM action a,
                                   -- The claims that are not satisfied. Holds of the instance satisfy claims; a compensation needs
-                                  -- no holds.
+                                  -- no holds. OFFSET 0: computed once a row, and not again wherever it is used.
                                   LATERAL (SELECT CASE WHEN a.claims IS NULL
                                                        THEN ARRAY[jsonb_build_object('any_of', jsonb_build_array(a.place),
                                                                                      'limits', jsonb_build_object('capacity', 1))]
@@ -210,14 +214,15 @@ pub async fn list_claimants(
                                                                              SELECT FROM hold h
                                                                               WHERE h.instance_id = a.instance_id
                                                                                 AND h.name = c.value ->> 'hold')))
-                                                                   ORDER BY c.nth) END AS claims) m,
+                                                                   ORDER BY c.nth) END AS claims OFFSET 0) m,
                                   -- The queue is that of the last claim: what the action itself claims comes after what its state
                                   -- holds. Who waits for what a state holds keeps nothing of the last claim from others, and who adds load
                                   -- does not where a container is out of use: they are queues of their own here.
                                   LATERAL (SELECT m.claims[cardinality(m.claims)] AS last, m.claims[1] ->> 'hold' AS hold,
-                                                  m.claims[cardinality(m.claims)] ? 'adds_load' AS adds_load) l,
+                                                  m.claims[cardinality(m.claims)] ? 'adds_load' AS adds_load OFFSET 0) l,
                                   LATERAL (SELECT coalesce(l.last ->> 'select', array_to_string(
-                                              ARRAY(SELECT jsonb_array_elements_text(l.last -> 'any_of')), ' or ')) AS queue_name) q
+                                              ARRAY(SELECT jsonb_array_elements_text(l.last -> 'any_of')), ' or ')) AS queue_name OFFSET 0) q
+                             LEFT JOIN resource part ON part.name = q.queue_name
                             WHERE a.status = 'WAITING' AND (a.trouble IS NULL OR a.trouble <> ALL($2))
                               AND coalesce(a.queue, a.place) IS NOT NULL AND a.granted IS NULL
                               AND ($3::text[] IS NULL OR coalesce(a.queue, a.place) = ANY ($3) OR EXISTS (
@@ -264,17 +269,19 @@ struct ClaimantRow {
     place: Option<String>,
     rescue: bool,
     held: Vec<String>,
+    waiting_beside: i64,
 }
 
 impl From<ClaimantRow> for Claimant {
     fn from(row: ClaimantRow) -> Self {
-        let ClaimantRow { action_id, instance_id, claims, place, rescue, held } = row;
+        let ClaimantRow { action_id, instance_id, claims, place, rescue, held, waiting_beside } = row;
         let claims = claims_of(claims.map(|Json(claims)| claims), place.as_deref());
         Self {
             id: ActionId(action_id),
             instance: InstanceId(instance_id),
             claims: missing_claims(claims, &held, rescue),
             has_holds: !held.is_empty(),
+            waiting_beside,
         }
     }
 }

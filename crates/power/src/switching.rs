@@ -294,7 +294,11 @@ impl SwitchingRun {
         self.observed_answer = reading.answer;
         self.pending = self.pending.filter(|pending| Some(pending.state) != reading.power_state);
         match reading.power_state {
-            Some(PowerState::Off) => self.off_at = self.off_at.or(Some(self.clock.now())),
+            Some(PowerState::Off) if self.off_at.is_none() => {
+                // A reading from before the outlet was switched off is not the end of its off time.
+                (self.off_at, self.on_at) = (Some(self.clock.now()), None);
+            }
+            Some(PowerState::Off) => {}
             Some(PowerState::On) => self.on_at = Some(self.clock.now()),
             None => {}
         }

@@ -139,6 +139,16 @@ async fn a_cycle_timed_by_the_device_is_requested_once_and_read_before_during_an
 }
 
 #[tokio::test]
+async fn a_reading_from_before_the_power_was_off_does_not_end_its_off_time() {
+    let fake = FakeOutlet::new(Some(PowerState::On));
+    let mut switching = fake.switching(timed_by_device(OFF));
+    switching.read().await.unwrap();
+    fake.device().state = Some(PowerState::Off);
+    switching.read().await.unwrap();
+    assert!(switching.off_at.is_some() && switching.on_at.is_none(), "{:?}", switching.on_at);
+}
+
+#[tokio::test]
 async fn a_device_that_does_not_restore_power_after_its_own_cycle_is_switched_on() {
     let (fake, cancel) = (FakeOutlet::new(Some(PowerState::On)), CancellationToken::new());
     fake.device().is_reliable = false;
