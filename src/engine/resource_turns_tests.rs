@@ -105,9 +105,9 @@ impl Farm {
     fn run(&mut self, from: i64, end: i64) -> BTreeMap<i64, i64> {
         let mut granted = BTreeMap::new();
         for now in (from..end).step_by(50) {
-            let (ended, cycles) = self.cycles.drain(..).partition(|(end, _)| *end <= now);
+            let (ended, cycles): (Vec<_>, Vec<_>) = self.cycles.drain(..).partition(|(end, _)| *end <= now);
             self.cycles = cycles;
-            for (end, relay_board) in Vec::<(i64, String)>::from(ended) {
+            for (end, relay_board) in ended {
                 self.change(&relay_board, |state| {
                     state.in_use -= 1;
                     state.released_at = Some(at(end));

@@ -1,10 +1,15 @@
 //! The interfaces by which the outlets of a device are found: reading them in order, or asking the device for its list.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::OutletError;
 use crate::outlet::OutletReading;
+
+/// The time after which a reading of a search that failed is not repeated, in addition to the rests of the device.
+pub(crate) const SEARCH_RETRY_TIME: Duration = Duration::from_secs(2);
 
 /// Reads the outlets of a device, one or several at once. It switches nothing.
 #[async_trait]

@@ -21,7 +21,7 @@ use crate::drivers::SCHEMES;
 use crate::error::{OutletError, OutletErrorKind};
 use crate::operate::{PowerContext, PowerRunError, PowerRunErrorKind};
 use crate::outlet::{OutletReading, PowerState, Readback};
-use crate::outlet_reader::{ListedOutlet, OutletLister, OutletReader};
+use crate::outlet_reader::{ListedOutlet, OutletLister, OutletReader, SEARCH_RETRY_TIME};
 use crate::parameters::PowerUrlParameters;
 use crate::scheme::{DeviceScan, OpenReader, OutletAccess, PowerScheme};
 use crate::switching::{PHASE_TRIES, SwitchingRun};
@@ -32,8 +32,6 @@ pub const MAX_SCAN_TIME: Duration = Duration::from_mins(3);
 
 /// The longest time of a call to a device whose outlets are searched: one that does not speak the scheme may never answer.
 const SEARCH_CALL_TIMEOUT: Duration = Duration::from_secs(3);
-/// The time after which a reading of a search that failed is not repeated, in addition to the rests of the device.
-pub(crate) const SEARCH_RETRY_TIME: Duration = Duration::from_secs(2);
 
 /// The longest time in which a device lists its outlets.
 const MAX_LISTING_TIME: Duration = Duration::from_mins(1);

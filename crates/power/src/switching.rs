@@ -294,13 +294,12 @@ impl SwitchingRun {
         self.observed_answer = reading.answer;
         self.pending = self.pending.filter(|pending| Some(pending.state) != reading.power_state);
         match reading.power_state {
+            // A reading from before the outlet was switched off does not end its off time.
             Some(PowerState::Off) if self.off_at.is_none() => {
-                // A reading from before the outlet was switched off is not the end of its off time.
                 (self.off_at, self.on_at) = (Some(self.clock.now()), None);
             }
-            Some(PowerState::Off) => {}
             Some(PowerState::On) => self.on_at = Some(self.clock.now()),
-            None => {}
+            Some(PowerState::Off) | None => {}
         }
         reading.power_state.ok_or_else(|| {
             OutletError::new(OutletErrorKind::Unconfirmed, "the outlet reads neither on nor off")

@@ -13,9 +13,8 @@ use super::client::ModbusClient;
 use super::exception::ModbusRefusal;
 use crate::error::{OutletError, OutletErrorKind};
 use crate::outlet::OutletReading;
-use crate::outlet_reader::OutletReader;
+use crate::outlet_reader::{OutletReader, SEARCH_RETRY_TIME};
 use crate::parameters::PowerUrlParameters;
-use crate::scan::SEARCH_RETRY_TIME;
 use crate::scheme::OutletAccess;
 use crate::wiring::RelayWiring;
 
