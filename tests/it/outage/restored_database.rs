@@ -61,6 +61,8 @@ async fn change_states(world: &World, name: &str, visits: usize) {
 
 /// Checks that the server works on the current state: new events are accepted, decided and reported.
 async fn assert_lives_on(world: &World, name: &str) {
+    // After its deadline its power is to be cycled, which fails soon: it has no power URL.
+    world.until(name, "it is at rest", |board| board["state"] != "ReimageRebooting").await;
     let since = cursor(world).await;
     // A state with a time limit; its deadline is loaded again, and fires.
     force(world, name, "ReimageBooting").await;
