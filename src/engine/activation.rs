@@ -127,17 +127,27 @@ pub(super) async fn activate_at_start(
     loaded: &[LoadedDefinition],
     context: ActivationContext<'_>,
 ) -> Result<DefinitionCache, EngineError> {
-    let present = definitions::read_active(&mut *store.reader().await?).await?;
-    let is_to_activate = |loaded: &&LoadedDefinition| {
-        let is_ours = |active: &&ActivatedDefinition| active.machine == loaded.definition.machine;
-        let active = present.definitions.iter().find(is_ours);
-        // A built-in definition does not replace one that an operator loaded.
-        let is_customized = active.is_some_and(|active| active.origin != DefinitionOrigin::BuiltIn.as_str());
-        loaded.provenance != DefinitionOrigin::BuiltIn || !is_customized
+    let mut db = store.reader().await?;
+    let present = definitions::read_active(&mut db).await?;
+    let active_of = |loaded: &LoadedDefinition| {
+        present.definitions.iter().find(|active| active.machine == loaded.definition.machine)
     };
-    let all: Vec<_> =
-        loaded.iter().filter(is_to_activate).map(|active| Arc::clone(&active.definition)).collect();
-    for loaded in loaded.iter().filter(is_to_activate) {
+    // A built-in definition does not replace one that an operator loaded.
+    let is_customized = |loaded: &&LoadedDefinition| {
+        loaded.provenance == DefinitionOrigin::BuiltIn
+            && active_of(loaded).is_some_and(|active| active.origin != DefinitionOrigin::BuiltIn.as_str())
+    };
+    let (mut all, mut new) = (Vec::new(), Vec::new());
+    for loaded in loaded.iter().filter(|loaded| !is_customized(loaded)) {
+        all.push(Arc::clone(&loaded.definition));
+        // Most servers start with what is active already: nothing is locked for that.
+        let digest = definitions::digest(&mut db, &loaded.source).await?;
+        if active_of(loaded).is_none_or(|active| active.digest != digest) {
+            new.push(loaded);
+        }
+    }
+    drop(db);
+    for loaded in new {
         activate_with_retries(store, loaded, ActivationContext { loaded_together: &all, ..context }).await?;
     }
     let definitions = DefinitionCache::new(Arc::clone(context.vocabulary));

@@ -107,9 +107,10 @@ pub(super) fn update_caches(
     let (mut is_changed, mut has_actions) = (false, false);
     let rewritten: Vec<VersionedInstance> = decided
         .inspect(|update| {
-            has_actions |=
-                !update.invoked.is_empty() || !update.ended.is_empty() || update.left_visit.is_some();
-            has_actions |= update.suspended.is_some();
+            has_actions |= update.left_visit.is_some();
+            has_actions |= update.actions.as_ref().is_some_and(|actions| {
+                !actions.invoked.is_empty() || !actions.ended.is_empty() || actions.suspended.is_some()
+            });
             is_changed |= update.instance.is_some() && !update.is_silent;
         })
         .filter_map(|update| update.into_versioned(applied.version?))

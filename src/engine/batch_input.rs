@@ -21,7 +21,7 @@ use super::pending_updates::PendingUpdates;
 use super::step::MissingInput;
 use super::targets::{split_by_kind, targets_of};
 use super::work_item::{CommittedSubmission, InstanceNote, Submission, WorkItem, WorkResult};
-use crate::machine::{Cause, Definition, IgnoreReason, ModelAnswers, Outcome, TimeoutDue};
+use crate::machine::{Cause, Definition, IgnoreReason, Outcome, TimeoutDue};
 use crate::store::actions::{self, ActionStatus, LiveAction};
 use crate::store::batches;
 use crate::store::instances::{InstanceId, InstanceKey};
@@ -86,7 +86,7 @@ impl BatchInput {
             let Some(update) = id.and_then(|id| input.pending.get(id)) else { continue };
             let Ok(definition) = definitions.definition(&update.instance().machine) else { continue };
             is_linked = is_linked || !definition.links.is_empty();
-            if update.lacks_facts() && needs_facts(definition, update, work, now) {
+            if update.lacks_facts() && needs_facts(definition, update, work) {
                 without_facts.insert(update.id());
             }
             match work {
@@ -215,12 +215,15 @@ impl BatchInput {
             let is_retry = matches!(&work, WorkItem::Submitted { submission, .. } if submission.is_retry());
             let is_action = is_retry || matches!(work, WorkItem::Begin { .. } | WorkItem::End { .. });
             let live = self.actions.get(&id).map(Vec::as_slice).unwrap_or_default();
-            // Another stimulus of this batch led to a state whose guards read facts that were not read.
-            let lacks_shared = self.shared_facts.is_none()
-                && cause_of(live, update, &work).is_some_and(|cause| update.reads_facts(definition, &cause));
-            let lacks_facts = update.lacks_facts() && needs_facts(definition, update, &work, now);
-            let is_late =
-                update.is_closed() || (is_action && !update.is_untouched()) || lacks_shared || lacks_facts;
+            // Another stimulus of this batch led to a state that depends on facts that were not read.
+            let lacks_shared = || {
+                self.shared_facts.is_none()
+                    && cause_of(live, update, &work)
+                        .is_some_and(|cause| update.reads_facts(definition, &cause))
+            };
+            let lacks_facts = || update.lacks_facts() && needs_facts(definition, update, &work);
+            let is_late = !update.is_untouched()
+                && (update.is_closed() || is_action || lacks_shared() || lacks_facts());
             if is_late || deferred.contains(&id) {
                 deferred.insert(id);
                 retries.push(work);
@@ -362,16 +365,11 @@ fn describe_due(
     is_recorded.then(|| Map::from_iter([("due_at".to_owned(), json!(due))]))
 }
 
-/// Whether the decision on `work` depends on the facts of the instance.
-fn needs_facts(definition: &Definition, update: &PendingUpdate, work: &WorkItem, now: DateTime<Utc>) -> bool {
+/// Whether the decision on `work` can depend on the facts of the instance.
+fn needs_facts(definition: &Definition, update: &PendingUpdate, work: &WorkItem) -> bool {
     match work {
-        WorkItem::Submitted { submission, .. } => {
-            update.needs_facts(definition, &submission.cause, submission.predictions.answers(), now)
-        }
-        WorkItem::Due(due) => {
-            let cause = Cause::Deadline { visit: due.visit };
-            update.needs_facts(definition, &cause, ModelAnswers::default(), now)
-        }
+        WorkItem::Submitted { submission, .. } => update.needs_facts(definition, &submission.cause),
+        WorkItem::Due(due) => update.needs_facts(definition, &Cause::Deadline { visit: due.visit }),
         // The job of an action has them.
         WorkItem::Begin { .. } | WorkItem::End { .. } => true,
         WorkItem::Noted { .. } => false,

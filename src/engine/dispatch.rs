@@ -85,7 +85,10 @@ async fn run_registered(engine: &Engine, registered: RegisteredWorker, stop: &Ca
             let started = match found {
                 Ok(StartableActions { actions, has_more, next_at: next }) => {
                     next_at = next;
-                    hand_out(engine, worker, actions, &mut tasks).await.map(|started| has_more && started > 0)
+                    let started = hand_out(engine, worker, actions, &mut tasks).await;
+                    // What was started begins before the next look.
+                    tokio::task::yield_now().await;
+                    started.map(|started| has_more && started > 0)
                 }
                 Err(error) => Err(error),
             };

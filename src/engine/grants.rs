@@ -14,7 +14,7 @@ use super::resource_requests::{
 };
 use super::resource_turns;
 use crate::store::actions::StartableAction;
-use crate::store::batches::{DecidedUpdate, PassedOnGrant};
+use crate::store::batches::{ActionChanges, DecidedUpdate, PassedOnGrant};
 use crate::store::claims::{Grant, GrantedUnits, ResourceLimits};
 use crate::store::instances::InstanceId;
 use crate::store::queue::{self, Claimant, MAX_CLAIMANTS_PER_QUEUE};
@@ -62,6 +62,9 @@ pub async fn find_grantable(
     troubles: &[String],
     now: DateTime<Utc>,
 ) -> Result<StartableActions, StoreError> {
+    if !queue::has_claimants(db).await? {
+        return Ok(StartableActions::default());
+    }
     let claimants = queue::list_claimants(db, MAX_CLAIMANTS_READ, troubles, None).await?;
     let has_more = i64::try_from(claimants.len()).is_ok_and(|length| length >= MAX_CLAIMANTS_READ);
     let mut found = StartableActions { has_more, ..StartableActions::default() };
@@ -141,7 +144,7 @@ async fn grant_released(
         return Ok(Vec::new());
     }
     let taken: HashSet<&str> =
-        decided.iter().filter_map(|update| update.started.as_ref()).flat_map(newly_taken).collect();
+        changes(decided).filter_map(|(_, changes)| changes.started.as_ref()).flat_map(newly_taken).collect();
     for state in resources.states_mut() {
         if taken.contains(state.name.as_str()) {
             // Its units are granted in this transaction: the rest is scheduled once that is durable.
@@ -192,14 +195,19 @@ async fn read_claimed(
     Ok(resources)
 }
 
+/// The instances of which actions or units change, with the changes.
+fn changes(decided: &[DecidedUpdate]) -> impl Iterator<Item = (InstanceId, &ActionChanges)> {
+    decided.iter().filter_map(|update| Some((update.id(), update.actions.as_deref()?)))
+}
+
 /// Lists the holds that `decided` drops.
 async fn list_dropped_holds(
     db: &mut DbConnection,
     decided: &[DecidedUpdate],
 ) -> Result<Vec<(InstanceId, GrantedUnits)>, StoreError> {
-    let dropped = decided.iter().filter(|update| !update.dropped_holds.is_empty());
+    let dropped = changes(decided).filter(|(_, changes)| !changes.dropped_holds.is_empty());
     let dropped: HashMap<InstanceId, &[String]> =
-        dropped.map(|update| (update.id(), update.dropped_holds.as_slice())).collect();
+        dropped.map(|(id, changes)| (id, changes.dropped_holds.as_slice())).collect();
     if dropped.is_empty() {
         return Ok(Vec::new());
     }
@@ -218,7 +226,7 @@ fn sum_released(
     dropped_holds: &[(InstanceId, GrantedUnits)],
 ) -> BTreeMap<String, u32> {
     let mut released_units: BTreeMap<String, u32> = BTreeMap::new();
-    let of_actions = decided.iter().flat_map(|update| &update.released);
+    let of_actions = changes(decided).flat_map(|(_, changes)| &changes.released);
     for units in of_actions.chain(dropped_holds.iter().map(|(_, units)| units)) {
         *released_units.entry(units.resource.clone()).or_default() += units.units;
     }

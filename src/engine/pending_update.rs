@@ -15,37 +15,28 @@ use super::tag_condition::TagCondition;
 use super::work_item::{InstanceNote, Submission};
 use crate::actions::{ActionRegistry, Facts};
 use crate::machine::{
-    self, Cause, Decision, Definition, Effect, EventSource, IgnoreReason, Instance, ModelAnswers, Outcome,
-    ResourceName, StateName, Stimulus, Visit,
+    self, Cause, Decision, Definition, Effect, EventSource, IgnoreReason, Instance, Outcome, ResourceName,
+    StateName, Stimulus, Visit,
 };
 use crate::store::InstanceFacts;
 use crate::store::actions::{ActionId, NewAction, Suspension};
-use crate::store::batches::{DecidedUpdate, VersionedInstance};
+use crate::store::batches::{ActionChanges, DecidedUpdate, VersionedInstance};
 use crate::store::claims::{Grant, GrantedUnits};
 use crate::store::history::{HistoryContent, NewHistoryEntry};
 use crate::store::instances::InstanceId;
 use crate::store::links::LinkedIds;
 
 /// The pending update of an instance.
-#[expect(clippy::struct_excessive_bools, reason = "independent properties of one instance")]
 pub(super) struct PendingUpdate {
     base: VersionedInstance,
     kinds: Arc<ActionRegistry>,
     instance: Arc<Instance>,
     entries: Vec<NewHistoryEntry>,
     left_visit: Option<Visit>,
-    invoked: Vec<NewAction>,
-    /// The position of the last action of the visit that was invoked before `invoked`.
-    last_seq: i32,
     reentered: Option<(StateName, Visit)>,
-    keeps_actions: bool,
-    ended: Vec<ActionId>,
-    started: Option<(ActionId, Grant)>,
-    released: Vec<GrantedUnits>,
+    actions: Option<Box<ActionChanges>>,
     /// The holds of the states that were left.
     held: BTreeSet<ResourceName>,
-    dropped_holds: Vec<String>,
-    suspended: Option<Suspension>,
     linked: Option<LinkedIds>,
     coupling: Option<InstanceId>,
     is_rewritten: bool,
@@ -69,16 +60,9 @@ impl PendingUpdate {
             // Most updates have one entry.
             entries: Vec::with_capacity(1),
             left_visit: None,
-            invoked: Vec::new(),
-            last_seq: 0,
             reentered: None,
-            keeps_actions: false,
-            ended: Vec::new(),
-            started: None,
-            released: Vec::new(),
+            actions: None,
             held: BTreeSet::new(),
-            dropped_holds: Vec::new(),
-            suspended: None,
             linked: None,
             coupling: None,
             is_rewritten: false,
@@ -98,7 +82,9 @@ impl PendingUpdate {
 
     /// Whether an action has started, ended or been suspended: further stimuli are decided on in the next batch.
     pub(super) fn is_closed(&self) -> bool {
-        !self.ended.is_empty() || self.started.is_some() || self.suspended.is_some()
+        self.actions.as_ref().is_some_and(|actions| {
+            !actions.ended.is_empty() || actions.started.is_some() || actions.suspended.is_some()
+        })
     }
 
     /// Whether nothing is to be written so far.
@@ -125,21 +111,12 @@ impl PendingUpdate {
         machine::reads_facts(definition, &self.instance.state, cause)
     }
 
-    /// Whether the decision on `cause` depends on the facts of the instance: a guard can read them, or it invokes actions,
-    /// which can claim resources by them. A decision that does not read them is made to see what it invokes.
-    pub(super) fn needs_facts(
-        &self,
-        definition: &Definition,
-        cause: &Cause,
-        predicted: ModelAnswers,
-        now: DateTime<Utc>,
-    ) -> bool {
-        if !definition.links.is_empty() || self.reads_facts(definition, cause) {
-            return true;
-        }
-        let stimulus = Stimulus { predicted, ..Stimulus::new(cause.clone()) };
-        let decision = machine::decide(definition, &self.instance, &stimulus, now);
-        decision.effects.iter().any(|effect| matches!(effect, Effect::Invoke { .. } | Effect::Keep { .. }))
+    /// Whether the decision on `cause` can depend on the facts of the instance: a guard can read them, or it can invoke
+    /// actions, which claim resources by them.
+    pub(super) fn needs_facts(&self, definition: &Definition, cause: &Cause) -> bool {
+        !definition.links.is_empty()
+            || self.reads_facts(definition, cause)
+            || machine::can_invoke(definition, &self.instance.state, cause)
     }
 
     /// Whether the facts have not been read yet.
@@ -229,20 +206,25 @@ impl PendingUpdate {
                         self.abandon_actions(*visit);
                     }
                     // Actions of an earlier stimulus of this batch were never written.
-                    self.invoked.clear();
-                    self.keeps_actions = false;
+                    if let Some(actions) = &mut self.actions {
+                        actions.invoked.clear();
+                        actions.keeps_actions = false;
+                    }
                 }
                 // Actions of an earlier stimulus of this batch start with the present visit.
-                Effect::Keep { .. } if !self.invoked.is_empty() => {}
+                Effect::Keep { .. } if self.invokes() => {}
                 Effect::Hold { .. } => self.release_dropped_holds(holds),
                 // Raised events are decided on by the chain.
                 Effect::Raise(_) => {}
                 Effect::Invoke { actions, .. } | Effect::Keep { actions, .. } => {
-                    // As the decision leaves the instance: its data may say what the actions are about.
-                    let facts = self.action_facts_of(&decision.instance, &SharedFactsByFace::default());
-                    self.invoked = with_claims(&self.kinds, &facts, actions, submission.queue_at);
-                    prepend_holds(&mut self.invoked, &holds.entered);
-                    self.keeps_actions = matches!(effect, Effect::Keep { .. });
+                    let mut invoked = Vec::new();
+                    if !actions.is_empty() {
+                        // As the decision leaves the instance: its data may say what the actions are about.
+                        let facts = self.action_facts_of(&decision.instance, &SharedFactsByFace::default());
+                        invoked = with_claims(&self.kinds, &facts, actions, submission.queue_at);
+                    }
+                    prepend_holds(&mut invoked, &holds.entered);
+                    self.invoke(invoked, matches!(effect, Effect::Keep { .. }));
                 }
             }
         }
@@ -298,8 +280,26 @@ impl PendingUpdate {
         let is_held = |name: &&ResourceName| {
             holds.entered.iter().any(|claim| claim.hold.as_deref() == Some(name.as_str()))
         };
-        let dropped = self.held.iter().filter(|name| !is_held(name));
-        self.dropped_holds = dropped.map(ToString::to_string).collect();
+        let dropped = self.held.iter().filter(|name| !is_held(name)).map(ToString::to_string).collect();
+        self.actions_mut().dropped_holds = dropped;
+    }
+
+    fn actions_mut(&mut self) -> &mut ActionChanges {
+        self.actions.get_or_insert_default()
+    }
+
+    /// Whether an earlier stimulus of this batch invoked actions of the present visit.
+    fn invokes(&self) -> bool {
+        self.actions.as_ref().is_some_and(|actions| !actions.invoked.is_empty())
+    }
+
+    /// Replaces the actions that are invoked; `keeps_actions` where those of the last visit take precedence.
+    fn invoke(&mut self, invoked: Vec<NewAction>, keeps_actions: bool) {
+        if !invoked.is_empty() || self.invokes() {
+            let actions = self.actions_mut();
+            actions.invoked = invoked;
+            actions.keeps_actions = keeps_actions;
+        }
     }
 
     /// Cancels the actions of `visit` and of earlier visits.
@@ -310,81 +310,49 @@ impl PendingUpdate {
 
     /// Sets the position of the last action of the visit, after which further ones are invoked.
     pub(super) fn set_last_seq(&mut self, last_seq: i32) {
-        self.last_seq = last_seq;
+        self.actions_mut().last_seq = last_seq;
     }
 
     /// Starts a waiting action with its grant.
     pub(super) fn start_action(&mut self, action: ActionId, grant: Grant) {
-        self.started = Some((action, grant));
+        self.actions_mut().started = Some((action, grant));
         self.is_rewritten = true;
     }
 
     /// Suspends a running action.
     pub(super) fn suspend_action(&mut self, suspension: Suspension) {
-        self.suspended = Some(suspension);
+        self.actions_mut().suspended = Some(suspension);
         self.is_rewritten = true;
     }
 
     /// Returns the units of the started action.
     pub(super) fn started_units(&self) -> &[GrantedUnits] {
-        self.started.as_ref().map(|(_, grant)| grant.units.as_slice()).unwrap_or_default()
+        let started = self.actions.as_ref().and_then(|actions| actions.started.as_ref());
+        started.map(|(_, grant)| grant.units.as_slice()).unwrap_or_default()
     }
 
     /// Releases units of an action.
     pub(super) fn release(&mut self, units: impl Iterator<Item = GrantedUnits>) {
-        self.released.extend(units);
+        self.actions_mut().released.extend(units);
     }
 
     /// Deletes the row of an action that ended, with a new version of the instance.
     pub(super) fn end_action(&mut self, action: ActionId) {
-        self.ended.push(action);
+        self.actions_mut().ended.push(action);
         self.is_rewritten = true;
     }
 
     /// Deletes the row of an obsolete action.
     pub(super) fn delete_action(&mut self, action: ActionId) {
-        self.ended.push(action);
+        self.actions_mut().ended.push(action);
     }
 
     /// Builds the update to write.
     pub(super) fn into_decided(self) -> DecidedUpdate {
         let is_silent = self.is_silent();
-        let (linked, coupling) = (self.linked.clone(), self.coupling);
-        let Self {
-            base,
-            instance,
-            entries,
-            left_visit,
-            invoked,
-            last_seq,
-            reentered,
-            keeps_actions,
-            ended,
-            started,
-            suspended,
-            released,
-            dropped_holds,
-            ..
-        } = self;
-        let instance = self.is_rewritten.then_some(instance);
-        DecidedUpdate {
-            base,
-            instance,
-            left_visit,
-            entries,
-            reentered,
-            ended,
-            started,
-            suspended,
-            released,
-            dropped_holds,
-            invoked,
-            last_seq,
-            keeps_actions,
-            linked,
-            coupling,
-            is_silent,
-        }
+        let instance = self.is_rewritten.then_some(self.instance);
+        let Self { base, entries, left_visit, reentered, actions, linked, coupling, .. } = self;
+        DecidedUpdate { base, instance, left_visit, entries, reentered, actions, linked, coupling, is_silent }
     }
 
     /// Whether only the deadline changed visibly: the state was re-entered and its actions continue.

@@ -173,6 +173,22 @@ impl From<StartableRow> for StartableAction {
     }
 }
 
+/// Whether any action waits for resources: a far cheaper question than which may start.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn has_claimants(db: &mut PgConnection) -> Result<bool, StoreError> {
+    // The condition of the index `action_queued`.
+    let has_some = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM action
+                           WHERE status = 'WAITING' AND granted IS NULL AND coalesce(queue, place) IS NOT NULL) AS "has_some!""#,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(has_some)
+}
+
 /// Lists at most `limit` actions that wait for resources, in the order of their queues; only for `resources` if given.
 ///
 /// At most as many actions are read from each queue as units of its resource are free, and at most

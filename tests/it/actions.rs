@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use lifeguard::engine::{self, Faces};
 use lifeguard::machine::{ActionInvocation, ActionName, Instance, Links, MachineName, StateName, Visit};
 use lifeguard::store::actions::{self, NewAction, RunningAction, StartableAction, Suspension, WorkerId};
-use lifeguard::store::batches::{self, Batch, DecidedUpdate};
+use lifeguard::store::batches::{self, ActionChanges, Batch, DecidedUpdate};
 use lifeguard::store::changes::{self, ChangeOrigin};
 use lifeguard::store::claims::Claim;
 use lifeguard::store::definitions::ActivationId;
@@ -42,23 +42,20 @@ async fn write_by(
         left_visit: None,
         entries: Vec::new(),
         reentered: None,
-        ended: Vec::new(),
-        started: None,
-        suspended: None,
-        invoked: Vec::new(),
-        last_seq: 0,
-        keeps_actions: false,
+        actions: None,
         linked: None,
         coupling: None,
         is_silent: false,
-        released: Vec::new(),
-        dropped_holds: Vec::new(),
     };
     decide(&mut decided);
     let group = Batch { decided: &[decided], dropped_holds: &[], passed_on_grants: &[] };
     let applied =
         batches::write(db, group, ChangeOrigin(1), ActivationId(i64::MAX), Some(worker), NOW).await.unwrap();
     assert!(applied.overtaken.is_empty());
+}
+
+fn changes(decided: &mut DecidedUpdate) -> &mut ActionChanges {
+    decided.actions.get_or_insert_default()
 }
 
 /// The actions that a process with these local faults may start.
@@ -74,7 +71,7 @@ async fn start(store: &Store, worker: WorkerId) -> RunningAction {
     let startable = startable(&mut db, &[]).await;
     let [StartableAction { id, instance, grant }] = &startable[..] else { panic!("not one: {startable:?}") };
     let (id, instance, grant) = (*id, *instance, grant.clone());
-    write(store, instance, worker, |decided| decided.started = Some((id, grant))).await;
+    write(store, instance, worker, |decided| changes(decided).started = Some((id, grant))).await;
     let live = actions::list_live(&mut db, &[instance]).await.unwrap();
     live.into_iter().find(|live| live.worker == Some(worker)).unwrap().action
 }
@@ -92,7 +89,8 @@ async fn leave(store: &Store, instance: InstanceId, worker: WorkerId) -> bool {
     let poll = NewAction { invoke, claims: Vec::new(), queue_at: None, compensation: None };
     let ask = |decided: &mut DecidedUpdate| {
         next(decided);
-        (decided.invoked, decided.keeps_actions) = (vec![poll], true);
+        let changes = changes(decided);
+        (changes.invoked, changes.keeps_actions) = (vec![poll], true);
     };
     write(store, instance, worker, ask).await;
     let goes_on =
@@ -160,7 +158,7 @@ async fn a_suspended_action_keeps_its_remaining_time_for_its_own_visit_only() {
         write(&store, id, worker, |decided| {
             Arc::make_mut(decided.instance.as_mut().unwrap()).remaining =
                 Some(Duration::from_micros(7_000_001));
-            decided.suspended = Some(suspension(&running, is_counted));
+            changes(decided).suspended = Some(suspension(&running, is_counted));
         })
         .await;
         assert_eq!(attempts(&store, id).await, counted);
@@ -194,7 +192,7 @@ async fn a_cancelled_and_suspended_power_cycle_still_restores_the_power() {
     let worker = workers::register(&store, "one", Duration::from_mins(1), Duration::ZERO).await.unwrap().id;
     let cycle = start(&store, worker).await;
     write(&store, id, worker, |decided| decided.left_visit = Some(Visit(1))).await;
-    write(&store, id, worker, |decided| decided.suspended = Some(suspension(&cycle, true))).await;
+    write(&store, id, worker, |decided| changes(decided).suspended = Some(suspension(&cycle, true))).await;
     let rescue = start(&store, worker).await;
     assert_eq!((rescue.action.as_str(), rescue.is_compensation, rescue.id), ("power-on", true, cycle.id));
 }
@@ -288,20 +286,23 @@ async fn a_batch_reads_only_its_own_actions() {
     let startable = startable(&mut db, &[]).await;
     for waiting in &startable[..100] {
         write_by(&mut db, waiting.instance, worker, |decided| {
-            decided.started = Some((waiting.id, waiting.grant.clone()));
+            changes(decided).started = Some((waiting.id, waiting.grant.clone()));
         })
         .await;
     }
 
     sqlx::query("BEGIN").execute(&mut *db).await.unwrap();
     let before = actions_read(&mut db).await;
-    write_by(&mut db, startable[0].instance, worker, |decided| decided.ended = vec![startable[0].id]).await;
+    write_by(&mut db, startable[0].instance, worker, |decided| {
+        changes(decided).ended = vec![startable[0].id];
+    })
+    .await;
     write_by(&mut db, startable[1].instance, worker, |decided| decided.left_visit = Some(Visit(1))).await;
     let trouble = actions::list_live(&mut db, &[startable[2].instance]).await.unwrap().remove(0).action;
-    let suspend = |decided: &mut DecidedUpdate| decided.suspended = Some(suspension(&trouble, true));
+    let suspend = |decided: &mut DecidedUpdate| changes(decided).suspended = Some(suspension(&trouble, true));
     write_by(&mut db, startable[2].instance, worker, suspend).await;
     write_by(&mut db, startable[100].instance, worker, |decided| {
-        decided.started = Some((startable[100].id, startable[100].grant.clone()));
+        changes(decided).started = Some((startable[100].id, startable[100].grant.clone()));
     })
     .await;
     write_by(&mut db, startable[101].instance, worker, |decided| decided.left_visit = Some(Visit(1))).await;

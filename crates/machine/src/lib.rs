@@ -36,7 +36,7 @@ mod visit;
 mod vocabulary;
 
 pub use check::{CheckReport, check, load, load_stored};
-pub use decide::{advance, create, create_linked, decide, questions, reads_facts};
+pub use decide::{advance, can_invoke, create, create_linked, decide, questions, reads_facts};
 pub use definition::{
     ActionInvocation, Definition, Event, State, StateKind, Timeout, TimeoutDue, TimeoutLimit, Transition,
     TransitionEffect,

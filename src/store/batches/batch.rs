@@ -24,6 +24,20 @@ pub struct DecidedUpdate {
     pub entries: Vec<NewHistoryEntry>,
     /// The state that its own deadline re-entered, and the new visit; such a re-entry has no history entry of its own.
     pub reentered: Option<(StateName, Visit)>,
+    /// What changes about its actions and units; `None` where nothing does, as with most updates, which are thereby small.
+    pub actions: Option<Box<ActionChanges>>,
+    /// The IDs of the linked instances, if the links changed.
+    pub linked: Option<LinkedIds>,
+    /// The ID shared by the instances that were decided together because one of them raised an event at
+    /// another: their updates are written together or not at all.
+    pub coupling: Option<InstanceId>,
+    /// Whether the change is invisible to followers: the state was re-entered and only the deadline is later.
+    pub is_silent: bool,
+}
+
+/// What an update changes about the actions and units of its instance.
+#[derive(Debug, Clone, Default)]
+pub struct ActionChanges {
     /// The actions that ended or were superseded.
     pub ended: Vec<ActionId>,
     /// The action that begins, and its grant.
@@ -40,13 +54,6 @@ pub struct DecidedUpdate {
     pub last_seq: i32,
     /// Whether `invoked` applies only if none of the actions of an earlier visit of the state is left.
     pub keeps_actions: bool,
-    /// The IDs of the linked instances, if the links changed.
-    pub linked: Option<LinkedIds>,
-    /// The ID shared by the instances that were decided together because one of them raised an event at
-    /// another: their updates are written together or not at all.
-    pub coupling: Option<InstanceId>,
-    /// Whether the change is invisible to followers: the state was re-entered and only the deadline is later.
-    pub is_silent: bool,
 }
 
 impl DecidedUpdate {
@@ -59,7 +66,8 @@ impl DecidedUpdate {
     /// The instance as written with `version`; `None` if its row was not rewritten.
     #[must_use]
     pub fn into_versioned(self, version: RowVersion) -> Option<VersionedInstance> {
-        let has_actions = self.base.has_actions || !self.invoked.is_empty();
+        let invokes = self.actions.is_some_and(|actions| !actions.invoked.is_empty());
+        let has_actions = self.base.has_actions || invokes;
         let linked = self.linked.unwrap_or(self.base.linked);
         Some(VersionedInstance { version, instance: self.instance?, linked, has_actions, ..self.base })
     }

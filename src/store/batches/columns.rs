@@ -14,7 +14,7 @@ use super::super::history::HistoryColumns;
 use super::super::instances::InstanceId;
 use super::super::links::StoredLinks;
 use super::super::sparse::SparseColumn;
-use super::batch::{Batch, DecidedUpdate};
+use super::batch::{ActionChanges, Batch, DecidedUpdate};
 use super::resources::ResourceColumns;
 use crate::machine::{ActionName, CounterName, Visit};
 
@@ -196,18 +196,7 @@ impl<'a> BatchColumns<'a> {
     }
 
     fn push(&mut self, update: &'a DecidedUpdate) {
-        let DecidedUpdate {
-            base,
-            instance,
-            left_visit,
-            entries,
-            reentered,
-            ended,
-            started,
-            suspended,
-            invoked,
-            ..
-        } = update;
+        let DecidedUpdate { base, instance, left_visit, entries, reentered, actions, .. } = update;
         let (id, version) = (base.id, base.version.to_sql());
         if let Some(instance) = instance {
             let saved = &mut self.saved;
@@ -225,9 +214,8 @@ impl<'a> BatchColumns<'a> {
             saved.data.push((instance.data != before.data).then_some(Json(&instance.data)));
             let linked = update.linked.as_ref();
             saved.links.push(linked.map(|linked| Json(StoredLinks::new(&instance.links, linked))));
-            for (seq, new) in (update.last_seq.saturating_add(1)..).zip(invoked) {
-                self.invoked.push(id, instance.visit, seq, new);
-                self.invoked.keeps_actions.push(update.keeps_actions);
+            if let Some(actions) = actions {
+                self.invoked.extend(id, instance.visit, actions);
             }
         } else {
             self.history_only.ids.push(id.0);
@@ -244,6 +232,13 @@ impl<'a> BatchColumns<'a> {
         if let Some(visit) = left_visit {
             self.left.push(id, visit.0);
         }
+        if let Some(actions) = actions {
+            self.push_actions(id, actions);
+        }
+    }
+
+    fn push_actions(&mut self, id: InstanceId, actions: &'a ActionChanges) {
+        let ActionChanges { ended, started, suspended, .. } = actions;
         for action in ended {
             self.ended.push(id, action.0);
         }
@@ -261,6 +256,13 @@ impl<'a> BatchColumns<'a> {
 }
 
 impl<'a> InvokedColumns<'a> {
+    fn extend(&mut self, id: InstanceId, visit: Visit, actions: &'a ActionChanges) {
+        for (seq, new) in (actions.last_seq.saturating_add(1)..).zip(&actions.invoked) {
+            self.push(id, visit, seq, new);
+            self.keeps_actions.push(actions.keeps_actions);
+        }
+    }
+
     fn push(&mut self, id: InstanceId, visit: Visit, seq: i32, new: &'a NewAction) {
         self.ids.push(id.0);
         self.visits.push(visit.0);

@@ -13,6 +13,6 @@ mod resources;
 mod versioned;
 mod write;
 
-pub use self::batch::{Batch, BatchResult, DecidedUpdate, PassedOnGrant};
+pub use self::batch::{ActionChanges, Batch, BatchResult, DecidedUpdate, PassedOnGrant};
 pub use self::versioned::{RowVersion, VersionedInstance, find_unlocked, read};
 pub use self::write::write;

@@ -75,10 +75,11 @@ impl<'a> ResourceColumns<'a> {
                 }
             }
         };
-        for update in batch.decided {
-            if let Some((_, grant)) = &update.started {
-                take(&grant.based_on);
-            }
+        let actions =
+            || batch.decided.iter().filter_map(|update| Some((update.id(), update.actions.as_ref()?)));
+        let started = || actions().filter_map(|(id, actions)| Some((id, &actions.started.as_ref()?.1)));
+        for (_, grant) in started() {
+            take(&grant.based_on);
         }
         for passed_on in batch.passed_on_grants {
             take(&passed_on.grant.based_on);
@@ -93,10 +94,8 @@ impl<'a> ResourceColumns<'a> {
                 NO_RESOURCE
             }
         };
-        for update in batch.decided {
-            if let Some((_, grant)) = &update.started {
-                all.start(update.id().0, grant, valid_name);
-            }
+        for (id, grant) in started() {
+            all.start(id.0, grant, valid_name);
         }
         for passed_on in batch.passed_on_grants {
             all.passed_on.push(passed_on.action.0);
@@ -105,11 +104,11 @@ impl<'a> ResourceColumns<'a> {
                 all.waiting.push(passed_on.action.0, valid_name(taken));
             }
         }
-        for update in batch.decided {
-            for GrantedUnits { resource, units, load, hold: _ } in &update.released {
+        for (id, actions) in actions() {
+            for GrantedUnits { resource, units, load, hold: _ } in &actions.released {
                 changes.entry(resource).or_default().is_released = true;
                 if let Some(load) = load {
-                    all.cooled.push(update.id().0, resource);
+                    all.cooled.push(id.0, resource);
                     all.cooled_units.push(i32::try_from(*units).unwrap_or(i32::MAX));
                     all.cooled_loads.push(load.ma.into());
                 }

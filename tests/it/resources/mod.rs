@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use lifeguard::engine::{self, Faces, PassOnPlan, SettingsUpdate, StartableActions};
 use lifeguard::machine::{ActionInvocation, ActionName, Instance, Links, MachineName, StateName, Visit};
 use lifeguard::store::actions::{self, ActionId, NewAction, StartableAction, Suspension, WorkerId};
-use lifeguard::store::batches::{self, Batch, BatchResult, DecidedUpdate};
+use lifeguard::store::batches::{self, ActionChanges, Batch, BatchResult, DecidedUpdate};
 use lifeguard::store::changes::ChangeOrigin;
 use lifeguard::store::claims::{Claim, GrantedUnits, ResourceLimits};
 use lifeguard::store::definitions::ActivationId;
@@ -30,6 +30,10 @@ use crate::world::{World, wait_until};
 
 fn at(second: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
+}
+
+fn with_changes(decision: DecidedUpdate, changes: ActionChanges) -> DecidedUpdate {
+    DecidedUpdate { actions: Some(Box::new(changes)), ..decision }
 }
 
 fn claim(resource: &str, capacity: u32, gap: u64, settle: u64) -> Claim {
@@ -97,8 +101,9 @@ impl TestProcess {
         startable.sort_by_key(|one| one.instance);
         let mut decided = Vec::new();
         for one in &startable {
+            let started = Some((one.id, one.grant.clone()));
             let decision = self.decided(one.instance).await;
-            decided.push(DecidedUpdate { started: Some((one.id, one.grant.clone())), ..decision });
+            decided.push(with_changes(decision, ActionChanges { started, ..ActionChanges::default() }));
         }
         let applied = self.write(&decided, now).await;
         started.extend(startable.iter().map(|one| one.instance).filter(|id| !applied.overtaken.contains(id)));
@@ -114,14 +119,7 @@ impl TestProcess {
             left_visit: None,
             entries: Vec::new(),
             reentered: None,
-            ended: Vec::new(),
-            started: None,
-            suspended: None,
-            released: Vec::new(),
-            dropped_holds: Vec::new(),
-            invoked: Vec::new(),
-            last_seq: 0,
-            keeps_actions: false,
+            actions: None,
             linked: None,
             coupling: None,
             is_silent: false,
@@ -141,15 +139,17 @@ impl TestProcess {
     async fn end(&self, instance: InstanceId, now: DateTime<Utc>) {
         let mut db = self.store.connect().await.unwrap();
         let live = actions::list_live(&mut db, &[instance]).await.unwrap().remove(0).action;
-        let decision = self.decided(instance).await;
-        let decision = DecidedUpdate { ended: vec![live.id], released: live.granted, ..decision };
+        let (ended, released) = (vec![live.id], live.granted);
+        let changes = ActionChanges { ended, released, ..ActionChanges::default() };
+        let decision = with_changes(self.decided(instance).await, changes);
         assert!(self.write(&[decision], now).await.overtaken.is_empty());
     }
 
     /// Moves an instance out of the last state that held `name`.
     async fn leave(&self, instance: InstanceId, name: &str, now: DateTime<Utc>) {
-        let decision = self.decided(instance).await;
-        let decision = DecidedUpdate { dropped_holds: vec![name.to_owned()], ..decision };
+        let dropped_holds = vec![name.to_owned()];
+        let changes = ActionChanges { dropped_holds, ..ActionChanges::default() };
+        let decision = with_changes(self.decided(instance).await, changes);
         assert!(self.write(&[decision], now).await.overtaken.is_empty());
     }
 
@@ -343,7 +343,8 @@ async fn resources_are_locked_before_instances_also_when_units_are_only_released
     let mut db = one.store.connect().await.unwrap();
     let live = actions::list_live(&mut db, &[instance]).await.unwrap().remove(0).action;
     let decision = one.decided(instance).await;
-    let decided = [DecidedUpdate { ended: vec![live.id], released: live.granted, ..decision }];
+    let (ended, released) = (vec![live.id], live.granted);
+    let decided = [with_changes(decision, ActionChanges { ended, released, ..ActionChanges::default() })];
     let group = Batch { decided: &decided, dropped_holds: &[], passed_on_grants: &[] };
     let under = ActivationId(i64::MAX);
     let writing = batches::write(&mut db, group, ChangeOrigin(1), under, Some(one.worker), at(2));
@@ -377,7 +378,8 @@ async fn resources_held_by_a_state_are_released_when_it_is_left_or_its_instance_
     let decision = one.decided(first).await;
     let live = actions::list_live(&mut one.store.connect().await.unwrap(), &[first]).await.unwrap().remove(0);
     assert_eq!(live.action.granted, [], "its action holds nothing itself");
-    one.write(&[DecidedUpdate { ended: vec![live.action.id], ..decision }], at(2)).await;
+    let changes = ActionChanges { ended: vec![live.action.id], ..ActionChanges::default() };
+    one.write(&[with_changes(decision, changes)], at(2)).await;
     assert_eq!(one.holders("imaging").await, ["b0"]);
     assert!(one.look(at(3)).await.actions.is_empty());
     one.leave(first, "imaging", at(4)).await;
@@ -429,9 +431,9 @@ async fn compensations_do_not_wait_for_resources_held_by_states() {
     let (first, action) = (looked.actions[0].instance, looked.actions[0].id);
     // The state is left, and another instance holds its resource, before the action is found interrupted.
     let decision = one.decided(first).await;
-    let decision =
-        DecidedUpdate { left_visit: Some(Visit(1)), dropped_holds: vec!["imaging".to_owned()], ..decision };
-    one.write(&[decision], at(2)).await;
+    let decision = DecidedUpdate { left_visit: Some(Visit(1)), ..decision };
+    let changes = ActionChanges { dropped_holds: vec!["imaging".to_owned()], ..ActionChanges::default() };
+    one.write(&[with_changes(decision, changes)], at(2)).await;
     let suspension = Suspension {
         action,
         trouble: "test".to_owned(),
@@ -441,7 +443,8 @@ async fn compensations_do_not_wait_for_resources_held_by_states() {
     };
     let decision = one.decided(first).await;
     let released = vec![GrantedUnits { resource: "relay".to_owned(), units: 1, hold: None, load: None }];
-    one.write(&[DecidedUpdate { suspended: Some(suspension), released, ..decision }], at(3)).await;
+    let changes = ActionChanges { suspended: Some(suspension), released, ..ActionChanges::default() };
+    one.write(&[with_changes(decision, changes)], at(3)).await;
     assert_eq!(one.holders("imaging").await, ["b1"]);
     let sql = "UPDATE action SET granted = NULL, granted_at = NULL WHERE instance_id <> $1";
     sqlx::query(sql).bind(first.0).execute(&database.pool().await).await.unwrap();

@@ -75,6 +75,39 @@ pub fn reads_facts(definition: &Definition, state: &StateName, cause: &Cause) ->
     definition.reads_facts_on_entry || on_event.into_iter().flatten().any(Transition::reads_facts)
 }
 
+/// Whether the decision on `cause` in `state` can invoke actions, as far as the definition alone tells: guards are not
+/// evaluated, and a state with `always` transitions is taken to lead to one that does.
+#[must_use]
+pub fn can_invoke(definition: &Definition, state: &StateName, cause: &Cause) -> bool {
+    let present = definition.states.get(state);
+    let can_invoke_on_entry = |target: &StateName| {
+        let entered = definition.states.get(target);
+        entered.is_some_and(|entered| !entered.invoke.is_empty() || !entered.always.is_empty())
+    };
+    match cause {
+        Cause::Created { .. } => can_invoke_on_entry(&definition.initial),
+        Cause::Event { name, .. } => {
+            let transitions = present.and_then(|present| present.on.get(name));
+            transitions.into_iter().flatten().any(|transition| match &transition.effect {
+                TransitionEffect::Move { target, .. } => can_invoke_on_entry(target),
+                TransitionEffect::Stay { .. } => present.is_some_and(|present| !present.always.is_empty()),
+                TransitionEffect::Refuse { .. } => false,
+            })
+        }
+        Cause::Deadline { .. } => {
+            let timeout = present.and_then(|present| present.timeout.as_ref());
+            timeout.is_some_and(|timeout| {
+                let exceeded = timeout.limit.as_ref().map(|limit| &limit.exceeded);
+                can_invoke_on_entry(&timeout.target) || exceeded.is_some_and(can_invoke_on_entry)
+            })
+        }
+        Cause::Force { to, .. } => can_invoke_on_entry(to),
+        Cause::Retry { .. } => true,
+        // These only start and stop the clock of a state.
+        Cause::Began { .. } | Cause::Suspend { .. } => false,
+    }
+}
+
 /// Returns the questions to ask models before the decision on `cause`, each once: those of all guards of the event, in
 /// any state. So history has the answers even if the state does not handle the event, and replays under another
 /// definition can use them.

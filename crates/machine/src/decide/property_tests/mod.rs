@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use serde_json::{Map, json};
 
-use super::{create, decide};
+use super::{can_invoke, create, decide};
 use crate::testing::generate::{
     GeneratedCause, KEEP, StateShape, TransitionShape, cause, generated_cause, predicted, shape, state_shape,
     write,
@@ -342,6 +342,23 @@ fn leaving_cancels_and_entering_starts_what_the_states_invoke() {
         prop_assert_eq!(made.decision.keeps_actions(), made.is_kept());
         Ok(())
     });
+}
+
+#[test]
+fn only_a_cause_that_can_invoke_actions_invokes_some() {
+    let told_apart = RefCell::new([0_u32; 2]);
+    in_every_decision(false, |made| {
+        let can_invoke = can_invoke(made.definition, &made.before.state, &made.stimulus.cause);
+        told_apart.borrow_mut()[usize::from(can_invoke)] += 1;
+        let invokes = made.decision.effects.iter().any(|effect| match effect {
+            Effect::Invoke { actions, .. } | Effect::Keep { actions, .. } => !actions.is_empty(),
+            Effect::Cancel { .. } | Effect::Hold { .. } | Effect::Raise(_) => false,
+        });
+        prop_assert!(can_invoke || !invokes);
+        Ok(())
+    });
+    let told_apart = told_apart.into_inner();
+    assert!(told_apart.iter().all(|count| *count > 100), "{told_apart:?}");
 }
 
 #[test]
