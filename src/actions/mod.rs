@@ -7,7 +7,6 @@
 //!
 //! `docs/adding-an-action.md` describes how to add a kind.
 
-mod command_policy;
 mod ending;
 mod finding;
 pub mod http;
@@ -15,6 +14,7 @@ mod job;
 mod kind;
 mod kind_page;
 mod notify;
+mod notify_policy;
 mod poll;
 mod power;
 mod power_scan;
@@ -29,7 +29,6 @@ pub use ::power::{
     CycleTiming, OutletCapabilities, PowerCommandTable, PowerCommandTexts, PowerCommands, PowerOperation,
     PowerSettings, PowerUrl, Readback, ScanUrl, check_commands_name, schemes as power_schemes,
 };
-pub use command_policy::CommandPolicy;
 pub use device_io::{Credentials, DeviceUrlError, LocalTrouble, ProcessLease};
 pub use ending::{ActionEnding, Evidence, UnfinishedAction};
 pub use finding::{Finding, FindingReporter};
@@ -39,6 +38,7 @@ pub use kind::{
 };
 pub use kind_page::describe_kind;
 pub use notify::{NotifyAction, NotifySettings};
+pub use notify_policy::{CommandPolicy, NotifyPolicy};
 pub use poll::{PollAction, PollSettings, PollUrl};
 pub use power::{
     PowerAction, has_power_wiring, is_power_inverted, missing_power_setting, power_claim, power_device,

@@ -8,17 +8,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use device_io::program::{self, ProgramCall, ProgramError};
 use device_io::{LocalTrouble, SecretError, SecretFile};
-use reqwest::Client;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::command_policy::CommandPolicy;
 use super::ending::{Evidence, UnfinishedAction};
 use super::http::{self, HttpTarget, NoAnswer};
 use super::job::Job;
 use super::kind::{ActionDescription, RunLocation, TypedActionKind};
+use super::notify_policy::{CommandPolicy, NotifyPolicy};
 use super::settings::{ActionSettings, SettingField, setting_fault, settings_fault};
 use super::signature::{digest, hmac};
 use super::span;
@@ -37,6 +37,7 @@ const MAX_ANSWER_BYTES: usize = 200;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NotifySettings {
+    to: Option<Recipient>,
     url: Option<String>,
     headers: BTreeMap<String, String>,
     secret_file: Option<String>,
@@ -47,9 +48,18 @@ pub struct NotifySettings {
     timeout: Duration,
 }
 
+/// A recipient whom the server knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Recipient {
+    /// The operators of the server.
+    Operators,
+}
+
 impl Default for NotifySettings {
     fn default() -> Self {
         Self {
+            to: None,
             url: None,
             headers: BTreeMap::new(),
             secret_file: None,
@@ -63,6 +73,12 @@ impl Default for NotifySettings {
 
 impl ActionSettings for NotifySettings {
     const FIELDS: &'static [SettingField] = &[
+        SettingField {
+            name: "to",
+            form: "`operators`",
+            about: "the operators of the server, by its option `operators-url`, in place of `url` and `command`; a server without \
+                    it notifies nobody, and the action succeeds",
+        },
         SettingField {
             name: "url",
             form: "a URL such as `http://chat.lab/hook`",
@@ -93,9 +109,19 @@ impl ActionSettings for NotifySettings {
     ];
 
     fn check(&self) -> Result<(), SettingFault> {
+        if self.to.is_some() {
+            return match (&self.url, self.command.first(), self.headers.first_key_value(), &self.secret_file)
+            {
+                (None, None, None, None) => Ok(()),
+                _ => Err(setting_fault(
+                    "to",
+                    "with `to` there is no `url`, `command`, `headers` or `secret_file`",
+                )),
+            };
+        }
         match (&self.url, self.command.first()) {
             (Some(_), Some(_)) => Err(setting_fault("command", "give either `url` or `command`")),
-            (None, None) => Err(settings_fault("say whom to notify: by `url` or by `command`")),
+            (None, None) => Err(settings_fault("say whom to notify: by `url`, by `command` or by `to`")),
             (Some(url), None) => {
                 http::parse_url(url).map_err(|problem| setting_fault("url", format!("`url`: {problem}")))?;
                 http::parse_headers(&self.headers)
@@ -119,16 +145,16 @@ impl ActionSettings for NotifySettings {
 }
 
 /// `notify`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct NotifyAction {
-    commands: CommandPolicy,
+    policy: NotifyPolicy,
 }
 
 impl NotifyAction {
-    /// The action of a server with this policy for programs.
+    /// The action of a server with this policy.
     #[must_use]
-    pub fn new(commands: CommandPolicy) -> Self {
-        Self { commands }
+    pub fn new(policy: NotifyPolicy) -> Self {
+        Self { policy }
     }
 }
 
@@ -156,8 +182,12 @@ impl TypedActionKind for NotifyAction {
         settings: &NotifySettings,
         cancel: &CancellationToken,
     ) -> Result<Evidence, UnfinishedAction> {
-        let channel = NotifyChannel::new(job, settings, self.commands).await?;
         let mut evidence = Evidence::new();
+        if settings.to.is_some() && self.policy.operators_url.is_none() {
+            evidence.insert("to".to_owned(), "nobody: this server has no operators-url".into());
+            return Ok(evidence);
+        }
+        let channel = NotifyChannel::new(job, settings, &self.policy).await?;
         evidence.insert("to".to_owned(), channel.describe().into());
         let result = tokio::select! {
             biased;
@@ -219,7 +249,7 @@ impl NotifyChannel {
     async fn new(
         job: &Job,
         settings: &NotifySettings,
-        commands: CommandPolicy,
+        policy: &NotifyPolicy,
     ) -> Result<Self, UnfinishedAction> {
         let key = notification_key(job);
         let message = json!({
@@ -233,8 +263,9 @@ impl NotifyChannel {
             "message": settings.message,
         });
         let message = message.to_string().into_bytes();
-        let Some(text) = &settings.url else {
-            return match commands {
+        let operators = settings.to.and(policy.operators_url.as_ref()).map(Url::as_str);
+        let Some(text) = operators.or(settings.url.as_deref()) else {
+            return match policy.commands {
                 CommandPolicy::Allowed => Ok(Self::Run { command: settings.command.clone(), message }),
                 CommandPolicy::Refused => Err(UnfinishedAction::misconfigured(
                     "this server runs no programs for definitions: start it with --allow-commands, or notify a `url`",

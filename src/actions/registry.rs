@@ -7,10 +7,10 @@ use std::sync::Arc;
 use ::power::{PowerOperation, PowerSettings};
 use serde_json::{Map, Value};
 
-use super::command_policy::CommandPolicy;
 use super::job::Facts;
 use super::kind::{ActionDescription, ActionKind, ResourceClaim};
 use super::notify::NotifyAction;
+use super::notify_policy::NotifyPolicy;
 use super::poll::PollAction;
 use super::power::PowerAction;
 use super::power_scan::PowerScanAction;
@@ -33,10 +33,10 @@ struct RegisteredKind {
 impl ActionRegistry {
     /// The kinds that instances of any machine can invoke. Power URLs can name these settings.
     #[must_use]
-    pub fn standard(commands: CommandPolicy, settings: &PowerSettings) -> Self {
+    pub fn standard(notify: NotifyPolicy, settings: &PowerSettings) -> Self {
         let power = |operation| PowerAction::new(operation).with_settings(settings.clone());
         Self::default()
-            .with(NotifyAction::new(commands))
+            .with(NotifyAction::new(notify))
             .with(PollAction)
             .with(power(PowerOperation::Cycle))
             .with(power(PowerOperation::Off))
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     fn registry() -> ActionRegistry {
-        ActionRegistry::standard(CommandPolicy::Refused, &PowerSettings::default())
+        ActionRegistry::standard(NotifyPolicy::default(), &PowerSettings::default())
     }
 
     fn name(name: &str) -> ActionName {

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use super::boot_link::{ClearBootLink, SetBootLink};
-use crate::actions::{ActionRegistry, CommandPolicy, PowerSettings};
+use crate::actions::{ActionRegistry, NotifyPolicy, PowerSettings};
 
 /// Returns the kinds for instances of any machine, with what power URLs name at this server, and those of boards, which change
 /// links in the boot tree at `boot_root`.
 #[must_use]
-pub fn action_kinds(boot_root: &Path, commands: CommandPolicy, settings: &PowerSettings) -> ActionRegistry {
-    ActionRegistry::standard(commands, settings)
+pub fn action_kinds(boot_root: &Path, notify: NotifyPolicy, settings: &PowerSettings) -> ActionRegistry {
+    ActionRegistry::standard(notify, settings)
         .with(ClearBootLink::new(boot_root.to_owned()))
         .with(SetBootLink::new(boot_root.to_owned()))
 }
@@ -24,7 +24,7 @@ mod tests {
     use crate::machine::{ActionCatalogue as _, ActionName};
 
     fn registry() -> ActionRegistry {
-        action_kinds(Path::new(""), CommandPolicy::Refused, &PowerSettings::default())
+        action_kinds(Path::new(""), NotifyPolicy::default(), &PowerSettings::default())
     }
 
     fn name(name: &str) -> ActionName {

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::action_kinds::action_kinds;
 use super::field::DEVICE_FIELDS;
-use crate::actions::{CommandPolicy, PowerSettings};
+use crate::actions::{NotifyPolicy, PowerSettings};
 use crate::machine::{BadVocabulary, EventSource, FactKind, FactObject, SenderName, Vocabulary};
 
 /// The source of events that boards send, while they boot and run.
@@ -29,13 +29,9 @@ pub fn vocabulary() -> &'static Vocabulary {
 }
 
 fn build() -> Result<Vocabulary, BadVocabulary> {
-    Vocabulary::new(Arc::new(action_kinds(
-        Path::new(""),
-        CommandPolicy::default(),
-        &PowerSettings::default(),
-    )))
-    .with_sender(SENDER)?
-    .with_facts(device())
+    Vocabulary::new(Arc::new(action_kinds(Path::new(""), NotifyPolicy::default(), &PowerSettings::default())))
+        .with_sender(SENDER)?
+        .with_facts(device())
 }
 
 #[cfg(test)]

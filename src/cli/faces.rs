@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::actions::{ActionRegistry, CommandPolicy, PowerSettings};
+use crate::actions::{ActionRegistry, NotifyPolicy, PowerSettings};
 use crate::boards::{self, BoardFace};
 use crate::engine::Faces;
 use crate::machine::Vocabulary;
@@ -12,10 +12,10 @@ use crate::outlets::OutletFace;
 /// The kinds of action of a server whose boards boot from `boot_root`.
 pub(super) fn action_kinds(
     boot_root: &Path,
-    commands: CommandPolicy,
+    notify: NotifyPolicy,
     settings: &PowerSettings,
 ) -> ActionRegistry {
-    boards::action_kinds(boot_root, commands, settings)
+    boards::action_kinds(boot_root, notify, settings)
 }
 
 /// The names that definitions may use.

@@ -46,7 +46,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ),
     ("device show", ["lifeguard device show b1", "lifeguard device show b1 --json"]),
     ("device why", ["lifeguard device why b1", "lifeguard device why b1 b2"]),
-    ("device reboot", ["lifeguard device reboot b1", "lifeguard device reboot b1 b2 b3"]),
+    ("device reboot", ["lifeguard device reboot b1", "lifeguard device reboot --state 'Failed*'"]),
     (
         "device reimage",
         [
@@ -56,7 +56,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ),
     ("device self-test", ["lifeguard device self-test b1", "lifeguard device self-test b1 b2 --json"]),
     ("device maintenance", ["lifeguard device maintenance b1", "lifeguard device maintenance b1 b2"]),
-    ("device cancel", ["lifeguard device cancel b1", "lifeguard device cancel b1 b2"]),
+    ("device cancel", ["lifeguard device cancel b1", "lifeguard device cancel --labels rack-7"]),
     (
         "device lock-out",
         [

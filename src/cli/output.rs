@@ -75,17 +75,7 @@ pub(super) fn shown(text: &str) -> String {
 
 /// The text of an error, without what the terminal must not see and people do not need.
 fn complaint(text: &str) -> String {
-    without_error_numbers(&without_passwords(&shown(text)))
-}
-
-/// Removes the numbers of the system's errors, as in `Permission denied (os error 13)`.
-fn without_error_numbers(text: &str) -> String {
-    let mut pieces = text.split(" (os error ");
-    let first = pieces.next().unwrap_or_default().to_owned();
-    pieces.fold(first, |shown, piece| {
-        let rest = piece.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(')');
-        shown + &rest.map_or_else(|| format!(" (os error {piece}"), str::to_owned)
-    })
+    formatting::without_error_numbers(&without_passwords(&shown(text)))
 }
 
 /// Hides the passwords of URLs in a text, `scheme://user:password@host`.
@@ -174,7 +164,7 @@ pub(super) fn row<const N: usize>(cells: [String; N]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{table, without_error_numbers, without_passwords};
+    use super::{table, without_passwords};
 
     #[test]
     fn passwords_of_urls_are_not_shown() {
@@ -188,17 +178,6 @@ mod tests {
             ("://", "://"),
         ] {
             assert_eq!(without_passwords(text), shown);
-        }
-    }
-
-    #[test]
-    fn the_numbers_of_the_systems_errors_are_not_shown() {
-        for (text, shown) in [
-            ("a: Permission denied (os error 13)", "a: Permission denied"),
-            ("x (os error 2): y (os error 111), z", "x: y, z"),
-            ("x (os error two)", "x (os error two)"),
-        ] {
-            assert_eq!(without_error_numbers(text), shown);
         }
     }
 

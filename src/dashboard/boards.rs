@@ -53,6 +53,8 @@ struct BoardItem<'a> {
     image: Option<Cow<'a, str>>,
     /// The number of the present try, from the second one.
     try_number: Option<i64>,
+    /// Whether one of its actions waits for resources.
+    is_queued: bool,
     problem: Option<Cow<'a, str>>,
 }
 
@@ -82,7 +84,8 @@ fn boards_page<'a>(
     let mut by_state: BTreeMap<&str, Vec<BoardItem<'a>>> = BTreeMap::new();
     for row in &farm.boards {
         let board = BoardSummary::of_listed(&row.read()?, definition);
-        by_state.entry(board.state).or_default().push(BoardItem::new(board, now));
+        let is_queued = farm.queued.contains(board.name);
+        by_state.entry(board.state).or_default().push(BoardItem::new(board, is_queued, now));
     }
     let section = |((rank, state), count): (&'a (u8, String), &i64)| StateSection {
         rank: *rank,
@@ -104,7 +107,7 @@ fn describe_incident(incident: &Incident, now: DateTime<Utc>) -> String {
 }
 
 impl<'a> BoardItem<'a> {
-    fn new(board: BoardSummary<'a>, now: DateTime<Utc>) -> Self {
+    fn new(board: BoardSummary<'a>, is_queued: bool, now: DateTime<Utc>) -> Self {
         let next_image = board.next_image.and_then(ImageName::text);
         let image = match next_image {
             Some(next) => Some(format!("→ {next}").into()),
@@ -115,6 +118,7 @@ impl<'a> BoardItem<'a> {
             in_state_for: elapsed(now - board.since),
             image,
             try_number: board.failed_tries.map(|tries| tries + 1),
+            is_queued,
             problem: board.problem,
         }
     }

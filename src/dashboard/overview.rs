@@ -1,13 +1,13 @@
 //! The boards by state, as they are read from the database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use futures_util::TryStreamExt;
 
 use crate::boards::store::lists::{self, BoardFilter, BoardListRow};
 use crate::machine::{Definition, MachineName, StateKind, is_failed_state_name};
 use crate::store::incidents::{self, Incident, IncidentFilter};
-use crate::store::{Snapshot, StoreError, instances};
+use crate::store::{Snapshot, StoreError, actions, instances};
 
 /// The maximum number of boards that the page shows; in a larger farm, those that need attention come first.
 const MAX_SHOWN_BOARDS: i64 = 1000;
@@ -18,6 +18,8 @@ pub(super) struct FarmOverview {
     pub(super) counts: BTreeMap<(u8, String), i64>,
     /// The boards that are shown.
     pub(super) boards: Vec<BoardListRow>,
+    /// The names of the boards of which an action waits for resources.
+    pub(super) queued: HashSet<String>,
     /// The open incidents.
     pub(super) incidents: Vec<Incident>,
 }
@@ -44,11 +46,12 @@ impl FarmOverview {
             }
         }
         if states.is_empty() {
-            return Ok(Self { counts, boards: Vec::new(), incidents });
+            return Ok(Self { counts, boards: Vec::new(), queued: HashSet::new(), incidents });
         }
         let filter = BoardFilter { states, ..BoardFilter::default() };
         let boards = lists::read(snapshot, machine, &filter, "", MAX_SHOWN_BOARDS)?.try_collect().await?;
-        Ok(Self { counts, boards, incidents })
+        let queued = actions::list_queued_names(snapshot, machine).await?;
+        Ok(Self { counts, boards, queued, incidents })
     }
 }
 

@@ -11,7 +11,7 @@ use axum::routing::get;
 use super::context::DashboardContext;
 use super::error_pages::database_error_page;
 use super::layout::add_page_policy;
-use super::{board, boards, lifecycle};
+use super::{board, boards, lifecycle, resources};
 use crate::engine::Engine;
 use crate::machine::MachineName;
 
@@ -22,6 +22,7 @@ pub fn router(engine: Engine, machine: MachineName) -> Router {
         .route("/", get(boards::show))
         .route("/devices/{name}", get(board::show))
         .route("/lifecycle", get(lifecycle::show))
+        .route("/resources", get(resources::show))
         .layer(middleware::from_fn_with_state(pages.clone(), unless_database_lost))
         .layer(middleware::from_fn(add_page_policy))
         .with_state(pages)

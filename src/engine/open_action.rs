@@ -40,6 +40,7 @@ impl OpenAction {
                 holder: (!forecast.holders.is_empty()).then(|| forecast.holders.join(", ")),
                 expected_at: forecast.expected_at.filter(|_| incident.is_none()),
                 is_leftover: action.is_cancelled || action.is_compensation,
+                is_compensation: action.is_compensation,
                 suspended_at: action.suspended_at,
                 reason: action.reason.clone(),
                 incident,

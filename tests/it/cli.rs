@@ -388,7 +388,7 @@ async fn boards_are_managed_from_the_command_line() {
     stderr: error: the following required arguments were not provided:
       --reason <REASON>
 
-    Usage: lifeguard device lock-out [OPTIONS] --reason <REASON> <NAMES>...
+    Usage: lifeguard device lock-out [OPTIONS] --reason <REASON> [NAMES]...
 
     For more information, try '--help'.
     exit 2
@@ -531,7 +531,7 @@ async fn boards_are_managed_from_the_command_line() {
     stderr: error: the following required arguments were not provided:
       --image <IMAGE>
 
-    Usage: lifeguard device reimage [OPTIONS] --image <IMAGE> <NAMES>...
+    Usage: lifeguard device reimage [OPTIONS] --image <IMAGE> [NAMES]...
 
     For more information, try '--help'.
     exit 2
@@ -1193,6 +1193,10 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
               Run the programs that machine definitions name in actions (`notify` with `command:`), as
               the server's user. Every client that can load a definition can then run any program [env:
               LIFEGUARD_ALLOW_COMMANDS=] [default: false]
+          --operators-url <URL>
+              Where messages to the operators are sent, by POST, such as `http://chat.lab/hook`: that an
+              incident has opened, and what definitions send by `notify` with `to: operators` [default:
+              nowhere] [env: LIFEGUARD_OPERATORS_URL]
           --history-retention <DURATION>
               How long history is stored, in whole days: `90d`, or `forever` [env:
               LIFEGUARD_HISTORY_RETENTION=] [default: 90d]
@@ -1255,15 +1259,21 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
     assert_snapshot!(run(lifeguard(&["device", "reimage", "--help"])).await.out, @r#"
     Install an image on boards
 
-    Usage: lifeguard device reimage [OPTIONS] --image <IMAGE> <NAMES>...
+    Usage: lifeguard device reimage [OPTIONS] --image <IMAGE> [NAMES]...
 
     Arguments:
-      <NAMES>...  The boards
+      [NAMES]...  The boards
 
     Options:
-          --image <IMAGE>       The image
-          --boot-config <JSON>  A JSON object that the board can fetch while it installs
-      -h, --help                Print help
+          --state <STATE>              All boards in these states, separated by commas; `Failed*`
+                                       matches all that begin with Failed
+          --hardware <HARDWARE>        Only this type of hardware
+          --environment <ENVIRONMENT>  Only this environment
+          --labels <LABELS>            Only boards with this label
+          --all                        All boards
+          --image <IMAGE>              The image
+          --boot-config <JSON>         A JSON object that the board can fetch while it installs
+      -h, --help                       Print help
 
     Server:
           --server <URL>  The server's URL [env: LIFEGUARD_SERVER=] [default: http://127.0.0.1:8080]

@@ -288,6 +288,7 @@ pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions
         states: None,
         machine: None,
         allow_commands: false,
+        operators_url: None,
         history_retention: Retention::For(Duration::from_hours(90 * 24)),
         http: HttpArgs::default(),
         models: ModelArgs::default(),

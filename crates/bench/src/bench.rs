@@ -84,6 +84,7 @@ impl Bench {
                 BoardDefinition::Board => None,
             },
             allow_commands: false,
+            operators_url: None,
             history_retention: Retention::Forever,
             http: HttpArgs::default(),
             models: ModelArgs::default(),

@@ -93,7 +93,7 @@ async fn measure(arguments: BenchArguments) -> ExitCode {
     };
     let result: Result<(), Box<dyn Error>> = match command {
         Some(BenchCommand::Load(options)) => load::run(options).await,
-        None => run::run(options).await,
+        None => Box::pin(run::run(options)).await,
     };
     log.flush();
     match result {

@@ -56,7 +56,8 @@ pub enum RunErrorKind<T> {
 
 impl<T> RunError<T> {
     fn new(kind: RunErrorKind<T>, reason: impl Into<String>, evidence: Evidence) -> Self {
-        Self { reason: reason.into(), evidence, kind, unreachable: None }
+        let reason = formatting::without_error_numbers(&reason.into());
+        Self { reason, evidence, kind, unreachable: None }
     }
 
     /// Creates a failure.

@@ -21,8 +21,10 @@ pub struct PendingAction {
     /// When the resource may be granted, while the action waits for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_at: Option<DateTime<Utc>>,
-    /// Whether it belongs to a state that has been left.
+    /// Whether its outcome is no longer awaited: its state has been left, or it is a compensation.
     pub is_leftover: bool,
+    /// Whether it is the compensation of an action that was interrupted: what that one left behind is still to be undone.
+    pub is_compensation: bool,
     /// Since when it is suspended by a local fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspended_at: Option<DateTime<Utc>>,

@@ -49,11 +49,13 @@ pub fn explain_in_sentences(
         now,
     };
     let mut sentences = vec![situation.main_sentence()];
+    let leftovers = actions.iter().filter(|action| action.is_leftover);
+    let (compensations, earlier): (Vec<_>, Vec<_>) = leftovers.partition(|action| action.is_compensation);
+    sentences.extend(compensations.into_iter().map(|action| situation.compensation_sentence(action)));
     if state.kind != StateKind::Failed {
         sentences.extend(situation.failure_reason().map(|failure| format!("Last failure: {failure}.")));
     }
-    let leftovers = actions.iter().filter(|action| action.is_leftover);
-    sentences.extend(leftovers.map(|action| situation.leftover_sentence(action)));
+    sentences.extend(earlier.into_iter().map(|action| situation.leftover_sentence(action)));
     sentences.extend(situation.operator_sentence());
     sentences.extend(link_sentences::link_sentences(instance, state));
     sentences.extend(refusals_sentence(requests));

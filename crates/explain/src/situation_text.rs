@@ -208,6 +208,18 @@ impl SituationText<'_> {
         self.instance.data.get("failure")?.as_str()
     }
 
+    /// Says what is still to be undone, and what that waits for.
+    pub(crate) fn compensation_sentence(&self, action: &PendingAction) -> String {
+        let progress = match action.started_at {
+            Some(started_at) => format!("{} runs, {}", action.action, since(started_at, self.now)),
+            None => action
+                .incident_text(self.instance.machine.as_str(), self.now)
+                .or_else(|| action.suspension_text(self.now))
+                .unwrap_or_else(|| format!("{} is still to be run", action.action)),
+        };
+        format!("An interrupted action has left something to undo: {progress}.")
+    }
+
     pub(crate) fn leftover_sentence(&self, action: &PendingAction) -> String {
         match action.started_at {
             Some(started_at) => {

@@ -16,6 +16,7 @@ use crate::*;
 const BOARD: &str = include_str!("../../../states/board.yaml");
 const ACTIONS: &[&str] = &[
     "clear-pxe",
+    "notify",
     "poll",
     "power-cycle",
     "power-off",
@@ -58,10 +59,15 @@ fn waiting(action: &str, resource: Option<&str>, requests_ahead: i64) -> Pending
         requests_ahead,
         holder: (requests_ahead > 0).then(|| "b9".to_owned()),
         is_leftover: false,
+        is_compensation: false,
         suspended_at: None,
         reason: None,
         incident: None,
     }
+}
+
+fn compensation(action: PendingAction) -> PendingAction {
+    PendingAction { is_leftover: true, is_compensation: true, ..action }
 }
 
 fn running(action: &str, seconds: i64) -> PendingAction {
@@ -163,6 +169,16 @@ fn sentences_about_a_board_follow_its_definition_and_its_record() {
             &with_deadline(of("SelfTestRunning"), 3600),
             &[PendingAction { is_leftover: true, ..running("power-cycle", -5) }],
         ),
+        sentences(
+            &board,
+            &with_deadline(of("RebootRebooting"), 60),
+            &[compensation(waiting("power-on", relay, 0))],
+        ),
+        sentences(
+            &board,
+            &with_deadline(of("RebootRebooting"), 60),
+            &[compensation(running("power-on", 5)), running("power-cycle", 0)],
+        ),
         sentences(&board, &of("ReimageDone"), &[]),
     ];
     assert_snapshot!(lines.join("\n\n"), @"
@@ -200,6 +216,14 @@ fn sentences_about_a_board_follow_its_definition_and_its_record() {
 
     Waits since 12:00:00 UTC (3 min) for self-test-ok or self-test-failed from the board; at 13:00:00 UTC (in 57 min) it goes to FailedSelfTest.
     Its earlier power-cycle still runs, since 11:59:55 UTC (3 min 5 s).
+    Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
+
+    Waits since 12:00:00 UTC (3 min) for its deadline: its actions ended without success; its deadline passed at 12:01:00 UTC; any moment now it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
+    An interrupted action has left something to undo: power-on is still to be run.
+    Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
+
+    Runs power-cycle since 12:00:00 UTC (3 min); it waits for power-cycle-ok or power-cycle-failed from its action; its deadline passed at 12:01:00 UTC; any moment now it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
+    An interrupted action has left something to undo: power-on runs, since 12:00:05 UTC (2 min 55 s).
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
     Goes on to Ready at once; in this state since 12:00:00 UTC (3 min).

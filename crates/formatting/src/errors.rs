@@ -20,6 +20,17 @@ pub fn with_causes(error: &dyn Error) -> impl fmt::Display {
     text
 }
 
+/// Removes the numbers of the system's errors, which people do not need, as in `Permission denied (os error 13)`.
+#[must_use]
+pub fn without_error_numbers(text: &str) -> String {
+    let mut pieces = text.split(" (os error ");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |shown, piece| {
+        let rest = piece.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(')');
+        shown + &rest.map_or_else(|| format!(" (os error {piece}"), str::to_owned)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -47,5 +58,16 @@ mod tests {
         assert_eq!(with_causes(&error).to_string(), "cannot read: the disk is gone");
         let error = Outer("cannot read: the disk is gone", io::Error::other("the disk is gone"));
         assert_eq!(with_causes(&error).to_string(), "cannot read: the disk is gone");
+    }
+
+    #[test]
+    fn the_numbers_of_the_systems_errors_are_not_shown() {
+        for (text, shown) in [
+            ("a: Permission denied (os error 13)", "a: Permission denied"),
+            ("x (os error 2): y (os error 111), z", "x: y, z"),
+            ("x (os error two)", "x (os error two)"),
+        ] {
+            assert_eq!(without_error_numbers(text), shown);
+        }
     }
 }

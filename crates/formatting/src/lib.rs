@@ -10,7 +10,7 @@ mod spans;
 mod times;
 
 pub use counts::count;
-pub use errors::with_causes;
+pub use errors::{with_causes, without_error_numbers};
 pub use lists::list;
 pub use spans::{duration, elapsed, measured};
 pub use times::{since, time};

@@ -48,7 +48,7 @@ impl OutletError {
     /// Creates an error without an answer of the device.
     #[must_use]
     pub fn new(kind: OutletErrorKind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into(), answer: None }
+        Self { kind, reason: formatting::without_error_numbers(&reason.into()), answer: None }
     }
 
     /// Adds the device's answer.

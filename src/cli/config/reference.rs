@@ -82,6 +82,7 @@ fn example_value(option: &Arg) -> &'static str {
         "pg-bin" => "\"/usr/lib/postgresql/17/bin\"",
         "states" => "\"/etc/lifeguard/states\"",
         "machine" => "\"/etc/lifeguard/states.yaml\"",
+        "operators-url" => "\"http://chat.lab/hook\"",
         "server-name" => "[\"boards.lab\"]",
         "http-connections" => "4096",
         "http-connections-per-client" => "2048",

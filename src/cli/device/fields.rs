@@ -43,6 +43,11 @@ fn filter_fields() -> impl Iterator<Item = &'static DeviceField> {
     DEVICE_FIELDS.iter().filter(|field| field.filter.is_some())
 }
 
+/// The options of [`FieldFilters`].
+pub(super) fn filter_names() -> impl Iterator<Item = &'static str> {
+    filter_fields().map(|field| field.name)
+}
+
 impl Args for FieldValues {
     fn augment_args(command: Command) -> Command {
         DEVICE_FIELDS.iter().fold(command, |command, field| {

@@ -7,6 +7,7 @@ mod list;
 mod options;
 mod request;
 mod run;
+mod selection;
 
 pub(super) use self::options::DeviceOptions;
 pub(super) use self::run::run;

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::selection::BoardSelection;
 use crate::cli::output::json_object;
 
 /// A request to boards.
@@ -10,15 +11,13 @@ use crate::cli::output::json_object;
 pub(super) enum RequestCommand {
     /// Reboot boards: cycle their power and wait for their images
     Reboot {
-        /// The boards
-        #[arg(required = true)]
-        names: Vec<String>,
+        #[command(flatten)]
+        boards: BoardSelection,
     },
     /// Install an image on boards
     Reimage {
-        /// The boards
-        #[arg(required = true)]
-        names: Vec<String>,
+        #[command(flatten)]
+        boards: BoardSelection,
         /// The image
         #[arg(long)]
         image: String,
@@ -28,27 +27,23 @@ pub(super) enum RequestCommand {
     },
     /// Boot boards into the self-test image and wait for the results
     SelfTest {
-        /// The boards
-        #[arg(required = true)]
-        names: Vec<String>,
+        #[command(flatten)]
+        boards: BoardSelection,
     },
     /// Boot boards into the maintenance image, and leave them to a person
     Maintenance {
-        /// The boards
-        #[arg(required = true)]
-        names: Vec<String>,
+        #[command(flatten)]
+        boards: BoardSelection,
     },
     /// Cancel what is running on boards, and remove their boot links
     Cancel {
-        /// The boards
-        #[arg(required = true)]
-        names: Vec<String>,
+        #[command(flatten)]
+        boards: BoardSelection,
     },
     /// Lock boards out: Lifeguard ignores what they report and does not touch them until they are unlocked
     LockOut {
-        /// The boards
-        #[arg(required = true)]
-        names: Vec<String>,
+        #[command(flatten)]
+        boards: BoardSelection,
         /// The reason, which is shown for as long as they are locked out
         #[arg(long)]
         reason: String,
@@ -58,31 +53,30 @@ pub(super) enum RequestCommand {
     },
     /// End a lock-out
     Unlock {
-        /// The boards
-        #[arg(required = true)]
-        names: Vec<String>,
+        #[command(flatten)]
+        boards: BoardSelection,
     },
 }
 
 impl RequestCommand {
     /// The request's name, the boards, and its arguments.
-    pub(super) fn into_parts(self) -> (&'static str, Vec<String>, Value) {
+    pub(super) fn into_parts(self) -> (&'static str, BoardSelection, Value) {
         match self {
-            Self::Reboot { names } => ("rq-reboot", names, json!({})),
-            Self::Reimage { names, image, boot_config } => {
-                ("rq-reimage", names, json!({ "image": image, "boot_config": boot_config }))
+            Self::Reboot { boards } => ("rq-reboot", boards, json!({})),
+            Self::Reimage { boards, image, boot_config } => {
+                ("rq-reimage", boards, json!({ "image": image, "boot_config": boot_config }))
             }
-            Self::SelfTest { names } => ("rq-self-test", names, json!({})),
-            Self::Maintenance { names } => ("rq-maintenance", names, json!({})),
-            Self::Cancel { names } => ("rq-cancel", names, json!({})),
-            Self::LockOut { names, reason, by } => {
+            Self::SelfTest { boards } => ("rq-self-test", boards, json!({})),
+            Self::Maintenance { boards } => ("rq-maintenance", boards, json!({})),
+            Self::Cancel { boards } => ("rq-cancel", boards, json!({})),
+            Self::LockOut { boards, reason, by } => {
                 let mut body = json!({ "reason": reason });
                 if let Some(by) = by {
                     body["by"] = by.into();
                 }
-                ("rq-lock-out", names, body)
+                ("rq-lock-out", boards, body)
             }
-            Self::Unlock { names } => ("rq-unlock", names, json!({})),
+            Self::Unlock { boards } => ("rq-unlock", boards, json!({})),
         }
     }
 }

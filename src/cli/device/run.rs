@@ -54,7 +54,11 @@ pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Er
             show(&client.get(&["devices", &name, "history"], &query).await?, &describe_history)
         }
         DeviceCommand::Request(request) => {
-            let (request, names, body) = request.into_parts();
+            let (request, boards, body) = request.into_parts();
+            let names = boards.names(&client).await?;
+            if names.is_empty() {
+                output::complain("no board matches");
+            }
             // Later boards of one command get a later position in resource queues, so that other clients need not wait for all.
             let position = Cell::new(0_u16);
             let post = async |name: String| {

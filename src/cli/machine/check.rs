@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::super::{faces, output};
 use super::{file, rules};
-use crate::actions::{CommandPolicy, PowerSettings, describe_kind};
+use crate::actions::{NotifyPolicy, PowerSettings, describe_kind};
 use crate::formatting::count;
 use crate::machine::{self, ActionCatalogue as _, CheckReport, Definition, LinkFault, Rule, nearest};
 
@@ -135,7 +135,7 @@ fn explain(what: &str) -> Result<ExitCode, Box<dyn Error>> {
         output::print(rules::page(rule).trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let kinds = faces::action_kinds(Path::new(""), CommandPolicy::default(), &PowerSettings::default());
+    let kinds = faces::action_kinds(Path::new(""), NotifyPolicy::default(), &PowerSettings::default());
     if let Some(kind) = kinds.find(what) {
         output::print(describe_kind(&**kind).trim_end())?;
         return Ok(ExitCode::SUCCESS);

@@ -18,7 +18,7 @@ use super::options::ServeOptions;
 use super::server::LifeguardServer;
 use super::server_definitions::{self, BOARD_MACHINE, ServerDefinitions};
 use super::tftp_options::TftpArgs;
-use crate::actions::{CommandPolicy, PowerSettings};
+use crate::actions::{CommandPolicy, NotifyPolicy, PowerSettings};
 use crate::api::{self, ApiContext, HttpOptions, LongPolls};
 use crate::boards::{BoardFace, BoardService};
 use crate::boot_tree::BootTree;
@@ -77,7 +77,14 @@ impl LifeguardServer {
             tftp: options.tftp,
             boot_root,
             history_retention: options.history_retention,
-            commands: if options.allow_commands { CommandPolicy::Allowed } else { CommandPolicy::Refused },
+            notify: NotifyPolicy {
+                commands: if options.allow_commands {
+                    CommandPolicy::Allowed
+                } else {
+                    CommandPolicy::Refused
+                },
+                operators_url: options.operators_url,
+            },
             database_connections: options.database_connections,
             event_timeout: options.event_timeout,
             power: options.power,
@@ -111,7 +118,7 @@ struct ServerParts {
     tftp_transfers: usize,
     boot_root: PathBuf,
     history_retention: Retention,
-    commands: CommandPolicy,
+    notify: NotifyPolicy,
     database_connections: u32,
     event_timeout: Duration,
     models: Models,
@@ -187,7 +194,7 @@ impl ServerParts {
         for definition in &outdated {
             definition.confirm_active(&store).await?;
         }
-        let kinds = faces::action_kinds(&self.boot_root, self.commands, &self.power);
+        let kinds = faces::action_kinds(&self.boot_root, self.notify.clone(), &self.power);
         let worker = Worker::new(Arc::new(kinds), Arc::clone(&clock));
         let face = Arc::new(BoardFace::new(machine.clone()));
         let parts = engine::EngineParts {

@@ -26,5 +26,5 @@ pub use self::reasons::{list_reasons, set_reasons};
 pub use self::rows::{
     cancel_all, delete_orphans, insert, is_compensation_owed, replace_waiting_claims, revoke_grants,
 };
-pub use self::summaries::{ActionSummary, list_summaries};
+pub use self::summaries::{ActionSummary, list_queued_names, list_summaries};
 pub use self::worker_actions::{hand_back, list_cancelled, list_running, restart};

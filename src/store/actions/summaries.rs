@@ -1,5 +1,7 @@
 //! Actions as operators see them.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
@@ -8,6 +10,7 @@ use super::super::StoreError;
 use super::super::claims::{Claim, GrantedUnits, claims_of};
 use super::super::instances::InstanceId;
 use super::action::ActionId;
+use crate::machine::MachineName;
 
 /// An action as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +85,25 @@ pub async fn list_summaries(
     .fetch_all(db)
     .await?;
     Ok(rows.into_iter().map(ActionSummary::from).collect())
+}
+
+/// Lists the names of the instances of `machine` of which an action waits for resources.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_queued_names(
+    db: &mut PgConnection,
+    machine: &MachineName,
+) -> Result<HashSet<String>, StoreError> {
+    let names = sqlx::query_scalar!(
+        "SELECT DISTINCT i.name FROM action a JOIN instance i USING (instance_id)
+          WHERE a.status = 'WAITING' AND a.granted IS NULL AND coalesce(a.queue, a.place) IS NOT NULL AND i.machine = $1",
+        machine.as_str(),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(names.into_iter().collect())
 }
 
 struct ActionSummaryRow {

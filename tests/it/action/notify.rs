@@ -3,7 +3,9 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
-use lifeguard::actions::{ActionEnding, ActionKind as _, CommandPolicy, LocalTrouble, NotifyAction, Trouble};
+use lifeguard::actions::{
+    ActionEnding, ActionKind as _, CommandPolicy, LocalTrouble, NotifyAction, NotifyPolicy, Trouble,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -54,7 +56,7 @@ fn notification(settings: &Value) -> Job {
 }
 
 fn notify() -> NotifyAction {
-    NotifyAction::new(CommandPolicy::Allowed)
+    NotifyAction::new(NotifyPolicy { commands: CommandPolicy::Allowed, ..NotifyPolicy::default() })
 }
 
 const FINE: &str = "204 No Content\r\n\r\n";
@@ -113,6 +115,31 @@ async fn temporary_failures_are_retried_with_back_off_and_the_same_key() {
     assert_eq!(ended.unwrap()["tries"], 4);
     assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
     assert!(clock.now() - began >= chrono::TimeDelta::seconds(7), "after 1, 2 and 4 seconds");
+}
+
+#[tokio::test]
+async fn operators_are_notified_where_the_server_says_and_elsewhere_nobody_is() {
+    let (listener, url) = listener().await;
+    let (job, token) = (notification(&json!({ "to": "operators" })), CancellationToken::new());
+    let nobody = within_long_timeout("its end", notify().run(&job, &token)).await.unwrap();
+    assert_eq!(nobody["to"], "nobody: this server has no operators-url");
+    let policy = NotifyPolicy { operators_url: Some(url.parse().unwrap()), ..NotifyPolicy::default() };
+    let (kind, server) = (NotifyAction::new(policy), take(&listener, FINE));
+    let (ended, request) =
+        within_long_timeout("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
+    assert_eq!(ended.unwrap()["to"], format!("http://{}", listener.local_addr().unwrap()));
+    assert!(request.head.starts_with("post /hook?room=7 http/1.1\r\n"), "{}", request.head);
+    for more in ["url", "command", "headers", "secret_file"] {
+        let value = match more {
+            "url" => json!("http://chat.lab/"),
+            "command" => json!(["true"]),
+            "headers" => json!({ "x": "y" }),
+            _ => json!("/etc/x.password"),
+        };
+        let settings = json!({ "to": "operators", more: value });
+        let faults = notify().check_settings(settings.as_object().unwrap());
+        assert!(faults.len() == 1 && faults[0].message.starts_with("with `to`"), "{faults:?}");
+    }
 }
 
 #[tokio::test]
@@ -178,7 +205,7 @@ async fn a_program_is_run_only_where_the_server_allows_it_and_gets_the_message()
     let script = format!("cat > {}; echo told $1", file.display());
     let job = notification(&json!({ "command": ["sh", "-c", script, "sh", "; exit 7"], "message": "hi" }));
     let token = CancellationToken::new();
-    let refused = NotifyAction::new(CommandPolicy::Refused).run(&job, &token).await.unwrap_err();
+    let refused = NotifyAction::new(NotifyPolicy::default()).run(&job, &token).await.unwrap_err();
     assert_eq!(refused.kind, ActionEnding::Misconfigured);
     assert!(refused.reason.contains("--allow-commands") && !file.exists(), "{refused}");
     let evidence = within_long_timeout("its end", notify().run(&job, &token)).await.unwrap();

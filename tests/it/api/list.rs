@@ -817,7 +817,7 @@ async fn lists_and_the_page_show_the_last_failure_and_its_count() {
         keys.map(|key| device[key].to_string()).join(" ")
     });
     assert_snapshot!(answers.collect::<Vec<_>>().join("\n"), @r#"
-    "b1" "RebootRebooting" 6 "no connection to 127.0.0.1:1: Connection refused (os error 111)" null
+    "b1" "RebootRebooting" 6 "no connection to 127.0.0.1:1: Connection refused" null
     "b2" "LockedOut" null null "<smells>"
     "b3" "New" null null null
     "#);

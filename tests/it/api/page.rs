@@ -2,6 +2,7 @@ use serde_json::json;
 
 use super::list::fill;
 use super::send;
+use crate::rack::Rack;
 use crate::world::{World, unreachable_power};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,4 +94,52 @@ async fn a_board_s_page_explains_its_current_state() {
         assert_eq!((none.status, none.header("content-type")), (404, "text/html; charset=utf-8"), "{path}");
         assert!(none.text.contains("There is no board") && !none.text.contains("<img>"), "{}", none.text);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_of_resources_shows_who_holds_them_and_when_who_waits_may_start() {
+    let world = World::new().await;
+    let empty = send(&world, "GET /resources", "").await;
+    assert_eq!((empty.status, empty.header("cache-control")), (200, "no-store"));
+    assert!(empty.text.contains("Nothing waits."), "{}", empty.text);
+
+    let rack = Rack::new(&world, 4);
+    for (coil, name) in (0..4).zip(["b1", "b2", "b3", "b4"]) {
+        world.register(name, rack.slow_power_facts(coil)).await;
+        assert_eq!(world.request(name, "rq-reboot", json!({})).await.0, 200);
+        if name == "b1" {
+            let runs = |device: &serde_json::Value| device["actions"][0]["status"] == "RUNNING";
+            world.until(name, "its power is being cycled", runs).await;
+        }
+    }
+    let row = |page: &str, start: &str| {
+        let rest = page.split_once(start).unwrap_or_else(|| panic!("{start}: {page}")).1;
+        rest.split_once("</tr>").unwrap().0.to_owned()
+    };
+    let last = "<tr><td><a href=\"/devices/b4\">b4</a></td>";
+    let page = send(&world, "GET /resources", "").await.text;
+    let relay = row(&page, &format!("<tr><td><code>{}</code>", rack.resource()));
+    assert_eq!(relay, "</td><td>1 of 1</td><td></td><td></td><td>b1</td><td>3</td>");
+    assert!(page.contains("3 actions wait; when the last starts is not known yet."), "{page}");
+    let waits = row(&page, last);
+    assert!(waits.starts_with("<td>clear-pxe</td>") && waits.contains("<td>2</td>"), "{waits}");
+    assert!(waits.ends_with("<td>not known yet</td>"), "{waits}");
+    let boards = send(&world, "GET /", "").await.text;
+    let board = |name: &str| {
+        let rest = boards.split_once(&format!(">{name}</a>")).unwrap().1;
+        rest.split_once("</li>").unwrap().0.to_owned()
+    };
+    let waits = ["b1", "b2", "b3"].map(|name| board(name).contains("waits in the queue"));
+    assert_eq!(waits, [false, true, true], "{boards}");
+
+    // Two cycles were seen, so the next ones are predicted.
+    for name in ["b1", "b2"] {
+        world.pass_time_until(name, "its power is back", |device| device["state"] == "RebootComplete").await;
+    }
+    let runs = |device: &serde_json::Value| device["actions"][0]["status"] == "RUNNING";
+    world.until("b3", "its power is being cycled", runs).await;
+    let page = send(&world, "GET /resources", "").await.text;
+    assert!(page.contains("1 action waits; all are expected to have started in "), "{page}");
+    let waits = row(&page, last);
+    assert!(waits.contains("<td>in "), "{waits}");
 }

@@ -226,7 +226,7 @@ async fn boards_at_a_busy_relay_board_are_shown_with_their_queue_positions() {
       {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","refusal_reason":null,"required_args":[],"targets":["Cancelling"]}
       {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","refusal_reason":null,"required_args":["reason"],"targets":["LockedOut"]}
     actions
-      {"action":"power-cycle","asked_at":"2026-01-01T12:00:00Z","attempts":1,"cancelled":false,"holder":null,"is_leftover":false,"requests_ahead":0,"resource":"modbus://relay","started_at":"2026-01-01T12:00:00Z","status":"RUNNING"}
+      {"action":"power-cycle","asked_at":"2026-01-01T12:00:00Z","attempts":1,"cancelled":false,"holder":null,"is_compensation":false,"is_leftover":false,"requests_ahead":0,"resource":"modbus://relay","started_at":"2026-01-01T12:00:00Z","status":"RUNNING"}
     boot null
     counters {}
     data {}
@@ -242,8 +242,8 @@ async fn boards_at_a_busy_relay_board_are_shown_with_their_queue_positions() {
       {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","refusal_reason":null,"required_args":[],"targets":["Cancelling"]}
       {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","refusal_reason":null,"required_args":["reason"],"targets":["LockedOut"]}
     actions
-      {"action":"clear-pxe","asked_at":"2026-01-01T12:00:00Z","attempts":0,"cancelled":false,"holder":"b1","is_leftover":false,"requests_ahead":2,"resource":"modbus://relay","started_at":null,"status":"WAITING"}
-      {"action":"power-cycle","asked_at":"2026-01-01T12:00:00Z","attempts":0,"cancelled":false,"holder":"b1","is_leftover":false,"requests_ahead":2,"resource":"modbus://relay","started_at":null,"status":"WAITING"}
+      {"action":"clear-pxe","asked_at":"2026-01-01T12:00:00Z","attempts":0,"cancelled":false,"holder":"b1","is_compensation":false,"is_leftover":false,"requests_ahead":2,"resource":"modbus://relay","started_at":null,"status":"WAITING"}
+      {"action":"power-cycle","asked_at":"2026-01-01T12:00:00Z","attempts":0,"cancelled":false,"holder":"b1","is_compensation":false,"is_leftover":false,"requests_ahead":2,"resource":"modbus://relay","started_at":null,"status":"WAITING"}
     boot null
     counters {}
     data {}

@@ -77,6 +77,7 @@ async fn boards_at_one_relay_board_show_which_is_cycled_and_which_are_queued() {
       "attempts": 0,
       "cancelled": false,
       "holder": "b1",
+      "is_compensation": false,
       "is_leftover": false,
       "requests_ahead": 2,
       "resource": "modbus://relay",

@@ -242,7 +242,18 @@ async fn the_command_line_shows_resources_within_each_other_and_what_a_bulk_will
         world.report(name, "image-running").await;
     }
     assert_eq!(command(&world, &["resource", "set", "circuit", "--capacity", "1"]).await.code, 0);
-    let asked = command(&world, &["device", "reboot", "b0", "b1", "--json"]).await.out;
+    let none = command(&world, &["device", "reboot", "--labels", "rack-9"]).await;
+    assert_eq!(
+        (none.code, none.err.trim()),
+        (1, "lifeguard: no board has the label `rack-9`"),
+        "{}",
+        none.out
+    );
+    let none = command(&world, &["device", "reboot", "--state", "Maintenance"]).await;
+    assert_eq!((none.code, none.err.trim()), (0, "lifeguard: no board matches"), "{}", none.out);
+    let refused = command(&world, &["device", "reboot", "b0", "--state", "Ready"]).await;
+    assert!(refused.code == 2 && refused.err.contains("cannot be used with"), "{}", refused.err);
+    let asked = command(&world, &["device", "reboot", "--state", "Ready", "--json"]).await.out;
     let last: Value = serde_json::from_str(asked.lines().last().unwrap()).unwrap();
     assert!(last["queued"].as_u64().unwrap() >= 1 && last["last_expected_at"].is_string(), "{asked}");
     let queue = command(&world, &["resource", "queue"]).await.out;
