@@ -38,7 +38,7 @@ pub use kind::{
 };
 pub use kind_page::describe_kind;
 pub use notify::{NotifyAction, NotifySettings};
-pub use notify_policy::{CommandPolicy, NotifyPolicy};
+pub use notify_policy::{CommandPolicy, NotifyPolicy, OperatorsUrl};
 pub use poll::{PollAction, PollSettings, PollUrl};
 pub use power::{
     PowerAction, has_power_wiring, is_power_inverted, missing_power_setting, power_claim, power_device,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use device_io::program::{self, ProgramCall, ProgramError};
 use device_io::{LocalTrouble, SecretError, SecretFile};
+use reqwest::Client;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ use super::ending::{Evidence, UnfinishedAction};
 use super::http::{self, HttpTarget, NoAnswer};
 use super::job::Job;
 use super::kind::{ActionDescription, RunLocation, TypedActionKind};
-use super::notify_policy::{CommandPolicy, NotifyPolicy};
+use super::notify_policy::{CommandPolicy, NotifyPolicy, OperatorsUrl};
 use super::settings::{ActionSettings, SettingField, setting_fault, settings_fault};
 use super::signature::{digest, hmac};
 use super::span;
@@ -77,7 +77,7 @@ impl ActionSettings for NotifySettings {
             name: "to",
             form: "`operators`",
             about: "the operators of the server, by its option `operators-url`, in place of `url` and `command`; a server without \
-                    it notifies nobody, and the action succeeds",
+                    it notifies nobody, and the action succeeds. No local fault suspends the action: it fails",
         },
         SettingField {
             name: "url",
@@ -196,6 +196,10 @@ impl TypedActionKind for NotifyAction {
         };
         match result {
             Ok(()) => Ok(evidence),
+            // Nothing waits for the repair of the way to the operators.
+            Err(NotifyFailure::Local(_, reason)) if settings.to.is_some() => {
+                Err(UnfinishedAction::failed(reason, evidence))
+            }
             Err(NotifyFailure::Local(trouble, reason)) => {
                 Err(UnfinishedAction::suspended(trouble, reason, evidence))
             }
@@ -263,7 +267,7 @@ impl NotifyChannel {
             "message": settings.message,
         });
         let message = message.to_string().into_bytes();
-        let operators = settings.to.and(policy.operators_url.as_ref()).map(Url::as_str);
+        let operators = settings.to.and(policy.operators_url.as_ref()).map(OperatorsUrl::as_str);
         let Some(text) = operators.or(settings.url.as_deref()) else {
             return match policy.commands {
                 CommandPolicy::Allowed => Ok(Self::Run { command: settings.command.clone(), message }),

@@ -31,10 +31,14 @@ pub struct Cli {
     pub(super) settings: ServerSettings,
 }
 
-/// Hides the value in an error about the database's URL, which may hold a password.
+/// The options whose values may hold a secret.
+const SECRET_OPTIONS: [&str; 2] = ["--database-url ", "--operators-url "];
+
+/// Hides the value in an error about an option whose value may hold a secret.
 fn hide_secret(error: &mut clap::Error) {
     let argument = error.get(ContextKind::InvalidArg);
-    if matches!(argument, Some(ContextValue::String(argument)) if argument.starts_with("--database-url ")) {
+    let is_secret = |argument: &String| SECRET_OPTIONS.iter().any(|option| argument.starts_with(option));
+    if matches!(argument, Some(ContextValue::String(argument)) if is_secret(argument)) {
         error.insert(ContextKind::InvalidValue, ContextValue::String("…".to_owned()));
     }
 }

@@ -60,7 +60,7 @@ struct BoardItem<'a> {
 
 /// `GET /`: the boards by state, those that need attention first.
 pub(super) async fn show(
-    State(DashboardContext { engine, machine, overview }): State<DashboardContext>,
+    State(DashboardContext { engine, machine, overview, .. }): State<DashboardContext>,
 ) -> Response {
     let definition = engine.definition(&machine).ok();
     let read =

@@ -13,4 +13,6 @@ pub(super) struct DashboardContext {
     pub(super) machine: MachineName,
     /// The farm as it was last read, shared by simultaneous requests.
     pub(super) overview: Arc<CachedView<FarmOverview>>,
+    /// Held while the resources are read.
+    pub(super) resource_reading: Arc<tokio::sync::Mutex<()>>,
 }

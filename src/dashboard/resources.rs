@@ -68,8 +68,9 @@ pub(super) async fn show(State(pages): State<DashboardContext>) -> Response {
 }
 
 async fn read(pages: &DashboardContext, now: DateTime<Utc>) -> Result<ResourcesPage, EngineError> {
-    let queued = pages.engine.queued_actions().await?;
-    let mut resources = pages.engine.resources(None).await?;
+    // One at a time: the forecast of a long queue takes a while, and each open page asks for it again and again.
+    let _turn = pages.resource_reading.lock().await;
+    let (mut resources, queued) = pages.engine.resources_and_queue().await?;
     resources.sort_by_key(|resource| {
         (resource.incident.is_none(), resource.queue.is_empty(), resource.in_use == 0)
     });
@@ -94,12 +95,13 @@ fn summarize_queue(queued: &[QueuedActionView], now: DateTime<Utc>) -> String {
     }
     let verb = if queued.len() == 1 { "waits" } else { "wait" };
     let all = format!("{} {verb}", count(queued.len(), "action"));
+    let last_of = if queued.len() == 1 { "it is" } else { "all are" };
     let shown =
         if queued.len() > MAX_ROWS { format!(" The first {MAX_ROWS} are shown.") } else { String::new() };
     let last: Option<Vec<DateTime<Utc>>> = queued.iter().map(|row| row.waiter.expected_at).collect();
     match last.and_then(|expected| expected.into_iter().max()) {
-        Some(at) => format!("{all}; all are expected to have started in {}.{shown}", elapsed(at - now)),
-        None => format!("{all}; when the last starts is not known yet.{shown}"),
+        Some(at) => format!("{all}; {last_of} expected to have started in {}.{shown}", elapsed(at - now)),
+        None => format!("{all}; when the last of them starts is not known yet.{shown}"),
     }
 }
 

@@ -17,7 +17,8 @@ use crate::machine::MachineName;
 
 /// Returns the routes of the pages.
 pub fn router(engine: Engine, machine: MachineName) -> Router {
-    let pages = DashboardContext { engine, machine, overview: Arc::default() };
+    let pages =
+        DashboardContext { engine, machine, overview: Arc::default(), resource_reading: Arc::default() };
     Router::new()
         .route("/", get(boards::show))
         .route("/devices/{name}", get(board::show))

@@ -291,13 +291,12 @@ async fn find_work(
     }
     let troubles = engine.inner.troubles.keys();
     match work {
-        WaitingActions::Unqueued => {
+        WaitingActions::Unqueued => grants::find_unqueued(&mut db, &troubles).await,
+        WaitingActions::Queued => {
+            // Those that another server cancelled; this server stops those that it cancels itself.
             for cancelled in actions::list_cancelled(&mut db, worker.id).await? {
                 engine.inner.running.cancel(cancelled);
             }
-            grants::find_unqueued(&mut db, &troubles).await
-        }
-        WaitingActions::Queued => {
             let now = engine.clock().now();
             grants::find_grantable(&mut db, &engine.inner.faces, &troubles, now).await
         }

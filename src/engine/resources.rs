@@ -24,6 +24,31 @@ impl Engine {
     /// [`EngineError::Store`] when the database fails.
     pub async fn resources(&self, name: Option<&str>) -> Result<Vec<ResourceView>, EngineError> {
         let now = self.clock().now();
+        let (snapshot, names) = self.read_resources(name).await?;
+        self.run_blocking(move |times| views(&snapshot, &names, times, now)).await
+    }
+
+    /// Lists the resources and the actions that wait for them, in one snapshot.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Store`] when the database fails.
+    pub async fn resources_and_queue(
+        &self,
+    ) -> Result<(Vec<ResourceView>, Vec<QueuedActionView>), EngineError> {
+        let now = self.clock().now();
+        let (snapshot, names) = self.read_resources(None).await?;
+        self.run_blocking(move |times| {
+            (views(&snapshot, &names, times, now), queued_actions(&snapshot, times, now))
+        })
+        .await
+    }
+
+    /// Reads the resources, or the one called `name`; returns their names, too.
+    async fn read_resources(
+        &self,
+        name: Option<&str>,
+    ) -> Result<(ResourceSnapshot, Vec<String>), EngineError> {
         let mut db = self.store().snapshot().await?;
         let declared = self.declared();
         let mut all: BTreeSet<String> = resources::list_names(&mut db).await?.into_iter().collect();
@@ -32,8 +57,7 @@ impl Engine {
             all.into_iter().filter(|known| name.is_none_or(|name| name == known)).collect();
         let mut snapshot = ResourceSnapshot::read(&mut db, &self.inner.faces, &names).await?;
         snapshot.declared = declared;
-        drop(db);
-        self.run_blocking(move |times| views(&snapshot, &names, times, now)).await
+        Ok((snapshot, names))
     }
 
     /// Lists the actions that wait for resources, in the order of their queues, with their expected starts.

@@ -1194,9 +1194,9 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
               the server's user. Every client that can load a definition can then run any program [env:
               LIFEGUARD_ALLOW_COMMANDS=] [default: false]
           --operators-url <URL>
-              Where messages to the operators are sent, by POST, such as `http://chat.lab/hook`: that an
-              incident has opened, and what definitions send by `notify` with `to: operators` [default:
-              nowhere] [env: LIFEGUARD_OPERATORS_URL]
+              Where messages to the operators are sent, by POST and plain HTTP, such as
+              `http://chat.lab/hook`: that an incident has opened, and what definitions send by `notify`
+              with `to: operators` [default: nowhere] [env: LIFEGUARD_OPERATORS_URL]
           --history-retention <DURATION>
               How long history is stored, in whole days: `90d`, or `forever` [env:
               LIFEGUARD_HISTORY_RETENTION=] [default: 90d]
@@ -1262,15 +1262,15 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
     Usage: lifeguard device reimage [OPTIONS] --image <IMAGE> [NAMES]...
 
     Arguments:
-      [NAMES]...  The boards
+      [NAMES]...  The boards; without names, those that the options select
 
     Options:
-          --state <STATE>              All boards in these states, separated by commas; `Failed*`
+          --state <STATE>              Only boards in these states, separated by commas; `Failed*`
                                        matches all that begin with Failed
           --hardware <HARDWARE>        Only this type of hardware
           --environment <ENVIRONMENT>  Only this environment
           --labels <LABELS>            Only boards with this label
-          --all                        All boards
+          --all                        All boards of the server
           --image <IMAGE>              The image
           --boot-config <JSON>         A JSON object that the board can fetch while it installs
       -h, --help                       Print help

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use lifeguard::actions::OperatorsUrl;
 use lifeguard::cli::serve::ServeOptions;
 use lifeguard::clock::Clock;
 use lifeguard::farm::relay::RelayBehaviour;
@@ -280,10 +281,28 @@ async fn chat() -> (String, Arc<Mutex<Vec<Value>>>, JoinSet<()>) {
     (url, messages, server)
 }
 
+/// The built-in definition of incidents, changed as `docs/incidents.md` says.
+fn definition_that_notifies_late() -> String {
+    let built_in = include_str!("../../states/incident.yaml");
+    let opened = &built_in[built_in.find("  Opened:\n").unwrap()..built_in.find("  Open:\n").unwrap()];
+    let notifying = "  Notifying:
+    about: the operators are notified
+    invoke: [{ action: notify, with: { to: operators }, limit: 15s }]
+    timeout: { after: 15s, target: OpenForLong }
+    on: { notify-ok: OpenForLong, notify-failed: OpenForLong, close: Closed }
+
+  OpenForLong:\n";
+    built_in
+        .replacen(opened, "", 1)
+        .replacen("target: Opened", "target: Open", 1)
+        .replacen("exceeded: OpenForLong", "exceeded: Notifying", 1)
+        .replacen("  OpenForLong:\n", notifying, 1)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_incident_of_many_boards_is_one_notification() {
     let (url, messages, _server) = chat().await;
-    let operators_url = Some(url.parse().unwrap());
+    let operators_url = Some(OperatorsUrl::new(&url).unwrap());
     let world = World::with_serve_options(|options| ServeOptions { operators_url, ..options }).await;
     let unusable = include_str!("../../states/incident.yaml").replace("Closed", "Over");
     let refused = send(&world, "PUT /api/v1/machines/incident", unusable).await;
@@ -307,6 +326,8 @@ async fn an_incident_of_many_boards_is_one_notification() {
     let described: Vec<_> =
         messages.iter().map(|message| json!([message["instance"], message["state"]])).collect();
     assert_eq!(described, [json!([incident_of(&rack), "Opened"])]);
+    let loaded = send(&world, "PUT /api/v1/machines/incident", definition_that_notifies_late()).await;
+    assert_eq!(loaded.status, 200, "{}", loaded.text);
     assert_eq!(openings(&world, &incident_of(&rack)).await, 1);
 }
 

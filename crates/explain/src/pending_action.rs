@@ -75,6 +75,21 @@ impl PendingAction {
         Some(format!("{} waits for {incident}", self.action))
     }
 
+    /// Describes what a compensation that does not run waits for.
+    pub(crate) fn compensation_wait_text(&self, now: DateTime<Utc>) -> String {
+        let Self { action, suspended_at, reason, resource, requests_ahead, .. } = self;
+        match (suspended_at, resource) {
+            (Some(at), _) => {
+                let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+                format!("{action} could not be completed, {}{reason}; it is tried again", since(*at, now))
+            }
+            (None, Some(resource)) if *requests_ahead > 0 => {
+                format!("{action} waits for {resource}, {} ahead", count(*requests_ahead, "request"))
+            }
+            (None, _) => format!("{action} is about to start"),
+        }
+    }
+
     /// Describes its suspension, where it is suspended.
     pub(crate) fn suspension_text(&self, now: DateTime<Utc>) -> Option<String> {
         let since = since(self.suspended_at?, now);

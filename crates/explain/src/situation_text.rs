@@ -212,10 +212,7 @@ impl SituationText<'_> {
     pub(crate) fn compensation_sentence(&self, action: &PendingAction) -> String {
         let progress = match action.started_at {
             Some(started_at) => format!("{} runs, {}", action.action, since(started_at, self.now)),
-            None => action
-                .incident_text(self.instance.machine.as_str(), self.now)
-                .or_else(|| action.suspension_text(self.now))
-                .unwrap_or_else(|| format!("{} is still to be run", action.action)),
+            None => action.compensation_wait_text(self.now),
         };
         format!("An interrupted action has left something to undo: {progress}.")
     }

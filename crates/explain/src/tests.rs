@@ -179,6 +179,14 @@ fn sentences_about_a_board_follow_its_definition_and_its_record() {
             &with_deadline(of("RebootRebooting"), 60),
             &[compensation(running("power-on", 5)), running("power-cycle", 0)],
         ),
+        sentences(
+            &board,
+            &of("New"),
+            &[
+                compensation(suspended("power-on", 60, "no answer from relay-3 within 5s")),
+                compensation(waiting("power-on", relay, 2)),
+            ],
+        ),
         sentences(&board, &of("ReimageDone"), &[]),
     ];
     assert_snapshot!(lines.join("\n\n"), @"
@@ -219,12 +227,17 @@ fn sentences_about_a_board_follow_its_definition_and_its_record() {
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
     Waits since 12:00:00 UTC (3 min) for its deadline: its actions ended without success; its deadline passed at 12:01:00 UTC; any moment now it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
-    An interrupted action has left something to undo: power-on is still to be run.
+    An interrupted action has left something to undo: power-on is about to start.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
     Runs power-cycle since 12:00:00 UTC (3 min); it waits for power-cycle-ok or power-cycle-failed from its action; its deadline passed at 12:01:00 UTC; any moment now it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
     An interrupted action has left something to undo: power-on runs, since 12:00:05 UTC (2 min 55 s).
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
+
+    Rests since 12:00:00 UTC (3 min): nobody has asked for anything yet; nothing is under way; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
+    An interrupted action has left something to undo: power-on could not be completed, since 12:01:00 UTC (2 min) (no answer from relay-3 within 5s); it is tried again.
+    An interrupted action has left something to undo: power-on waits for modbus://relay-3:502, 2 requests ahead.
+    Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
 
     Goes on to Ready at once; in this state since 12:00:00 UTC (3 min).
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.

@@ -8,9 +8,10 @@ use crate::cli::api_client::ApiClientError;
 use crate::cli::output;
 use crate::formatting::count;
 
-/// Applies an operation to each board; a failure of one does not stop the others.
+/// Applies an operation to each board; a failure of one does not stop the others. `is_bulk` where the board of an error would
+/// not be known without its name: there are several, or they were selected.
 pub(super) async fn for_each_board(
-    names: &[String],
+    (names, is_bulk): (&[String], bool),
     as_json: bool,
     operation: impl AsyncFn(String) -> Result<Value, ApiClientError>,
     text: fn(&Value) -> String,
@@ -23,21 +24,21 @@ pub(super) async fn for_each_board(
                 output::print(&Value::Object(answer).to_string())?;
             }
             Ok(answer) => output::print(&format!("{name}: {}", text(&answer)))?,
-            Err(error) => failed += report_failure(name, error, names.len())?,
+            Err(error) => failed += report_failure(name, error, is_bulk)?,
         }
     }
     check_all_done(failed, names.len())
 }
 
-/// Prints and counts the failure of the operation for one of `count` boards, where the server refused it; any other error ends
-/// the command.
+/// Prints and counts the failure of a bulk operation for one board, where the server refused it; any other error ends the
+/// command.
 pub(super) fn report_failure(
     name: &str,
     error: ApiClientError,
-    count: usize,
+    is_bulk: bool,
 ) -> Result<usize, ApiClientError> {
     match error {
-        ApiClientError::Refused { .. } | ApiClientError::BadName(_) if count > 1 => {
+        ApiClientError::Refused { .. } | ApiClientError::BadName(_) if is_bulk => {
             output::complain(&format!("{name}: {error}"));
             Ok(1)
         }

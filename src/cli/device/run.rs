@@ -55,7 +55,9 @@ pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Er
         }
         DeviceCommand::Request(request) => {
             let (request, boards, body) = request.into_parts();
+            let is_selected = boards.is_selection();
             let names = boards.names(&client).await?;
+            let is_bulk = is_selected || names.len() > 1;
             if names.is_empty() {
                 output::complain("no board matches");
             }
@@ -67,11 +69,11 @@ pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Er
                 let path = ["devices", &name, "requests", request];
                 client.call(Method::POST, &path, &query, Some(&body)).await
             };
-            let done = for_each_board(&names, server.json, post, describe_outcome).await;
+            let done = for_each_board((&names, is_bulk), server.json, post, describe_outcome).await;
             if matches!(request, "rq-unlock" | "rq-cancel") {
                 warn_of_power_off(&client, &names).await;
             }
-            if names.len() > 1 {
+            if is_bulk && !names.is_empty() {
                 bulk_forecast::print(&client, &names, server.json).await?;
             }
             done
@@ -86,7 +88,7 @@ pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Er
                 client.call(Method::DELETE, &["devices", &name], &[], None).await?;
                 Ok(json!({ "outcome": "removed" }))
             };
-            for_each_board(&names, server.json, remove, |_| "removed".to_owned()).await
+            for_each_board((&names, names.len() > 1), server.json, remove, |_| "removed".to_owned()).await
         }
     }
 }
@@ -124,7 +126,7 @@ async fn why_each(client: &ApiClient, names: &[String], as_json: bool) -> Result
                 answered += 1;
                 show(&answer, as_json, &why::describe)?;
             }
-            Err(error) => failed += report_failure(name, error, names.len())?,
+            Err(error) => failed += report_failure(name, error, names.len() > 1)?,
         }
     }
     check_all_done(failed, names.len())

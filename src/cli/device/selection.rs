@@ -10,15 +10,15 @@ use crate::cli::output::text;
 /// The boards of a request: by name, or all that `lifeguard device list` would list with the same options.
 #[derive(Debug, Args)]
 pub(super) struct BoardSelection {
-    /// The boards
+    /// The boards; without names, those that the options select
     #[arg(required_unless_present_any = common_properties(), conflicts_with_all = common_properties())]
     names: Vec<String>,
-    /// All boards in these states, separated by commas; `Failed*` matches all that begin with Failed
+    /// Only boards in these states, separated by commas; `Failed*` matches all that begin with Failed
     #[arg(long)]
     state: Option<String>,
     #[command(flatten)]
     fields: FieldFilters,
-    /// All boards
+    /// All boards of the server
     #[arg(long, conflicts_with_all = filter_names().chain(["state"]))]
     all: bool,
 }
@@ -29,6 +29,11 @@ fn common_properties() -> impl Iterator<Item = &'static str> {
 }
 
 impl BoardSelection {
+    /// Whether the boards are selected, and not named.
+    pub(super) fn is_selection(&self) -> bool {
+        self.names.is_empty()
+    }
+
     /// Returns the names of the boards.
     ///
     /// # Errors

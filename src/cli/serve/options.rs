@@ -6,14 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
-use reqwest::Url;
 
 use super::http::HttpArgs;
 use super::models::ModelArgs;
 use super::parsers::{address, boolean, database_url, number_between, retention, span};
 use super::tftp_options::TftpArgs;
 use super::{secrets, server_definitions};
-use crate::actions::{PowerSettings, http};
+use crate::actions::{OperatorsUrl, PowerSettings};
 use crate::engine::Retention;
 use crate::store::{ConnectionBudget, DatabaseUrl};
 
@@ -103,10 +102,10 @@ pub struct ServeOptions {
     #[arg(long, env = "LIFEGUARD_ALLOW_COMMANDS", value_name = "true|false", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, value_parser = boolean)]
     pub allow_commands: bool,
 
-    /// Where messages to the operators are sent, by POST, such as `http://chat.lab/hook`: that an incident has opened, and what
-    /// definitions send by `notify` with `to: operators` [default: nowhere]
-    #[arg(long, env = "LIFEGUARD_OPERATORS_URL", value_name = "URL", hide_env_values = true, value_parser = http::parse_url)]
-    pub operators_url: Option<Url>,
+    /// Where messages to the operators are sent, by POST and plain HTTP, such as `http://chat.lab/hook`: that an incident has
+    /// opened, and what definitions send by `notify` with `to: operators` [default: nowhere]
+    #[arg(long, env = "LIFEGUARD_OPERATORS_URL", value_name = "URL", hide_env_values = true, value_parser = OperatorsUrl::new)]
+    pub operators_url: Option<OperatorsUrl>,
 
     /// How long history is stored, in whole days: `90d`, or `forever`
     #[arg(long, env = "LIFEGUARD_HISTORY_RETENTION", value_name = "DURATION", default_value = "90d", value_parser = retention)]

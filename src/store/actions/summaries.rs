@@ -87,7 +87,8 @@ pub async fn list_summaries(
     Ok(rows.into_iter().map(ActionSummary::from).collect())
 }
 
-/// Lists the names of the instances of `machine` of which an action waits for resources.
+/// Lists the names of the instances of `machine` that wait in the queue of a resource, under the conditions of
+/// [`list_waiters`](super::super::resources::list_waiters).
 ///
 /// # Errors
 ///
@@ -98,7 +99,10 @@ pub async fn list_queued_names(
 ) -> Result<HashSet<String>, StoreError> {
     let names = sqlx::query_scalar!(
         "SELECT DISTINCT i.name FROM action a JOIN instance i USING (instance_id)
-          WHERE a.status = 'WAITING' AND a.granted IS NULL AND coalesce(a.queue, a.place) IS NOT NULL AND i.machine = $1",
+          WHERE a.status = 'WAITING' AND (a.trouble IS NULL OR a.trouble LIKE 'incident %') AND a.granted IS NULL
+            AND coalesce(a.queue, a.place) IS NOT NULL AND i.machine = $1
+            AND (a.trouble IS NOT NULL
+                 OR NOT EXISTS (SELECT FROM action b WHERE b.instance_id = a.instance_id AND b.granted IS NOT NULL))",
         machine.as_str(),
     )
     .fetch_all(db)

@@ -4,7 +4,8 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
 use lifeguard::actions::{
-    ActionEnding, ActionKind as _, CommandPolicy, LocalTrouble, NotifyAction, NotifyPolicy, Trouble,
+    ActionEnding, ActionKind as _, CommandPolicy, LocalTrouble, NotifyAction, NotifyPolicy, OperatorsUrl,
+    Trouble,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -123,12 +124,20 @@ async fn operators_are_notified_where_the_server_says_and_elsewhere_nobody_is() 
     let (job, token) = (notification(&json!({ "to": "operators" })), CancellationToken::new());
     let nobody = within_long_timeout("its end", notify().run(&job, &token)).await.unwrap();
     assert_eq!(nobody["to"], "nobody: this server has no operators-url");
-    let policy = NotifyPolicy { operators_url: Some(url.parse().unwrap()), ..NotifyPolicy::default() };
+    let policy =
+        NotifyPolicy { operators_url: Some(OperatorsUrl::new(&url).unwrap()), ..NotifyPolicy::default() };
     let (kind, server) = (NotifyAction::new(policy), take(&listener, FINE));
     let (ended, request) =
         within_long_timeout("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
     assert_eq!(ended.unwrap()["to"], format!("http://{}", listener.local_addr().unwrap()));
     assert!(request.head.starts_with("post /hook?room=7 http/1.1\r\n"), "{}", request.head);
+    // A broadcast address: a local fault. The operators' server is not waited for.
+    let url = OperatorsUrl::new("http://255.255.255.255:9/hook").unwrap();
+    let policy = NotifyPolicy { operators_url: Some(url), ..NotifyPolicy::default() };
+    let job = notification(&json!({ "to": "operators", "retries": 0 }));
+    let failed =
+        within_long_timeout("its end", NotifyAction::new(policy).run(&job, &token)).await.unwrap_err();
+    assert_eq!(failed.kind, ActionEnding::Failed, "{failed}");
     for more in ["url", "command", "headers", "secret_file"] {
         let value = match more {
             "url" => json!("http://chat.lab/"),

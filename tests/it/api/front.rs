@@ -181,6 +181,7 @@ async fn every_answer_has_security_headers() {
         "GET /devices/b1",
         "GET /devices/nobody",
         "GET /lifecycle",
+        "GET /resources",
         "GET /api/v1/devices",
         "GET /api/v1/machines/board/diagram.svg",
         "GET /api/v1/machines/board/definitions/1",

@@ -120,7 +120,7 @@ async fn the_page_of_resources_shows_who_holds_them_and_when_who_waits_may_start
     let page = send(&world, "GET /resources", "").await.text;
     let relay = row(&page, &format!("<tr><td><code>{}</code>", rack.resource()));
     assert_eq!(relay, "</td><td>1 of 1</td><td></td><td></td><td>b1</td><td>3</td>");
-    assert!(page.contains("3 actions wait; when the last starts is not known yet."), "{page}");
+    assert!(page.contains("3 actions wait; when the last of them starts is not known yet."), "{page}");
     let waits = row(&page, last);
     assert!(waits.starts_with("<td>clear-pxe</td>") && waits.contains("<td>2</td>"), "{waits}");
     assert!(waits.ends_with("<td>not known yet</td>"), "{waits}");
@@ -139,7 +139,7 @@ async fn the_page_of_resources_shows_who_holds_them_and_when_who_waits_may_start
     let runs = |device: &serde_json::Value| device["actions"][0]["status"] == "RUNNING";
     world.until("b3", "its power is being cycled", runs).await;
     let page = send(&world, "GET /resources", "").await.text;
-    assert!(page.contains("1 action waits; all are expected to have started in "), "{page}");
+    assert!(page.contains("1 action waits; it is expected to have started in "), "{page}");
     let waits = row(&page, last);
     assert!(waits.contains("<td>in "), "{waits}");
 }
