@@ -189,7 +189,8 @@ pub async fn has_claimants(db: &mut PgConnection) -> Result<bool, StoreError> {
     Ok(has_some)
 }
 
-/// Lists at most `limit` actions that wait for resources, in the order of their queues; only for `resources` if given.
+/// Lists at most `limit` actions that wait for resources, in the order of their queues; only for `resources` if given. Of more, the
+/// first ones of each queue are listed.
 ///
 /// At most as many actions are read from each queue as units of its resource are free, and at most
 /// [`MAX_CLAIMANTS_PER_QUEUE`] for all resources within one; in addition all actions whose instances have holds. A queue is that
@@ -212,6 +213,7 @@ pub async fn list_claimants(
            SELECT v.action_id AS "action_id!", v.instance_id AS "instance_id!",
                   v.claims AS "claims?: Json<Vec<Claim>>", v.place AS "place?", v.rescue AS "rescue!", v.held AS "held!",
                   v.waiting_beside AS "waiting_beside!"
+             FROM (SELECT v.*
              FROM (SELECT w.*, ARRAY(SELECT h.name FROM hold h WHERE h.instance_id = w.instance_id) AS held, r.within,
                           row_number() OVER (PARTITION BY r.within, w.hold, w.adds_load ORDER BY w.queued_at, w.action_id) AS nth_within
                      FROM (SELECT a.*, coalesce(a.queue_at, a.asked_at) AS queued_at, l.last, l.hold, l.adds_load, q.queue_name,
@@ -266,7 +268,10 @@ pub async fn list_claimants(
                     -- Actions before one whose instance has holds may wait for it.
                     WHERE w.nth <= least(c.left, $4) OR EXISTS (SELECT FROM hold h WHERE h.instance_id = w.instance_id)) v
             WHERE v.within IS NULL OR v.nth_within <= $4 OR cardinality(v.held) > 0
-            ORDER BY v.queued_at, v.action_id LIMIT $1"#,
+            -- The first ones of every queue, however long one of them is.
+            ORDER BY CASE WHEN cardinality(v.held) > 0 THEN 0 WHEN v.within IS NULL THEN v.nth ELSE v.nth_within END,
+                     v.queued_at, v.action_id LIMIT $1) v
+            ORDER BY v.queued_at, v.action_id"#,
         limit,
         troubles,
         resources,

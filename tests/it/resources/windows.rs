@@ -396,3 +396,23 @@ async fn a_state_holds_the_resource_of_the_innermost_container_that_has_one() {
     assert_eq!(one.start(&looked.actions, at(4)).await.len(), 1);
     assert_eq!(one.holders("imaging@lab").await, ["b1"]);
 }
+
+#[tokio::test]
+async fn of_more_waiting_actions_than_are_read_the_first_of_each_queue_is_among_them() {
+    let database = database().await;
+    let one = TestProcess::new(&database).await;
+    one.set(&[("site", limits(Some(50), 10)), ("long", within("site")), ("short", within("site"))]).await;
+    one.set(&[("long-pdu", within("long")), ("short-pdu", within("short"))]).await;
+    for number in 0..20 {
+        one.ask(&format!("a{number}"), adding("long-pdu"), None, at(number)).await;
+    }
+    one.ask("b", adding("short-pdu"), None, at(20)).await;
+    one.ask("c", adding("alone"), None, at(21)).await;
+    let mut db = one.store.reader().await.unwrap();
+    let read = queue::list_claimants(&mut db, 4, &[], None).await.unwrap();
+    let mut names = Vec::new();
+    for claimant in read {
+        names.push(one.name(claimant.instance).await);
+    }
+    assert_eq!(names, ["a0", "a1", "b", "c"]);
+}
