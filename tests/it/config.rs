@@ -133,6 +133,8 @@ async fn errors_in_variables_name_the_variables() {
         ("serve", &[("INSECURE", "maybe")]),
         ("serve", &[("LOG_FORMAT", "xml")]),
         ("serve", &[("DATABASE_URL", "mysql://ann:sesam@db.lab/l")]),
+        ("serve", &[("OPERATORS_URL", "https://chat.lab/sesam")]),
+        ("serve --operators-url https://chat.lab/sesam", &[]),
         ("machine check --explain list", &[("LOG", "lifeguard=loud")]),
         ("serve --log lifeguard=debug,wran", &[]),
         ("device list", &[("SERVER", "lab")]),
@@ -169,6 +171,12 @@ async fn errors_in_variables_name_the_variables() {
     exit 2
 
     stderr: error: invalid value '…' for 'LIFEGUARD_DATABASE_URL': it must begin with postgres:// or postgresql://
+    exit 2
+
+    stderr: error: invalid value '…' for 'LIFEGUARD_OPERATORS_URL': there is no scheme `https`; write `http://HOST[:PORT]/PATH`
+    exit 2
+
+    stderr: error: invalid value '…' for '--operators-url <URL>': there is no scheme `https`; write `http://HOST[:PORT]/PATH`
     exit 2
 
     stderr: error: invalid value 'lifeguard=loud' for 'LIFEGUARD_LOG': a level such as `info`, or a filter such as `lifeguard=debug,sqlx=error` is needed; levels are `off`, `error`, `warn`, `info`, `debug` and `trace`
