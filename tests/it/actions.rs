@@ -274,8 +274,9 @@ async fn a_batch_reads_only_its_own_actions() {
     let mut tx = store.begin().await.unwrap();
     let idle = insert_as(&mut tx, "idle", None).await;
     tx.commit().await.unwrap();
+    // PostgreSQL plans this statement now, while it knows that there is no action, and keeps the plan.
+    sqlx::query("VACUUM ANALYZE action").execute(&database.pool().await).await.unwrap();
     let mut db = store.connect().await.unwrap();
-    // PostgreSQL plans this statement now, while there is no action, and keeps the plan.
     write_by(&mut db, idle, worker, |decided| decided.left_visit = Some(Visit(1))).await;
     let mut tx = store.begin().await.unwrap();
     let mut boards = Vec::new();

@@ -12,6 +12,9 @@
 -- Parameters are columns: arrays of one length that are unnested side by side. They are unnested in a select list, because
 -- as tables each would be stored first. Where an array is shorter than the others, the rest of its column is NULL.
 --
+-- Rows are found by `column = ANY (ARRAY[x])`, not by `column = x`. The plan is made once, maybe while a table is empty, and
+-- for `=` it may then read the whole index, in the order of which rows could be merged. For `ANY` there is no such plan.
+--
 -- Every part applies only where `applied` says that the instance's part of the batch applies.
 
 WITH
@@ -63,7 +66,7 @@ locked AS MATERIALIZED (
     SELECT i.instance_id, n.coupling, n.size
       FROM (SELECT unnest($82::bigint[]) AS id, unnest($83::int[]) AS version, unnest($84::bigint[]) AS coupling,
                    unnest($85::bigint[]) AS size) n
-      JOIN instance i ON i.instance_id = n.id
+      JOIN instance i ON i.instance_id = ANY (ARRAY[n.id])
      WHERE i.xmin = n.version AND (SELECT is_current FROM activation_check)
        -- Resources are locked first.
        AND (SELECT count(*) FROM resource_changes) >= 0 AND n.id <> ALL (ARRAY(SELECT id FROM refused))
@@ -98,7 +101,7 @@ saved AS (
                    , unnest($86::jsonb[]) AS links
 -- end links
            ) n
-     WHERE i.instance_id = n.id AND i.xmin = n.version AND (SELECT is_current FROM activation_check)
+     WHERE i.instance_id = ANY (ARRAY[n.id]) AND i.xmin = n.version AND (SELECT is_current FROM activation_check)
 -- begin resources
 -- begin unlinked
        -- Resources are locked first.
@@ -139,7 +142,7 @@ deadline_changes AS (
 history_only AS MATERIALIZED (
     SELECT i.instance_id
       FROM (SELECT unnest($30::bigint[]) AS id, unnest($31::int[]) AS version) n
-      JOIN instance i ON i.instance_id = n.id
+      JOIN instance i ON i.instance_id = ANY (ARRAY[n.id])
      WHERE i.xmin = n.version AND (SELECT is_current FROM activation_check) AND (SELECT count(*) FROM saved) >= 0
 -- begin resources
 -- begin unlinked
@@ -192,13 +195,12 @@ history_rows AS (
      GROUP BY r.state
 )
 
--- Actions are found by their IDs. The plan is made once, mostly while there are few actions; with `status = …` or
--- `worker_id = …` it would use a partial index of all that wait or run. So conditions name the other status, by which there
--- is no index: there are two.
+-- Actions are found by their IDs. With `status = …` or `worker_id = …` the plan would use a partial index of all that wait or
+-- run. So conditions name the other status, by which there is no index: there are two.
 , ended AS (
     DELETE FROM action a
      USING (SELECT unnest($35::bigint[]) AS id, unnest($36::bigint[]) AS action) e
-     WHERE a.action_id = e.action
+     WHERE a.action_id = ANY (ARRAY[e.action])
        AND ((SELECT is_all FROM applied) OR e.id = ANY ((SELECT ids FROM applied)::bigint[]))
  RETURNING a.action_id
 )
@@ -207,7 +209,7 @@ history_rows AS (
 , abandoned AS MATERIALIZED (
     SELECT a.action_id
       FROM (SELECT unnest($37::bigint[]) AS id, unnest($38::bigint[]) AS visit) l
-      JOIN action a ON a.instance_id = l.id
+      JOIN action a ON a.instance_id = ANY (ARRAY[l.id])
      WHERE a.visit <= l.visit AND NOT a.rescue
        AND a.action_id <> ALL ($36::bigint[]) AND a.action_id <> ALL ($43::bigint[])
        AND ((SELECT is_all FROM applied) OR l.id = ANY ((SELECT ids FROM applied)::bigint[]))
@@ -215,19 +217,19 @@ history_rows AS (
 -- Those that wait are deleted, or become their compensation if an earlier run may have left something undone.
 , deleted AS (
     DELETE FROM action a USING abandoned b
-     WHERE a.action_id = b.action_id AND a.status <> 'RUNNING'
+     WHERE a.action_id = ANY (ARRAY[b.action_id]) AND a.status <> 'RUNNING'
        AND NOT (a.compensation IS NOT NULL AND a.attempts > 0)
 )
 , compensated AS (
     UPDATE action a SET action = a.compensation, compensation = NULL, limit_ms = NULL, rescue = true
       FROM abandoned b
-     WHERE a.action_id = b.action_id AND a.status <> 'RUNNING'
+     WHERE a.action_id = ANY (ARRAY[b.action_id]) AND a.status <> 'RUNNING'
        AND a.compensation IS NOT NULL AND a.attempts > 0
 )
 -- Those that run are cancelled; their workers stop them.
 , stopped AS (
     UPDATE action a SET cancelled = true FROM abandoned b
-     WHERE a.action_id = b.action_id AND a.status <> 'WAITING' AND NOT a.cancelled
+     WHERE a.action_id = ANY (ARRAY[b.action_id]) AND a.status <> 'WAITING' AND NOT a.cancelled
  RETURNING a.action_id
 )
 
@@ -238,7 +240,7 @@ history_rows AS (
            reason = CASE WHEN a.trouble IS NULL THEN a.reason END, trouble = NULL, suspended_at = NULL,
            granted = s.granted, granted_at = CASE WHEN s.granted IS NOT NULL THEN coalesce(a.granted_at, $3) END
       FROM (SELECT unnest($39::bigint[]) AS id, unnest($40::bigint[]) AS action, unnest($41::jsonb[]) AS granted) s
-     WHERE a.action_id = s.action AND a.status <> 'RUNNING'
+     WHERE a.action_id = ANY (ARRAY[s.action]) AND a.status <> 'RUNNING'
        AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))
        AND (SELECT count(*) FROM ended) >= 0
 )
@@ -255,7 +257,7 @@ history_rows AS (
       FROM (SELECT unnest($42::bigint[]) AS id, unnest($43::bigint[]) AS action, unnest($44::text[]) AS trouble,
                    unnest($45::text[]) AS reason, unnest($46::int[]) AS uncounted,
                    unnest($47::bool[]) AS is_compensation) s
-     WHERE a.action_id = s.action AND a.status <> 'WAITING' AND a.worker_id IS NOT DISTINCT FROM $27
+     WHERE a.action_id = ANY (ARRAY[s.action]) AND a.status <> 'WAITING' AND a.worker_id IS NOT DISTINCT FROM $27
        AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))
 )
 
@@ -288,7 +290,7 @@ history_rows AS (
 , dropped_holds AS (
     DELETE FROM hold h
      USING (SELECT unnest($72::bigint[]) AS id, unnest($73::text[]) AS name) d
-     WHERE h.instance_id = d.id AND h.name = d.name
+     WHERE h.instance_id = ANY (ARRAY[d.id]) AND h.name = ANY (ARRAY[d.name])
        AND ((SELECT is_all FROM applied) OR d.id = ANY ((SELECT ids FROM applied)::bigint[]))
 )
 -- Released units that came with load count as in use until the window has passed. Expired rows are kept for a while: the
@@ -304,14 +306,14 @@ history_rows AS (
 )
 , expired AS (
     DELETE FROM cooling c USING resource_changes r
-     WHERE c.resource = r.name AND c.released_at < $3 - (r.window_ms + 60000) * interval '1 millisecond'
+     WHERE c.resource = ANY (ARRAY[r.name]) AND c.released_at < $3 - (r.window_ms + 60000) * interval '1 millisecond'
 )
 -- Released units are passed on to waiting actions of other instances, if the whole batch applies. Their locks are not waited
 -- for.
 , passed_on AS (
     UPDATE action a SET granted = g.granted, granted_at = $3
       FROM (SELECT unnest($74::bigint[]) AS action, unnest($75::jsonb[]) AS granted) g
-     WHERE a.action_id = g.action AND (SELECT is_all FROM applied)
+     WHERE a.action_id = ANY (ARRAY[g.action]) AND (SELECT is_all FROM applied)
        AND a.action_id <> ALL (ARRAY(
                SELECT c.action
                  FROM (SELECT unnest($76::bigint[]) AS action, unnest($77::text[]) AS name) c
