@@ -97,6 +97,7 @@ impl DeviceListStream {
     pub(super) async fn answer(mut self, tag: &str, timeouts: ListTimeouts) -> Result<Response, Problem> {
         let ListTimeouts { first_part_timeout, whole_timeout, stall_timeout } = timeouts;
         self.snapshot.0.take_time(whole_timeout + DATABASE_TIMEOUT_MARGIN).await?;
+        self.snapshot.0.avoid_sorting().await?;
         let (sender, mut parts) = mpsc::channel(1);
         let mut task = JoinSet::new();
         task.spawn(

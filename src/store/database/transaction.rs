@@ -88,6 +88,17 @@ impl Snapshot {
         .await?;
         Ok(())
     }
+
+    /// Reads rows in the order of an index where there is one, for lists that are sent on while they are read: sorted, the
+    /// first row would come after the last one was read.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the statement fails.
+    pub async fn avoid_sorting(&mut self) -> Result<(), StoreError> {
+        sqlx::query!("SET LOCAL enable_sort = off").execute(&mut *self.0).await?;
+        Ok(())
+    }
 }
 
 /// The statement that begins a snapshot.
