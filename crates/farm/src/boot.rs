@@ -5,12 +5,11 @@ use std::future::pending;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use super::board::{BoardActivity, SimulatedBoard};
 use super::boot_config::{BootConfig, LiveTask};
 use super::fault_rates::BoardFault;
-use super::network::BootConfigAnswer;
+use super::network::{BootConfigAnswer, OpenPort};
 use random::Random;
 
 /// Boots, and boots again when the board reboots itself; the caller drops it when the power is lost.
@@ -174,7 +173,7 @@ impl<'a> SimulatedBoot<'a> {
         }
     }
 
-    fn open_port(&self) -> Option<TcpListener> {
+    fn open_port(&self) -> Option<OpenPort<'a>> {
         let opened = self.board.network.open_port();
         opened.inspect_err(|error| self.log_failure("simulated board cannot open its port", error)).ok()
     }
@@ -238,10 +237,9 @@ impl<'a> SimulatedBoot<'a> {
     }
 }
 
-/// Accepts connections, which is all that a poll needs.
-async fn answer_polls(board: &SimulatedBoard, port: TcpListener) -> Infallible {
+async fn answer_polls(board: &SimulatedBoard, port: OpenPort<'_>) -> Infallible {
     loop {
-        if let Err(error) = port.accept().await {
+        if let Err(error) = port.answer_poll().await {
             tracing::debug!(board = board.registration.name, %error, "simulated board cannot accept a poll");
             board.clock.sleep(Duration::from_secs(1)).await;
         }

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -31,9 +32,32 @@ pub(super) struct BoardNetwork {
     tftp: SocketAddr,
     device_url: String,
     http: reqwest::Client,
-    /// Bound but not listening: it reserves the port while the board does not answer.
-    _port: TcpSocket,
     poll: SocketAddr,
+    /// Bound but not listening: it reserves the port while that is closed.
+    reserved: Mutex<Option<TcpSocket>>,
+}
+
+/// A board's open port for polls. Its fields are dropped in this order: the port is closed, then reserved.
+pub(super) struct OpenPort<'a> {
+    listener: TcpListener,
+    _reservation: PortReservation<'a>,
+}
+
+/// Reserves the port when it is dropped.
+struct PortReservation<'a>(&'a BoardNetwork);
+
+impl OpenPort<'_> {
+    /// Accepts a connection and closes it, which is all that a poll needs.
+    pub(super) async fn answer_poll(&self) -> io::Result<()> {
+        self.listener.accept().await.map(drop)
+    }
+}
+
+impl Drop for PortReservation<'_> {
+    fn drop(&mut self) {
+        // A port that cannot be reserved is bound when it is opened.
+        *self.0.lock_reserved() = bind(self.0.poll).ok();
+    }
 }
 
 impl BoardNetwork {
@@ -49,7 +73,8 @@ impl BoardNetwork {
             .build()
             .map_err(io::Error::other)?;
         let device_url = format!("{}/api/v1/devices/{name}", server.trim_end_matches('/'));
-        Ok(Self { address, tftp, device_url, http, poll: port.local_addr()?, _port: port })
+        let poll = port.local_addr()?;
+        Ok(Self { address, tftp, device_url, http, poll, reserved: Mutex::new(Some(port)) })
     }
 
     /// Returns the address for polls.
@@ -57,9 +82,16 @@ impl BoardNetwork {
         self.poll
     }
 
-    /// Opens the port for polls; dropping the listener closes it.
-    pub(super) fn open_port(&self) -> io::Result<TcpListener> {
-        bind(self.poll)?.listen(16)
+    /// Opens the port for polls. Large farms have one file descriptor for each board.
+    pub(super) fn open_port(&self) -> io::Result<OpenPort<'_>> {
+        let reserved = self.lock_reserved().take();
+        let reservation = PortReservation(self);
+        let socket = reserved.map_or_else(|| bind(self.poll), Ok)?;
+        Ok(OpenPort { listener: socket.listen(16)?, _reservation: reservation })
+    }
+
+    fn lock_reserved(&self) -> MutexGuard<'_, Option<TcpSocket>> {
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fetches `file` from the boot tree.

@@ -12,8 +12,9 @@
 -- Parameters are columns: arrays of one length that are unnested side by side. They are unnested in a select list, because
 -- as tables each would be stored first. Where an array is shorter than the others, the rest of its column is NULL.
 --
--- Rows are found by `column = ANY (ARRAY[x])`, not by `column = x`. The plan is made once, maybe while a table is empty, and
--- for `=` it may then read the whole index, in the order of which rows could be merged. For `ANY` there is no such plan.
+-- Rows of tables that are often empty are found by `column = ANY (ARRAY[x])`, not by `column = x`. The plan is made once, maybe
+-- while there is no row, and for `=` it would then read the whole index, in the order of which rows could be merged. For `ANY`
+-- there is no such plan.
 --
 -- Every part applies only where `applied` says that the instance's part of the batch applies.
 
@@ -66,7 +67,7 @@ locked AS MATERIALIZED (
     SELECT i.instance_id, n.coupling, n.size
       FROM (SELECT unnest($82::bigint[]) AS id, unnest($83::int[]) AS version, unnest($84::bigint[]) AS coupling,
                    unnest($85::bigint[]) AS size) n
-      JOIN instance i ON i.instance_id = ANY (ARRAY[n.id])
+      JOIN instance i ON i.instance_id = n.id
      WHERE i.xmin = n.version AND (SELECT is_current FROM activation_check)
        -- Resources are locked first.
        AND (SELECT count(*) FROM resource_changes) >= 0 AND n.id <> ALL (ARRAY(SELECT id FROM refused))
@@ -101,7 +102,7 @@ saved AS (
                    , unnest($86::jsonb[]) AS links
 -- end links
            ) n
-     WHERE i.instance_id = ANY (ARRAY[n.id]) AND i.xmin = n.version AND (SELECT is_current FROM activation_check)
+     WHERE i.instance_id = n.id AND i.xmin = n.version AND (SELECT is_current FROM activation_check)
 -- begin resources
 -- begin unlinked
        -- Resources are locked first.
@@ -142,7 +143,7 @@ deadline_changes AS (
 history_only AS MATERIALIZED (
     SELECT i.instance_id
       FROM (SELECT unnest($30::bigint[]) AS id, unnest($31::int[]) AS version) n
-      JOIN instance i ON i.instance_id = ANY (ARRAY[n.id])
+      JOIN instance i ON i.instance_id = n.id
      WHERE i.xmin = n.version AND (SELECT is_current FROM activation_check) AND (SELECT count(*) FROM saved) >= 0
 -- begin resources
 -- begin unlinked
