@@ -230,6 +230,10 @@ async fn a_board_shows_its_power_as_it_was_last_observed_and_an_unknown_one_caus
     shows("on", "board", "the board reported image-running").await;
     world.register("b2", json!({})).await;
     assert_eq!(world.get("/api/v1/devices/b2").await["observed_power"], Value::Null);
+    // What was read before a board was registered there was read for another board.
+    world.clock.advance(std::time::Duration::from_secs(1));
+    world.register("b3", rack.power_facts(0)).await;
+    assert_eq!(world.get("/api/v1/devices/b3").await["observed_power"], never);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,8 +16,9 @@ const MAX_READINGS: i64 = 5;
 
 /// Reads the last observations of a board's power: readings by its actions and by hand at `outlet`, and what the board sent.
 ///
-/// `outlet` is the name of the instance of its outlet. Readings from before the last change of its power URL are left out: they
-/// are those of another outlet, or of one that was believed to be wired in another way.
+/// `outlet` is the name of the instance of its outlet. Readings from before the board was registered, or before the last change
+/// of its power URL, are left out: they are those of another outlet or board, or of an outlet that was believed to be wired in
+/// another way.
 ///
 /// # Errors
 ///
@@ -30,9 +31,10 @@ pub(in crate::boards) async fn read_history(
     let rows = sqlx::query_as!(
         ObservationRow,
         r#"WITH wanted AS (
-               SELECT $1::bigint AS id, false AS is_outlet
+               SELECT $1::bigint AS id, false AS is_outlet, '-infinity'::timestamptz AS since
                UNION ALL
-               SELECT instance_id, true FROM instance WHERE machine = $2 AND name = $3),
+               SELECT i.instance_id, true, d.registered_at FROM instance i, device d
+                WHERE i.machine = $2 AND i.name = $3 AND d.instance_id = $1),
            recent AS MATERIALIZED (
                SELECT h.* FROM wanted,
                       LATERAL (SELECT wanted.is_outlet, history_id, at, kind, event, source, evidence,
@@ -40,7 +42,7 @@ pub(in crate::boards) async fn read_history(
                                       kind = 'event' AND source = 'action'
                                           AND event ~ '^power-(on|off|cycle|read)-(ok|failed)$'
                                           AND evidence ? 'observed' AS is_reading
-                                 FROM history WHERE instance_id = wanted.id
+                                 FROM history WHERE instance_id = wanted.id AND at >= wanted.since
                                 ORDER BY history_id DESC LIMIT $4) h),
            changed AS (
                SELECT max(history_id) AS history_id, max(at) AS at FROM recent
