@@ -4,7 +4,7 @@
 //! list of actions of a visit is one task: it starts once its claims are granted, and runs the actions one after the other.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
@@ -28,6 +28,13 @@ use crate::store::{Store, StoreError, resources};
 
 /// How long a granted action may wait to be started, in farm time: the process that could start it may have a local fault.
 const GRANT_TIMEOUT: TimeDelta = TimeDelta::seconds(5);
+
+/// How long the queues are left alone after a look at them, as a multiple of the time that it took: the longer they are, the
+/// more it costs the database, and each end of an action would cause another one.
+const PAUSE_PER_LOOK: u32 = 9;
+
+/// The longest such pause.
+const MAX_LOOK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Hands out actions until `stop`, then releases them.
 pub(super) async fn run(engine: Engine, stop: CancellationToken) {
@@ -72,16 +79,26 @@ async fn run_registered(engine: &Engine, registered: RegisteredWorker, stop: &Ca
     ));
     background.spawn(reclaim(engine.clone(), worker, reclaim_needed));
     let mut tasks = JoinSet::new();
-    let mut is_healthy = true;
+    let (mut is_healthy, mut queues_from) = (true, Instant::now());
     'looks: while !stop.is_cancelled() && !lease_expired.is_cancelled() {
         let (mut next_at, mut may_have_more, mut fault) = (None, false, None);
+        let mut pause = None;
         // What needs no grant does not wait until the queues are read.
         for work in [WaitingActions::Unqueued, WaitingActions::Queued] {
+            let began = Instant::now();
+            let left_alone = queues_from.saturating_duration_since(began);
+            if matches!(work, WaitingActions::Queued) && !left_alone.is_zero() {
+                pause = Some(left_alone);
+                continue;
+            }
             let found = tokio::select! {
                 found = engine.store().within(Store::MAX_STATEMENT_TIME, find_work(engine, worker, work)) => found,
                 () = stop.cancelled() => break 'looks,
                 () = lease_expired.cancelled() => break 'looks,
             };
+            if matches!(work, WaitingActions::Queued) {
+                queues_from = Instant::now() + look_pause(began.elapsed());
+            }
             let started = match found {
                 Ok(StartableActions { actions, has_more, next_at: next }) => {
                     next_at = next;
@@ -116,12 +133,19 @@ async fn run_registered(engine: &Engine, registered: RegisteredWorker, stop: &Ca
             () = engine.inner.actions_changed.notified() => {}
             // A resource has settled, or its gap has passed.
             () = sleep_until(engine, next_at) => {}
+            // The queues may be looked at again.
+            () = sleep_real_time(pause.unwrap_or_default()), if pause.is_some() => {}
             // In case a notification was lost.
             () = sleep_real_time(lease::LEASE_DURATION) => {}
         }
         while tasks.try_join_next().is_some() {}
     }
     drain(engine, worker, tasks, background, &lease_expired).await;
+}
+
+/// How long the queues are left alone after a look that took `look`.
+fn look_pause(look: Duration) -> Duration {
+    (look * PAUSE_PER_LOOK).min(MAX_LOOK_PAUSE)
 }
 
 /// Renews the lease until it expires; then `lease_expired` is cancelled. Nothing else here may take long.
@@ -351,4 +375,20 @@ async fn release_lost_actions(engine: &Engine, worker: WorkerIdentity) -> Result
         engine.inner.written.notify_one();
     }
     Ok(lost.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_at_long_queues_are_rarer() {
+        for (look_ms, pause_ms) in [(0, 0), (2, 18), (16, 144), (111, 999), (112, 1000), (30_000, 1000)] {
+            assert_eq!(
+                look_pause(Duration::from_millis(look_ms)),
+                Duration::from_millis(pause_ms),
+                "{look_ms} ms"
+            );
+        }
+    }
 }

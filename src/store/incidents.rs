@@ -333,17 +333,21 @@ pub async fn list(db: &mut PgConnection, filter: IncidentFilter<'_>) -> Result<V
     };
     let rows = sqlx::query_as!(
         IncidentRow,
-        r#"SELECT i.instance_id, i.name, i.data ->> 'resource' AS "resource!", i.data ->> 'opened_at' AS opened_at,
+        r#"WITH covered AS MATERIALIZED (
+                    SELECT c.instance_id, array_agg(c.resource) AS resources FROM incident_cover() c
+                     WHERE c.resource IS NOT NULL GROUP BY 1),
+                wait AS MATERIALIZED (
+                    SELECT w.incident_id, count(DISTINCT w.instance_id) AS instances FROM incident_wait() w GROUP BY 1)
+           SELECT i.instance_id, i.name, i.data ->> 'resource' AS "resource!", i.data ->> 'opened_at' AS opened_at,
                   CASE WHEN i.state = $2 THEN i.entered_at END AS closed_at,
                   coalesce(i.data ->> 'probe_reason', i.data ->> 'reason') AS reason, i.deadline_at AS next_probe_at,
                   i.state = $5 AS "is_silent!", i.data ? 'poll_url' AS "is_of_silence!",
-                  ARRAY(SELECT c.resource FROM incident_cover() c
-                         WHERE c.instance_id = i.instance_id AND c.resource IS NOT NULL) AS "covered!",
-                  (SELECT count(DISTINCT w.instance_id) FROM incident_wait() w WHERE w.incident_id = i.instance_id) AS "waiting!"
+                  coalesce(covered.resources, '{}') AS "covered!", coalesce(wait.instances, 0) AS "waiting!"
              FROM instance i
+             LEFT JOIN covered ON covered.instance_id = i.instance_id
+             LEFT JOIN wait ON wait.incident_id = i.instance_id
             WHERE i.machine = $1 AND i.data ? 'resource' AND (i.state <> $2 OR $4)
-              AND ($3::text[] IS NULL OR EXISTS (
-                      SELECT FROM incident_cover() c WHERE c.instance_id = i.instance_id AND c.resource = ANY($3)))
+              AND ($3::text[] IS NULL OR covered.resources && $3)
             ORDER BY i.state = $2, i.name"#,
         INCIDENT_MACHINE,
         CLOSED_STATE,
