@@ -203,8 +203,8 @@ struct FailureRow {
     queued_at: DateTime<Utc>,
 }
 
-/// Lists the recorded failures that came within a minute before an incident opened at their resource: their actions are to wait
-/// again, also where it was closed meanwhile.
+/// Lists the recorded failures that came within a minute before an incident opened at their resource, or at what contains it:
+/// their actions are to wait again, also where it was closed meanwhile.
 ///
 /// # Errors
 ///
@@ -213,11 +213,7 @@ pub async fn list_to_retry(db: &mut PgConnection) -> Result<Vec<RecordedFailure>
     let rows = sqlx::query_as!(
         FailureRow,
         "SELECT f.resource, f.instance_id, f.visit, f.action, f.queued_at
-           FROM resource_failure f
-           JOIN instance i ON i.machine = $1 AND i.data ->> 'resource' = f.resource
-          WHERE (i.data ->> 'opened_at')::timestamptz BETWEEN f.failed_at AND f.failed_at + interval '1 minute'
-          ORDER BY f.failed_at",
-        INCIDENT_MACHINE,
+           FROM resource_failure f WHERE belongs_to_incident(f) ORDER BY f.failed_at",
     )
     .fetch_all(db)
     .await?;
@@ -277,12 +273,8 @@ pub async fn forget_failures_at(tx: &mut Tx, resources: &[String]) -> Result<(),
     sqlx::query!(
         "DELETE FROM resource_failure f
           WHERE f.resource = ANY($1) AND NOT f.is_suspected
-            AND NOT EXISTS (SELECT FROM instance i
-                             WHERE i.machine = $2 AND i.data ->> 'resource' = f.resource
-                               AND (i.data ->> 'opened_at')::timestamptz
-                                   BETWEEN f.failed_at AND f.failed_at + interval '1 minute')",
+            AND NOT belongs_to_incident(f)",
         resources,
-        INCIDENT_MACHINE,
     )
     .execute(&mut **tx)
     .await?;
