@@ -11,7 +11,7 @@ use device_io::{LocalTrouble, SecretError, SecretFile};
 use reqwest::Client;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::ending::{Evidence, UnfinishedAction};
@@ -43,6 +43,7 @@ pub struct NotifySettings {
     secret_file: Option<String>,
     command: Vec<String>,
     message: Option<String>,
+    facts: Vec<String>,
     retries: u32,
     #[serde(with = "span")]
     timeout: Duration,
@@ -65,6 +66,7 @@ impl Default for NotifySettings {
             secret_file: None,
             command: Vec::new(),
             message: None,
+            facts: Vec::new(),
             retries: 3,
             timeout: Duration::from_secs(10),
         }
@@ -100,6 +102,12 @@ impl ActionSettings for NotifySettings {
             about: "a program with its arguments, run without a shell instead of a request; it reads the message from its input",
         },
         SettingField { name: "message", form: "a text", about: "a text for people in the message" },
+        SettingField {
+            name: "facts",
+            form: "a list such as `[resource, reason]`",
+            about: "what the message says of the instance besides, where it is known: facts that actions can use, such as a \
+                    board's `hardware`; of an instance of another machine, its data",
+        },
         SettingField {
             name: "retries",
             form: "a whole number, 0 or more",
@@ -256,7 +264,12 @@ impl NotifyChannel {
         policy: &NotifyPolicy,
     ) -> Result<Self, UnfinishedAction> {
         let key = notification_key(job);
-        let message = json!({
+        let facts: Map<String, Value> = settings
+            .facts
+            .iter()
+            .filter_map(|name| Some((name.clone(), job.facts.get(name)?.clone())))
+            .collect();
+        let mut message = json!({
             "machine": job.subject.machine,
             "instance": job.subject.name,
             "state": job.subject.state,
@@ -266,6 +279,9 @@ impl NotifyChannel {
             "key": key,
             "message": settings.message,
         });
+        if !facts.is_empty() {
+            message["facts"] = Value::Object(facts);
+        }
         let message = message.to_string().into_bytes();
         let operators = settings.to.and(policy.operators_url.as_ref()).map(OperatorsUrl::as_str);
         let Some(text) = operators.or(settings.url.as_deref()) else {

@@ -270,11 +270,14 @@ async fn chat() -> (String, Arc<Mutex<Vec<Value>>>, JoinSet<()>) {
     server.spawn(async move {
         while let Ok((mut connection, _)) = listener.accept().await {
             let mut request = String::new();
-            while !request.ends_with('}') {
+            let message = loop {
                 request.push(char::from(connection.read_u8().await.unwrap()));
-            }
-            let body = &request[request.find("\r\n\r\n").unwrap()..];
-            stored.lock().unwrap().push(serde_json::from_str(body).unwrap());
+                let body = request.split_once("\r\n\r\n").map(|(_, body)| serde_json::from_str(body));
+                if let Some(Ok(message)) = body {
+                    break message;
+                }
+            };
+            stored.lock().unwrap().push(message);
             connection.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").await.unwrap();
         }
     });
@@ -326,6 +329,9 @@ async fn an_incident_of_many_boards_is_one_notification() {
     let described: Vec<_> =
         messages.iter().map(|message| json!([message["instance"], message["state"]])).collect();
     assert_eq!(described, [json!([incident_of(&rack), "Opened"])]);
+    let reason =
+        format!("no connection to {}: Connection refused", rack.resource().trim_start_matches("modbus://"));
+    assert_eq!(messages[0]["facts"], json!({ "resource": rack.resource(), "reason": reason }));
     let loaded = send(&world, "PUT /api/v1/machines/incident", definition_that_notifies_late()).await;
     assert_eq!(loaded.status, 200, "{}", loaded.text);
     assert_eq!(openings(&world, &incident_of(&rack)).await, 1);

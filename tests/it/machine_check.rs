@@ -319,7 +319,7 @@ fn rules_are_explained() {
 
     ACTION       SETTINGS
     clear-pxe
-    notify       to, url, headers, secret_file, command, message, retries, timeout
+    notify       to, url, headers, secret_file, command, message, facts, retries, timeout
     poll         interval, failures, limit
     power-cycle
     power-off

@@ -27,20 +27,45 @@ activation_check AS MATERIALIZED (
 ),
 
 -- begin resources
--- Units are granted and released before any instance is locked. A grant holds only if the revision of the resource is still
--- the one that the grant was decided by.
+-- Units are granted and released before any instance is locked. A grant holds only if the revision of each of its resources is
+-- still the one that the grant was decided by. If one is not, the others stay as they are: their gaps do not begin.
+current_resources AS MATERIALIZED (
+    SELECT r.name, r.revision FROM resource r
+     WHERE r.name = ANY ($60::text[]) AND (SELECT is_current FROM activation_check)
+     ORDER BY r.name COLLATE "C" FOR UPDATE
+),
+claimed AS MATERIALIZED (
+    SELECT unnest($66::bigint[]) AS id, NULL::bigint AS action, unnest($67::text[]) AS name
+    UNION ALL
+    SELECT NULL, unnest($76::bigint[]), unnest($77::text[])
+),
+overtaken AS MATERIALIZED (
+    SELECT c.id, c.action
+      FROM claimed c
+      LEFT JOIN (SELECT unnest($60::text[]) AS name, unnest($61::bigint[]) AS revision) t ON t.name = c.name
+      LEFT JOIN current_resources r ON r.name = c.name
+     WHERE t.revision IS NULL OR t.revision <> coalesce(r.revision, 0)
+),
+granted AS MATERIALIZED (
+    SELECT c.name FROM claimed c
+     WHERE NOT EXISTS (SELECT FROM overtaken o WHERE o.id = c.id OR o.action = c.action)
+),
+-- A release by itself leaves the revision: it takes nothing from others, unless a settle time begins.
 resource_changes AS (
     INSERT INTO resource AS r (name, capacity, gap_ms, settle_ms, revision, grant_revision, granted_at, released_at)
     SELECT t.name, t.capacity, coalesce(t.gap_ms, 0), coalesce(t.settle_ms, 0), coalesce(t.revision, 0) + 1,
            CASE WHEN t.revision = 0 THEN 1 ELSE 0 END,
            CASE WHEN t.revision IS NOT NULL THEN $3::timestamptz END,
            CASE WHEN t.is_released THEN $3::timestamptz END
-      FROM (SELECT unnest($60::text[]) AS name, unnest($61::bigint[]) AS revision, unnest($62::int[]) AS capacity,
-                   unnest($63::bigint[]) AS gap_ms, unnest($64::bigint[]) AS settle_ms,
-                   unnest($65::bool[]) AS is_released) t
-     WHERE (SELECT is_current FROM activation_check)
+      FROM (SELECT n.name, CASE WHEN n.name = ANY (ARRAY(SELECT name FROM granted)) THEN n.revision END AS revision,
+                   n.capacity, n.gap_ms, n.settle_ms, n.is_released
+              FROM (SELECT unnest($60::text[]) AS name, unnest($61::bigint[]) AS revision, unnest($62::int[]) AS capacity,
+                           unnest($63::bigint[]) AS gap_ms, unnest($64::bigint[]) AS settle_ms,
+                           unnest($65::bool[]) AS is_released) n) t
+     WHERE (SELECT is_current FROM activation_check) AND (t.revision IS NOT NULL OR t.is_released)
     ON CONFLICT (name) DO UPDATE
-       SET revision = r.revision + 1,
+       SET revision = r.revision + CASE WHEN excluded.granted_at IS NULL AND coalesce(r.set_settle_ms, r.settle_ms) = 0
+                                        THEN 0 ELSE 1 END,
            grant_revision = CASE WHEN excluded.granted_at IS NOT NULL AND r.revision = excluded.revision - 1
                                  THEN r.revision + 1 ELSE r.grant_revision END,
            granted_at = CASE WHEN r.revision = excluded.revision - 1
@@ -52,10 +77,12 @@ resource_changes AS (
  RETURNING r.name, r.grant_revision = r.revision AS is_granted, r.window_ms
 ),
 
--- Instances that claim a resource of which units were granted since: there may be none left.
+-- What claims a resource of which units were granted since: there may be none left. A resource that did not exist is known only
+-- now.
 refused AS MATERIALIZED (
-    SELECT c.id
-      FROM (SELECT unnest($66::bigint[]) AS id, unnest($67::text[]) AS name) c
+    SELECT o.id, o.action FROM overtaken o
+    UNION ALL
+    SELECT c.id, c.action FROM claimed c
      WHERE NOT EXISTS (SELECT FROM resource_changes r WHERE r.name = c.name AND r.is_granted)
 ),
 -- end resources
@@ -70,7 +97,7 @@ locked AS MATERIALIZED (
       JOIN instance i ON i.instance_id = n.id
      WHERE i.xmin = n.version AND (SELECT is_current FROM activation_check)
        -- Resources are locked first.
-       AND (SELECT count(*) FROM resource_changes) >= 0 AND n.id <> ALL (ARRAY(SELECT id FROM refused))
+       AND (SELECT count(*) FROM resource_changes) >= 0 AND n.id <> ALL (ARRAY(SELECT id FROM refused WHERE id IS NOT NULL))
        FOR UPDATE OF i SKIP LOCKED
 ),
 complete AS MATERIALIZED (
@@ -106,7 +133,7 @@ saved AS (
 -- begin resources
 -- begin unlinked
        -- Resources are locked first.
-       AND (SELECT count(*) FROM resource_changes) >= 0 AND i.instance_id <> ALL (ARRAY(SELECT id FROM refused))
+       AND (SELECT count(*) FROM resource_changes) >= 0 AND i.instance_id <> ALL (ARRAY(SELECT id FROM refused WHERE id IS NOT NULL))
 -- end unlinked
 -- end resources
 -- begin links
@@ -147,7 +174,7 @@ history_only AS MATERIALIZED (
      WHERE i.xmin = n.version AND (SELECT is_current FROM activation_check) AND (SELECT count(*) FROM saved) >= 0
 -- begin resources
 -- begin unlinked
-       AND (SELECT count(*) FROM resource_changes) >= 0 AND i.instance_id <> ALL (ARRAY(SELECT id FROM refused))
+       AND (SELECT count(*) FROM resource_changes) >= 0 AND i.instance_id <> ALL (ARRAY(SELECT id FROM refused WHERE id IS NOT NULL))
 -- end unlinked
 -- end resources
 -- begin links
@@ -315,10 +342,7 @@ history_rows AS (
     UPDATE action a SET granted = g.granted, granted_at = $3
       FROM (SELECT unnest($74::bigint[]) AS action, unnest($75::jsonb[]) AS granted) g
      WHERE a.action_id = ANY (ARRAY[g.action]) AND (SELECT is_all FROM applied)
-       AND a.action_id <> ALL (ARRAY(
-               SELECT c.action
-                 FROM (SELECT unnest($76::bigint[]) AS action, unnest($77::text[]) AS name) c
-                WHERE NOT EXISTS (SELECT FROM resource_changes r WHERE r.name = c.name AND r.is_granted)))
+       AND a.action_id <> ALL (ARRAY(SELECT action FROM refused WHERE action IS NOT NULL))
        AND a.action_id = ANY (ARRAY(
                SELECT b.action_id FROM action b
                 WHERE b.action_id = ANY ($74::bigint[]) AND b.status <> 'RUNNING' AND b.granted IS NULL

@@ -90,6 +90,8 @@ async fn a_message_describes_its_subject_and_is_signed() {
     let answer_text =
         ["machine", "instance", "state", "visit", "action", "action_id", "message"].map(|key| &body[key]);
     assert_eq!(json!(answer_text), json!(["board", "board-1", "Working", 7, "test", 1, "look at it"]));
+    // Nothing is said of facts that are not asked for, and of those that are not known.
+    assert_eq!(body.get("facts"), None);
 }
 
 #[tokio::test]

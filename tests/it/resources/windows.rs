@@ -99,6 +99,44 @@ fn instances(actions: &[StartableAction]) -> Vec<InstanceId> {
 }
 
 #[tokio::test]
+async fn a_refused_grant_begins_no_gap() {
+    let database = database().await;
+    let (one, other) = (TestProcess::new(&database).await, TestProcess::new(&database).await);
+    let gap = LimitOverrides { gap_ms: Some(10_000), ..LimitOverrides::default() };
+    let circuit = || ResourceSettings { overrides: gap, ..within("site") };
+    one.set(&[("site", limits(Some(5), 10)), ("circuit-1", circuit()), ("circuit-2", circuit())]).await;
+    one.set(&[("pdu-1", within("circuit-1")), ("pdu-2", within("circuit-2"))]).await;
+    for (name, pdu) in [("b1", "pdu-1"), ("b2", "pdu-2")] {
+        one.ask(name, adding(pdu), None, at(0)).await;
+    }
+    let (first, second) = (one.look(at(1)).await, other.look(at(1)).await);
+    assert_eq!((first.actions.len(), &first.actions), (2, &second.actions));
+    assert_eq!(one.start(&first.actions[..1], at(1)).await.len(), 1);
+    // Units of the site were granted since.
+    assert_eq!(other.start(&second.actions[1..], at(1)).await, []);
+    let again = other.look(at(2)).await;
+    assert_eq!(instances(&again.actions), [second.actions[1].instance]);
+    assert_eq!(other.start(&again.actions, at(2)).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_release_overtakes_no_grant() {
+    let database = database().await;
+    let (one, other) = (TestProcess::new(&database).await, TestProcess::new(&database).await);
+    one.set(&[("circuit", limits(Some(3), 10)), ("pdu", within("circuit"))]).await;
+    for name in ["b0", "b1", "b2"] {
+        one.ask(name, adding("pdu"), None, at(0)).await;
+    }
+    let first = one.look(at(1)).await;
+    assert_eq!(one.start(&first.actions[..1], at(1)).await.len(), 1);
+    let looked = other.look(at(2)).await;
+    assert_eq!(looked.actions.len(), 2);
+    one.end(first.actions[0].instance, at(3)).await;
+    assert_eq!(other.start(&looked.actions, at(3)).await.len(), 2);
+    assert_eq!(one.usage("circuit").await, (2, 0, 1));
+}
+
+#[tokio::test]
 async fn two_concurrent_processes_never_switch_on_more_than_the_capacity_within_a_window() {
     let database = database().await;
     let (one, other) = (TestProcess::new(&database).await, TestProcess::new(&database).await);
