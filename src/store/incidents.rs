@@ -203,8 +203,8 @@ struct FailureRow {
     queued_at: DateTime<Utc>,
 }
 
-/// Lists the recorded failures that came within a minute before an incident opened at their resource, or at what contains it:
-/// their actions are to wait again, also where it was closed meanwhile.
+/// Lists the recorded failures that came within a minute before an incident opened at their resource, or at what contains it, or
+/// while it was about to open: their actions are to wait again, also where it was closed meanwhile.
 ///
 /// # Errors
 ///

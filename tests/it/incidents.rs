@@ -867,3 +867,33 @@ async fn the_incident_of_a_circuit_lets_cycles_wait_again_that_failed_just_befor
     assert_eq!(racks[1].in_state(&world, "Ready").await, ["b0"]);
     assert_replays(&world).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_belongs_to_the_incident_that_opened_within_a_minute_or_was_open() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 2);
+    let names = register_boards(&world, &rack, 2).await;
+    rack.relay.set_behaviour(RelayBehaviour::Refusing);
+    reboot(&world, &names).await;
+    let opened_at: DateTime<Utc> = until_open(&world).await["opened_at"].as_str().unwrap().parse().unwrap();
+    let pool = world.database.pool().await;
+    let belongs = async |at: DateTime<Utc>| {
+        let statement =
+            "SELECT belongs_to_incident(ROW($1, 1, 1, 'power-cycle', $2, $2, false)::resource_failure)";
+        let query = sqlx::query_scalar::<_, bool>(statement).bind(rack.resource()).bind(at);
+        query.fetch_one(&pool).await.unwrap()
+    };
+    let seconds = TimeDelta::seconds;
+    for (after, expected) in [(-61, false), (-59, true), (0, true), (2, true), (600, true)] {
+        assert_eq!(belongs(opened_at + seconds(after)).await, expected, "{after} s after it opened");
+    }
+    pass_time(&world, TimeDelta::minutes(2)).await;
+    rack.relay.set_behaviour(RelayBehaviour::OneClientAtATime);
+    until_closed(&world).await;
+    let closed = world.get("/api/v1/incidents?all=true").await["incidents"][0].clone();
+    let closed_at: DateTime<Utc> = closed["closed_at"].as_str().unwrap().parse().unwrap();
+    for (after, expected) in [(-1, true), (0, false), (1, false)] {
+        assert_eq!(belongs(closed_at + seconds(after)).await, expected, "{after} s after it closed");
+    }
+    until_ready(&world, &names).await;
+}
