@@ -87,16 +87,16 @@ async fn run_registered(engine: &Engine, registered: RegisteredWorker, stop: &Ca
         for work in [WaitingActions::Unqueued, WaitingActions::Queued] {
             let began = Instant::now();
             let left_alone = queues_from.saturating_duration_since(began);
-            if matches!(work, WaitingActions::Queued) && !left_alone.is_zero() {
-                pause = Some(left_alone);
-                continue;
+            if matches!(work, WaitingActions::Queued) {
+                pause = Some(left_alone).filter(|left| !left.is_zero());
             }
+            let find_work = find_work(engine, worker, work, pause);
             let found = tokio::select! {
-                found = engine.store().within(Store::MAX_STATEMENT_TIME, find_work(engine, worker, work)) => found,
+                found = engine.store().within(Store::MAX_STATEMENT_TIME, find_work) => found,
                 () = stop.cancelled() => break 'looks,
                 () = lease_expired.cancelled() => break 'looks,
             };
-            if matches!(work, WaitingActions::Queued) {
+            if matches!(work, WaitingActions::Queued) && pause.is_none() {
                 queues_from = Instant::now() + look_pause(began.elapsed());
             }
             let started = match found {
@@ -302,11 +302,12 @@ enum WaitingActions {
     Queued,
 }
 
-/// Finds actions that can start; stops cancelled ones on the way.
+/// Finds actions that can start; stops cancelled ones on the way. In a pause the queues are not read.
 async fn find_work(
     engine: &Engine,
     worker: WorkerIdentity,
     work: WaitingActions,
+    pause: Option<Duration>,
 ) -> Result<StartableActions, StoreError> {
     let mut db = engine.store().reader().await?;
     if db.life() != worker.life {
@@ -320,6 +321,9 @@ async fn find_work(
             // Those that another server cancelled; this server stops those that it cancels itself.
             for cancelled in actions::list_cancelled(&mut db, worker.id).await? {
                 engine.inner.running.cancel(cancelled);
+            }
+            if pause.is_some() {
+                return Ok(StartableActions::default());
             }
             let now = engine.clock().now();
             grants::find_grantable(&mut db, &engine.inner.faces, &troubles, now).await

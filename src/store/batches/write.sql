@@ -43,7 +43,8 @@ overtaken AS MATERIALIZED (
     SELECT c.id, c.action
       FROM claimed c
       LEFT JOIN (SELECT unnest($60::text[]) AS name, unnest($61::bigint[]) AS revision) t ON t.name = c.name
-      LEFT JOIN current_resources r ON r.name = c.name
+      -- Sorted, so that all are locked before the first one is compared.
+      LEFT JOIN (SELECT name, revision FROM current_resources ORDER BY name COLLATE "C" OFFSET 0) r ON r.name = c.name
      WHERE t.revision IS NULL OR t.revision <> coalesce(r.revision, 0)
 ),
 granted AS MATERIALIZED (
