@@ -189,8 +189,9 @@ pub async fn has_claimants(db: &mut PgConnection) -> Result<bool, StoreError> {
     Ok(has_some)
 }
 
-/// Lists at most `limit` actions that wait for resources, in the order of their queues; only for `resources` if given. Of more, the
-/// first ones of each queue are listed.
+/// Lists at most `limit` actions that wait for resources, in the order of their queues. Of more, the first ones of each queue are
+/// listed. If `resources` are given, only for those of them that neither are within others nor contain any: who is next of
+/// others, all queues decide.
 ///
 /// At most as many actions are read from each queue as units of its resource are free, and at most
 /// [`MAX_CLAIMANTS_PER_QUEUE`] for all resources within one; in addition all actions whose instances have holds. A queue is that
@@ -209,7 +210,11 @@ pub async fn list_claimants(
     let rows = sqlx::query_as!(
         ClaimantRow,
         r#"WITH incident AS MATERIALIZED (
-               SELECT DISTINCT c.resource FROM incident_cover() c WHERE c.state <> $5)
+               SELECT DISTINCT c.resource FROM incident_cover() c WHERE c.state <> $5),
+           wanted AS MATERIALIZED (
+               SELECT array_agg(n.name) AS names FROM unnest($3::text[]) n (name)
+                WHERE NOT EXISTS (SELECT FROM resource r WHERE r.name = n.name AND r.within IS NOT NULL)
+                  AND NOT EXISTS (SELECT FROM resource part WHERE part.within = n.name))
            SELECT v.action_id AS "action_id!", v.instance_id AS "instance_id!",
                   v.claims AS "claims?: Json<Vec<Claim>>", v.place AS "place?", v.rescue AS "rescue!", v.held AS "held!",
                   v.waiting_beside AS "waiting_beside!"
@@ -243,9 +248,12 @@ pub async fn list_claimants(
                              LEFT JOIN resource part ON part.name = q.queue_name
                             WHERE a.status = 'WAITING' AND (a.trouble IS NULL OR a.trouble <> ALL($2))
                               AND coalesce(a.queue, a.place) IS NOT NULL AND a.granted IS NULL
-                              AND ($3::text[] IS NULL OR coalesce(a.queue, a.place) = ANY ($3) OR EXISTS (
+                              -- Before any action is read: there may be many.
+                              AND ($3::text[] IS NULL OR (SELECT names FROM wanted) IS NOT NULL)
+                              AND ($3 IS NULL OR coalesce(a.queue, a.place) = ANY ((SELECT names FROM wanted)::text[])
+                                   OR EXISTS (
                                       SELECT FROM jsonb_array_elements(a.claims) c
-                                       WHERE c.value ? 'select' OR c.value -> 'any_of' ?| $3))
+                                       WHERE c.value ? 'select' OR c.value -> 'any_of' ?| (SELECT names FROM wanted)))
                               AND NOT EXISTS (SELECT FROM action b
                                                WHERE b.instance_id = a.instance_id AND (b.visit, b.seq) < (a.visit, a.seq)
                                                  AND NOT (b.rescue AND b.status = 'WAITING' AND b.trouble IS NOT NULL))

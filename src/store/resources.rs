@@ -154,7 +154,7 @@ pub async fn drop_stray_holds(
     let resources: Vec<String> = strays.iter().map(|stray| stray.resource.clone()).collect();
     // Everywhere, resources are locked before instances.
     sqlx::query!(
-        "UPDATE resource r SET released_at = $2, revision = r.revision + 1
+        "UPDATE resource r SET released_at = $2
            FROM (SELECT name FROM resource WHERE name = ANY($1) ORDER BY name COLLATE \"C\" FOR UPDATE) locked
           WHERE r.name = locked.name",
         &resources,

@@ -36,7 +36,7 @@ pub async fn hand_back(
     let actions: Option<Vec<i64>> = actions.map(|actions| actions.iter().map(|action| action.0).collect());
     // Everywhere, resources are locked before instances. The settle time runs after this release, too.
     sqlx::query!(
-        "UPDATE resource r SET released_at = $3, revision = r.revision + 1
+        "UPDATE resource r SET released_at = $3
            FROM (SELECT l.name FROM resource l
                   WHERE l.name IN (SELECT g.value ->> 'resource' FROM action, jsonb_array_elements(granted) g
                                     WHERE granted IS NOT NULL AND worker_id = ANY($1)

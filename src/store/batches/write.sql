@@ -28,9 +28,10 @@ activation_check AS MATERIALIZED (
 
 -- begin resources
 -- Units are granted and released before any instance is locked. A grant holds only if the revision of each of its resources is
--- still the one that the grant was decided by. If one is not, the others stay as they are: their gaps do not begin.
+-- still the one that the grant was decided by, and none is settling. Where one is not, the others stay as they are: their gaps
+-- do not begin. A release takes nothing from others, so it leaves the revision.
 current_resources AS MATERIALIZED (
-    SELECT r.name, r.revision FROM resource r
+    SELECT r.name, r.revision, r.released_at, r.set_settle_ms FROM resource r
      WHERE r.name = ANY ($60::text[]) AND (SELECT is_current FROM activation_check)
      ORDER BY r.name COLLATE "C" FOR UPDATE
 ),
@@ -42,16 +43,20 @@ claimed AS MATERIALIZED (
 overtaken AS MATERIALIZED (
     SELECT c.id, c.action
       FROM claimed c
-      LEFT JOIN (SELECT unnest($60::text[]) AS name, unnest($61::bigint[]) AS revision) t ON t.name = c.name
+      LEFT JOIN (SELECT unnest($60::text[]) AS name, unnest($61::bigint[]) AS revision,
+                        unnest($64::bigint[]) AS settle_ms) t ON t.name = c.name
       -- Sorted, so that all are locked before the first one is compared.
-      LEFT JOIN (SELECT name, revision FROM current_resources ORDER BY name COLLATE "C" OFFSET 0) r ON r.name = c.name
+      LEFT JOIN (SELECT * FROM current_resources ORDER BY name COLLATE "C" OFFSET 0) r ON r.name = c.name
      WHERE t.revision IS NULL OR t.revision <> coalesce(r.revision, 0)
+        -- What was released by a clock that leads a little settles from now on: see MAX_CLOCK_LEAD.
+        OR (r.released_at <= $3::timestamptz + interval '1 minute'
+            AND extract(epoch FROM greatest($3, r.released_at) - r.released_at) * 1000
+                < coalesce(r.set_settle_ms, t.settle_ms))
 ),
 granted AS MATERIALIZED (
     SELECT c.name FROM claimed c
      WHERE NOT EXISTS (SELECT FROM overtaken o WHERE o.id = c.id OR o.action = c.action)
 ),
--- A release by itself leaves the revision: it takes nothing from others, unless a settle time begins.
 resource_changes AS (
     INSERT INTO resource AS r (name, capacity, gap_ms, settle_ms, revision, grant_revision, granted_at, released_at)
     SELECT t.name, t.capacity, coalesce(t.gap_ms, 0), coalesce(t.settle_ms, 0), coalesce(t.revision, 0) + 1,
@@ -65,8 +70,7 @@ resource_changes AS (
                            unnest($65::bool[]) AS is_released) n) t
      WHERE (SELECT is_current FROM activation_check) AND (t.revision IS NOT NULL OR t.is_released)
     ON CONFLICT (name) DO UPDATE
-       SET revision = r.revision + CASE WHEN excluded.granted_at IS NULL AND coalesce(r.set_settle_ms, r.settle_ms) = 0
-                                        THEN 0 ELSE 1 END,
+       SET revision = r.revision + CASE WHEN excluded.granted_at IS NULL THEN 0 ELSE 1 END,
            grant_revision = CASE WHEN excluded.granted_at IS NOT NULL AND r.revision = excluded.revision - 1
                                  THEN r.revision + 1 ELSE r.grant_revision END,
            granted_at = CASE WHEN r.revision = excluded.revision - 1

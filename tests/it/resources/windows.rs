@@ -137,6 +137,23 @@ async fn a_release_overtakes_no_grant() {
 }
 
 #[tokio::test]
+async fn a_grant_waits_for_a_settle_time_that_a_new_definition_introduced() {
+    let database = database().await;
+    let (one, other) = (TestProcess::new(&database).await, TestProcess::new(&database).await);
+    one.ask("b0", vec![claim("pdu", 3, 0, 0)], None, at(0)).await;
+    let first = one.look(at(1)).await;
+    assert_eq!(one.start(&first.actions, at(1)).await.len(), 1);
+    one.ask("b1", vec![claim("pdu", 3, 0, 4)], None, at(2)).await;
+    let looked = other.look(at(2)).await;
+    assert_eq!(looked.actions.len(), 1);
+    one.end(first.actions[0].instance, at(3)).await;
+    assert_eq!(other.start(&looked.actions, at(6)).await, []);
+    // The clocks of servers differ a little.
+    assert_eq!(other.start(&looked.actions, at(2)).await, []);
+    assert_eq!(other.start(&looked.actions, at(7)).await.len(), 1);
+}
+
+#[tokio::test]
 async fn two_concurrent_processes_never_switch_on_more_than_the_capacity_within_a_window() {
     let database = database().await;
     let (one, other) = (TestProcess::new(&database).await, TestProcess::new(&database).await);

@@ -25,6 +25,8 @@ use crate::site::TestSite;
 const SERVERS: u16 = 3;
 /// Requests to servers at a time.
 const CLIENTS: usize = 16;
+/// Boards that are registered and rebooted at a time: of more, some run before their power cycles are recorded as done.
+const BROUGHT_UP_TOGETHER: usize = 1000;
 
 /// The stage.
 pub(super) struct PowerCutStage {
@@ -115,26 +117,30 @@ impl PowerCutStage {
             let put = self.http.put(self.url(&format!("api/v1/images/{image}"))).json(&body);
             assert!(put.send().await.unwrap().status().is_success());
         }
-        self.post_all(|board| {
-            let board = board.registration();
-            let body = json!({
-                "name": board.name, "fqdn": board.fqdn, "mac": board.mac, "hardware": board.hardware,
-                "power_url": board.power_url.replace("off=2s", "off=100ms"), "poll_url": board.poll_url,
-            });
-            ("api/v1/devices".to_owned(), body)
-        })
-        .await;
-        self.post_all(|board| {
-            (format!("api/v1/devices/{}/requests/rq-reboot", board.registration().name), json!({}))
-        })
-        .await;
-        let is_up =
-            async || self.running() == self.farm.boards().len() && self.answered().await == self.running();
-        self.until("all boards are Ready", timeout, is_up).await;
+        let boards: Vec<&SimulatedBoard> = self.farm.boards().collect();
+        let mut up = 0;
+        for portion in boards.chunks(BROUGHT_UP_TOGETHER) {
+            self.post_all(portion, |board| {
+                let board = board.registration();
+                let body = json!({
+                    "name": board.name, "fqdn": board.fqdn, "mac": board.mac, "hardware": board.hardware,
+                    "power_url": board.power_url.replace("off=2s", "off=100ms"), "poll_url": board.poll_url,
+                });
+                ("api/v1/devices".to_owned(), body)
+            })
+            .await;
+            self.post_all(portion, |board| {
+                (format!("api/v1/devices/{}/requests/rq-reboot", board.registration().name), json!({}))
+            })
+            .await;
+            up += portion.len();
+            self.until("the boards run", timeout, async || self.running() == up).await;
+        }
+        self.until("all boards are Ready", timeout, async || self.answered().await == up).await;
     }
 
-    async fn post_all(&self, request: impl Fn(&SimulatedBoard) -> (String, Value)) {
-        let posts = self.farm.boards().map(|board| {
+    async fn post_all(&self, boards: &[&SimulatedBoard], request: impl Fn(&SimulatedBoard) -> (String, Value)) {
+        let posts = boards.iter().map(|board| {
             let (path, body) = request(board);
             async move {
                 let answer = self.http.post(self.url(&path)).json(&body).send().await.unwrap();
