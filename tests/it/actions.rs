@@ -313,7 +313,7 @@ async fn a_batch_reads_only_its_own_actions() {
 }
 
 /// Rows of actions read by this transaction, as counted by the database.
-async fn actions_read(db: &mut PgConnection) -> i64 {
+pub(crate) async fn actions_read(db: &mut PgConnection) -> i64 {
     let sql = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'action'";
     sqlx::query_scalar(sql).fetch_one(db).await.unwrap()
 }

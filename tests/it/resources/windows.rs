@@ -15,6 +15,7 @@ use lifeguard::store::queue::{self, LimitOverrides, ResourceSettings};
 use lifeguard::store::{DbConnection, InstanceFacts, StoreError, actions};
 
 use super::{TestProcess, at, claim};
+use crate::actions::actions_read;
 use crate::database::database;
 
 /// A face whose instances add loads by their numbers: odd ones 3 A, even ones 5 A.
@@ -185,6 +186,28 @@ async fn two_concurrent_processes_never_switch_on_more_than_the_capacity_within_
     assert_eq!(other.start(&next.actions, at(13)).await.len(), 1);
     assert_eq!(one.look(at(14)).await.actions.len(), 0);
     assert_eq!(one.look(at(15)).await.actions.len(), 1);
+}
+
+#[tokio::test]
+async fn a_long_queue_is_not_read_for_what_needs_no_grant_nor_where_a_contained_device_is_released() {
+    let database = database().await;
+    let process = TestProcess::new(&database).await;
+    process.set(&[("circuit", limits(Some(1), 10)), ("pdu-1", within("circuit"))]).await;
+    for number in 0..100 {
+        process.ask(&format!("b{number}"), adding(["pdu-1", "pdu-2"][number % 2]), None, at(0)).await;
+    }
+    sqlx::query("VACUUM ANALYZE action").execute(&database.pool().await).await.unwrap();
+    let mut db = process.store.connect().await.unwrap();
+    sqlx::query("BEGIN").execute(&mut *db).await.unwrap();
+    let unqueued = engine::find_unqueued(&mut db, &[]).await.unwrap();
+    assert_eq!((unqueued.actions.len(), actions_read(&mut db).await), (0, 0));
+    let claimants = async |db: &mut DbConnection, released: &[&str]| {
+        let released = released.iter().map(ToString::to_string).collect::<Vec<_>>();
+        queue::list_claimants(db, 1000, &[], Some(&released)).await.unwrap().len()
+    };
+    assert_eq!((claimants(&mut db, &["pdu-1", "circuit"]).await, actions_read(&mut db).await), (0, 0));
+    assert_eq!(claimants(&mut db, &["pdu-1", "pdu-2"]).await, 50);
+    sqlx::query("ROLLBACK").execute(&mut *db).await.unwrap();
 }
 
 #[tokio::test]
