@@ -139,7 +139,11 @@ impl PowerCutStage {
         self.until("all boards are Ready", timeout, async || self.answered().await == up).await;
     }
 
-    async fn post_all(&self, boards: &[&SimulatedBoard], request: impl Fn(&SimulatedBoard) -> (String, Value)) {
+    async fn post_all(
+        &self,
+        boards: &[&SimulatedBoard],
+        request: impl Fn(&SimulatedBoard) -> (String, Value),
+    ) {
         let posts = boards.iter().map(|board| {
             let (path, body) = request(board);
             async move {
