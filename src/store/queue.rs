@@ -190,8 +190,8 @@ pub async fn has_claimants(db: &mut PgConnection) -> Result<bool, StoreError> {
 }
 
 /// Lists at most `limit` actions that wait for resources, in the order of their queues. Of more, the first ones of each queue are
-/// listed. If `resources` are given, only for those of them that neither are within others nor contain any: who is next of
-/// others, all queues decide.
+/// listed. If `resources` are given, only what waits for one of them is listed; those within another resource, or with others
+/// within them, are left out, because who is next there depends on other queues too.
 ///
 /// At most as many actions are read from each queue as units of its resource are free, and at most
 /// [`MAX_CLAIMANTS_PER_QUEUE`] for all resources within one; in addition all actions whose instances have holds. A queue is that
@@ -248,7 +248,7 @@ pub async fn list_claimants(
                              LEFT JOIN resource part ON part.name = q.queue_name
                             WHERE a.status = 'WAITING' AND (a.trouble IS NULL OR a.trouble <> ALL($2))
                               AND coalesce(a.queue, a.place) IS NOT NULL AND a.granted IS NULL
-                              -- Before any action is read: there may be many.
+                              -- Decided before any action is read.
                               AND ($3::text[] IS NULL OR (SELECT names FROM wanted) IS NOT NULL)
                               AND ($3 IS NULL OR coalesce(a.queue, a.place) = ANY ((SELECT names FROM wanted)::text[])
                                    OR EXISTS (
